@@ -1,0 +1,216 @@
+//! What runs containers: the seam between the node's decisions and the machine. One implementation per `--runtime`.
+//!
+//! The vocabulary is CRI's: a *sandbox* is a pod's own cgroup (and namespaces), containers live below it. Values are
+//! in the kernel's cgroup v1 words (shares, quota, limit), as in CRI; an implementation translates for cgroup v2.
+//! Everything here is an effect and nothing here decides: order, guards and retries belong to the worker.
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use k8s_openapi::api::core::v1::Pod;
+use supple_quantity::Bytes;
+use supple_resize::kernel::CgroupResources;
+
+/// Identity of a pod on this node. The UID is the key everywhere; the names are for messages and log paths.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PodRef {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+/// One run of one container: a container that is restarted gets a new attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerRef {
+    /// The pod it belongs to.
+    pub pod: PodRef,
+    /// `spec.containers[].name` (or `initContainers[]`).
+    pub container: String,
+    /// 0 for the first start; equal to the `restartCount` it runs under.
+    pub attempt: u32,
+}
+
+/// How a container is to be run: resolved from the pod spec by the worker, so that a runtime need not read a spec.
+#[derive(Clone, Debug)]
+pub struct ContainerConfig {
+    /// Who it is.
+    pub id: ContainerRef,
+    /// Image name as written in the spec; the process runtime runs none but reports it.
+    pub image: String,
+    /// `command` and `args`, variables expanded. Empty: the image's own entry point, which a runtime without images
+    /// replaces by its stand-in.
+    pub command: Vec<String>,
+    /// Environment, resolved.
+    pub env: Vec<(String, String)>,
+    /// `workingDir`.
+    pub working_dir: Option<String>,
+    /// cgroup values it starts under.
+    pub resources: CgroupResources,
+    /// `/proc/PID/oom_score_adj`, by the kubelet's formula.
+    pub oom_score_adj: i32,
+}
+
+/// How a container's run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Exit code; 128+n for signal n; 137 for an OOM kill.
+    pub code: i32,
+    /// Signal that ended it, if one did.
+    pub signal: Option<i32>,
+    /// Whether the kernel's OOM killer ended it (or a process of its cgroup).
+    pub oom_killed: bool,
+    /// When it began.
+    pub started_at: jiff::Timestamp,
+    /// When it ended.
+    pub finished_at: jiff::Timestamp,
+}
+
+/// What a runtime knows of one container run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// Running since.
+    Running {
+        /// When it was started.
+        started_at: jiff::Timestamp,
+        /// Process id on the machine, where there is one.
+        pid: Option<u32>,
+    },
+    /// Ended.
+    Exited(Exit),
+}
+
+/// A sandbox found on the machine at start: what a killed predecessor left behind.
+#[derive(Clone, Debug)]
+pub struct FoundPod {
+    /// Which pod it is.
+    pub pod: PodRef,
+    /// Its newest container runs.
+    pub containers: Vec<(ContainerRef, RunState)>,
+}
+
+/// Something happened that the worker of a pod must look at.
+#[derive(Clone, Debug)]
+pub enum RuntimeEvent {
+    /// A container run ended.
+    Exited(ContainerRef, Exit),
+    /// The OOM killer struck in a container without ending its first process.
+    OomKill(ContainerRef),
+}
+
+/// Usage of one container, from its cgroup. Counters are since the container started.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContainerUsage {
+    /// `spec.containers[].name`.
+    pub container: String,
+    /// CPU time used, nanoseconds (counter).
+    pub cpu_usage_nanos: u64,
+    /// CPU in use over the last window, in nano-cores; absent before the second reading.
+    pub cpu_nano_cores: Option<u64>,
+    /// Memory charged to the cgroup, page cache included.
+    pub memory_usage: Bytes,
+    /// Memory charged minus inactive file cache: what `kubectl top` and the OOM killer care about.
+    pub memory_working_set: Bytes,
+    /// Highest memory charge seen.
+    pub memory_peak: Bytes,
+    /// CFS periods in which the container was throttled (counter) and time lost to it (counter, nanoseconds).
+    pub throttled_periods: u64,
+    /// See `throttled_periods`.
+    pub throttled_nanos: u64,
+    /// Kills by the OOM killer (counter).
+    pub oom_kills: u64,
+    /// Share of the last 10 s in which some task waited for memory, in percent, where the kernel says (PSI).
+    pub memory_pressure_some_avg10: Option<f64>,
+    /// The same for CPU.
+    pub cpu_pressure_some_avg10: Option<f64>,
+}
+
+/// Usage of one pod at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodUsage {
+    /// Which pod.
+    pub pod: PodRef,
+    /// When it was read.
+    pub at: jiff::Timestamp,
+    /// Over how long `cpu_nano_cores` was measured.
+    pub window: std::time::Duration,
+    /// Memory charged to the pod's cgroup as a whole.
+    pub memory_usage: Bytes,
+    /// Per container.
+    pub containers: Vec<ContainerUsage>,
+}
+
+/// Which log lines are asked for (`kubectl logs`).
+#[derive(Clone, Debug, Default)]
+pub struct LogOptions {
+    /// Keep following.
+    pub follow: bool,
+    /// Only the last N lines.
+    pub tail_lines: Option<u64>,
+    /// Only lines at or after this moment.
+    pub since: Option<jiff::Timestamp>,
+    /// Prefix each line with its RFC 3339 timestamp.
+    pub timestamps: bool,
+    /// At most this many bytes.
+    pub limit_bytes: Option<u64>,
+}
+
+/// A runtime operation that failed. `reason` is stable and is what a waiting container shows in its status.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{operation} {object}: {message}")]
+pub struct RuntimeError {
+    /// Stable reason, for example `ErrImageNeverPull`, `StartError`, `CgroupWrite`.
+    pub reason: &'static str,
+    /// What was being done: "write memory.limit_in_bytes of".
+    pub operation: String,
+    /// On what: a path, a container.
+    pub object: String,
+    /// What the system said, and what to do about it.
+    pub message: String,
+}
+
+/// What runs containers. All methods may be called for different pods at the same time; calls for one pod come from
+/// one worker, one after another.
+pub trait Runtime: Send + Sync + 'static {
+    /// `process`, `simulated`.
+    fn name(&self) -> &'static str;
+
+    /// What a predecessor left on the machine. Called once, before anything else.
+    fn recover(&self) -> BoxFuture<'_, Result<Vec<FoundPod>, RuntimeError>>;
+
+    /// Whether the image can be run, by its pull policy: `Err` with reason `ErrImageNeverPull` and the like.
+    fn check_image(&self, image: &str, pull_policy: Option<&str>) -> Result<(), RuntimeError>;
+
+    /// Parts of the spec that this runtime stores but does not act on, in words ("volumes", "liveness probes").
+    fn ignored(&self, pod: &Pod) -> Vec<String>;
+
+    /// Create the pod's own cgroup with these values; nothing if it exists already.
+    fn create_pod<'a>(&'a self, pod: &'a PodRef, resources: &'a CgroupResources) -> BoxFuture<'a, Result<(), RuntimeError>>;
+    /// Write those values of the pod's cgroup that are `Some`.
+    fn update_pod<'a>(&'a self, pod: &'a PodRef, resources: &'a CgroupResources) -> BoxFuture<'a, Result<(), RuntimeError>>;
+    /// Read the values of the pod's cgroup.
+    fn read_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>>;
+    /// Remove the pod's cgroup, its namespaces and its records; every container has been stopped before.
+    fn remove_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), RuntimeError>>;
+
+    /// Start a container; returns when its command has been executed or could not be.
+    fn start_container<'a>(&'a self, config: &'a ContainerConfig) -> BoxFuture<'a, Result<RunState, RuntimeError>>;
+    /// Write those values of the container's cgroup that are `Some`.
+    fn update_container<'a>(&'a self, id: &'a ContainerRef, resources: &'a CgroupResources) -> BoxFuture<'a, Result<(), RuntimeError>>;
+    /// Read the values of the container's cgroup.
+    fn read_container<'a>(&'a self, id: &'a ContainerRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>>;
+    /// SIGTERM, then SIGKILL after `grace`; returns how it ended.
+    fn stop_container<'a>(&'a self, id: &'a ContainerRef, grace: std::time::Duration) -> BoxFuture<'a, Result<Exit, RuntimeError>>;
+    /// Forget an ended run (its log stays until the pod goes).
+    fn remove_container<'a>(&'a self, id: &'a ContainerRef) -> BoxFuture<'a, Result<(), RuntimeError>>;
+
+    /// Usage of a pod now.
+    fn usage<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<PodUsage, RuntimeError>>;
+    /// The log of a container's run.
+    fn logs<'a>(&'a self, id: &'a ContainerRef, options: LogOptions) -> BoxFuture<'a, Result<BoxStream<'static, std::io::Result<bytes::Bytes>>, RuntimeError>>;
+    /// Everything that happens, in order; one subscriber.
+    fn events(&self) -> BoxStream<'static, RuntimeEvent>;
+    /// End everything this runtime made and leave nothing on the machine.
+    fn shutdown(&self) -> BoxFuture<'_, Result<(), RuntimeError>>;
+}

@@ -186,9 +186,17 @@ pub trait Runtime: Send + Sync + 'static {
     fn ignored(&self, pod: &Pod) -> Vec<String>;
 
     /// Create the pod's own cgroup with these values; nothing if it exists already.
-    fn create_pod<'a>(&'a self, pod: &'a PodRef, resources: &'a CgroupResources) -> BoxFuture<'a, Result<(), RuntimeError>>;
+    fn create_pod<'a>(
+        &'a self,
+        pod: &'a PodRef,
+        resources: &'a CgroupResources,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>>;
     /// Write those values of the pod's cgroup that are `Some`.
-    fn update_pod<'a>(&'a self, pod: &'a PodRef, resources: &'a CgroupResources) -> BoxFuture<'a, Result<(), RuntimeError>>;
+    fn update_pod<'a>(
+        &'a self,
+        pod: &'a PodRef,
+        resources: &'a CgroupResources,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>>;
     /// Read the values of the pod's cgroup.
     fn read_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>>;
     /// Remove the pod's cgroup, its namespaces and its records; every container has been stopped before.
@@ -197,18 +205,30 @@ pub trait Runtime: Send + Sync + 'static {
     /// Start a container; returns when its command has been executed or could not be.
     fn start_container<'a>(&'a self, config: &'a ContainerConfig) -> BoxFuture<'a, Result<RunState, RuntimeError>>;
     /// Write those values of the container's cgroup that are `Some`.
-    fn update_container<'a>(&'a self, id: &'a ContainerRef, resources: &'a CgroupResources) -> BoxFuture<'a, Result<(), RuntimeError>>;
+    fn update_container<'a>(
+        &'a self,
+        id: &'a ContainerRef,
+        resources: &'a CgroupResources,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>>;
     /// Read the values of the container's cgroup.
     fn read_container<'a>(&'a self, id: &'a ContainerRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>>;
     /// SIGTERM, then SIGKILL after `grace`; returns how it ended.
-    fn stop_container<'a>(&'a self, id: &'a ContainerRef, grace: std::time::Duration) -> BoxFuture<'a, Result<Exit, RuntimeError>>;
+    fn stop_container<'a>(
+        &'a self,
+        id: &'a ContainerRef,
+        grace: std::time::Duration,
+    ) -> BoxFuture<'a, Result<Exit, RuntimeError>>;
     /// Forget an ended run (its log stays until the pod goes).
     fn remove_container<'a>(&'a self, id: &'a ContainerRef) -> BoxFuture<'a, Result<(), RuntimeError>>;
 
     /// Usage of a pod now.
     fn usage<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<PodUsage, RuntimeError>>;
     /// The log of a container's run.
-    fn logs<'a>(&'a self, id: &'a ContainerRef, options: LogOptions) -> BoxFuture<'a, Result<BoxStream<'static, std::io::Result<bytes::Bytes>>, RuntimeError>>;
+    fn logs<'a>(
+        &'a self,
+        id: &'a ContainerRef,
+        options: LogOptions,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, std::io::Result<bytes::Bytes>>, RuntimeError>>;
     /// Everything that happens, in order; one subscriber.
     fn events(&self) -> BoxStream<'static, RuntimeEvent>;
     /// End everything this runtime made and leave nothing on the machine.

@@ -1,0 +1,33 @@
+//! Files that are made from the code and committed, so that a reader needs no build and a page cannot rot.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Every generated file: its path below the root and what it must contain.
+fn files() -> Vec<(PathBuf, String)> {
+    Vec::new()
+}
+
+/// Write what differs; the list says which files changed.
+pub fn write(root: &Path) -> Result<Vec<String>> {
+    for (path, wanted) in files() {
+        let path = root.join(path);
+        if std::fs::read_to_string(&path).unwrap_or_default() != wanted {
+            std::fs::write(&path, wanted).with_context(|| format!("cannot write {}", path.display()))?;
+            println!("{}", path.display());
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// A sentence for each file that is not what the code generates.
+pub fn check(root: &Path) -> Result<Vec<String>> {
+    Ok(files()
+        .into_iter()
+        .filter(|(path, wanted)| std::fs::read_to_string(root.join(path)).unwrap_or_default() != *wanted)
+        .map(|(path, _)| {
+            format!("{} is not what the code generates: run `cargo xtask generate` and commit it", path.display())
+        })
+        .collect())
+}

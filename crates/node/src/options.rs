@@ -1,0 +1,138 @@
+//! What a node is started with and how it is stopped: plain data, and the two errors of starting and stopping.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use supple_quantity::{Bytes, MilliCpu};
+
+use crate::runtime::{Runtime, RuntimeError};
+
+/// What the node has to give. It is published as both capacity and allocatable: this node keeps nothing back for the
+/// system, because the machine's other work lives outside the cgroups it owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// CPU, in thousandths of a core.
+    pub cpu: MilliCpu,
+    /// Memory, in bytes.
+    pub memory: Bytes,
+    /// How many pods.
+    pub pods: u32,
+}
+
+/// Where time comes from. Everything the node writes into a status, an event or a lease asks this clock.
+pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
+
+/// Called with a stable name right before and right after each durable step, so that a test can kill the process there.
+/// In production it does nothing.
+///
+/// The names are in [`CrashPoints::NAMES`].
+#[derive(Clone)]
+pub struct CrashPoints(Arc<dyn Fn(&'static str) + Send + Sync>);
+
+impl CrashPoints {
+    /// Every point the node passes, in the order in which a resize passes them.
+    pub const NAMES: &[&'static str] = &[
+        "node.allocated.before",
+        "node.allocated.after",
+        "node.actuated.before",
+        "node.actuated.after",
+        "node.forgotten.before",
+        "node.forgotten.after",
+    ];
+
+    /// No crash points: nothing happens at any step.
+    pub fn none() -> Self {
+        Self(Arc::new(|_| {}))
+    }
+
+    /// Call `hit` with the point's name at each durable step. `hit` runs on the thread that writes the checkpoint.
+    pub fn new(hit: impl Fn(&'static str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hit))
+    }
+
+    /// The step called `name` is about to be, or has been, made durable.
+    pub(crate) fn hit(&self, name: &'static str) {
+        (self.0)(name);
+    }
+}
+
+impl Default for CrashPoints {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
+impl fmt::Debug for CrashPoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CrashPoints")
+    }
+}
+
+/// Everything a node is started with.
+#[derive(Clone)]
+pub struct NodeOptions {
+    /// Name of the Node object; pods bound to it carry it in `spec.nodeName`.
+    pub name: String,
+    /// What it has.
+    pub capacity: Capacity,
+    /// Where checkpoints are kept. `None`: in memory, so that nothing outlives the process.
+    pub data_dir: Option<PathBuf>,
+    /// What runs containers.
+    pub runtime: Arc<dyn Runtime>,
+    /// Where time comes from.
+    pub clock: Clock,
+    /// Where a test may kill the process.
+    pub crash_points: CrashPoints,
+}
+
+impl fmt::Debug for NodeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, capacity, data_dir, runtime, clock: _, crash_points: _ } = self;
+        f.debug_struct("NodeOptions")
+            .field("name", name)
+            .field("capacity", capacity)
+            .field("data_dir", data_dir)
+            .field("runtime", &runtime.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What happens to the pods when the node stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopMode {
+    /// End every process and remove every cgroup the node made. Pods stay in the API and are started again by the
+    /// next node on the same data.
+    EndPods,
+    /// Leave the processes running, as a kubelet does when it is restarted; the next node adopts them.
+    LeavePods,
+}
+
+/// Why a node could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The checkpoint file could not be opened or read.
+    #[error("open the node's checkpoints: {0}")]
+    Checkpoint(#[source] crate::checkpoint::CheckpointError),
+    /// The runtime could not say what is running on the machine.
+    #[error("find what an earlier node left running: {0}")]
+    Recover(#[source] RuntimeError),
+    /// The Node object could not be written.
+    #[error("register node {name:?} with the API server: {source}")]
+    Register {
+        /// Name of the node.
+        name: String,
+        /// What the API said.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The node's pods could not be listed.
+    #[error("list the pods of node {name:?}: {source}")]
+    List {
+        /// Name of the node.
+        name: String,
+        /// What the API said.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}

@@ -1,0 +1,85 @@
+//! The listener: TLS, the bearer token, HTTP/1.1 and HTTP/2 on one port, and an end that waits for answers under way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::tls::Identity;
+
+/// How long a shutdown waits for answers under way. Watches never end by themselves, so this is not an error.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long a client may take over its TLS handshake, so that a port scanner does not hold a task for ever.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Pause after a failed accept (out of file descriptors): without it the loop would spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Why serving could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The identity does not make a TLS configuration.
+    #[error("use the server's certificate: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Serves `router` until `shutdown`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    identity: &Identity,
+    router: Router,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let acceptor = TlsAcceptor::from(Arc::new(identity.server_config()?));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let stream = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _peer)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "accept a connection");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                    continue;
+                }
+            },
+        };
+        let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            if let Err(error) = connection(stream, acceptor, router, watcher).await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::debug!("connections still open after {DRAIN:?} were dropped");
+    }
+    Ok(())
+}
+
+async fn connection(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    router: Router,
+    watcher: hyper_util::server::graceful::Watcher,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    // A watch event is one small write that somebody waits for.
+    stream.set_nodelay(true)?;
+    let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let connection = builder
+        .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+    watcher.watch(connection.into_owned()).await
+}

@@ -199,8 +199,11 @@ pub trait Runtime: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<(), RuntimeError>>;
     /// Read the values of the pod's cgroup.
     fn read_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>>;
-    /// Remove the pod's cgroup, its namespaces and its records; every container has been stopped before.
+    /// Remove the pod's cgroup and its namespaces; every container has been stopped before. Logs stay readable: an
+    /// ended pod is still in the API and is asked for them. Nothing if it is gone already.
     fn remove_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), RuntimeError>>;
+    /// The pod has left the API: forget its logs and every record of it, after `remove_pod`.
+    fn forget_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), RuntimeError>>;
 
     /// Start a container; returns when its command has been executed or could not be.
     fn start_container<'a>(&'a self, config: &'a ContainerConfig) -> BoxFuture<'a, Result<RunState, RuntimeError>>;
@@ -212,7 +215,9 @@ pub trait Runtime: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<(), RuntimeError>>;
     /// Read the values of the container's cgroup.
     fn read_container<'a>(&'a self, id: &'a ContainerRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>>;
-    /// SIGTERM, then SIGKILL after `grace`; returns how it ended.
+    /// SIGTERM, then SIGKILL after `grace` (at once when it is zero); returns how it ended. A worker whose pod's grace
+    /// is shortened drops the future and calls again with what is left, so dropping it must lose nothing.
+    /// A container that has ended already returns its `Exit` at once.
     fn stop_container<'a>(
         &'a self,
         id: &'a ContainerRef,

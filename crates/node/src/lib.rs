@@ -11,9 +11,11 @@
 //!               └────── runtime events                 └──▶ status writer, event recorder ──▶ API
 //! ```
 
+pub mod cgroup;
 pub mod checkpoint;
 mod options;
 pub mod runtime;
+pub mod shim;
 
 use futures::stream::BoxStream;
 pub use options::{Capacity, Clock, CrashPoints, NodeOptions, StartError, StopMode};

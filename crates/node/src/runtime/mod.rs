@@ -4,6 +4,16 @@
 //! in the kernel's cgroup v1 words (shares, quota, limit), as in CRI; an implementation translates for cgroup v2.
 //! Everything here is an effect and nothing here decides: order, guards and retries belong to the worker.
 
+mod choose;
+mod images;
+pub mod process;
+pub mod simulated;
+
+pub use choose::{ChooseError, Chosen, Requested, choose};
+pub use images::Images;
+
+use std::collections::BTreeMap;
+
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Pod;
@@ -50,6 +60,8 @@ pub struct ContainerConfig {
     pub resources: CgroupResources,
     /// `/proc/PID/oom_score_adj`, by the kubelet's formula.
     pub oom_score_adj: i32,
+    /// The pod's annotations: a runtime may have its own (the simulated one reads `supple.dev/usage-pattern`).
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// How a container's run ended.

@@ -1,0 +1,130 @@
+//! The four numbers a resize moves (CPU and memory, request and limit) as integers, and how they are read from a spec.
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use supple_quantity::{Bytes, MilliCpu};
+
+/// The two resources that can be resized in place; all others are immutable (reference §2.1 V14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resource {
+    /// `cpu`, counted in thousandths of a core.
+    Cpu,
+    /// `memory`, counted in bytes.
+    Memory,
+}
+
+impl Resource {
+    /// The key in a resource list: `cpu` or `memory`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// What a container asked for (request) or may use at most (limit).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Requirement {
+    /// `requests`.
+    Request,
+    /// `limits`.
+    Limit,
+}
+
+/// The four numbers of one container or of a pod. Zero means "not set": the node treats a missing value and an explicit
+/// zero alike (reference §4.7), which is why these are not `Option`s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Amounts {
+    /// `requests.cpu`.
+    pub cpu_request: MilliCpu,
+    /// `limits.cpu`; zero: no limit.
+    pub cpu_limit: MilliCpu,
+    /// `requests.memory`.
+    pub memory_request: Bytes,
+    /// `limits.memory`; zero: no limit.
+    pub memory_limit: Bytes,
+}
+
+impl Amounts {
+    /// The four numbers as a spec (or a status) states them. A quantity that cannot be read counts as not set: the API
+    /// server refuses such a pod, so the node never has one.
+    #[must_use]
+    pub fn of(requirements: Option<&ResourceRequirements>) -> Self {
+        let requests = requirements.and_then(|it| it.requests.as_ref());
+        let limits = requirements.and_then(|it| it.limits.as_ref());
+        Self {
+            cpu_request: milli(requests, "cpu"),
+            cpu_limit: milli(limits, "cpu"),
+            memory_request: bytes(requests, "memory"),
+            memory_limit: bytes(limits, "memory"),
+        }
+    }
+
+    /// One of the four as a plain integer (milli-CPU or bytes).
+    #[must_use]
+    pub const fn get(&self, resource: Resource, requirement: Requirement) -> i64 {
+        match (resource, requirement) {
+            (Resource::Cpu, Requirement::Request) => self.cpu_request.0,
+            (Resource::Cpu, Requirement::Limit) => self.cpu_limit.0,
+            (Resource::Memory, Requirement::Request) => self.memory_request.0,
+            (Resource::Memory, Requirement::Limit) => self.memory_limit.0,
+        }
+    }
+
+    /// Replace one of the four.
+    pub const fn set(&mut self, resource: Resource, requirement: Requirement, amount: i64) {
+        match (resource, requirement) {
+            (Resource::Cpu, Requirement::Request) => self.cpu_request = MilliCpu(amount),
+            (Resource::Cpu, Requirement::Limit) => self.cpu_limit = MilliCpu(amount),
+            (Resource::Memory, Requirement::Request) => self.memory_request = Bytes(amount),
+            (Resource::Memory, Requirement::Limit) => self.memory_limit = Bytes(amount),
+        }
+    }
+
+    /// Whether both numbers of a resource are the same in `self` and `other`.
+    #[must_use]
+    pub fn same(&self, other: &Self, resource: Resource) -> bool {
+        [Requirement::Request, Requirement::Limit].iter().all(|&it| self.get(resource, it) == other.get(resource, it))
+    }
+}
+
+/// Milli-CPU under `key`, rounded up; zero where missing.
+fn milli(list: Option<&BTreeMap<String, Quantity>>, key: &str) -> MilliCpu {
+    MilliCpu(list.and_then(|it| it.get(key)).map_or(0, |it| parse(&it.0, 1000)))
+}
+
+/// Bytes under `key`, rounded up; zero where missing.
+fn bytes(list: Option<&BTreeMap<String, Quantity>>, key: &str) -> Bytes {
+    Bytes(list.and_then(|it| it.get(key)).map_or(0, |it| parse(&it.0, 1)))
+}
+
+// Until `quantity` stands: enough for the forms a pod spec usually has.
+fn parse(text: &str, scale: i64) -> i64 {
+    let split = text.find(|it: char| it.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, suffix) = text.split_at(split);
+    let (mul, div): (i128, i128) = match suffix {
+        "n" => (1, 1_000_000_000),
+        "u" => (1, 1_000_000),
+        "m" => (1, 1000),
+        "k" => (1000, 1),
+        "M" => (1_000_000, 1),
+        "G" => (1_000_000_000, 1),
+        "Ki" => (1 << 10, 1),
+        "Mi" => (1 << 20, 1),
+        "Gi" => (1 << 30, 1),
+        "Ti" => (1 << 40, 1),
+        _ => (1, 1),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits: i128 = format!("{whole}{fraction}").parse().unwrap_or(0);
+    let div = div * 10_i128.pow(u32::try_from(fraction.len()).unwrap_or(0));
+    let n = digits * mul * i128::from(scale);
+    i64::try_from((n + div - 1) / div).unwrap_or(i64::MAX)
+}

@@ -182,7 +182,11 @@ pub fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
 #[must_use]
 pub fn decide(desired: &Pod, allocated: &Allocation, node: &NodeView, others: &Used) -> Decision {
     let _ = (node, others);
-    if Allocation::of(desired) == *allocated { Decision::Unchanged } else { Decision::Allocate(Allocation::of(desired)) }
+    if Allocation::of(desired) == *allocated {
+        Decision::Unchanged
+    } else {
+        Decision::Allocate(Allocation::of(desired))
+    }
 }
 
 /// Whether a pod that is new on the node fits. The error's [`Shortage::reason`] is the failed pod's `status.reason`.

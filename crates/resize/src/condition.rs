@@ -154,7 +154,11 @@ impl ResizeConditions {
         let in_progress = find(POD_RESIZE_IN_PROGRESS).map(|it| {
             let since = time(&it.last_transition_time).unwrap_or(Timestamp::UNIX_EPOCH);
             InProgress {
-                error: it.reason.as_deref().filter(|&it| it == REASON_ERROR).map(|_| it.message.clone().unwrap_or_default()),
+                error: it
+                    .reason
+                    .as_deref()
+                    .filter(|&it| it == REASON_ERROR)
+                    .map(|_| it.message.clone().unwrap_or_default()),
                 generation: it.observed_generation,
                 since,
                 probed: time(&it.last_probe_time).unwrap_or(since),

@@ -103,6 +103,10 @@ fn size(pod: &Pod, generation: i64, error: Option<&str>) -> String {
 
 fn named(container: &Container) -> Named<'_> {
     let resources = container.resources.as_ref();
-    let list = |of: fn(&ResourceRequirements) -> &Option<BTreeMap<String, Quantity>>| resources.and_then(|it| of(it).as_ref());
-    Named { name: &container.name, resources: Listed { limits: list(|it| &it.limits), requests: list(|it| &it.requests) } }
+    let list =
+        |of: fn(&ResourceRequirements) -> &Option<BTreeMap<String, Quantity>>| resources.and_then(|it| of(it).as_ref());
+    Named {
+        name: &container.name,
+        resources: Listed { limits: list(|it| &it.limits), requests: list(|it| &it.requests) },
+    }
 }

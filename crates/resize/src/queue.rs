@@ -65,14 +65,7 @@ pub struct Waiting {
 impl Waiting {
     /// Key whose ascending order is the order of tries.
     fn rank(&self) -> impl Ord + '_ {
-        (
-            self.increasing,
-            Reverse(self.priority),
-            !self.guaranteed,
-            self.since.is_none(),
-            self.since,
-            self.uid.as_str(),
-        )
+        (self.increasing, Reverse(self.priority), !self.guaranteed, self.since.is_none(), self.since, self.uid.as_str())
     }
 }
 

@@ -29,7 +29,7 @@ const WALLS: [(&str, &str, &str); 5] = [
 
 /// Pure crates and everything they may know. What is not here does IO, reads a clock, or has not been looked at.
 const PURE: [(&str, &[&str]); 2] = [
-    ("supple-quantity", &["serde"]),
+    ("supple-quantity", &["num-bigint", "serde", "thiserror"]),
     ("supple-resize", &["supple-quantity", "k8s-openapi", "serde", "serde_json", "jiff", "thiserror"]),
 ];
 

@@ -12,9 +12,18 @@
 
 pub mod clock;
 pub mod crash;
+pub mod discovery;
+pub mod fields;
+pub mod kinds;
 pub mod kubelet;
+pub mod openapi;
+pub mod patch;
+pub mod schema;
+pub mod selector;
 mod server;
+pub mod table;
 pub mod tls;
+pub mod validate;
 
 use std::path::PathBuf;
 use std::sync::Arc;

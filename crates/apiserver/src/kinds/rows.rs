@@ -1,0 +1,299 @@
+//! The rows of the table of resources. Adding a kind is adding a row (and, where it has rules of its own, the functions
+//! that the row names).
+
+use k8s_openapi::api::{coordination, core::v1 as core, events, policy, scheduling};
+
+use super::{Backing, Body, Resource, Scope, Selectable, Strategy, Subresource, SubresourceKind, TypeOf, Verb};
+use crate::table::printers;
+use crate::validate::{NameRule, rules};
+
+/// Everything that can be done with a stored resource.
+const ALL: &[Verb] = &[
+    Verb::Create,
+    Verb::Delete,
+    Verb::DeleteCollection,
+    Verb::Get,
+    Verb::List,
+    Verb::Patch,
+    Verb::Update,
+    Verb::Watch,
+];
+
+/// Namespaces cannot be deleted as a collection: one slip would empty the cluster.
+const NO_COLLECTION: &[Verb] =
+    &[Verb::Create, Verb::Delete, Verb::Get, Verb::List, Verb::Patch, Verb::Update, Verb::Watch];
+
+/// What is made at each request.
+const READ: &[Verb] = &[Verb::Get, Verb::List];
+
+/// What can be done with `status` and `resize`.
+const PART: &[Verb] = &[Verb::Get, Verb::Patch, Verb::Update];
+
+const STATUS: Subresource = Subresource { what: SubresourceKind::Status, name: "status", verbs: PART, body: None };
+
+const BINDING: Body =
+    Body { group: "", version: "v1", kind: "Binding", type_of: TypeOf::of::<core::Binding>() };
+
+const EVICTION: Body =
+    Body { group: "policy", version: "v1", kind: "Eviction", type_of: TypeOf::of::<policy::v1::Eviction>() };
+
+/// The rows that most kinds share; a row says only what differs.
+const fn stored(collection: &'static str) -> Resource {
+    Resource {
+        group: "",
+        version: "v1",
+        plural: collection,
+        singular: "",
+        kind: "",
+        list_kind: "",
+        short_names: &[],
+        categories: &[],
+        scope: Scope::Namespaced,
+        verbs: ALL,
+        subresources: &[],
+        backing: Backing::Stored(collection),
+        type_of: None,
+        selectable: &[],
+        name_rule: NameRule::Subdomain,
+        strategy: Strategy::Rules(&rules::PLAIN),
+        printer: &printers::NAME_AND_AGE,
+        create_on_update: false,
+        unconditional_update: true,
+        storage_version_hash: "",
+    }
+}
+
+const fn field(label: &'static str, pointer: &'static str) -> Selectable {
+    Selectable { label, pointer, absent: "" }
+}
+
+/// Every resource that is served, in the order of discovery.
+pub static TABLE: &[Resource] = &[
+    Resource {
+        singular: "configmap",
+        kind: "ConfigMap",
+        list_kind: "ConfigMapList",
+        short_names: &["cm"],
+        type_of: Some(TypeOf::of::<core::ConfigMap>()),
+        strategy: Strategy::Rules(&rules::CONFIG_MAP),
+        printer: &printers::CONFIG_MAPS,
+        storage_version_hash: "qFsyl6wFWjQ=",
+        ..stored("configmaps")
+    },
+    Resource {
+        singular: "event",
+        kind: "Event",
+        list_kind: "EventList",
+        short_names: &["ev"],
+        type_of: Some(TypeOf::of::<core::Event>()),
+        selectable: &[
+            field("involvedObject.kind", "/involvedObject/kind"),
+            field("involvedObject.namespace", "/involvedObject/namespace"),
+            field("involvedObject.name", "/involvedObject/name"),
+            field("involvedObject.uid", "/involvedObject/uid"),
+            field("involvedObject.apiVersion", "/involvedObject/apiVersion"),
+            field("involvedObject.resourceVersion", "/involvedObject/resourceVersion"),
+            field("involvedObject.fieldPath", "/involvedObject/fieldPath"),
+            field("reason", "/reason"),
+            field("reportingComponent", "/reportingComponent"),
+            field("source", "/source/component"),
+            field("type", "/type"),
+        ],
+        strategy: Strategy::Rules(&rules::EVENT),
+        printer: &printers::EVENTS,
+        create_on_update: true,
+        storage_version_hash: "r2yiGXH7wu8=",
+        ..stored("events")
+    },
+    Resource {
+        singular: "limitrange",
+        kind: "LimitRange",
+        list_kind: "LimitRangeList",
+        short_names: &["limits"],
+        type_of: Some(TypeOf::of::<core::LimitRange>()),
+        strategy: Strategy::Rules(&rules::LIMIT_RANGE),
+        printer: &printers::NAME_AND_CREATION,
+        create_on_update: true,
+        storage_version_hash: "EBKMFVe6cwo=",
+        ..stored("limitranges")
+    },
+    Resource {
+        singular: "namespace",
+        kind: "Namespace",
+        list_kind: "NamespaceList",
+        short_names: &["ns"],
+        scope: Scope::Cluster,
+        verbs: NO_COLLECTION,
+        subresources: &[STATUS],
+        type_of: Some(TypeOf::of::<core::Namespace>()),
+        selectable: &[field("status.phase", "/status/phase")],
+        name_rule: NameRule::Label,
+        strategy: Strategy::Rules(&rules::NAMESPACE),
+        printer: &printers::NAMESPACES,
+        storage_version_hash: "Q3oi5N2YM8M=",
+        ..stored("namespaces")
+    },
+    Resource {
+        singular: "node",
+        kind: "Node",
+        list_kind: "NodeList",
+        short_names: &["no"],
+        scope: Scope::Cluster,
+        subresources: &[STATUS],
+        type_of: Some(TypeOf::of::<core::Node>()),
+        selectable: &[Selectable { absent: "false", ..field("spec.unschedulable", "/spec/unschedulable") }],
+        strategy: Strategy::Rules(&rules::NODE),
+        printer: &printers::NODES,
+        storage_version_hash: "XwShjMxG9Fs=",
+        ..stored("nodes")
+    },
+    Resource {
+        singular: "pod",
+        kind: "Pod",
+        list_kind: "PodList",
+        short_names: &["po"],
+        categories: &["all"],
+        subresources: &[
+            Subresource {
+                what: SubresourceKind::Binding,
+                name: "binding",
+                verbs: &[Verb::Create],
+                body: Some(BINDING),
+            },
+            Subresource {
+                what: SubresourceKind::Eviction,
+                name: "eviction",
+                verbs: &[Verb::Create],
+                body: Some(EVICTION),
+            },
+            Subresource { what: SubresourceKind::Log, name: "log", verbs: &[Verb::Get], body: None },
+            Subresource { what: SubresourceKind::Resize, name: "resize", verbs: PART, body: None },
+            STATUS,
+        ],
+        type_of: Some(TypeOf::of::<core::Pod>()),
+        selectable: &[
+            field("spec.nodeName", "/spec/nodeName"),
+            field("spec.restartPolicy", "/spec/restartPolicy"),
+            field("spec.schedulerName", "/spec/schedulerName"),
+            field("spec.serviceAccountName", "/spec/serviceAccountName"),
+            Selectable { absent: "false", ..field("spec.hostNetwork", "/spec/hostNetwork") },
+            field("status.phase", "/status/phase"),
+            field("status.podIP", "/status/podIP"),
+            field("status.nominatedNodeName", "/status/nominatedNodeName"),
+        ],
+        strategy: Strategy::Pod,
+        printer: &printers::PODS,
+        storage_version_hash: "xPOwRZ+Yhw8=",
+        ..stored("pods")
+    },
+    Resource {
+        singular: "resourcequota",
+        kind: "ResourceQuota",
+        list_kind: "ResourceQuotaList",
+        short_names: &["quota"],
+        subresources: &[STATUS],
+        type_of: Some(TypeOf::of::<core::ResourceQuota>()),
+        strategy: Strategy::Rules(&rules::RESOURCE_QUOTA),
+        printer: &printers::RESOURCE_QUOTAS,
+        storage_version_hash: "8uhSgffRX6w=",
+        ..stored("resourcequotas")
+    },
+    Resource {
+        singular: "secret",
+        kind: "Secret",
+        list_kind: "SecretList",
+        type_of: Some(TypeOf::of::<core::Secret>()),
+        selectable: &[field("type", "/type")],
+        strategy: Strategy::Rules(&rules::SECRET),
+        printer: &printers::SECRETS,
+        storage_version_hash: "S6u1pOWzb84=",
+        ..stored("secrets")
+    },
+    Resource {
+        singular: "serviceaccount",
+        kind: "ServiceAccount",
+        list_kind: "ServiceAccountList",
+        short_names: &["sa"],
+        type_of: Some(TypeOf::of::<core::ServiceAccount>()),
+        printer: &printers::NAME_AND_AGE,
+        storage_version_hash: "pbx9ZvyFpBE=",
+        ..stored("serviceaccounts")
+    },
+    Resource {
+        group: "events.k8s.io",
+        singular: "event",
+        kind: "Event",
+        list_kind: "EventList",
+        short_names: &["ev"],
+        backing: Backing::View {
+            collection: "events",
+            to_stored: rules::event::to_core,
+            from_stored: rules::event::from_core,
+        },
+        type_of: Some(TypeOf::of::<events::v1::Event>()),
+        selectable: &[
+            field("reason", "/reason"),
+            field("regarding.kind", "/involvedObject/kind"),
+            field("regarding.namespace", "/involvedObject/namespace"),
+            field("regarding.name", "/involvedObject/name"),
+            field("regarding.uid", "/involvedObject/uid"),
+            field("regarding.apiVersion", "/involvedObject/apiVersion"),
+            field("regarding.resourceVersion", "/involvedObject/resourceVersion"),
+            field("regarding.fieldPath", "/involvedObject/fieldPath"),
+            field("reportingController", "/reportingComponent"),
+            field("type", "/type"),
+        ],
+        strategy: Strategy::Rules(&rules::EVENT),
+        printer: &printers::EVENTS,
+        create_on_update: true,
+        storage_version_hash: "r2yiGXH7wu8=",
+        ..stored("events")
+    },
+    Resource {
+        group: "coordination.k8s.io",
+        singular: "lease",
+        kind: "Lease",
+        list_kind: "LeaseList",
+        type_of: Some(TypeOf::of::<coordination::v1::Lease>()),
+        strategy: Strategy::Rules(&rules::LEASE),
+        printer: &printers::LEASES,
+        create_on_update: true,
+        unconditional_update: false,
+        storage_version_hash: "gqkMMb/YqFM=",
+        ..stored("leases")
+    },
+    Resource {
+        group: "scheduling.k8s.io",
+        singular: "priorityclass",
+        kind: "PriorityClass",
+        list_kind: "PriorityClassList",
+        short_names: &["pc"],
+        scope: Scope::Cluster,
+        type_of: Some(TypeOf::of::<scheduling::v1::PriorityClass>()),
+        strategy: Strategy::Rules(&rules::PRIORITY_CLASS),
+        printer: &printers::PRIORITY_CLASSES,
+        storage_version_hash: "1QwjyaZjj3Y=",
+        ..stored("priorityclasses")
+    },
+    Resource {
+        group: "metrics.k8s.io",
+        version: "v1beta1",
+        kind: "NodeMetrics",
+        list_kind: "NodeMetricsList",
+        scope: Scope::Cluster,
+        verbs: READ,
+        backing: Backing::Metrics,
+        printer: &printers::NODE_METRICS,
+        ..stored("nodes")
+    },
+    Resource {
+        group: "metrics.k8s.io",
+        version: "v1beta1",
+        kind: "PodMetrics",
+        list_kind: "PodMetricsList",
+        verbs: READ,
+        backing: Backing::Metrics,
+        printer: &printers::POD_METRICS,
+        ..stored("pods")
+    },
+];

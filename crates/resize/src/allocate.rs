@@ -4,8 +4,9 @@
 //! has promised ([`Allocation`], checkpointed); *actuated* is what the cgroups have been given ([`crate::actuate`]).
 //! [`decide`] moves desired to allocated, for the whole pod or not at all.
 
-use crate::amounts::{Amounts, Resource};
+use crate::amounts::{Amounts, Requirement, Resource, containers, effective, overhead, requests_of};
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use supple_quantity::{Bytes, MilliCpu};
@@ -46,6 +47,48 @@ impl Allocation {
         }
         pod
     }
+
+    /// The effective amounts of a pod with this allocation, overhead included. `pod` gives the shape (which containers
+    /// are sidecars), its own resources are not looked at.
+    #[must_use]
+    pub fn requests(&self, pod: &Pod) -> Amounts {
+        effective(pod, Amounts::of(self.pod.as_ref()), |it| Amounts::of(self.containers.get(&it.name)))
+    }
+
+    /// Whether two allocations are the same by value: `0.1` and `100m` are one CPU request, an empty list and none too.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.containers.len() == other.containers.len()
+            && self.containers.iter().all(|(name, it)| other.containers.get(name).is_some_and(|other| same(it, other)))
+            && match (&self.pod, &other.pod) {
+                (Some(a), Some(b)) => same(a, b),
+                (None, None) => true,
+                (Some(one), None) | (None, Some(one)) => same(one, &ResourceRequirements::default()),
+            }
+    }
+}
+
+/// Whether two requirements are the same by value.
+fn same(a: &ResourceRequirements, b: &ResourceRequirements) -> bool {
+    same_list(a.requests.as_ref(), b.requests.as_ref())
+        && same_list(a.limits.as_ref(), b.limits.as_ref())
+        && a.claims.as_deref().unwrap_or_default() == b.claims.as_deref().unwrap_or_default()
+}
+
+fn same_list(a: Option<&BTreeMap<String, Quantity>>, b: Option<&BTreeMap<String, Quantity>>) -> bool {
+    let entries = |it: Option<&BTreeMap<String, Quantity>>| it.map_or(0, BTreeMap::len);
+    let find = |name: &String| b.and_then(|it| it.get(name));
+    entries(a) == entries(b)
+        && a.into_iter().flatten().all(|(name, amount)| find(name).is_some_and(|it| same_amount(it, amount)))
+}
+
+/// Equal by value. Nearly always equal as text already, which the API server keeps canonical.
+fn same_amount(a: &Quantity, b: &Quantity) -> bool {
+    a == b
+        || match (a.0.parse::<supple_quantity::Quantity>(), b.0.parse::<supple_quantity::Quantity>()) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => false,
+        }
 }
 
 /// What a node offers to pods.
@@ -171,21 +214,24 @@ pub enum Decision {
     Infeasible(Impossible),
 }
 
-/// Regular, sidecar and init containers of a pod, init containers first, in spec order.
-pub fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
-    let spec = pod.spec.as_ref();
-    let init = spec.and_then(|it| it.init_containers.as_ref()).into_iter().flatten();
-    init.chain(spec.into_iter().flat_map(|it| it.containers.iter()))
-}
-
 /// Decide on the size a pod desires. `others` is what all other active pods hold (see [`Used::add`]).
+///
+/// Capacity is asked only for a resource whose request grows: one that stays or falls cannot break a promise, so that a
+/// pod on a node that has become too small can still shrink (the reference defers that too).
 #[must_use]
 pub fn decide(desired: &Pod, allocated: &Allocation, node: &NodeView, others: &Used) -> Decision {
-    let _ = (node, others);
-    if Allocation::of(desired) == *allocated {
-        Decision::Unchanged
-    } else {
-        Decision::Allocate(Allocation::of(desired))
+    let wanted = Allocation::of(desired);
+    if wanted.same_as(allocated) {
+        return Decision::Unchanged;
+    }
+    if let Some(why) = impossible(desired, allocated, node) {
+        return Decision::Infeasible(why);
+    }
+    let old = allocated.requests(desired);
+    let new = wanted.requests(desired);
+    match shortage(node, others, &new, |resource| new.get(resource, REQUEST) > old.get(resource, REQUEST)) {
+        Some(shortage) => Decision::Deferred(shortage),
+        None => Decision::Allocate(wanted),
     }
 }
 
@@ -194,16 +240,119 @@ pub fn decide(desired: &Pod, allocated: &Allocation, node: &NodeView, others: &U
 /// # Errors
 /// The first resource that does not fit.
 pub fn admit(pod: &Pod, node: &NodeView, others: &Used) -> Result<(), Shortage> {
-    let _ = (pod, node, others);
-    Ok(())
+    if others.pods >= node.allocatable.pods {
+        return Err(Shortage {
+            resource: ShortResource::Pods,
+            requested: 1,
+            used: i64::from(others.pods),
+            capacity: i64::from(node.allocatable.pods),
+        });
+    }
+    let requests = Allocation::of(pod).requests(pod);
+    shortage(node, others, &requests, |_| true).map_or(Ok(()), Err)
+}
+
+const REQUEST: Requirement = Requirement::Request;
+
+/// The first resource, among those asked about, of which the node has too little. A pod that requests none of a resource
+/// is never short of it, even where others hold more than there is.
+fn shortage(node: &NodeView, others: &Used, requests: &Amounts, asked: impl Fn(Resource) -> bool) -> Option<Shortage> {
+    let short = |resource, used: i64, capacity: i64| {
+        let requested = requests.get(resource, REQUEST);
+        let fits = requested == 0 || requested <= capacity.saturating_sub(used);
+        let resource_name = match resource {
+            Resource::Cpu => ShortResource::Cpu,
+            Resource::Memory => ShortResource::Memory,
+        };
+        (asked(resource) && !fits).then_some(Shortage { resource: resource_name, requested, used, capacity })
+    };
+    short(Resource::Cpu, others.cpu.0, node.allocatable.cpu.0)
+        .or_else(|| short(Resource::Memory, others.memory.0, node.allocatable.memory.0))
+}
+
+/// Why the change from `allocated` to `desired` can never be on this node, if so; in the reference's order.
+fn impossible(desired: &Pod, allocated: &Allocation, node: &NodeView) -> Option<Impossible> {
+    let class = qos::of(desired);
+    let changed = |resource| {
+        containers(desired).filter(move |it| {
+            let old = Amounts::of(allocated.containers.get(&it.name));
+            let new = Amounts::of(it.resources.as_ref());
+            old.get(resource, REQUEST) != new.get(resource, REQUEST)
+        })
+    };
+    let swaps = |requirements: Option<&ResourceRequirements>| {
+        let amounts = Amounts::of(requirements);
+        amounts.memory_request != amounts.memory_limit
+    };
+    let may_swap = node.limited_swap && class == Qos::Burstable && !is_critical(desired);
+    if may_swap
+        && changed(Resource::Memory).any(|it| {
+            !restarts_for(it, Resource::Memory)
+                && (swaps(it.resources.as_ref()) || swaps(allocated.containers.get(&it.name)))
+        })
+    {
+        return Some(Impossible::Swap);
+    }
+    if class != Qos::Guaranteed {
+        return None;
+    }
+    if node.static_cpu_manager && changed(Resource::Cpu).next().is_some() {
+        return Some(Impossible::StaticCpuManager);
+    }
+    (node.static_memory_manager && changed(Resource::Memory).next().is_some()).then_some(Impossible::StaticMemoryManager)
+}
+
+/// Priority from which a pod is critical to node or cluster (`system-node-critical`, `system-cluster-critical`).
+const SYSTEM_CRITICAL_PRIORITY: i32 = 2_000_000_000;
+
+/// Whether a pod is critical: such pods get no swap.
+fn is_critical(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|it| it.priority).is_some_and(|it| it >= SYSTEM_CRITICAL_PRIORITY)
+}
+
+/// Whether a change of this resource restarts the container by its resize policy; absent means it does not.
+#[must_use]
+pub fn restarts_for(container: &Container, resource: Resource) -> bool {
+    let policies = container.resize_policy.iter().flatten();
+    policies.into_iter().any(|it| it.resource_name == resource.as_str() && it.restart_policy == "RestartContainer")
 }
 
 impl Used {
     /// Count one more active pod: per container the greater of what it was allocated and what its status still reports
-    /// (a shrink counts only once the cgroup has shrunk). `pod` is the API's, for its status.
+    /// (a shrink frees room only once the cgroup has shrunk). `pod` is read for its status, which may be newer than the
+    /// API's: a node need not wait for its own report to come back, as the reference does.
     pub fn add(&mut self, pod: &Pod, allocated: &Allocation) {
-        let _ = Amounts::of(allocated.pod.as_ref());
-        let _ = pod;
-        self.pods += 1;
+        let held = held(pod, allocated);
+        self.cpu.0 = self.cpu.0.saturating_add(held.cpu_request.0);
+        self.memory.0 = self.memory.0.saturating_add(held.memory_request.0);
+        self.pods = self.pods.saturating_add(1);
     }
+}
+
+/// What a pod holds on the node: the greater of allocated and reported requests, overhead included.
+#[must_use]
+pub fn held(pod: &Pod, allocated: &Allocation) -> Amounts {
+    let status = pod.status.as_ref();
+    let statuses = || {
+        let init = status.and_then(|it| it.init_container_statuses.as_ref()).into_iter().flatten();
+        init.chain(status.and_then(|it| it.container_statuses.as_ref()).into_iter().flatten())
+    };
+    let mut level = Amounts::of(allocated.pod.as_ref());
+    if level.cpu_request.0 != 0 || level.memory_request.0 != 0 {
+        // The status of the pod includes its overhead; `effective` is about to add it once more.
+        let overhead = overhead(pod);
+        let reported = Amounts::of(status.and_then(|it| it.resources.as_ref()));
+        let promised = requests_of(status.and_then(|it| it.allocated_resources.as_ref()));
+        let reported = reported.max(promised);
+        let only_where_set = |level: i64, reported: i64, overhead: i64| if level == 0 { 0 } else { level.max(reported - overhead) };
+        level.cpu_request.0 = only_where_set(level.cpu_request.0, reported.cpu_request.0, overhead.cpu_request.0);
+        level.memory_request.0 =
+            only_where_set(level.memory_request.0, reported.memory_request.0, overhead.memory_request.0);
+    }
+    effective(pod, level, |container| {
+        let allocated = Amounts::of(allocated.containers.get(&container.name));
+        let Some(status) = statuses().find(|it| it.name == container.name) else { return allocated };
+        let reported = Amounts::of(status.resources.as_ref());
+        allocated.max(reported).max(requests_of(status.allocated_resources.as_ref()))
+    })
 }

@@ -1,6 +1,6 @@
 //! The four numbers a resize moves (CPU and memory, request and limit) as integers, and how they are read from a spec.
 
-use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -88,11 +88,102 @@ impl Amounts {
         }
     }
 
+    /// The greater of the two, number by number.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        self.zip(other, i64::max)
+    }
+
+    /// The sum, number by number; stays at the greatest integer where it would overflow, which no node can hold.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.zip(other, i64::saturating_add)
+    }
+
+    /// `other` where `self` is not set.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a == 0 { b } else { a })
+    }
+
+    fn zip(self, other: Self, f: fn(i64, i64) -> i64) -> Self {
+        Self {
+            cpu_request: MilliCpu(f(self.cpu_request.0, other.cpu_request.0)),
+            cpu_limit: MilliCpu(f(self.cpu_limit.0, other.cpu_limit.0)),
+            memory_request: Bytes(f(self.memory_request.0, other.memory_request.0)),
+            memory_limit: Bytes(f(self.memory_limit.0, other.memory_limit.0)),
+        }
+    }
+
     /// Whether both numbers of a resource are the same in `self` and `other`.
     #[must_use]
     pub fn same(&self, other: &Self, resource: Resource) -> bool {
         [Requirement::Request, Requirement::Limit].iter().all(|&it| self.get(resource, it) == other.get(resource, it))
     }
+}
+
+/// Regular, sidecar and init containers of a pod, init containers first, in spec order: all that a resize may change.
+pub fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
+    let spec = pod.spec.as_ref();
+    let init = spec.and_then(|it| it.init_containers.as_ref()).into_iter().flatten();
+    init.chain(spec.into_iter().flat_map(|it| it.containers.iter()))
+}
+
+/// Whether an init container is a sidecar: it goes on running beside the regular containers.
+#[must_use]
+pub fn is_sidecar(init_container: &Container) -> bool {
+    init_container.restart_policy.as_deref() == Some("Always")
+}
+
+/// The effective amounts of a pod, each container counted as `amounts_of` says: the greater of what runs together in
+/// the end and what any init container needs beside the sidecars started before it; then pod-level values where the pod
+/// has them; then the overhead (on a limit only where there is one).
+///
+/// The integer twin of [`crate::resources`]' aggregates: the node asks this for every pod at every decision, and needs
+/// the container's view exchanged (allocated, status, the greater of both).
+#[must_use]
+pub fn effective(pod: &Pod, pod_level: Amounts, amounts_of: impl Fn(&Container) -> Amounts) -> Amounts {
+    let Some(spec) = pod.spec.as_ref() else { return Amounts::default() };
+    let mut sidecars = Amounts::default();
+    let mut during_init = Amounts::default();
+    for container in spec.init_containers.iter().flatten() {
+        let amounts = amounts_of(container);
+        if is_sidecar(container) {
+            sidecars = sidecars.plus(amounts);
+            during_init = during_init.max(sidecars);
+        } else {
+            during_init = during_init.max(sidecars.plus(amounts));
+        }
+    }
+    let running = spec.containers.iter().fold(sidecars, |sum, it| sum.plus(amounts_of(it)));
+    let sum = pod_level.or(running.max(during_init));
+    let overhead = overhead(pod);
+    let with_limit = |limit: i64, overhead: i64| if limit == 0 { 0 } else { limit.saturating_add(overhead) };
+    Amounts {
+        cpu_request: MilliCpu(sum.cpu_request.0.saturating_add(overhead.cpu_request.0)),
+        cpu_limit: MilliCpu(with_limit(sum.cpu_limit.0, overhead.cpu_request.0)),
+        memory_request: Bytes(sum.memory_request.0.saturating_add(overhead.memory_request.0)),
+        memory_limit: Bytes(with_limit(sum.memory_limit.0, overhead.memory_request.0)),
+    }
+}
+
+/// `spec.overhead`, as requests.
+#[must_use]
+pub fn overhead(pod: &Pod) -> Amounts {
+    let list = pod.spec.as_ref().and_then(|it| it.overhead.as_ref());
+    Amounts { cpu_request: milli(list, "cpu"), memory_request: bytes(list, "memory"), ..Amounts::default() }
+}
+
+/// The pod-level `spec.resources`.
+#[must_use]
+pub fn pod_level(pod: &Pod) -> Amounts {
+    Amounts::of(pod.spec.as_ref().and_then(|it| it.resources.as_ref()))
+}
+
+/// The requests of a resource list (`allocatedResources`).
+#[must_use]
+pub fn requests_of(list: Option<&BTreeMap<String, Quantity>>) -> Amounts {
+    Amounts { cpu_request: milli(list, "cpu"), memory_request: bytes(list, "memory"), ..Amounts::default() }
 }
 
 /// Milli-CPU under `key`, rounded up; zero where missing.

@@ -85,6 +85,7 @@ impl PartialOrd for Waiting {
 /// pod-level resources taken together.
 #[must_use]
 pub fn is_increasing(desired: &Pod, allocated: &Allocation) -> bool {
-    let _ = (desired, allocated);
-    true
+    let old = allocated.requests(desired);
+    let new = Allocation::of(desired).requests(desired);
+    new.cpu_request > old.cpu_request || new.memory_request > old.memory_request
 }

@@ -272,7 +272,7 @@ fn shortage(node: &NodeView, others: &Used, requests: &Amounts, asked: impl Fn(R
 
 /// Why the change from `allocated` to `desired` can never be on this node, if so; in the reference's order.
 fn impossible(desired: &Pod, allocated: &Allocation, node: &NodeView) -> Option<Impossible> {
-    let class = qos::of(desired);
+    let class = desired.status.as_ref().and_then(|it| it.qos_class.as_deref());
     let changed = |resource| {
         containers(desired).filter(move |it| {
             let old = Amounts::of(allocated.containers.get(&it.name));
@@ -284,7 +284,7 @@ fn impossible(desired: &Pod, allocated: &Allocation, node: &NodeView) -> Option<
         let amounts = Amounts::of(requirements);
         amounts.memory_request != amounts.memory_limit
     };
-    let may_swap = node.limited_swap && class == Qos::Burstable && !is_critical(desired);
+    let may_swap = node.limited_swap && class == Some("Burstable") && !is_critical(desired);
     if may_swap
         && changed(Resource::Memory).any(|it| {
             !restarts_for(it, Resource::Memory)
@@ -293,13 +293,14 @@ fn impossible(desired: &Pod, allocated: &Allocation, node: &NodeView) -> Option<
     {
         return Some(Impossible::Swap);
     }
-    if class != Qos::Guaranteed {
+    if class != Some("Guaranteed") {
         return None;
     }
     if node.static_cpu_manager && changed(Resource::Cpu).next().is_some() {
         return Some(Impossible::StaticCpuManager);
     }
-    (node.static_memory_manager && changed(Resource::Memory).next().is_some()).then_some(Impossible::StaticMemoryManager)
+    (node.static_memory_manager && changed(Resource::Memory).next().is_some())
+        .then_some(Impossible::StaticMemoryManager)
 }
 
 /// Priority from which a pod is critical to node or cluster (`system-node-critical`, `system-cluster-critical`).
@@ -344,7 +345,8 @@ pub fn held(pod: &Pod, allocated: &Allocation) -> Amounts {
         let reported = Amounts::of(status.and_then(|it| it.resources.as_ref()));
         let promised = requests_of(status.and_then(|it| it.allocated_resources.as_ref()));
         let reported = reported.max(promised);
-        let only_where_set = |level: i64, reported: i64, overhead: i64| if level == 0 { 0 } else { level.max(reported - overhead) };
+        let only_where_set =
+            |level: i64, reported: i64, overhead: i64| if level == 0 { 0 } else { level.max(reported - overhead) };
         level.cpu_request.0 = only_where_set(level.cpu_request.0, reported.cpu_request.0, overhead.cpu_request.0);
         level.memory_request.0 =
             only_where_set(level.memory_request.0, reported.memory_request.0, overhead.memory_request.0);

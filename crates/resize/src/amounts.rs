@@ -188,34 +188,14 @@ pub fn requests_of(list: Option<&BTreeMap<String, Quantity>>) -> Amounts {
 
 /// Milli-CPU under `key`, rounded up; zero where missing.
 fn milli(list: Option<&BTreeMap<String, Quantity>>, key: &str) -> MilliCpu {
-    MilliCpu(list.and_then(|it| it.get(key)).map_or(0, |it| parse(&it.0, 1000)))
+    MilliCpu(quantity(list, key).map_or(0, |it| it.milli()))
 }
 
 /// Bytes under `key`, rounded up; zero where missing.
 fn bytes(list: Option<&BTreeMap<String, Quantity>>, key: &str) -> Bytes {
-    Bytes(list.and_then(|it| it.get(key)).map_or(0, |it| parse(&it.0, 1)))
+    Bytes(quantity(list, key).map_or(0, |it| it.value()))
 }
 
-// Until `quantity` stands: enough for the forms a pod spec usually has.
-fn parse(text: &str, scale: i64) -> i64 {
-    let split = text.find(|it: char| it.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, suffix) = text.split_at(split);
-    let (mul, div): (i128, i128) = match suffix {
-        "n" => (1, 1_000_000_000),
-        "u" => (1, 1_000_000),
-        "m" => (1, 1000),
-        "k" => (1000, 1),
-        "M" => (1_000_000, 1),
-        "G" => (1_000_000_000, 1),
-        "Ki" => (1 << 10, 1),
-        "Mi" => (1 << 20, 1),
-        "Gi" => (1 << 30, 1),
-        "Ti" => (1 << 40, 1),
-        _ => (1, 1),
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits: i128 = format!("{whole}{fraction}").parse().unwrap_or(0);
-    let div = div * 10_i128.pow(u32::try_from(fraction.len()).unwrap_or(0));
-    let n = digits * mul * i128::from(scale);
-    i64::try_from((n + div - 1) / div).unwrap_or(i64::MAX)
+fn quantity(list: Option<&BTreeMap<String, Quantity>>, key: &str) -> Option<supple_quantity::Quantity> {
+    list?.get(key)?.0.parse().ok()
 }

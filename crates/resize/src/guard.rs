@@ -1,6 +1,6 @@
 //! No memory limit goes to or below what is used now (reference §5.4).
 
-use crate::actuate::{Plan, Step, Target};
+use crate::actuate::{Decrease, Plan, Step, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use supple_quantity::Bytes;
@@ -74,8 +74,9 @@ impl std::error::Error for BelowUsage {}
 /// # Errors
 /// Every memory limit that would go to or below current usage, and every usage that is not known.
 pub fn check(plan: &Plan, usage: &MemoryUsage) -> Result<(), BelowUsage> {
-    let _ = (plan, usage);
-    Ok(())
+    let given_back: i64 = plan.restart.iter().filter_map(|it| usage.containers.get(it)).map(|it| it.0).sum();
+    let pod = usage.pod.map(|it| Bytes(it.0.saturating_sub(given_back)));
+    refuse(plan.decreases.iter().filter_map(|it| reason(it, pod, usage)))
 }
 
 /// Check one step right before it is written, which narrows the time in which usage can rise unseen.
@@ -83,6 +84,31 @@ pub fn check(plan: &Plan, usage: &MemoryUsage) -> Result<(), BelowUsage> {
 /// # Errors
 /// As [`check`], for this step alone; steps that lower no memory limit always pass.
 pub fn check_step(plan: &Plan, step: &Step, usage: &MemoryUsage) -> Result<(), BelowUsage> {
-    let _ = (plan, step, usage, Target::Pod);
-    Ok(())
+    if step.write.memory_limit_bytes.is_none() {
+        return Ok(());
+    }
+    let lowered = plan.decreases.iter().filter(|it| it.target == step.target);
+    refuse(lowered.filter_map(|it| reason(it, usage.pod, usage)))
+}
+
+fn reason(decrease: &Decrease, pod: Option<Bytes>, usage: &MemoryUsage) -> Option<Reason> {
+    let limit = decrease.to;
+    match &decrease.target {
+        Target::Pod => match pod {
+            None => Some(Reason::PodUnknown),
+            Some(usage) => (usage >= limit).then_some(Reason::PodUsage { limit, usage }),
+        },
+        Target::Container(container) => {
+            let container = container.clone();
+            match usage.containers.get(&container).copied() {
+                None => Some(Reason::ContainerUnknown { container }),
+                Some(usage) => (usage >= limit).then_some(Reason::ContainerUsage { container, limit, usage }),
+            }
+        }
+    }
+}
+
+fn refuse(reasons: impl Iterator<Item = Reason>) -> Result<(), BelowUsage> {
+    let reasons: Vec<Reason> = reasons.collect();
+    if reasons.is_empty() { Ok(()) } else { Err(BelowUsage { reasons }) }
 }

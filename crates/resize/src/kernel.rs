@@ -3,7 +3,8 @@
 //! Everything the node writes is computed here, in the words of cgroup v1, which CRI uses too; the v2 words (weight,
 //! `cpu.max`) follow from them. Source of every formula: reference §5.5.
 
-use crate::amounts::Amounts;
+use crate::amounts::{self, Amounts, containers};
+use k8s_openapi::api::core::v1::{Container, Pod};
 use serde::{Deserialize, Serialize};
 use supple_quantity::{Bytes, MilliCpu};
 
@@ -15,6 +16,9 @@ pub const MAX_SHARES: u64 = 262_144;
 pub const MIN_QUOTA_US: i64 = 1000;
 /// `cpu.cfs_period_us` unless the node is configured otherwise.
 pub const DEFAULT_PERIOD_US: u64 = 100_000;
+/// Size of a page: memory limits are kept in whole ones (4 KiB also where pages are larger: then an adopted limit is the
+/// real one, and is written again).
+const PAGE: i64 = 4096;
 /// "No limit" in `cpu.cfs_quota_us` and `memory.limit_in_bytes`.
 pub const UNLIMITED: i64 = -1;
 /// What a cgroup v1 kernel answers for "no memory limit": the largest multiple of a page in 63 bits.
@@ -95,6 +99,44 @@ impl CgroupResources {
     #[must_use]
     pub fn memory_limit(&self) -> Option<Bytes> {
         self.memory_limit_bytes.filter(|&it| it > 0 && it < V1_MEMORY_UNLIMITED).map(Bytes)
+    }
+}
+
+/// Whether `reading` is what a cgroup gives back after `shares` were written: the same, or what the weight of cgroup v2
+/// (linear for a pod, curved for a container) leaves of them.
+///
+/// On cgroup v1, where readings are exact, this also takes a few other shares for the recorded ones. It is asked only
+/// where a record says `shares`, so that costs a rewrite that was not needed or none that was, of a weight, never of a
+/// limit.
+#[must_use]
+pub fn is_reading_of(reading: u64, shares: u64) -> bool {
+    reading == shares
+        || reading == shares_from_pod_weight(pod_weight(shares))
+        || reading == shares_from_container_weight(container_weight(shares))
+}
+
+/// Bring recorded amounts to what a cgroup really has, as far as the two cannot mean the same. Values that only differ
+/// by the kernel's rounding (memory to whole pages, shares to a weight) are the same; a memory request has no file.
+pub fn adopt(amounts: &mut Amounts, reading: &CgroupResources) {
+    if let Some(limit) = reading.memory_limit_bytes {
+        let whole_pages = |it: i64| it & !(PAGE - 1);
+        let found = reading.memory_limit().unwrap_or_default();
+        if limit != memory_limit(amounts.memory_limit) && whole_pages(amounts.memory_limit.0) != found.0 {
+            amounts.memory_limit = found;
+        }
+    }
+    if let Some(quota) = reading.cpu_quota_us {
+        let period = reading.cpu_period_us.unwrap_or(DEFAULT_PERIOD_US);
+        if quota != quota_us(amounts.cpu_limit, period) {
+            amounts.cpu_limit = milli_from_quota(quota, period);
+        }
+    }
+    if let Some(reading) = reading.cpu_shares {
+        // A container that asked for no CPU started with shares that follow its limit.
+        let started_so = amounts.cpu_request.0 == 0 && is_reading_of(reading, shares(amounts.cpu_limit));
+        if !started_so && !is_reading_of(reading, shares(amounts.cpu_request)) {
+            amounts.cpu_request = milli_from_shares(reading);
+        }
     }
 }
 
@@ -186,4 +228,52 @@ pub fn shares_from_container_weight(weight: u64) -> u64 {
         if container_weight(middle) >= weight { high = middle } else { low = middle + 1 }
     }
     low
+}
+
+/// `oom_score_adj` of the containers of Guaranteed and of node-critical pods: the last to be killed.
+const GUARANTEED_OOM_SCORE_ADJ: i64 = -997;
+/// `oom_score_adj` of BestEffort containers: the first.
+const BEST_EFFORT_OOM_SCORE_ADJ: i64 = 1000;
+
+/// `/proc/PID/oom_score_adj` of a container: the less of the node's memory it asked for, the sooner it is killed.
+///
+/// Burstable: 1000 minus the thousandths of `capacity` (the node's memory) that it requests, between the two other
+/// classes. What pod-level memory exceeds the containers' requests is shared out evenly among them, and a sidecar never
+/// ranks above the regular container that asked for least (KEP-753, KEP-2837).
+#[must_use]
+pub fn oom_score_adj(pod: &Pod, container: &Container, capacity: Bytes) -> i32 {
+    let spec = pod.spec.as_ref();
+    let critical = spec.and_then(|it| it.priority_class_name.as_deref()) == Some("system-node-critical");
+    let class = pod.status.as_ref().and_then(|it| it.qos_class.as_deref());
+    let score = if critical || class == Some("Guaranteed") {
+        GUARANTEED_OOM_SCORE_ADJ
+    } else if class == Some("BestEffort") || capacity.0 <= 0 {
+        BEST_EFFORT_OOM_SCORE_ADJ
+    } else {
+        burstable_oom_score_adj(pod, container, capacity)
+    };
+    i32::try_from(score).unwrap_or(1000)
+}
+
+fn burstable_oom_score_adj(pod: &Pod, container: &Container, capacity: Bytes) -> i64 {
+    let requested = |it: &Container| Amounts::of(it.resources.as_ref()).memory_request.0;
+    let regular = pod.spec.iter().flat_map(|it| it.containers.iter());
+    let count = i64::try_from(containers(pod).count()).unwrap_or(i64::MAX).max(1);
+    let level = amounts::pod_level(pod).memory_request.0;
+    let spare = if level == 0 {
+        0
+    } else {
+        // Without the overhead, which no container runs on.
+        let sum = amounts::effective(pod, Amounts::default(), |it| Amounts::of(it.resources.as_ref()));
+        let sum = sum.memory_request.0 - amounts::overhead(pod).memory_request.0;
+        (level - sum) / count
+    };
+    let score = |request: i64| {
+        let thousandths = i128::from(request.saturating_add(spare)) * 1000 / i128::from(capacity.0);
+        1000 - i64::try_from(thousandths).unwrap_or(i64::MAX)
+    };
+    let own = score(requested(container));
+    let least = regular.map(requested).min().map_or(own, score);
+    let own = if amounts::is_sidecar(container) { own.min(least) } else { own };
+    own.clamp(1000 + GUARANTEED_OOM_SCORE_ADJ, BEST_EFFORT_OOM_SCORE_ADJ - 1)
 }

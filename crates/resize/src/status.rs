@@ -1,8 +1,8 @@
 //! What a pod's status says about its resources (reference §6).
 
-use crate::actuate::Actuated;
-use crate::amounts::Amounts;
-use crate::kernel::CgroupResources;
+use crate::actuate::{self, Actuated};
+use crate::amounts::{Amounts, Requirement, Resource};
+use crate::kernel::{self, CgroupResources};
 use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
@@ -33,15 +33,97 @@ pub enum Observed<'a> {
 }
 
 /// Resource fields of a container's status. A container the runtime has never seen gets none: do not call.
+///
+/// Of a running container, `resources` has the amounts in force, written as the spec writes them where they are equal;
+/// a request up to 2m and a limit up to 10m count as equal, because the kernel cannot tell them apart. Lists that the
+/// allocation does not have are not invented.
 #[must_use]
 pub fn container(allocated: &ResourceRequirements, observed: Observed<'_>) -> Reported {
-    let _ = observed;
-    Reported { resources: allocated.clone(), allocated_resources: allocated.requests.clone() }
+    let allocated_resources = allocated.requests.clone().filter(|it| !it.is_empty());
+    let mut resources = allocated.clone();
+    resources.requests = resources.requests.filter(|it| !it.is_empty());
+    resources.limits = resources.limits.filter(|it| !it.is_empty());
+    if let Observed::Running { actuated, cgroup, previous } = observed {
+        let mut now = actuated.copied().unwrap_or_default();
+        if let Some(cgroup) = cgroup {
+            kernel::adopt(&mut now, cgroup);
+            if now.cpu_request.0 == 0 && cgroup.cpu_shares.is_some_and(|it| it > kernel::MIN_SHARES) {
+                now.cpu_request = now.cpu_limit; // started without a request: its shares follow its limit
+            }
+        }
+        let wanted = Amounts::of(Some(allocated));
+        for (requirement, list) in
+            [(Requirement::Request, resources.requests.as_mut()), (Requirement::Limit, resources.limits.as_mut())]
+        {
+            let Some(list) = list else { continue };
+            for resource in [Resource::Cpu, Resource::Memory] {
+                let (now, wanted) = (now.get(resource, requirement), wanted.get(resource, requirement));
+                if now == wanted || (resource == Resource::Cpu && alike(requirement, now, wanted)) {
+                    continue;
+                }
+                // Not known: as it was reported before, else as allocated.
+                let before = || previous.and_then(|it| list_of(it, requirement)?.get(resource.as_str()).cloned());
+                let value = if now == 0 { before() } else { Some(quantity(resource, now)) };
+                if let Some(value) = value {
+                    list.insert(resource.as_str().to_owned(), value);
+                }
+            }
+        }
+    }
+    Reported { resources, allocated_resources }
+}
+
+/// Whether two CPU amounts are too small for the kernel to tell apart.
+fn alike(requirement: Requirement, a: i64, b: i64) -> bool {
+    let least = match requirement {
+        Requirement::Request => kernel::MIN_MILLI_CPU_REQUEST,
+        Requirement::Limit => kernel::MIN_MILLI_CPU_LIMIT,
+    };
+    a <= least.0 && b <= least.0
+}
+
+fn list_of(requirements: &ResourceRequirements, requirement: Requirement) -> Option<&BTreeMap<String, Quantity>> {
+    match requirement {
+        Requirement::Request => requirements.requests.as_ref(),
+        Requirement::Limit => requirements.limits.as_ref(),
+    }
+}
+
+/// An amount as the reference prints one that it read from a cgroup: CPU decimal, memory binary.
+fn quantity(resource: Resource, amount: i64) -> Quantity {
+    let quantity = match resource {
+        Resource::Cpu => supple_quantity::Quantity::milli_units(amount),
+        Resource::Memory => supple_quantity::Quantity::binary(amount),
+    };
+    Quantity(quantity.to_string())
 }
 
 /// Resource fields of the pod's status, from its allocated view and what was actuated. `running`: phase Running.
+///
+/// A running pod reports what its cgroup was given, by the record and not by reading it back: a cgroup v2 weight would
+/// make 79m of 100m. A memory request follows like the others (the reference keeps the first one it ever reported), and
+/// "no limit" is no limit (the reference reports cgroup v1's largest number).
 #[must_use]
 pub fn pod(pod: &Pod, actuated: &Actuated, running: bool) -> Reported {
-    let _ = (pod, actuated, running);
-    Reported::default()
+    let wanted = actuate::pod_amounts(pod);
+    let now = if running { actuated.pod.unwrap_or(wanted) } else { wanted };
+    let mut resources = ResourceRequirements::default();
+    for resource in [Resource::Cpu, Resource::Memory] {
+        for (requirement, list) in
+            [(Requirement::Request, &mut resources.requests), (Requirement::Limit, &mut resources.limits)]
+        {
+            let now = now.get(resource, requirement);
+            if now != 0 {
+                list.get_or_insert_default().insert(resource.as_str().to_owned(), quantity(resource, now));
+            }
+        }
+    }
+    let mut allocated = BTreeMap::new();
+    for resource in [Resource::Cpu, Resource::Memory] {
+        let amount = wanted.get(resource, Requirement::Request);
+        if amount != 0 {
+            allocated.insert(resource.as_str().to_owned(), quantity(resource, amount));
+        }
+    }
+    Reported { resources, allocated_resources: Some(allocated).filter(|it| !it.is_empty()) }
 }

@@ -1,0 +1,12 @@
+//! The node's half of the rules: unit tables of the reference (§4.8, §5.4, §5.5, §5.9, §6.1) as data, the invariants of
+//! the design as properties, and the recorded scenarios replayed through the library alone.
+
+mod actuate;
+mod allocate;
+mod condition;
+mod event;
+mod guard;
+mod kernel;
+mod queue;
+mod status;
+mod support;

@@ -27,10 +27,6 @@ impl CrashPoints {
 
 impl std::fmt::Debug for CrashPoints {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_some() {
-            "CrashPoints(armed)"
-        } else {
-            "CrashPoints(none)"
-        })
+        f.write_str(if self.0.is_some() { "CrashPoints(armed)" } else { "CrashPoints(none)" })
     }
 }

@@ -106,8 +106,6 @@ impl Kubelet for NoKubelet {
         _container: &'a str,
         _query: LogQuery,
     ) -> BoxFuture<'a, Result<LogStream, String>> {
-        Box::pin(std::future::ready(Err(
-            "this API server has no node that keeps logs".to_owned(),
-        )))
+        Box::pin(std::future::ready(Err("this API server has no node that keeps logs".to_owned())))
     }
 }

@@ -100,9 +100,7 @@ impl ApiServer {
     /// # Errors
     /// [`OpenError`] when the store's file cannot be opened or read.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        Ok(Self {
-            inner: Arc::new(Inner { options }),
-        })
+        Ok(Self { inner: Arc::new(Inner { options }) })
     }
 
     /// The whole API as a service, without authentication: for callers inside this process.
@@ -113,11 +111,8 @@ impl ApiServer {
     /// A client on [`ApiServer::router`] with no socket between. Must be called inside a tokio runtime.
     pub fn client(&self, default_namespace: &str) -> kube::Client {
         use tower::ServiceExt;
-        let service = self
-            .router()
-            .map_request(|request: http::Request<kube::client::Body>| {
-                request.map(axum::body::Body::new)
-            });
+        let service =
+            self.router().map_request(|request: http::Request<kube::client::Body>| request.map(axum::body::Body::new));
         kube::Client::new(service, default_namespace)
     }
 

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 
@@ -67,10 +66,8 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] names the file or the names it is about.
     pub fn load_or_create(dir: &Path, names: &[String]) -> Result<Self, IdentityError> {
-        let generate = |error: rcgen::Error| IdentityError::Generate {
-            names: names.join(", "),
-            message: error.to_string(),
-        };
+        let generate =
+            |error: rcgen::Error| IdentityError::Generate { names: names.join(", "), message: error.to_string() };
         let (key_path, certificate_path) = (dir.join(CA_KEY), dir.join(CA_CERTIFICATE));
         let ca_key = match read_if_exists(&key_path)? {
             Some(pem) => KeyPair::from_pem(&pem).map_err(|error| IdentityError::Malformed {
@@ -84,11 +81,7 @@ impl Identity {
                 // A certificate without its key is left over from an interrupted start or a deleted key: made anew.
                 match std::fs::remove_file(&certificate_path) {
                     Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                        return Err(IdentityError::File {
-                            operation: "remove",
-                            path: certificate_path,
-                            source,
-                        });
+                        return Err(IdentityError::File { operation: "remove", path: certificate_path, source });
                     }
                     _ => key,
                 }
@@ -103,21 +96,17 @@ impl Identity {
                 pem
             }
         };
-        let ca_der = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|error| {
-            IdentityError::Malformed {
-                path: certificate_path,
-                expected: "a certificate",
-                message: error.to_string(),
-            }
+        let ca_der = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|error| IdentityError::Malformed {
+            path: certificate_path,
+            expected: "a certificate",
+            message: error.to_string(),
         })?;
 
         let leaf_key = KeyPair::generate().map_err(generate)?;
         let leaf = leaf(names).map_err(generate)?;
         // The issuer is rebuilt from the fixed parameters and the key: a chain is checked by the authority's name and
         // signature, and both are the same as in the certificate on disk.
-        let leaf = leaf
-            .signed_by(&leaf_key, &Issuer::new(ca_params, ca_key))
-            .map_err(generate)?;
+        let leaf = leaf.signed_by(&leaf_key, &Issuer::new(ca_params, ca_key)).map_err(generate)?;
         Ok(Self {
             ca_pem,
             chain: vec![leaf.der().clone(), ca_der],
@@ -136,10 +125,7 @@ impl Identity {
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(
-                self.chain.clone(),
-                PrivateKeyDer::Pkcs8(self.key.clone_key()),
-            )?;
+            .with_single_cert(self.chain.clone(), PrivateKeyDer::Pkcs8(self.key.clone_key()))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
@@ -150,24 +136,16 @@ impl Identity {
 fn authority() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "supple-ca");
+    params.distinguished_name.push(DnType::CommonName, "supple-ca");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![
-        KeyUsagePurpose::DigitalSignature,
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::CrlSign,
-    ];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }
 
 fn leaf(names: &[String]) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(names.to_vec())?;
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "supple-apiserver");
+    params.distinguished_name.push(DnType::CommonName, "supple-apiserver");
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -178,11 +156,7 @@ fn read_if_exists(path: &Path) -> Result<Option<String>, IdentityError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(IdentityError::File {
-            operation: "read",
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(IdentityError::File { operation: "read", path: path.to_owned(), source }),
     }
 }
 
@@ -191,19 +165,11 @@ fn write_private(path: &Path, text: &str) -> Result<(), IdentityError> {
     use std::os::unix::fs::OpenOptionsExt;
     let temporary = path.with_extension("tmp");
     let write = || -> io::Result<()> {
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)
     };
-    write().map_err(|source| IdentityError::File {
-        operation: "write",
-        path: path.to_owned(),
-        source,
-    })
+    write().map_err(|source| IdentityError::File { operation: "write", path: path.to_owned(), source })
 }

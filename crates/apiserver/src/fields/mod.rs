@@ -3,11 +3,15 @@
 
 mod normalise;
 mod parse;
+mod path;
 
 pub use normalise::{Decoder, Normalised, TypeError, normalise};
 pub use parse::{Parsed, SyntaxError, parse_json, parse_yaml};
 
 use crate::kinds::Resource;
+
+/// At most this many findings are kept of one body, as the reference does.
+const MAX_FINDINGS: usize = 100;
 
 /// What the client asked to happen with fields the server does not know or sees twice (`fieldValidation=`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// At most this many findings are kept of one body, as the reference does.
-const MAX_FINDINGS: usize = 100;
+use super::MAX_FINDINGS;
+use super::path::Path;
 
 /// A body that was read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,24 +49,6 @@ pub fn parse_yaml(body: &[u8]) -> Result<Parsed, SyntaxError> {
 
 #[derive(Default)]
 struct Findings(Vec<String>);
-
-/// Where in the body we are, as a list of borrowed steps: nothing is allocated unless a finding is made.
-enum Path<'a> {
-    Root,
-    Field(&'a Path<'a>, &'a str),
-    Index(&'a Path<'a>, usize),
-}
-
-impl fmt::Display for Path<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root => Ok(()),
-            Self::Field(Self::Root, name) => f.write_str(name),
-            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
-            Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
-        }
-    }
-}
 
 struct Node<'a> {
     path: &'a Path<'a>,

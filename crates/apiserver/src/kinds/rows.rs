@@ -31,8 +31,7 @@ const PART: &[Verb] = &[Verb::Get, Verb::Patch, Verb::Update];
 
 const STATUS: Subresource = Subresource { what: SubresourceKind::Status, name: "status", verbs: PART, body: None };
 
-const BINDING: Body =
-    Body { group: "", version: "v1", kind: "Binding", type_of: TypeOf::of::<core::Binding>() };
+const BINDING: Body = Body { group: "", version: "v1", kind: "Binding", type_of: TypeOf::of::<core::Binding>() };
 
 const EVICTION: Body =
     Body { group: "policy", version: "v1", kind: "Eviction", type_of: TypeOf::of::<policy::v1::Eviction>() };

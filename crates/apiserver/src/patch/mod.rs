@@ -6,12 +6,16 @@
 //! bytes ─▶ parse (duplicates) ─▶ merge into the stored object ─▶ normalise (unknown fields, wrong types) ─▶ Patched
 //! ```
 
+mod json;
+mod order;
+mod print;
 pub mod strategic;
 
 use serde_json::Value;
 
-use crate::fields::FieldValidation;
+use crate::fields::{Decoder, FieldValidation, Parsed, normalise, parse_json, strict_error};
 use crate::kinds::Resource;
+use print::go_print;
 
 /// At most this many operations in a JSON patch.
 pub const MAX_OPERATIONS: usize = 10_000;
@@ -75,24 +79,145 @@ pub enum PatchError {
     #[error("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {0}")]
     TooManyOperations(usize),
     /// 415: this kind of patch is not for this caller.
-    #[error("the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json")]
+    #[error(
+        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"
+    )]
     Unsupported,
     /// 500: the patch contradicts itself in a way the reference reports as its own failure.
     #[error("{0}")]
     Internal(String),
 }
 
-/// Applies `body` to `stored` and makes the outcome an object of the resource's type again.
+/// Applies `body` to `current` (an object in the resource's own form) and makes the outcome an object of the resource's
+/// type again.
 ///
 /// # Errors
 /// [`PatchError`]; its variants say which status they are.
 pub fn apply(
     patch_type: PatchType,
     resource: &Resource,
-    stored: &Value,
+    current: &Value,
     body: &[u8],
     validation: FieldValidation,
 ) -> Result<Patched, PatchError> {
-    let _ = (patch_type, resource, stored, body, validation);
-    Err(PatchError::Unsupported)
+    let shape = resource.shape().ok_or(PatchError::Unsupported)?;
+    let (patch, duplicates) = Patch::read(patch_type, body, validation)?;
+    let decoder = if matches!(patch, Patch::Strategic(_)) { Decoder::Tree } else { Decoder::Text };
+    let outcome = patch.outcome(current, resource)?;
+    if !outcome.is_object() {
+        return Err(PatchError::BadRequest("the patch does not leave an object".to_owned()));
+    }
+    let invalid = |detail: String| PatchError::Invalid { value: patch.shown(current, resource), detail };
+    let normalised = normalise(outcome, shape, decoder).map_err(|error| invalid(error.to_string()))?;
+    let mut findings = duplicates;
+    findings.extend(normalised.unknown);
+    let warnings = match validation {
+        FieldValidation::Strict if !findings.is_empty() => return Err(invalid(strict_error(&findings))),
+        FieldValidation::Warn => findings,
+        FieldValidation::Strict | FieldValidation::Ignore => Vec::new(),
+    };
+    Ok(Patched { value: normalised.value, warnings })
+}
+
+/// A patch that was read.
+enum Patch {
+    Strategic(Value),
+    Merge(Value),
+    Json(Vec<Value>),
+}
+
+impl Patch {
+    /// The patch, and a finding for each field that it has twice.
+    fn read(
+        patch_type: PatchType,
+        body: &[u8],
+        validation: FieldValidation,
+    ) -> Result<(Self, Vec<String>), PatchError> {
+        let Parsed { value, duplicates } = parse_json(body).map_err(|error| {
+            let strict = validation != FieldValidation::Ignore && patch_type != PatchType::Strategic;
+            PatchError::BadRequest(if strict { format!("error decoding patch: {error}") } else { error.to_string() })
+        })?;
+        Ok(match (patch_type, value) {
+            (PatchType::Strategic, value @ Value::Object(_)) => (Self::Strategic(value), duplicates),
+            (PatchType::Merge, value @ Value::Object(_)) => (Self::Merge(value), duplicates),
+            (PatchType::Json, Value::Array(operations)) => {
+                (Self::Json(operations), duplicates.into_iter().map(|it| format!("json patch {it}")).collect())
+            }
+            (PatchType::Json, other) => return Err(not_this("[]interface {}", &other)),
+            (PatchType::Strategic | PatchType::Merge, other) => {
+                return Err(not_this("map[string]interface {}", &other));
+            }
+            (PatchType::Apply, _) => return Err(PatchError::Unsupported),
+        })
+    }
+
+    fn outcome(&self, current: &Value, resource: &Resource) -> Result<Value, PatchError> {
+        match self {
+            Self::Strategic(patch) => strategic_merge(current, patch, resource),
+            Self::Merge(patch) => {
+                let mut merged = current.clone();
+                json_patch::merge(&mut merged, patch);
+                Ok(merged)
+            }
+            Self::Json(operations) => {
+                let mut patched = current.clone();
+                json::apply(&mut patched, operations)?;
+                Ok(patched)
+            }
+        }
+    }
+
+    /// What the text of a [`PatchError::Invalid`] shows: the patch of a strategic merge, the outcome of the others. It
+    /// is made again here, since only errors are worth the copy.
+    fn shown(&self, current: &Value, resource: &Resource) -> String {
+        match self {
+            Self::Strategic(patch) => go_print(patch),
+            Self::Merge(_) | Self::Json(_) => {
+                self.outcome(current, resource).map(|it| it.to_string()).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// Merges a strategic patch into a copy of `current`, without looking at the outcome.
+///
+/// # Errors
+/// [`PatchError`] as [`apply`] gives it.
+pub fn strategic_merge(current: &Value, patch: &Value, resource: &Resource) -> Result<Value, PatchError> {
+    let Value::Object(patch) = patch else { return Err(not_this("map[string]interface {}", patch)) };
+    let mut merged = current.as_object().cloned().unwrap_or_default();
+    strategic::merge(&mut merged, patch, resource.shape())?;
+    Ok(Value::Object(merged))
+}
+
+impl From<strategic::MergeError> for PatchError {
+    fn from(error: strategic::MergeError) -> Self {
+        use strategic::MergeError::{
+            BadArgument, BadPrimitiveList, BadRetainKeys, ListOfLists, MergeList, MixedList, NoMergeKey, OrderMismatch,
+            UnknownDirective,
+        };
+        let text = error.to_string();
+        match error {
+            BadPrimitiveList | BadRetainKeys => Self::BadRequest(text),
+            ListOfLists => Self::Unprocessable { why: text },
+            BadArgument { .. }
+            | MergeList
+            | MixedList(..)
+            | NoMergeKey { .. }
+            | OrderMismatch { .. }
+            | UnknownDirective { .. } => Self::Internal(text),
+        }
+    }
+}
+
+fn not_this(wanted: &str, found: &Value) -> PatchError {
+    let word = match found {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    PatchError::BadRequest(format!("json: cannot unmarshal {word} into Go value of type {wanted}"))
 }

@@ -257,8 +257,5 @@ fn reference(schema: &Value) -> Option<&str> {
 
 fn merge(type_name: &str, field: &str) -> Merge {
     let short = type_name.strip_prefix("io.k8s.").unwrap_or(type_name);
-    MERGE_KEYS
-        .iter()
-        .find(|it| it.type_name == short && it.field == field)
-        .map_or(Merge::DEFAULT, |it| it.merge)
+    MERGE_KEYS.iter().find(|it| it.type_name == short && it.field == field).map_or(Merge::DEFAULT, |it| it.merge)
 }

@@ -23,11 +23,7 @@ pub fn from_core(event: Value) -> Value {
     rename(event, "events.k8s.io/v1", NAMES.iter().copied())
 }
 
-fn rename(
-    mut event: Value,
-    api_version: &str,
-    names: impl Iterator<Item = (&'static str, &'static str)>,
-) -> Value {
+fn rename(mut event: Value, api_version: &str, names: impl Iterator<Item = (&'static str, &'static str)>) -> Value {
     if let Some(fields) = event.as_object_mut() {
         for (from, to) in names {
             if let Some(value) = fields.remove(from) {

@@ -1,0 +1,6 @@
+//! The data side of the API server, without HTTP: decoding, patches, selectors, tables, discovery, OpenAPI, validation.
+
+mod conformance;
+mod decoding;
+mod patches;
+mod strategic;

@@ -13,6 +13,7 @@
 
 pub mod cgroup;
 pub mod checkpoint;
+mod kernel;
 mod options;
 pub mod runtime;
 pub mod shim;

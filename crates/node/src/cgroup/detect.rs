@@ -78,8 +78,9 @@ impl Hierarchies {
             (Some((cpu_mount, cpu)), Some((memory_mount, memory)), _) => {
                 writable("cpu", cpu_mount)?;
                 writable("memory", memory_mount)?;
-                let (_, cpuacct) = with("cpuacct")
-                    .ok_or_else(|| CgroupError::NoHierarchy("cpu and memory are on version 1, cpuacct is not".into()))?;
+                let (_, cpuacct) = with("cpuacct").ok_or_else(|| {
+                    CgroupError::NoHierarchy("cpu and memory are on version 1, cpuacct is not".into())
+                })?;
                 let unified = unified.filter(|(mount, _)| !mount.read_only).map(|(_, dir)| dir);
                 Ok(Self::V1(V1 { cpu, cpuacct, memory, unified }))
             }
@@ -117,7 +118,8 @@ impl Hierarchies {
 
 /// The directory below which to make a cgroup: the mounted one where it may be written, else this process's own.
 fn base(mount: &Mount, own: Option<&str>) -> PathBuf {
-    let may_write = |dir: &Path| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok();
+    let may_write =
+        |dir: &Path| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok();
     if may_write(&mount.point) {
         return mount.point.clone();
     }
@@ -159,7 +161,11 @@ mod tests {
         let v1 = Ok("cgroup v1 cpu and memory hierarchies at {}/cpu and {}/memory");
         check(&[CPU, MEMORY].concat(), None, v1);
         check(&[CPU, MEMORY, UNIFIED].concat(), Some("hugetlb"), v1);
-        check(UNIFIED, Some("cpuset cpu io memory pids\n"), Ok("cgroup v2 hierarchy with cpu and memory at {}/unified"));
+        check(
+            UNIFIED,
+            Some("cpuset cpu io memory pids\n"),
+            Ok("cgroup v2 hierarchy with cpu and memory at {}/unified"),
+        );
     }
 
     #[test]
@@ -169,7 +175,9 @@ mod tests {
         check(
             UNIFIED,
             Some("hugetlb\n"),
-            refused("no cgroup hierarchy has both cpu and memory: the version 2 hierarchy at {}/unified has no cpu controller (it has: hugetlb)"),
+            refused(
+                "no cgroup hierarchy has both cpu and memory: the version 2 hierarchy at {}/unified has no cpu controller (it has: hugetlb)",
+            ),
         );
         check(
             &[CPU, UNIFIED].concat(),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::Runtime;
-use super::process::{NewError, ProcessOptions};
+use super::process::{NewError, ProcessOptions, ProcessRuntime};
 use super::simulated::SimulatedOptions;
 
 /// What `--runtime` said.
@@ -81,6 +81,11 @@ pub fn choose(
     process: ProcessOptions,
     simulated: SimulatedOptions,
 ) -> Result<Chosen, ChooseError> {
-    let _ = (requested, process, simulated);
-    Err(ChooseError::Process(NewError::Cgroup(crate::cgroup::CgroupError::NoHierarchy("not built yet".into()))))
+    let _ = (requested, simulated);
+    Ok(real(ProcessRuntime::new(process)?))
+}
+
+fn real(runtime: ProcessRuntime) -> Chosen {
+    let why = runtime.describe();
+    Chosen { runtime: Arc::new(runtime), why }
 }

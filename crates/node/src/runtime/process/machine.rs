@@ -1,0 +1,355 @@
+//! What the process runtime has: our own root cgroup, the pods below it and their runs. Starting, watching and adopting
+//! runs are in the files beside.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+use supple_quantity::Bytes as Memory;
+use supple_resize::kernel::CgroupResources;
+use tokio::sync::mpsc;
+
+use super::run::{Phase, Run};
+use super::{NewError, ProcessOptions, error, logs};
+use crate::cgroup::{Group, Hierarchies, Role};
+use crate::runtime::{ContainerRef, ContainerUsage, LogOptions, PodRef, PodUsage, RuntimeError, RuntimeEvent};
+use crate::shim::record::{self, RunDir};
+
+/// A container's name and attempt: what tells the runs of one pod apart.
+pub type RunKey = (String, u32);
+
+/// The runs of every pod, by UID.
+type Pods = BTreeMap<String, BTreeMap<RunKey, Arc<Run>>>;
+
+/// `pod.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PodRecord {
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Machine {
+    pub options: ProcessOptions,
+    pub root: Group,
+    pub isolate: bool,
+    described: String,
+    pods: Mutex<Pods>,
+    /// Unbounded, and still bounded by nature: a run sends at most one end and one event per OOM kill.
+    events: mpsc::UnboundedSender<RuntimeEvent>,
+    subscriber: Mutex<Option<mpsc::UnboundedReceiver<RuntimeEvent>>>,
+    /// The origin of the clock that CPU readings are stamped with.
+    began: std::time::Instant,
+}
+
+impl Machine {
+    pub fn open(options: ProcessOptions) -> Result<Self, NewError> {
+        let hierarchies = Hierarchies::detect(&options.mounts)?;
+        let failed = |operation, path: &Path| {
+            let path = path.to_owned();
+            move |source| NewError::DataDir { operation, path, source }
+        };
+        let containers = options.data_dir.join("containers");
+        fs::create_dir_all(&containers).map_err(failed("create", &containers))?;
+        let name_file = options.data_dir.join("cgroup");
+        let root =
+            Group::root(&hierarchies, &root_name(&name_file).map_err(failed("keep our cgroup's name in", &name_file))?);
+        root.create()?;
+        let isolate = may_make_namespaces();
+        let described = format!(
+            "{} are writable; containers {}",
+            hierarchies.describe(),
+            if isolate { "get their own PID, mount and UTS namespaces" } else { "share this machine's namespaces" },
+        );
+        let described = match hierarchies {
+            Hierarchies::V1(_) => described,
+            Hierarchies::V2(_) => described.replacen(" are writable", " is writable", 1),
+        };
+        let (events, receiver) = mpsc::unbounded_channel();
+        Ok(Self {
+            options,
+            root,
+            isolate,
+            described,
+            pods: Mutex::default(),
+            events,
+            subscriber: Mutex::new(Some(receiver)),
+            began: std::time::Instant::now(),
+        })
+    }
+
+    pub fn describe(&self) -> String {
+        self.described.clone()
+    }
+
+    /// The stream of events, for the first who asks.
+    pub fn subscribe(&self) -> Option<mpsc::UnboundedReceiver<RuntimeEvent>> {
+        lock(&self.subscriber).take()
+    }
+
+    pub fn tell(&self, event: RuntimeEvent) {
+        // Nobody has subscribed, or no longer: then nobody wants to know.
+        let _ = self.events.send(event);
+    }
+
+    pub fn containers_dir(&self) -> PathBuf {
+        self.options.data_dir.join("containers")
+    }
+
+    fn pod_dir(&self, pod: &PodRef) -> PathBuf {
+        self.containers_dir().join(&pod.uid)
+    }
+
+    pub fn run_dir(&self, id: &ContainerRef) -> Result<RunDir, RuntimeError> {
+        for name in [&id.pod.uid, &id.container] {
+            if !Group::is_name(name) {
+                return Err(error::bad_name(&id.pod, name));
+            }
+        }
+        Ok(RunDir::new(self.pod_dir(&id.pod).join(&id.container).join(id.attempt.to_string())))
+    }
+
+    pub fn pod_group(&self, pod: &PodRef) -> Result<Group, RuntimeError> {
+        let name = format!("pod{}", pod.uid);
+        // Both: the UID alone is a directory's name too, and `..` would not be one of ours.
+        if Group::is_name(&name) && Group::is_name(&pod.uid) {
+            Ok(self.root.child(&name, Role::Pod))
+        } else {
+            Err(error::bad_name(pod, &pod.uid))
+        }
+    }
+
+    pub fn container_group(&self, id: &ContainerRef) -> Result<Group, RuntimeError> {
+        let name = format!("{}-{}", id.container, id.attempt);
+        if !Group::is_name(&name) {
+            return Err(error::bad_name(&id.pod, &id.container));
+        }
+        Ok(self.pod_group(&id.pod)?.child(&name, Role::Container))
+    }
+
+    pub fn run(&self, id: &ContainerRef) -> Result<Arc<Run>, RuntimeError> {
+        let key = (id.container.clone(), id.attempt);
+        let pods = lock(&self.pods);
+        let run = pods.get(&id.pod.uid).and_then(|runs| runs.get(&key));
+        run.map(Arc::clone).ok_or_else(|| error::no_container(id))
+    }
+
+    pub fn add_run(&self, run: Arc<Run>) {
+        let key = (run.id.container.clone(), run.id.attempt);
+        lock(&self.pods).entry(run.id.pod.uid.clone()).or_default().insert(key, run);
+    }
+
+    fn drop_run(&self, id: &ContainerRef) {
+        if let Some(runs) = lock(&self.pods).get_mut(&id.pod.uid) {
+            runs.remove(&(id.container.clone(), id.attempt));
+        }
+    }
+
+    pub fn runs(&self, pod: &PodRef) -> Vec<Arc<Run>> {
+        lock(&self.pods).get(&pod.uid).map(|runs| runs.values().map(Arc::clone).collect()).unwrap_or_default()
+    }
+
+    fn all_runs(&self) -> Vec<Arc<Run>> {
+        lock(&self.pods).values().flat_map(BTreeMap::values).map(Arc::clone).collect()
+    }
+
+    pub fn create_pod(&self, pod: &PodRef, resources: &CgroupResources) -> Result<(), RuntimeError> {
+        let group = self.pod_group(pod)?;
+        if group.exists() {
+            return Ok(());
+        }
+        let dir = self.pod_dir(pod);
+        let record = PodRecord { namespace: pod.namespace.clone(), name: pod.name.clone() };
+        // The record first: a cgroup without one is an orphan to the next start.
+        fs::create_dir_all(&dir)
+            .and_then(|()| record::write(&dir.join("pod.json"), &record))
+            .map_err(|it| error::record("write the record of the pod in", &dir, &it))?;
+        group.create().and_then(|()| group.apply(resources)).map_err(|it| error::cgroup(&it))
+    }
+
+    pub fn remove_pod(&self, pod: &PodRef) -> impl Future<Output = Result<(), RuntimeError>> + Send + use<> {
+        let group = self.pod_group(pod);
+        async move { end(group?).await }
+    }
+
+    pub fn forget_pod(&self, pod: &PodRef) -> Result<(), RuntimeError> {
+        self.pod_group(pod)?; // refuses a UID that is no file name
+        lock(&self.pods).remove(&pod.uid);
+        remove_dir(&self.pod_dir(pod))
+    }
+
+    pub fn remove_container(&self, id: &ContainerRef) -> Result<(), RuntimeError> {
+        if let Ok(run) = self.run(id)
+            && !matches!(&*run.phase.borrow(), Phase::Ended(_))
+        {
+            return Err(RuntimeError {
+                reason: "StillRunning",
+                operation: "remove".into(),
+                object: error::describe(id),
+                message: "stop it first".into(),
+            });
+        }
+        let dir = self.run_dir(id)?;
+        for path in [dir.spec(), dir.state(), dir.exit(), dir.lock()] {
+            match fs::remove_file(&path) {
+                Err(it) if it.kind() != io::ErrorKind::NotFound => return Err(error::record("remove", &path, &it)),
+                _ => {}
+            }
+        }
+        self.drop_run(id);
+        Ok(())
+    }
+
+    /// Forget a run and everything it left, its log too.
+    pub fn discard(&self, id: &ContainerRef) -> Result<(), RuntimeError> {
+        self.drop_run(id);
+        remove_dir(self.run_dir(id)?.path())
+    }
+
+    pub fn usage(&self, pod: &PodRef) -> Result<PodUsage, RuntimeError> {
+        let at = jiff::Timestamp::now();
+        let memory_usage = self.pod_group(pod)?.memory_usage().map_err(|it| error::cgroup(&it))?;
+        let mut window = Duration::ZERO;
+        let mut containers = Vec::new();
+        for run in self.runs(pod) {
+            if !matches!(&*run.phase.borrow(), Phase::Running(_)) {
+                continue;
+            }
+            let stat = match run.group.stat() {
+                Ok(stat) => stat,
+                Err(it) if it.is_gone() => continue, // ended a moment ago
+                Err(it) => return Err(error::cgroup(&it)),
+            };
+            let measured = lock(&run.rate).take(self.began.elapsed(), stat.cpu_usage_nanos, self.options.usage_window);
+            window = window.max(measured.map_or(Duration::ZERO, |(_, over)| over));
+            containers.push(ContainerUsage {
+                container: run.id.container.clone(),
+                cpu_usage_nanos: stat.cpu_usage_nanos,
+                cpu_nano_cores: measured.map(|(nano_cores, _)| nano_cores),
+                memory_usage: memory(stat.memory_usage),
+                memory_working_set: memory(stat.memory_working_set()),
+                memory_peak: memory(stat.memory_peak),
+                throttled_periods: stat.throttled_periods,
+                throttled_nanos: stat.throttled_nanos,
+                oom_kills: stat.oom_kills,
+                memory_pressure_some_avg10: stat.memory_some_avg10,
+                cpu_pressure_some_avg10: stat.cpu_some_avg10,
+            });
+        }
+        Ok(PodUsage { pod: pod.clone(), at, window, memory_usage: memory(memory_usage), containers })
+    }
+
+    /// The reading from which a container that has just started is measured: its counter is zero now.
+    pub fn start_measuring(&self, run: &Run) {
+        lock(&run.rate).take(self.began.elapsed(), 0, self.options.usage_window);
+    }
+
+    pub fn logs(
+        &self,
+        id: &ContainerRef,
+        options: LogOptions,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>, RuntimeError> {
+        let dir = self.run_dir(id)?;
+        if !dir.path().is_dir() {
+            return Err(error::no_container(id));
+        }
+        let run = self.run(id).ok();
+        let ended = async move {
+            if let Some(run) = run {
+                run.ended().await;
+            }
+        };
+        Ok(logs::stream(dir, options, ended))
+    }
+
+    pub fn shutdown(self: &Arc<Self>) -> impl Future<Output = Result<(), RuntimeError>> + Send + use<> {
+        let machine = Arc::clone(self);
+        async move {
+            let root = machine.root.clone();
+            let killed = tokio::task::spawn_blocking(move || root.kill()).await.map_err(|lost| error::task(&lost))?;
+            killed.map_err(|it| error::cgroup(&it))?;
+            // Each shim ends after its container; without this its record would be written into a removed directory.
+            for run in machine.all_runs() {
+                run.stop(Duration::ZERO).await?;
+            }
+            end(machine.root.clone()).await?;
+            lock(&machine.pods).clear();
+            remove_dir(&machine.containers_dir())?;
+            let name = machine.options.data_dir.join("cgroup");
+            fs::remove_file(&name).map_err(|it| error::record("remove", &name, &it))
+        }
+    }
+}
+
+/// Write values to a cgroup. Lowering a memory limit makes the kernel reclaim before the call returns, which may take
+/// long: that alone is done on a thread of its own.
+pub async fn apply(group: Group, values: CgroupResources) -> Result<(), RuntimeError> {
+    let lowers = match values.memory_limit_bytes {
+        Some(limit) if limit >= 0 => {
+            let usage = group.memory_usage().map_err(|it| error::cgroup(&it))?;
+            u64::try_from(limit).is_ok_and(|limit| limit < usage)
+        }
+        _ => false,
+    };
+    let result = match lowers {
+        false => group.apply(&values),
+        true => tokio::task::spawn_blocking(move || group.apply(&values)).await.map_err(|lost| error::task(&lost))?,
+    };
+    result.map_err(|it| error::cgroup(&it))
+}
+
+/// End a cgroup with everything inside.
+pub async fn end(group: Group) -> Result<(), RuntimeError> {
+    let ended = tokio::task::spawn_blocking(move || group.end()).await.map_err(|lost| error::task(&lost))?;
+    ended.map_err(|it| error::cgroup(&it))
+}
+
+/// Lock; a panic elsewhere leaves maps that are still whole, so it does not spread.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn memory(bytes: u64) -> Memory {
+    Memory(i64::try_from(bytes).unwrap_or(i64::MAX))
+}
+
+fn remove_dir(dir: &Path) -> Result<(), RuntimeError> {
+    match fs::remove_dir_all(dir) {
+        Err(it) if it.kind() != io::ErrorKind::NotFound => Err(error::record("remove", dir, &it)),
+        _ => Ok(()),
+    }
+}
+
+/// The name of our root in the hierarchies, made once per data directory. Not derived from the directory's path: two
+/// programs in two containers may have the same path and see the same cgroups, and one would end the other's pods.
+fn root_name(file: &Path) -> io::Result<String> {
+    match fs::read_to_string(file) {
+        Ok(name) if Group::is_name(name.trim()) && name.starts_with("supple-") => return Ok(name.trim().to_owned()),
+        Ok(_) => {} // a torn or foreign file names nothing of ours
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let name = format!("supple-{}", uuid::Uuid::new_v4().simple());
+    let beside = file.with_extension("new");
+    fs::write(&beside, &name)?;
+    fs::File::open(&beside)?.sync_all()?;
+    fs::rename(&beside, file)?;
+    Ok(name)
+}
+
+/// Whether this process has CAP_SYS_ADMIN, which new PID, mount and UTS namespaces take.
+fn may_make_namespaces() -> bool {
+    const SYS_ADMIN: u64 = 1 << 21;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|caps| caps & SYS_ADMIN != 0)
+}

@@ -7,6 +7,7 @@ mod condition;
 mod event;
 mod guard;
 mod kernel;
+mod properties;
 mod queue;
 mod status;
 mod support;

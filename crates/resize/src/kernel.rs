@@ -123,6 +123,10 @@ pub fn adopt(amounts: &mut Amounts, reading: &CgroupResources) {
         let found = reading.memory_limit().unwrap_or_default();
         if limit != memory_limit(amounts.memory_limit) && whole_pages(amounts.memory_limit.0) != found.0 {
             amounts.memory_limit = found;
+            // Whoever wrote the limit was about to record a request that fits it.
+            if found.0 != 0 {
+                amounts.memory_request = amounts.memory_request.min(found);
+            }
         }
     }
     if let Some(quota) = reading.cpu_quota_us {

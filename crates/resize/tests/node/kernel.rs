@@ -132,6 +132,7 @@ fn a_reading_is_believed_unless_it_is_the_record_rounded() {
     check(CgroupResources { cpu_quota_us: Some(-1), ..v1 }, "R{cpu=100m,mem=64Mi} L{mem=128Mi}");
     check(CgroupResources { memory_limit_bytes: Some(64 << 20), ..v1 }, "R{cpu=100m,mem=64Mi} L{cpu=200m,mem=64Mi}");
     check(CgroupResources { memory_limit_bytes: Some(-1), ..v1 }, "R{cpu=100m,mem=64Mi} L{cpu=200m}");
+    check(CgroupResources { memory_limit_bytes: Some(32 << 20), ..v1 }, "R{cpu=100m,mem=32Mi} L{cpu=200m,mem=32Mi}");
     // The kernel keeps whole pages.
     let mut odd = Amounts { memory_limit: Bytes(10_000_000), ..Amounts::default() };
     kernel::adopt(&mut odd, &CgroupResources { memory_limit_bytes: Some(9_998_336), ..CgroupResources::default() });

@@ -1,0 +1,24 @@
+//! What the API server fills in before anything else looks at a pod: on creation and on every update alike.
+//!
+//! Resources first (a missing request takes the limit, §1.4), then the fields whose absence has a meaning. There is no default for
+//! `resizePolicy`: absent stays absent, and the node reads it as `NotRequired`.
+
+mod fields;
+mod requirements;
+
+use k8s_openapi::api::core::v1::Pod;
+
+/// Fills in every default. Doing it twice changes nothing more.
+pub fn apply(pod: &mut Pod) {
+    requirements::round(pod);
+    let Some(spec) = &mut pod.spec else { return };
+    let containers = spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten());
+    for container in containers {
+        // The reference has no "no resources": an empty object is stored and shown.
+        requirements::request_from_limit(container.resources.get_or_insert_default());
+    }
+    requirements::pod_level(pod);
+    if let Some(spec) = &mut pod.spec {
+        fields::spec(spec);
+    }
+}

@@ -1,0 +1,59 @@
+//! Resource lists as numbers: parsing them out of a pod, putting them back in canonical form, and whose they are.
+
+mod aggregate;
+mod container;
+mod list;
+
+use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
+
+pub use aggregate::{
+    AggregateOptions, aggregate_container_limits, aggregate_container_requests, is_pod_level_resource, pod_limits,
+    pod_limits_with, pod_requests, pod_requests_with, pod_requests_with_status,
+};
+pub use container::{ContainerKind, ContainerRef, containers, resizable_containers};
+pub(crate) use list::rewrite;
+pub use list::{Requirements, ResourceList, WireList, is_hugepages, wire_quantity};
+
+/// The key of CPU in a resource list.
+pub const CPU: &str = "cpu";
+/// The key of memory in a resource list.
+pub const MEMORY: &str = "memory";
+
+/// A quantity of a pod that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(#[from] pub supple_quantity::ParseError);
+
+/// Every quantity of the pod's spec and status resources in canonical form, as decoding leaves it (`0.5Gi` becomes `512Mi`).
+///
+/// # Errors
+/// The first that cannot be read; the pod is then partly rewritten and to be thrown away.
+pub fn canonicalise(pod: &mut Pod) -> Result<(), Unreadable> {
+    for list in lists_mut(pod) {
+        list::canonicalise(list)?;
+    }
+    Ok(())
+}
+
+/// Every resource list of the pod, spec and status.
+pub(crate) fn lists_mut(pod: &mut Pod) -> impl Iterator<Item = &mut WireList> {
+    fn of(requirements: Option<&mut ResourceRequirements>) -> impl Iterator<Item = &mut WireList> {
+        requirements.into_iter().flat_map(|it| it.limits.iter_mut().chain(&mut it.requests))
+    }
+    let spec = pod.spec.iter_mut().flat_map(|spec| {
+        let containers = spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten());
+        containers
+            .flat_map(|it| of(it.resources.as_mut()))
+            .chain(of(spec.resources.as_mut()))
+            .chain(spec.overhead.as_mut())
+    });
+    let status = pod.status.iter_mut().flat_map(|status| {
+        let regular = status.container_statuses.iter_mut().flatten();
+        let containers = regular.chain(status.init_container_statuses.iter_mut().flatten());
+        containers
+            .flat_map(|it| of(it.resources.as_mut()).chain(it.allocated_resources.as_mut()))
+            .chain(of(status.resources.as_mut()))
+            .chain(status.allocated_resources.as_mut())
+    });
+    spec.chain(status)
+}

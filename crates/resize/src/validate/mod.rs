@@ -1,0 +1,67 @@
+//! Whether a pod is one the API accepts: on creation, in a plain update, in a resize, in a status update.
+//!
+//! Every function returns all that is wrong, in the reference's order; an empty list is a yes. They look at pods that
+//! were [defaulted](crate::defaults) and went through their [strategy](crate::strategy).
+
+mod container;
+mod fields;
+pub mod meta;
+pub mod names;
+mod pod;
+mod requirements;
+mod resize;
+mod status;
+mod update;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::field::FieldError;
+
+/// Feature gates of the reference that change what is accepted. The default is what v1.36 has switched on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gates {
+    /// `InPlacePodLevelResourcesVerticalScaling`: pod-level resources can be resized.
+    pub pod_level_resize: bool,
+    /// `InPlacePodVerticalScalingInitContainers`: plain init containers can be resized.
+    pub init_container_resize: bool,
+    /// `ContainerRestartRules`: every container may have a restart policy of its own.
+    pub container_restart_policy: bool,
+}
+
+impl Default for Gates {
+    fn default() -> Self {
+        Self { pod_level_resize: true, init_container_resize: true, container_restart_policy: true }
+    }
+}
+
+/// What is wrong with a new pod.
+#[must_use]
+pub fn create(pod: &Pod) -> Vec<FieldError> {
+    let mut errors = meta::object(&pod.metadata);
+    errors.extend(pod::spec(pod, None, Gates::default()));
+    errors
+}
+
+/// What is wrong with a plain update: only images, deadlines, additional tolerations and fewer scheduling gates may change, never resources.
+#[must_use]
+pub fn update(new: &Pod, old: &Pod) -> Vec<FieldError> {
+    update::update(new, old, Gates::default())
+}
+
+/// What is wrong with a resize (reference §2.1, rules V1 to V18 in their order).
+#[must_use]
+pub fn resize(new: &Pod, old: &Pod) -> Vec<FieldError> {
+    resize_with(new, old, Gates::default())
+}
+
+/// As [`resize`], on a server with other gates.
+#[must_use]
+pub fn resize_with(new: &Pod, old: &Pod, gates: Gates) -> Vec<FieldError> {
+    resize::resize(new, old, gates)
+}
+
+/// What is wrong with a status update. Conditions are taken as they are, whatever their reasons.
+#[must_use]
+pub fn status_update(new: &Pod, old: &Pod) -> Vec<FieldError> {
+    status::update(new, old)
+}

@@ -3,7 +3,14 @@
 use serde_json::Value;
 
 use super::SelectorError;
-use crate::kinds::Resource;
+use crate::kinds::{Resource, Selectable};
+
+/// What every resource offers.
+const METADATA_NAME: Selectable = Selectable { label: "metadata.name", pointer: "/metadata/name", absent: "" };
+
+/// What every resource in a namespace offers.
+const METADATA_NAMESPACE: Selectable =
+    Selectable { label: "metadata.namespace", pointer: "/metadata/namespace", absent: "" };
 
 /// A conjunction of conditions on fields; empty matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,8 +32,16 @@ impl FieldSelector {
     /// # Errors
     /// [`SelectorError`] for what is no selector and for a field the resource does not offer.
     pub fn parse(text: &str, resource: &Resource) -> Result<Self, SelectorError> {
-        let _ = (text, resource);
-        Ok(Self::default())
+        let mut terms = Vec::new();
+        for part in split(text).filter(|it| !it.is_empty()) {
+            let Some((label, equal, value)) = term(part) else {
+                return Err(SelectorError(format!("invalid selector: '{text}'; can't understand '{part}'")));
+            };
+            let value = unescape(value)?;
+            let field = selectable(resource, label).ok_or_else(|| not_offered(resource, label))?;
+            terms.push(Term { pointer: field.pointer, absent: field.absent, equal, value });
+        }
+        Ok(Self { terms })
     }
 
     /// Whether everything matches.
@@ -36,12 +51,82 @@ impl FieldSelector {
 
     /// The one name that can match, if the selector asks for one: a watch on one object need look at no other.
     pub fn name(&self) -> Option<&str> {
-        None
+        self.terms.iter().find(|it| it.equal && it.pointer == METADATA_NAME.pointer).map(|it| it.value.as_str())
     }
 
     /// Whether an object, in its *stored* form, matches.
     pub fn matches(&self, stored: &Value) -> bool {
-        let _ = stored;
-        true
+        self.terms.iter().all(|term| {
+            let equal = match stored.pointer(term.pointer) {
+                None | Some(Value::Null) => term.absent == term.value,
+                Some(Value::String(text)) => *text == term.value,
+                Some(other) => other.to_string() == term.value,
+            };
+            equal == term.equal
+        })
     }
+}
+
+fn selectable(resource: &Resource, label: &str) -> Option<Selectable> {
+    if label == METADATA_NAME.label {
+        return Some(METADATA_NAME);
+    }
+    // The reference offers it for cluster-scoped kinds too, unless they have a list of their own; it matches no namespace.
+    if label == METADATA_NAMESPACE.label && (resource.namespaced() || resource.selectable.is_empty()) {
+        return Some(METADATA_NAMESPACE);
+    }
+    resource.selectable.iter().find(|it| it.label == label).copied()
+}
+
+/// The two sentences of the reference: kinds with fields of their own have one, all others another.
+fn not_offered(resource: &Resource, label: &str) -> SelectorError {
+    SelectorError(if resource.selectable.is_empty() {
+        format!("{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    } else {
+        format!("field label not supported: {label}")
+    })
+}
+
+/// The parts between commas; a comma after a backslash belongs to a value.
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let mut escaped = false;
+    text.split(move |character| {
+        let ends = character == ',' && !escaped;
+        escaped = character == '\\' && !escaped;
+        ends
+    })
+}
+
+/// Label, whether equality is asked for, and the raw value.
+fn term(part: &str) -> Option<(&str, bool, &str)> {
+    part.char_indices().find_map(|(index, _)| {
+        let (label, rest) = part.split_at(index);
+        [("!=", false), ("==", true), ("=", true)]
+            .into_iter()
+            .find_map(|(operator, equal)| rest.strip_prefix(operator).map(|value| (label, equal, value)))
+    })
+}
+
+/// `\\`, `\,` and `\=` stand for the character; nothing else may be escaped, and a bare `,` or `=` may not stand alone.
+fn unescape(value: &str) -> Result<String, SelectorError> {
+    let mut plain = String::with_capacity(value.len());
+    let mut characters = value.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => match characters.next() {
+                Some(escaped @ ('\\' | ',' | '=')) => plain.push(escaped),
+                Some(other) => {
+                    return Err(SelectorError(format!("invalid field selector: invalid escape sequence: \\{other}")));
+                }
+                None => return Err(SelectorError("invalid field selector: invalid escape sequence: \\".to_owned())),
+            },
+            '=' => {
+                // The reference prints the code point.
+                let code = u32::from(character);
+                return Err(SelectorError(format!("invalid field selector: unescaped character in value: {code}")));
+            }
+            other => plain.push(other),
+        }
+    }
+    Ok(plain)
 }

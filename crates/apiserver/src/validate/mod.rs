@@ -1,5 +1,6 @@
 //! What the reference refuses: names, metadata, and the rules of every kind but pods (those are in `supple-resize`).
 
+pub mod names;
 pub mod rules;
 
 use serde_json::Value;

@@ -3,4 +3,5 @@
 mod conformance;
 mod decoding;
 mod patches;
+mod selectors;
 mod strategic;

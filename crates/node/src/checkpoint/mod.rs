@@ -1,6 +1,24 @@
-//! What the node has promised and done, on disk: `allocated` and `actuated` resources per pod.
+//! What the node has promised and done, on disk: per pod the resources it *allocated* and those it last *actuated*.
+//!
+//! The two records are all a restarted node needs: `allocated` is what a pod runs with whatever its spec says by now,
+//! and where `actuated` differs from it a resize was interrupted and goes on.
+//!
+//! ```text
+//!   workers ── Change ──▶ writer thread ── one commit for everything that waits ──▶ Backing (redb file | memory)
+//!      ▲                        │
+//!      └──── oneshot result ◀───┘
+//! ```
 
+mod file;
+mod writer;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use writer::{Checkpoints, Pending};
 
 /// A checkpoint that could not be opened, read or written.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -12,4 +30,54 @@ pub struct CheckpointError {
     pub path: PathBuf,
     /// What went wrong and what to do about it.
     pub message: String,
+}
+
+/// Resources of a pod by container name, with those of the pod itself where the spec sets them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Resources {
+    /// Per container and init container.
+    pub(crate) containers: BTreeMap<String, ResourceRequirements>,
+    /// `spec.resources`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) pod: Option<ResourceRequirements>,
+}
+
+/// What the node promised a pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Allocated {
+    /// `metadata.generation` of the spec these resources were taken from.
+    pub(crate) generation: i64,
+    /// The resources.
+    pub(crate) resources: Resources,
+}
+
+/// What the node last did for a pod. A container that was never started has no entry.
+pub(crate) type Actuated = Resources;
+
+/// Both records of one pod, as read at start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Records {
+    /// The last promise.
+    pub(crate) allocated: Option<Allocated>,
+    /// The last deed.
+    pub(crate) actuated: Option<Actuated>,
+}
+
+/// One change to the records of one pod.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Change {
+    /// The node promises these resources.
+    Allocated(Allocated),
+    /// These resources are in the kernel.
+    Actuated(Actuated),
+    /// The pod is gone, and so are its records.
+    Forgotten,
+}
+
+/// Where changes are made durable. A commit is all or nothing, and durable when it returns.
+pub(crate) trait Backing: Send + 'static {
+    /// Make all these changes durable, in order.
+    fn commit(&mut self, changes: &[(String, Change)]) -> Result<(), CheckpointError>;
 }

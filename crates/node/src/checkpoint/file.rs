@@ -1,0 +1,185 @@
+//! The checkpoint file: two redb tables, `allocated` and `actuated`, from a pod's UID to JSON.
+//!
+//! JSON because the records are small, a person can read them in a dump, and the resource types already have it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use redb::{Database, ReadableTable, TableDefinition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Actuated, Allocated, Backing, Change, CheckpointError, Records};
+
+const ALLOCATED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("allocated");
+const ACTUATED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("actuated");
+
+/// The records are a few hundred bytes a pod; this holds all of a full node's.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// The open file.
+pub(super) struct File {
+    path: PathBuf,
+    /// `None` after an error: redb refuses everything after one, so the next commit opens the file again.
+    database: Option<Database>,
+}
+
+impl File {
+    /// Open or create the file and read all records in it.
+    pub(super) fn open(path: PathBuf) -> Result<(Self, BTreeMap<String, Records>), CheckpointError> {
+        let mut file = Self { path, database: None };
+        let records = file.read()?;
+        Ok((file, records))
+    }
+
+    fn database(&mut self) -> Result<&Database, CheckpointError> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => Database::builder().set_cache_size(CACHE_BYTES).create(&self.path).map_err(|e| self.error("open", &e))?,
+        };
+        Ok(self.database.insert(database))
+    }
+
+    fn error(&self, operation: &'static str, error: &dyn std::error::Error) -> CheckpointError {
+        CheckpointError { operation, path: self.path.clone(), message: error.to_string() }
+    }
+
+    fn read(&mut self) -> Result<BTreeMap<String, Records>, CheckpointError> {
+        let path = self.path.clone();
+        let fail = |error: redb::Error| CheckpointError { operation: "read", path: path.clone(), message: error.to_string() };
+        let database = self.database()?;
+        let mut records = BTreeMap::<String, Records>::new();
+        // A write transaction, because it creates the tables of a new file.
+        let transaction = database.begin_write().map_err(|e| fail(e.into()))?;
+        {
+            let table = transaction.open_table(ALLOCATED).map_err(|e| fail(e.into()))?;
+            for row in table.iter().map_err(|e| fail(e.into()))? {
+                let (uid, value) = row.map_err(|e| fail(e.into()))?;
+                let allocated: Allocated = decode(&path, uid.value(), value.value())?;
+                records.entry(uid.value().to_owned()).or_default().allocated = Some(allocated);
+            }
+            let table = transaction.open_table(ACTUATED).map_err(|e| fail(e.into()))?;
+            for row in table.iter().map_err(|e| fail(e.into()))? {
+                let (uid, value) = row.map_err(|e| fail(e.into()))?;
+                let actuated: Actuated = decode(&path, uid.value(), value.value())?;
+                records.entry(uid.value().to_owned()).or_default().actuated = Some(actuated);
+            }
+        }
+        transaction.commit().map_err(|e| fail(e.into()))?;
+        Ok(records)
+    }
+
+    fn write(&mut self, changes: &[(String, Change)]) -> Result<(), CheckpointError> {
+        let path = self.path.clone();
+        let fail = |error: redb::Error| CheckpointError { operation: "write", path: path.clone(), message: error.to_string() };
+        let transaction = self.database()?.begin_write().map_err(|e| fail(e.into()))?;
+        {
+            let mut allocated = transaction.open_table(ALLOCATED).map_err(|e| fail(e.into()))?;
+            let mut actuated = transaction.open_table(ACTUATED).map_err(|e| fail(e.into()))?;
+            for (uid, change) in changes {
+                match change {
+                    Change::Allocated(record) => {
+                        allocated.insert(uid.as_str(), encode(&path, record)?.as_slice()).map_err(|e| fail(e.into()))?;
+                    }
+                    Change::Actuated(record) => {
+                        actuated.insert(uid.as_str(), encode(&path, record)?.as_slice()).map_err(|e| fail(e.into()))?;
+                    }
+                    Change::Forgotten => {
+                        allocated.remove(uid.as_str()).map_err(|e| fail(e.into()))?;
+                        actuated.remove(uid.as_str()).map_err(|e| fail(e.into()))?;
+                    }
+                }
+            }
+        }
+        transaction.commit().map_err(|e| fail(e.into()))
+    }
+}
+
+impl Backing for File {
+    fn commit(&mut self, changes: &[(String, Change)]) -> Result<(), CheckpointError> {
+        let result = self.write(changes);
+        if result.is_err() {
+            self.database = None;
+        }
+        result
+    }
+}
+
+fn encode(path: &std::path::Path, record: &impl Serialize) -> Result<Vec<u8>, CheckpointError> {
+    serde_json::to_vec(record).map_err(|error| CheckpointError {
+        operation: "encode a record for",
+        path: path.to_owned(),
+        message: error.to_string(),
+    })
+}
+
+fn decode<T: DeserializeOwned>(path: &std::path::Path, uid: &str, value: &[u8]) -> Result<T, CheckpointError> {
+    serde_json::from_slice(value).map_err(|error| CheckpointError {
+        operation: "read",
+        path: path.to_owned(),
+        message: format!(
+            "the record of pod {uid} is not one this version wrote ({error}); stop the cluster and remove the file to have \
+             every pod allocated what its spec says"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ResourceRequirements;
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+    use super::super::Resources;
+    use super::*;
+
+    fn resources(cpu: &str) -> Resources {
+        let requests = [("cpu".to_owned(), Quantity(cpu.to_owned()))].into();
+        let container = ResourceRequirements { requests: Some(requests), ..Default::default() };
+        Resources { containers: [("app".to_owned(), container)].into(), pod: None }
+    }
+
+    #[test]
+    fn what_was_committed_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.redb");
+        let (mut file, records) = File::open(path.clone()).unwrap();
+        assert!(records.is_empty());
+        let allocated = Allocated { generation: 3, resources: resources("150m") };
+        file.commit(&[
+            ("one".into(), Change::Allocated(allocated.clone())),
+            ("one".into(), Change::Actuated(resources("100m"))),
+            ("two".into(), Change::Allocated(Allocated::default())),
+        ])
+        .unwrap();
+        file.commit(&[("two".into(), Change::Forgotten)]).unwrap();
+        drop(file);
+        let (_, records) = File::open(path).unwrap();
+        let wanted = Records { allocated: Some(allocated), actuated: Some(resources("100m")) };
+        assert_eq!(records, BTreeMap::from([("one".to_owned(), wanted)]));
+    }
+
+    #[test]
+    fn a_file_that_is_no_checkpoint_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.redb");
+        std::fs::write(&path, vec![b'x'; 8192]).unwrap();
+        let error = File::open(path.clone()).err().expect("a text file is no database");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn writing_goes_on_after_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let sub = dir.path().join("sub");
+        std::fs::create_dir(&sub).unwrap();
+        let (mut file, _) = File::open(sub.join("c.redb")).unwrap();
+        // An error leaves no open database; the directory is away when the next commit opens it again.
+        file.database = None;
+        std::fs::rename(&sub, dir.path().join("away")).unwrap();
+        let error = file.commit(&[("one".into(), Change::Actuated(resources("1")))]).unwrap_err();
+        assert_eq!(error.operation, "open");
+        std::fs::rename(dir.path().join("away"), &sub).unwrap();
+        file.commit(&[("one".into(), Change::Actuated(resources("1")))]).unwrap();
+        assert_eq!(file.read().unwrap().len(), 1);
+    }
+}

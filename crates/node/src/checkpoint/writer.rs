@@ -1,0 +1,181 @@
+//! Group commit: one thread takes every change that waits and makes all of them durable at once, so that a burst of
+//! resizes costs one flush and not one each.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+use tokio::sync::oneshot;
+
+use super::file::File;
+use super::{Backing, Change, CheckpointError, Records};
+use crate::options::CrashPoints;
+
+/// A change on its way to the disk; resolves when it is durable or could not be made so.
+#[must_use = "the change is durable only when this has resolved"]
+pub(crate) struct Pending(oneshot::Receiver<Result<(), CheckpointError>>);
+
+impl Pending {
+    /// Wait until the change is durable.
+    pub(crate) async fn durable(self) -> Result<(), CheckpointError> {
+        match self.0.await {
+            Ok(result) => result,
+            Err(_) => Err(stopped()),
+        }
+    }
+}
+
+/// The node's checkpoints. Cloning gives another handle on the same writer.
+#[derive(Clone)]
+pub(crate) struct Checkpoints {
+    sender: mpsc::Sender<Job>,
+}
+
+struct Job {
+    uid: String,
+    change: Change,
+    done: oneshot::Sender<Result<(), CheckpointError>>,
+}
+
+/// Keeps nothing: for a node whose pods do not outlive it.
+struct Nowhere;
+
+impl Backing for Nowhere {
+    fn commit(&mut self, _: &[(String, Change)]) -> Result<(), CheckpointError> {
+        Ok(())
+    }
+}
+
+impl Checkpoints {
+    /// Open the checkpoints in `data_dir` (or nowhere) and read what they hold.
+    pub(crate) fn open(
+        data_dir: Option<&Path>,
+        crash_points: CrashPoints,
+    ) -> Result<(Self, BTreeMap<String, Records>), CheckpointError> {
+        match data_dir {
+            Some(dir) => {
+                let (file, records) = File::open(dir.join("node-checkpoints.redb"))?;
+                Ok((Self::on(Box::new(file), crash_points)?, records))
+            }
+            None => Ok((Self::on(Box::new(Nowhere), crash_points)?, BTreeMap::new())),
+        }
+    }
+
+    /// Checkpoints on this backing.
+    pub(crate) fn on(backing: Box<dyn Backing>, crash_points: CrashPoints) -> Result<Self, CheckpointError> {
+        let (sender, receiver) = mpsc::channel();
+        // A thread of its own: a commit blocks for as long as the disk takes to flush.
+        std::thread::Builder::new().name("checkpoints".into()).spawn(move || run(&receiver, backing, &crash_points)).map_err(
+            |error| CheckpointError {
+                operation: "start the writer of",
+                path: PathBuf::from("node-checkpoints.redb"),
+                message: error.to_string(),
+            },
+        )?;
+        Ok(Self { sender })
+    }
+
+    /// Hand a change to the writer. Changes of one pod become durable in the order in which they were handed over.
+    pub(crate) fn write(&self, uid: &str, change: Change) -> Pending {
+        let (done, result) = oneshot::channel();
+        if let Err(mpsc::SendError(job)) = self.sender.send(Job { uid: uid.to_owned(), change, done }) {
+            // Nobody waits yet, so the answer cannot be refused.
+            let _ = job.done.send(Err(stopped()));
+        }
+        Pending(result)
+    }
+}
+
+fn stopped() -> CheckpointError {
+    CheckpointError {
+        operation: "write",
+        path: PathBuf::from("node-checkpoints.redb"),
+        message: "the writer has stopped, because the node is being stopped".into(),
+    }
+}
+
+fn run(receiver: &mpsc::Receiver<Job>, mut backing: Box<dyn Backing>, crash_points: &CrashPoints) {
+    while let Ok(first) = receiver.recv() {
+        let mut changes = Vec::new();
+        let mut waiting = Vec::new();
+        for Job { uid, change, done } in std::iter::once(first).chain(receiver.try_iter()) {
+            changes.push((uid, change));
+            waiting.push(done);
+        }
+        for name in names(&changes) {
+            crash_points.hit(name.0);
+        }
+        let result = backing.commit(&changes);
+        if result.is_ok() {
+            for name in names(&changes) {
+                crash_points.hit(name.1);
+            }
+        }
+        for done in waiting {
+            // Whoever asked may have been stopped meanwhile; the change is durable all the same.
+            let _ = done.send(result.clone());
+        }
+    }
+}
+
+/// The crash points before and after each kind of change in a batch.
+fn names(changes: &[(String, Change)]) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
+    changes.iter().map(|(_, change)| match change {
+        Change::Allocated(_) => ("node.allocated.before", "node.allocated.after"),
+        Change::Actuated(_) => ("node.actuated.before", "node.actuated.after"),
+        Change::Forgotten => ("node.forgotten.before", "node.forgotten.after"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::super::{Allocated, Resources};
+    use super::*;
+
+    /// Blocks its first commit until told to go on, and records the size of each batch.
+    struct Slow {
+        go: mpsc::Receiver<()>,
+        batches: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl Backing for Slow {
+        fn commit(&mut self, changes: &[(String, Change)]) -> Result<(), CheckpointError> {
+            // The sender is dropped after the first commit, which lets all others through at once.
+            let _ = self.go.recv();
+            self.batches.lock().unwrap().push(changes.len());
+            Ok(())
+        }
+    }
+
+    fn allocated(generation: i64) -> Change {
+        Change::Allocated(Allocated { generation, resources: Resources::default() })
+    }
+
+    #[tokio::test]
+    async fn changes_that_wait_share_one_commit() {
+        let (go, gate) = mpsc::channel();
+        let batches = Arc::new(Mutex::new(Vec::new()));
+        let reached = Arc::new(Mutex::new(Vec::new()));
+        let (started, mut first_started) = tokio::sync::mpsc::unbounded_channel();
+        let points = CrashPoints::new({
+            let reached = Arc::clone(&reached);
+            move |name| {
+                reached.lock().unwrap().push(name);
+                let _ = started.send(());
+            }
+        });
+        let checkpoints = Checkpoints::on(Box::new(Slow { go: gate, batches: Arc::clone(&batches) }), points).unwrap();
+        let first = checkpoints.write("a", allocated(1));
+        first_started.recv().await.unwrap();
+        let rest: Vec<_> = (0..50).map(|n| checkpoints.write(&format!("pod-{n}"), allocated(2))).collect();
+        drop(go);
+        first.durable().await.unwrap();
+        for pending in rest {
+            pending.durable().await.unwrap();
+        }
+        assert_eq!(*batches.lock().unwrap(), [1, 50]);
+        assert_eq!(reached.lock().unwrap()[..2], ["node.allocated.before", "node.allocated.after"]);
+    }
+}

@@ -11,12 +11,16 @@
 //!               └────── runtime events                 └──▶ status writer, event recorder ──▶ API
 //! ```
 
+mod api;
+mod backoff;
 pub mod cgroup;
 pub mod checkpoint;
+mod events;
 mod kernel;
 mod options;
 pub mod runtime;
 pub mod shim;
+mod worker;
 
 use futures::stream::BoxStream;
 pub use options::{Capacity, Clock, CrashPoints, NodeOptions, StartError, StopMode};

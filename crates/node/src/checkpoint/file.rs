@@ -9,7 +9,9 @@ use redb::{Database, ReadableTable, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Actuated, Allocated, Backing, Change, CheckpointError, Records};
+use supple_resize::actuate::Actuated;
+
+use super::{Allocated, Backing, Change, CheckpointError, Records};
 
 const ALLOCATED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("allocated");
 const ACTUATED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("actuated");
@@ -128,14 +130,25 @@ fn decode<T: DeserializeOwned>(path: &std::path::Path, uid: &str, value: &[u8]) 
 mod tests {
     use k8s_openapi::api::core::v1::ResourceRequirements;
     use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+    use supple_quantity::MilliCpu;
+    use supple_resize::allocate::Allocation;
+    use supple_resize::amounts::Amounts;
+    use supple_resize::condition::ResizeConditions;
 
-    use super::super::Resources;
     use super::*;
 
-    fn resources(cpu: &str) -> Resources {
+    fn allocated(cpu: &str) -> Allocated {
         let requests = [("cpu".to_owned(), Quantity(cpu.to_owned()))].into();
         let container = ResourceRequirements { requests: Some(requests), ..Default::default() };
-        Resources { containers: [("app".to_owned(), container)].into(), pod: None }
+        let allocation = Allocation { containers: [("app".to_owned(), container)].into(), pod: None };
+        let mut conditions = ResizeConditions::default();
+        conditions.allocate(Some(2), jiff::Timestamp::UNIX_EPOCH);
+        Allocated { allocation, conditions }
+    }
+
+    fn actuated(milli: i64) -> Actuated {
+        let amounts = Amounts { cpu_request: MilliCpu(milli), ..Amounts::default() };
+        Actuated { containers: [("app".to_owned(), amounts)].into(), pod: Some(amounts) }
     }
 
     #[test]
@@ -144,17 +157,17 @@ mod tests {
         let path = dir.path().join("c.redb");
         let (mut file, records) = File::open(path.clone()).unwrap();
         assert!(records.is_empty());
-        let allocated = Allocated { generation: 3, resources: resources("150m") };
+        let allocated = allocated("150m");
         file.commit(&[
             ("one".into(), Change::Allocated(allocated.clone())),
-            ("one".into(), Change::Actuated(resources("100m"))),
+            ("one".into(), Change::Actuated(actuated(100))),
             ("two".into(), Change::Allocated(Allocated::default())),
         ])
         .unwrap();
         file.commit(&[("two".into(), Change::Forgotten)]).unwrap();
         drop(file);
         let (_, records) = File::open(path).unwrap();
-        let wanted = Records { allocated: Some(allocated), actuated: Some(resources("100m")) };
+        let wanted = Records { allocated: Some(allocated), actuated: Some(actuated(100)) };
         assert_eq!(records, BTreeMap::from([("one".to_owned(), wanted)]));
     }
 
@@ -176,10 +189,10 @@ mod tests {
         // An error leaves no open database; the directory is away when the next commit opens it again.
         file.database = None;
         std::fs::rename(&sub, dir.path().join("away")).unwrap();
-        let error = file.commit(&[("one".into(), Change::Actuated(resources("1")))]).unwrap_err();
+        let error = file.commit(&[("one".into(), Change::Actuated(actuated(1)))]).unwrap_err();
         assert_eq!(error.operation, "open");
         std::fs::rename(dir.path().join("away"), &sub).unwrap();
-        file.commit(&[("one".into(), Change::Actuated(resources("1")))]).unwrap();
+        file.commit(&[("one".into(), Change::Actuated(actuated(1)))]).unwrap();
         assert_eq!(file.read().unwrap().len(), 1);
     }
 }

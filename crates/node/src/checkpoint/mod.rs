@@ -12,11 +12,12 @@
 mod file;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use k8s_openapi::api::core::v1::ResourceRequirements;
 use serde::{Deserialize, Serialize};
+use supple_resize::actuate::Actuated;
+use supple_resize::allocate::Allocation;
+use supple_resize::condition::ResizeConditions;
 
 pub(crate) use writer::{Checkpoints, Pending};
 
@@ -32,29 +33,16 @@ pub struct CheckpointError {
     pub message: String,
 }
 
-/// Resources of a pod by container name, with those of the pod itself where the spec sets them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Resources {
-    /// Per container and init container.
-    pub(crate) containers: BTreeMap<String, ResourceRequirements>,
-    /// `spec.resources`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) pod: Option<ResourceRequirements>,
-}
-
 /// What the node promised a pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Allocated {
-    /// `metadata.generation` of the spec these resources were taken from.
-    pub(crate) generation: i64,
     /// The resources.
-    pub(crate) resources: Resources,
+    pub(crate) allocation: Allocation,
+    /// What was pending and in progress, so that generation and age survive a restart.
+    #[serde(default)]
+    pub(crate) conditions: ResizeConditions,
 }
-
-/// What the node last did for a pod. A container that was never started has no entry.
-pub(crate) type Actuated = Resources;
 
 /// Both records of one pod, as read at start.
 #[derive(Clone, Debug, Default, PartialEq)]

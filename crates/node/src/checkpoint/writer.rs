@@ -54,6 +54,11 @@ impl Checkpoints {
     ) -> Result<(Self, BTreeMap<String, Records>), CheckpointError> {
         match data_dir {
             Some(dir) => {
+                std::fs::create_dir_all(dir).map_err(|error| CheckpointError {
+                    operation: "create the directory",
+                    path: dir.to_owned(),
+                    message: error.to_string(),
+                })?;
                 let (file, records) = File::open(dir.join("node-checkpoints.redb"))?;
                 Ok((Self::on(Box::new(file), crash_points)?, records))
             }
@@ -131,7 +136,7 @@ fn names(changes: &[(String, Change)]) -> impl Iterator<Item = (&'static str, &'
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use super::super::{Allocated, Resources};
+    use super::super::Allocated;
     use super::*;
 
     /// Blocks its first commit until told to go on, and records the size of each batch.
@@ -149,8 +154,8 @@ mod tests {
         }
     }
 
-    fn allocated(generation: i64) -> Change {
-        Change::Allocated(Allocated { generation, resources: Resources::default() })
+    fn allocated() -> Change {
+        Change::Allocated(Allocated::default())
     }
 
     #[tokio::test]
@@ -167,9 +172,9 @@ mod tests {
             }
         });
         let checkpoints = Checkpoints::on(Box::new(Slow { go: gate, batches: Arc::clone(&batches) }), points).unwrap();
-        let first = checkpoints.write("a", allocated(1));
+        let first = checkpoints.write("a", allocated());
         first_started.recv().await.unwrap();
-        let rest: Vec<_> = (0..50).map(|n| checkpoints.write(&format!("pod-{n}"), allocated(2))).collect();
+        let rest: Vec<_> = (0..50).map(|n| checkpoints.write(&format!("pod-{n}"), allocated())).collect();
         drop(go);
         first.durable().await.unwrap();
         for pending in rest {

@@ -1,0 +1,4 @@
+//! One worker per pod.
+
+mod lifecycle;
+mod runs;

@@ -33,7 +33,12 @@ pub(crate) trait PodApi: Send + Sync + 'static {
     /// Record a new event.
     fn create_event<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, Result<(), ApiError>>;
     /// An event happened again: change its count, message and last time.
-    fn patch_event<'a>(&'a self, namespace: &'a str, name: &'a str, patch: &'a Value) -> BoxFuture<'a, Result<(), ApiError>>;
+    fn patch_event<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        patch: &'a Value,
+    ) -> BoxFuture<'a, Result<(), ApiError>>;
     /// Read a ConfigMap that a container's environment refers to.
     fn config_map<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<ConfigMap, ApiError>>;
     /// Read a Secret that a container's environment refers to.
@@ -96,7 +101,12 @@ impl PodApi for KubeApi {
         })
     }
 
-    fn patch_event<'a>(&'a self, namespace: &'a str, name: &'a str, patch: &'a Value) -> BoxFuture<'a, Result<(), ApiError>> {
+    fn patch_event<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        patch: &'a Value,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
         Box::pin(async move {
             let request = Request::new(Event::url_path(&(), Some(namespace)))
                 .patch(name, &PatchParams::default(), &Patch::Merge(patch))

@@ -174,9 +174,12 @@ impl Correlator {
             return None;
         }
         told.tokens -= 1.0;
-        told.events.retain(|_, event| event.last_timestamp.as_ref().is_some_and(|Time(last)| {
-            at.duration_since(*last).as_secs() < SAME_EVENT_SECONDS
-        }));
+        told.events.retain(|_, event| {
+            event
+                .last_timestamp
+                .as_ref()
+                .is_some_and(|Time(last)| at.duration_since(*last).as_secs() < SAME_EVENT_SECONDS)
+        });
         let same = (kind, reason, format!("{}{message}", field_path.as_deref().unwrap_or_default()));
         if let Some(event) = told.events.get_mut(&same) {
             event.count = Some(event.count.unwrap_or(1).saturating_add(1));

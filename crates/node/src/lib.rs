@@ -17,32 +17,107 @@ pub mod cgroup;
 pub mod checkpoint;
 mod events;
 mod kernel;
+mod main_loop;
+mod manager;
 mod options;
+mod registration;
 pub mod runtime;
+mod shared;
 pub mod shim;
+mod status;
 mod worker;
 
+use std::fmt;
+use std::sync::Arc;
+
+use futures::future::join_all;
 use futures::stream::BoxStream;
 pub use options::{Capacity, Clock, CrashPoints, NodeOptions, StartError, StopMode};
-use runtime::{LogOptions, PodUsage, RuntimeError};
+use runtime::{ContainerRef, LogOptions, PodUsage, Runtime, RuntimeError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
-/// A running node.
-#[derive(Debug)]
+use crate::api::{KubeApi, PodApi};
+use crate::checkpoint::Checkpoints;
+use crate::events::Recorder;
+use crate::main_loop::{MainLoop, Stop};
+use crate::manager::Manager;
+use crate::shared::{Directory, Shared};
+
+/// A running node. Dropping it ends its tasks and leaves its pods as they are; [`Node::stop`] ends it in order.
 pub struct Node {
-    options: NodeOptions,
+    shared: Arc<Shared>,
+    stop: mpsc::UnboundedSender<Stop>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("name", &self.shared.node).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
 }
 
 impl Node {
     /// Open the checkpoints, adopt what an earlier node left running, register the Node object and begin to watch.
     /// Returns when the node is registered and has seen the list of its pods.
+    ///
+    /// # Errors
+    /// When the checkpoints cannot be opened, the runtime cannot say what runs, or the API server refuses the node or
+    /// its first list of pods.
     pub async fn start(client: kube::Client, options: NodeOptions) -> Result<Self, StartError> {
-        drop(client);
-        Ok(Self { options })
+        let (checkpoints, records) = Checkpoints::open(options.data_dir.as_deref(), options.crash_points.clone())
+            .map_err(StartError::Checkpoint)?;
+        let found = options.runtime.recover().await.map_err(StartError::Recover)?;
+        registration::register(&client, &options)
+            .await
+            .map_err(|source| StartError::Register { name: options.name.clone(), source: Box::new(source) })?;
+        let api: Arc<dyn PodApi> = Arc::new(KubeApi(client.clone()));
+        let (recorder, recording) = Recorder::start(Arc::clone(&api), options.name.clone(), Arc::clone(&options.clock));
+        let (reports, reported) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            runtime: Arc::clone(&options.runtime),
+            api,
+            checkpoints,
+            recorder,
+            clock: Arc::clone(&options.clock),
+            node: options.name.clone(),
+            capacity: options.capacity,
+            directory: Directory::default(),
+            reports,
+        });
+        let manager = Manager::new(Arc::clone(&shared), options.capacity.into(), records, found);
+        let (stop, stopped) = mpsc::unbounded_channel();
+        let (listed, first_list) = oneshot::channel();
+        let main_loop =
+            MainLoop { shared: Arc::clone(&shared), manager, reports: reported, stop: stopped, listed: Some(listed) };
+        let pods = kube::Api::all(client.clone());
+        let tasks = vec![
+            tokio::spawn(main_loop.run(pods)),
+            tokio::spawn(registration::heartbeat(client, options.clone())),
+            recording,
+        ];
+        let node = Self { shared, stop, tasks };
+        match first_list.await {
+            Ok(Ok(())) => Ok(node),
+            Ok(Err(source)) => Err(StartError::List { name: options.name, source: Box::new(source) }),
+            // The loop ends only when it is told to, which nobody can yet.
+            Err(_) => Ok(node),
+        }
     }
 
     /// What the pods of this node use now. Pods whose usage cannot be read are left out.
     pub async fn usage(&self) -> Vec<PodUsage> {
-        Vec::new()
+        let pods = self.shared.directory.live_pods();
+        let readings = join_all(pods.iter().map(|pod| self.shared.runtime.usage(pod))).await;
+        readings.into_iter().filter_map(Result::ok).collect()
     }
 
     /// The log of a container of the pod with this UID: its newest run, or with `previous` the run before it.
@@ -57,17 +132,35 @@ impl Node {
         previous: bool,
         options: LogOptions,
     ) -> Result<BoxStream<'static, std::io::Result<bytes::Bytes>>, RuntimeError> {
-        let _ = (&self.options, previous, options);
-        Err(RuntimeError {
+        let missing = |message: &str| RuntimeError {
             reason: "ContainerNotFound",
             operation: "read the log of".into(),
             object: format!("container {container:?} of pod {pod_uid}"),
-            message: "this node has no such pod".into(),
-        })
+            message: message.into(),
+        };
+        let listed =
+            self.shared.directory.get(pod_uid).ok_or_else(|| missing("nothing of this pod has run on this node"))?;
+        let newest = *listed.attempts.get(container).ok_or_else(|| missing("it is waiting to start"))?;
+        let attempt = match previous {
+            true => newest.checked_sub(1).ok_or_else(|| missing("it has not been restarted"))?,
+            false => newest,
+        };
+        let id = ContainerRef { pod: listed.pod, container: container.to_owned(), attempt };
+        self.shared.runtime.logs(&id, options).await
     }
 
     /// Stop watching and reporting; what becomes of the pods is up to `mode`. Returns when it is done.
     pub async fn stop(self, mode: StopMode) {
-        let _ = mode;
+        let (done, ended) = oneshot::channel();
+        if self.stop.send(Stop { done }).is_ok() {
+            // An error means that the loop has ended already, which is what was asked for.
+            let _ = ended.await;
+        }
+        if mode == StopMode::EndPods {
+            let runtime: &dyn Runtime = &*self.shared.runtime;
+            if let Err(error) = runtime.shutdown().await {
+                tracing::error!(%error, "not everything that the node made could be removed");
+            }
+        }
     }
 }

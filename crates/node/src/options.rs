@@ -20,6 +20,14 @@ pub struct Capacity {
     pub pods: u32,
 }
 
+impl From<Capacity> for supple_resize::allocate::NodeView {
+    fn from(capacity: Capacity) -> Self {
+        let Capacity { cpu, memory, pods } = capacity;
+        // No CPU or memory manager and no swap: this node pins nothing.
+        Self { allocatable: supple_resize::allocate::Capacity { cpu, memory, pods }, ..Self::default() }
+    }
+}
+
 /// Where time comes from. Everything the node writes into a status, an event or a lease asks this clock.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
 

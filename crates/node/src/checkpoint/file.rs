@@ -37,7 +37,10 @@ impl File {
     fn database(&mut self) -> Result<&Database, CheckpointError> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => Database::builder().set_cache_size(CACHE_BYTES).create(&self.path).map_err(|e| self.error("open", &e))?,
+            None => Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .create(&self.path)
+                .map_err(|e| self.error("open", &e))?,
         };
         Ok(self.database.insert(database))
     }
@@ -48,7 +51,8 @@ impl File {
 
     fn read(&mut self) -> Result<BTreeMap<String, Records>, CheckpointError> {
         let path = self.path.clone();
-        let fail = |error: redb::Error| CheckpointError { operation: "read", path: path.clone(), message: error.to_string() };
+        let fail =
+            |error: redb::Error| CheckpointError { operation: "read", path: path.clone(), message: error.to_string() };
         let database = self.database()?;
         let mut records = BTreeMap::<String, Records>::new();
         // A write transaction, because it creates the tables of a new file.
@@ -73,7 +77,8 @@ impl File {
 
     fn write(&mut self, changes: &[(String, Change)]) -> Result<(), CheckpointError> {
         let path = self.path.clone();
-        let fail = |error: redb::Error| CheckpointError { operation: "write", path: path.clone(), message: error.to_string() };
+        let fail =
+            |error: redb::Error| CheckpointError { operation: "write", path: path.clone(), message: error.to_string() };
         let transaction = self.database()?.begin_write().map_err(|e| fail(e.into()))?;
         {
             let mut allocated = transaction.open_table(ALLOCATED).map_err(|e| fail(e.into()))?;
@@ -81,7 +86,9 @@ impl File {
             for (uid, change) in changes {
                 match change {
                     Change::Allocated(record) => {
-                        allocated.insert(uid.as_str(), encode(&path, record)?.as_slice()).map_err(|e| fail(e.into()))?;
+                        allocated
+                            .insert(uid.as_str(), encode(&path, record)?.as_slice())
+                            .map_err(|e| fail(e.into()))?;
                     }
                     Change::Actuated(record) => {
                         actuated.insert(uid.as_str(), encode(&path, record)?.as_slice()).map_err(|e| fail(e.into()))?;

@@ -70,13 +70,14 @@ impl Checkpoints {
     pub(crate) fn on(backing: Box<dyn Backing>, crash_points: CrashPoints) -> Result<Self, CheckpointError> {
         let (sender, receiver) = mpsc::channel();
         // A thread of its own: a commit blocks for as long as the disk takes to flush.
-        std::thread::Builder::new().name("checkpoints".into()).spawn(move || run(&receiver, backing, &crash_points)).map_err(
-            |error| CheckpointError {
+        std::thread::Builder::new()
+            .name("checkpoints".into())
+            .spawn(move || run(&receiver, backing, &crash_points))
+            .map_err(|error| CheckpointError {
                 operation: "start the writer of",
                 path: PathBuf::from("node-checkpoints.redb"),
                 message: error.to_string(),
-            },
-        )?;
+            })?;
         Ok(Self { sender })
     }
 

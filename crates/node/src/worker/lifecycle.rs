@@ -217,7 +217,10 @@ mod tests {
     fn check(pod: &Pod, known: &[(&str, Container)], start: &[&str], outcome: Option<Outcome>) {
         let containers = known.iter().map(|(name, c)| ((*name).to_owned(), c.clone())).collect();
         let decision = decide(pod, &containers, at(1000));
-        assert_eq!((decision.start.iter().map(String::as_str).collect::<Vec<_>>(), decision.outcome), (start.to_vec(), outcome));
+        assert_eq!(
+            (decision.start.iter().map(String::as_str).collect::<Vec<_>>(), decision.outcome),
+            (start.to_vec(), outcome)
+        );
     }
 
     #[test]
@@ -267,11 +270,15 @@ mod tests {
         let pod = pod("Always", &[], &["a"]);
         let mut container = ended(1, 998);
         container.backoff.failed(Schedule::CRASH_LOOP, at(990));
-        let decide = |container: &Container| decide(&pod, &Containers::from([("a".into(), container.clone())]), at(1000));
+        let decide =
+            |container: &Container| decide(&pod, &Containers::from([("a".into(), container.clone())]), at(1000));
         let decision = decide(&container);
         assert_eq!((decision.start.len(), decision.wake), (0, Some(at(1008))));
         assert_eq!(decision.waiting[0].1.reason, "CrashLoopBackOff");
-        assert_eq!(decision.waiting[0].1.message.as_deref(), Some("back-off 10s restarting failed container=a pod=_()"));
+        assert_eq!(
+            decision.waiting[0].1.message.as_deref(),
+            Some("back-off 10s restarting failed container=a pod=_()")
+        );
         container.restart_now = true;
         assert_eq!(decide(&container).start, ["a"]);
     }

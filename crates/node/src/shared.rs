@@ -1,0 +1,100 @@
+//! What all workers of a node share: the seams to the machine, the API and the disk, and the directory of what runs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::api::PodApi;
+use crate::checkpoint::Checkpoints;
+use crate::events::Recorder;
+use crate::options::{Capacity, Clock};
+use crate::runtime::{PodRef, Runtime};
+use crate::worker::Report;
+
+/// Handed to every worker.
+pub(crate) struct Shared {
+    /// What runs containers.
+    pub(crate) runtime: Arc<dyn Runtime>,
+    /// The API server.
+    pub(crate) api: Arc<dyn PodApi>,
+    /// The disk.
+    pub(crate) checkpoints: Checkpoints,
+    /// Where events go.
+    pub(crate) recorder: Recorder,
+    /// Where time comes from.
+    pub(crate) clock: Clock,
+    /// Name of the node.
+    pub(crate) node: String,
+    /// What the node has: a missing limit, as a container's environment sees it.
+    pub(crate) capacity: Capacity,
+    /// What runs.
+    pub(crate) directory: Directory,
+    /// To the manager.
+    pub(crate) reports: mpsc::UnboundedSender<Report>,
+}
+
+impl Shared {
+    /// Now.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+/// Which pods stand on the machine and which run of each container is the newest, for those who ask from outside (usage
+/// and logs).
+#[derive(Default)]
+pub(crate) struct Directory(Mutex<HashMap<String, Listed>>);
+
+/// One pod of the directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    /// Who it is.
+    pub(crate) pod: PodRef,
+    /// Newest attempt of each container that has run.
+    pub(crate) attempts: HashMap<String, u32>,
+    /// Whether its cgroup stands, so that its usage can be read.
+    pub(crate) live: bool,
+}
+
+impl Directory {
+    fn with<T>(&self, f: impl FnOnce(&mut HashMap<String, Listed>) -> T) -> T {
+        // Every change is one insertion or removal: a panic elsewhere cannot leave it half done.
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The pod's cgroup stands (or no longer does).
+    pub(crate) fn live(&self, pod: &PodRef, live: bool) {
+        self.with(|pods| pods.entry(pod.uid.clone()).or_insert_with(|| Listed::of(pod)).live = live);
+    }
+
+    /// A container has run.
+    pub(crate) fn ran(&self, pod: &PodRef, container: &str, attempt: u32) {
+        self.with(|pods| {
+            let listed = pods.entry(pod.uid.clone()).or_insert_with(|| Listed::of(pod));
+            listed.attempts.insert(container.to_owned(), attempt);
+        });
+    }
+
+    /// The pod is gone.
+    pub(crate) fn forget(&self, uid: &str) {
+        self.with(|pods| pods.remove(uid));
+    }
+
+    /// Pods whose usage can be read.
+    pub(crate) fn live_pods(&self) -> Vec<PodRef> {
+        self.with(|pods| pods.values().filter(|listed| listed.live).map(|listed| listed.pod.clone()).collect())
+    }
+
+    /// The pod with this UID.
+    pub(crate) fn get(&self, uid: &str) -> Option<Listed> {
+        self.with(|pods| pods.get(uid).cloned())
+    }
+}
+
+impl Listed {
+    fn of(pod: &PodRef) -> Self {
+        Self { pod: pod.clone(), attempts: HashMap::new(), live: false }
+    }
+}

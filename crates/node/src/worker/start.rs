@@ -1,0 +1,157 @@
+//! Starting one container: image, configuration, record, run; and what to say when one of them fails.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Container as Spec;
+use supple_resize::actuate;
+use supple_resize::allocate;
+use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
+
+use super::Worker;
+use super::environment::{Reference, Sources, oom_score, references, resolve};
+use super::runs::{Ended, Run, Waiting};
+use crate::api::ApiError;
+use crate::backoff::Schedule;
+use crate::events::Kind;
+use crate::runtime::{ContainerConfig, RunState};
+
+/// How long to wait before an image or a configuration that was missing is looked for again.
+const MISSING_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// A start that came to nothing before there was a run.
+struct NotStarted {
+    /// `ErrImageNeverPull`, `CreateContainerConfigError`, `CreateContainerError`.
+    reason: String,
+    message: String,
+    /// Event of its own, where the reason has one.
+    event: Option<String>,
+}
+
+impl Worker {
+    /// Start a container, or note why it could not be.
+    pub(super) async fn start_container(&mut self, name: &str) {
+        let Some(spec) = allocate::containers(&self.state.view).find(|spec| spec.name == name).cloned() else {
+            return;
+        };
+        let config = match self.prepare(&spec).await {
+            Ok(config) => config,
+            Err(NotStarted { reason, message, event }) => {
+                let not_before = self.shared.now().checked_add(MISSING_AGAIN).ok();
+                if let Some(event) = event {
+                    self.note(Kind::Warning, &event, message.clone(), Some(name));
+                }
+                let said = if reason == "CreateContainerConfigError" { message.clone() } else { reason.clone() };
+                self.note(Kind::Warning, "Failed", format!("Error: {said}"), Some(name));
+                if let Some(container) = self.state.containers.get_mut(name) {
+                    container.not_before = not_before;
+                    container.waiting = Some(Waiting { reason, message: Some(message) });
+                }
+                return;
+            }
+        };
+        let attempt = config.id.attempt;
+        self.note(Kind::Normal, "Created", format!("Created container: {name}"), Some(name));
+        let started = self.shared.runtime.start_container(&config).await;
+        let now = self.shared.now();
+        self.shared.directory.ran(&self.id, name, attempt);
+        let Some(container) = self.state.containers.get_mut(name) else { return };
+        // A restart that the policy asked for makes the next one wait longer; one that a resize asked for does not.
+        if container.ended().is_some() && !container.restart_now {
+            container.backoff.failed(Schedule::CRASH_LOOP, now);
+        }
+        match started {
+            Ok(RunState::Running { started_at, .. }) => {
+                container.began(Run::Running { attempt, started_at });
+                self.note(Kind::Normal, "Started", format!("Started container {name}"), Some(name));
+            }
+            Ok(RunState::Exited(exit)) => {
+                container.began(Run::Ended(Ended::of(attempt, exit)));
+                self.note(Kind::Normal, "Started", format!("Started container {name}"), Some(name));
+            }
+            Err(error) => {
+                let message = error.to_string();
+                container.began(Run::Ended(Ended::start_error(attempt, message.clone(), now)));
+                container.waiting =
+                    Some(Waiting { reason: "RunContainerError".into(), message: Some(message.clone()) });
+                // The first restart after an end is not held back, one after a failed start is: it would fail at once.
+                if container.backoff.until(Schedule::CRASH_LOOP, now).is_none() {
+                    container.backoff.failed(Schedule::CRASH_LOOP, now);
+                }
+                self.note(Kind::Warning, "Failed", format!("Error: {message}"), Some(name));
+            }
+        }
+    }
+
+    /// Everything up to the start itself, the record that a container of this size is about to run included.
+    async fn prepare(&mut self, spec: &Spec) -> Result<ContainerConfig, NotStarted> {
+        let image = spec.image.as_deref().unwrap_or_default();
+        self.shared.runtime.check_image(image, spec.image_pull_policy.as_deref()).map_err(|error| NotStarted {
+            reason: error.reason.into(),
+            message: error.message.clone(),
+            event: Some(error.reason.into()),
+        })?;
+        let config_error = |message| NotStarted { reason: "CreateContainerConfigError".into(), message, event: None };
+        let sources = self.sources(spec).await.map_err(config_error)?;
+        let resolved = resolve(&self.state.view, spec, &sources, self.shared.capacity).map_err(config_error)?;
+        let amounts = actuate::container_amounts(&self.state.view, &spec.name).unwrap_or_default();
+        let attempt = self.state.containers.get(&spec.name).map_or(0, super::runs::Container::next_attempt);
+        let qos = self.state.api.status.as_ref().and_then(|status| status.qos_class.as_deref());
+        let config = ContainerConfig {
+            id: self.container_ref(&spec.name, attempt),
+            image: image.to_owned(),
+            command: resolved.command,
+            env: resolved.env,
+            working_dir: spec.working_dir.clone(),
+            resources: CgroupResources::at_start(&amounts, DEFAULT_PERIOD_US),
+            annotations: self.state.api.metadata.annotations.clone().unwrap_or_default(),
+            oom_score_adj: oom_score(&self.state.view, spec, qos, self.shared.capacity.memory),
+        };
+        self.state.actuated.container_starting(&spec.name, amounts);
+        self.write_actuated().await.map_err(|error| NotStarted {
+            reason: "CreateContainerError".into(),
+            message: error.to_string(),
+            event: None,
+        })?;
+        // The run before the last has nobody left who asks for it; its end is in the status.
+        let last =
+            self.state.containers.get(&spec.name).filter(|it| it.previous.is_some()).and_then(|it| it.previous.clone());
+        if let Some(Ended { attempt, .. }) = last {
+            let id = self.container_ref(&spec.name, attempt);
+            if let Err(error) = self.shared.runtime.remove_container(&id).await {
+                tracing::debug!(%error, "an old run could not be removed");
+            }
+        }
+        Ok(config)
+    }
+
+    /// The ConfigMaps and Secrets that the environment refers to.
+    async fn sources(&self, spec: &Spec) -> Result<Sources, String> {
+        let mut sources = Sources::new();
+        let namespace = &self.id.namespace;
+        for reference in references(spec) {
+            let data = match &reference {
+                Reference::ConfigMap(name) => {
+                    self.shared.api.config_map(namespace, name).await.map(|it| it.data.unwrap_or_default())
+                }
+                Reference::Secret(name) => self.shared.api.secret(namespace, name).await.map(|it| {
+                    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+                    it.data
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(|(key, value)| (key, text(value.0)))
+                        .collect::<BTreeMap<_, _>>()
+                }),
+            };
+            match data {
+                Ok(data) => {
+                    sources.insert(reference, data);
+                }
+                // Whether that is an error is for the reference to say: it may be optional.
+                Err(ApiError::Gone(_)) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(sources)
+    }
+}

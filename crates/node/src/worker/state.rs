@@ -1,0 +1,301 @@
+//! The state of one pod on this node, as a plain struct, and how what the worker is told changes it. No IO.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use supple_resize::actuate::Actuated;
+use supple_resize::allocate::Allocation;
+use supple_resize::condition::{Pending, ResizeConditions};
+
+use super::lifecycle::Outcome;
+use super::runs::{Container, Containers, Run};
+use crate::backoff::Backoff;
+use crate::checkpoint::Records;
+use crate::runtime::{ContainerRef, Exit, RunState};
+use crate::status::Failure;
+
+/// What a worker is told.
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    /// The API has the pod so now.
+    Changed(Arc<Pod>),
+    /// The node promises these resources; `generation` is that of the spec they come from.
+    Allocate {
+        /// The resources.
+        allocation: Allocation,
+        /// Of the spec.
+        generation: Option<i64>,
+    },
+    /// A desired size is (no longer) pending.
+    Pending(Option<Pending>),
+    /// A run ended.
+    Exited(ContainerRef, Exit),
+    /// The OOM killer took a process of this container but not its first one.
+    OomKill(ContainerRef),
+    /// It has to go.
+    Evict(Failure),
+    /// It is no longer in the API.
+    Removed,
+    /// The node is being stopped: leave everything as it is.
+    Stop,
+}
+
+/// How a worker begins.
+pub(crate) enum Begin {
+    /// The pod was admitted with these resources.
+    Admitted(Allocation),
+    /// The node did not take it.
+    Rejected(Failure),
+    /// It has ended before this node saw it.
+    Over,
+}
+
+/// Why a pod is being ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Its containers are done.
+    Finished(Outcome),
+    /// The API wants it gone.
+    Deleted,
+    /// The node ends it (deadline, eviction) or never began (rejection).
+    Failed(Failure),
+    /// The API said it has ended before this node saw it: nothing to report.
+    Over,
+}
+
+/// A promise on its way to the disk.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Promise {
+    /// The resources.
+    pub(crate) allocation: Allocation,
+    /// Of the spec they come from.
+    pub(crate) generation: Option<i64>,
+    /// Whether it is a resize, and not what the pod begins with.
+    pub(crate) resize: bool,
+}
+
+/// One pod on this node.
+pub(crate) struct State {
+    /// As the API has it.
+    pub(crate) api: Arc<Pod>,
+    /// What it was promised, on disk.
+    pub(crate) allocation: Allocation,
+    /// The pod with what it was promised: all that starting and resizing look at.
+    pub(crate) view: Pod,
+    /// A newer promise, not yet on disk.
+    pub(crate) promise: Option<Promise>,
+    /// What its cgroups were given.
+    pub(crate) actuated: Actuated,
+    /// Its resize conditions.
+    pub(crate) resize: ResizeConditions,
+    /// Its containers.
+    pub(crate) containers: Containers,
+    /// Whether its own cgroup stands.
+    pub(crate) sandbox: bool,
+    /// Whether its init containers are done.
+    pub(crate) initialized: bool,
+    /// Why it is being ended.
+    pub(crate) end: Option<End>,
+    /// Every container is stopped and the cgroup removed.
+    pub(crate) stopped: bool,
+    /// It has left the API.
+    pub(crate) removed: bool,
+    /// The API was told that nothing of it is left.
+    pub(crate) delete_sent: bool,
+    /// The node is being stopped.
+    pub(crate) abandon: bool,
+    /// When the node first saw it; `None` where it did not take it.
+    pub(crate) started_at: Option<Timestamp>,
+    /// Conditions of the status published last.
+    pub(crate) published: Vec<PodCondition>,
+    /// How long to wait before the machine or the disk is tried again.
+    pub(crate) backoff: Backoff,
+    /// Nothing that failed is tried again before this.
+    pub(crate) retry_at: Option<Timestamp>,
+}
+
+impl State {
+    /// The state of a pod when its worker begins.
+    pub(crate) fn new(
+        api: Arc<Pod>,
+        begin: Begin,
+        records: Records,
+        found: Option<Vec<(ContainerRef, RunState)>>,
+        now: Timestamp,
+    ) -> Self {
+        let status = api.status.as_ref();
+        let published = status.and_then(|status| status.conditions.clone()).unwrap_or_default();
+        let started = status.and_then(|status| status.start_time.as_ref()).map_or(now, |time| time.0);
+        let sandbox = found.is_some();
+        let mut state = Self {
+            allocation: Allocation::default(),
+            view: Pod::clone(&api),
+            promise: None,
+            actuated: records.actuated.unwrap_or_default(),
+            resize: ResizeConditions::default(),
+            containers: containers(&api, found),
+            sandbox,
+            initialized: false,
+            end: None,
+            stopped: false,
+            removed: false,
+            delete_sent: false,
+            abandon: false,
+            started_at: Some(started),
+            published,
+            backoff: Backoff::default(),
+            retry_at: None,
+            api,
+        };
+        match begin {
+            Begin::Admitted(allocation) => match records.allocated {
+                Some(allocated) => {
+                    state.resize = allocated.conditions;
+                    state.set_allocation(allocated.allocation);
+                }
+                None => state.promise = Some(Promise { allocation, generation: None, resize: false }),
+            },
+            Begin::Rejected(failure) => {
+                state.end = Some(End::Failed(failure));
+                state.started_at = None;
+            }
+            Begin::Over => state.end = Some(End::Over),
+        }
+        if state.end.is_none() && state.api.metadata.deletion_timestamp.is_some() {
+            state.end = Some(End::Deleted);
+        }
+        state
+    }
+
+    /// The promise is on disk: this is what the pod runs with.
+    pub(crate) fn set_allocation(&mut self, allocation: Allocation) {
+        for (name, container) in &mut self.containers {
+            // Another size is another chance: the kubelet's back-off key has the resources in it.
+            if self.allocation.containers.get(name) != allocation.containers.get(name) {
+                container.backoff.reset();
+            }
+        }
+        self.view = allocation.applied_to(&self.api);
+        self.allocation = allocation;
+    }
+
+    /// Take note of what the worker is told.
+    pub(crate) fn apply(&mut self, command: Command) {
+        match command {
+            Command::Changed(pod) => {
+                self.view = self.allocation.applied_to(&pod);
+                self.api = pod;
+                if self.api.metadata.deletion_timestamp.is_some() && self.end.is_none() {
+                    self.end = Some(End::Deleted);
+                }
+            }
+            Command::Allocate { allocation, generation } => {
+                self.resize.settle();
+                self.promise = Some(Promise { allocation, generation, resize: true });
+                self.retry_at = None;
+            }
+            Command::Pending(pending) => self.resize.pending = pending,
+            Command::Exited(id, exit) => {
+                if let Some(container) = self.containers.get_mut(&id.container) {
+                    container.has_ended(id.attempt, exit);
+                }
+                // Memory may be free now that a decrease waited for.
+                self.retry_at = None;
+            }
+            Command::OomKill(_) => {}
+            Command::Evict(failure) => {
+                if matches!(self.end, None | Some(End::Deleted)) {
+                    self.end = Some(End::Failed(failure));
+                }
+            }
+            Command::Removed => {
+                self.removed = true;
+                self.end.get_or_insert(End::Deleted);
+            }
+            Command::Stop => self.abandon = true,
+        }
+    }
+
+    /// How long containers are given to end by themselves.
+    pub(crate) fn grace(&self) -> SignedDuration {
+        if self.removed {
+            // It was removed by force, or while no node was there: nobody waits for it to end well.
+            return SignedDuration::ZERO;
+        }
+        let spec = self.api.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+        let seconds = self.api.metadata.deletion_grace_period_seconds.or(spec).unwrap_or(30);
+        SignedDuration::from_secs(seconds.max(0))
+    }
+
+    /// When the pod has run for as long as it may.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        let seconds = self.api.spec.as_ref()?.active_deadline_seconds?;
+        self.started_at?.checked_add(SignedDuration::from_secs(seconds)).ok()
+    }
+
+    /// How the pod has ended, as its phase shows it; `None` while it has not.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        match &self.end {
+            Some(End::Finished(outcome)) => Some(*outcome),
+            // A deleted pod is what its containers made of it, once all have ended.
+            Some(End::Deleted) if self.stopped => {
+                let mains = self.api.spec.iter().flat_map(|spec| &spec.containers);
+                let well = mains.map(|spec| self.containers.get(&spec.name).and_then(Container::ended));
+                let all_well = well.fold(true, |all, ended| all && ended.is_some_and(|ended| ended.exit.code == 0));
+                Some(if all_well { Outcome::Succeeded } else { Outcome::Failed })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The containers of a pod as this node finds them: those alive or left on the machine, and for all others what the API
+/// remembers.
+fn containers(api: &Pod, found: Option<Vec<(ContainerRef, RunState)>>) -> Containers {
+    let mut containers = Containers::new();
+    let status = api.status.as_ref();
+    let statuses = [
+        status.and_then(|status| status.init_container_statuses.as_ref()),
+        status.and_then(|status| status.container_statuses.as_ref()),
+    ];
+    for known in statuses.into_iter().flatten().flatten() {
+        let ran = known.container_id.is_some();
+        let attempt = u32::try_from(known.restart_count).unwrap_or(0);
+        let mut container = Container { lost_attempt: ran.then_some(attempt), ..Container::default() };
+        let ended = |state: Option<&k8s_openapi::api::core::v1::ContainerState>, attempt| {
+            let terminated = state?.terminated.as_ref()?;
+            let time = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
+                time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+            };
+            let exit = Exit {
+                code: terminated.exit_code,
+                signal: terminated.signal,
+                oom_killed: terminated.reason.as_deref() == Some("OOMKilled"),
+                started_at: time(&terminated.started_at),
+                finished_at: time(&terminated.finished_at),
+            };
+            Some(super::runs::Ended {
+                attempt,
+                reason: terminated.reason.clone().unwrap_or_default(),
+                message: terminated.message.clone(),
+                exit,
+            })
+        };
+        // What had ended stays ended; what ran and is nowhere to be found is started anew.
+        container.run = ended(known.state.as_ref(), attempt).map(Run::Ended);
+        container.previous = ended(known.last_state.as_ref(), attempt.saturating_sub(1));
+        containers.insert(known.name.clone(), container);
+    }
+    for (id, run) in found.into_iter().flatten() {
+        let container = containers.entry(id.container).or_default();
+        container.run = Some(match run {
+            RunState::Running { started_at, .. } => Run::Running { attempt: id.attempt, started_at },
+            RunState::Exited(exit) => Run::Ended(super::runs::Ended::of(id.attempt, exit)),
+        });
+    }
+    for spec in api.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers)) {
+        containers.entry(spec.name.clone()).or_default();
+    }
+    containers
+}

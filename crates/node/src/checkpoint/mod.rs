@@ -19,7 +19,7 @@ use supple_resize::actuate::Actuated;
 use supple_resize::allocate::Allocation;
 use supple_resize::condition::ResizeConditions;
 
-pub(crate) use writer::Checkpoints;
+pub(crate) use writer::{Checkpoints, Pending};
 
 /// A checkpoint that could not be opened, read or written.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -167,7 +167,7 @@ fn resource(
     capacity: Capacity,
 ) -> Result<String, String> {
     let name = selector.container_name.as_deref().unwrap_or(&own.name);
-    let container = supple_resize::allocate::containers(pod)
+    let container = supple_resize::amounts::containers(pod)
         .find(|it| it.name == name)
         .ok_or_else(|| format!("container {name} not found"))?;
     let amounts = Amounts::of(container.resources.as_ref());

@@ -31,7 +31,7 @@ pub(crate) use state::{Begin, Command};
 use state::{End, Promise, State};
 
 use crate::backoff::Schedule;
-use crate::checkpoint::{Allocated, Change, CheckpointError, Records};
+use crate::checkpoint::{Allocated, Change, Pending, Records};
 use crate::events::{Kind, Note};
 use crate::runtime::{ContainerRef, PodRef, RunState};
 use crate::shared::Shared;
@@ -309,14 +309,14 @@ impl Worker {
         }
     }
 
-    fn write_allocated(&self) -> impl Future<Output = Result<(), CheckpointError>> + use<> {
+    fn write_allocated(&self) -> Pending {
         let allocation = self.state.allocation.clone();
         let record = Allocated { allocation, conditions: self.state.resize.clone() };
-        self.shared.checkpoints.write(&self.id.uid, Change::Allocated(record)).durable()
+        self.shared.checkpoints.write(&self.id.uid, Change::Allocated(record))
     }
 
-    fn write_actuated(&self) -> impl Future<Output = Result<(), CheckpointError>> + use<> {
-        self.shared.checkpoints.write(&self.id.uid, Change::Actuated(self.state.actuated.clone())).durable()
+    fn write_actuated(&self) -> Pending {
+        self.shared.checkpoints.write(&self.id.uid, Change::Actuated(self.state.actuated.clone()))
     }
 
     /// Publish the status as it is now.

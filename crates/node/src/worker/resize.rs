@@ -93,7 +93,7 @@ impl Worker {
             recorded = Some(self.write_actuated());
         }
         if let Some(recorded) = recorded {
-            recorded.await?;
+            recorded.durable().await?;
         }
         if plan.is_empty() {
             // Nothing to write, and still it is not what it should be: only the record of the pod's cgroup is behind.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Container as Spec;
 use supple_resize::actuate;
-use supple_resize::allocate;
+use supple_resize::amounts;
 use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
 
 use super::Worker;
@@ -31,7 +31,7 @@ struct NotStarted {
 impl Worker {
     /// Start a container, or note why it could not be.
     pub(super) async fn start_container(&mut self, name: &str) {
-        let Some(spec) = allocate::containers(&self.state.view).find(|spec| spec.name == name).cloned() else {
+        let Some(spec) = amounts::containers(&self.state.view).find(|spec| spec.name == name).cloned() else {
             return;
         };
         let config = match self.prepare(&spec).await {
@@ -108,7 +108,7 @@ impl Worker {
             oom_score_adj: oom_score(&self.state.view, spec, qos, self.shared.capacity.memory),
         };
         self.state.actuated.container_starting(&spec.name, amounts);
-        self.write_actuated().await.map_err(|error| NotStarted {
+        self.write_actuated().durable().await.map_err(|error| NotStarted {
             reason: "CreateContainerError".into(),
             message: error.to_string(),
             event: None,

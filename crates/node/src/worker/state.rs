@@ -241,9 +241,9 @@ impl State {
             // A deleted pod is what its containers made of it, once all have ended.
             Some(End::Deleted) if self.stopped => {
                 let mains = self.api.spec.iter().flat_map(|spec| &spec.containers);
-                let well = mains.map(|spec| self.containers.get(&spec.name).and_then(Container::ended));
-                let all_well = well.fold(true, |all, ended| all && ended.is_some_and(|ended| ended.exit.code == 0));
-                Some(if all_well { Outcome::Succeeded } else { Outcome::Failed })
+                let mut ends = mains.map(|spec| self.containers.get(&spec.name).and_then(Container::ended));
+                let well = ends.all(|ended| ended.is_some_and(|ended| ended.exit.code == 0));
+                Some(if well { Outcome::Succeeded } else { Outcome::Failed })
             }
             _ => None,
         }

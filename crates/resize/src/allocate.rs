@@ -4,9 +4,10 @@
 //! has promised ([`Allocation`], checkpointed); *actuated* is what the cgroups have been given ([`crate::actuate`]).
 //! [`decide`] moves desired to allocated, for the whole pod or not at all.
 
-use crate::amounts::{Amounts, Requirement, Resource, containers, effective, overhead, requests_of};
+use crate::amounts::{Amounts, Requirement, Resource, effective, overhead, requests_of, resizable};
+use crate::qos::{self, QosClass};
+use crate::semantic::requirements_equal as same;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use supple_quantity::{Bytes, MilliCpu};
@@ -28,7 +29,7 @@ impl Allocation {
     pub fn of(pod: &Pod) -> Self {
         let spec = pod.spec.as_ref();
         Self {
-            containers: containers(pod).map(|it| (it.name.clone(), it.resources.clone().unwrap_or_default())).collect(),
+            containers: resizable(pod).map(|it| (it.name.clone(), it.resources.clone().unwrap_or_default())).collect(),
             pod: spec.and_then(|it| it.resources.clone()),
         }
     }
@@ -59,36 +60,12 @@ impl Allocation {
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         self.containers.len() == other.containers.len()
-            && self.containers.iter().all(|(name, it)| other.containers.get(name).is_some_and(|other| same(it, other)))
-            && match (&self.pod, &other.pod) {
-                (Some(a), Some(b)) => same(a, b),
-                (None, None) => true,
-                (Some(one), None) | (None, Some(one)) => same(one, &ResourceRequirements::default()),
-            }
+            && self
+                .containers
+                .iter()
+                .all(|(name, it)| other.containers.get(name).is_some_and(|other| same(Some(it), Some(other))))
+            && same(self.pod.as_ref(), other.pod.as_ref())
     }
-}
-
-/// Whether two requirements are the same by value.
-fn same(a: &ResourceRequirements, b: &ResourceRequirements) -> bool {
-    same_list(a.requests.as_ref(), b.requests.as_ref())
-        && same_list(a.limits.as_ref(), b.limits.as_ref())
-        && a.claims.as_deref().unwrap_or_default() == b.claims.as_deref().unwrap_or_default()
-}
-
-fn same_list(a: Option<&BTreeMap<String, Quantity>>, b: Option<&BTreeMap<String, Quantity>>) -> bool {
-    let entries = |it: Option<&BTreeMap<String, Quantity>>| it.map_or(0, BTreeMap::len);
-    let find = |name: &String| b.and_then(|it| it.get(name));
-    entries(a) == entries(b)
-        && a.into_iter().flatten().all(|(name, amount)| find(name).is_some_and(|it| same_amount(it, amount)))
-}
-
-/// Equal by value. Nearly always equal as text already, which the API server keeps canonical.
-fn same_amount(a: &Quantity, b: &Quantity) -> bool {
-    a == b
-        || match (a.0.parse::<supple_quantity::Quantity>(), b.0.parse::<supple_quantity::Quantity>()) {
-            (Ok(a), Ok(b)) => a == b,
-            _ => false,
-        }
 }
 
 /// What a node offers to pods.
@@ -272,9 +249,9 @@ fn shortage(node: &NodeView, others: &Used, requests: &Amounts, asked: impl Fn(R
 
 /// Why the change from `allocated` to `desired` can never be on this node, if so; in the reference's order.
 fn impossible(desired: &Pod, allocated: &Allocation, node: &NodeView) -> Option<Impossible> {
-    let class = desired.status.as_ref().and_then(|it| it.qos_class.as_deref());
+    let class = qos::recorded(desired);
     let changed = |resource| {
-        containers(desired).filter(move |it| {
+        resizable(desired).filter(move |it| {
             let old = Amounts::of(allocated.containers.get(&it.name));
             let new = Amounts::of(it.resources.as_ref());
             old.get(resource, REQUEST) != new.get(resource, REQUEST)
@@ -284,7 +261,7 @@ fn impossible(desired: &Pod, allocated: &Allocation, node: &NodeView) -> Option<
         let amounts = Amounts::of(requirements);
         amounts.memory_request != amounts.memory_limit
     };
-    let may_swap = node.limited_swap && class == Some("Burstable") && !is_critical(desired);
+    let may_swap = node.limited_swap && class == QosClass::Burstable && !is_critical(desired);
     if may_swap
         && changed(Resource::Memory).any(|it| {
             !restarts_for(it, Resource::Memory)
@@ -293,7 +270,7 @@ fn impossible(desired: &Pod, allocated: &Allocation, node: &NodeView) -> Option<
     {
         return Some(Impossible::Swap);
     }
-    if class != Some("Guaranteed") {
+    if class != QosClass::Guaranteed {
         return None;
     }
     if node.static_cpu_manager && changed(Resource::Cpu).next().is_some() {

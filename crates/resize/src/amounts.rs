@@ -1,9 +1,8 @@
 //! The four numbers a resize moves (CPU and memory, request and limit) as integers, and how they are read from a spec.
 
+use crate::resources::{CPU, ContainerKind, MEMORY, WireList, resizable_containers, wire_quantity};
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use supple_quantity::{Bytes, MilliCpu};
 
 /// The two resources that can be resized in place; all others are immutable (reference §2.1 V14).
@@ -21,8 +20,8 @@ impl Resource {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Cpu => "cpu",
-            Self::Memory => "memory",
+            Self::Cpu => CPU,
+            Self::Memory => MEMORY,
         }
     }
 }
@@ -60,10 +59,10 @@ impl Amounts {
         let requests = requirements.and_then(|it| it.requests.as_ref());
         let limits = requirements.and_then(|it| it.limits.as_ref());
         Self {
-            cpu_request: milli(requests, "cpu"),
-            cpu_limit: milli(limits, "cpu"),
-            memory_request: bytes(requests, "memory"),
-            memory_limit: bytes(limits, "memory"),
+            cpu_request: milli(requests, CPU),
+            cpu_limit: milli(limits, CPU),
+            memory_request: bytes(requests, MEMORY),
+            memory_limit: bytes(limits, MEMORY),
         }
     }
 
@@ -122,25 +121,18 @@ impl Amounts {
     }
 }
 
-/// Regular, sidecar and init containers of a pod, init containers first, in spec order: all that a resize may change.
-pub fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
-    let spec = pod.spec.as_ref();
-    let init = spec.and_then(|it| it.init_containers.as_ref()).into_iter().flatten();
-    init.chain(spec.into_iter().flat_map(|it| it.containers.iter()))
-}
-
-/// Whether an init container is a sidecar: it goes on running beside the regular containers.
-#[must_use]
-pub fn is_sidecar(init_container: &Container) -> bool {
-    init_container.restart_policy.as_deref() == Some("Always")
+/// The containers a resize may change, init containers first.
+pub(crate) fn resizable(pod: &Pod) -> impl Iterator<Item = &Container> {
+    resizable_containers(pod).map(|it| it.container)
 }
 
 /// The effective amounts of a pod, each container counted as `amounts_of` says: the greater of what runs together in
 /// the end and what any init container needs beside the sidecars started before it; then pod-level values where the pod
 /// has them; then the overhead (on a limit only where there is one).
 ///
-/// The integer twin of [`crate::resources`]' aggregates: the node asks this for every pod at every decision, and needs
-/// the container's view exchanged (allocated, status, the greater of both).
+/// The integer twin of [`crate::resources::pod_requests`] and [`crate::resources::pod_limits`] (a property holds the two
+/// together): the node asks this of every pod at every decision, where quantities would be too slow, and needs the view of
+/// a container exchanged (allocated, status, the greater of both).
 #[must_use]
 pub fn effective(pod: &Pod, pod_level: Amounts, amounts_of: impl Fn(&Container) -> Amounts) -> Amounts {
     let Some(spec) = pod.spec.as_ref() else { return Amounts::default() };
@@ -148,7 +140,7 @@ pub fn effective(pod: &Pod, pod_level: Amounts, amounts_of: impl Fn(&Container) 
     let mut during_init = Amounts::default();
     for container in spec.init_containers.iter().flatten() {
         let amounts = amounts_of(container);
-        if is_sidecar(container) {
+        if ContainerKind::of_init(container) == ContainerKind::Sidecar {
             sidecars = sidecars.plus(amounts);
             during_init = during_init.max(sidecars);
         } else {
@@ -171,7 +163,7 @@ pub fn effective(pod: &Pod, pod_level: Amounts, amounts_of: impl Fn(&Container) 
 #[must_use]
 pub fn overhead(pod: &Pod) -> Amounts {
     let list = pod.spec.as_ref().and_then(|it| it.overhead.as_ref());
-    Amounts { cpu_request: milli(list, "cpu"), memory_request: bytes(list, "memory"), ..Amounts::default() }
+    Amounts { cpu_request: milli(list, CPU), memory_request: bytes(list, MEMORY), ..Amounts::default() }
 }
 
 /// The pod-level `spec.resources`.
@@ -182,20 +174,16 @@ pub fn pod_level(pod: &Pod) -> Amounts {
 
 /// The requests of a resource list (`allocatedResources`).
 #[must_use]
-pub fn requests_of(list: Option<&BTreeMap<String, Quantity>>) -> Amounts {
-    Amounts { cpu_request: milli(list, "cpu"), memory_request: bytes(list, "memory"), ..Amounts::default() }
+pub fn requests_of(list: Option<&WireList>) -> Amounts {
+    Amounts { cpu_request: milli(list, CPU), memory_request: bytes(list, MEMORY), ..Amounts::default() }
 }
 
 /// Milli-CPU under `key`, rounded up; zero where missing.
-fn milli(list: Option<&BTreeMap<String, Quantity>>, key: &str) -> MilliCpu {
-    MilliCpu(quantity(list, key).map_or(0, |it| it.milli()))
+fn milli(list: Option<&WireList>, key: &str) -> MilliCpu {
+    MilliCpu(list.and_then(|it| it.get(key)).map_or(0, |it| wire_quantity(it).milli()))
 }
 
 /// Bytes under `key`, rounded up; zero where missing.
-fn bytes(list: Option<&BTreeMap<String, Quantity>>, key: &str) -> Bytes {
-    Bytes(quantity(list, key).map_or(0, |it| it.value()))
-}
-
-fn quantity(list: Option<&BTreeMap<String, Quantity>>, key: &str) -> Option<supple_quantity::Quantity> {
-    list?.get(key)?.0.parse().ok()
+fn bytes(list: Option<&WireList>, key: &str) -> Bytes {
+    Bytes(list.and_then(|it| it.get(key)).map_or(0, |it| wire_quantity(it).value()))
 }

@@ -3,7 +3,9 @@
 //! Everything the node writes is computed here, in the words of cgroup v1, which CRI uses too; the v2 words (weight,
 //! `cpu.max`) follow from them. Source of every formula: reference §5.5.
 
-use crate::amounts::{self, Amounts, containers};
+use crate::amounts::{self, Amounts, resizable};
+use crate::qos::{self, QosClass};
+use crate::resources::ContainerKind;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use serde::{Deserialize, Serialize};
 use supple_quantity::{Bytes, MilliCpu};
@@ -248,10 +250,10 @@ const BEST_EFFORT_OOM_SCORE_ADJ: i64 = 1000;
 pub fn oom_score_adj(pod: &Pod, container: &Container, capacity: Bytes) -> i32 {
     let spec = pod.spec.as_ref();
     let critical = spec.and_then(|it| it.priority_class_name.as_deref()) == Some("system-node-critical");
-    let class = pod.status.as_ref().and_then(|it| it.qos_class.as_deref());
-    let score = if critical || class == Some("Guaranteed") {
+    let class = qos::recorded(pod);
+    let score = if critical || class == QosClass::Guaranteed {
         GUARANTEED_OOM_SCORE_ADJ
-    } else if class == Some("BestEffort") || capacity.0 <= 0 {
+    } else if class == QosClass::BestEffort || capacity.0 <= 0 {
         BEST_EFFORT_OOM_SCORE_ADJ
     } else {
         burstable_oom_score_adj(pod, container, capacity)
@@ -262,7 +264,7 @@ pub fn oom_score_adj(pod: &Pod, container: &Container, capacity: Bytes) -> i32 {
 fn burstable_oom_score_adj(pod: &Pod, container: &Container, capacity: Bytes) -> i64 {
     let requested = |it: &Container| Amounts::of(it.resources.as_ref()).memory_request.0;
     let regular = pod.spec.iter().flat_map(|it| it.containers.iter());
-    let count = i64::try_from(containers(pod).count()).unwrap_or(i64::MAX).max(1);
+    let count = i64::try_from(resizable(pod).count()).unwrap_or(i64::MAX).max(1);
     let level = amounts::pod_level(pod).memory_request.0;
     let spare = if level == 0 {
         0
@@ -278,6 +280,6 @@ fn burstable_oom_score_adj(pod: &Pod, container: &Container, capacity: Bytes) ->
     };
     let own = score(requested(container));
     let least = regular.map(requested).min().map_or(own, score);
-    let own = if amounts::is_sidecar(container) { own.min(least) } else { own };
+    let own = if ContainerKind::of_init(container) == ContainerKind::Sidecar { own.min(least) } else { own };
     own.clamp(1000 + GUARANTEED_OOM_SCORE_ADJ, BEST_EFFORT_OOM_SCORE_ADJ - 1)
 }

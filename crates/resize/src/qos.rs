@@ -61,6 +61,17 @@ pub fn compute(pod: &Pod) -> QosClass {
     }
 }
 
+/// The class as recorded in `status.qosClass`, where it is: what the node goes by. Computed where it is not.
+#[must_use]
+pub fn recorded(pod: &Pod) -> QosClass {
+    match pod.status.as_ref().and_then(|it| it.qos_class.as_deref()) {
+        Some("Guaranteed") => QosClass::Guaranteed,
+        Some("Burstable") => QosClass::Burstable,
+        Some("BestEffort") => QosClass::BestEffort,
+        _ => compute(pod),
+    }
+}
+
 /// Adds what counts (CPU and memory above zero); whether both are limited.
 fn add(sum: &mut Requirements, own: &Requirements) -> bool {
     let positive = |list: &ResourceList, into: &mut ResourceList| {

@@ -3,9 +3,9 @@
 use crate::actuate::{self, Actuated};
 use crate::amounts::{Amounts, Requirement, Resource};
 use crate::kernel::{self, CgroupResources};
+use crate::resources::{WireList, pod_limits, pod_requests};
 use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use std::collections::BTreeMap;
 
 /// The two resource fields of a container status, or of the pod status.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,7 +13,7 @@ pub struct Reported {
     /// `resources`: what is in force. Always present, `{}` when empty.
     pub resources: ResourceRequirements,
     /// `allocatedResources`: the requests that were promised; `None` when there are none.
-    pub allocated_resources: Option<BTreeMap<String, Quantity>>,
+    pub allocated_resources: Option<WireList>,
 }
 
 /// What the runtime knows of a container whose status is reported.
@@ -82,7 +82,7 @@ fn alike(requirement: Requirement, a: i64, b: i64) -> bool {
     a <= least.0 && b <= least.0
 }
 
-fn list_of(requirements: &ResourceRequirements, requirement: Requirement) -> Option<&BTreeMap<String, Quantity>> {
+fn list_of(requirements: &ResourceRequirements, requirement: Requirement) -> Option<&WireList> {
     match requirement {
         Requirement::Request => requirements.requests.as_ref(),
         Requirement::Limit => requirements.limits.as_ref(),
@@ -100,30 +100,26 @@ fn quantity(resource: Resource, amount: i64) -> Quantity {
 
 /// Resource fields of the pod's status, from its allocated view and what was actuated. `running`: phase Running.
 ///
-/// A running pod reports what its cgroup was given, by the record and not by reading it back: a cgroup v2 weight would
-/// make 79m of 100m. A memory request follows like the others (the reference keeps the first one it ever reported), and
-/// "no limit" is no limit (the reference reports cgroup v1's largest number).
+/// The effective amounts, as aggregated from the allocation; of a running pod those in force, by the record of what its
+/// cgroup was given and not by reading it back: a cgroup v2 weight would make 79m of 100m, and cgroup v1 has a very large
+/// number for "no limit". A memory request follows like the others (the reference keeps the first it ever reported).
 #[must_use]
 pub fn pod(pod: &Pod, actuated: &Actuated, running: bool) -> Reported {
-    let wanted = actuate::pod_amounts(pod);
-    let now = if running { actuated.pod.unwrap_or(wanted) } else { wanted };
-    let mut resources = ResourceRequirements::default();
-    for resource in [Resource::Cpu, Resource::Memory] {
-        for (requirement, list) in
-            [(Requirement::Request, &mut resources.requests), (Requirement::Limit, &mut resources.limits)]
-        {
-            let now = now.get(resource, requirement);
-            if now != 0 {
-                list.get_or_insert_default().insert(resource.as_str().to_owned(), quantity(resource, now));
+    let requests = pod_requests(pod).to_wire();
+    let allocated_resources = Some(requests.clone()).filter(|it| !it.is_empty());
+    let (mut requests, mut limits) = (requests, pod_limits(pod).to_wire());
+    if let Some(now) = actuated.pod.filter(|_| running) {
+        let target = actuate::pod_amounts(pod);
+        for (requirement, list) in [(Requirement::Request, &mut requests), (Requirement::Limit, &mut limits)] {
+            for resource in [Resource::Cpu, Resource::Memory] {
+                let (now, target) = (now.get(resource, requirement), target.get(resource, requirement));
+                if now != 0 && now != target {
+                    list.insert(resource.as_str().to_owned(), quantity(resource, now));
+                }
             }
         }
     }
-    let mut allocated = BTreeMap::new();
-    for resource in [Resource::Cpu, Resource::Memory] {
-        let amount = wanted.get(resource, Requirement::Request);
-        if amount != 0 {
-            allocated.insert(resource.as_str().to_owned(), quantity(resource, amount));
-        }
-    }
-    Reported { resources, allocated_resources: Some(allocated).filter(|it| !it.is_empty()) }
+    let some = |list: WireList| Some(list).filter(|it| !it.is_empty());
+    let resources = ResourceRequirements { requests: some(requests), limits: some(limits), claims: None };
+    Reported { resources, allocated_resources }
 }

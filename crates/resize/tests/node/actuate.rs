@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use supple_resize::actuate::{
     Actuated, Plan, Situation, Step, Target, container_amounts, in_progress, plan, pod_amounts,
 };
-use supple_resize::amounts::{Amounts, Resource, containers};
+use supple_resize::amounts::{Amounts, Resource};
 use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
+use supple_resize::resources::containers;
 
 /// A pod as it is after everything of `line` was actuated.
 pub struct Settled {
@@ -22,7 +23,7 @@ pub fn settled(line: &str) -> Settled {
     let mut actuated = Actuated::default();
     actuated.pod_created(pod_amounts(&pod));
     let mut running = BTreeMap::new();
-    for container in containers(&pod) {
+    for container in containers(&pod).map(|it| it.container) {
         let amounts = container_amounts(&pod, &container.name).expect("its own");
         actuated.container_starting(&container.name, amounts);
         running.insert(container.name.clone(), CgroupResources::of(&amounts, DEFAULT_PERIOD_US));

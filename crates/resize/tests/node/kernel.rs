@@ -2,8 +2,9 @@
 
 use crate::support::{amounts, classed, mi, milli};
 use supple_quantity::Bytes;
-use supple_resize::amounts::{Amounts, containers};
+use supple_resize::amounts::Amounts;
 use supple_resize::kernel::{self, CgroupResources};
+use supple_resize::resources::containers;
 
 #[test]
 fn numbers_of_a_cpu_amount() {
@@ -144,7 +145,7 @@ fn oom_score_adj_by_class_and_request() {
     #[track_caller]
     fn check(class: &str, line: &str, expected: &[i32]) {
         let pod = classed(class, line);
-        let scores: Vec<i32> = containers(&pod).map(|it| kernel::oom_score_adj(&pod, it, mi(1000))).collect();
+        let scores: Vec<i32> = containers(&pod).map(|it| kernel::oom_score_adj(&pod, it.container, mi(1000))).collect();
         assert_eq!(scores, expected);
     }
     check("Guaranteed", "c: R{cpu=1,mem=500Mi} L{cpu=1,mem=500Mi}", &[-997]);
@@ -164,7 +165,7 @@ fn oom_score_adj_by_class_and_request() {
 fn a_node_critical_pod_is_killed_last() {
     let mut pod = classed("Burstable", "c: R{mem=10Mi}");
     pod.spec.as_mut().expect("has one").priority_class_name = Some("system-node-critical".to_owned());
-    let container = containers(&pod).next().expect("has one").clone();
+    let container = containers(&pod).next().expect("has one").container.clone();
     assert_eq!(kernel::oom_score_adj(&pod, &container, mi(1000)), -997);
     pod.spec.as_mut().expect("has one").priority_class_name = None;
     assert_eq!(kernel::oom_score_adj(&pod, &container, Bytes(0)), 1000, "a node without memory divides by nothing");

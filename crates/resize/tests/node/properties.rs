@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use supple_quantity::Bytes;
 use supple_resize::actuate::{Step, Target, container_amounts, in_progress, pod_amounts};
 use supple_resize::allocate::{Allocation, Capacity, Decision, NodeView, Used, admit, decide, restarts_for};
-use supple_resize::amounts::{Requirement, Resource, containers};
+use supple_resize::amounts::{Requirement, Resource};
 use supple_resize::guard::{self, MemoryUsage};
 use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
+use supple_resize::resources::{containers, pod_limits, pod_requests};
 
 /// One of the four numbers through three sizes: absent first, perhaps, but never again once there (the API refuses a
 /// removal). In units of 50m and 1Mi, so that no two are alike to a weight.
@@ -30,6 +31,9 @@ fn any_amount() -> impl Strategy<Value = Amount> {
     (0..5_usize, [1..20_u32, 1..20, 1..20]).prop_map(|(since, units)| Amount { since: since.saturating_sub(1), units })
 }
 
+/// Request and limit.
+type Pair = (Option<u32>, Option<u32>);
+
 /// A container through three sizes.
 #[derive(Clone, Debug)]
 struct Shape {
@@ -41,7 +45,7 @@ struct Shape {
 
 impl Shape {
     /// Request and limit at a size; the request never exceeds the limit.
-    fn pair((request, limit): (Amount, Amount), size: usize) -> (Option<u32>, Option<u32>) {
+    fn pair((request, limit): (Amount, Amount), size: usize) -> Pair {
         let limit = limit.at(size);
         (request.at(size).map(|it| it.min(limit.unwrap_or(u32::MAX))), limit)
     }
@@ -55,7 +59,7 @@ impl Shape {
     }
 }
 
-fn lists(cpu: (Option<u32>, Option<u32>), memory: (Option<u32>, Option<u32>)) -> String {
+fn lists(cpu: Pair, memory: Pair) -> String {
     let list = |cpu: Option<u32>, memory: Option<u32>| {
         let cpu = cpu.map(|it| format!("cpu={}m", it * 50));
         let memory = memory.map(|it| format!("mem={it}Mi"));
@@ -84,7 +88,7 @@ fn any_pod() -> impl Strategy<Value = [String; 3]> {
             let mut line = lines.join("; ");
             if let Some(spare) = level {
                 // At least what the containers ask for together, and no less than any of their limits.
-                let of = |side: fn(&Shape, usize) -> (Option<u32>, Option<u32>)| {
+                let of = |side: fn(&Shape, usize) -> Pair| {
                     let requests: u32 = shapes.iter().filter_map(|it| side(it, size).0).sum();
                     let limit = shapes.iter().filter_map(|it| side(it, size).1).max().unwrap_or(0);
                     (Some(requests + 1), Some(requests.max(limit) + 1 + spare[size]))
@@ -156,7 +160,7 @@ fn assert_in_order(machine: &Settled, step: &Step) {
 
 /// Start what does not run, as the node does after the steps.
 fn start(pod: &Pod, machine: &mut Settled) {
-    for container in containers(pod) {
+    for container in containers(pod).map(|it| it.container) {
         if !machine.running.contains_key(&container.name) {
             let amounts = container_amounts(pod, &container.name).expect("its own");
             machine.actuated.container_starting(&container.name, amounts);
@@ -186,6 +190,18 @@ fn adopt(machine: &mut Settled) {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// What the node sums as integers is what the API server sums as quantities.
+    #[test]
+    fn the_two_sums_of_a_pod_agree(lines in any_pod(), overhead in any::<bool>()) {
+        for line in lines {
+            let pod = pod(&if overhead { format!("over: R{{cpu=30m,mem=3Mi}}; {line}") } else { line });
+            let sum = Allocation::of(&pod).requests(&pod);
+            let (requests, limits) = (pod_requests(&pod), pod_limits(&pod));
+            prop_assert_eq!((sum.cpu_request, sum.memory_request), (requests.cpu(), requests.memory()));
+            prop_assert_eq!((sum.cpu_limit, sum.memory_limit), (limits.cpu(), limits.memory()));
+        }
+    }
 
     #[test]
     fn a_plan_arrives_and_every_step_is_in_order([first, second, third] in any_pod()) {
@@ -231,7 +247,7 @@ proptest! {
     fn only_what_asks_for_a_restart_is_restarted([first, second, _third] in any_pod()) {
         let (machine, pod) = (settled(&first), pod(&second));
         let plan = plan_for(&pod, &machine);
-        for container in containers(&pod) {
+        for container in containers(&pod).map(|it| it.container) {
             let old = machine.actuated.containers[&container.name];
             let new = container_amounts(&pod, &container.name).expect("its own");
             let asks = [Resource::Cpu, Resource::Memory]

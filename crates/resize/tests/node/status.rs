@@ -107,6 +107,16 @@ fn the_pod_reports_its_effective_amounts() {
     let before = "c: R{cpu=100m,mem=32Mi} L{cpu=200m,mem=128Mi}";
     check(one, before, "R{cpu=100m,mem=32Mi} L{cpu=200m,mem=128Mi}", "R{cpu=150m,mem=64Mi} L{cpu=300m,mem=256Mi}");
     check("c: R{cpu=100m,mem=64Mi}", "c: R{cpu=100m,mem=64Mi}", "R{cpu=100m,mem=64Mi}", "R{cpu=100m,mem=64Mi}");
+    // Half of the containers limited: no limit binds the pod, though the specs have a sum, which is what is recorded.
+    let half = "c: R{cpu=1} L{cpu=2}; d: R{cpu=1}";
+    check(half, half, "R{cpu=2} L{cpu=2}", "R{cpu=2} L{cpu=2}");
+    let level = "pod: R{cpu=300m,mem=128M} L{cpu=500m,mem=256M}; c: R{cpu=100m,eph=1Gi}";
+    check(
+        level,
+        level,
+        "R{cpu=300m,mem=128M,eph=1Gi} L{cpu=500m,mem=256M}",
+        "R{cpu=300m,mem=128M,eph=1Gi} L{cpu=500m,mem=256M}",
+    );
     check("over: R{cpu=50m}; c: R{cpu=100m}", "over: R{cpu=50m}; c: R{cpu=100m}", "R{cpu=150m}", "R{cpu=150m}");
     check("c:", "c:", "", "");
 }

@@ -13,7 +13,7 @@
 //! prefix of another plan's steps, ends at the same values.
 
 use crate::allocate::restarts_for;
-use crate::amounts::{self, Amounts, Requirement, Resource, resizable};
+use crate::amounts::{self, Amounts, Requirement, Resource, containers};
 use crate::kernel::{self, CgroupResources};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use serde::{Deserialize, Serialize};
@@ -144,7 +144,7 @@ pub struct Situation<'a> {
 pub fn plan(situation: &Situation<'_>) -> Plan {
     let mut plan = Plan::default();
     let mut updates = Vec::new();
-    for container in resizable(situation.pod) {
+    for container in containers(situation.pod) {
         let Some(reading) = situation.running.get(&container.name) else { continue };
         let update = Update::of(situation, container, reading);
         match update.restarts(container) {
@@ -357,7 +357,7 @@ fn exact_shares(reading: u64, request: MilliCpu) -> u64 {
 pub fn in_progress(pod: &Pod, actuated: &Actuated, running: impl Fn(&str) -> bool) -> bool {
     let pod_differs = actuated.pod.is_some_and(|it| it != pod_amounts(pod));
     pod_differs
-        || resizable(pod).filter(|it| running(&it.name)).any(|it| {
+        || containers(pod).filter(|it| running(&it.name)).any(|it| {
             let recorded = actuated.containers.get(&it.name).copied().unwrap_or_default();
             recorded != amounts_of(pod, it)
         })
@@ -370,10 +370,10 @@ pub fn pod_amounts(pod: &Pod) -> Amounts {
     let level = amounts::pod_level(pod);
     let of = |it: &Container| Amounts::of(it.resources.as_ref());
     let mut sum = amounts::effective(pod, level, of);
-    if level.cpu_limit.0 == 0 && resizable(pod).any(|it| of(it).cpu_limit.0 == 0) {
+    if level.cpu_limit.0 == 0 && containers(pod).any(|it| of(it).cpu_limit.0 == 0) {
         sum.cpu_limit = MilliCpu(0);
     }
-    if level.memory_limit.0 == 0 && resizable(pod).any(|it| of(it).memory_limit.0 == 0) {
+    if level.memory_limit.0 == 0 && containers(pod).any(|it| of(it).memory_limit.0 == 0) {
         sum.memory_limit = Bytes(0);
     }
     sum
@@ -383,7 +383,7 @@ pub fn pod_amounts(pod: &Pod) -> Amounts {
 /// pod has no such container.
 #[must_use]
 pub fn container_amounts(pod: &Pod, container: &str) -> Option<Amounts> {
-    resizable(pod).find(|it| it.name == container).map(|it| amounts_of(pod, it))
+    containers(pod).find(|it| it.name == container).map(|it| amounts_of(pod, it))
 }
 
 /// See [`container_amounts`]. A change of a pod-level limit so becomes an update of every container without its own.

@@ -4,7 +4,7 @@
 //! has promised ([`Allocation`], checkpointed); *actuated* is what the cgroups have been given ([`crate::actuate`]).
 //! [`decide`] moves desired to allocated, for the whole pod or not at all.
 
-use crate::amounts::{Amounts, Requirement, Resource, effective, overhead, requests_of, resizable};
+use crate::amounts::{Amounts, Requirement, Resource, containers, effective, overhead, requests_of};
 use crate::qos::{self, QosClass};
 use crate::semantic::requirements_equal as same;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
@@ -29,7 +29,7 @@ impl Allocation {
     pub fn of(pod: &Pod) -> Self {
         let spec = pod.spec.as_ref();
         Self {
-            containers: resizable(pod).map(|it| (it.name.clone(), it.resources.clone().unwrap_or_default())).collect(),
+            containers: containers(pod).map(|it| (it.name.clone(), it.resources.clone().unwrap_or_default())).collect(),
             pod: spec.and_then(|it| it.resources.clone()),
         }
     }
@@ -251,7 +251,7 @@ fn shortage(node: &NodeView, others: &Used, requests: &Amounts, asked: impl Fn(R
 fn impossible(desired: &Pod, allocated: &Allocation, node: &NodeView) -> Option<Impossible> {
     let class = qos::recorded(desired);
     let changed = |resource| {
-        resizable(desired).filter(move |it| {
+        containers(desired).filter(move |it| {
             let old = Amounts::of(allocated.containers.get(&it.name));
             let new = Amounts::of(it.resources.as_ref());
             old.get(resource, REQUEST) != new.get(resource, REQUEST)

@@ -122,7 +122,7 @@ impl Amounts {
 }
 
 /// The containers a resize may change, init containers first.
-pub(crate) fn resizable(pod: &Pod) -> impl Iterator<Item = &Container> {
+pub fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
     resizable_containers(pod).map(|it| it.container)
 }
 

@@ -3,7 +3,7 @@
 //! Everything the node writes is computed here, in the words of cgroup v1, which CRI uses too; the v2 words (weight,
 //! `cpu.max`) follow from them. Source of every formula: reference §5.5.
 
-use crate::amounts::{self, Amounts, resizable};
+use crate::amounts::{self, Amounts, containers};
 use crate::qos::{self, QosClass};
 use crate::resources::ContainerKind;
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -264,7 +264,7 @@ pub fn oom_score_adj(pod: &Pod, container: &Container, capacity: Bytes) -> i32 {
 fn burstable_oom_score_adj(pod: &Pod, container: &Container, capacity: Bytes) -> i64 {
     let requested = |it: &Container| Amounts::of(it.resources.as_ref()).memory_request.0;
     let regular = pod.spec.iter().flat_map(|it| it.containers.iter());
-    let count = i64::try_from(resizable(pod).count()).unwrap_or(i64::MAX).max(1);
+    let count = i64::try_from(containers(pod).count()).unwrap_or(i64::MAX).max(1);
     let level = amounts::pod_level(pod).memory_request.0;
     let spare = if level == 0 {
         0

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Runtime;
 use super::process::{NewError, ProcessOptions, ProcessRuntime};
-use super::simulated::SimulatedOptions;
+use super::simulated::{SimulatedOptions, SimulatedRuntime};
 
 /// What `--runtime` said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,8 +81,19 @@ pub fn choose(
     process: ProcessOptions,
     simulated: SimulatedOptions,
 ) -> Result<Chosen, ChooseError> {
-    let _ = (requested, simulated);
-    Ok(real(ProcessRuntime::new(process)?))
+    let asked =
+        |options| Chosen { runtime: Arc::new(SimulatedRuntime::new(options)), why: "it was asked for".to_owned() };
+    match requested {
+        Requested::Simulated => Ok(asked(simulated)),
+        Requested::Process => Ok(real(ProcessRuntime::new(process)?)),
+        Requested::Auto => Ok(match ProcessRuntime::new(process) {
+            Ok(runtime) => real(runtime),
+            Err(error) => Chosen {
+                runtime: Arc::new(SimulatedRuntime::new(simulated)),
+                why: format!("processes cannot be run here: {error}"),
+            },
+        }),
+    }
 }
 
 fn real(runtime: ProcessRuntime) -> Chosen {

@@ -5,8 +5,11 @@
 //! Everything here is an effect and nothing here decides: order, guards and retries belong to the worker.
 
 mod choose;
+mod entries;
+mod ignored;
 mod images;
 pub mod process;
+mod rate;
 pub mod simulated;
 
 pub use choose::{ChooseError, Chosen, Requested, choose};

@@ -10,12 +10,10 @@
 //! runtime built later on the same data directory adopts it. What is in memory here can be had again from those files.
 
 mod error;
-mod ignored;
 mod logs;
 mod machine;
 mod oom;
 mod options;
-mod rate;
 mod recover;
 mod run;
 mod start;
@@ -76,7 +74,7 @@ impl Runtime for ProcessRuntime {
     }
 
     fn ignored(&self, pod: &Pod) -> Vec<String> {
-        ignored::ignored(pod)
+        super::ignored::ignored(pod)
     }
 
     fn create_pod<'a>(

@@ -8,8 +8,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::watch;
 
 use super::error;
-use super::rate::Rate;
 use crate::cgroup::Group;
+use crate::runtime::rate::Rate;
 use crate::runtime::{ContainerRef, Exit, RunState, RuntimeError};
 use crate::shim::record::{End, ProcessId, RunDir, Started};
 

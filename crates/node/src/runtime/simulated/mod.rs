@@ -1,7 +1,36 @@
-//! Containers that are only computed: usage from patterns, deterministic from a seed and the clock.
+//! Containers that are only computed: usage from patterns, deterministic from a seed and the clock. For machines without
+//! cgroups, and for nodes of thousands of pods.
+//!
+//! What a container uses is said by the pod's annotation `supple.dev/usage-pattern` (its language is in [`pattern`]), or
+//! by a command that is known, or is drawn from the seed to suit its requests. Limits hold: CPU above the quota is
+//! throttled, memory above the limit is an OOM kill, and a memory limit below what is held is refused as the kernel
+//! would. Nothing outlives the process.
 
+pub mod pattern;
+mod world;
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, StreamExt as _};
+use k8s_openapi::api::core::v1::Pod;
+use supple_resize::kernel::CgroupResources;
+use tokio::sync::watch;
+
+use self::world::World;
+use super::entries::{Selection, select};
+use super::{
+    ContainerConfig, ContainerRef, Exit, FoundPod, Images, LogOptions, PodRef, PodUsage, RunState, Runtime,
+    RuntimeError, RuntimeEvent,
+};
 use crate::Clock;
-use crate::runtime::Images;
+
+/// How often the clock is looked at for something that has happened by itself.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Everything the simulated runtime is built from.
 #[derive(Clone)]
@@ -12,4 +41,210 @@ pub struct SimulatedOptions {
     pub seed: u64,
     /// Which images count as present.
     pub images: Images,
+}
+
+impl fmt::Debug for SimulatedOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clock: _, seed, images } = self;
+        f.debug_struct("SimulatedOptions").field("seed", seed).field("images", images).finish_non_exhaustive()
+    }
+}
+
+/// The simulated runtime.
+pub struct SimulatedRuntime {
+    shared: Arc<Shared>,
+    images: Images,
+}
+
+struct Shared {
+    world: Mutex<World>,
+    clock: Clock,
+    /// Raised after every call that may have made something happen.
+    changed: watch::Sender<()>,
+}
+
+impl Shared {
+    /// The world as it is now.
+    fn now(&self) -> (MutexGuard<'_, World>, jiff::Timestamp) {
+        let now = (self.clock)();
+        // A panic elsewhere leaves maps that are still whole.
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.advance(now);
+        (world, now)
+    }
+
+    /// Wait until something may have happened.
+    async fn wait(&self, changed: &mut watch::Receiver<()>) {
+        tokio::select! {
+            _ = changed.changed() => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+impl SimulatedRuntime {
+    /// An empty machine.
+    pub fn new(options: SimulatedOptions) -> Self {
+        let SimulatedOptions { clock, seed, images } = options;
+        let world = Mutex::new(World::new(seed));
+        Self { shared: Arc::new(Shared { world, clock, changed: watch::Sender::new(()) }), images }
+    }
+
+    /// Do something to the world as it is now.
+    fn with<T: Send + 'static>(&self, act: impl FnOnce(&mut World, jiff::Timestamp) -> T) -> BoxFuture<'static, T> {
+        let (mut world, now) = self.shared.now();
+        let done = act(&mut world, now);
+        drop(world);
+        self.shared.changed.send_replace(());
+        Box::pin(std::future::ready(done))
+    }
+}
+
+impl fmt::Debug for SimulatedRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimulatedRuntime").field("images", &self.images).finish_non_exhaustive()
+    }
+}
+
+impl Runtime for SimulatedRuntime {
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+
+    fn recover(&self) -> BoxFuture<'_, Result<Vec<FoundPod>, RuntimeError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn check_image(&self, image: &str, pull_policy: Option<&str>) -> Result<(), RuntimeError> {
+        self.images.check(image, pull_policy)
+    }
+
+    fn ignored(&self, pod: &Pod) -> Vec<String> {
+        let mut ignored = vec!["commands (usage is simulated)".to_owned()];
+        ignored.extend(super::ignored::ignored(pod));
+        ignored
+    }
+
+    fn create_pod<'a>(
+        &'a self,
+        pod: &'a PodRef,
+        resources: &'a CgroupResources,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        self.with(|world, now| {
+            world.create_pod(pod, resources, now);
+            Ok(())
+        })
+    }
+
+    fn update_pod<'a>(
+        &'a self,
+        pod: &'a PodRef,
+        resources: &'a CgroupResources,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        self.with(|world, _| world.update_pod(pod, resources))
+    }
+
+    fn read_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>> {
+        self.with(|world, _| world.read_pod(pod))
+    }
+
+    fn remove_pod<'a>(&'a self, _pod: &'a PodRef) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        // Its containers have ended, so it uses nothing; its logs are kept until it is forgotten.
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn forget_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        self.with(|world, _| {
+            world.forget_pod(pod);
+            Ok(())
+        })
+    }
+
+    fn start_container<'a>(&'a self, config: &'a ContainerConfig) -> BoxFuture<'a, Result<RunState, RuntimeError>> {
+        self.with(|world, now| world.start(config, now))
+    }
+
+    fn update_container<'a>(
+        &'a self,
+        id: &'a ContainerRef,
+        resources: &'a CgroupResources,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        self.with(|world, _| world.update(id, resources))
+    }
+
+    fn read_container<'a>(&'a self, id: &'a ContainerRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>> {
+        self.with(|world, _| world.read(id))
+    }
+
+    fn stop_container<'a>(
+        &'a self,
+        id: &'a ContainerRef,
+        _grace: Duration,
+    ) -> BoxFuture<'a, Result<Exit, RuntimeError>> {
+        self.with(|world, now| world.stop(id, now))
+    }
+
+    fn remove_container<'a>(&'a self, _id: &'a ContainerRef) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn usage<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<PodUsage, RuntimeError>> {
+        let (mut world, now) = self.shared.now();
+        Box::pin(std::future::ready(world.usage(pod, now)))
+    }
+
+    fn logs<'a>(
+        &'a self,
+        id: &'a ContainerRef,
+        options: LogOptions,
+    ) -> BoxFuture<'a, Result<BoxStream<'static, io::Result<Bytes>>, RuntimeError>> {
+        let (shared, id) = (Arc::clone(&self.shared), id.clone());
+        Box::pin(async move {
+            shared.now().0.read(&id)?; // not there: say so now, not as an empty log
+            let (follow, selection) = (options.follow, Selection::new(options));
+            let changed = shared.changed.subscribe();
+            let start = (shared, id, selection, changed, 0_usize, false);
+            let stream = futures::stream::unfold(
+                start,
+                move |(shared, id, mut selection, mut changed, mut from, over)| async move {
+                    if over {
+                        return None;
+                    }
+                    loop {
+                        let (text, ended) = shared.now().0.log(&id, from)?;
+                        from += text.len();
+                        let out = select(&text, &mut selection);
+                        selection.no_more_tail();
+                        let over = ended || !follow || selection.is_full();
+                        if over || !out.is_empty() {
+                            return Some((Ok(Bytes::from(out)), (shared, id, selection, changed, from, over)));
+                        }
+                        shared.wait(&mut changed).await;
+                    }
+                },
+            );
+            Ok(stream.boxed())
+        })
+    }
+
+    fn events(&self) -> BoxStream<'static, RuntimeEvent> {
+        let changed = self.shared.changed.subscribe();
+        futures::stream::unfold((Arc::clone(&self.shared), changed), |(shared, mut changed)| async move {
+            loop {
+                let event = shared.now().0.next_event();
+                if let Some(event) = event {
+                    return Some((event, (shared, changed)));
+                }
+                shared.wait(&mut changed).await;
+            }
+        })
+        .boxed()
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, Result<(), RuntimeError>> {
+        self.with(|world, _| {
+            world.clear();
+            Ok(())
+        })
+    }
 }

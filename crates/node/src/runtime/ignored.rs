@@ -1,4 +1,5 @@
-//! Which parts of a pod's spec this runtime stores but does not act on, in words for one event.
+//! Which parts of a pod's spec a runtime without images, volumes and networks stores but does not act on, in words
+//! for one event.
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 

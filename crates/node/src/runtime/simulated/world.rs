@@ -1,0 +1,359 @@
+//! The simulated machine: its pods, and what happens to them as time goes by.
+//!
+//! Time goes in whole seconds of the clock: at each, every container uses what its pattern says, and who is over its
+//! limit is killed. So the outcome depends on the clock alone, not on how often somebody looks.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use supple_quantity::Bytes;
+use supple_resize::kernel::CgroupResources;
+
+use super::pattern::{ANNOTATION, Pattern};
+use crate::runtime::rate::Rate;
+use crate::runtime::{
+    ContainerConfig, ContainerRef, ContainerUsage, Exit, PodRef, PodUsage, RunState, RuntimeError, RuntimeEvent,
+};
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+/// What the kernel's CFS counts throttling in.
+const PERIOD_NANOS: u64 = 100_000_000;
+/// Over how long CPU is averaged.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// All pods, and the events nobody has seen yet.
+#[derive(Debug, Default)]
+pub struct World {
+    seed: u64,
+    pods: BTreeMap<String, Pod>,
+    happened: VecDeque<RuntimeEvent>,
+}
+
+#[derive(Debug)]
+struct Pod {
+    resources: CgroupResources,
+    containers: BTreeMap<(String, u32), Container>,
+    /// The second up to which time has gone by.
+    second: i64,
+}
+
+#[derive(Debug)]
+struct Container {
+    id: ContainerRef,
+    resources: CgroupResources,
+    pattern: Pattern,
+    seed: u64,
+    started_at: Timestamp,
+    usage: ContainerUsage,
+    rate: Rate,
+    exit: Option<Exit>,
+    log: Vec<u8>,
+}
+
+impl World {
+    /// An empty one.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
+    /// What has happened, oldest first.
+    pub fn next_event(&mut self) -> Option<RuntimeEvent> {
+        self.happened.pop_front()
+    }
+
+    /// Let time go by, up to `now`.
+    pub fn advance(&mut self, now: Timestamp) {
+        for pod in self.pods.values_mut() {
+            while pod.second < now.as_second() {
+                if pod.containers.values().all(|it| it.exit.is_some()) {
+                    pod.second = now.as_second();
+                    break;
+                }
+                pod.second += 1;
+                let Ok(at) = Timestamp::from_second(pod.second) else { break };
+                pod.tick(at, &mut self.happened);
+            }
+        }
+    }
+
+    pub fn create_pod(&mut self, id: &PodRef, resources: &CgroupResources, now: Timestamp) {
+        self.pods.entry(id.uid.clone()).or_insert_with(|| Pod {
+            resources: merged(&CgroupResources::default(), resources),
+            containers: BTreeMap::new(),
+            second: now.as_second(),
+        });
+    }
+
+    pub fn update_pod(&mut self, id: &PodRef, resources: &CgroupResources) -> Result<(), RuntimeError> {
+        let pod = self.pod(id)?;
+        let held = pod.memory();
+        refuse_below(held, resources, &format!("pod {}/{}", id.namespace, id.name))?;
+        pod.resources = merged(&pod.resources, resources);
+        Ok(())
+    }
+
+    pub fn read_pod(&mut self, id: &PodRef) -> Result<CgroupResources, RuntimeError> {
+        Ok(self.pod(id)?.resources)
+    }
+
+    pub fn forget_pod(&mut self, id: &PodRef) {
+        self.pods.remove(&id.uid);
+    }
+
+    pub fn clear(&mut self) {
+        self.pods.clear();
+    }
+
+    pub fn start(&mut self, config: &ContainerConfig, now: Timestamp) -> Result<RunState, RuntimeError> {
+        let seed = config.id.pod.namespace.bytes().chain(*b"/").chain(config.id.pod.name.bytes()).chain(*b"/");
+        // By name, not by UID, which is another one in each run of the same world.
+        let seed = seed.chain(config.id.container.bytes()).fold(self.seed, |hash, byte| mix(hash ^ u64::from(byte)));
+        let pattern = pattern(config, seed)?;
+        let pod = self.pod(&config.id.pod)?;
+        let mut container = Container {
+            id: config.id.clone(),
+            resources: merged(&CgroupResources::default(), &config.resources),
+            pattern,
+            seed,
+            started_at: now,
+            usage: ContainerUsage { container: config.id.container.clone(), ..ContainerUsage::default() },
+            rate: Rate::default(),
+            exit: None,
+            log: Vec::new(),
+        };
+        container.say(now, &format!("simulated, nothing is executed: {}", config.command.join(" ")));
+        container.rate.take(since_epoch(now), 0, WINDOW);
+        container.hold(Duration::ZERO);
+        let state = container.state();
+        pod.containers.insert((config.id.container.clone(), config.id.attempt), container);
+        Ok(state)
+    }
+
+    pub fn update(&mut self, id: &ContainerRef, resources: &CgroupResources) -> Result<(), RuntimeError> {
+        let container = self.container(id)?;
+        refuse_below(container.usage.memory_usage.0, resources, &format!("container {:?}", id.container))?;
+        container.resources = merged(&container.resources, resources);
+        Ok(())
+    }
+
+    pub fn read(&mut self, id: &ContainerRef) -> Result<CgroupResources, RuntimeError> {
+        Ok(self.container(id)?.resources)
+    }
+
+    pub fn stop(&mut self, id: &ContainerRef, now: Timestamp) -> Result<Exit, RuntimeError> {
+        let container = self.container(id)?;
+        if let Some(exit) = &container.exit {
+            return Ok(exit.clone());
+        }
+        let exit = container.end(now, 143, Some(15), false);
+        self.happened.push_back(RuntimeEvent::Exited(id.clone(), exit.clone()));
+        Ok(exit)
+    }
+
+    pub fn usage(&mut self, id: &PodRef, now: Timestamp) -> Result<PodUsage, RuntimeError> {
+        let pod = self.pod(id)?;
+        let (second, memory_usage) = (pod.second, Bytes(pod.memory()));
+        let (mut window, mut containers) = (Duration::ZERO, Vec::new());
+        let limit = pod.resources;
+        for container in pod.containers.values_mut().filter(|it| it.exit.is_none()) {
+            let mut usage = container.usage.clone();
+            // The part of a second that has not gone by as a whole yet.
+            let since = Timestamp::from_second(second).map_or(container.started_at, |at| at.max(container.started_at));
+            usage.cpu_usage_nanos += container.cpu(now, nanos_between(since, now), &limit).0;
+            let measured = container.rate.take(since_epoch(now), usage.cpu_usage_nanos, WINDOW);
+            usage.cpu_nano_cores = measured.map(|(nano_cores, _)| nano_cores);
+            window = window.max(measured.map_or(Duration::ZERO, |(_, over)| over));
+            containers.push(usage);
+        }
+        Ok(PodUsage { pod: id.clone(), at: now, window, memory_usage, containers })
+    }
+
+    /// The log from this byte on, and whether it is complete; `None` for a container that is not there (any more).
+    pub fn log(&mut self, id: &ContainerRef, from: usize) -> Option<(Vec<u8>, bool)> {
+        let container = self.container(id).ok()?;
+        Some((container.log.get(from..).unwrap_or_default().to_vec(), container.exit.is_some()))
+    }
+
+    fn pod(&mut self, id: &PodRef) -> Result<&mut Pod, RuntimeError> {
+        self.pods.get_mut(&id.uid).ok_or_else(|| RuntimeError {
+            reason: "PodNotFound",
+            operation: "find".into(),
+            object: format!("pod {}/{}", id.namespace, id.name),
+            message: "it has not been created or is gone".into(),
+        })
+    }
+
+    fn container(&mut self, id: &ContainerRef) -> Result<&mut Container, RuntimeError> {
+        let found = self.pods.get_mut(&id.pod.uid);
+        let found = found.and_then(|pod| pod.containers.get_mut(&(id.container.clone(), id.attempt)));
+        found.ok_or_else(|| RuntimeError {
+            reason: "ContainerNotFound",
+            operation: "find".into(),
+            object: format!("container {:?} of pod {}/{}", id.container, id.pod.namespace, id.pod.name),
+            message: "it has not been started or is gone".into(),
+        })
+    }
+}
+
+impl Pod {
+    /// The second that ends `at`.
+    fn tick(&mut self, at: Timestamp, happened: &mut VecDeque<RuntimeEvent>) {
+        let limit = self.resources;
+        for container in self.containers.values_mut().filter(|it| it.exit.is_none() && it.started_at <= at) {
+            if let Some(exit) = container.tick(at, &limit) {
+                happened.push_back(RuntimeEvent::Exited(container.id.clone(), exit));
+            }
+        }
+        if limited(&self.resources).is_some_and(|limit| self.memory() > limit) {
+            // The kernel takes the largest; the name decides between equals.
+            let largest = self.containers.values_mut().filter(|it| it.exit.is_none());
+            if let Some(container) = largest.max_by_key(|it| it.usage.memory_usage) {
+                let exit = container.end(at, 137, Some(9), true);
+                happened.push_back(RuntimeEvent::Exited(container.id.clone(), exit));
+            }
+        }
+    }
+
+    fn memory(&self) -> i64 {
+        self.containers.values().filter(|it| it.exit.is_none()).map(|it| it.usage.memory_usage.0).sum()
+    }
+}
+
+impl Container {
+    fn tick(&mut self, at: Timestamp, pod: &CgroupResources) -> Option<Exit> {
+        let age = Duration::from_nanos(nanos_between(self.started_at, at));
+        if let Some((after, code)) = self.pattern.exit
+            && age >= after
+        {
+            let finished =
+                jiff::SignedDuration::try_from(after).ok().and_then(|it| self.started_at.checked_add(it).ok());
+            return Some(self.end(finished.unwrap_or(at), code, None, false));
+        }
+        let elapsed = nanos_between(self.started_at, at).min(NANOS_PER_SECOND);
+        let (used, throttled) = self.cpu(at, elapsed, pod);
+        self.usage.cpu_usage_nanos += used;
+        if throttled > 0 {
+            self.usage.throttled_periods += elapsed / PERIOD_NANOS;
+            self.usage.throttled_nanos += throttled;
+        }
+        self.hold(age);
+        let over = limited(&self.resources).is_some_and(|limit| self.usage.memory_usage.0 > limit);
+        over.then(|| self.end(at, 137, Some(9), true))
+    }
+
+    /// Take the memory that the pattern says.
+    fn hold(&mut self, age: Duration) {
+        let held = Bytes(i64::try_from(self.pattern.memory.at(age)).unwrap_or(i64::MAX));
+        self.usage.memory_usage = held;
+        self.usage.memory_working_set = held;
+        self.usage.memory_peak = self.usage.memory_peak.max(held);
+    }
+
+    /// CPU used in the `elapsed` nanoseconds up to `at`, and how long of them it was throttled.
+    fn cpu(&self, at: Timestamp, elapsed: u64, pod: &CgroupResources) -> (u64, u64) {
+        let draw = mix(self.seed ^ u64::try_from(at.as_second()).unwrap_or(0));
+        let age = Duration::from_nanos(nanos_between(self.started_at, at));
+        let wanted = self.pattern.cpu_at(age, draw);
+        let limits = [&self.resources, pod].into_iter().filter_map(CgroupResources::cpu_limit);
+        let limit = limits.map(|it| u64::try_from(it.0).unwrap_or(0)).min().unwrap_or(u64::MAX);
+        // At most 10^9 ns a call, and a container of 10^9 cores is still below 2^64.
+        let used = wanted.min(limit).saturating_mul(elapsed) / 1000;
+        let throttled = wanted.saturating_sub(limit).saturating_mul(elapsed).checked_div(wanted).unwrap_or(0);
+        (used, throttled)
+    }
+
+    fn end(&mut self, at: Timestamp, code: i32, signal: Option<i32>, oom_killed: bool) -> Exit {
+        let exit = Exit { code, signal, oom_killed, started_at: self.started_at, finished_at: at };
+        self.usage.oom_kills += u64::from(oom_killed);
+        self.say(at, &format!("simulated end with code {code}{}", if oom_killed { ", out of memory" } else { "" }));
+        self.exit = Some(exit.clone());
+        exit
+    }
+
+    fn say(&mut self, at: Timestamp, text: &str) {
+        let text = text.replace('\n', " ");
+        self.log.extend_from_slice(format!("{at} stdout F {text}\n").as_bytes());
+    }
+
+    fn state(&self) -> RunState {
+        match &self.exit {
+            None => RunState::Running { started_at: self.started_at, pid: None },
+            Some(exit) => RunState::Exited(exit.clone()),
+        }
+    }
+}
+
+/// By annotation, else by what the command says of itself, else something plausible for its size.
+fn pattern(config: &ContainerConfig, seed: u64) -> Result<Pattern, RuntimeError> {
+    if let Some(text) = config.annotations.get(ANNOTATION) {
+        let found = Pattern::of_container(text, &config.id.container).map_err(|error| RuntimeError {
+            reason: "StartError",
+            operation: format!("read annotation {ANNOTATION} of"),
+            object: format!("pod {}/{}", config.id.pod.namespace, config.id.pod.name),
+            message: error.to_string(),
+        })?;
+        if let Some(pattern) = found {
+            return Ok(pattern);
+        }
+    }
+    if let Some(pattern) = Pattern::of_command(&config.command) {
+        return Ok(pattern);
+    }
+    let request = config.resources.cpu_shares.map_or(100, |shares| (shares * 1000 / 1024).max(10));
+    let memory = limited(&config.resources).and_then(|it| u64::try_from(it).ok()).unwrap_or(256 << 20);
+    let part = |salt: u64, from: u64, to: u64| from + mix(seed ^ salt) % (to - from);
+    Ok(Pattern {
+        cpu: super::pattern::Shape::Wave(
+            request * part(1, 10, 30) / 100,
+            request * part(2, 40, 90) / 100,
+            part(3, 60, 600) * NANOS_PER_SECOND,
+        ),
+        memory: super::pattern::Shape::Steady(memory / 100 * part(4, 20, 60)),
+        noise: 10,
+        exit: None,
+    })
+}
+
+/// The values of `write`, and those of `old` where it says nothing. What nobody ever said reads as the kernel's default.
+fn merged(old: &CgroupResources, write: &CgroupResources) -> CgroupResources {
+    CgroupResources {
+        cpu_shares: write.cpu_shares.or(old.cpu_shares).or(Some(1024)),
+        cpu_quota_us: write.cpu_quota_us.or(old.cpu_quota_us).or(Some(-1)),
+        cpu_period_us: write.cpu_period_us.or(old.cpu_period_us).or(Some(100_000)),
+        memory_limit_bytes: write.memory_limit_bytes.or(old.memory_limit_bytes).or(Some(-1)),
+    }
+}
+
+fn limited(resources: &CgroupResources) -> Option<i64> {
+    resources.memory_limit_bytes.filter(|it| *it >= 0)
+}
+
+/// As cgroup v1 does: what is in use cannot be reclaimed here.
+fn refuse_below(held: i64, resources: &CgroupResources, object: &str) -> Result<(), RuntimeError> {
+    match limited(resources) {
+        Some(limit) if limit < held => Err(RuntimeError {
+            reason: "CgroupWrite",
+            operation: format!("lower the memory limit to {limit} of"),
+            object: object.to_owned(),
+            message: format!("{held} bytes are in use: Device or resource busy (os error 16)"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn nanos_between(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.as_nanosecond() - from.as_nanosecond()).unwrap_or(0)
+}
+
+fn since_epoch(now: Timestamp) -> Duration {
+    Duration::from_nanos(u64::try_from(now.as_nanosecond()).unwrap_or(0))
+}
+
+/// A number that looks random and is a function of `x` alone (the finaliser of SplitMix64).
+fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}

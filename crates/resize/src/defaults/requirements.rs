@@ -8,7 +8,7 @@ use crate::resources::{
 
 /// Rounds every amount up to a thousandth: what the API keeps.
 pub(super) fn round(pod: &mut Pod) {
-    for list in resources::lists_mut(pod) {
+    for list in resources::lists_mut(pod).flatten() {
         // An unreadable one has been refused at decoding; here it stays as it is for validation to name.
         let _ = resources::rewrite(list, supple_quantity::Quantity::round_up_to_milli);
     }

@@ -136,11 +136,6 @@ impl Requirements {
     }
 }
 
-/// Every quantity in canonical form.
-pub(super) fn canonicalise(list: &mut WireList) -> Result<(), ParseError> {
-    rewrite(list, |_| {})
-}
-
 /// Every quantity changed and printed anew; untouched where the text stays the same, which usually all do.
 pub(crate) fn rewrite(list: &mut WireList, change: impl Fn(&mut Quantity)) -> Result<(), ParseError> {
     for wire in list.values_mut() {

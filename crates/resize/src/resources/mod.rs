@@ -24,36 +24,40 @@ pub const MEMORY: &str = "memory";
 #[error("{0}")]
 pub struct Unreadable(#[from] pub supple_quantity::ParseError);
 
-/// Every quantity of the pod's spec and status resources in canonical form, as decoding leaves it (`0.5Gi` becomes `512Mi`).
+/// Every resource list of the pod, spec and status, as decoding leaves it: quantities in canonical form (`0.5Gi` becomes
+/// `512Mi`), an empty list absent.
 ///
 /// # Errors
 /// The first that cannot be read; the pod is then partly rewritten and to be thrown away.
 pub fn canonicalise(pod: &mut Pod) -> Result<(), Unreadable> {
     for list in lists_mut(pod) {
-        list::canonicalise(list)?;
+        if let Some(entries) = list {
+            rewrite(entries, |_| {})?;
+        }
+        list.take_if(|entries| entries.is_empty());
     }
     Ok(())
 }
 
 /// Every resource list of the pod, spec and status.
-pub(crate) fn lists_mut(pod: &mut Pod) -> impl Iterator<Item = &mut WireList> {
-    fn of(requirements: Option<&mut ResourceRequirements>) -> impl Iterator<Item = &mut WireList> {
-        requirements.into_iter().flat_map(|it| it.limits.iter_mut().chain(&mut it.requests))
+pub(crate) fn lists_mut(pod: &mut Pod) -> impl Iterator<Item = &mut Option<WireList>> {
+    fn of(requirements: Option<&mut ResourceRequirements>) -> impl Iterator<Item = &mut Option<WireList>> {
+        requirements.into_iter().flat_map(|it| [&mut it.limits, &mut it.requests])
     }
     let spec = pod.spec.iter_mut().flat_map(|spec| {
         let containers = spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten());
         containers
             .flat_map(|it| of(it.resources.as_mut()))
             .chain(of(spec.resources.as_mut()))
-            .chain(spec.overhead.as_mut())
+            .chain([&mut spec.overhead])
     });
     let status = pod.status.iter_mut().flat_map(|status| {
         let regular = status.container_statuses.iter_mut().flatten();
         let containers = regular.chain(status.init_container_statuses.iter_mut().flatten());
         containers
-            .flat_map(|it| of(it.resources.as_mut()).chain(it.allocated_resources.as_mut()))
+            .flat_map(|it| of(it.resources.as_mut()).chain([&mut it.allocated_resources]))
             .chain(of(status.resources.as_mut()))
-            .chain(status.allocated_resources.as_mut())
+            .chain([&mut status.allocated_resources])
     });
     spec.chain(status)
 }

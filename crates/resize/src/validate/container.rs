@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{
 };
 use std::collections::BTreeSet;
 
-use super::{Gates, names, requirements};
+use super::{Options, names, requirements};
 use crate::field::{FieldError, Path};
 use crate::resources::ContainerKind;
 
@@ -19,7 +19,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) volumes: &'a [&'a str],
     /// Init containers of the stored pod: what stands there already is tolerated.
     pub(super) stored_init: &'a [Container],
-    pub(super) gates: Gates,
+    pub(super) options: Options,
 }
 
 /// What is wrong with one of `spec.containers`; names seen so far are in `seen`.
@@ -36,8 +36,8 @@ pub(super) fn regular<'a>(
     errors.extend(probes(container, path));
     if let Some(policy) = &container.restart_policy {
         let path = path.child("restartPolicy");
-        if around.gates.container_restart_policy {
-            errors.extend(own_restart_policy(policy, around.gates, &path));
+        if around.options.container_restart_policy {
+            errors.extend(own_restart_policy(policy, around.options, &path));
         } else {
             errors.push(path.forbidden("may not be set for non-init containers"));
         }
@@ -54,7 +54,7 @@ pub(super) fn init<'a>(
 ) -> Vec<FieldError> {
     let mut errors = common(container, around, path);
     if let Some(policy) = &container.restart_policy {
-        errors.extend(own_restart_policy(policy, around.gates, &path.child("restartPolicy")));
+        errors.extend(own_restart_policy(policy, around.options, &path.child("restartPolicy")));
     }
     if !seen.insert(&container.name) {
         errors.push(path.child("name").duplicate(&container.name));
@@ -73,7 +73,7 @@ pub(super) fn init<'a>(
             errors.push(path.child(field).forbidden("may not be set for init containers without restartPolicy=Always"));
         }
     }
-    if !already_restarts(container, around) {
+    if !(around.options.tolerate_stored && already_restarts(container, around)) {
         let path = path.child("resizePolicy");
         for (index, policy) in container.resize_policy.iter().flatten().enumerate() {
             if policy.restart_policy == "RestartContainer" {
@@ -174,9 +174,9 @@ pub(super) fn one_of(value: Option<&str>, supported: &[&str], path: &Path<'_>) -
     }
 }
 
-fn own_restart_policy(policy: &str, gates: Gates, path: &Path<'_>) -> Option<FieldError> {
+fn own_restart_policy(policy: &str, options: Options, path: &Path<'_>) -> Option<FieldError> {
     let supported: &[&str] =
-        if gates.container_restart_policy { &["Always", "Never", "OnFailure"] } else { &["Always"] };
+        if options.container_restart_policy { &["Always", "Never", "OnFailure"] } else { &["Always"] };
     (!supported.contains(&policy)).then(|| path.not_supported(policy, supported))
 }
 

@@ -17,20 +17,27 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::field::FieldError;
 
-/// Feature gates of the reference that change what is accepted. The default is what v1.36 has switched on.
+/// What of the reference's rules depends on how its server is set up. The default is v1.36 as it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gates {
+pub struct Options {
     /// `InPlacePodLevelResourcesVerticalScaling`: pod-level resources can be resized.
     pub pod_level_resize: bool,
     /// `InPlacePodVerticalScalingInitContainers`: plain init containers can be resized.
     pub init_container_resize: bool,
     /// `ContainerRestartRules`: every container may have a restart policy of its own.
     pub container_restart_policy: bool,
+    /// What newer rules refuse is tolerated where the stored pod has it already.
+    pub tolerate_stored: bool,
 }
 
-impl Default for Gates {
+impl Default for Options {
     fn default() -> Self {
-        Self { pod_level_resize: true, init_container_resize: true, container_restart_policy: true }
+        Self {
+            pod_level_resize: true,
+            init_container_resize: true,
+            container_restart_policy: true,
+            tolerate_stored: true,
+        }
     }
 }
 
@@ -38,26 +45,26 @@ impl Default for Gates {
 #[must_use]
 pub fn create(pod: &Pod) -> Vec<FieldError> {
     let mut errors = meta::object(&pod.metadata);
-    errors.extend(pod::spec(pod, None, Gates::default()));
+    errors.extend(pod::spec(pod, None, Options::default()));
     errors
 }
 
 /// What is wrong with a plain update: only images, deadlines, additional tolerations and fewer scheduling gates may change, never resources.
 #[must_use]
 pub fn update(new: &Pod, old: &Pod) -> Vec<FieldError> {
-    update::update(new, old, Gates::default())
+    update::update(new, old, Options::default())
 }
 
 /// What is wrong with a resize (reference §2.1, rules V1 to V18 in their order).
 #[must_use]
 pub fn resize(new: &Pod, old: &Pod) -> Vec<FieldError> {
-    resize_with(new, old, Gates::default())
+    resize_with(new, old, Options::default())
 }
 
-/// As [`resize`], on a server with other gates.
+/// As [`resize`], on a server with other options.
 #[must_use]
-pub fn resize_with(new: &Pod, old: &Pod, gates: Gates) -> Vec<FieldError> {
-    resize::resize(new, old, gates)
+pub fn resize_with(new: &Pod, old: &Pod, options: Options) -> Vec<FieldError> {
+    resize::resize(new, old, options)
 }
 
 /// What is wrong with a status update. Conditions are taken as they are, whatever their reasons.

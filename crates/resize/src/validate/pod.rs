@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::container::{self, Surroundings, one_of};
-use super::{Gates, fields, names, requirements};
+use super::{Options, fields, names, requirements};
 use crate::field::{FieldError, Path};
 
 /// What is wrong with the spec. `stored` is the pod it replaces: some things are tolerated where they stand already.
-pub(super) fn spec(pod: &Pod, stored: Option<&Pod>, gates: Gates) -> Vec<FieldError> {
+pub(super) fn spec(pod: &Pod, stored: Option<&Pod>, options: Options) -> Vec<FieldError> {
     let path = Path::root("spec");
     let empty = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&empty);
     let mut errors = volumes(spec, &path.child("volumes"));
-    errors.extend(all_containers(spec, stored, gates, &path));
+    errors.extend(all_containers(spec, stored, options, &path));
     errors.extend(requirements::pod(pod));
     errors.extend(one_of(
         spec.restart_policy.as_deref(),
@@ -30,7 +30,7 @@ pub(super) fn spec(pod: &Pod, stored: Option<&Pod>, gates: Gates) -> Vec<FieldEr
     errors
 }
 
-fn all_containers(spec: &PodSpec, stored: Option<&Pod>, gates: Gates, path: &Path<'_>) -> Vec<FieldError> {
+fn all_containers(spec: &PodSpec, stored: Option<&Pod>, options: Options, path: &Path<'_>) -> Vec<FieldError> {
     let claims: Vec<&str> = spec.resource_claims.iter().flatten().map(|it| it.name.as_str()).collect();
     let volumes: Vec<&str> = spec.volumes.iter().flatten().map(|it| it.name.as_str()).collect();
     let stored_init: &[Container] =
@@ -40,7 +40,7 @@ fn all_containers(spec: &PodSpec, stored: Option<&Pod>, gates: Gates, path: &Pat
         claims: &claims,
         volumes: &volumes,
         stored_init,
-        gates,
+        options,
     };
     let mut errors = Vec::new();
     let mut seen = BTreeSet::new();

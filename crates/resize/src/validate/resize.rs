@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 
-use super::{Gates, meta, pod};
+use super::{Options, meta, pod};
 use crate::field::{FieldError, Path};
 use crate::qos;
 use crate::resources::{CPU, ContainerKind, MEMORY, WireList, wire_quantity};
@@ -10,7 +10,7 @@ use crate::semantic;
 
 const MUTABLE: &str = "only cpu and memory resources are mutable";
 
-pub(super) fn resize(new: &Pod, old: &Pod, gates: Gates) -> Vec<FieldError> {
+pub(super) fn resize(new: &Pod, old: &Pod, options: Options) -> Vec<FieldError> {
     // V2, V3: these replace everything else, even for a change of nothing.
     let mirror = old.metadata.annotations.as_ref().is_some_and(|it| it.contains_key("kubernetes.io/config.mirror"));
     if mirror {
@@ -22,13 +22,13 @@ pub(super) fn resize(new: &Pod, old: &Pod, gates: Gates) -> Vec<FieldError> {
     }
     // V1: what holds for every pod holds for a resized one.
     let mut errors = meta::update(&new.metadata, &old.metadata);
-    errors.extend(pod::spec(new, Some(old), gates));
+    errors.extend(pod::spec(new, Some(old), options));
     let spec = Path::root("spec");
     errors.extend(class_kept(new, old, &spec));
     errors.extend(node_can(old, &spec));
     let (Some(new_spec), Some(old_spec)) = (&new.spec, &old.spec) else { return errors };
     let used = |spec: &PodSpec| spec.resources.as_ref().is_some_and(|it| stated(it) > 0);
-    if !gates.pod_level_resize && (used(new_spec) || used(old_spec)) {
+    if !options.pod_level_resize && (used(new_spec) || used(old_spec)) {
         const TEXT: &str = "resize of pods with pod-level resources is forbidden when \
             InPlacePodLevelResourcesVerticalScalingEnabled feature gate is disabled";
         errors.push(Path::WHOLE.forbidden(TEXT));
@@ -44,7 +44,7 @@ pub(super) fn resize(new: &Pod, old: &Pod, gates: Gates) -> Vec<FieldError> {
         errors.extend(mismatches);
         return errors;
     }
-    errors.extend(containers(new_spec, old_spec, gates, &spec));
+    errors.extend(containers(new_spec, old_spec, options, &spec));
     if errors.is_empty() && !rest_equal(new_spec, old_spec) {
         errors.push(spec.forbidden(MUTABLE));
     }
@@ -147,7 +147,7 @@ fn mismatches(new: &PodSpec, old: &PodSpec, path: &Path<'_>) -> Vec<FieldError> 
 }
 
 /// V13 to V17, container by container.
-fn containers(new: &PodSpec, old: &PodSpec, gates: Gates, path: &Path<'_>) -> Vec<FieldError> {
+fn containers(new: &PodSpec, old: &PodSpec, options: Options, path: &Path<'_>) -> Vec<FieldError> {
     let mut removals = Vec::new();
     let mut changes = Vec::new();
     let list = path.child("initContainers");
@@ -155,11 +155,11 @@ fn containers(new: &PodSpec, old: &PodSpec, gates: Gates, path: &Path<'_>) -> Ve
     for (index, (new, old)) in init {
         let own = list.index(index);
         let kind = ContainerKind::of_init(new);
-        if kind == ContainerKind::Sidecar || gates.init_container_resize {
+        if kind == ContainerKind::Sidecar || options.init_container_resize {
             removals.extend(removals_of(new, old, &own));
         }
         let changed = !semantic::requirements_equal(new.resources.as_ref(), old.resources.as_ref());
-        if kind == ContainerKind::Init && changed && !gates.init_container_resize {
+        if kind == ContainerKind::Init && changed && !options.init_container_resize {
             changes.push(path.forbidden("resources for non-sidecar init containers are immutable"));
             continue;
         }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
-use super::{Gates, container, meta, pod};
+use super::{Options, container, meta, pod};
 use crate::field::{Absent, FieldError, Path};
 use crate::strategy::specs_equal;
 
@@ -11,9 +11,9 @@ const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].imag
     `spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set \
     to 1 if it was previously negative)";
 
-pub(super) fn update(new: &Pod, old: &Pod, gates: Gates) -> Vec<FieldError> {
+pub(super) fn update(new: &Pod, old: &Pod, options: Options) -> Vec<FieldError> {
     let mut errors = meta::update(&new.metadata, &old.metadata);
-    errors.extend(pod::spec(new, Some(old), gates));
+    errors.extend(pod::spec(new, Some(old), options));
     let path = Path::root("spec");
     let (Some(spec), Some(stored)) = (&new.spec, &old.spec) else { return errors };
     let init = |spec: &PodSpec| spec.init_containers.clone().unwrap_or_default();

@@ -44,6 +44,23 @@ pub fn usage(pod: &Pod) -> ResourceList {
     used
 }
 
+/// What the pods of a namespace use of a quota: every name of its `spec.hard` that is about pods, and only those. This
+/// is what the quota controller writes into `status.used`.
+#[must_use]
+pub fn used<'a>(quota: &ResourceQuota, pods: impl IntoIterator<Item = &'a Pod>) -> ResourceList {
+    let mut sum = ResourceList::default();
+    for pod in pods.into_iter().filter(|pod| in_scope(quota, pod)) {
+        sum.add_all(&usage(pod));
+    }
+    let hard = ResourceList::read(quota.spec.as_ref().and_then(|spec| spec.hard.as_ref()));
+    let nothing = Quantity::ZERO;
+    hard.iter()
+        .map(|(name, _)| name)
+        .filter(|name| is_pod_resource(name))
+        .map(|name| (name, sum.get(name).unwrap_or(&nothing).clone()))
+        .collect()
+}
+
 /// Requests and limits under the names quotas give them.
 fn counted(stated: &Requirements) -> ResourceList {
     let mut used = ResourceList::default();

@@ -1,1 +1,297 @@
-//! x
+//! The embedded cluster: API server, store, scheduler, the controllers that pods need, and one node, in one process.
+//!
+//! ```text
+//!             ┌───────────── kube::Client, in-process ─────────────┐
+//!   scheduler ┤ quota  namespaces  garbage                          ├─ node ─▶ runtime ─▶ processes
+//!             └──────────────────────┬─────────────────────────────┘    ▲
+//!   kubectl ──TLS, token──▶ API server (store: memory or one file) ─────┘ metrics, logs (`kubelet`)
+//! ```
+//!
+//! Everything in here talks to the API through a `kube::Client`; only metrics and logs go straight from the server to
+//! the node. A cluster in memory has no socket and no directory, for tests.
+
+mod access;
+mod bootstrap;
+mod data_dir;
+mod events;
+mod garbage;
+mod kubelet;
+pub mod machine;
+pub mod manifest;
+mod namespaces;
+mod quota;
+mod scheduler;
+mod start_error;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use data_dir::{DataDirError, kubeconfig_in};
+use kubelet::NodeSlot;
+pub use start_error::StartError;
+use supple_apiserver::{ApiServer, Options, Storage, tls};
+use supple_node::runtime::process::ProcessOptions;
+use supple_node::runtime::simulated::SimulatedOptions;
+use supple_node::runtime::{Chosen, Images, Requested, Runtime, choose};
+use supple_node::{Capacity, Node, NodeOptions, StopMode};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::data_dir::{DataDir, write_private};
+
+/// Where every timestamp of the cluster comes from.
+pub type ClusterClock = supple_node::Clock;
+
+/// Called with the name of each durable step as it is passed; a crash test ends the process in it.
+pub type CrashHook = Arc<dyn Fn(&'static str) + Send + Sync>;
+
+/// The port kubectl users expect of an API server; tried first when none is asked for.
+const USUAL_PORT: u16 = 6443;
+
+/// Where a cluster lives.
+#[derive(Clone, Debug)]
+pub enum Home {
+    /// In memory, without a socket: reached through [`Cluster::client`] alone, gone with the process.
+    Memory,
+    /// In a directory, over TLS.
+    Directory {
+        /// The directory; created if absent.
+        path: PathBuf,
+        /// Where to listen. `None`: 127.0.0.1:6443, or any free port where that one is taken.
+        listen: Option<SocketAddr>,
+    },
+}
+
+/// What runs the node's containers.
+#[derive(Clone)]
+pub enum NodeRuntime {
+    /// Chosen by this word; needs a [`Home::Directory`] unless it is [`Requested::Simulated`].
+    Requested(Requested),
+    /// This one.
+    Given(Arc<dyn Runtime>),
+}
+
+/// The node of the cluster.
+#[derive(Clone)]
+pub struct NodeSettings {
+    /// `metadata.name` of the Node.
+    pub name: String,
+    /// What it has.
+    pub capacity: Capacity,
+    /// What runs its containers.
+    pub runtime: NodeRuntime,
+    /// What is run where a container names no command.
+    pub stand_in: Vec<String>,
+}
+
+/// Everything a cluster is started with.
+#[derive(Clone)]
+pub struct ClusterOptions {
+    /// Where it lives.
+    pub home: Home,
+    /// Its node; `None`: an API server without a node.
+    pub node: Option<NodeSettings>,
+    /// Where time comes from.
+    pub clock: ClusterClock,
+    /// See [`CrashHook`]; `None` in production.
+    pub crash: Option<CrashHook>,
+}
+
+/// A running cluster.
+pub struct Cluster {
+    server: ApiServer,
+    node: NodeSlot,
+    runtime: Option<Chosen>,
+    address: Option<SocketAddr>,
+    dir: Option<DataDir>,
+    controllers: Tasks,
+    serving: Tasks,
+}
+
+/// Tasks with the signal that ends them; dropped, it ends them too.
+struct Tasks {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Tasks {
+    fn new() -> Self {
+        Self { stop: CancellationToken::new(), tasks: TaskTracker::new() }
+    }
+
+    async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Cluster {
+    /// Start everything; returns when the node is registered and the API answers. If a step fails, what was started
+    /// before it is ended.
+    ///
+    /// # Errors
+    /// [`StartError`] names the step and what to do about it.
+    pub async fn start(options: ClusterOptions) -> Result<Self, StartError> {
+        let ClusterOptions { home, node, clock, crash } = options;
+        let (dir, listen) = match home {
+            Home::Memory => (None, None),
+            Home::Directory { path, listen } => (Some(DataDir::open(&path)?), Some(listen)),
+        };
+        let runtime = node.as_ref().map(|it| chosen_runtime(it, dir.as_ref(), &clock)).transpose()?;
+        let slot = NodeSlot::new(node.as_ref().map(|it| it.name.as_str()));
+        let token = dir.as_ref().map(access::token).transpose()?;
+        let server = ApiServer::open(Options {
+            storage: dir.as_ref().map_or(Storage::Memory, |it| Storage::Durable(it.store())),
+            clock: Arc::new(ServerClock(clock.clone())),
+            kubelet: Arc::new(slot.clone()),
+            token: token.clone(),
+            crash_points: server_crash_points(crash.clone()),
+        })?;
+
+        let serving = Tasks::new();
+        let address = match (&dir, listen, &token) {
+            (Some(dir), Some(listen), Some(token)) => Some(serve(&server, dir, listen, token, &serving).await?),
+            _ => None,
+        };
+        let client = server.client("default");
+        bootstrap::run(&client).await.map_err(|error| StartError::Bootstrap(Box::new(error)))?;
+
+        let controllers = Tasks::new();
+        if let (Some(NodeSettings { name, capacity, .. }), Some(chosen)) = (node, &runtime) {
+            bootstrap::forget_other_nodes(&client, &name)
+                .await
+                .map_err(|error| StartError::Bootstrap(Box::new(error)))?;
+            let options = NodeOptions {
+                name,
+                capacity,
+                data_dir: dir.as_ref().map(DataDir::node).transpose()?,
+                runtime: chosen.runtime.clone(),
+                clock: clock.clone(),
+                crash_points: node_crash_points(crash),
+            };
+            slot.put(Node::start(client.clone(), options).await?).await;
+        }
+        let Tasks { stop, tasks } = &controllers;
+        tasks.spawn(scheduler::run(client.clone(), clock.clone(), stop.clone()));
+        tasks.spawn(quota::run(client.clone(), stop.clone()));
+        tasks.spawn(namespaces::run(client.clone(), stop.clone()));
+        tasks.spawn(garbage::run(client, clock, stop.clone()));
+        Ok(Self { server, node: slot, runtime, address, dir, controllers, serving })
+    }
+
+    /// A client on the API server with no socket between.
+    pub fn client(&self) -> kube::Client {
+        self.server.client("default")
+    }
+
+    /// The URL of the API server; `None` for a cluster in memory.
+    pub fn url(&self) -> Option<String> {
+        self.address.map(access::url)
+    }
+
+    /// The kubeconfig; `None` for a cluster in memory.
+    pub fn kubeconfig(&self) -> Option<PathBuf> {
+        self.dir.as_ref().map(DataDir::kubeconfig)
+    }
+
+    /// The data directory; `None` for a cluster in memory.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.dir.as_ref().map(DataDir::path)
+    }
+
+    /// The name of the node's runtime and why it was chosen; `None` without a node.
+    pub fn runtime(&self) -> Option<(&'static str, &str)> {
+        self.runtime.as_ref().map(|it| (it.runtime.name(), it.why.as_str()))
+    }
+
+    /// End everything, in the order in which it depends on each other: controllers, then the node with every process
+    /// and cgroup it made (it still reports to the API), then the API server.
+    pub async fn stop(self) {
+        self.controllers.end().await;
+        self.node.stop(StopMode::EndPods).await;
+        self.serving.end().await;
+    }
+}
+
+/// Bind, write the kubeconfig, serve.
+async fn serve(
+    server: &ApiServer,
+    dir: &DataDir,
+    listen: Option<SocketAddr>,
+    token: &str,
+    serving: &Tasks,
+) -> Result<SocketAddr, StartError> {
+    let listener = match listen {
+        Some(address) => TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?,
+        None => {
+            let usual = SocketAddr::from(([127, 0, 0, 1], USUAL_PORT));
+            match TcpListener::bind(usual).await {
+                Ok(listener) => listener,
+                Err(_) => {
+                    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+                    TcpListener::bind(any).await.map_err(|source| StartError::Listen { address: any, source })?
+                }
+            }
+        }
+    };
+    let address = listener
+        .local_addr()
+        .map_err(|source| StartError::Listen { address: SocketAddr::from(([127, 0, 0, 1], 0)), source })?;
+    let identity = tls::Identity::load_or_create(&dir.tls()?, &access::names(address))?;
+    let config = access::kubeconfig(&access::url(address), identity.ca_pem(), token);
+    write_private(&dir.kubeconfig(), &config)?;
+    let (server, stop) = (server.clone(), serving.stop.clone());
+    serving.tasks.spawn(async move {
+        if let Err(error) = server.serve(listener, &identity, stop).await {
+            tracing::error!(%error, "the API server's listener ended");
+        }
+    });
+    Ok(address)
+}
+
+fn chosen_runtime(node: &NodeSettings, dir: Option<&DataDir>, clock: &ClusterClock) -> Result<Chosen, StartError> {
+    let requested = match &node.runtime {
+        NodeRuntime::Given(runtime) => return Ok(Chosen { runtime: runtime.clone(), why: "given".to_owned() }),
+        NodeRuntime::Requested(requested) => *requested,
+    };
+    let simulated = SimulatedOptions { clock: clock.clone(), seed: 0, images: Images::Any };
+    let data_dir = match dir {
+        Some(dir) => dir.node()?,
+        None if requested == Requested::Simulated => PathBuf::new(),
+        None => return Err(StartError::NoDirectory(requested)),
+    };
+    let process = ProcessOptions { stand_in: node.stand_in.clone(), ..ProcessOptions::new(data_dir) };
+    Ok(choose(requested, process, simulated)?)
+}
+
+/// The cluster's clock as the API server takes it.
+struct ServerClock(ClusterClock);
+
+impl supple_apiserver::Clock for ServerClock {
+    fn now(&self) -> jiff::Timestamp {
+        (self.0)()
+    }
+}
+
+fn server_crash_points(hook: Option<CrashHook>) -> supple_apiserver::CrashPoints {
+    match hook {
+        Some(hook) => supple_apiserver::CrashPoints::new(move |name| hook(name)),
+        None => supple_apiserver::CrashPoints::none(),
+    }
+}
+
+fn node_crash_points(hook: Option<CrashHook>) -> supple_node::CrashPoints {
+    match hook {
+        Some(hook) => supple_node::CrashPoints::new(move |name| hook(name)),
+        None => supple_node::CrashPoints::none(),
+    }
+}

@@ -1,0 +1,283 @@
+//! Whether a pod fits a node, and the reference's words for why it does not. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint, Toleration};
+use supple_quantity::Quantity;
+use supple_resize::resources;
+
+/// A node with what is left of it.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    node: Node,
+    free: BTreeMap<String, Quantity>,
+    pods: i64,
+}
+
+/// Why no node would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NoFit {
+    nodes: usize,
+    /// How many nodes refused for which reason.
+    reasons: BTreeMap<String, usize>,
+}
+
+impl fmt::Display for NoFit {
+    /// The reference's `FitError.Error()`, up to where it begins to speak of preemption, which this scheduler has not.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { nodes, reasons } = self;
+        if *nodes == 0 {
+            return f.write_str("no nodes available to schedule pods");
+        }
+        // Sorted as text with their counts in front, as there.
+        let mut reasons: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        reasons.sort();
+        write!(f, "0/{nodes} nodes are available: {}.", reasons.join(", "))
+    }
+}
+
+impl Room {
+    /// A node and the pods bound to it. They count with the greatest of what they want, were promised and have, so
+    /// that a deferred increase keeps its place (reference §3.7).
+    pub(super) fn of<'a>(node: &Node, bound: impl IntoIterator<Item = &'a Pod>) -> Self {
+        let allocatable = node.status.as_ref().and_then(|it| it.allocatable.clone()).unwrap_or_default();
+        let mut free: BTreeMap<String, Quantity> =
+            allocatable.into_iter().filter_map(|(name, value)| Some((name, value.0.parse().ok()?))).collect();
+        let pods = free.remove("pods").map_or(i64::MAX, |it| it.value());
+        let mut room = Self { node: node.clone(), free, pods };
+        for pod in bound {
+            room.take(pod);
+        }
+        room
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.node.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Count a pod in.
+    pub(super) fn take(&mut self, pod: &Pod) {
+        self.pods = self.pods.saturating_sub(1);
+        for (name, wanted) in resources::pod_requests_with_status(pod).iter() {
+            *self.free.entry(name.to_owned()).or_default() -= wanted;
+        }
+    }
+
+    /// Every reason why the pod cannot go here: those of the first check that fails, in the reference's order of checks.
+    fn refuse(&self, pod: &Pod) -> Vec<String> {
+        let spec = pod.spec.clone().unwrap_or_default();
+        let tolerations = spec.tolerations.unwrap_or_default();
+        let node = self.node.spec.clone().unwrap_or_default();
+        let cordon = Taint {
+            key: "node.kubernetes.io/unschedulable".to_owned(),
+            effect: "NoSchedule".to_owned(),
+            ..Taint::default()
+        };
+        if node.unschedulable == Some(true) && !tolerated(&cordon, &tolerations) {
+            return vec!["node(s) were unschedulable".to_owned()];
+        }
+        let hard = |it: &&Taint| it.effect == "NoSchedule" || it.effect == "NoExecute";
+        if node.taints.iter().flatten().filter(hard).any(|it| !tolerated(it, &tolerations)) {
+            return vec!["node(s) had untolerated taint(s)".to_owned()];
+        }
+        let labels = self.node.metadata.labels.clone().unwrap_or_default();
+        let selected = spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+        let terms = spec
+            .affinity
+            .and_then(|it| it.node_affinity)
+            .and_then(|it| it.required_during_scheduling_ignored_during_execution)
+            .map(|it| it.node_selector_terms);
+        let close = terms.is_none_or(|terms| terms.iter().any(|term| term_matches(term, &labels, self.name())));
+        if !selected || !close {
+            return vec!["node(s) didn't match Pod's node affinity/selector".to_owned()];
+        }
+        let mut reasons = Vec::new();
+        if self.pods < 1 {
+            reasons.push("Too many pods".to_owned());
+        }
+        let nothing = Quantity::default();
+        for (name, wanted) in resources::pod_requests(pod).iter() {
+            if *wanted > nothing && wanted > self.free.get(name).unwrap_or(&nothing) {
+                reasons.push(format!("Insufficient {name}"));
+            }
+        }
+        reasons
+    }
+}
+
+/// The node for a pod: of those that fit, the one with the most CPU left, so that resizes find room everywhere.
+pub(super) fn place(pod: &Pod, rooms: &[Room]) -> Result<usize, NoFit> {
+    let mut no_fit = NoFit { nodes: rooms.len(), reasons: BTreeMap::new() };
+    let mut best: Option<(usize, &Quantity)> = None;
+    let nothing = Quantity::default();
+    for (index, room) in rooms.iter().enumerate() {
+        let reasons = room.refuse(pod);
+        if reasons.is_empty() {
+            let free = room.free.get("cpu").unwrap_or(&nothing);
+            if best.is_none_or(|(_, most)| free > most) {
+                best = Some((index, free));
+            }
+        }
+        for reason in reasons {
+            *no_fit.reasons.entry(reason).or_default() += 1;
+        }
+    }
+    best.map(|(index, _)| index).ok_or(no_fit)
+}
+
+/// `v1.Toleration.ToleratesTaint`.
+fn tolerated(taint: &Taint, tolerations: &[Toleration]) -> bool {
+    tolerations.iter().any(|it| {
+        let effect = it.effect.as_deref().unwrap_or_default();
+        let key = it.key.as_deref().unwrap_or_default();
+        let fits = (effect.is_empty() || effect == taint.effect) && (key.is_empty() || key == taint.key);
+        fits && match it.operator.as_deref().unwrap_or("Equal") {
+            "Exists" => true,
+            "Equal" | "" => {
+                !key.is_empty() && it.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
+            }
+            _ => false,
+        }
+    })
+}
+
+/// All requirements of a term must hold; an empty term matches nothing.
+fn term_matches(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: &str) -> bool {
+    let expressions = term.match_expressions.as_deref().unwrap_or_default();
+    let fields = term.match_fields.as_deref().unwrap_or_default();
+    if expressions.is_empty() && fields.is_empty() {
+        return false;
+    }
+    expressions.iter().all(|it| requirement_holds(it, labels.get(&it.key).map(String::as_str)))
+        && fields.iter().all(|it| it.key == "metadata.name" && requirement_holds(it, Some(name)))
+}
+
+fn requirement_holds(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
+    let values = requirement.values.as_deref().unwrap_or_default();
+    let number = |text: &str| text.parse::<i64>().ok();
+    let ordered = |holds: fn(i64, i64) -> bool| {
+        let bound = values.first().and_then(|it| number(it));
+        value.and_then(number).zip(bound).is_some_and(|(value, bound)| holds(value, bound))
+    };
+    match requirement.operator.as_str() {
+        "In" => value.is_some_and(|it| values.iter().any(|other| other == it)),
+        "NotIn" => value.is_none_or(|it| values.iter().all(|other| other != it)),
+        "Exists" => value.is_some(),
+        "DoesNotExist" => value.is_none(),
+        "Gt" => ordered(|value, bound| value > bound),
+        "Lt" => ordered(|value, bound| value < bound),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(extra: serde_json::Value) -> Node {
+        let mut node = json!({
+            "metadata": {"name": "n", "labels": {"disk": "ssd", "cores": "8"}},
+            "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "3"}},
+        });
+        if let Some(extra) = extra.as_object() {
+            node.as_object_mut().unwrap().extend(extra.clone());
+        }
+        serde_json::from_value(node).unwrap()
+    }
+
+    fn pod(cpu: &str, memory: &str, spec: serde_json::Value) -> Pod {
+        let mut all = json!({
+            "containers": [{"name": "c", "resources": {"requests": {"cpu": cpu, "memory": memory}}}],
+        });
+        if let Some(spec) = spec.as_object() {
+            all.as_object_mut().unwrap().extend(spec.clone());
+        }
+        serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": all})).unwrap()
+    }
+
+    #[track_caller]
+    fn check(pod: &Pod, rooms: &[Room], expect: Result<usize, &str>) {
+        let got = place(pod, rooms).map_err(|it| it.to_string());
+        assert_eq!(got.as_ref().map_err(String::as_str).copied(), expect);
+    }
+
+    #[test]
+    fn room_is_what_bound_pods_leave() {
+        let bound = [pod("500m", "1Gi", json!({})), pod("1", "1Gi", json!({}))];
+        let rooms = [Room::of(&node(json!({})), &bound)];
+        check(&pod("500m", "2Gi", json!({})), &rooms, Ok(0));
+        check(&pod("501m", "1Gi", json!({})), &rooms, Err("0/1 nodes are available: 1 Insufficient cpu."));
+        check(
+            &pod("1", "3Gi", json!({})),
+            &rooms,
+            Err("0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory."),
+        );
+        check(&pod("1", "1Gi", json!({})), &[], Err("no nodes available to schedule pods"));
+    }
+
+    #[test]
+    fn pods_are_counted() {
+        let bound = [pod("0", "0", json!({})), pod("0", "0", json!({})), pod("0", "0", json!({}))];
+        let rooms = [Room::of(&node(json!({})), &bound)];
+        check(&pod("1m", "1", json!({})), &rooms, Err("0/1 nodes are available: 1 Too many pods."));
+    }
+
+    #[test]
+    fn a_deferred_increase_keeps_its_place() {
+        let mut bound = pod("1500m", "1Gi", json!({}));
+        bound.status = serde_json::from_value(json!({"containerStatuses": [{
+            "name": "c", "ready": true, "restartCount": 0, "image": "", "imageID": "",
+            "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}},
+            "allocatedResources": {"cpu": "500m", "memory": "1Gi"},
+        }]}))
+        .unwrap();
+        let rooms = [Room::of(&node(json!({})), [&bound])];
+        check(&pod("1", "1Gi", json!({})), &rooms, Err("0/1 nodes are available: 1 Insufficient cpu."));
+    }
+
+    #[test]
+    fn cordons_and_taints_are_heeded() {
+        let cordoned = [Room::of(&node(json!({"spec": {"unschedulable": true}})), [])];
+        check(&pod("1", "1", json!({})), &cordoned, Err("0/1 nodes are available: 1 node(s) were unschedulable."));
+        check(&pod("1", "1", json!({"tolerations": [{"operator": "Exists"}]})), &cordoned, Ok(0));
+        let tainted =
+            [Room::of(&node(json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}})), [])];
+        check(&pod("1", "1", json!({})), &tainted, Err("0/1 nodes are available: 1 node(s) had untolerated taint(s)."));
+        check(&pod("1", "1", json!({"tolerations": [{"key": "k", "value": "v"}]})), &tainted, Ok(0));
+        check(
+            &pod("1", "1", json!({"tolerations": [{"key": "k", "value": "w"}]})),
+            &tainted,
+            Err("0/1 nodes are available: 1 node(s) had untolerated taint(s)."),
+        );
+        let preferred =
+            [Room::of(&node(json!({"spec": {"taints": [{"key": "k", "effect": "PreferNoSchedule"}]}})), [])];
+        check(&pod("1", "1", json!({})), &preferred, Ok(0));
+    }
+
+    #[test]
+    fn selectors_and_affinity_are_heeded() {
+        let rooms = [Room::of(&node(json!({})), [])];
+        let refused = Err("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.");
+        check(&pod("1", "1", json!({"nodeSelector": {"disk": "ssd"}})), &rooms, Ok(0));
+        check(&pod("1", "1", json!({"nodeSelector": {"disk": "tape"}})), &rooms, refused);
+        let affinity = |operator: &str, values: serde_json::Value| {
+            let terms = json!([{"matchExpressions": [{"key": "cores", "operator": operator, "values": values}]}]);
+            let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+            pod("1", "1", json!({"affinity": {"nodeAffinity": required}}))
+        };
+        check(&affinity("Gt", json!(["4"])), &rooms, Ok(0));
+        check(&affinity("Lt", json!(["4"])), &rooms, refused);
+        check(&affinity("NotIn", json!(["8"])), &rooms, refused);
+        check(&affinity("Exists", json!([])), &rooms, Ok(0));
+    }
+
+    #[test]
+    fn the_emptier_node_is_taken() {
+        let full = Room::of(&node(json!({})), &[pod("1", "1Gi", json!({}))]);
+        let empty = Room::of(&node(json!({})), []);
+        check(&pod("1", "1", json!({})), &[full.clone(), empty, full], Ok(1));
+    }
+}

@@ -1,0 +1,290 @@
+//! The scheduler of the embedded cluster: which pending pod goes to which node. Small on purpose: whoever needs spread,
+//! preemption or plugins has a real cluster.
+//!
+//! It wakes at any change of a pod or a node and looks at everything that is pending again; with one node and some
+//! hundred pods that is cheaper than knowing which change could have made room for whom.
+
+mod fit;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::ClusterClock;
+use crate::events::{Note, note};
+use fit::{NoFit, Room};
+
+/// Who answers for pods that name no scheduler.
+const NAME: &str = "default-scheduler";
+
+/// Changes come in bursts (a manifest of many pods, a start): wait this long for the burst to be over.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// Everything it knows: the last state of every pod and node, and what it last told each unschedulable pod.
+#[derive(Default)]
+struct View {
+    pods: BTreeMap<String, Pod>,
+    nodes: BTreeMap<String, Node>,
+    told: BTreeMap<String, String>,
+    /// Whether the first list of each is complete: before that, "no nodes" would only mean "not yet".
+    listed: (bool, bool),
+}
+
+enum Change {
+    Pod(watcher::Event<Pod>),
+    Node(watcher::Event<Node>),
+}
+
+impl View {
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Pod(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => {
+                self.pods.insert(pod.uid().unwrap_or_default(), pod);
+            }
+            Change::Pod(watcher::Event::Delete(pod)) => {
+                self.pods.remove(&pod.uid().unwrap_or_default());
+                self.told.remove(&pod.uid().unwrap_or_default());
+            }
+            Change::Pod(watcher::Event::Init) => self.pods.clear(),
+            Change::Node(watcher::Event::Apply(node) | watcher::Event::InitApply(node)) => {
+                self.nodes.insert(node.name_any(), node);
+            }
+            Change::Node(watcher::Event::Delete(node)) => {
+                self.nodes.remove(&node.name_any());
+            }
+            Change::Node(watcher::Event::Init) => self.nodes.clear(),
+            Change::Pod(watcher::Event::InitDone) => self.listed.0 = true,
+            Change::Node(watcher::Event::InitDone) => self.listed.1 = true,
+        }
+    }
+
+    /// What to do now: each pending pod with the node it goes to, or the reason why it stays. Priority first, then age,
+    /// then name, so that the same cluster is always scheduled in the same way.
+    fn decide(&self) -> Vec<(Pod, Result<String, NoFit>)> {
+        let bound = |name: &str| {
+            let name = name.to_owned();
+            self.pods.values().filter(move |pod| node_of(pod) == Some(name.as_str()) && !is_over(pod))
+        };
+        let mut rooms: Vec<Room> = self.nodes.values().map(|node| Room::of(node, bound(&node.name_any()))).collect();
+        let mut pending: Vec<&Pod> = self.pods.values().filter(|pod| is_ours(pod)).collect();
+        pending.sort_by_key(|pod| {
+            let priority = pod.spec.as_ref().and_then(|it| it.priority).unwrap_or_default();
+            (-i64::from(priority), pod.creation_timestamp(), pod.namespace(), pod.name_any())
+        });
+        let mut decided = Vec::new();
+        for pod in pending {
+            let place = fit::place(pod, &rooms).map(|index| {
+                rooms[index].take(pod);
+                rooms[index].name().to_owned()
+            });
+            decided.push((pod.clone(), place));
+        }
+        decided
+    }
+}
+
+fn node_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref().filter(|it| !it.is_empty())
+}
+
+fn is_over(pod: &Pod) -> bool {
+    matches!(pod.status.as_ref().and_then(|it| it.phase.as_deref()), Some("Succeeded" | "Failed"))
+}
+
+fn is_ours(pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    node_of(pod).is_none()
+        && !is_over(pod)
+        && pod.metadata.deletion_timestamp.is_none()
+        && spec.scheduler_name.as_deref().is_none_or(|it| it.is_empty() || it == NAME)
+        && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
+}
+
+/// Schedule until told to stop.
+pub(crate) async fn run(client: Client, clock: ClusterClock, stop: CancellationToken) {
+    let pods = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let nodes = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let mut changes = futures::stream::select(
+        pods.map(|it| it.map(Change::Pod)).boxed(),
+        nodes.map(|it| it.map(Change::Node)).boxed(),
+    );
+    let mut view = View::default();
+    loop {
+        let Some(Some(change)) = stop.run_until_cancelled(changes.next()).await else { return };
+        take(&mut view, change);
+        // Take what else is coming before looking at everything.
+        while let Ok(Some(change)) = tokio::time::timeout(SETTLE, changes.next()).await {
+            take(&mut view, change);
+        }
+        if view.listed != (true, true) {
+            continue;
+        }
+        for (pod, place) in view.decide() {
+            match place {
+                Ok(node) => bind(&client, &clock, &mut view, pod, &node).await,
+                Err(no_fit) => refuse(&client, &clock, &mut view, &pod, &no_fit.to_string()).await,
+            }
+        }
+    }
+}
+
+fn take(view: &mut View, change: Result<Change, watcher::Error>) {
+    match change {
+        Ok(change) => view.apply(change),
+        Err(error) => tracing::debug!(%error, "the scheduler's watch is being resumed"),
+    }
+}
+
+async fn bind(client: &Client, clock: &ClusterClock, view: &mut View, mut pod: Pod, node: &str) {
+    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+    let api = Api::<Pod>::namespaced(client.clone(), &namespace);
+    let binding = json!({
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": name, "namespace": namespace, "uid": pod.uid()},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+    });
+    match api.create_subresource("binding", &name, &PostParams::default(), &binding).await {
+        Ok::<serde_json::Value, _>(_) => {
+            let text = format!("Successfully assigned {namespace}/{name} to {node}");
+            record(client, clock, &pod, "Normal", "Scheduled", &text).await;
+            // Until the watch brings it, the pod counts as bound: a second binding would be refused, but its room
+            // must not be given away twice.
+            if let Some(spec) = &mut pod.spec {
+                spec.node_name = Some(node.to_owned());
+            }
+            let uid = pod.uid().unwrap_or_default();
+            view.told.remove(&uid);
+            view.pods.entry(uid).and_modify(|it| *it = pod);
+        }
+        // Deleted or bound by somebody else meanwhile: the watch will say.
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
+        Err(error) => tracing::warn!(%error, pod = name, namespace, node, "bind a pod"),
+    }
+}
+
+async fn refuse(client: &Client, clock: &ClusterClock, view: &mut View, pod: &Pod, why: &str) {
+    let uid = pod.uid().unwrap_or_default();
+    if view.told.get(&uid).is_some_and(|told| told == why) {
+        return;
+    }
+    let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+    let now = clock();
+    let condition = json!({
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": why,
+        "lastTransitionTime": transition(pod, now),
+    });
+    let patch = json!({"status": {"conditions": [condition]}});
+    let api = Api::<Pod>::namespaced(client.clone(), &namespace);
+    match api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(&patch)).await {
+        Ok(_) => {
+            view.told.insert(uid, why.to_owned());
+            record(client, clock, pod, "Warning", "FailedScheduling", why).await;
+        }
+        Err(kube::Error::Api(status)) if status.is_not_found() => {}
+        Err(error) => tracing::warn!(%error, pod = name, namespace, "say why a pod is not scheduled"),
+    }
+}
+
+/// When the condition last changed its status: kept while it stays False.
+fn transition(pod: &Pod, now: Timestamp) -> Timestamp {
+    pod.status
+        .iter()
+        .flat_map(|it| it.conditions.iter().flatten())
+        .find(|it| it.type_ == "PodScheduled" && it.status == "False")
+        .and_then(|it| it.last_transition_time.as_ref())
+        .map_or(now, |it| it.0)
+}
+
+async fn record(client: &Client, clock: &ClusterClock, pod: &Pod, kind: &str, reason: &str, text: &str) {
+    let regarding: ObjectReference = pod.object_ref(&());
+    note(client, clock, Note { component: NAME, regarding, kind, reason, text }).await;
+}
+
+/// For the garbage collector: pods bound to a node that does not exist.
+pub(crate) async fn orphans(client: &Client) -> Result<Vec<Pod>, kube::Error> {
+    let nodes = Api::<Node>::all(client.clone()).list_metadata(&ListParams::default()).await?;
+    let names: Vec<String> = nodes.iter().map(kube::ResourceExt::name_any).collect();
+    let pods = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await?;
+    let lost = |pod: &Pod| node_of(pod).is_some_and(|node| !names.iter().any(|it| it == node));
+    Ok(pods.into_iter().filter(lost).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, priority: i32, created: i64, cpu: &str) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": "d", "uid": name,
+                         "creationTimestamp": Timestamp::from_second(created).unwrap()},
+            "spec": {"priority": priority, "containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]},
+        }))
+        .unwrap()
+    }
+
+    fn view(pods: impl IntoIterator<Item = Pod>) -> View {
+        let mut view = View::default();
+        let node = json!({"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "1", "pods": "110"}}});
+        view.apply(Change::Node(watcher::Event::Apply(serde_json::from_value(node).unwrap())));
+        for pod in pods {
+            view.apply(Change::Pod(watcher::Event::Apply(pod)));
+        }
+        view
+    }
+
+    #[track_caller]
+    fn check(view: &View, expect: &[(&str, bool)]) {
+        let decided: Vec<(String, bool)> =
+            view.decide().into_iter().map(|(pod, place)| (pod.name_any(), place.is_ok())).collect();
+        let expect: Vec<(String, bool)> = expect.iter().map(|(name, placed)| ((*name).to_owned(), *placed)).collect();
+        assert_eq!(decided, expect);
+    }
+
+    #[test]
+    fn priority_then_age_then_name() {
+        let pods =
+            [pod("young", 0, 9, "400m"), pod("b", 0, 5, "400m"), pod("a", 0, 5, "100m"), pod("high", 7, 9, "400m")];
+        check(&view(pods), &[("high", true), ("a", true), ("b", true), ("young", false)]);
+    }
+
+    #[test]
+    fn a_smaller_pod_behind_is_still_placed() {
+        check(&view([pod("big", 0, 1, "2"), pod("small", 0, 2, "500m")]), &[("big", false), ("small", true)]);
+    }
+
+    #[test]
+    fn only_pods_that_wait_for_us_are_looked_at() {
+        let mut other = pod("other", 0, 1, "1m");
+        other.spec.as_mut().unwrap().scheduler_name = Some("mine".to_owned());
+        let mut over = pod("over", 0, 1, "1m");
+        over.status = serde_json::from_value(json!({"phase": "Failed"})).unwrap();
+        let mut bound = pod("bound", 0, 1, "1");
+        bound.spec.as_mut().unwrap().node_name = Some("n".to_owned());
+        let mut gated = pod("gated", 0, 1, "1m");
+        gated.spec.as_mut().unwrap().scheduling_gates =
+            Some(vec![k8s_openapi::api::core::v1::PodSchedulingGate { name: "wait".to_owned() }]);
+        check(&view([other, over, bound, gated, pod("waits", 0, 1, "1m")]), &[("waits", false)]);
+    }
+
+    #[test]
+    fn a_deleted_pod_makes_room() {
+        let mut bound = pod("bound", 0, 1, "1");
+        bound.spec.as_mut().unwrap().node_name = Some("n".to_owned());
+        let mut view = view([bound.clone(), pod("waits", 0, 1, "1")]);
+        check(&view, &[("waits", false)]);
+        view.apply(Change::Pod(watcher::Event::Delete(bound)));
+        check(&view, &[("waits", true)]);
+    }
+}

@@ -1,1 +1,31 @@
-//! x
+//! The loop on a cluster: watch, measure, decide, resize, settle, record.
+//!
+//! ```text
+//!   pods, namespaces (watch) ─┐
+//!   usage (metrics.k8s.io) ───┼─▶ Event ─▶ World::apply ─▶ Effect ─▶ act: predict ▶ note ▶ PATCH /resize ▶ settle
+//!   the end of a resize ──────┘      │                                  │
+//!            ▲                       └▶ Snapshot (a table)              └▶ Event::Ended ▶ event on the pod, log line
+//!            └───────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! It has a `kube::Client` and nothing else, so that it cannot tell an embedded cluster from a real one. `supple resize`
+//! and `supple undo` take the same way through [`act`].
+
+pub mod act;
+pub mod change;
+pub mod event;
+pub mod forecast;
+pub mod hand;
+pub mod judge;
+pub mod last;
+pub mod outcome;
+pub mod reason;
+mod record;
+pub mod run;
+pub mod samples;
+pub mod settle;
+pub mod sizes;
+pub mod snapshot;
+pub mod surroundings;
+pub mod usage;
+pub mod world;

@@ -1,0 +1,302 @@
+//! One resize from the wish to its outcome: predict, note on the pod what was before, PATCH `/resize`, watch it to the
+//! end. The loop, `supple resize` and `supple undo` all take this way.
+//!
+//! ```text
+//!   pod ─▶ change ─▶ forecast ─┬─▶ PredictedRefusal                    (nothing sent)
+//!                              ├─▶ dryRun=All ─▶ WouldResize · Refused (nothing stored)
+//!                              └─▶ note ─▶ PATCH ─┬─▶ Refused          (note put back)
+//!                                                 └─▶ watch ─▶ Resized · Deferred · Infeasible · Failed · …
+//! ```
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
+use kube::api::{Patch, PatchParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::json;
+
+use crate::change::{Change, containers, find};
+use crate::forecast::{self, Forecast};
+use crate::hand::MANAGER;
+use crate::last::{ANNOTATION, Author, LastResize};
+use crate::outcome::{Outcome, compare, in_words, restarts_in_words};
+use crate::reason::Reason;
+use crate::settle::{Progress, progress};
+use crate::surroundings::Surroundings;
+
+/// What is wanted of a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// Only this very pod, not another of the same name; `None`: whoever has the name.
+    pub uid: Option<String>,
+    /// What to do.
+    pub wish: Wish,
+    /// In whose name.
+    pub by: Author,
+    /// How long to wait for the outcome; `None`: not at all.
+    pub wait: Option<Duration>,
+    /// Predict and let the server validate, but change nothing.
+    pub dry_run: bool,
+}
+
+/// What to do with a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wish {
+    /// Give it these numbers.
+    Change(Change),
+    /// Give one container these numbers; `None` is its only one.
+    One {
+        /// Name of the container.
+        container: Option<String>,
+        /// The numbers that are to change.
+        resources: ResourceRequirements,
+    },
+    /// Put back what its last resize changed.
+    Undo,
+}
+
+/// Carry out an order. `now` is asked when the note is written; `seen` is told how far it has come, whenever that
+/// changes.
+///
+/// # Errors
+/// Only when the cluster cannot be reached or does not speak Kubernetes: whatever it answers, refusals included, is an
+/// [`Outcome`].
+pub async fn carry_out(
+    client: &Client,
+    order: &Order,
+    now: &(dyn Fn() -> Timestamp + Send + Sync),
+    seen: &mut (dyn FnMut(&Progress) + Send),
+) -> Result<Outcome, kube::Error> {
+    let api = Api::<Pod>::namespaced(client.clone(), &order.namespace);
+    let mut report = Report::new(order);
+    let before = match api.get(&order.pod).await {
+        Ok(pod) if order.uid.is_some() && pod.uid() != order.uid => {
+            return Ok(report.end(Reason::PodGone, "the pod has been replaced by another of the same name"));
+        }
+        Ok(pod) => pod,
+        Err(kube::Error::Api(status)) if status.is_not_found() => {
+            return Ok(report.end(Reason::PodGone, &status.message));
+        }
+        Err(error) => return report.refused_or(error),
+    };
+    let change = match change_of(&order.wish, &before) {
+        Ok(change) => change,
+        Err((reason, message)) => return Ok(report.end(reason, &message)),
+    };
+    if change.is_empty() {
+        return Ok(report.end(Reason::NothingToChange, "it has these numbers already"));
+    }
+    report.containers = compare(&change, &before, &change.applied_to(&before));
+    let wanted = in_words(&report.containers);
+
+    let surroundings = Surroundings::of(client, &before).await?;
+    let forecast = forecast::forecast(&before, &change, &surroundings);
+    report.notes.extend(surroundings.gaps);
+    report.notes.extend(forecast.warnings());
+    if let Some(refusal) = forecast.refusal() {
+        return Ok(report.end(Reason::PredictedRefusal, &format!("not sent ({wanted}): {refusal}")));
+    }
+    let patch = Patch::Strategic(change.patch(&before));
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    if order.dry_run {
+        return match api.patch_resize(&order.pod, &params.dry_run(), &patch).await {
+            Ok(_) => Ok(would(report, &forecast, &wanted)),
+            Err(error) => report.refused_or(error),
+        };
+    }
+
+    let note = LastResize::of(&before, &change, order.by, now());
+    let noted = annotate(&api, &before, Some(&note), &mut report).await?;
+    let sent = match api.patch_resize(&order.pod, &params, &patch).await {
+        Ok(pod) => pod,
+        Err(error) => {
+            if noted {
+                // The note speaks of a resize that was not made: put the one before it back.
+                annotate(&api, &before, LastResize::read(&before).as_ref(), &mut report).await?;
+            }
+            return report.refused_or(error);
+        }
+    };
+    let Some(limit) = order.wait else {
+        return Ok(report.end(Reason::Accepted, &format!("accepted: {wanted}")));
+    };
+    let (last, how) = watch_to_the_end(&api, sent, limit, &change, seen).await;
+    report.containers = compare(&change, &before, &last);
+    let restarts = restarts_in_words(&report.containers);
+    Ok(match how {
+        End::Progress(Progress::Settled) => report.end(Reason::Resized, &format!("{wanted} ({restarts})")),
+        End::Progress(Progress::Infeasible(why)) => {
+            report.end(Reason::Infeasible, &format!("infeasible ({wanted}): {why}"))
+        }
+        End::Progress(Progress::Deferred(why)) => {
+            report.end(Reason::Deferred, &format!("still deferred after {} ({wanted}): {why}", seconds(limit)))
+        }
+        End::Progress(Progress::Failing(why)) => {
+            report.end(Reason::Failed, &format!("failing, and still tried after {} ({wanted}): {why}", seconds(limit)))
+        }
+        End::Progress(Progress::Ended) => report.end(Reason::PodGone, "the pod has ended"),
+        End::Progress(Progress::Underway) => {
+            report.end(Reason::TimedOut, &format!("accepted, but not done after {} ({wanted})", seconds(limit)))
+        }
+        End::Gone => report.end(Reason::PodGone, "the pod was deleted meanwhile"),
+        End::Overtaken => report.end(Reason::Overtaken, "somebody changed the pod's resources again meanwhile"),
+    })
+}
+
+/// The outcome as it grows.
+struct Report {
+    namespace: String,
+    pod: String,
+    containers: Vec<crate::outcome::ContainerOutcome>,
+    notes: Vec<String>,
+}
+
+impl Report {
+    fn new(order: &Order) -> Self {
+        Self { namespace: order.namespace.clone(), pod: order.pod.clone(), containers: Vec::new(), notes: Vec::new() }
+    }
+
+    fn end(self, reason: Reason, message: &str) -> Outcome {
+        let Self { namespace, pod, containers, notes } = self;
+        Outcome { namespace, pod, reason, message: message.to_owned(), containers, notes }
+    }
+
+    /// An answer of the server is an outcome; anything else means there was no answer.
+    fn refused_or(self, error: kube::Error) -> Result<Outcome, kube::Error> {
+        match error {
+            kube::Error::Api(status) => Ok(self.end(Reason::Refused, &status.message)),
+            error => Err(error),
+        }
+    }
+}
+
+fn change_of(wish: &Wish, pod: &Pod) -> Result<Change, (Reason, String)> {
+    let change = match wish {
+        Wish::Change(change) => change.clone(),
+        Wish::One { container, resources } => {
+            let name = match (container, names(pod).as_slice()) {
+                (Some(name), _) => name.clone(),
+                (None, [only]) => (*only).to_owned(),
+                (None, several) => {
+                    let several = several.join(", ");
+                    return Err((
+                        Reason::BadRequest,
+                        format!("it has several containers ({several}): name one with -c"),
+                    ));
+                }
+            };
+            Change { containers: [(name, resources.clone())].into_iter().collect() }
+        }
+        Wish::Undo => LastResize::undo(pod).map_err(|error| (Reason::NothingToUndo, error.to_string()))?,
+    };
+    match change.containers.keys().find(|name| find(pod, name).is_none()) {
+        Some(name) => {
+            Err((Reason::BadRequest, format!("it has no container {name:?}; it has {}", names(pod).join(", "))))
+        }
+        None => Ok(change.against(pod)),
+    }
+}
+
+fn names(pod: &Pod) -> Vec<&str> {
+    containers(pod).map(|(_, it)| it.name.as_str()).collect()
+}
+
+fn would(report: Report, forecast: &Forecast, wanted: &str) -> Outcome {
+    match forecast.obstacle() {
+        Some((reason, why)) => report.end(reason, &format!("would be accepted, but {why} ({wanted})")),
+        None => report.end(Reason::WouldResize, &format!("would be resized: {wanted}{}", forecast.restarts_in_words())),
+    }
+}
+
+/// Write the note (or take it away); `false` where that is not allowed, which a resize survives.
+async fn annotate(
+    api: &Api<Pod>,
+    pod: &Pod,
+    note: Option<&LastResize>,
+    report: &mut Report,
+) -> Result<bool, kube::Error> {
+    let text = note.and_then(|it| serde_json::to_string(it).ok());
+    let patch = json!({"metadata": {"uid": pod.uid(), "annotations": {ANNOTATION: text}}});
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch(&pod.name_any(), &params, &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) => {
+            report.notes.push(format!(
+                "what was before could not be noted on the pod, so it cannot be undone: {}",
+                status.message
+            ));
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+enum End {
+    Progress(Progress),
+    Gone,
+    Overtaken,
+}
+
+/// Watch the pod until the resize that made it `sent` has an end, or for `limit`. Returns the pod as last seen.
+async fn watch_to_the_end(
+    api: &Api<Pod>,
+    sent: Pod,
+    limit: Duration,
+    change: &Change,
+    seen: &mut (dyn FnMut(&Progress) + Send),
+) -> (Pod, End) {
+    let generation = sent.metadata.generation.unwrap_or_default();
+    let fields = watcher::Config::default().fields(&format!("metadata.name={}", sent.name_any()));
+    let mut changes = watcher(api.clone(), fields).default_backoff().boxed();
+    let deadline = tokio::time::Instant::now() + limit;
+    let mut last = sent;
+    let mut now = progress(&last, generation);
+    let mut listed = false;
+    loop {
+        if now.is_final() {
+            return (last, End::Progress(now));
+        }
+        let Ok(Some(event)) = tokio::time::timeout_at(deadline, changes.next()).await else {
+            return (last, End::Progress(now));
+        };
+        let pod = match event {
+            Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => {
+                listed = true;
+                pod
+            }
+            Ok(watcher::Event::Init) => {
+                listed = false;
+                continue;
+            }
+            Ok(watcher::Event::InitDone) if listed => continue,
+            Ok(watcher::Event::InitDone | watcher::Event::Delete(_)) => return (last, End::Gone),
+            Err(error) => {
+                tracing::debug!(%error, "the watch of the pod is being resumed");
+                continue;
+            }
+        };
+        if pod.uid() != last.uid() {
+            return (last, End::Gone);
+        }
+        last = pod;
+        if last.metadata.generation.unwrap_or_default() > generation && !change.clone().against(&last).is_empty() {
+            return (last, End::Overtaken);
+        }
+        let next = progress(&last, generation);
+        if next != now {
+            seen(&next);
+            now = next;
+        }
+    }
+}
+
+fn seconds(limit: Duration) -> String {
+    format!("{} s", limit.as_secs_f64())
+}

@@ -1,0 +1,140 @@
+//! Whose hand a pod is in: a pod is resized by one hand only, and where that is not ours, the loop stands back.
+
+use std::fmt;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+
+use crate::last::{Author, LastResize, Standing};
+
+/// The manager name of every write this crate makes.
+pub const MANAGER: &str = "supple";
+
+/// Who sets the pod's resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hand {
+    /// Nobody has resized it.
+    Free,
+    /// We did, last.
+    Ours,
+    /// Somebody else did.
+    Theirs(Other),
+}
+
+/// Who the other is, as far as the pod tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Other {
+    /// A person, with `supple resize` or `supple undo`.
+    Person(Author),
+    /// The field manager of another program.
+    Manager(String),
+    /// Not known: the numbers are not what we set, and no manager is noted.
+    Unknown,
+}
+
+impl fmt::Display for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Person(Author::Undo) => f.write_str("a person undid a resize"),
+            Self::Person(_) => f.write_str("a person resized it"),
+            Self::Manager(name) => write!(f, "{name} set its resources"),
+            Self::Unknown => f.write_str("somebody else set its resources"),
+        }
+    }
+}
+
+/// Read it off the pod itself, so that a controller started a moment ago sees what its predecessor saw. The note says
+/// what we set; `managedFields`, where the server keeps them, name the other one.
+///
+/// To give a pod back to the loop, remove the annotation and let nobody else own its resources.
+pub fn hand(pod: &Pod) -> Hand {
+    let manager = other_manager(pod);
+    let Some(note) = LastResize::read(pod) else {
+        return manager.map_or(Hand::Free, |it| Hand::Theirs(Other::Manager(it)));
+    };
+    if note.by != Author::Controller {
+        return Hand::Theirs(Other::Person(note.by));
+    }
+    // The pod was never written after the note: the write was refused or interrupted, and the numbers are still those
+    // we started from.
+    let never_made = pod.metadata.generation.unwrap_or_default() <= note.generation;
+    match note.standing(pod) {
+        Standing::AsSet => Hand::Ours,
+        Standing::AsBefore if never_made => Hand::Ours,
+        Standing::AsBefore | Standing::Changed => Hand::Theirs(manager.map_or(Other::Unknown, Other::Manager)),
+    }
+}
+
+/// The latest manager but us that wrote through `/resize`.
+fn other_manager(pod: &Pod) -> Option<String> {
+    let writes = pod.managed_fields().iter().filter(|it| it.subresource.as_deref() == Some("resize"));
+    let latest =
+        writes.filter(|it| it.manager.as_deref() != Some(MANAGER)).max_by_key(|it| it.time.as_ref().map(|it| it.0))?;
+    latest.manager.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
+    use supple_quantity::Quantity;
+
+    use super::*;
+    use crate::change::Change;
+    use crate::last::ANNOTATION;
+
+    fn pod(cpu: &str, generation: i64, by: Option<Author>, managers: Value) -> Pod {
+        let mut pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p", "generation": 1, "managedFields": managers},
+            "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "100m"}}}]},
+        }))
+        .unwrap();
+        if let Some(by) = by {
+            let mut change = Change::default();
+            change.set("c", "cpu", false, &Quantity::milli_units(250));
+            let note = serde_json::to_string(&LastResize::of(&pod, &change, by, Timestamp::UNIX_EPOCH)).unwrap();
+            pod.metadata.annotations = Some([(ANNOTATION.to_owned(), note)].into_iter().collect());
+        }
+        let mut change = Change::default();
+        change.set("c", "cpu", false, &cpu.parse().unwrap());
+        pod.metadata.generation = Some(generation);
+        change.applied_to(&pod)
+    }
+
+    fn managers(name: &str) -> Value {
+        json!([
+            {"manager": "kubectl-create", "operation": "Update"},
+            {"manager": MANAGER, "operation": "Update", "subresource": "resize", "time": "2026-01-01T00:00:00Z"},
+            {"manager": name, "operation": "Update", "subresource": "resize", "time": "2026-01-02T00:00:00Z"},
+        ])
+    }
+
+    #[track_caller]
+    fn check(pod: &Pod, expect: Hand) {
+        assert_eq!(hand(pod), expect);
+    }
+
+    #[test]
+    fn nobody_or_us() {
+        check(&pod("100m", 1, None, json!([])), Hand::Free);
+        check(&pod("250m", 2, Some(Author::Controller), json!([])), Hand::Ours);
+        check(&pod("100m", 1, Some(Author::Controller), json!([])), Hand::Ours);
+    }
+
+    #[test]
+    fn somebody_else() {
+        let unknown = || Hand::Theirs(Other::Unknown);
+        check(&pod("300m", 3, Some(Author::Controller), json!([])), unknown());
+        check(&pod("100m", 3, Some(Author::Controller), json!([])), unknown());
+        let named = Hand::Theirs(Other::Manager("vpa-updater".into()));
+        check(&pod("300m", 3, Some(Author::Controller), managers("vpa-updater")), named.clone());
+        check(&pod("300m", 3, None, managers("vpa-updater")), named);
+    }
+
+    #[test]
+    fn a_person() {
+        for by in [Author::Resize, Author::Undo] {
+            check(&pod("250m", 2, Some(by), json!([])), Hand::Theirs(Other::Person(by)));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What there is to see of the loop: rows for a table, as plain data.
+
+use jiff::Timestamp;
+use supple_quantity::{Bytes, MilliCpu};
+
+use crate::reason::Reason;
+use crate::sizes::Sizes;
+
+/// The loop at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// One a container of each pod that is opted in, by namespace and name.
+    pub rows: Vec<Row>,
+    /// Why there is no usage, while there is none.
+    pub blind: Option<String>,
+    /// How many pods there are, opted in or not.
+    pub pods: usize,
+}
+
+/// One container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// Its controller, or itself: `replicaset/web-7d4`, `pod/web`.
+    pub workload: String,
+    /// Name of the container.
+    pub container: String,
+    /// What it asks for now.
+    pub asked: Sizes,
+    /// What it used when last measured.
+    pub used: Option<(MilliCpu, Bytes)>,
+    /// What it would ask for if it were resized now; absent where nothing would change.
+    pub next: Option<Sizes>,
+    /// What the loop makes of the pod at this moment, in words.
+    pub state: String,
+    /// The last thing that happened to the pod.
+    pub last: Option<Last>,
+}
+
+/// The last thing that happened to a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// The code.
+    pub reason: Reason,
+    /// The sentence.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+}

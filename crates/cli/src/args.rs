@@ -1,0 +1,234 @@
+//! What can be typed: verbs, flags and their help. Nothing here does anything.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use supple_node::runtime::Requested;
+
+use crate::values::{self, Amount, CapacityFlag, PodName};
+use crate::workload;
+
+/// Keeps the CPU and memory of running pods fitted to what they use, without restarting them.
+#[derive(Debug, Parser)]
+#[command(name = "supple", version, max_term_width = 110, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub log: LogArgs,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 cannot reach what is needed.\n\
+    Installed (or linked) as kubectl-supple, it is the kubectl plugin `kubectl supple`.";
+
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// What to log to stderr: error, warn, info, debug, trace, or directives as in `supple_node=debug`.
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "SUPPLE_LOG",
+        default_value = "warn,supple=info",
+        hide_default_value = true
+    )]
+    pub log: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Start a cluster on this machine: API server, scheduler, node and the loop, in one process.
+    Up(UpArgs),
+    /// Run the loop on a cluster: measure the pods that opted in and fit them to what they use.
+    Controller(ControllerArgs),
+    /// Resize a running pod in place: predict, patch, wait, and say the outcome.
+    Resize(ResizeArgs),
+    /// Put back what the last resize of a pod changed.
+    Undo(UndoArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Print the version.
+    Version(VersionArgs),
+    /// The helper process that stays with a container.
+    #[command(hide = true, disable_help_flag = true)]
+    Shim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
+    /// A workload of the demonstration.
+    #[command(hide = true)]
+    Workload {
+        /// What to play.
+        kind: workload::Kind,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Where the cluster is kept: objects, checkpoints, logs, kubeconfig, token [default: $XDG_DATA_HOME/supple].
+    #[arg(long, value_name = "DIR", env = "SUPPLE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address of the API server; port 0 is any free one [default: 127.0.0.1:6443, or a free port if that is taken].
+    #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen_address)]
+    pub listen: Option<SocketAddr>,
+    /// Name of the node [default: the machine's].
+    #[arg(long, value_name = "NAME", value_parser = values::node_name)]
+    pub node_name: Option<String>,
+    /// What the node has, as in cpu=4,memory=16Gi,pods=110; what is left out is the machine's.
+    #[arg(long, value_name = "CAPACITY")]
+    pub node_capacity: Option<CapacityFlag>,
+    /// What runs containers: auto, process (real processes in real cgroups) or simulated.
+    #[arg(long, value_name = "RUNTIME", default_value = "auto")]
+    pub runtime: Requested,
+    /// Manifests to apply once the cluster is up; repeatable.
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Run workloads to look at: steady, growing, bursting, idle and over-provisioned ones, resized by the loop.
+    #[arg(long, conflicts_with = "no_loop")]
+    pub demo: bool,
+    /// The cluster alone: nothing is resized by itself.
+    #[arg(long)]
+    pub no_loop: bool,
+}
+
+/// Which cluster, as kubectl has it.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ConnectionArgs {
+    /// Kubeconfig [default: $KUBECONFIG, ~/.kube/config, the pod's own account, then that of `supple up`].
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ControllerArgs {
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// How often to measure and decide.
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = values::interval)]
+    pub interval: Duration,
+    /// Leave pods younger than this alone.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = values::duration)]
+    pub min_pod_age: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct PodArgs {
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// The pod, as pod/NAME.
+    #[arg(value_name = "pod/NAME")]
+    pub pod: PodName,
+    /// Namespace of the pod [default: the context's].
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Wait until the pod runs with the new numbers, or it is clear that it will not.
+    #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub wait: bool,
+    /// How long to wait.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::duration)]
+    pub timeout: Duration,
+    /// Predict and let the server validate, but change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to print the outcome.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct ResizeArgs {
+    #[command(flatten)]
+    pub pod: PodArgs,
+    /// Which container; may be left out where the pod has only one.
+    #[arg(short, long, value_name = "CONTAINER")]
+    pub container: Option<String>,
+    /// New CPU request, or request and limit; `:LIMIT` changes the limit alone.
+    #[arg(long, value_name = "REQUEST[:LIMIT]", required_unless_present = "memory", allow_hyphen_values = true)]
+    pub cpu: Option<Amount>,
+    /// New memory request, or request and limit; `:LIMIT` changes the limit alone.
+    #[arg(long, value_name = "REQUEST[:LIMIT]", allow_hyphen_values = true)]
+    pub memory: Option<Amount>,
+}
+
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    #[command(flatten)]
+    pub pod: PodArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Which shell.
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// How to print it.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
+    pub output: Output,
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn check(line: &str, expect: Result<(), &str>) {
+        match (Cli::try_parse_from(line.split_whitespace()), expect) {
+            (Ok(_), Ok(())) => {}
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{line}: {error}"),
+            (Ok(parsed), Err(part)) => panic!("{line}: {parsed:?}, expected an error with {part:?}"),
+            (Err(error), Ok(())) => panic!("{line}: {error}"),
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_and_what_is_said_otherwise() {
+        check(
+            "supple up --data-dir /d --listen 127.0.0.1:0 --node-name n --node-capacity cpu=4 --runtime simulated -f a -f b --demo",
+            Ok(()),
+        );
+        check("supple up --demo --no-loop", Err("cannot be used with"));
+        check("supple up --runtime docker", Err("expected auto, process or simulated"));
+        check("supple up --node-capacity cpu=none", Err("\"none\" is not a quantity"));
+        check("supple up --listen 6443", Err("is not ADDR:PORT"));
+        check(
+            "supple resize pod/a -c c --cpu 300m:500m --memory 1Gi -n d --context x --kubeconfig k --wait --timeout 5s --dry-run -o json",
+            Ok(()),
+        );
+        check("supple resize pod/a --cpu 1 --wait=false", Ok(()));
+        check("supple resize a --memory :1Gi", Ok(()));
+        check("supple resize pod/a", Err("--cpu <REQUEST[:LIMIT]>"));
+        check("supple resize deployment/a --cpu 1", Err("only pods can"));
+        check("supple resize pod/a --cpu -5", Err("negative"));
+        check("supple resize pod/a --cpu 1 --timeout soon", Err("is not a length of time"));
+        check("supple resize pod/a --cpu 1 -o yaml", Err("possible values: text, json"));
+        check("supple undo pod/a --timeout 1m", Ok(()));
+        check("supple controller --interval 5s", Ok(()));
+        check("supple controller --interval 0s", Err("at least 1s"));
+        check("supple plan", Err("unrecognized subcommand"));
+        check("supple shim --anything x", Ok(()));
+    }
+}

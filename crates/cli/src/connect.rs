@@ -1,0 +1,110 @@
+//! Which cluster is meant, in kubectl's order, and a client for it.
+
+use std::path::{Path, PathBuf};
+
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Client, Config};
+
+use crate::args::ConnectionArgs;
+use crate::exit::Failure;
+
+/// A client, and the namespace its context names.
+pub struct Connection {
+    pub client: Client,
+    pub namespace: String,
+}
+
+/// Connect. Looked for in this order: `--kubeconfig`, `$KUBECONFIG`, `~/.kube/config`, the account of the pod this runs
+/// in, and last the cluster that `supple up` keeps in its default data directory.
+pub async fn connect(args: &ConnectionArgs) -> Result<Connection, Failure> {
+    let config = config(args).await?;
+    let namespace = config.default_namespace.clone();
+    let client = Client::try_from(config)
+        .map_err(|error| Failure::unreachable(format!("the kubeconfig cannot be used: {}", chain(&error))))?;
+    Ok(Connection { client, namespace })
+}
+
+async fn config(args: &ConnectionArgs) -> Result<Config, Failure> {
+    let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
+    if let Some(path) = &args.kubeconfig {
+        return from_file(path, &options).await;
+    }
+    let by_environment = std::env::var_os("KUBECONFIG").is_some_and(|it| !it.is_empty());
+    let usual = std::env::home_dir().map(|it| it.join(".kube/config")).filter(|it| it.exists());
+    if by_environment || usual.is_some() {
+        let named = if by_environment { "$KUBECONFIG" } else { "~/.kube/config" };
+        let config = Kubeconfig::read().map_err(|error| malformed(named, &error))?;
+        return Config::from_custom_kubeconfig(config, &options).await.map_err(|error| malformed(named, &error));
+    }
+    if args.context.is_none() {
+        if let Ok(config) = Config::incluster() {
+            return Ok(config);
+        }
+    }
+    let own = default_data_dir().map(|it| supple_cluster::kubeconfig_in(&it)).filter(|it| it.exists());
+    match own {
+        Some(path) => from_file(&path, &options).await,
+        None => Err(Failure::unreachable(
+            "no cluster is known: give --kubeconfig, set KUBECONFIG, or start one here with `supple up`",
+        )),
+    }
+}
+
+async fn from_file(path: &Path, options: &KubeConfigOptions) -> Result<Config, Failure> {
+    let shown = path.display().to_string();
+    let config = Kubeconfig::read_from(path).map_err(|error| malformed(&shown, &error))?;
+    Config::from_custom_kubeconfig(config, options).await.map_err(|error| malformed(&shown, &error))
+}
+
+fn malformed(named: &str, error: &KubeconfigError) -> Failure {
+    Failure::unreachable(format!("kubeconfig {named} cannot be used: {}", chain(error)))
+}
+
+/// An error with what caused it, on one line. A cause that its effect has quoted already is not said twice.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = cause.source();
+    }
+    text.replace('\n', " ")
+}
+
+/// `$XDG_DATA_HOME/supple`, or `~/.local/share/supple`; `None` without a home.
+pub fn default_data_dir() -> Option<PathBuf> {
+    let data_home = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|it| it.is_absolute());
+    data_home.or_else(|| std::env::home_dir().map(|it| it.join(".local/share"))).map(|it| it.join("supple"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Told(&'static str, Option<Box<Told>>);
+
+    impl std::fmt::Display for Told {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Told {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.1.as_deref().map(|it| it as _)
+        }
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let error = Told(
+            "cannot open: no such file",
+            Some(Box::new(Told("no such file", Some(Box::new(Told("os\n2", None)))))),
+        );
+        assert_eq!(chain(&error), "cannot open: no such file: os 2");
+    }
+}

@@ -1,0 +1,173 @@
+//! `supple up`: the embedded cluster and the loop in this process, until a signal.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use supple_cluster::manifest::{self, Applied, Manifest};
+use supple_cluster::{Cluster, ClusterOptions, CrashHook, Home, NodeRuntime, NodeSettings, StartError, machine};
+use supple_controller::judge::Policy;
+use supple_controller::run::{self, Options};
+use supple_controller::snapshot::Snapshot;
+use supple_node::Capacity;
+use supple_node::runtime::Requested;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::UpArgs;
+use crate::connect::{chain, default_data_dir};
+use crate::exit::Failure;
+use crate::log::LogLines;
+use crate::{demo, live, signals};
+
+/// How often the loop looks.
+const INTERVAL: Duration = Duration::from_secs(15);
+
+/// How often it looks in the demonstration, where somebody is watching.
+const DEMO_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a resize is watched.
+pub const SETTLE: Duration = Duration::from_secs(60);
+
+/// Run it.
+pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
+    let stop = signals::stop_token()?;
+    let UpArgs { data_dir, listen, node_name, node_capacity, runtime, files, demo, no_loop } = args;
+    let path = data_dir.or_else(default_data_dir).ok_or_else(|| {
+        Failure::Usage("there is no home directory to keep the cluster in: give --data-dir".to_owned())
+    })?;
+    let program = program()?;
+    let mut manifests = Vec::new();
+    for file in &files {
+        manifests.extend(manifest::read(file).map_err(Failure::refused)?);
+    }
+    if demo {
+        manifests.extend(demo::manifests(&program));
+    }
+    let name = node_name.unwrap_or_else(machine::node_name);
+    let flag = node_capacity.unwrap_or_default();
+    let own = machine::capacity();
+    let capacity = Capacity {
+        cpu: flag.cpu.unwrap_or(own.cpu),
+        memory: flag.memory.unwrap_or(own.memory),
+        pods: flag.pods.unwrap_or(own.pods),
+    };
+    let cluster = start(path, listen, &name, capacity, runtime, &program).await?;
+    // From here on there is something to clean up, whatever happens.
+    let result = serve(&cluster, &name, capacity, &manifests, demo, no_loop, logs, &stop).await;
+    crate::say("stopping");
+    cluster.stop().await;
+    result
+}
+
+async fn start(
+    path: std::path::PathBuf,
+    listen: Option<std::net::SocketAddr>,
+    name: &str,
+    capacity: Capacity,
+    runtime: Requested,
+    program: &str,
+) -> Result<Cluster, Failure> {
+    let node = NodeSettings {
+        name: name.to_owned(),
+        capacity,
+        runtime: NodeRuntime::Requested(runtime),
+        stand_in: vec![program.to_owned(), "workload".to_owned(), "stand-in".to_owned()],
+    };
+    let options = ClusterOptions {
+        home: Home::Directory { path, listen },
+        node: Some(node),
+        clock: Arc::new(jiff::Timestamp::now),
+        crash: crash_hook(),
+    };
+    Cluster::start(options).await.map_err(|error| match error {
+        StartError::DataDir(_) | StartError::Listen { .. } => Failure::unreachable(chain(&error)),
+        error => Failure::refused(chain(&error)),
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "one caller; a struct would only repeat the names")]
+async fn serve(
+    cluster: &Cluster,
+    node: &str,
+    capacity: Capacity,
+    manifests: &[Manifest],
+    demo: bool,
+    no_loop: bool,
+    logs: &LogLines,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    announce(cluster, node, capacity)?;
+    let client = cluster.client();
+    for (object, what) in manifest::apply(&client, manifests).await.map_err(Failure::refused)? {
+        let what = match what {
+            Applied::Created => "created",
+            Applied::Configured => "configured",
+            Applied::Unchanged => "unchanged",
+        };
+        crate::say(&format!("{object} {what}"));
+    }
+    if no_loop {
+        stop.cancelled().await;
+        return Ok(());
+    }
+    let policy = if demo {
+        Policy { min_pod_age: Duration::from_secs(60), window: Duration::from_secs(120), ..Policy::default() }
+    } else {
+        Policy::default()
+    };
+    let options = Options {
+        interval: if demo { DEMO_INTERVAL } else { INTERVAL },
+        policy,
+        settle: SETTLE,
+        clock: Arc::new(jiff::Timestamp::now),
+    };
+    let (rows, shown) = watch::channel(Snapshot::default());
+    let ((), shown) = tokio::join!(run::run(client, options, rows, stop.clone()), async {
+        let shown = live::show(shown, logs, stop.clone()).await;
+        stop.cancel(); // nobody reads the table any more: `supple up | head` ends like a signal
+        shown
+    });
+    Ok(shown?)
+}
+
+/// Where the cluster is and what it runs on.
+fn announce(cluster: &Cluster, node: &str, capacity: Capacity) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    if let Some(url) = cluster.url() {
+        writeln!(out, "API server  {url}")?;
+    }
+    if let Some(path) = cluster.kubeconfig() {
+        writeln!(out, "kubeconfig  {}", path.display())?;
+    }
+    if let Some((name, why)) = cluster.runtime() {
+        writeln!(out, "runtime     {name}: {why}")?;
+    }
+    let Capacity { cpu, memory, pods } = capacity;
+    writeln!(out, "node        {node}: cpu {cpu}, memory {memory}, {pods} pods")?;
+    writeln!(out)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// This program, as a container's command can name it.
+fn program() -> Result<String, Failure> {
+    let path = std::env::current_exe()
+        .map_err(|error| Failure::refused(format!("this program cannot find itself: {error}")))?;
+    path.into_os_string()
+        .into_string()
+        .map_err(|path| Failure::refused(format!("the path of this program is not UTF-8: {}", path.display())))
+}
+
+/// `SUPPLE_CRASH_AT=STEP:COUNT` ends the process with SIGKILL when the durable step is passed for the COUNTth time: how
+/// the crash tests reach every step. Absent in every other life.
+fn crash_hook() -> Option<CrashHook> {
+    let wanted = std::env::var("SUPPLE_CRASH_AT").ok()?;
+    let (step, count) = wanted.rsplit_once(':')?;
+    let (step, left) = (step.to_owned(), std::sync::atomic::AtomicI64::new(count.parse().ok()?));
+    Some(Arc::new(move |name| {
+        if name == step && left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) == 1 {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+    }))
+}

@@ -1,0 +1,124 @@
+//! The demonstration's workloads, played by the program itself (`supple workload KIND`), so that `up --demo` needs no
+//! image and no other program: real CPU time, real memory, nothing simulated.
+
+use std::hint::black_box;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+/// What to play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// A little CPU and memory, always the same.
+    Steady,
+    /// Memory that grows to a ceiling and stays there.
+    Growing,
+    /// Long quiet, then a burst of CPU, again and again.
+    Bursts,
+    /// Next to nothing.
+    Idle,
+    /// Nothing at all: what runs where a container names no command.
+    StandIn,
+}
+
+/// One period of the duty cycle. Shorter than the kernel's own 100 ms CFS period would be lost in it.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// Play `kind` until SIGTERM or SIGINT, then exit with 0.
+///
+/// The signal is awaited explicitly: the first process of a PID namespace gets no default action for SIGTERM, and a
+/// workload that ignored it would be killed only after the whole grace period.
+pub fn play(kind: Kind) -> std::io::Result<()> {
+    say(&format!(
+        "{} workload started",
+        kind.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
+    ));
+    std::thread::spawn(move || match kind {
+        Kind::Steady => steady(),
+        Kind::Growing => growing(),
+        Kind::Bursts => bursts(),
+        Kind::Idle => idle(),
+        Kind::StandIn => {}
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        say("asked to stop");
+        Ok(())
+    })
+}
+
+/// A line for the container's log. Nobody may be reading it any more, and that is no reason to end.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+fn steady() {
+    let held = hold(72 << 20);
+    loop {
+        burn(PERIOD, 10);
+        black_box(&held);
+    }
+}
+
+fn growing() {
+    let mut held = Vec::new();
+    loop {
+        if held.len() < 256 {
+            held.push(hold(1 << 20)); // a MiB a second up to 256 MiB: its first limit lasts two minutes
+            if held.len() % 20 == 0 {
+                say(&format!("holding {} MiB", held.len()));
+            }
+        }
+        burn(Duration::from_secs(1), 2);
+        black_box(&held);
+    }
+}
+
+fn bursts() {
+    loop {
+        say("quiet");
+        for _ in 0..75 {
+            burn(PERIOD, 2);
+        }
+        say("burst");
+        for _ in 0..100 {
+            burn(PERIOD, 70);
+        }
+    }
+}
+
+fn idle() {
+    loop {
+        burn(Duration::from_secs(1), 1);
+    }
+}
+
+/// Memory that is really there: every page is written once.
+fn hold(bytes: usize) -> Vec<u8> {
+    let mut block = vec![0_u8; bytes];
+    for page in block.chunks_mut(4096) {
+        page[0] = 1;
+    }
+    black_box(block)
+}
+
+/// Keep one core busy for `percent` of `period`, and sleep for the rest.
+fn burn(period: Duration, percent: u32) {
+    let began = Instant::now();
+    let busy = period * percent / 100;
+    let mut x = 1_u64;
+    while began.elapsed() < busy {
+        for _ in 0..1000 {
+            x = black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+    }
+    std::thread::sleep(period.saturating_sub(began.elapsed()));
+}

@@ -23,6 +23,7 @@ pub mod selector;
 mod server;
 pub mod table;
 pub mod tls;
+mod tree;
 pub mod validate;
 
 use std::path::PathBuf;

@@ -179,8 +179,8 @@ pub enum Strategy {
 pub struct Selectable {
     /// The name in the selector, such as `spec.nodeName`.
     pub label: &'static str,
-    /// Where the value is in the *stored* object, as a JSON pointer.
-    pub pointer: &'static str,
+    /// Where the value is in the *stored* object: field names joined by dots.
+    pub path: &'static str,
     /// What an absent value compares as (`"false"` for booleans, empty otherwise).
     pub absent: &'static str,
 }

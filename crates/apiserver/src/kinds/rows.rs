@@ -62,8 +62,12 @@ const fn stored(collection: &'static str) -> Resource {
     }
 }
 
-const fn field(label: &'static str, pointer: &'static str) -> Selectable {
-    Selectable { label, pointer, absent: "" }
+const fn field(path: &'static str) -> Selectable {
+    renamed(path, path)
+}
+
+const fn renamed(label: &'static str, path: &'static str) -> Selectable {
+    Selectable { label, path, absent: "" }
 }
 
 /// Every resource that is served, in the order of discovery.
@@ -86,17 +90,17 @@ pub static TABLE: &[Resource] = &[
         short_names: &["ev"],
         type_of: Some(TypeOf::of::<core::Event>()),
         selectable: &[
-            field("involvedObject.kind", "/involvedObject/kind"),
-            field("involvedObject.namespace", "/involvedObject/namespace"),
-            field("involvedObject.name", "/involvedObject/name"),
-            field("involvedObject.uid", "/involvedObject/uid"),
-            field("involvedObject.apiVersion", "/involvedObject/apiVersion"),
-            field("involvedObject.resourceVersion", "/involvedObject/resourceVersion"),
-            field("involvedObject.fieldPath", "/involvedObject/fieldPath"),
-            field("reason", "/reason"),
-            field("reportingComponent", "/reportingComponent"),
-            field("source", "/source/component"),
-            field("type", "/type"),
+            field("involvedObject.kind"),
+            field("involvedObject.namespace"),
+            field("involvedObject.name"),
+            field("involvedObject.uid"),
+            field("involvedObject.apiVersion"),
+            field("involvedObject.resourceVersion"),
+            field("involvedObject.fieldPath"),
+            field("reason"),
+            field("reportingComponent"),
+            renamed("source", "source.component"),
+            field("type"),
         ],
         strategy: Strategy::Rules(&rules::EVENT),
         printer: &printers::EVENTS,
@@ -125,7 +129,7 @@ pub static TABLE: &[Resource] = &[
         verbs: NO_COLLECTION,
         subresources: &[STATUS],
         type_of: Some(TypeOf::of::<core::Namespace>()),
-        selectable: &[field("status.phase", "/status/phase")],
+        selectable: &[field("status.phase")],
         name_rule: NameRule::Label,
         strategy: Strategy::Rules(&rules::NAMESPACE),
         printer: &printers::NAMESPACES,
@@ -140,7 +144,7 @@ pub static TABLE: &[Resource] = &[
         scope: Scope::Cluster,
         subresources: &[STATUS],
         type_of: Some(TypeOf::of::<core::Node>()),
-        selectable: &[Selectable { absent: "false", ..field("spec.unschedulable", "/spec/unschedulable") }],
+        selectable: &[Selectable { absent: "false", ..field("spec.unschedulable") }],
         strategy: Strategy::Rules(&rules::NODE),
         printer: &printers::NODES,
         storage_version_hash: "XwShjMxG9Fs=",
@@ -171,14 +175,14 @@ pub static TABLE: &[Resource] = &[
         ],
         type_of: Some(TypeOf::of::<core::Pod>()),
         selectable: &[
-            field("spec.nodeName", "/spec/nodeName"),
-            field("spec.restartPolicy", "/spec/restartPolicy"),
-            field("spec.schedulerName", "/spec/schedulerName"),
-            field("spec.serviceAccountName", "/spec/serviceAccountName"),
-            Selectable { absent: "false", ..field("spec.hostNetwork", "/spec/hostNetwork") },
-            field("status.phase", "/status/phase"),
-            field("status.podIP", "/status/podIP"),
-            field("status.nominatedNodeName", "/status/nominatedNodeName"),
+            field("spec.nodeName"),
+            field("spec.restartPolicy"),
+            field("spec.schedulerName"),
+            field("spec.serviceAccountName"),
+            Selectable { absent: "false", ..field("spec.hostNetwork") },
+            field("status.phase"),
+            field("status.podIP"),
+            field("status.nominatedNodeName"),
         ],
         strategy: Strategy::Pod,
         printer: &printers::PODS,
@@ -202,7 +206,7 @@ pub static TABLE: &[Resource] = &[
         kind: "Secret",
         list_kind: "SecretList",
         type_of: Some(TypeOf::of::<core::Secret>()),
-        selectable: &[field("type", "/type")],
+        selectable: &[field("type")],
         strategy: Strategy::Rules(&rules::SECRET),
         printer: &printers::SECRETS,
         storage_version_hash: "S6u1pOWzb84=",
@@ -231,16 +235,16 @@ pub static TABLE: &[Resource] = &[
         },
         type_of: Some(TypeOf::of::<events::v1::Event>()),
         selectable: &[
-            field("reason", "/reason"),
-            field("regarding.kind", "/involvedObject/kind"),
-            field("regarding.namespace", "/involvedObject/namespace"),
-            field("regarding.name", "/involvedObject/name"),
-            field("regarding.uid", "/involvedObject/uid"),
-            field("regarding.apiVersion", "/involvedObject/apiVersion"),
-            field("regarding.resourceVersion", "/involvedObject/resourceVersion"),
-            field("regarding.fieldPath", "/involvedObject/fieldPath"),
-            field("reportingController", "/reportingComponent"),
-            field("type", "/type"),
+            field("reason"),
+            renamed("regarding.kind", "involvedObject.kind"),
+            renamed("regarding.namespace", "involvedObject.namespace"),
+            renamed("regarding.name", "involvedObject.name"),
+            renamed("regarding.uid", "involvedObject.uid"),
+            renamed("regarding.apiVersion", "involvedObject.apiVersion"),
+            renamed("regarding.resourceVersion", "involvedObject.resourceVersion"),
+            renamed("regarding.fieldPath", "involvedObject.fieldPath"),
+            renamed("reportingController", "reportingComponent"),
+            field("type"),
         ],
         strategy: Strategy::Rules(&rules::EVENT),
         printer: &printers::EVENTS,

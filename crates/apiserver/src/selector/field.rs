@@ -4,13 +4,14 @@ use serde_json::Value;
 
 use super::SelectorError;
 use crate::kinds::{Resource, Selectable};
+use crate::tree::at;
 
 /// What every resource offers.
-const METADATA_NAME: Selectable = Selectable { label: "metadata.name", pointer: "/metadata/name", absent: "" };
+const METADATA_NAME: Selectable = Selectable { label: "metadata.name", path: "metadata.name", absent: "" };
 
 /// What every resource in a namespace offers.
 const METADATA_NAMESPACE: Selectable =
-    Selectable { label: "metadata.namespace", pointer: "/metadata/namespace", absent: "" };
+    Selectable { label: "metadata.namespace", path: "metadata.namespace", absent: "" };
 
 /// A conjunction of conditions on fields; empty matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub struct FieldSelector {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Term {
-    pointer: &'static str,
+    path: &'static str,
     absent: &'static str,
     equal: bool,
     value: String,
@@ -39,7 +40,7 @@ impl FieldSelector {
             };
             let value = unescape(value)?;
             let field = selectable(resource, label).ok_or_else(|| not_offered(resource, label))?;
-            terms.push(Term { pointer: field.pointer, absent: field.absent, equal, value });
+            terms.push(Term { path: field.path, absent: field.absent, equal, value });
         }
         Ok(Self { terms })
     }
@@ -51,16 +52,16 @@ impl FieldSelector {
 
     /// The one name that can match, if the selector asks for one: a watch on one object need look at no other.
     pub fn name(&self) -> Option<&str> {
-        self.terms.iter().find(|it| it.equal && it.pointer == METADATA_NAME.pointer).map(|it| it.value.as_str())
+        self.terms.iter().find(|it| it.equal && it.path == METADATA_NAME.path).map(|it| it.value.as_str())
     }
 
     /// Whether an object, in its *stored* form, matches.
     pub fn matches(&self, stored: &Value) -> bool {
         self.terms.iter().all(|term| {
-            let equal = match stored.pointer(term.pointer) {
-                None | Some(Value::Null) => term.absent == term.value,
-                Some(Value::String(text)) => *text == term.value,
-                Some(other) => other.to_string() == term.value,
+            let equal = match at(stored, term.path) {
+                Value::Null => term.absent == term.value,
+                Value::String(text) => *text == term.value,
+                other => other.to_string() == term.value,
             };
             equal == term.equal
         })

@@ -6,6 +6,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::SelectorError;
+use crate::tree::at;
 use crate::validate::names;
 
 /// How a requirement compares.
@@ -82,7 +83,7 @@ impl LabelSelector {
         if self.is_empty() {
             return true;
         }
-        let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
+        let labels = at(object, "metadata.labels").as_object();
         self.requirements.iter().all(|it| it.matches(labels))
     }
 }

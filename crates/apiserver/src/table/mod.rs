@@ -1,29 +1,19 @@
 //! Answers in other forms than the object itself: `as=Table` (what `kubectl get` prints) and `as=PartialObjectMetadata`.
 
+mod age;
+mod column;
 mod negotiate;
+mod pod_row;
 pub mod printers;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+pub use age::human_duration;
+pub use column::{Column, Description};
 pub use negotiate::{Form, negotiate};
 
 use crate::kinds::Resource;
-
-/// A column of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
-    /// Its title.
-    pub name: &'static str,
-    /// `string`, `integer`, `boolean` or `date`.
-    pub kind: &'static str,
-    /// `name` for the column that names the object, else empty.
-    pub format: &'static str,
-    /// What it says.
-    pub description: &'static str,
-    /// 0: always shown; more: only in wide output.
-    pub priority: u8,
-}
 
 /// How a resource is printed.
 #[derive(Debug)]
@@ -32,6 +22,8 @@ pub struct Printer {
     pub columns: &'static [Column],
     /// The cells of one object (in the form of the resource's version), one a column, at this moment.
     pub cells: fn(&Value, Timestamp) -> Vec<Value>,
+    /// What is said about the row as a whole, such as that the pod has ended.
+    pub condition: Option<fn(&Value) -> Option<Value>>,
 }
 
 /// What comes along with each row (`includeObject=`).
@@ -68,8 +60,31 @@ pub fn table<'a>(
     columns: bool,
     now: Timestamp,
 ) -> Value {
-    let _ = (resource, objects.into_iter().count(), include, columns, now);
-    json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": [], "rows": []})
+    let printer = resource.printer;
+    let rows: Vec<Value> = objects.into_iter().map(|object| row(printer, object, include, now)).collect();
+    let columns = if columns { printer.columns.iter().map(Column::definition).collect() } else { Value::Null };
+    json!({
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": metadata,
+        "columnDefinitions": columns,
+        "rows": rows,
+    })
+}
+
+fn row(printer: &Printer, object: &Value, include: Include, now: Timestamp) -> Value {
+    let mut row = Map::new();
+    row.insert("cells".to_owned(), Value::Array((printer.cells)(object, now)));
+    if let Some(condition) = printer.condition.and_then(|of| of(object)) {
+        row.insert("conditions".to_owned(), Value::Array(vec![condition]));
+    }
+    let included = match include {
+        Include::None => Value::Null,
+        Include::Metadata => partial_metadata(object),
+        Include::Object => object.clone(),
+    };
+    row.insert("object".to_owned(), included);
+    Value::Object(row)
 }
 
 /// The metadata of an object alone, as a `PartialObjectMetadata`.

@@ -2,6 +2,8 @@
 
 mod conformance;
 mod decoding;
+mod discovery;
 mod patches;
 mod selectors;
 mod strategic;
+mod tables;

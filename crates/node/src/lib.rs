@@ -22,9 +22,13 @@ mod manager;
 mod options;
 mod registration;
 pub mod runtime;
+#[cfg(test)]
+mod scenarios;
 mod shared;
 pub mod shim;
 mod status;
+#[cfg(test)]
+mod testing;
 mod worker;
 
 use std::fmt;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use tokio::sync::oneshot;
 
@@ -27,11 +27,15 @@ impl Pending {
 
 /// The node's checkpoints. Cloning gives another handle on the same writer.
 #[derive(Clone)]
-pub(crate) struct Checkpoints {
-    sender: mpsc::Sender<Job>,
+pub(crate) enum Checkpoints {
+    /// On a disk, which takes its time: a thread writes.
+    Thread(mpsc::Sender<Job>),
+    /// In memory: done as it is handed over.
+    Inline(Arc<Mutex<dyn Backing>>),
 }
 
-struct Job {
+/// A change and who waits for it.
+pub(crate) struct Job {
     uid: String,
     change: Change,
     done: oneshot::Sender<Result<(), CheckpointError>>,
@@ -62,8 +66,13 @@ impl Checkpoints {
                 let (file, records) = File::open(dir.join("node-checkpoints.redb"))?;
                 Ok((Self::on(Box::new(file), crash_points)?, records))
             }
-            None => Ok((Self::on(Box::new(Nowhere), crash_points)?, BTreeMap::new())),
+            None => Ok((Self::inline(Nowhere), BTreeMap::new())),
         }
+    }
+
+    /// Checkpoints on a backing that does not block.
+    pub(crate) fn inline(backing: impl Backing) -> Self {
+        Self::Inline(Arc::new(Mutex::new(backing)))
     }
 
     /// Checkpoints on this backing.
@@ -78,15 +87,24 @@ impl Checkpoints {
                 path: PathBuf::from("node-checkpoints.redb"),
                 message: error.to_string(),
             })?;
-        Ok(Self { sender })
+        Ok(Self::Thread(sender))
     }
 
     /// Hand a change to the writer. Changes of one pod become durable in the order in which they were handed over.
     pub(crate) fn write(&self, uid: &str, change: Change) -> Pending {
         let (done, result) = oneshot::channel();
-        if let Err(mpsc::SendError(job)) = self.sender.send(Job { uid: uid.to_owned(), change, done }) {
-            // Nobody waits yet, so the answer cannot be refused.
-            let _ = job.done.send(Err(stopped()));
+        match self {
+            Self::Thread(sender) => {
+                if let Err(mpsc::SendError(job)) = sender.send(Job { uid: uid.to_owned(), change, done }) {
+                    // Nobody waits yet, so the answer cannot be refused.
+                    let _ = job.done.send(Err(stopped()));
+                }
+            }
+            Self::Inline(backing) => {
+                // A backing that panicked once is asked again: it keeps nothing that could be half done.
+                let mut backing = backing.lock().unwrap_or_else(PoisonError::into_inner);
+                let _ = done.send(backing.commit(&[(uid.to_owned(), change)]));
+            }
         }
         Pending(result)
     }
@@ -135,8 +153,6 @@ fn names(changes: &[(String, Change)]) -> impl Iterator<Item = (&'static str, &'
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::super::Allocated;
     use super::*;
 

@@ -10,17 +10,30 @@
 //! It is a library first: [`ApiServer::client`] gives a `kube::Client` on the router with no socket between, and
 //! [`ApiServer::serve`] gives the same router to stock kubectl. The reference for every answer is Kubernetes v1.36.2.
 
+mod admission;
+mod body;
+mod bootstrap;
 pub mod clock;
 pub mod crash;
+mod deletion;
 pub mod discovery;
+mod errors;
 pub mod fields;
+mod handlers;
 pub mod kinds;
 pub mod kubelet;
+mod metadata;
 pub mod openapi;
+mod options;
+mod outline;
 pub mod patch;
+mod respond;
+mod route;
 pub mod schema;
 pub mod selector;
 mod server;
+mod store;
+mod strategy;
 pub mod table;
 pub mod tls;
 mod tree;
@@ -33,6 +46,8 @@ pub use clock::{Clock, SystemClock};
 pub use crash::CrashPoints;
 pub use kubelet::{Kubelet, LogQuery, NoKubelet, PodMetricsSample};
 pub use server::ServeError;
+use handlers::Api;
+use store::{FileError, HISTORY, Store};
 use tokio_util::sync::CancellationToken;
 
 /// Where objects are kept.
@@ -83,6 +98,9 @@ pub enum OpenError {
         /// What was found and what to do about it.
         message: String,
     },
+    /// What every cluster begins with (system namespaces, priority classes) could not be written.
+    #[error("write the system's own objects: {0}")]
+    Bootstrap(String),
 }
 
 /// The server. A clone is the same server.
@@ -92,7 +110,8 @@ pub struct ApiServer {
 }
 
 struct Inner {
-    options: Options,
+    api: Arc<Api>,
+    token: Option<String>,
 }
 
 impl ApiServer {
@@ -101,12 +120,20 @@ impl ApiServer {
     /// # Errors
     /// [`OpenError`] when the store's file cannot be opened or read.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        Ok(Self { inner: Arc::new(Inner { options }) })
+        let Options { storage, clock, kubelet, token, crash_points } = options;
+        let store = match storage {
+            Storage::Memory => Store::in_memory(outline::outline, HISTORY),
+            Storage::Durable(path) => Store::open(&path, outline::outline, HISTORY, crash_points)
+                .map_err(|FileError { path, message, .. }| OpenError::Store { path, message })?,
+        };
+        bootstrap::ensure(&store, clock.now()).map_err(|error| OpenError::Bootstrap(error.to_string()))?;
+        Ok(Self { inner: Arc::new(Inner { api: Arc::new(Api { store, clock, kubelet }), token }) })
     }
 
     /// The whole API as a service, without authentication: for callers inside this process.
     pub fn router(&self) -> axum::Router {
-        axum::Router::new()
+        let api = self.inner.api.clone();
+        axum::Router::new().fallback(move |request: axum::extract::Request| api.clone().handle(request))
     }
 
     /// A client on [`ApiServer::router`] with no socket between. Must be called inside a tokio runtime.
@@ -127,6 +154,6 @@ impl ApiServer {
         identity: &tls::Identity,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        server::serve(listener, identity, self.router(), shutdown).await
+        server::serve(listener, identity, self.router(), self.inner.token.as_deref(), shutdown).await
     }
 }

@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use http::header;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -12,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::errors::ApiError;
 use crate::tls::Identity;
 
 /// How long a shutdown waits for answers under way. Watches never end by themselves, so this is not an error.
@@ -36,8 +41,13 @@ pub(crate) async fn serve(
     listener: TcpListener,
     identity: &Identity,
     router: Router,
+    token: Option<&str>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
+    let router = match token {
+        Some(token) => router.layer(middleware::from_fn_with_state(Arc::from(token), authenticate)),
+        None => router,
+    };
     let acceptor = TlsAcceptor::from(Arc::new(identity.server_config()?));
     let graceful = GracefulShutdown::new();
     loop {
@@ -64,6 +74,23 @@ pub(crate) async fn serve(
         tracing::debug!("connections still open after {DRAIN:?} were dropped");
     }
     Ok(())
+}
+
+/// Lets a request pass that carries the token.
+async fn authenticate(State(token): State<Arc<str>>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // The scheme's name is written in any case (RFC 9110 §11.1).
+    let given = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    match given {
+        Some((_, given)) if equal(given.trim().as_bytes(), token.as_bytes()) => next.run(request).await,
+        _ => ApiError::unauthorized().into_response(),
+    }
+}
+
+/// Whether two secrets are equal, in a time that does not tell how much of them is.
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    let differing = a.iter().zip(b).fold(a.len() ^ b.len(), |differing, (a, b)| differing | usize::from(a ^ b));
+    std::hint::black_box(differing) == 0
 }
 
 async fn connection(

@@ -122,6 +122,8 @@ pub enum SubresourceKind {
     Eviction,
     /// Reads a container's output.
     Log,
+    /// Writes only the finalizers in a namespace's spec.
+    Finalize,
 }
 
 /// A path below an object, such as `pods/resize`.

@@ -31,6 +31,9 @@ const PART: &[Verb] = &[Verb::Get, Verb::Patch, Verb::Update];
 
 const STATUS: Subresource = Subresource { what: SubresourceKind::Status, name: "status", verbs: PART, body: None };
 
+const FINALIZE: Subresource =
+    Subresource { what: SubresourceKind::Finalize, name: "finalize", verbs: &[Verb::Update], body: None };
+
 const BINDING: Body = Body { group: "", version: "v1", kind: "Binding", type_of: TypeOf::of::<core::Binding>() };
 
 const EVICTION: Body =
@@ -127,7 +130,7 @@ pub static TABLE: &[Resource] = &[
         short_names: &["ns"],
         scope: Scope::Cluster,
         verbs: NO_COLLECTION,
-        subresources: &[STATUS],
+        subresources: &[FINALIZE, STATUS],
         type_of: Some(TypeOf::of::<core::Namespace>()),
         selectable: &[field("status.phase")],
         name_rule: NameRule::Label,

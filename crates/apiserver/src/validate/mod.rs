@@ -16,12 +16,7 @@ pub enum NameRule {
     Label,
 }
 
-/// An error at a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldError {
-    /// x
-    pub field: String,
-}
+pub use supple_resize::field::FieldError;
 
 /// Checks the metadata of an object that is created (after the name was generated).
 pub fn metadata(resource: &Resource, object: &Value) -> Vec<FieldError> {

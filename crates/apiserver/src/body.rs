@@ -1,0 +1,169 @@
+//! Bodies of requests: how much is read, in which formats, and how they become objects of a known type.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::Value;
+
+use crate::errors::ApiError;
+use crate::fields::{self, Decoder, FieldValidation, Parsed};
+use crate::kinds::Resource;
+use crate::schema::ShapeId;
+
+/// Most bytes of a body that are read: the reference's limit.
+pub const LIMIT: usize = 3 << 20;
+
+/// How a body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    Yaml,
+}
+
+/// Reads a whole body.
+///
+/// # Errors
+/// 413 beyond [`LIMIT`]; 400 if the client breaks off.
+pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > LIMIT as u64) {
+        return Err(ApiError::too_large(LIMIT));
+    }
+    match Limited::new(body, LIMIT).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(LIMIT)),
+        Err(error) => Err(ApiError::bad_request(format!("the body of the request could not be read: {error}"))),
+    }
+}
+
+/// The media type of a body, without parameters.
+pub fn content_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+fn format(headers: &HeaderMap) -> Result<Format, ApiError> {
+    match content_type(headers) {
+        "" | "*/*" | "application/json" => Ok(Format::Json),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Format::Yaml),
+        _ => Err(ApiError::unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: application/json, \
+             application/yaml",
+        )),
+    }
+}
+
+fn parse(format: Format, bytes: &[u8]) -> Result<Parsed, fields::SyntaxError> {
+    match format {
+        Format::Json => fields::parse_json(bytes),
+        Format::Yaml => fields::parse_yaml(bytes),
+    }
+}
+
+/// An object read from a body, and what the client is to be warned of.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// The object, normalised.
+    pub value: Value,
+    /// For `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+/// What a body is expected to hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// `apiVersion`.
+    pub api_version: &'a str,
+    /// `kind`.
+    pub kind: &'a str,
+    /// The type's fields; `None`: taken as it is.
+    pub shape: Option<ShapeId>,
+}
+
+/// Reads an object of a known type from a body.
+///
+/// # Errors
+/// 400 with the reference's sentence for what is no such object, 415 for an unknown format.
+pub fn decode(
+    headers: &HeaderMap,
+    bytes: &[u8],
+    expected: Expected<'_>,
+    validation: FieldValidation,
+) -> Result<Decoded, ApiError> {
+    let Expected { api_version, kind, shape } = expected;
+    let unrecognized = |why: &str| {
+        let summary: String = bytes.iter().take(30).map(|byte| format!("{byte:02x}")).collect();
+        let more = if bytes.len() > 30 { " ..." } else { "" };
+        ApiError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): {why} ({summary}{more})"
+        ))
+    };
+    let Parsed { value, duplicates } = parse(format(headers)?, bytes)
+        .map_err(|error| unrecognized(&format!("couldn't get version/kind; json parse error: {error}")))?;
+    if !value.is_object() {
+        return Err(unrecognized("couldn't get version/kind; json parse error: the body is not an object"));
+    }
+    let given = |name: &str| value.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    if let Some(given) = given("apiVersion").filter(|given| *given != api_version) {
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({given}) does not match the expected API version ({api_version})"
+        )));
+    }
+    let cannot = |why: &str| {
+        let version = api_version.rsplit('/').next().unwrap_or_default();
+        ApiError::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+    };
+    if let Some(given) = given("kind").filter(|given| *given != kind) {
+        let version = api_version.rsplit('/').next().unwrap_or_default();
+        return Err(ApiError::bad_request(format!(
+            "{given} in version {version:?} cannot be handled as a {kind}: the kind of the object does not match the \
+             path it was sent to"
+        )));
+    }
+    let mut findings = duplicates;
+    let mut value = match shape {
+        Some(shape) => {
+            let normalised =
+                fields::normalise(value, shape, Decoder::Text).map_err(|error| cannot(&error.to_string()))?;
+            findings.extend(normalised.unknown);
+            normalised.value
+        }
+        None => value,
+    };
+    let warnings = match validation {
+        FieldValidation::Strict if !findings.is_empty() => return Err(cannot(&fields::strict_error(&findings))),
+        FieldValidation::Warn => findings,
+        FieldValidation::Strict | FieldValidation::Ignore => Vec::new(),
+    };
+    value["apiVersion"] = api_version.into();
+    value["kind"] = kind.into();
+    Ok(Decoded { value, warnings })
+}
+
+/// [`decode`] for an object of a resource.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_object(
+    headers: &HeaderMap,
+    bytes: &[u8],
+    resource: &Resource,
+    validation: FieldValidation,
+) -> Result<Decoded, ApiError> {
+    let api_version = resource.api_version();
+    let expected = Expected { api_version: &api_version, kind: resource.kind, shape: resource.shape() };
+    decode(headers, bytes, expected, validation)
+}
+
+/// Reads a body that may be absent, without a known type (the options of a removal).
+///
+/// # Errors
+/// 400 for what cannot be read, 415 for an unknown format.
+pub fn decode_any(headers: &HeaderMap, bytes: &[u8]) -> Result<Option<Value>, ApiError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let parsed = parse(format(headers)?, bytes).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    Ok(Some(parsed.value))
+}

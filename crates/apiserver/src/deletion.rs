@@ -1,0 +1,195 @@
+//! What a DELETE does to an object: goes it at once, is it marked and waited for, or is there nothing to do. Pure.
+
+use jiff::{Timestamp, ToSpan};
+use serde_json::Value;
+
+use crate::errors::ApiError;
+use crate::kinds::{Resource, Strategy};
+use crate::metadata::{self, subject};
+use crate::options::DeleteOptions;
+use crate::store::Object;
+
+/// Seconds a pod is given when it does not say itself.
+const DEFAULT_GRACE: i64 = 30;
+
+/// Namespaces that the cluster cannot do without.
+const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+/// What becomes of an object that is to be deleted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Removal {
+    /// It goes now; this is its last state.
+    Now(Value),
+    /// It stays, marked, until its grace period or its finalizers are over.
+    Marked(Value),
+    /// It was marked before and this changes nothing.
+    Pending,
+}
+
+/// Decides what a DELETE does.
+///
+/// # Errors
+/// 409 when a precondition does not hold; 403 for what may not be deleted.
+pub fn decide(
+    resource: &Resource,
+    stored: &Object,
+    options: &DeleteOptions,
+    now: Timestamp,
+) -> Result<Removal, ApiError> {
+    let name = stored.key.name();
+    let mut object = stored.value();
+    let uid = metadata::text(&object, "uid");
+    if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
+        let why = format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been \
+             deleted and then recreated"
+        );
+        return Err(ApiError::conflict(subject(resource, name), &why));
+    }
+    let revision = stored.revision.to_string();
+    if let Some(wanted) = options.resource_version.as_deref().filter(|wanted| *wanted != revision) {
+        let why = format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record \
+             ({revision}). The object might have been modified"
+        );
+        return Err(ApiError::conflict(subject(resource, name), &why));
+    }
+    let is_namespace = resource.kind == "Namespace";
+    if is_namespace && IMMORTAL.contains(&name) {
+        return Err(ApiError::forbidden(subject(resource, name), "this namespace may not be deleted"));
+    }
+
+    let grace = match resource.strategy {
+        Strategy::Pod => Some(pod_grace(&object, options.grace_period)),
+        Strategy::Rules(_) => None,
+    };
+    if metadata::is_deleting(&object) {
+        return Ok(again(object, grace.filter(|_| options.grace_period.is_some())));
+    }
+    if let Some(grace) = grace {
+        mark(&mut object, now, grace);
+        let stays = grace > 0 || metadata::has_finalizers(&object);
+        return Ok(if stays { Removal::Marked(object) } else { Removal::Now(object) });
+    }
+    if !metadata::has_finalizers(&object) {
+        return Ok(Removal::Now(object));
+    }
+    mark(&mut object, now, 0);
+    if is_namespace {
+        metadata::of(&mut object).remove("deletionGracePeriodSeconds");
+        object["status"]["phase"] = "Terminating".into();
+    }
+    Ok(Removal::Marked(object))
+}
+
+/// A DELETE of an object that is being deleted already: it may only shorten the grace period.
+fn again(mut object: Value, grace: Option<i64>) -> Removal {
+    if !metadata::has_finalizers(&object) && grace.is_none_or(|grace| grace == 0) && metadata::is_finished(&object) {
+        return Removal::Now(object);
+    }
+    let current = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+    let Some(grace) = grace.filter(|grace| *grace < current) else { return Removal::Pending };
+    let marked: Option<Timestamp> = metadata::text(&object, "deletionTimestamp").parse().ok();
+    let fields = metadata::of(&mut object);
+    fields.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
+    if let Some(earlier) = marked.and_then(|at| at.checked_sub((current - grace).seconds()).ok()) {
+        fields.insert("deletionTimestamp".to_owned(), metadata::time(earlier));
+    }
+    if grace == 0 && !metadata::has_finalizers(&object) { Removal::Now(object) } else { Removal::Marked(object) }
+}
+
+fn mark(object: &mut Value, now: Timestamp, grace: i64) {
+    let fields = metadata::of(object);
+    // A grace period beyond the end of time is the end of time.
+    let at = now.checked_add(grace.seconds()).unwrap_or(Timestamp::MAX);
+    fields.insert("deletionTimestamp".to_owned(), metadata::time(at));
+    fields.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
+    if let Some(generation) = fields.get("generation").and_then(Value::as_i64).filter(|generation| *generation > 0) {
+        fields.insert("generation".to_owned(), (generation + 1).into());
+    }
+}
+
+/// How long a pod is given: nothing to wait for if it was never placed or has ended (pkg/registry/core/pod/strategy.go
+/// CheckGracefulDelete).
+fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
+    let spec = |field: &str| pod.get("spec").and_then(|spec| spec.get(field));
+    let unplaced = spec("nodeName").and_then(Value::as_str).unwrap_or_default().is_empty();
+    let phase = pod.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
+    if unplaced || matches!(phase, "Succeeded" | "Failed") {
+        return 0;
+    }
+    let period = asked.or_else(|| spec("terminationGracePeriodSeconds").and_then(Value::as_i64)).unwrap_or(DEFAULT_GRACE);
+    // Below zero means at once, but through the node: the reference makes it one second. Bounded, so that it can be
+    // added to a time.
+    if period < 0 { 1 } else { period.min(i64::from(u32::MAX)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds;
+    use crate::store::{Draft, Key};
+
+    #[track_caller]
+    fn check(plural: &str, object: Value, options: DeleteOptions, expected: &str) {
+        let resource = kinds::find("", "v1", plural).unwrap();
+        let key = Key::new(plural, "n", object["metadata"]["name"].as_str().unwrap());
+        let stored = Draft::new(plural, &object, |_, _| Value::Null).seal(key, 7);
+        let now = "2030-01-01T00:00:00Z".parse().unwrap();
+        let found = match decide(resource, &stored, &options, now) {
+            Ok(Removal::Now(_)) => "now".to_owned(),
+            Ok(Removal::Pending) => "pending".to_owned(),
+            Ok(Removal::Marked(object)) => format!(
+                "{} {} generation {}",
+                object["metadata"]["deletionTimestamp"].as_str().unwrap(),
+                object["metadata"]["deletionGracePeriodSeconds"],
+                object["metadata"]["generation"]
+            ),
+            Err(error) => error.code.as_u16().to_string(),
+        };
+        assert_eq!(found, expected);
+    }
+
+    fn grace(seconds: i64) -> DeleteOptions {
+        DeleteOptions { grace_period: Some(seconds), ..DeleteOptions::default() }
+    }
+
+    #[test]
+    fn pods_go_gracefully() {
+        let pod = |metadata: Value, node: &str, phase: &str| {
+            let mut pod = json!({"metadata": {"name": "p", "uid": "u", "generation": 1}, "spec": {"nodeName": node, "terminationGracePeriodSeconds": 20}, "status": {"phase": phase}});
+            for (key, value) in metadata.as_object().unwrap() {
+                pod["metadata"][key] = value.clone();
+            }
+            pod
+        };
+        let plain = DeleteOptions::default;
+        check("pods", pod(json!({}), "lab", "Running"), plain(), "2030-01-01T00:00:20Z 20 generation 2");
+        check("pods", pod(json!({}), "lab", "Running"), grace(5), "2030-01-01T00:00:05Z 5 generation 2");
+        check("pods", pod(json!({}), "lab", "Running"), grace(-4), "2030-01-01T00:00:01Z 1 generation 2");
+        check("pods", pod(json!({}), "lab", "Running"), grace(0), "now");
+        check("pods", pod(json!({}), "", "Pending"), plain(), "now");
+        check("pods", pod(json!({}), "lab", "Failed"), plain(), "now");
+        check("pods", pod(json!({"finalizers": ["a/b"]}), "", "Pending"), plain(), "2030-01-01T00:00:00Z 0 generation 2");
+        let marked = json!({"deletionTimestamp": "2030-01-01T00:00:30Z", "deletionGracePeriodSeconds": 30});
+        check("pods", pod(marked.clone(), "lab", "Running"), plain(), "pending");
+        check("pods", pod(marked.clone(), "lab", "Running"), grace(60), "pending");
+        check("pods", pod(marked.clone(), "lab", "Running"), grace(10), "2030-01-01T00:00:10Z 10 generation 1");
+        check("pods", pod(marked, "lab", "Running"), grace(0), "now");
+        check("pods", pod(json!({}), "lab", "Running"), DeleteOptions { uid: Some("v".into()), ..plain() }, "409");
+        check("pods", pod(json!({}), "", ""), DeleteOptions { uid: Some("u".into()), resource_version: Some("7".into()), ..plain() }, "now");
+        check("pods", pod(json!({}), "", ""), DeleteOptions { resource_version: Some("6".into()), ..plain() }, "409");
+    }
+
+    #[test]
+    fn the_rest_goes_at_once_unless_held() {
+        let plain = DeleteOptions::default;
+        check("configmaps", json!({"metadata": {"name": "c"}}), plain(), "now");
+        check("configmaps", json!({"metadata": {"name": "c", "finalizers": ["a/b"]}}), plain(), "2030-01-01T00:00:00Z 0 generation null");
+        check("namespaces", json!({"kind": "Namespace", "metadata": {"name": "default"}}), plain(), "403");
+        check("namespaces", json!({"kind": "Namespace", "metadata": {"name": "a"}, "spec": {"finalizers": ["kubernetes"]}}), plain(), "2030-01-01T00:00:00Z null generation null");
+        check("namespaces", json!({"kind": "Namespace", "metadata": {"name": "a"}, "spec": {}}), plain(), "now");
+    }
+}

@@ -1,0 +1,104 @@
+//! Delete, of an object and of a collection.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::{Map, Value};
+
+use super::{Api, Call, store_error};
+use crate::body;
+use crate::deletion::{self, Removal};
+use crate::errors::ApiError;
+use crate::metadata::{self, subject};
+use crate::options::{DeleteOptions, ListOptions};
+use crate::respond::{json, list_metadata, success};
+use crate::route::Target;
+use crate::store::{CommitError, Draft, Expect, Key, Object, Write};
+
+/// Kinds whose removal is answered with the object rather than with a Status, as in the reference.
+const ANSWERED_WITH_OBJECT: [&str; 3] = ["Pod", "ServiceAccount", "ResourceQuota"];
+
+impl Api {
+    /// DELETE of an object.
+    pub(super) async fn delete(&self, call: &Call, body: Body) -> Result<Response, ApiError> {
+        let (target, resource) = (&call.target, call.target.resource);
+        let bytes = body::read(&call.headers, body).await?;
+        let options = DeleteOptions::parse(&call.query, body::decode_any(&call.headers, &bytes)?.as_ref())?;
+        let removed = self.remove(target, &target.key(&target.name), &options).await?;
+        if !removed.gone || ANSWERED_WITH_OBJECT.contains(&resource.kind) {
+            return Ok(json(StatusCode::OK, call.wanted.object(resource, &removed.object)));
+        }
+        let mut details = Map::new();
+        details.insert("name".to_owned(), target.name.as_str().into());
+        if !resource.group.is_empty() {
+            details.insert("group".to_owned(), resource.group.into());
+        }
+        details.insert("kind".to_owned(), resource.plural.into());
+        details.insert("uid".to_owned(), metadata::text(&removed.object.value(), "uid").into());
+        Ok(json(StatusCode::OK, success(Some(Value::Object(details))).to_string()))
+    }
+
+    /// DELETE of a collection: each object as if it had been deleted by itself.
+    pub(super) async fn delete_collection(&self, call: &Call, body: Body) -> Result<Response, ApiError> {
+        let (target, resource) = (&call.target, call.target.resource);
+        let list = ListOptions::parse(&call.query, resource)?;
+        let bytes = body::read(&call.headers, body).await?;
+        let options = DeleteOptions::parse(&call.query, body::decode_any(&call.headers, &bytes)?.as_ref())?;
+        let all = self
+            .store
+            .list(target.collection(), &target.namespace, "", None)
+            .map_err(|_| ApiError::internal("today's state is always there"))?;
+        let matching = all.objects.into_iter().filter(|object| list.matches(&object.outline));
+        let options = &options;
+        let removals = matching.map(|object| async move {
+            match self.remove(target, &object.key, options).await {
+                Ok(removed) => Ok(Some(removed.object)),
+                // Gone in the meantime, which is what was wanted.
+                Err(error) if error.code == StatusCode::NOT_FOUND => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        // Side by side, so that they share flushes.
+        let removed: Vec<Option<Arc<Object>>> = futures::future::try_join_all(removals).await?;
+        let objects = removed.iter().flatten().map(AsRef::as_ref);
+        let metadata = list_metadata(self.store.revision(), "", None);
+        Ok(json(StatusCode::OK, call.wanted.list(resource, objects, metadata)))
+    }
+
+    /// Deletes one object of the target's resource as `options` say.
+    pub(super) async fn remove(&self, target: &Target, key: &Key, options: &DeleteOptions) -> Result<Removed, ApiError> {
+        let resource = target.resource;
+        loop {
+            let old = self.store.latest(key).ok_or_else(|| ApiError::not_found(subject(resource, key.name())))?;
+            let (object, gone) = match deletion::decide(resource, &old, options, self.clock.now())? {
+                Removal::Now(object) => (object, true),
+                Removal::Marked(object) => (object, false),
+                Removal::Pending if self.store.settled(&old).await => return Ok(Removed { object: old, gone: false }),
+                Removal::Pending => continue,
+            };
+            let draft = Draft::new(target.collection(), &object, self.store.indexer());
+            if options.dry_run {
+                return Ok(Removed { object: Arc::new(draft.seal(key.clone(), old.revision)), gone });
+            }
+            let write = Write { key: key.clone(), expect: Expect::Revision(old.revision), draft, remove: gone };
+            match self.store.commit(vec![write]).await {
+                Ok(events) => match events.first() {
+                    Some(event) => return Ok(Removed { object: event.object.clone(), gone }),
+                    None => return Err(ApiError::internal("the store took a removal and named no event")),
+                },
+                Err(CommitError::Raced(_)) => {}
+                Err(error @ CommitError::File(_)) => return Err(store_error(&error)),
+            }
+        }
+    }
+}
+
+/// An object that was deleted.
+pub(super) struct Removed {
+    /// Its last state, or the state it waits in.
+    pub(super) object: Arc<Object>,
+    /// Whether it is gone.
+    pub(super) gone: bool,
+}

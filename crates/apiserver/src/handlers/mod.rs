@@ -1,0 +1,111 @@
+//! From a request to an answer: which handler, with which options. The handlers know no kinds; what differs between
+//! resources is in the table, in `strategy` and in `admission`.
+//!
+//! ```text
+//! handle ─▶ route ─▶ read    get, list              delete       delete, deletecollection
+//!                    watch   changes as they come   subresource  binding, eviction, log
+//!                    write   create, update, patch  metrics      metrics.k8s.io, from the node
+//! ```
+
+mod delete;
+mod discover;
+mod metrics;
+mod read;
+mod subresource;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderMap, Request, header};
+
+use crate::clock::Clock;
+use crate::errors::ApiError;
+use crate::kinds::{Backing, SubresourceKind};
+use crate::kubelet::Kubelet;
+use crate::respond::Wanted;
+use crate::route::{Action, Query, Route, Target, route};
+use crate::store::{CommitError, Key, Store};
+use crate::table::{Form, Include, negotiate};
+
+/// What handlers work with.
+pub(crate) struct Api {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) kubelet: Arc<dyn Kubelet>,
+}
+
+/// A request whose path and query have been read.
+pub(crate) struct Call {
+    pub(crate) target: Target,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) wanted: Wanted,
+}
+
+impl Api {
+    /// Answers a request; a refusal is an answer too.
+    pub(crate) async fn handle(self: Arc<Self>, request: Request<Body>) -> Response {
+        let (parts, body) = request.into_parts();
+        self.dispatch(parts, body).await.unwrap_or_else(IntoResponse::into_response)
+    }
+
+    async fn dispatch(self: Arc<Self>, parts: Parts, body: Body) -> Result<Response, ApiError> {
+        let target = match route(parts.uri.path())? {
+            Route::Resource(target) => target,
+            other => return discover::answer(&other, &parts),
+        };
+        let action = target.action(&parts.method)?;
+        let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+        let wanted = self.wanted(&parts.headers, &query, &target)?;
+        let call = Call { target, query, headers: parts.headers, wanted };
+        if matches!(call.target.resource.backing, Backing::Metrics) {
+            return self.metrics(&call).await;
+        }
+        match (call.target.subresource.map(|it| it.what), action) {
+            (Some(SubresourceKind::Log), _) => self.log(&call).await,
+            (Some(SubresourceKind::Binding), _) => self.bind(&call, body).await,
+            (Some(SubresourceKind::Eviction), _) => self.evict(&call, body).await,
+            (_, Action::Get) if call.query.flag("watch") => self.watch(&call),
+            (_, Action::Get) => self.get(&call),
+            (_, Action::List) if call.query.flag("watch") => self.watch(&call),
+            (_, Action::List) => self.list(&call).await,
+            (_, Action::Create) => self.create(&call, body).await,
+            (_, Action::Update) => self.update(&call, body).await,
+            (_, Action::Patch) => self.patch(&call, body).await,
+            (_, Action::Delete) => self.delete(&call, body).await,
+            (_, Action::DeleteCollection) => self.delete_collection(&call, body).await,
+        }
+    }
+
+    fn wanted(&self, headers: &HeaderMap, query: &Query, target: &Target) -> Result<Wanted, ApiError> {
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let is_log = target.subresource.is_some_and(|it| it.what == SubresourceKind::Log);
+        let form = if is_log { Form::Plain } else { negotiate(accept).ok_or_else(ApiError::not_acceptable)? };
+        let given = query.get("includeObject");
+        let include = Include::parse(given).ok_or_else(|| {
+            ApiError::bad_request(format!("Invalid value: {given:?}: must be 'Metadata', 'Object', 'None', or empty"))
+        })?;
+        Ok(Wanted { form, include, now: self.clock.now() })
+    }
+}
+
+impl Target {
+    /// Where the target's objects stand in the store. Only called for resources that are stored.
+    pub(crate) fn collection(&self) -> &'static str {
+        self.resource.backing.collection().unwrap_or(self.resource.plural)
+    }
+
+    /// The key of the object of this name.
+    pub(crate) fn key(&self, name: &str) -> Key {
+        Key::new(self.collection(), &self.namespace, name)
+    }
+}
+
+/// A failure of the store's file, as clients see it.
+pub(crate) fn store_error(error: &CommitError) -> ApiError {
+    ApiError::internal(format!("the write was not taken: {error}"))
+}

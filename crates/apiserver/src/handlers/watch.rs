@@ -1,0 +1,272 @@
+//! Watch: changes of a collection as they come, each a line of JSON.
+//!
+//! A watcher is a cursor into the history of its resource, not a queue that the store fills: a slow client costs
+//! nothing but its place, and when history has moved past it, it is told so (410) and lists again. The line of an event
+//! is made once for all watchers that want it as it is.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use futures::stream;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::{Api, Call};
+use crate::clock::Clock;
+use crate::errors::ApiError;
+use crate::kinds::{Backing, Resource};
+use crate::options::{At, ListOptions};
+use crate::respond::{self, Wanted, list_metadata};
+use crate::selector::FieldSelector;
+use crate::store::{Event, EventType, Object, Store, line};
+use crate::table::Form;
+
+/// How often a quiet watch that asked for bookmarks gets one.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// How long a watch lasts that did not say: the reference takes a random 30 to 60 minutes to spread reconnects, which
+/// a server for one machine need not.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
+/// The last bookmark comes this long before the end, so that the client can go on from it.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
+/// Most bytes put into one piece of the answer.
+const PIECE: usize = 256 << 10;
+
+impl Api {
+    /// A watch on a collection, or on the one object the path names.
+    pub(super) fn watch(&self, call: &Call) -> Result<Response, ApiError> {
+        let target = &call.target;
+        let options = ListOptions::parse(&call.query, target.resource)?;
+        let only = (!target.name.is_empty())
+            .then(|| FieldSelector::parse(&format!("metadata.name={}", target.name), target.resource))
+            .transpose()
+            .map_err(|error| ApiError::bad_request(error.to_string()))?;
+        let watcher = Watcher::begin(self, call, options, only);
+        let body = Body::from_stream(stream::unfold(watcher, |mut watcher| async move {
+            let piece = watcher.next().await?;
+            Some((Ok::<_, Infallible>(piece), watcher))
+        }));
+        Ok(respond::json(StatusCode::OK, body))
+    }
+}
+
+/// Where a watch is.
+struct Watcher {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    resource: &'static Resource,
+    collection: &'static str,
+    /// `namespace/`, or empty for all.
+    namespace: String,
+    options: ListOptions,
+    only: Option<FieldSelector>,
+    wanted: Wanted,
+    /// Everything up to this revision has been sent.
+    cursor: u64,
+    published: tokio::sync::watch::Receiver<u64>,
+    ready: VecDeque<Bytes>,
+    /// A table's columns go out with its first event.
+    columns_sent: bool,
+    next_bookmark: Instant,
+    end: Instant,
+    said_goodbye: bool,
+    ended: bool,
+}
+
+impl Watcher {
+    fn begin(api: &Api, call: &Call, options: ListOptions, only: Option<FieldSelector>) -> Self {
+        let now = Instant::now();
+        let timeout = options.timeout_seconds.map_or(DEFAULT_TIMEOUT, Duration::from_secs);
+        let initial = match options.initial_events {
+            Some(initial) => initial,
+            None => matches!(options.at, At::Newest | At::Any),
+        };
+        let cursor = match options.at {
+            At::Exact(revision) | At::NotOlderThan(revision) => revision,
+            At::Newest | At::Any => api.store.revision(),
+        };
+        let mut watcher = Self {
+            store: api.store.clone(),
+            clock: api.clock.clone(),
+            resource: call.target.resource,
+            collection: call.target.collection(),
+            namespace: call.target.namespace.clone(),
+            wanted: call.wanted,
+            cursor,
+            published: api.store.published(),
+            ready: VecDeque::new(),
+            columns_sent: false,
+            next_bookmark: now + BOOKMARK_EVERY,
+            // A timeout beyond what the clock can count is the longest it can.
+            end: now.checked_add(timeout).unwrap_or(now + DEFAULT_TIMEOUT),
+            said_goodbye: false,
+            ended: false,
+            options,
+            only,
+        };
+        if initial {
+            watcher.initial();
+        }
+        watcher
+    }
+
+    /// What is there now, as if it had just been created.
+    fn initial(&mut self) {
+        let Ok(listing) = self.store.list(self.collection, &self.namespace, "", None) else { return };
+        self.cursor = listing.revision;
+        for object in &listing.objects {
+            if self.selects(object) {
+                let line = self.render(EventType::Added, object, None);
+                self.ready.push_back(line);
+            }
+        }
+        if self.options.initial_events == Some(true) {
+            let bookmark = self.bookmark(true);
+            self.ready.push_back(bookmark);
+        }
+    }
+
+    /// The next piece of the answer; `None` at its end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(piece) = self.piece() {
+                return Some(piece);
+            }
+            if self.ended {
+                return None;
+            }
+            // Marked as seen before looking, so that what comes while we look wakes us again.
+            self.published.borrow_and_update();
+            self.collect();
+            if !self.ready.is_empty() || self.ended {
+                continue;
+            }
+            let bookmark_at = if self.said_goodbye { self.end } else { self.next_bookmark.min(self.end - LAST_BOOKMARK) };
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(self.end) => self.ended = true,
+                () = tokio::time::sleep_until(bookmark_at), if self.options.bookmarks && !self.said_goodbye => {
+                    self.said_goodbye = Instant::now() >= self.end - LAST_BOOKMARK;
+                    self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+                    let bookmark = self.bookmark(false);
+                    self.ready.push_back(bookmark);
+                }
+                changed = self.published.changed() => self.ended |= changed.is_err(),
+            }
+        }
+    }
+
+    /// What is ready, in one piece of moderate size.
+    fn piece(&mut self) -> Option<Bytes> {
+        let first = self.ready.pop_front()?;
+        if self.ready.is_empty() {
+            return Some(first);
+        }
+        let mut piece = BytesMut::from(first);
+        while let Some(next) = self.ready.front().filter(|next| piece.len() + next.len() <= PIECE) {
+            piece.extend_from_slice(next);
+            self.ready.pop_front();
+        }
+        Some(piece.freeze())
+    }
+
+    /// Moves what has happened since the cursor to what is ready.
+    fn collect(&mut self) {
+        match self.store.events_since(self.collection, self.cursor) {
+            Ok((events, newest)) => {
+                for event in &events {
+                    if let Some(line) = self.seen(event) {
+                        self.ready.push_back(line);
+                    }
+                }
+                // A client may begin at a revision that is not there yet; it is not taken back for that.
+                self.cursor = self.cursor.max(newest);
+            }
+            Err(expired) => {
+                let message = format!("too old resource version: {} ({})", self.cursor, expired.newest);
+                let status = ApiError::expired(message).status();
+                self.ready.push_back(error_line(&status));
+                self.ended = true;
+            }
+        }
+    }
+
+    /// An event as this watcher sees it: an object that begins to match a selector is added, one that ceases is deleted.
+    fn seen(&mut self, event: &Event) -> Option<Bytes> {
+        let object = &event.object;
+        if !self.namespace.is_empty() && object.key.namespace() != self.namespace {
+            return None;
+        }
+        if self.options.everything() && self.only.is_none() {
+            return Some(self.line(event.kind, event));
+        }
+        let matches = event.kind != EventType::Deleted && self.selects(object);
+        let matched = event.previous.as_ref().is_some_and(|previous| self.selects(previous));
+        match (matched, matches) {
+            (false, false) => None,
+            (false, true) => Some(self.line(EventType::Added, event)),
+            (true, true) => Some(self.line(EventType::Modified, event)),
+            (true, false) => Some(self.line(EventType::Deleted, event)),
+        }
+    }
+
+    fn selects(&self, object: &Object) -> bool {
+        self.options.matches(&object.outline) && self.only.as_ref().is_none_or(|only| only.matches(&object.outline))
+    }
+}
+
+/// How events are written.
+impl Watcher {
+    fn line(&mut self, kind: EventType, event: &Event) -> Bytes {
+        self.render(kind, &event.object, Some(event))
+    }
+
+    fn render(&mut self, kind: EventType, object: &Object, event: Option<&Event>) -> Bytes {
+        let as_stored = self.wanted.form == Form::Plain && !matches!(self.resource.backing, Backing::View { .. });
+        match event {
+            Some(event) if as_stored && event.kind == kind => event.line(),
+            _ if as_stored => line(kind, object),
+            _ => self.wrapped(kind, object),
+        }
+    }
+
+    fn wrapped(&mut self, kind: EventType, object: &Object) -> Bytes {
+        let wanted = Wanted { now: self.clock.now(), ..self.wanted };
+        let body = match self.wanted.form {
+            Form::Table => {
+                let metadata = list_metadata(object.revision, "", None);
+                let columns = !std::mem::replace(&mut self.columns_sent, true);
+                wanted.table(self.resource, &[respond::shown(self.resource, object)], metadata, columns)
+            }
+            _ => wanted.object(self.resource, object),
+        };
+        let head = format!("{{\"type\":\"{}\",\"object\":", kind.as_str());
+        [head.as_bytes(), &body, b"}\n"].concat().into()
+    }
+
+    /// Nothing up to the cursor has been left out. `initial`: and everything that was there has been sent.
+    fn bookmark(&self, initial: bool) -> Bytes {
+        let mut metadata = Map::new();
+        metadata.insert("resourceVersion".to_owned(), self.cursor.to_string().into());
+        metadata.insert("creationTimestamp".to_owned(), Value::Null);
+        if initial {
+            metadata.insert("annotations".to_owned(), json!({"k8s.io/initial-events-end": "true"}));
+        }
+        let (kind, api_version) = match self.wanted.form {
+            Form::Table => ("Table", "meta.k8s.io/v1".to_owned()),
+            Form::PartialMetadata => ("PartialObjectMetadata", "meta.k8s.io/v1".to_owned()),
+            Form::Plain | Form::AggregatedDiscovery => (self.resource.kind, self.resource.api_version()),
+        };
+        let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
+        format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into()
+    }
+}
+
+fn error_line(status: &Value) -> Bytes {
+    format!("{}\n", json!({"type": "ERROR", "object": status})).into()
+}

@@ -1,0 +1,215 @@
+//! Create, update and patch: read the newest state, compute the next one, write it on condition that nobody was faster;
+//! else again.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::Value;
+
+use super::{Api, Call, store_error};
+use crate::body;
+use crate::errors::ApiError;
+use crate::kinds::Backing;
+use crate::metadata::{self, subject};
+use crate::options::WriteOptions;
+use crate::patch::{self, PatchError, PatchType};
+use crate::respond::{self, json, warned};
+use crate::route::Target;
+use crate::store::{CommitError, Draft, Expect, Object, Write};
+use crate::strategy::{self, Admitted, Part};
+
+/// How often a generated name that is taken is generated anew, as in the reference.
+const NAME_ATTEMPTS: usize = 8;
+
+impl Api {
+    /// POST to a collection.
+    pub(super) async fn create(&self, call: &Call, body: Body) -> Result<Response, ApiError> {
+        let resource = call.target.resource;
+        let options = WriteOptions::parse("CreateOptions", &call.query)?;
+        let bytes = body::read(&call.headers, body).await?;
+        let decoded = body::decode_object(&call.headers, &bytes, resource, options.field_validation)?;
+        let created = self.create_object(&call.target, decoded.value, options.dry_run).await?;
+        let response = json(StatusCode::CREATED, call.wanted.object(resource, &created.object));
+        Ok(warned(response, &[decoded.warnings, created.warnings].concat()))
+    }
+
+    /// Creates an object that has been decoded.
+    pub(super) async fn create_object(&self, target: &Target, given: Value, dry_run: bool) -> Result<Written, ApiError> {
+        let resource = target.resource;
+        if !metadata::text(&given, "resourceVersion").is_empty() {
+            return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+        }
+        let mut given = stored_form(resource, given);
+        metadata::place(target, &mut given)?;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let mut object = given.clone();
+            let generated = metadata::generate_name(&mut object, uuid::Uuid::new_v4());
+            metadata::create(&mut object, self.clock.now(), uuid::Uuid::new_v4());
+            let Admitted { object, mut also, warnings } = strategy::create(&self.store, target, object)?;
+            let name = metadata::text(&object, "name").to_owned();
+            let key = target.key(&name);
+            let draft = Draft::new(target.collection(), &object, self.store.indexer());
+            let taken = || ApiError::already_exists(subject(resource, &name));
+            if dry_run {
+                if self.store.latest(&key).is_some() {
+                    return Err(taken());
+                }
+                return Ok(Written { object: Arc::new(draft.seal(key, 0)), warnings });
+            }
+            let mut writes = vec![Write { key: key.clone(), expect: Expect::Absent, draft, remove: false }];
+            writes.append(&mut also);
+            match self.store.commit(writes).await {
+                Ok(events) => match events.first() {
+                    Some(event) => return Ok(Written { object: event.object.clone(), warnings }),
+                    None => return Err(ApiError::internal("the store took a write and named no event")),
+                },
+                Err(CommitError::Raced(raced)) if raced.key == key => {
+                    if !generated || attempts >= NAME_ATTEMPTS {
+                        return Err(taken());
+                    }
+                }
+                // A quota that another pod was charged to: admission runs again on its newest state.
+                Err(CommitError::Raced(_)) => {}
+                Err(error @ CommitError::File(_)) => return Err(store_error(&error)),
+            }
+        }
+    }
+
+    /// PUT of an object.
+    pub(super) async fn update(&self, call: &Call, body: Body) -> Result<Response, ApiError> {
+        let (target, resource) = (&call.target, call.target.resource);
+        let options = WriteOptions::parse("UpdateOptions", &call.query)?;
+        let bytes = body::read(&call.headers, body).await?;
+        let decoded = body::decode_object(&call.headers, &bytes, resource, options.field_validation)?;
+        let mut given = decoded.value;
+        metadata::place(target, &mut given)?;
+        let creates = resource.create_on_update && target.subresource.is_none();
+        if creates && self.store.latest(&target.key(&target.name)).is_none() {
+            let created = self.create_object(target, given, options.dry_run).await?;
+            let response = json(StatusCode::CREATED, call.wanted.object(resource, &created.object));
+            return Ok(warned(response, &decoded.warnings));
+        }
+        let given = stored_form(resource, given);
+        let part = Part::of(target);
+        let written = self.modify(target, part, options.dry_run, |_| Ok((given.clone(), Vec::new()))).await?;
+        let response = json(StatusCode::OK, call.wanted.object(resource, &written.object));
+        Ok(warned(response, &[decoded.warnings, written.warnings].concat()))
+    }
+
+    /// PATCH of an object.
+    pub(super) async fn patch(&self, call: &Call, body: Body) -> Result<Response, ApiError> {
+        let (target, resource) = (&call.target, call.target.resource);
+        let options = WriteOptions::parse("PatchOptions", &call.query)?;
+        let patch_type = PatchType::from_content_type(body::content_type(&call.headers))
+            .ok_or_else(|| ApiError::unsupported_media_type("415: Unsupported Media Type"))?;
+        if patch_type == PatchType::Apply {
+            return Err(refuse_apply(call));
+        }
+        let bytes = body::read(&call.headers, body).await?;
+        let part = Part::of(target);
+        let written = self
+            .modify(target, part, options.dry_run, |old| {
+                let shown = respond::shown(resource, old);
+                let patched = patch::apply(patch_type, resource, &shown, &bytes, options.field_validation)
+                    .map_err(patch_error)?;
+                let mut value = patched.value;
+                value["apiVersion"] = resource.api_version().into();
+                value["kind"] = resource.kind.into();
+                metadata::place(target, &mut value)?;
+                Ok((stored_form(resource, value), patched.warnings))
+            })
+            .await?;
+        let response = json(StatusCode::OK, call.wanted.object(resource, &written.object));
+        Ok(warned(response, &written.warnings))
+    }
+
+    /// Replaces an object by what `next` makes of it, on its newest state.
+    pub(super) async fn modify(
+        &self,
+        target: &Target,
+        part: Part,
+        dry_run: bool,
+        next: impl Fn(&Object) -> Result<(Value, Vec<String>), ApiError>,
+    ) -> Result<Written, ApiError> {
+        let resource = target.resource;
+        let key = target.key(&target.name);
+        loop {
+            let absent = || ApiError::not_found(subject(resource, &target.name));
+            let old = self.store.latest(&key).ok_or_else(absent)?;
+            let (mut object, mut warnings) = next(&old)?;
+            let old_value = old.value();
+            metadata::update(resource, &mut object, &old, &old_value)?;
+            let admitted = strategy::update(&self.store, target, part, object, &old_value)?;
+            let Admitted { object, mut also, warnings: said } = admitted;
+            warnings.extend(said);
+            let draft = Draft::new(target.collection(), &object, self.store.indexer());
+            if dry_run {
+                return Ok(Written { object: Arc::new(draft.seal(key, old.revision)), warnings });
+            }
+            let remove = metadata::is_finished(&object);
+            if draft.is_unchanged_from(&old) && !remove {
+                if self.store.settled(&old).await {
+                    return Ok(Written { object: old, warnings });
+                }
+                continue;
+            }
+            let mut writes = vec![Write { key: key.clone(), expect: Expect::Revision(old.revision), draft, remove }];
+            writes.append(&mut also);
+            match self.store.commit(writes).await {
+                Ok(events) => match events.first() {
+                    Some(event) => return Ok(Written { object: event.object.clone(), warnings }),
+                    None => return Err(ApiError::internal("the store took a write and named no event")),
+                },
+                // Somebody was faster. A client that named the revision it builds on is refused in the next round.
+                Err(CommitError::Raced(_)) => {}
+                Err(error @ CommitError::File(_)) => return Err(store_error(&error)),
+            }
+        }
+    }
+}
+
+/// An object as it was written (or, in a dry run, would have been).
+pub(super) struct Written {
+    pub(super) object: Arc<Object>,
+    pub(super) warnings: Vec<String>,
+}
+
+fn stored_form(resource: &crate::kinds::Resource, object: Value) -> Value {
+    match resource.backing {
+        Backing::View { to_stored, .. } => to_stored(object),
+        Backing::Stored(_) | Backing::Metrics => object,
+    }
+}
+
+/// Server-side apply is not served yet. What the reference checks first is checked first.
+fn refuse_apply(call: &Call) -> ApiError {
+    if call.query.get("fieldManager").is_empty() {
+        let detail = "Required value: is required for apply patch";
+        return ApiError::invalid_option("PatchOptions.meta.k8s.io", "fieldManager", "FieldValueRequired", detail);
+    }
+    patch_error(PatchError::Unsupported)
+}
+
+fn patch_error(error: PatchError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        PatchError::BadRequest(_) => ApiError::bad_request(message),
+        PatchError::Unprocessable { why } => {
+            tracing::debug!(%why, "patch refused");
+            ApiError { details: Some(serde_json::json!({})), ..ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message) }
+        }
+        PatchError::Invalid { value, detail } => {
+            let detail = format!("Invalid value: {value:?}: {detail}");
+            ApiError::invalid_option("", "patch", "FieldValueInvalid", &detail)
+        }
+        PatchError::TooManyOperations(_) => {
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
+        }
+        PatchError::Unsupported => ApiError::unsupported_media_type(message),
+        PatchError::Internal(_) => ApiError::internal(message),
+    }
+}

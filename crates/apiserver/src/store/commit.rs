@@ -1,0 +1,118 @@
+//! Group commit: one thread takes everything that was staged while the disk was busy and flushes it at once, so that
+//! the number of writes a second is not the number of flushes a second.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use super::file::{File, FileError};
+use super::state::Event;
+use super::{Shared, read_poisoned};
+use crate::crash::CrashPoints;
+
+/// How a transaction ended.
+pub(super) type Outcome = Result<(), FileError>;
+
+/// A staged transaction on its way to the disk.
+pub(super) struct Pending {
+    pub(super) events: Vec<Arc<Event>>,
+    /// Called once, when it is durable or has failed.
+    pub(super) done: Box<dyn FnOnce(Outcome) + Send>,
+}
+
+/// Transactions in the order of their revisions. Pushed to under the state's lock, which is what keeps the order.
+#[derive(Default)]
+pub(super) struct Queue {
+    inner: Mutex<(Vec<Pending>, bool)>,
+    filled: Condvar,
+}
+
+impl Queue {
+    pub(super) fn push(&self, pending: Pending) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).0.push(pending);
+        self.filled.notify_one();
+    }
+
+    fn close(&self) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.filled.notify_one();
+    }
+
+    /// Everything queued; waits for the first. `None` once closed and empty.
+    fn take(&self) -> Option<Vec<Pending>> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if !inner.0.is_empty() {
+                return Some(std::mem::take(&mut inner.0));
+            }
+            if inner.1 {
+                return None;
+            }
+            inner = self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn drain(&self) -> Vec<Pending> {
+        std::mem::take(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).0)
+    }
+}
+
+/// The thread and its queue; dropping it finishes what is queued and closes the file.
+pub(super) struct Committer {
+    queue: Arc<Queue>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Committer {
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        queue: Arc<Queue>,
+        file: File,
+        crash_points: CrashPoints,
+    ) -> std::io::Result<Self> {
+        let taken = queue.clone();
+        let thread = std::thread::Builder::new()
+            .name("store-commit".to_owned())
+            .spawn(move || run(&shared, &taken, file, &crash_points))?;
+        Ok(Self { queue, thread: Some(thread) })
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by the panic hook; there is nothing to add while dropping.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(shared: &Shared, queue: &Queue, mut file: File, crash_points: &CrashPoints) {
+    while let Some(batch) = queue.take() {
+        let events: Vec<_> = batch.iter().flat_map(|pending| pending.events.iter().cloned()).collect();
+        crash_points.pass("store-before-commit");
+        let outcome = file.commit(&events);
+        crash_points.pass("store-after-commit");
+        match outcome {
+            Ok(()) => {
+                shared.publish(&events);
+                crash_points.pass("store-published");
+                finish(batch, &Ok(()));
+            }
+            Err(error) => {
+                tracing::error!(%error, "{} writes were not taken", events.len());
+                // Whatever was staged meanwhile stands on writes that never took place: it goes with them.
+                let mut state = shared.state.write().unwrap_or_else(read_poisoned);
+                let later = queue.drain();
+                state.abandon();
+                drop(state);
+                finish(batch.into_iter().chain(later), &Err(error));
+            }
+        }
+    }
+}
+
+fn finish(batch: impl IntoIterator<Item = Pending>, outcome: &Outcome) {
+    for pending in batch {
+        (pending.done)(outcome.clone());
+    }
+}

@@ -1,0 +1,165 @@
+//! The file beneath a durable store: one redb database with one table of objects and the revision of the last commit.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::object::{Indexer, Key, Object};
+use super::state::{Event, EventType};
+
+/// Key → (revision, JSON).
+const OBJECTS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("objects");
+/// `revision` → newest committed revision; `format` → [`FORMAT`].
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const REVISION: &str = "revision";
+const FORMAT_KEY: &str = "format";
+/// Version of this layout. A file of a newer one is refused rather than misread.
+const FORMAT: u64 = 1;
+
+/// Pages kept in memory. Objects are served from memory anyway; this only has to hold the tree's upper levels.
+const CACHE: usize = 16 << 20;
+
+/// Why the file could not be opened, read or written, in words for a person.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{operation} {path}: {message}")]
+pub struct FileError {
+    /// What was being done.
+    pub operation: &'static str,
+    /// To which file.
+    pub path: PathBuf,
+    /// What was found, and what to do.
+    pub message: String,
+}
+
+/// The open file.
+pub(super) struct File {
+    path: PathBuf,
+    /// `None` after a failed write: redb asks for the file to be opened anew before it is used again.
+    database: Option<Database>,
+}
+
+impl File {
+    /// Opens or creates the file and reads everything in it: the objects and the revision of the last commit.
+    pub(super) fn open(path: &Path, indexer: Indexer) -> Result<(Self, Vec<Object>, u64), FileError> {
+        let database = open(path)?;
+        let (objects, revision) =
+            load(&database, indexer).map_err(|error| failure("read", path, &error.to_string()))?;
+        Ok((Self { path: path.to_owned(), database: Some(database) }, objects, revision))
+    }
+
+    /// Writes events in one transaction and flushes it. On return they are durable.
+    pub(super) fn commit(&mut self, events: &[Arc<Event>]) -> Result<(), FileError> {
+        let Some(newest) = events.last().map(|event| event.object.revision) else { return Ok(()) };
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => open(&self.path)?,
+        };
+        match write(&database, events, newest) {
+            Ok(()) => {
+                self.database = Some(database);
+                Ok(())
+            }
+            Err(error) => {
+                // After a failed flush the kernel may or may not have kept the pages: only the file can say.
+                drop(database);
+                let reopened = open(&self.path)?;
+                let found = revision(&reopened).map_err(|error| failure("read", &self.path, &error.to_string()))?;
+                self.database = Some(reopened);
+                if found == newest { Ok(()) } else { Err(failure("write", &self.path, &error.to_string())) }
+            }
+        }
+    }
+}
+
+fn failure(operation: &'static str, path: &Path, message: &str) -> FileError {
+    FileError { operation, path: path.to_owned(), message: message.to_owned() }
+}
+
+fn open(path: &Path) -> Result<Database, FileError> {
+    Database::builder().set_cache_size(CACHE).create(path).map_err(|error| {
+        let advice = match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => "another process has it open",
+            redb::DatabaseError::UpgradeRequired(_) => "it was written by another version of the storage library",
+            _ => "",
+        };
+        let message = if advice.is_empty() { error.to_string() } else { format!("{error} ({advice})") };
+        failure("open", path, &message)
+    })
+}
+
+fn write(database: &Database, events: &[Arc<Event>], newest: u64) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    {
+        let mut objects = transaction.open_table(OBJECTS)?;
+        for event in events {
+            let object = &event.object;
+            match event.kind {
+                EventType::Deleted => drop(objects.remove(object.key.as_str())?),
+                EventType::Added | EventType::Modified => {
+                    drop(objects.insert(object.key.as_str(), (object.revision, object.json().as_ref()))?);
+                }
+            }
+        }
+        transaction.open_table(META)?.insert(REVISION, newest)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn revision(database: &Database) -> Result<u64, redb::Error> {
+    let meta = database.begin_read()?.open_table(META)?;
+    Ok(meta.get(REVISION)?.map_or(0, |revision| revision.value()))
+}
+
+/// What can be wrong with a file that redb itself finds sound.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Database(#[from] redb::Error),
+    #[error("it has layout {found} and this program knows up to {FORMAT}; start the newer program that wrote it")]
+    Newer { found: u64 },
+    #[error("the object {key} in it is not JSON; the file is damaged, restore it or start with another data directory")]
+    Damaged { key: String },
+}
+
+fn load(database: &Database, indexer: Indexer) -> Result<(Vec<Object>, u64), LoadError> {
+    prepare(database)?;
+    let transaction = database.begin_read().map_err(redb::Error::from)?;
+    let meta = transaction.open_table(META).map_err(redb::Error::from)?;
+    let read = |name| meta.get(name).map(|found| found.map_or(0, |value| value.value())).map_err(redb::Error::from);
+    let found = read(FORMAT_KEY)?;
+    if found > FORMAT {
+        return Err(LoadError::Newer { found });
+    }
+    let newest = read(REVISION)?;
+    let table = transaction.open_table(OBJECTS).map_err(redb::Error::from)?;
+    let mut objects = Vec::new();
+    for entry in table.iter().map_err(redb::Error::from)? {
+        let (key, value) = entry.map_err(redb::Error::from)?;
+        let (revision, json) = value.value();
+        let object = Object::load(Key::from_stored(key.value()), revision, json, indexer)
+            .ok_or_else(|| LoadError::Damaged { key: key.value().to_owned() })?;
+        objects.push(object);
+    }
+    Ok((objects, newest))
+}
+
+/// Makes the tables of a new file.
+fn prepare(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        if meta.get(FORMAT_KEY)?.is_some() {
+            drop(meta);
+            transaction.abort()?;
+            return Ok(());
+        }
+        meta.insert(FORMAT_KEY, FORMAT)?;
+        meta.insert(REVISION, 0)?;
+        transaction.open_table(OBJECTS)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}

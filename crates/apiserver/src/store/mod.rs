@@ -1,0 +1,254 @@
+//! The store: every object, one revision counter, transactions, and what watches need. In memory, or over one file with
+//! group commit; the two differ only in when a write becomes visible.
+//!
+//! ```text
+//! handler ─ commit(writes) ─▶ state.stage (revisions, conflicts) ─▶ queue ─▶ file (one flush) ─▶ state.publish ─▶ watchers
+//!              ▲                                                                                      │
+//!              └───────────────────────────── acknowledged ◀──────────────────────────────────────────┘
+//! ```
+
+mod commit;
+mod file;
+mod object;
+mod state;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub use file::FileError;
+pub use object::{Draft, Indexer, Key, Object};
+pub use state::{Event, EventType, Expect, HISTORY, History, Raced, Write, line};
+use tokio::sync::{oneshot, watch};
+
+use crate::crash::CrashPoints;
+use commit::{Committer, Outcome, Pending, Queue};
+use file::File;
+use state::State;
+
+/// Why a transaction did not take place.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Another writer was first; try again on the newest state.
+    #[error("{} was changed by another writer", .0.key.as_str())]
+    Raced(Raced),
+    /// The file did not take it. Nothing has changed; trying again later is safe.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// The history does not reach back to the revision asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// The newest revision, from which a client can begin again.
+    pub newest: u64,
+}
+
+/// A list as it was at one revision.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The objects, in key order.
+    pub objects: Vec<Arc<Object>>,
+    /// The revision all of them are of.
+    pub revision: u64,
+}
+
+/// The store. A clone is the same store.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    queue: Option<Arc<Queue>>,
+    /// Dropped with the last clone: finishes what is queued, closes the file.
+    _committer: Option<Arc<Committer>>,
+    indexer: Indexer,
+}
+
+/// What the store and the commit thread share.
+struct Shared {
+    state: RwLock<State>,
+    published: watch::Sender<u64>,
+}
+
+/// A panic while the lock was held left the state whole: every mutation is a single map operation after its checks.
+fn read_poisoned<T>(poisoned: PoisonError<T>) -> T {
+    poisoned.into_inner()
+}
+
+impl Shared {
+    fn publish(&self, events: &[Arc<Event>]) {
+        let mut state = self.state.write().unwrap_or_else(read_poisoned);
+        state.publish(events);
+        let revision = state.revision();
+        drop(state);
+        self.published.send_replace(revision);
+    }
+}
+
+impl Store {
+    /// A store that is gone with the process.
+    pub fn in_memory(indexer: Indexer, history: History) -> Self {
+        Self { shared: shared(State::new([], 0, history)), queue: None, _committer: None, indexer }
+    }
+
+    /// A store over the file at `path`, which is created if it does not exist.
+    ///
+    /// # Errors
+    /// [`FileError`] when the file cannot be opened or does not hold what it should.
+    pub fn open(
+        path: &std::path::Path,
+        indexer: Indexer,
+        history: History,
+        crash_points: CrashPoints,
+    ) -> Result<Self, FileError> {
+        let (file, objects, revision) = File::open(path, indexer)?;
+        let shared = shared(State::new(objects, revision, history));
+        let queue = Arc::new(Queue::default());
+        let committer = Committer::start(shared.clone(), queue.clone(), file, crash_points).map_err(|error| {
+            FileError { operation: "start the commit thread of", path: path.to_owned(), message: error.to_string() }
+        })?;
+        Ok(Self { shared, queue: Some(queue), _committer: Some(Arc::new(committer)), indexer })
+    }
+
+    /// Reads selectable fields, for drafts.
+    pub fn indexer(&self) -> Indexer {
+        self.indexer
+    }
+
+    /// The newest durable revision.
+    pub fn revision(&self) -> u64 {
+        self.read().revision()
+    }
+
+    /// The durable object under a key.
+    pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        self.read().get(key).cloned()
+    }
+
+    /// The object a write must build on: the newest accepted one, durable or not. What is read here must not be shown
+    /// to anybody before [`Store::settled`] has waited for it.
+    pub fn latest(&self, key: &Key) -> Option<Arc<Object>> {
+        self.read().latest(key).cloned()
+    }
+
+    /// [`Store::latest`] for all objects of a resource, in one namespace or (empty) in all.
+    pub fn latest_of(&self, resource: &str, namespace: &str) -> Vec<Arc<Object>> {
+        self.read().latest_below(&prefix(resource, namespace))
+    }
+
+    /// The durable objects of a resource, in one namespace or (empty) in all, as of now or as of `at`, beginning after
+    /// the key `after`.
+    ///
+    /// # Errors
+    /// [`Expired`] when the history does not reach back to `at`.
+    pub fn list(&self, resource: &str, namespace: &str, after: &str, at: Option<u64>) -> Result<Listing, Expired> {
+        let prefix = prefix(resource, namespace);
+        let state = self.read();
+        let newest = state.revision();
+        match at {
+            Some(revision) if revision != newest => {
+                let objects = state.list_at(&prefix, after, revision).ok_or(Expired { newest })?;
+                Ok(Listing { objects, revision })
+            }
+            _ => Ok(Listing { objects: state.list(&prefix, after).cloned().collect(), revision: newest }),
+        }
+    }
+
+    /// Events of a resource after `revision`, oldest first, and the revision up to which this is complete.
+    ///
+    /// # Errors
+    /// [`Expired`] when some of them are gone.
+    pub fn events_since(&self, resource: &str, revision: u64) -> Result<(Vec<Arc<Event>>, u64), Expired> {
+        let state = self.read();
+        let newest = state.revision();
+        let events = state.events_since(resource, revision).ok_or(Expired { newest })?.cloned().collect();
+        Ok((events, newest))
+    }
+
+    /// Tells of every new durable revision.
+    pub fn published(&self) -> watch::Receiver<u64> {
+        self.shared.published.subscribe()
+    }
+
+    /// Carries out all writes or none, and returns once they are durable and visible.
+    ///
+    /// # Errors
+    /// [`CommitError`]; nothing has changed then.
+    pub async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Arc<Event>>, CommitError> {
+        let (done, wait) = oneshot::channel();
+        // A client that hung up no longer waits; its write takes place all the same.
+        let events = self.stage(writes, |outcome| drop(done.send(outcome)))?;
+        let outcome = wait.await.unwrap_or_else(|_| Err(thread_ended()));
+        outcome.map(|()| events).map_err(CommitError::File)
+    }
+
+    /// [`Store::commit`] for callers that cannot await. It blocks the thread for the time of a flush.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn commit_blocking(&self, writes: Vec<Write>) -> Result<Vec<Arc<Event>>, CommitError> {
+        let (done, wait) = std::sync::mpsc::channel();
+        let events = self.stage(writes, move |outcome| drop(done.send(outcome)))?;
+        let outcome = wait.recv().unwrap_or_else(|_| Err(thread_ended()));
+        outcome.map(|()| events).map_err(CommitError::File)
+    }
+
+    fn stage(
+        &self,
+        writes: Vec<Write>,
+        done: impl FnOnce(Outcome) + Send + 'static,
+    ) -> Result<Vec<Arc<Event>>, CommitError> {
+        let mut state = self.shared.state.write().unwrap_or_else(read_poisoned);
+        let events = state.stage(writes).map_err(CommitError::Raced)?;
+        match &self.queue {
+            None => {
+                state.publish(&events);
+                let revision = state.revision();
+                drop(state);
+                self.shared.published.send_replace(revision);
+                done(Ok(()));
+            }
+            Some(queue) => queue.push(Pending { events: events.clone(), done: Box::new(done) }),
+        }
+        Ok(events)
+    }
+
+    /// Waits until the object is durable. `false`: its write failed, and what was built on it must be done again.
+    pub async fn settled(&self, object: &Object) -> bool {
+        let mut published = self.published();
+        loop {
+            {
+                let state = self.read();
+                if state.revision() >= object.revision {
+                    return true;
+                }
+                if state.latest(&object.key).is_none_or(|latest| latest.revision < object.revision) {
+                    return false;
+                }
+            }
+            // The timeout only matters when the write fails and nothing follows it; see `State::abandon`.
+            let _ = tokio::time::timeout(SETTLE_CHECK, published.changed()).await;
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.shared.state.read().unwrap_or_else(read_poisoned)
+    }
+}
+
+/// How often a reader of an unsettled object looks whether its write failed.
+const SETTLE_CHECK: std::time::Duration = std::time::Duration::from_millis(20);
+
+fn shared(state: State) -> Arc<Shared> {
+    let published = watch::Sender::new(state.revision());
+    Arc::new(Shared { state: RwLock::new(state), published })
+}
+
+fn prefix(resource: &str, namespace: &str) -> String {
+    if namespace.is_empty() { format!("{resource}/") } else { format!("{resource}/{namespace}/") }
+}
+
+fn thread_ended() -> FileError {
+    FileError {
+        operation: "write",
+        path: std::path::PathBuf::new(),
+        message: "the commit thread has ended; restart the server".to_owned(),
+    }
+}

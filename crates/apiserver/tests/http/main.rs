@@ -1,0 +1,16 @@
+//! The API over HTTP: what a client sees. One binary, so that it links once; a file for each thing a client relies on.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod concurrency;
+mod conformance;
+mod deletion;
+mod durability;
+mod fuzz;
+mod harness;
+mod lists;
+mod sockets;
+mod subresources;
+mod transcripts;
+mod watches;
+mod writes;

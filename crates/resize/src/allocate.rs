@@ -34,6 +34,33 @@ impl Allocation {
         }
     }
 
+    /// What a pod was promised as its status in the API reports it: each container's requests (limits are not reported,
+    /// those of the spec stand in). For whoever is not the node; the node has its checkpoint.
+    #[must_use]
+    pub fn reported(pod: &Pod) -> Self {
+        let mut allocation = Self::of(pod);
+        let status = pod.status.as_ref();
+        let init = status.and_then(|it| it.init_container_statuses.as_ref()).into_iter().flatten();
+        for status in init.chain(status.and_then(|it| it.container_statuses.as_ref()).into_iter().flatten()) {
+            let own = allocation.containers.get_mut(&status.name);
+            if let (Some(own), Some(allocated)) = (own, &status.allocated_resources) {
+                own.requests = Some(allocated.clone());
+            }
+        }
+        let level = allocation.pod.as_mut().and_then(|it| it.requests.as_mut());
+        if let (Some(level), Some(allocated)) = (level, status.and_then(|it| it.allocated_resources.as_ref())) {
+            // The status counts the overhead in, and lists more than the pod level states.
+            let (promised, overhead) = (requests_of(Some(allocated)), overhead(pod));
+            for resource in [Resource::Cpu, Resource::Memory] {
+                let amount = promised.get(resource, REQUEST) - overhead.get(resource, REQUEST);
+                if let Some(own) = level.get_mut(resource.as_str()).filter(|_| amount > 0) {
+                    own.0 = resource.quantity(amount).to_string();
+                }
+            }
+        }
+        allocation
+    }
+
     /// The pod as its worker is to see it: its spec with the allocated resources in place of the desired ones.
     #[must_use]
     pub fn applied_to(&self, pod: &Pod) -> Pod {

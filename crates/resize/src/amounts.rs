@@ -3,7 +3,7 @@
 use crate::resources::{CPU, ContainerKind, MEMORY, WireList, resizable_containers, wire_quantity};
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use serde::{Deserialize, Serialize};
-use supple_quantity::{Bytes, MilliCpu};
+use supple_quantity::{Bytes, MilliCpu, Quantity};
 
 /// The two resources that can be resized in place; all others are immutable (reference §2.1 V14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,6 +22,15 @@ impl Resource {
         match self {
             Self::Cpu => CPU,
             Self::Memory => MEMORY,
+        }
+    }
+
+    /// An amount (milli-CPU or bytes) as the reference prints one it has computed: CPU decimal, memory binary.
+    #[must_use]
+    pub const fn quantity(self, amount: i64) -> Quantity {
+        match self {
+            Self::Cpu => Quantity::milli_units(amount),
+            Self::Memory => Quantity::binary(amount),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod event;
 pub mod field;
 pub mod guard;
 pub mod kernel;
+pub mod predict;
 pub mod qos;
 pub mod queue;
 pub mod resources;

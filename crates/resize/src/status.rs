@@ -89,13 +89,8 @@ fn list_of(requirements: &ResourceRequirements, requirement: Requirement) -> Opt
     }
 }
 
-/// An amount as the reference prints one that it read from a cgroup: CPU decimal, memory binary.
 fn quantity(resource: Resource, amount: i64) -> Quantity {
-    let quantity = match resource {
-        Resource::Cpu => supple_quantity::Quantity::milli_units(amount),
-        Resource::Memory => supple_quantity::Quantity::binary(amount),
-    };
-    Quantity(quantity.to_string())
+    Quantity(resource.quantity(amount).to_string())
 }
 
 /// Resource fields of the pod's status, from its allocated view and what was actuated. `running`: phase Running.

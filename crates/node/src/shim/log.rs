@@ -80,13 +80,23 @@ impl Writer {
         self.torn = self.try_append(entries).is_err();
     }
 
-    fn try_append(&mut self, entries: &[u8]) -> io::Result<()> {
-        let added = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-        if self.size > 0 && self.size.saturating_add(added) > self.limit {
-            self.file = None;
-            self.size = 0;
-            fs::rename(self.dir.log(), self.dir.older_log())?;
+    fn try_append(&mut self, mut entries: &[u8]) -> io::Result<()> {
+        while !entries.is_empty() {
+            let room = usize::try_from(self.limit.saturating_sub(self.size)).unwrap_or(usize::MAX);
+            let now = fitting(entries, room, self.size == 0);
+            if now.is_empty() {
+                self.file = None;
+                self.size = 0;
+                fs::rename(self.dir.log(), self.dir.older_log())?;
+                continue;
+            }
+            self.write(now)?;
+            entries = entries.get(now.len()..).unwrap_or_default();
         }
+        Ok(())
+    }
+
+    fn write(&mut self, entries: &[u8]) -> io::Result<()> {
         let mut file = match self.file.take() {
             Some(file) => file,
             None => {
@@ -99,10 +109,22 @@ impl Writer {
             file.write_all(b"\n")?;
         }
         let written = file.write_all(entries);
-        self.size = self.size.saturating_add(added);
+        self.size = self.size.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX));
         self.file = Some(file);
         written
     }
+}
+
+/// As many whole entries from the front as fit into `room`; at least one where `must` is set, because an entry larger
+/// than a whole file must go somewhere.
+fn fitting(entries: &[u8], room: usize, must: bool) -> &[u8] {
+    if entries.len() <= room {
+        return entries;
+    }
+    let fits = entries.get(..room).unwrap_or_default().iter().rposition(|&b| b == b'\n');
+    let first = || entries.iter().position(|&b| b == b'\n').unwrap_or(entries.len().saturating_sub(1));
+    let end = fits.or_else(|| must.then(first));
+    end.and_then(|end| entries.get(..=end)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -139,5 +161,9 @@ mod tests {
         let read = |path| fs::read_to_string(path).unwrap();
         assert_eq!(read(dir.log()), "T stdout F line9\n");
         assert_eq!(read(dir.older_log()), "T stdout F line8\n");
+        // All at once it is no more; what is larger than a file has one to itself.
+        writer.append(b"T stdout F a\nT stdout F b\nT stdout F 0123456789012345678901234567890\nT stdout F c\n");
+        assert_eq!(read(dir.log()), "T stdout F c\n");
+        assert_eq!(read(dir.older_log()), "T stdout F 0123456789012345678901234567890\n");
     }
 }

@@ -44,7 +44,15 @@ impl Lab {
     }
 
     pub fn with(change: impl FnOnce(&mut ProcessOptions)) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
+        Self::on_with(tempfile::tempdir().unwrap(), change)
+    }
+
+    /// In a data directory that may have been used before.
+    pub fn on(dir: tempfile::TempDir) -> Option<Self> {
+        Self::on_with(dir, |_| {})
+    }
+
+    fn on_with(dir: tempfile::TempDir, change: impl FnOnce(&mut ProcessOptions)) -> Option<Self> {
         let mut options = options(dir.path().to_owned());
         change(&mut options);
         match ProcessRuntime::new(options) {

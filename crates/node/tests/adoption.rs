@@ -1,4 +1,5 @@
 //! A program that was killed left its containers running: the next one finds them as they are, and their exact ends.
+#![allow(clippy::unwrap_used, reason = "in a test a value that is not there is a failure")]
 
 mod support;
 
@@ -55,10 +56,27 @@ fn predecessor() {
     });
 }
 
+/// Like [`predecessor`]: starts containers one after the other, to be killed at any moment of it.
+#[test]
+fn busy_predecessor() {
+    let Some(dir) = std::env::var_os(PREDECESSOR) else { return };
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let runtime = ProcessRuntime::new(support::options(dir.into())).unwrap();
+        runtime.create_pod(&pod(), &CgroupResources::default()).await.unwrap();
+        println!("\nready");
+        for attempt in 0.. {
+            let mut config = sh(&pod(), "exec sleep 1000");
+            config.id = container("c", attempt);
+            runtime.start_container(&config).await.unwrap();
+            runtime.stop_container(&config.id, Duration::ZERO).await.unwrap();
+        }
+    });
+}
+
 /// Run the predecessor in `dir` until it is ready.
-fn predecessor_in(dir: &Path) -> Child {
+fn predecessor_in(dir: &Path, which: &str) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "predecessor", "--nocapture"]).env(PREDECESSOR, dir).stdout(Stdio::piped());
+    command.args(["--exact", which, "--nocapture"]).env(PREDECESSOR, dir).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.map_while(Result::ok).any(|line| line == "ready"), "the predecessor failed");
@@ -75,7 +93,7 @@ fn lab_after_kill(meanwhile: impl FnOnce(&Path)) -> Option<Lab> {
     let dir = tempfile::tempdir().unwrap();
     // Where no cgroups can be written the predecessor could not run either.
     let lab = Lab::on(dir)?;
-    let mut child = predecessor_in(lab.dir.path());
+    let mut child = predecessor_in(lab.dir.path(), "predecessor");
     child.kill().unwrap();
     child.wait().unwrap();
     meanwhile(lab.dir.path());
@@ -123,6 +141,35 @@ async fn an_end_while_nobody_was_there_is_exact_too() {
     };
     let found = lab.runtime.recover().await.unwrap();
     assert!(matches!(by_name(&found)[&("ends", 0)], RunState::Exited(exit) if exit.code == 7));
+}
+
+#[tokio::test]
+async fn killed_at_any_moment_of_a_start_it_leaves_nothing_unknown() {
+    for moment in 0..12_u64 {
+        let Some(lab) = Lab::new() else { return };
+        let (root, mut child) = (lab.root().unwrap(), predecessor_in(lab.dir.path(), "busy_predecessor"));
+        // Not an event but a moment is wanted: somewhere in the second or third start, another one in each round.
+        tokio::time::sleep(Duration::from_micros(700 * moment)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let found = lab.runtime.recover().await.unwrap();
+        let known: Vec<Group> = found
+            .iter()
+            .flat_map(|it| &it.containers)
+            .map(|(id, _)| root.child("poduid-1", Role::Pod).child(&format!("c-{}", id.attempt), Role::Container))
+            .collect();
+        let inside: Vec<u32> = known.iter().flat_map(|it| it.processes().unwrap()).collect();
+        assert_eq!(root.processes().unwrap().into_iter().collect::<Vec<_>>(), inside, "at {moment}");
+        // And it can go on from there.
+        let attempt = found.iter().flat_map(|it| &it.containers).map(|(id, _)| id.attempt + 1).max().unwrap_or(0);
+        let mut config = sh(&pod(), "exit 0");
+        config.id = container("c", attempt);
+        lab.runtime.create_pod(&pod(), &CgroupResources::default()).await.unwrap();
+        lab.runtime.start_container(&config).await.unwrap();
+        lab.runtime.shutdown().await.unwrap();
+        assert!(!root.exists(), "at {moment}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! The process runtime on this machine's real cgroups: containers run, end, are limited, resized and killed.
+#![allow(clippy::unwrap_used, reason = "in a test a value that is not there is a failure")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The simulated runtime: the same numbers from the same seed and clock, and limits that hold.
+#![allow(clippy::unwrap_used, reason = "in a test a value that is not there is a failure")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -43,14 +43,14 @@ mod tests {
 
     /// Readings at these milliseconds of a container that uses half a core before second 10 and two cores after it.
     #[track_caller]
-    fn check(at: &[u64], expect: Option<(u64, u64)>) {
+    fn check(at: &[u64], expect: Option<(u64, u128)>) {
         let mut rate = Rate::default();
         let mut last = None;
         for &ms in at {
             let used = ms.min(10_000) * 500_000 + ms.saturating_sub(10_000) * 2_000_000;
             last = rate.take(Duration::from_millis(ms), used, Duration::from_secs(10));
         }
-        assert_eq!(last.map(|(cores, over)| (cores / 1_000_000, over.as_millis() as u64)), expect, "{at:?}");
+        assert_eq!(last.map(|(cores, over)| (cores / 1_000_000, over.as_millis())), expect, "{at:?}");
     }
 
     #[test]

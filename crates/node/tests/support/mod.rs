@@ -1,5 +1,6 @@
 //! A process runtime on this machine's real cgroups, below a root of its own that is gone afterwards, come what may.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a lab that cannot be set up is a failed test")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! What a refusal of one field looks like: path, kind and detail, printed as the API server prints them.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Where in the object: `spec.containers[0].resources.requests[cpu]`.
 ///
@@ -76,6 +76,12 @@ impl<'a> Path<'a> {
         self.error(Kind::Duplicate, Some(value.shown()), "")
     }
 
+    /// The value is longer than `bytes`; it is not shown.
+    #[must_use]
+    pub fn too_long(&self, bytes: usize) -> FieldError {
+        self.error(Kind::TooLong, None, format!("may not be more than {bytes} bytes"))
+    }
+
     /// What the value refers to does not exist.
     #[must_use]
     pub fn not_found(&self, value: impl BadValue) -> FieldError {
@@ -85,7 +91,7 @@ impl<'a> Path<'a> {
     /// The value is none of `supported` (printed in the order given).
     #[must_use]
     pub fn not_supported(&self, value: impl BadValue, supported: &[&str]) -> FieldError {
-        let listed: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
+        let listed: Vec<String> = supported.iter().map(|value| quoted(value)).collect();
         self.error(Kind::NotSupported, Some(value.shown()), format!("supported values: {}", listed.join(", ")))
     }
 }
@@ -113,13 +119,13 @@ pub trait BadValue {
 
 impl BadValue for &str {
     fn shown(&self) -> String {
-        format!("{self:?}")
+        quoted(self)
     }
 }
 
 impl BadValue for &String {
     fn shown(&self) -> String {
-        format!("{self:?}")
+        quoted(self)
     }
 }
 
@@ -147,14 +153,41 @@ impl BadValue for &supple_quantity::Quantity {
     }
 }
 
-/// A value that is absent: the reference prints a nil pointer as `null`.
+/// A value that is absent: the reference prints a nil pointer as the text `null`.
 #[derive(Clone, Copy, Debug)]
 pub struct Absent;
 
 impl BadValue for Absent {
     fn shown(&self) -> String {
-        "null".to_owned()
+        quoted("null")
     }
+}
+
+/// Text in quotes as the reference (Go's `%q`) writes it: control characters by two hexadecimal digits, where Rust would write
+/// `\u{1}`.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            control if control.is_ascii_control() => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\x{:02x}", u32::from(control));
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// What is wrong with a field.
@@ -170,6 +203,8 @@ pub enum Kind {
     Duplicate,
     /// A value that refers to what does not exist.
     NotFound,
+    /// A value that is too long.
+    TooLong,
     /// A value that is none of the supported ones.
     NotSupported,
 }
@@ -184,6 +219,7 @@ impl Kind {
             Self::Required => "FieldValueRequired",
             Self::Duplicate => "FieldValueDuplicate",
             Self::NotFound => "FieldValueNotFound",
+            Self::TooLong => "FieldValueTooLong",
             Self::NotSupported => "FieldValueNotSupported",
         }
     }
@@ -195,6 +231,7 @@ impl Kind {
             Self::Required => "Required value",
             Self::Duplicate => "Duplicate value",
             Self::NotFound => "Not found",
+            Self::TooLong => "Too long",
             Self::NotSupported => "Unsupported value",
         }
     }
@@ -262,5 +299,5 @@ pub fn join<T: fmt::Display>(messages: &[T]) -> String {
 /// The message of the 422 `Status`: `Pod "a" is invalid: …`.
 #[must_use]
 pub fn aggregate(kind: &str, name: &str, errors: &[FieldError]) -> String {
-    format!("{kind} {name:?} is invalid: {}", join(errors))
+    format!("{kind} {} is invalid: {}", quoted(name), join(errors))
 }

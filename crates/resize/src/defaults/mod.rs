@@ -11,7 +11,8 @@ use k8s_openapi::api::core::v1::Pod;
 /// Fills in every default. Doing it twice changes nothing more.
 pub fn apply(pod: &mut Pod) {
     requirements::round(pod);
-    let Some(spec) = &mut pod.spec else { return };
+    // A pod without a spec is one with an empty spec: the reference has no absent one.
+    let spec = pod.spec.get_or_insert_default();
     let containers = spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten());
     for container in containers {
         // The reference has no "no resources": an empty object is stored and shown.

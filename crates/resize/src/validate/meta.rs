@@ -69,7 +69,7 @@ fn common(meta: &ObjectMeta) -> Vec<FieldError> {
             errors.extend(names::qualified(&key.to_lowercase()).into_iter().map(|it| path.invalid(key, it)));
         }
         if all.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > ANNOTATION_BYTES {
-            errors.push(path.invalid("", format!("may not be more than {ANNOTATION_BYTES} bytes")));
+            errors.push(path.too_long(ANNOTATION_BYTES));
         }
     }
     let path = path.child("ownerReferences");

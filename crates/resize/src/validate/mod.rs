@@ -46,6 +46,7 @@ impl Default for Options {
 pub fn create(pod: &Pod) -> Vec<FieldError> {
     let mut errors = meta::object(&pod.metadata);
     errors.extend(pod::spec(pod, None, Options::default()));
+    errors.extend(pod::only_later(pod));
     errors
 }
 

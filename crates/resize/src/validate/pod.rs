@@ -30,6 +30,22 @@ pub(super) fn spec(pod: &Pod, stored: Option<&Pod>, options: Options) -> Vec<Fie
     errors
 }
 
+/// What is added to a pod only once it exists.
+pub(super) fn only_later(pod: &Pod) -> Vec<FieldError> {
+    let path = Path::root("spec");
+    let mut errors = Vec::new();
+    let Some(spec) = &pod.spec else { return errors };
+    if spec.ephemeral_containers.as_ref().is_some_and(|it| !it.is_empty()) {
+        errors.push(path.child("ephemeralContainers").forbidden("cannot be set on create"));
+    }
+    let gated = spec.scheduling_gates.as_ref().is_some_and(|it| !it.is_empty());
+    if gated && spec.node_name.as_ref().is_some_and(|it| !it.is_empty()) {
+        let detail = "cannot be set until all schedulingGates have been cleared";
+        errors.push(path.child("nodeName").forbidden(detail));
+    }
+    errors
+}
+
 fn all_containers(spec: &PodSpec, stored: Option<&Pod>, options: Options, path: &Path<'_>) -> Vec<FieldError> {
     let claims: Vec<&str> = spec.resource_claims.iter().flatten().map(|it| it.name.as_str()).collect();
     let volumes: Vec<&str> = spec.volumes.iter().flatten().map(|it| it.name.as_str()).collect();

@@ -127,7 +127,8 @@ fn is_whole(quantity: &Quantity) -> bool {
 fn is_multiple_of_page(name: &str, quantity: &Quantity) -> bool {
     let page: Option<Quantity> = name.strip_prefix("hugepages-").and_then(|size| size.parse().ok());
     match page {
-        Some(page) if page.sign() > 0 && is_whole(&page) && page.value() != 0 => quantity.value() % page.value() == 0,
+        // `checked_rem` for page sizes beyond 64 bits, whose view may be 0 or -1.
+        Some(page) if page.sign() > 0 && is_whole(&page) => quantity.value().checked_rem(page.value()) == Some(0),
         _ => false,
     }
 }

@@ -77,6 +77,32 @@ fn pods_have_names() {
 }
 
 #[test]
+fn what_only_comes_later_is_refused() {
+    check(json!({"spec": null}), "spec.containers: Required value");
+    check(
+        json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "i"}]}}),
+        "spec.ephemeralContainers: Forbidden: cannot be set on create",
+    );
+    check(
+        json!({"spec": {"nodeName": "n", "schedulingGates": [{"name": "g"}]}}),
+        "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared",
+    );
+}
+
+#[test]
+fn refused_values_are_quoted_as_go_quotes_them() {
+    check(
+        json!({"spec": {"restartPolicy": "a\"b\\\n\u{1}é"}}),
+        "spec.restartPolicy: Unsupported value: \"a\\\"b\\\\\\n\\x01é\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+    );
+    let much = "x".repeat(256 * 1024);
+    check(
+        json!({"metadata": {"annotations": {"a": much}}}),
+        "metadata.annotations: Too long: may not be more than 262144 bytes",
+    );
+}
+
+#[test]
 fn words_are_out_of_their_lists() {
     check(
         json!({"spec": {"restartPolicy": "Sometimes"}}),

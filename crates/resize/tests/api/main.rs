@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests: what cannot be read fails the test that asked")]
 
 mod admission;
+mod aggregates;
 mod creation;
 mod data;
 mod merge;

@@ -1,10 +1,11 @@
 //! What holds for every pod and every resize of it.
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, LimitRange, Node, Pod};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
+use supple_resize::admission::{limit_range, node, quota};
 use supple_resize::resources::{Requirements, ResourceList, containers};
 use supple_resize::{defaults, qos, strategy, validate};
 
@@ -121,7 +122,7 @@ fn the_strategies_make_resizes_that_are_accepted() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn an_accepted_resize_keeps_the_class(pod in pod(), patch in patch()) {
@@ -212,5 +213,25 @@ proptest! {
             prepare(&mut twice, &stored);
             prop_assert_eq!(twice, once);
         }
+    }
+
+    #[test]
+    fn nothing_panics_on_amounts_that_are_none(texts in prop::collection::vec("\\PC{0,8}|[-+]?[0-9]{1,25}(Ei|E|m|e9)?", 8)) {
+        let list = |a: usize, name: &str| json!({"cpu": texts[a], name: texts[a + 1]});
+        let resources = |a: usize| json!({"requests": list(a, "hugepages-1"), "limits": list(a + 2, &texts[0])});
+        let value = json!({"metadata": {"name": "p"}, "spec": {
+            "containers": [{"name": "c", "image": "i", "resources": resources(0)}],
+            "resources": resources(4), "nodeName": "n",
+        }});
+        let mut pod: Pod = serde_json::from_value(value).unwrap();
+        let old = pod.clone();
+        defaults::apply(&mut pod);
+        strategy::prepare_for_create(&mut pod);
+        let _ = (validate::create(&pod), validate::resize(&pod, &old), validate::update(&pod, &old));
+        let range: LimitRange = serde_json::from_value(json!({"spec": {"limits": [
+            {"type": "Pod", "min": list(0, "memory"), "max": list(2, "memory"), "maxLimitRequestRatio": list(4, "memory")},
+        ]}})).unwrap();
+        let _ = limit_range::validate_pod(&pod, &[range]);
+        let _ = (node::check(&pod, &old, Some(&Node::default())), quota::check(&pod, Some(&old), &[]), quota::usage(&pod));
     }
 }

@@ -59,7 +59,7 @@ fn plain_updates() {
     check(
         Door::Main,
         json!({"spec": {"activeDeadlineSeconds": null}}),
-        "spec.activeDeadlineSeconds: Invalid value: null: must not update from a positive integer to nil value",
+        "spec.activeDeadlineSeconds: Invalid value: \"null\": must not update from a positive integer to nil value",
     );
     let toleration = |effect: &str| json!({"key": "k", "operator": "Exists", "effect": effect});
     check(

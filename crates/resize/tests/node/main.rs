@@ -12,5 +12,7 @@ mod predict;
 mod properties;
 mod queue;
 mod recorded;
+mod replay;
+mod stage;
 mod status;
 mod support;

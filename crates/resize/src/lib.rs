@@ -21,6 +21,7 @@ pub mod allocate;
 pub mod amounts;
 pub mod condition;
 pub mod defaults;
+pub mod differences;
 pub mod event;
 pub mod field;
 pub mod guard;

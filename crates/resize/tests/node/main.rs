@@ -4,6 +4,7 @@
 mod actuate;
 mod allocate;
 mod condition;
+mod differences;
 mod event;
 mod forecast;
 mod guard;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::SelectorError;
 use crate::tree::at;
-use crate::validate::names;
+use supple_resize::validate::names;
 
 /// How a requirement compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,7 +251,7 @@ impl<'a> Parser<'a> {
             token = self.take();
         }
         let Token::Word(key) = token else { return Err(found(token, "identifier")) };
-        let problems = names::qualified_name(key);
+        let problems = names::qualified(key);
         if !problems.is_empty() {
             return Err(invalid("key", key, &problems));
         }

@@ -7,3 +7,4 @@ mod patches;
 mod selectors;
 mod strategic;
 mod tables;
+mod validation;

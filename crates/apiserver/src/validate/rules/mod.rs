@@ -1,5 +1,9 @@
-//! Defaulting, preparation and validation of the kinds that are not pods: functions over the JSON of an object.
+//! Defaulting, preparation and validation of the kinds that are not pods: functions over the JSON of an object, which has
+//! been [normalised](crate::fields) before. Sentences and order are those of Kubernetes v1.36.2.
 
+mod amounts;
+mod cluster;
+mod data;
 pub mod event;
 
 use serde_json::Value;
@@ -25,20 +29,105 @@ pub struct Rules {
     pub validate_status: fn(&Value, &Value) -> Vec<FieldError>,
 }
 
-/// A kind without rules of its own.
-pub static PLAIN: Rules = PLAIN_RULES;
-
-const PLAIN_RULES: Rules = Rules {
+const NONE: Rules = Rules {
     default: |_| {},
     prepare_create: |_| {},
     prepare_update: |_, _| {},
-    prepare_status: |_, _| {},
+    prepare_status: |new, old| keep(new, old, "spec"),
     validate_create: |_| Vec::new(),
     validate_update: |_, _| Vec::new(),
     validate_status: |_, _| Vec::new(),
 };
-macro_rules! empty { ($($name:ident)*) => { $(
-/// x
-pub static $name: Rules = PLAIN_RULES;
-)* } }
-empty!(CONFIG_MAP EVENT LIMIT_RANGE NAMESPACE NODE RESOURCE_QUOTA SECRET LEASE PRIORITY_CLASS);
+
+/// A kind without rules of its own.
+pub static PLAIN: Rules = NONE;
+
+/// Config maps.
+pub static CONFIG_MAP: Rules = Rules {
+    validate_create: data::config_map,
+    validate_update: |new, old| data::frozen(new, old, data::config_map),
+    ..NONE
+};
+
+/// Secrets.
+pub static SECRET: Rules = Rules {
+    default: data::default_secret,
+    validate_create: data::secret,
+    validate_update: data::secret_update,
+    ..NONE
+};
+
+/// Events, of either version.
+pub static EVENT: Rules = Rules { validate_create: event::create, ..NONE };
+
+/// Limit ranges.
+pub static LIMIT_RANGE: Rules = Rules {
+    default: amounts::default_limit_range,
+    validate_create: amounts::limit_range,
+    validate_update: |new, _| amounts::limit_range(new),
+    ..NONE
+};
+
+/// Resource quotas. Their status is written by a controller.
+pub static RESOURCE_QUOTA: Rules = Rules {
+    prepare_create: |new| drop_status(new),
+    prepare_update: |new, old| keep(new, old, "status"),
+    validate_create: amounts::quota,
+    validate_update: amounts::quota_update,
+    validate_status: |new, _| amounts::quota_status(new),
+    ..NONE
+};
+
+/// Namespaces.
+pub static NAMESPACE: Rules = Rules {
+    default: cluster::default_namespace,
+    prepare_create: cluster::open_namespace,
+    prepare_update: |new, old| {
+        keep(new, old, "status");
+        keep(new, old, "spec");
+    },
+    validate_status: |new, _| cluster::namespace_status(new),
+    ..NONE
+};
+
+/// Nodes. A node comes with its status when it registers.
+pub static NODE: Rules = Rules {
+    default: cluster::default_node,
+    prepare_update: |new, old| keep(new, old, "status"),
+    validate_create: cluster::node,
+    validate_update: cluster::node_update,
+    validate_status: |new, _| cluster::node(new),
+    ..NONE
+};
+
+/// Leases.
+pub static LEASE: Rules =
+    Rules { validate_create: cluster::lease, validate_update: |new, _| cluster::lease(new), ..NONE };
+
+/// Priority classes.
+pub static PRIORITY_CLASS: Rules = Rules {
+    default: cluster::default_priority_class,
+    prepare_create: |new| new["metadata"]["generation"] = 1.into(),
+    validate_create: cluster::priority_class,
+    validate_update: cluster::priority_class_update,
+    ..NONE
+};
+
+/// Puts a field back to what is stored.
+fn keep(new: &mut Value, old: &Value, field: &str) {
+    let Some(fields) = new.as_object_mut() else { return };
+    match old.get(field) {
+        Some(stored) => {
+            fields.insert(field.to_owned(), stored.clone());
+        }
+        None => {
+            fields.remove(field);
+        }
+    }
+}
+
+fn drop_status(new: &mut Value) {
+    if let Some(fields) = new.as_object_mut() {
+        fields.remove("status");
+    }
+}

@@ -118,7 +118,8 @@ fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
     if unplaced || matches!(phase, "Succeeded" | "Failed") {
         return 0;
     }
-    let period = asked.or_else(|| spec("terminationGracePeriodSeconds").and_then(Value::as_i64)).unwrap_or(DEFAULT_GRACE);
+    let period =
+        asked.or_else(|| spec("terminationGracePeriodSeconds").and_then(Value::as_i64)).unwrap_or(DEFAULT_GRACE);
     // Below zero means at once, but through the node: the reference makes it one second. Bounded, so that it can be
     // added to a time.
     if period < 0 { 1 } else { period.min(i64::from(u32::MAX)) }
@@ -172,14 +173,24 @@ mod tests {
         check("pods", pod(json!({}), "lab", "Running"), grace(0), "now");
         check("pods", pod(json!({}), "", "Pending"), plain(), "now");
         check("pods", pod(json!({}), "lab", "Failed"), plain(), "now");
-        check("pods", pod(json!({"finalizers": ["a/b"]}), "", "Pending"), plain(), "2030-01-01T00:00:00Z 0 generation 2");
+        check(
+            "pods",
+            pod(json!({"finalizers": ["a/b"]}), "", "Pending"),
+            plain(),
+            "2030-01-01T00:00:00Z 0 generation 2",
+        );
         let marked = json!({"deletionTimestamp": "2030-01-01T00:00:30Z", "deletionGracePeriodSeconds": 30});
         check("pods", pod(marked.clone(), "lab", "Running"), plain(), "pending");
         check("pods", pod(marked.clone(), "lab", "Running"), grace(60), "pending");
         check("pods", pod(marked.clone(), "lab", "Running"), grace(10), "2030-01-01T00:00:10Z 10 generation 1");
         check("pods", pod(marked, "lab", "Running"), grace(0), "now");
         check("pods", pod(json!({}), "lab", "Running"), DeleteOptions { uid: Some("v".into()), ..plain() }, "409");
-        check("pods", pod(json!({}), "", ""), DeleteOptions { uid: Some("u".into()), resource_version: Some("7".into()), ..plain() }, "now");
+        check(
+            "pods",
+            pod(json!({}), "", ""),
+            DeleteOptions { uid: Some("u".into()), resource_version: Some("7".into()), ..plain() },
+            "now",
+        );
         check("pods", pod(json!({}), "", ""), DeleteOptions { resource_version: Some("6".into()), ..plain() }, "409");
     }
 
@@ -187,9 +198,19 @@ mod tests {
     fn the_rest_goes_at_once_unless_held() {
         let plain = DeleteOptions::default;
         check("configmaps", json!({"metadata": {"name": "c"}}), plain(), "now");
-        check("configmaps", json!({"metadata": {"name": "c", "finalizers": ["a/b"]}}), plain(), "2030-01-01T00:00:00Z 0 generation null");
+        check(
+            "configmaps",
+            json!({"metadata": {"name": "c", "finalizers": ["a/b"]}}),
+            plain(),
+            "2030-01-01T00:00:00Z 0 generation null",
+        );
         check("namespaces", json!({"kind": "Namespace", "metadata": {"name": "default"}}), plain(), "403");
-        check("namespaces", json!({"kind": "Namespace", "metadata": {"name": "a"}, "spec": {"finalizers": ["kubernetes"]}}), plain(), "2030-01-01T00:00:00Z null generation null");
+        check(
+            "namespaces",
+            json!({"kind": "Namespace", "metadata": {"name": "a"}, "spec": {"finalizers": ["kubernetes"]}}),
+            plain(),
+            "2030-01-01T00:00:00Z null generation null",
+        );
         check("namespaces", json!({"kind": "Namespace", "metadata": {"name": "a"}, "spec": {}}), plain(), "now");
     }
 }

@@ -165,7 +165,11 @@ impl ApiError {
         let message = message.into();
         Self {
             details: Some(json!({"causes": [{"message": message}]})),
-            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("Internal error occurred: {message}"))
+            ..Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalError",
+                format!("Internal error occurred: {message}"),
+            )
         }
     }
 

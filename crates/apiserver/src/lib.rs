@@ -44,9 +44,9 @@ use std::sync::Arc;
 
 pub use clock::{Clock, SystemClock};
 pub use crash::CrashPoints;
+use handlers::Api;
 pub use kubelet::{Kubelet, LogQuery, NoKubelet, PodMetricsSample};
 pub use server::ServeError;
-use handlers::Api;
 use store::{FileError, HISTORY, Store};
 use tokio_util::sync::CancellationToken;
 

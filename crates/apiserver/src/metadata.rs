@@ -89,7 +89,14 @@ pub fn place(target: &Target, object: &mut Value) -> Result<(), ApiError> {
 /// Fills in what a new object gets from the server and drops what a client may not set.
 pub fn create(object: &mut Value, now: Timestamp, unique: uuid::Uuid) {
     let metadata = of(object);
-    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "generation"] {
+    for field in [
+        "resourceVersion",
+        "selfLink",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "managedFields",
+        "generation",
+    ] {
         metadata.remove(field);
     }
     metadata.insert("uid".to_owned(), unique.to_string().into());
@@ -102,7 +109,8 @@ pub fn generate_name(object: &mut Value, unique: uuid::Uuid) -> bool {
     if !text(object, "name").is_empty() || prefix.is_empty() {
         return false;
     }
-    let cut = prefix.char_indices().map(|(at, _)| at).chain([prefix.len()]).take_while(|at| *at <= LONGEST_PREFIX).last();
+    let cut =
+        prefix.char_indices().map(|(at, _)| at).chain([prefix.len()]).take_while(|at| *at <= LONGEST_PREFIX).last();
     let mut name = prefix[..cut.unwrap_or(0)].to_owned();
     // 16 random bytes against 27 letters: the bias of the remainder does not matter for a name.
     let letters = unique.as_bytes().iter().take(SUFFIX);
@@ -135,8 +143,13 @@ pub fn update(resource: &Resource, new: &mut Value, old: &Object, old_value: &Va
     if version.is_empty() && !resource.unconditional_update {
         let detail = "Invalid value: 0: must be specified for an update";
         let message = format!("{} {name:?} is invalid: metadata.resourceVersion: {detail}", resource.qualified_kind());
-        let cause = serde_json::json!({"reason": "FieldValueInvalid", "message": detail, "field": "metadata.resourceVersion"});
-        return Err(ApiError::invalid(Subject { name, group: resource.group, kind: resource.kind }, message, vec![cause]));
+        let cause =
+            serde_json::json!({"reason": "FieldValueInvalid", "message": detail, "field": "metadata.resourceVersion"});
+        return Err(ApiError::invalid(
+            Subject { name, group: resource.group, kind: resource.kind },
+            message,
+            vec![cause],
+        ));
     }
     if !version.is_empty() && version != "0" && version.parse() != Ok(old.revision) {
         return Err(ApiError::modified(subject(resource, name)));

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::errors::ApiError;
 use crate::fields::FieldValidation;
+use crate::kinds::Resource;
 use crate::route::Query;
 use crate::selector::{FieldSelector, LabelSelector};
-use crate::kinds::Resource;
 
 /// Options of a creation, an update or a patch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,9 +25,8 @@ impl WriteOptions {
     pub fn parse(kind: &str, query: &Query) -> Result<Self, ApiError> {
         let kind = format!("{kind}.meta.k8s.io");
         let given = query.get("fieldValidation");
-        let field_validation = FieldValidation::parse(given).ok_or_else(|| {
-            unsupported(&kind, "fieldValidation", given, "\"Ignore\", \"Strict\", \"Warn\"")
-        })?;
+        let field_validation = FieldValidation::parse(given)
+            .ok_or_else(|| unsupported(&kind, "fieldValidation", given, "\"Ignore\", \"Strict\", \"Warn\""))?;
         Ok(Self { dry_run: dry_run(&kind, query.all("dryRun"))?, field_validation })
     }
 }
@@ -195,7 +194,10 @@ impl ListOptions {
             continue_token: query.get("continue").to_owned(),
             bookmarks: query.flag("allowWatchBookmarks"),
             initial_events,
-            timeout_seconds: query.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()).filter(|s| *s > 0),
+            timeout_seconds: query
+                .number("timeoutSeconds")?
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .filter(|s| *s > 0),
         };
         Ok(options)
     }
@@ -224,7 +226,10 @@ fn at(query: &Query, watch: bool, initial_events: Option<bool>) -> Result<At, Ap
                 return forbidden("resourceVersionMatch", why);
             }
             None if !how.is_empty() => {
-                return forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+                return forbidden(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                );
             }
             _ => {}
         }
@@ -234,13 +239,22 @@ fn at(query: &Query, watch: bool, initial_events: Option<bool>) -> Result<At, Ap
         }
         if !how.is_empty() {
             if version.is_empty() {
-                return forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided");
+                return forbidden(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                );
             }
             if !query.get("continue").is_empty() {
-                return forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
+                return forbidden(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden when continue is provided",
+                );
             }
             if how == "Exact" && version == "0" {
-                return forbidden("resourceVersionMatch", "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"");
+                return forbidden(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
+                );
             }
         }
         if !version.is_empty() && version != "0" && !query.get("continue").is_empty() {
@@ -262,7 +276,9 @@ fn at(query: &Query, watch: bool, initial_events: Option<bool>) -> Result<At, Ap
         (_, "") if watch => Ok(At::Exact(number()?)),
         (_, "") if query.number("limit")?.unwrap_or(0) > 0 => Ok(At::Exact(number()?)),
         (_, "") => Ok(At::NotOlderThan(number()?)),
-        (_, other) => Err(unsupported("ListOptions.meta.k8s.io", "resourceVersionMatch", other, "\"Exact\", \"NotOlderThan\"")),
+        (_, other) => {
+            Err(unsupported("ListOptions.meta.k8s.io", "resourceVersionMatch", other, "\"Exact\", \"NotOlderThan\""))
+        }
     }
 }
 
@@ -279,7 +295,8 @@ mod tests {
     fn removal_options_come_from_query_and_body() {
         let both = deletion("dryRun=All&gracePeriodSeconds=3", json!({"preconditions": {"uid": "u"}})).unwrap();
         assert_eq!((both.dry_run, both.grace_period, both.uid.as_deref()), (true, Some(3), Some("u")));
-        let body = deletion("", json!({"gracePeriodSeconds": 0, "propagationPolicy": "Foreground", "dryRun": ["All"]})).unwrap();
+        let body = deletion("", json!({"gracePeriodSeconds": 0, "propagationPolicy": "Foreground", "dryRun": ["All"]}))
+            .unwrap();
         assert_eq!((body.dry_run, body.grace_period, body.propagation), (true, Some(0), Propagation::Foreground));
         for (query, body, code) in [
             ("dryRun=Some", json!({}), 422),

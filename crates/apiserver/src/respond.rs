@@ -44,7 +44,9 @@ impl Wanted {
     /// One object.
     pub fn object(&self, resource: &Resource, object: &Object) -> Bytes {
         match self.form {
-            Form::Table => self.table(resource, &[shown(resource, object)], list_metadata(object.revision, "", None), true),
+            Form::Table => {
+                self.table(resource, &[shown(resource, object)], list_metadata(object.revision, "", None), true)
+            }
             Form::PartialMetadata => partial(object),
             Form::Plain | Form::AggregatedDiscovery => shown_json(resource, object),
         }
@@ -103,8 +105,9 @@ fn partial(object: &Object) -> Bytes {
 }
 
 fn list(kind: &str, api_version: &str, metadata: &Value, items: impl Iterator<Item = Vec<u8>>) -> Bytes {
-    let mut out = format!("{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[", json!(kind), json!(api_version))
-        .into_bytes();
+    let mut out =
+        format!("{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[", json!(kind), json!(api_version))
+            .into_bytes();
     for (index, item) in items.enumerate() {
         if index > 0 {
             out.push(b',');

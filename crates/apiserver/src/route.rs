@@ -100,9 +100,7 @@ pub fn route(path: &str) -> Result<Route, ApiError> {
         ["apis"] => Ok(Route::Groups),
         ["apis", group] => Ok(Route::Group((*group).to_owned())),
         ["api", version] => Ok(Route::Resources { group: String::new(), version: (*version).to_owned() }),
-        ["apis", group, version] => {
-            Ok(Route::Resources { group: (*group).to_owned(), version: (*version).to_owned() })
-        }
+        ["apis", group, version] => Ok(Route::Resources { group: (*group).to_owned(), version: (*version).to_owned() }),
         ["api", version, rest @ ..] => target("", version, rest).map(Route::Resource),
         ["apis", group, version, rest @ ..] => target(group, version, rest).map(Route::Resource),
         _ => Err(ApiError::no_such_path()),
@@ -113,7 +111,8 @@ fn target(group: &str, version: &str, rest: &[&str]) -> Result<Target, ApiError>
     // `namespaces/x/pods` is a collection in a namespace, `namespaces/x` and `namespaces/x/status` are a namespace.
     let (namespace, rest) = match rest {
         ["namespaces", namespace, plural, tail @ ..]
-            if !(tail.is_empty() && kinds::find(group, version, "namespaces").is_some_and(|it| it.subresource(plural).is_some())) =>
+            if !(tail.is_empty()
+                && kinds::find(group, version, "namespaces").is_some_and(|it| it.subresource(plural).is_some())) =>
         {
             let mut shifted = vec![*plural];
             shifted.extend_from_slice(tail);
@@ -217,9 +216,10 @@ impl Query {
 
     /// A boolean parameter: given without a value, `1` and `true` are yes, as the reference reads them.
     pub fn flag(&self, name: &str) -> bool {
-        self.0.iter().find(|(key, _)| key == name).is_some_and(|(_, value)| {
-            !matches!(value.to_ascii_lowercase().as_str(), "false" | "0")
-        })
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .is_some_and(|(_, value)| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
     }
 
     /// A whole number, if given.
@@ -230,7 +230,9 @@ impl Query {
         match self.get(name) {
             "" => Ok(None),
             text => text.parse().map(Some).map_err(|_| {
-                ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax in the query parameter {name}"))
+                ApiError::bad_request(format!(
+                    "strconv.ParseInt: parsing {text:?}: invalid syntax in the query parameter {name}"
+                ))
             }),
         }
     }
@@ -270,7 +272,11 @@ mod tests {
         check("GET", "/api/v1/namespaces/a", r#"Get namespaces "" "a""#);
         check("PUT", "/api/v1/namespaces/a/status", r#"Update namespaces "" "a" status"#);
         check("DELETE", "/api/v1/nodes", r#"DeleteCollection nodes "" """#);
-        check("PUT", "/apis/coordination.k8s.io/v1/namespaces/n/leases/x%2ey", r#"Update leases.coordination.k8s.io "n" "x.y""#);
+        check(
+            "PUT",
+            "/apis/coordination.k8s.io/v1/namespaces/n/leases/x%2ey",
+            r#"Update leases.coordination.k8s.io "n" "x.y""#,
+        );
         check("GET", "/apis/metrics.k8s.io/v1beta1/nodes", r#"List nodes.metrics.k8s.io "" """#);
     }
 
@@ -283,7 +289,16 @@ mod tests {
         check("DELETE", "/api/v1/namespaces", "405");
         check("POST", "/apis/metrics.k8s.io/v1beta1/nodes", "405");
         check("BREW", "/api/v1/nodes", "405");
-        for path in ["/", "/api/v2/pods", "/api/v1/gizmos", "/api/v1/pods/p", "/api/v1/namespaces/a/nodes", "/api/v1/namespaces/a/pods/p/exec", "/api/v1/%ff", "/api/v1/%zz"] {
+        for path in [
+            "/",
+            "/api/v2/pods",
+            "/api/v1/gizmos",
+            "/api/v1/pods/p",
+            "/api/v1/namespaces/a/nodes",
+            "/api/v1/namespaces/a/pods/p/exec",
+            "/api/v1/%ff",
+            "/api/v1/%zz",
+        ] {
             check("GET", path, "404");
         }
     }

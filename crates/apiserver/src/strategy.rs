@@ -90,13 +90,7 @@ pub fn create(store: &Store, target: &Target, object: Value) -> Result<Admitted,
 ///
 /// # Errors
 /// 422 for the object, 403 for what admission refuses.
-pub fn update(
-    store: &Store,
-    target: &Target,
-    part: Part,
-    object: Value,
-    old: &Value,
-) -> Result<Admitted, ApiError> {
+pub fn update(store: &Store, target: &Target, part: Part, object: Value, old: &Value) -> Result<Admitted, ApiError> {
     let resource = target.resource;
     if part == Part::Binding {
         return Ok(Admitted::alone(object));
@@ -225,9 +219,8 @@ fn refuse(resource: &Resource, name: &str, errors: &[FieldError]) -> Result<(), 
     if errors.is_empty() {
         return Ok(());
     }
-    let causes = errors.iter().map(|error| {
-        json!({"reason": error.reason(), "message": error.message(), "field": error.field})
-    });
+    let causes =
+        errors.iter().map(|error| json!({"reason": error.reason(), "message": error.message(), "field": error.field}));
     let message = field::aggregate(&resource.qualified_kind(), name, errors);
     Err(ApiError::invalid(Subject { name, group: resource.group, kind: resource.kind }, message, causes.collect()))
 }

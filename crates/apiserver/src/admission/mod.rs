@@ -52,8 +52,7 @@ pub fn new_pod(store: &Store, resource: &Resource, name: &str, pod: &mut Pod) ->
         spec.service_account_name = Some("default".to_owned());
     }
     spec.service_account.clone_from(&spec.service_account_name);
-    priority::resolve(spec, &classes)
-        .map_err(|why| ApiError::forbidden(metadata::subject(resource, name), &why))?;
+    priority::resolve(spec, &classes).map_err(|why| ApiError::forbidden(metadata::subject(resource, name), &why))?;
     tolerate(spec.tolerations.get_or_insert_default());
     Ok(())
 }
@@ -143,6 +142,7 @@ fn decode_all<T: DeserializeOwned>(store: &Store, resource: &str, namespace: &st
 }
 
 fn decode<T: DeserializeOwned>(object: &Object) -> Result<T, ApiError> {
-    serde_json::from_slice(object.json())
-        .map_err(|error| ApiError::internal(format!("the stored object {} cannot be read: {error}", object.key.as_str())))
+    serde_json::from_slice(object.json()).map_err(|error| {
+        ApiError::internal(format!("the stored object {} cannot be read: {error}", object.key.as_str()))
+    })
 }

@@ -68,7 +68,12 @@ impl Api {
     }
 
     /// Deletes one object of the target's resource as `options` say.
-    pub(super) async fn remove(&self, target: &Target, key: &Key, options: &DeleteOptions) -> Result<Removed, ApiError> {
+    pub(super) async fn remove(
+        &self,
+        target: &Target,
+        key: &Key,
+        options: &DeleteOptions,
+    ) -> Result<Removed, ApiError> {
         let resource = target.resource;
         loop {
             let old = self.store.latest(key).ok_or_else(|| ApiError::not_found(subject(resource, key.name())))?;

@@ -28,7 +28,11 @@ impl Api {
         }
         if !target.name.is_empty() {
             let found = all.into_iter().find(|object| text(object, "name") == target.name);
-            let full = if target.namespace.is_empty() { target.name.clone() } else { format!("{}/{}", target.namespace, target.name) };
+            let full = if target.namespace.is_empty() {
+                target.name.clone()
+            } else {
+                format!("{}/{}", target.namespace, target.name)
+            };
             let object = found.ok_or_else(|| ApiError::not_found(subject(resource, &full)))?;
             return Ok(answer(StatusCode::OK, self.one_metric(call, object)));
         }
@@ -48,19 +52,25 @@ impl Api {
 
     async fn pod_metrics(&self) -> Vec<Value> {
         let samples = self.kubelet.pod_metrics().await;
-        samples.iter().filter_map(|sample| {
-            // A sample of a pod that is no longer there is of no use to anybody.
-            let pod = self.store.get(&Key::new("pods", &sample.namespace, &sample.name))?;
-            Some(pod_metrics(sample, &pod.outline))
-        }).collect()
+        samples
+            .iter()
+            .filter_map(|sample| {
+                // A sample of a pod that is no longer there is of no use to anybody.
+                let pod = self.store.get(&Key::new("pods", &sample.namespace, &sample.name))?;
+                Some(pod_metrics(sample, &pod.outline))
+            })
+            .collect()
     }
 
     async fn node_metrics(&self) -> Vec<Value> {
         let samples = self.kubelet.node_metrics().await;
-        samples.iter().filter_map(|sample| {
-            let node = self.store.get(&Key::new("nodes", "", &sample.name))?;
-            Some(node_metrics(sample, &node.outline))
-        }).collect()
+        samples
+            .iter()
+            .filter_map(|sample| {
+                let node = self.store.get(&Key::new("nodes", "", &sample.name))?;
+                Some(node_metrics(sample, &node.outline))
+            })
+            .collect()
     }
 }
 
@@ -115,7 +125,11 @@ mod tests {
             name: "p".into(),
             timestamp: "2030-01-01T00:00:00Z".parse().unwrap(),
             window: Duration::from_millis(15_250),
-            containers: vec![ContainerMetricsSample { name: "c".into(), cpu_nano_cores: 1_500_000, memory_working_set: 1 << 20 }],
+            containers: vec![ContainerMetricsSample {
+                name: "c".into(),
+                cpu_nano_cores: 1_500_000,
+                memory_working_set: 1 << 20,
+            }],
         };
         let outline = json!({"metadata": {"name": "p", "namespace": "n", "labels": {"a": "b"}}});
         let expected = json!({

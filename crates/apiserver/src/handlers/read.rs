@@ -47,8 +47,9 @@ impl Api {
         let (at, after) = if options.continue_token.is_empty() {
             (options.at, String::new())
         } else {
-            let token = Token::decode(&options.continue_token)
-                .ok_or_else(|| ApiError::bad_request("continue key is not valid: the token was not made by this server"))?;
+            let token = Token::decode(&options.continue_token).ok_or_else(|| {
+                ApiError::bad_request("continue key is not valid: the token was not made by this server")
+            })?;
             let after = format!("{collection}/{}", token.after);
             (token.revision.map_or(At::Newest, At::Exact), after)
         };
@@ -56,16 +57,16 @@ impl Api {
             match error {
                 // The rest can still be had, at today's revision: the client chooses.
                 ListError::Expired if !options.continue_token.is_empty() => {
-                    let rest = Token { revision: None, after: after.split_once('/').map_or("", |(_, rest)| rest).to_owned() };
+                    let rest =
+                        Token { revision: None, after: after.split_once('/').map_or("", |(_, rest)| rest).to_owned() };
                     ApiError { continue_token: Some(rest.encode()), ..ApiError::expired(EXPIRED_CONTINUE) }
                 }
-                ListError::Expired => {
-                    ApiError::expired("The resourceVersion for the provided list is too old.")
-                }
+                ListError::Expired => ApiError::expired("The resourceVersion for the provided list is too old."),
                 ListError::TooNew { asked, newest } => ApiError::too_large_resource_version(asked, newest),
             }
         })?;
-        let mut matching = objects.into_iter().filter(|object| options.everything() || options.matches(&object.outline));
+        let mut matching =
+            objects.into_iter().filter(|object| options.everything() || options.matches(&object.outline));
         let limit = if options.limit == 0 { usize::MAX } else { options.limit };
         let page: Vec<_> = matching.by_ref().take(limit).collect();
         let rest = matching.count();
@@ -150,10 +151,9 @@ mod tests {
 
     #[test]
     fn tokens_come_back_and_others_are_refused() {
-        for token in [
-            Token { revision: Some(7), after: "n/a".to_owned() },
-            Token { revision: None, after: "/node".to_owned() },
-        ] {
+        for token in
+            [Token { revision: Some(7), after: "n/a".to_owned() }, Token { revision: None, after: "/node".to_owned() }]
+        {
             assert_eq!(Token::decode(&token.encode()), Some(token));
         }
         for text in ["", "x", "e30", &URL_SAFE_NO_PAD.encode("{\"v\":\"supple/v1\",\"rv\":1,\"after\":\"x\"}")] {

@@ -27,7 +27,11 @@ impl Api {
             let (field, reason, detail) = if node.is_empty() {
                 ("target.name", "FieldValueRequired", "Required value".to_owned())
             } else {
-                ("target.kind", "FieldValueNotSupported", format!("Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\""))
+                (
+                    "target.kind",
+                    "FieldValueNotSupported",
+                    format!("Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\""),
+                )
             };
             let message = format!("Binding {name:?} is invalid: {field}: {detail}");
             let cause = json!({"reason": reason, "message": detail, "field": field});
@@ -37,11 +41,12 @@ impl Api {
         let now = self.clock.now();
         self.modify(target, Part::Binding, options.dry_run, |old| {
             let pod = old.value();
-            let refuse = |why: String| {
-                Err(ApiError::conflict(Subject { name, group: "", kind: "pods/binding" }, &why))
-            };
+            let refuse = |why: String| Err(ApiError::conflict(Subject { name, group: "", kind: "pods/binding" }, &why));
             if !uid.is_empty() && uid != metadata::text(&pod, "uid") {
-                return refuse(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", metadata::text(&pod, "uid")));
+                return refuse(format!(
+                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                    metadata::text(&pod, "uid")
+                ));
             }
             if metadata::is_deleting(&pod) {
                 return refuse(format!("pod {name} is being deleted, cannot be assigned to a host"));
@@ -117,9 +122,10 @@ impl Api {
                 self.clock.now().checked_sub(seconds.seconds()).ok()
             }
             (None, "") => None,
-            (None, time) => Some(time.parse::<Timestamp>().map_err(|_| {
-                ApiError::bad_request(format!("sinceTime: {time:?} is no RFC 3339 time"))
-            })?),
+            (None, time) => Some(
+                time.parse::<Timestamp>()
+                    .map_err(|_| ApiError::bad_request(format!("sinceTime: {time:?} is no RFC 3339 time")))?,
+            ),
         };
         Ok(LogQuery {
             follow: query.flag("follow"),
@@ -142,7 +148,8 @@ fn bound(mut pod: Value, node: &str, binding: &Value, now: Timestamp) -> Value {
             pod["metadata"][part][key] = value.clone();
         }
     }
-    let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": time(now)});
+    let scheduled =
+        json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": time(now)});
     let status = &mut pod["status"];
     if !status["conditions"].is_array() {
         status["conditions"] = json!([]);
@@ -165,7 +172,10 @@ fn container_of(pod: &Value, asked: &str, name: &str) -> Result<String, ApiError
         "" => match regular.as_slice() {
             [only] => Ok((*only).to_owned()),
             _ => {
-                let mut why = format!("a container name must be specified for pod {name}, choose one of: [{}]", regular.join(" "));
+                let mut why = format!(
+                    "a container name must be specified for pod {name}, choose one of: [{}]",
+                    regular.join(" ")
+                );
                 if !init.is_empty() {
                     why += &format!(" or one of the init containers: [{}]", init.join(" "));
                 }
@@ -191,7 +201,13 @@ mod tests {
         };
         check(&one, "", Ok("a"));
         check(&two, "i", Ok("i"));
-        check(&two, "", Err("a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]"));
+        check(
+            &two,
+            "",
+            Err(
+                "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]",
+            ),
+        );
         check(&one, "x", Err("container x is not valid for pod p"));
     }
 }

@@ -146,7 +146,8 @@ impl Watcher {
             if !self.ready.is_empty() || self.ended {
                 continue;
             }
-            let bookmark_at = if self.said_goodbye { self.end } else { self.next_bookmark.min(self.end - LAST_BOOKMARK) };
+            let bookmark_at =
+                if self.said_goodbye { self.end } else { self.next_bookmark.min(self.end - LAST_BOOKMARK) };
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(self.end) => self.ended = true,

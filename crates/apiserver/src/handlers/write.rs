@@ -36,7 +36,12 @@ impl Api {
     }
 
     /// Creates an object that has been decoded.
-    pub(super) async fn create_object(&self, target: &Target, given: Value, dry_run: bool) -> Result<Written, ApiError> {
+    pub(super) async fn create_object(
+        &self,
+        target: &Target,
+        given: Value,
+        dry_run: bool,
+    ) -> Result<Written, ApiError> {
         let resource = target.resource;
         if !metadata::text(&given, "resourceVersion").is_empty() {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
@@ -200,7 +205,10 @@ fn patch_error(error: PatchError) -> ApiError {
         PatchError::BadRequest(_) => ApiError::bad_request(message),
         PatchError::Unprocessable { why } => {
             tracing::debug!(%why, "patch refused");
-            ApiError { details: Some(serde_json::json!({})), ..ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message) }
+            ApiError {
+                details: Some(serde_json::json!({})),
+                ..ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+            }
         }
         PatchError::Invalid { value, detail } => {
             let detail = format!("Invalid value: {value:?}: {detail}");

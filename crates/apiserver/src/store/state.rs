@@ -178,7 +178,9 @@ impl State {
     fn range<'a>(&'a self, prefix: &'a str, after: &'a str) -> impl Iterator<Item = (&'a Key, &'a Arc<Object>)> {
         use std::ops::Bound;
         let from = if after.is_empty() { Bound::Included(prefix) } else { Bound::Excluded(after) };
-        self.visible.range::<str, _>((from, Bound::Unbounded)).take_while(move |(key, _)| key.as_str().starts_with(prefix))
+        self.visible
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(move |(key, _)| key.as_str().starts_with(prefix))
     }
 
     /// The durable objects below a prefix in key order, beginning after the key `after` (or at the first).
@@ -352,7 +354,11 @@ mod tests {
             let events = state.stage(writes).unwrap();
             state.publish(&events);
         }
-        let at = |revision| state.list_at("pods/n/", "", revision).map(|l| names(&l).iter().map(|(n, r)| format!("{n}{r}")).collect::<Vec<_>>());
+        let at = |revision| {
+            state
+                .list_at("pods/n/", "", revision)
+                .map(|l| names(&l).iter().map(|(n, r)| format!("{n}{r}")).collect::<Vec<_>>())
+        };
         assert_eq!(at(15).unwrap(), ["a13", "c15"]);
         assert_eq!(at(14).unwrap(), ["a13"]);
         assert_eq!(at(13).unwrap(), ["a13", "b12"]);

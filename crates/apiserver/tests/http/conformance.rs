@@ -25,11 +25,15 @@ fn trimmed(pod: &Value) -> Value {
     keep("resources", pod.pointer("/spec/resources"));
     for list in ["containers", "initContainers"] {
         let containers = pod.pointer(&format!("/spec/{list}")).and_then(Value::as_array).map(|containers| {
-            containers.iter().map(|container| {
-                let fields = ["name", "image", "resources", "resizePolicy", "restartPolicy"];
-                let kept = fields.iter().filter_map(|field| Some(((*field).to_owned(), container.get(*field)?.clone())));
-                Value::Object(kept.collect())
-            }).collect::<Value>()
+            containers
+                .iter()
+                .map(|container| {
+                    let fields = ["name", "image", "resources", "resizePolicy", "restartPolicy"];
+                    let kept =
+                        fields.iter().filter_map(|field| Some(((*field).to_owned(), container.get(*field)?.clone())));
+                    Value::Object(kept.collect())
+                })
+                .collect::<Value>()
         });
         keep(list, containers.as_ref());
     }
@@ -79,8 +83,13 @@ pub async fn run(harness: &Harness, case: &Value) -> Result<(), String> {
     let list = |name: &str| case.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let after_pod = case.get("createdAfterPod").and_then(Value::as_bool).unwrap_or(false);
     if case["group"] == "node" {
-        harness.post("/api/v1/nodes", json!({"metadata": {"name": "fake1", "labels": {"kubernetes.io/os": "linux"}}})).await.expect(201);
-        harness.set_status("/api/v1/nodes/fake1", json!({"allocatable": {"cpu": "4", "memory": "16Gi", "pods": "110"}})).await;
+        harness
+            .post("/api/v1/nodes", json!({"metadata": {"name": "fake1", "labels": {"kubernetes.io/os": "linux"}}}))
+            .await
+            .expect(201);
+        harness
+            .set_status("/api/v1/nodes/fake1", json!({"allocatable": {"cpu": "4", "memory": "16Gi", "pods": "110"}}))
+            .await;
     }
     if !after_pod {
         limits_and_quotas(harness, case).await;
@@ -136,7 +145,12 @@ async fn limits_and_quotas(harness: &Harness, case: &Value) {
                 // What the quota controller writes when it first sees a quota.
                 let hard = created["spec"]["hard"].clone();
                 let zero = |hard: &Value| -> Value {
-                    hard.as_object().unwrap().keys().map(|name| (name.clone(), json!("0"))).collect::<Map<_, _>>().into()
+                    hard.as_object()
+                        .unwrap()
+                        .keys()
+                        .map(|name| (name.clone(), json!("0")))
+                        .collect::<Map<_, _>>()
+                        .into()
                 };
                 let path = format!("{NAMESPACE}/{plural}/{}", created["metadata"]["name"].as_str().unwrap());
                 harness.set_status(&path, json!({"used": zero(&hard), "hard": hard})).await;

@@ -151,10 +151,8 @@ pub fn cpu(request: &str) -> Value {
 
 /// A file of recorded answers; `None` (and a line that says so) where the folder is absent, unless it must be there.
 pub fn conformance(name: &str) -> Option<String> {
-    let folder = std::env::var_os("SUPPLE_CONFORMANCE").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance"),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("SUPPLE_CONFORMANCE")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance"), PathBuf::from);
     match std::fs::read_to_string(folder.join(name)) {
         Ok(text) => Some(text),
         Err(error) if std::env::var_os("SUPPLE_REQUIRE_ALL").is_some() => {

@@ -3,6 +3,7 @@
 mod conformance;
 mod decoding;
 mod discovery;
+mod openapi;
 mod patches;
 mod selectors;
 mod strategic;

@@ -1,0 +1,81 @@
+//! The OpenAPI v3 documents: an index, and one document a group and version, made from the table of resources and the
+//! [types](crate::schema). kubectl explains kinds from them and learns from them that the server validates fields itself
+//! (a PATCH of the kind with a `fieldValidation` parameter), so that it need not download and understand v2 documents,
+//! which are not served.
+
+mod paths;
+mod schemas;
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+
+use crate::kinds::{Resource, TABLE};
+
+/// A document, ready to be sent.
+#[derive(Debug)]
+pub struct Document {
+    /// The JSON.
+    pub body: Vec<u8>,
+    /// A hash of it; the index names it, and the answer carries it as `ETag`.
+    pub hash: String,
+}
+
+/// `GET /openapi/v3`.
+pub fn index() -> Value {
+    let paths: Map<String, Value> = documents()
+        .iter()
+        .map(|(path, document)| {
+            let url = format!("/openapi/v3/{path}?hash={}", document.hash);
+            (path.clone(), json!({"serverRelativeURL": url}))
+        })
+        .collect();
+    json!({"paths": paths})
+}
+
+/// `GET /openapi/v3/{path}`, where `path` is `api/v1` or `apis/{group}/{version}`.
+pub fn document(path: &str) -> Option<&'static Document> {
+    documents().get(path)
+}
+
+/// All documents, made at the first request for any: a server that only kube clients talk to never makes them.
+fn documents() -> &'static BTreeMap<String, Document> {
+    static DOCUMENTS: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| {
+        let mut groups: BTreeMap<String, Vec<&'static Resource>> = BTreeMap::new();
+        for resource in TABLE {
+            groups.entry(prefix(resource)).or_default().push(resource);
+        }
+        groups.into_iter().map(|(path, resources)| (path, make(&resources))).collect()
+    });
+    &DOCUMENTS
+}
+
+/// `api/v1`, `apis/{group}/{version}`: where the paths of a resource begin.
+fn prefix(resource: &Resource) -> String {
+    let root = if resource.group.is_empty() { "api" } else { "apis" };
+    format!("{root}/{}", resource.api_version())
+}
+
+fn make(resources: &[&'static Resource]) -> Document {
+    let mut paths = Map::new();
+    for resource in resources {
+        paths::add(&mut paths, resource);
+    }
+    let document = json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": "v1.36.2"},
+        "paths": paths,
+        "components": {"schemas": schemas::of(resources)},
+    });
+    let body = document.to_string().into_bytes();
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    Document { hash: format!("{:016X}", hasher.finish()), body }
+}
+
+/// Group, version and kind as documents mark operations and types with them.
+fn gvk(group: &str, version: &str, kind: &str) -> Value {
+    json!({"group": group, "version": version, "kind": kind})
+}

@@ -13,7 +13,8 @@ pub enum ParseError {
     /// Not of the form number and suffix.
     #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Malformed,
-    /// A suffix that is none (`1K`, `1e`), or an exponent beyond what is held exactly here (see [`MAX_EXPONENT`]).
+    /// A suffix that is none (`1K`, `1e`), or an exponent above 4096, which the reference would take (see the table of
+    /// deliberate differences).
     #[error("unable to parse quantity's suffix")]
     Suffix,
     /// A suffix without any digit before it.

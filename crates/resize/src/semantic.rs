@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::resources::{ResourceList, WireList};
+use crate::resources::{ResourceList, WireList, init_containers};
 
 /// Whether two parts of an object say the same.
 ///
@@ -42,7 +42,7 @@ pub(crate) fn borrow_equal_resources(a: &mut PodSpec, b: &PodSpec) {
     }
     borrow(&mut a.resources, &b.resources);
     containers(&mut a.containers, &b.containers);
-    containers(a.init_containers.as_deref_mut().unwrap_or_default(), b.init_containers.as_deref().unwrap_or_default());
+    containers(a.init_containers.as_deref_mut().unwrap_or_default(), init_containers(b));
     if lists_equal(a.overhead.as_ref(), b.overhead.as_ref()) {
         a.overhead.clone_from(&b.overhead);
     }

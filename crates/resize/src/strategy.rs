@@ -6,6 +6,7 @@
 use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::resources::init_containers;
 use crate::{qos, semantic};
 
 /// A new pod: generation 1, and the only status a client does not write itself: pending, with its QoS class.
@@ -89,8 +90,7 @@ fn keep_metadata(new: &mut ObjectMeta, old: &ObjectMeta) {
 }
 
 fn same_number(a: &PodSpec, b: &PodSpec) -> bool {
-    let init = |spec: &PodSpec| spec.init_containers.as_ref().map_or(0, Vec::len);
-    a.containers.len() == b.containers.len() && init(a) == init(b)
+    a.containers.len() == b.containers.len() && init_containers(a).len() == init_containers(b).len()
 }
 
 /// Makes `spec` the stored one with its own resources; whether that says something else than the stored one.

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Container, Node, Pod};
 use supple_quantity::{Bytes, MilliCpu};
 
 use super::Denial;
-use crate::resources::{ContainerKind, ResourceList, pod_requests};
+use crate::resources::{ContainerKind, ResourceList, init_containers, pod_requests};
 use crate::semantic;
 
 /// What a node must declare to have pod-level resources resized.
@@ -56,12 +56,12 @@ pub fn required_features(new: &Pod, old: &Pod) -> Vec<&'static str> {
     if !semantic::requirements_equal(new.resources.as_ref(), old.resources.as_ref()) {
         needed.push(POD_LEVEL_RESIZE);
     }
-    let init = new.init_containers.iter().flatten().zip(old.init_containers.iter().flatten());
+    let mut init = init_containers(new).iter().zip(init_containers(old));
     let changed = |(new, old): (&Container, &Container)| {
         ContainerKind::of_init(new) == ContainerKind::Init
             && !semantic::requirements_equal(new.resources.as_ref(), old.resources.as_ref())
     };
-    if init.into_iter().any(changed) {
+    if init.any(changed) {
         needed.push(INIT_CONTAINER_RESIZE);
     }
     needed

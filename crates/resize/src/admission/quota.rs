@@ -8,7 +8,7 @@ use supple_quantity::Quantity;
 use super::Denial;
 use crate::qos::{self, QosClass};
 use crate::resources::{
-    AggregateOptions, CPU, MEMORY, Requirements, ResourceList, WireList, is_hugepages, pod_limits_with,
+    AggregateOptions, CPU, MEMORY, Requirements, ResourceList, WireList, is_extended, is_hugepages, pod_limits_with,
     pod_requests_with,
 };
 
@@ -78,11 +78,6 @@ fn counted(stated: &Requirements) -> ResourceList {
         }
     }
     used
-}
-
-/// A resource some vendor defines: with a domain, and none of Kubernetes' own.
-fn is_extended(name: &str) -> bool {
-    name.split_once('/').is_some_and(|(domain, _)| !domain.ends_with("kubernetes.io") && !name.starts_with("requests."))
 }
 
 /// Whether every quota of the namespace has room for the pod (on creation, `old` is `None`) or for what the resize adds; what to charge.

@@ -1,6 +1,6 @@
 //! Which containers a pod has, of which kind, and which of them a resize may change.
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 /// What a container is for, which decides how its resources count and when it can be resized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,10 +41,15 @@ pub struct ContainerRef<'a> {
     pub container: &'a Container,
 }
 
+/// Init containers and sidecars of a spec; absent is none.
+pub(crate) fn init_containers(spec: &PodSpec) -> &[Container] {
+    spec.init_containers.as_deref().unwrap_or_default()
+}
+
 /// Init containers and sidecars in order, then the regular ones: the order in which they start.
 pub fn containers(pod: &Pod) -> impl Iterator<Item = ContainerRef<'_>> {
     let spec = pod.spec.as_ref();
-    let init = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
+    let init = spec.map(init_containers).unwrap_or_default();
     let regular = spec.map(|spec| spec.containers.as_slice()).unwrap_or_default();
     let init = init.iter().enumerate().map(|(index, container)| ContainerRef {
         kind: ContainerKind::of_init(container),

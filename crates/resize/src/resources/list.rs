@@ -23,6 +23,18 @@ pub fn is_hugepages(name: &str) -> bool {
     name.starts_with("hugepages-")
 }
 
+/// Whether the resource is Kubernetes' own: without a domain, or of `kubernetes.io`.
+#[must_use]
+pub fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+/// Whether the resource is one that a vendor defines: counted in whole pieces, request equal to limit.
+#[must_use]
+pub fn is_extended(name: &str) -> bool {
+    !is_native(name) && !name.starts_with("requests.")
+}
+
 /// A resource list with its amounts read, in order of names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceList(BTreeMap<String, Quantity>);

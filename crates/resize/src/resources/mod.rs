@@ -10,9 +10,10 @@ pub use aggregate::{
     AggregateOptions, aggregate_container_limits, aggregate_container_requests, is_pod_level_resource, pod_limits,
     pod_limits_with, pod_requests, pod_requests_with, pod_requests_with_status,
 };
+pub(crate) use container::init_containers;
 pub use container::{ContainerKind, ContainerRef, containers, resizable_containers};
 pub(crate) use list::rewrite;
-pub use list::{Requirements, ResourceList, WireList, is_hugepages, wire_quantity};
+pub use list::{Requirements, ResourceList, WireList, is_extended, is_hugepages, is_native, wire_quantity};
 
 /// The key of CPU in a resource list.
 pub const CPU: &str = "cpu";

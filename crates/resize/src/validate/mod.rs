@@ -2,6 +2,9 @@
 //!
 //! Every function returns all that is wrong, in the reference's order; an empty list is a yes. They look at pods that
 //! were [defaulted](crate::defaults) and went through their [strategy](crate::strategy).
+//!
+//! Deliberately not looked at: the insides of volumes, affinity, topology spread, DNS settings and security contexts. Nothing
+//! here acts on them; they are stored as they came.
 
 mod container;
 mod fields;

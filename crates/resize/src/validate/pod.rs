@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use super::container::{self, Surroundings, one_of};
 use super::{Options, fields, names, requirements};
 use crate::field::{FieldError, Path};
+use crate::resources::init_containers;
 
 /// What is wrong with the spec. `stored` is the pod it replaces: some things are tolerated where they stand already.
 pub(super) fn spec(pod: &Pod, stored: Option<&Pod>, options: Options) -> Vec<FieldError> {
@@ -49,8 +50,7 @@ pub(super) fn only_later(pod: &Pod) -> Vec<FieldError> {
 fn all_containers(spec: &PodSpec, stored: Option<&Pod>, options: Options, path: &Path<'_>) -> Vec<FieldError> {
     let claims: Vec<&str> = spec.resource_claims.iter().flatten().map(|it| it.name.as_str()).collect();
     let volumes: Vec<&str> = spec.volumes.iter().flatten().map(|it| it.name.as_str()).collect();
-    let stored_init: &[Container] =
-        stored.and_then(|pod| pod.spec.as_ref()).and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
+    let stored_init = stored.and_then(|pod| pod.spec.as_ref()).map(init_containers).unwrap_or_default();
     let around = Surroundings {
         restart_policy: spec.restart_policy.as_deref().unwrap_or_default(),
         claims: &claims,
@@ -69,7 +69,7 @@ fn all_containers(spec: &PodSpec, stored: Option<&Pod>, options: Options, path: 
     }
     errors.extend(host_ports(&spec.containers, &list));
     let list = path.child("initContainers");
-    for (index, container) in spec.init_containers.iter().flatten().enumerate() {
+    for (index, container) in init_containers(spec).iter().enumerate() {
         errors.extend(container::init(container, &around, &mut seen, &list.index(index)));
     }
     let list = path.child("ephemeralContainers");

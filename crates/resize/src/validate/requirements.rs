@@ -8,7 +8,8 @@ use supple_quantity::Quantity;
 use super::names;
 use crate::field::{FieldError, Path};
 use crate::resources::{
-    CPU, MEMORY, Requirements, ResourceList, aggregate_container_requests, is_hugepages, is_pod_level_resource,
+    CPU, MEMORY, Requirements, ResourceList, aggregate_container_requests, is_extended, is_hugepages, is_native,
+    is_pod_level_resource,
 };
 
 const NEGATIVE: &str = "must be greater than or equal to 0";
@@ -141,7 +142,9 @@ fn container_name(name: &str, path: &Path<'_>) -> Vec<FieldError> {
     }
     let mut errors = Vec::new();
     if name.contains('/') {
-        if !is_native(name) && !is_extended(name) {
+        // Quotas count it under this longer name, which has to be one too.
+        let countable = is_extended(name) && names::qualified(&format!("requests.{name}")).is_empty();
+        if !is_native(name) && !countable {
             errors.push(path.invalid(name, "doesn't follow extended resource name standard"));
         }
         return errors;
@@ -181,16 +184,6 @@ fn is_standard(name: &str) -> bool {
     ];
     let prefixed = name.strip_prefix("requests.").or_else(|| name.strip_prefix("limits.")).unwrap_or(name);
     PLAIN.contains(&name) || PLAIN[..4].contains(&prefixed) || is_hugepages(prefixed)
-}
-
-/// Kubernetes' own: no domain, or one of `kubernetes.io`.
-fn is_native(name: &str) -> bool {
-    !name.contains('/') || name.contains("kubernetes.io/")
-}
-
-/// What a vendor defines: counted in whole pieces, request equal to limit.
-fn is_extended(name: &str) -> bool {
-    !is_native(name) && !name.starts_with("requests.") && names::qualified(&format!("requests.{name}")).is_empty()
 }
 
 /// Whether more may be limited than is requested.

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use super::{Options, meta, pod};
 use crate::field::{FieldError, Path};
 use crate::qos;
-use crate::resources::{CPU, ContainerKind, MEMORY, WireList, wire_quantity};
+use crate::resources::{CPU, ContainerKind, MEMORY, WireList, init_containers, wire_quantity};
 use crate::semantic;
 
 const MUTABLE: &str = "only cpu and memory resources are mutable";
@@ -125,20 +125,16 @@ fn others_equal(new: Option<&WireList>, old: Option<&WireList>) -> bool {
 /// V11, V12: the containers are the same ones, in the same order.
 fn mismatches(new: &PodSpec, old: &PodSpec, path: &Path<'_>) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let lists = |spec: &'_ PodSpec| -> [Vec<String>; 2] {
-        let names = |containers: &[Container]| containers.iter().map(|it| it.name.clone()).collect();
-        [names(&spec.containers), names(spec.init_containers.as_deref().unwrap_or_default())]
-    };
-    let fields = ["containers", "initContainers"];
-    let pairs: Vec<_> = fields.into_iter().zip(lists(new).into_iter().zip(lists(old))).collect();
-    for (field, (new, old)) in &pairs {
-        if new.len() != old.len() {
-            errors.push(path.child(field).forbidden(format!("{field} may not be added or removed on resize")));
-        }
+    let lists = [
+        ("containers", new.containers.as_slice(), old.containers.as_slice()),
+        ("initContainers", init_containers(new), init_containers(old)),
+    ];
+    for (field, _, _) in lists.iter().filter(|(_, new, old)| new.len() != old.len()) {
+        errors.push(path.child(field).forbidden(format!("{field} may not be added or removed on resize")));
     }
-    for (field, (new, old)) in pairs.iter().filter(|(_, (new, old))| new.len() == old.len()) {
+    for (field, new, old) in lists.into_iter().filter(|(_, new, old)| new.len() == old.len()) {
         let path = path.child(field);
-        for (index, _) in new.iter().zip(old).enumerate().filter(|(_, (new, old))| new != old) {
+        for (index, _) in new.iter().zip(old).enumerate().filter(|(_, (new, old))| new.name != old.name) {
             let detail = format!("{field} may not be renamed or reordered on resize");
             errors.push(path.index(index).child("name").forbidden(detail));
         }
@@ -151,7 +147,7 @@ fn containers(new: &PodSpec, old: &PodSpec, options: Options, path: &Path<'_>) -
     let mut removals = Vec::new();
     let mut changes = Vec::new();
     let list = path.child("initContainers");
-    let init = new.init_containers.iter().flatten().zip(old.init_containers.iter().flatten()).enumerate();
+    let init = init_containers(new).iter().zip(init_containers(old)).enumerate();
     for (index, (new, old)) in init {
         let own = list.index(index);
         let kind = ContainerKind::of_init(new);
@@ -202,13 +198,12 @@ fn removals_of(new: &Container, old: &Container, path: &Path<'_>) -> Vec<FieldEr
 /// V14, V15.
 fn differs_only_in_cpu_and_memory(new: &Container, old: &Container) -> bool {
     let nothing = ResourceRequirements::default();
-    let of = |container: &'_ Container| container.resources.clone();
-    let (own, stored) = (of(new), of(old));
-    if !same_but_cpu_and_memory(own.as_ref().unwrap_or(&nothing), stored.as_ref().unwrap_or(&nothing)) {
+    if !same_but_cpu_and_memory(new.resources.as_ref().unwrap_or(&nothing), old.resources.as_ref().unwrap_or(&nothing))
+    {
         return false;
     }
     let mut masked = new.clone();
-    masked.resources = stored;
+    masked.resources.clone_from(&old.resources);
     semantic::equal(&masked, old)
 }
 

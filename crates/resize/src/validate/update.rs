@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::{Options, container, meta, pod};
 use crate::field::{Absent, FieldError, Path};
+use crate::resources::init_containers;
 use crate::strategy::specs_equal;
 
 /// The list of what may change, as the refusal names it.
@@ -16,12 +17,11 @@ pub(super) fn update(new: &Pod, old: &Pod, options: Options) -> Vec<FieldError> 
     errors.extend(pod::spec(new, Some(old), options));
     let path = Path::root("spec");
     let (Some(spec), Some(stored)) = (&new.spec, &old.spec) else { return errors };
-    let init = |spec: &PodSpec| spec.init_containers.clone().unwrap_or_default();
     let lists = [
-        ("containers", spec.containers.clone(), stored.containers.clone()),
-        ("initContainers", init(spec), init(stored)),
+        ("containers", spec.containers.as_slice(), stored.containers.as_slice()),
+        ("initContainers", init_containers(spec), init_containers(stored)),
     ];
-    for (field, new, old) in &lists {
+    for (field, new, old) in lists {
         if new.len() != old.len() {
             errors.push(path.child(field).forbidden("pod updates may not add or remove containers"));
             return errors;
@@ -54,14 +54,12 @@ pub(super) fn update(new: &Pod, old: &Pod, options: Options) -> Vec<FieldError> 
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         errors.push(path_of_tolerations.forbidden(detail));
     }
-    let gate_names = |spec: &PodSpec| -> Vec<String> {
-        spec.scheduling_gates.iter().flatten().map(|gate| gate.name.clone()).collect()
-    };
-    let stored_gates = gate_names(stored);
-    if let Some(added) = gate_names(spec).iter().find(|name| !stored_gates.contains(name)) {
-        let index = gate_names(spec).iter().position(|name| name == added).unwrap_or(0);
-        let path = path.child("schedulingGates");
-        errors.push(path.index(index).forbidden("only deletion is allowed, but found new scheduling gate"));
+    let path_of_gates = path.child("schedulingGates");
+    let stored_gates = stored.scheduling_gates.as_deref().unwrap_or_default();
+    let gates = spec.scheduling_gates.iter().flatten().enumerate();
+    if let Some((index, _)) = gates.into_iter().find(|(_, gate)| !stored_gates.contains(gate)) {
+        let detail = "only deletion is allowed, but found new scheduling gate";
+        errors.push(path_of_gates.index(index).forbidden(detail));
     }
     if !specs_equal(&munged(spec, stored, !stored_gates.is_empty()), stored) {
         errors.push(path.forbidden(format!("pod updates may not change fields other than {UPDATABLE}\n")));
@@ -103,10 +101,7 @@ fn munged(new: &PodSpec, old: &PodSpec, gated: bool) -> PodSpec {
         }
     };
     images(&mut munged.containers, &old.containers);
-    images(
-        munged.init_containers.as_deref_mut().unwrap_or_default(),
-        old.init_containers.as_deref().unwrap_or_default(),
-    );
+    images(munged.init_containers.as_deref_mut().unwrap_or_default(), init_containers(old));
     munged.active_deadline_seconds = old.active_deadline_seconds;
     munged.tolerations.clone_from(&old.tolerations);
     munged.scheduling_gates.clone_from(&old.scheduling_gates);

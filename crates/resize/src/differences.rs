@@ -18,8 +18,39 @@ pub struct Difference {
     pub source: &'static str,
 }
 
-/// All of them, in the order of a resize's way: queue, allocation, actuation, guard, status.
+/// All of them, in the order of a resize's way: the request's amounts and fields, queue, allocation, actuation, guard, status.
 pub const DIFFERENCES: &[Difference] = &[
+    Difference {
+        id: "amounts-do-not-wrap",
+        reference: "Amounts beyond 64 bits wrap around or become 0 in its integer views: a request of 9223372036854775807 CPUs \
+                    counts as -1000 thousandths and fits every node.",
+        ours: "The same views exist for messages that print them; every comparison with a node takes the largest integer \
+               instead.",
+        why: "What is too much for a number is too much for a node.",
+        source: "recorded: conformance quantity.json, \"milli\" of 9223372036854775807",
+    },
+    Difference {
+        id: "amounts-beyond-exa-keep-their-size",
+        reference: "Prints 1000E as 1: there is no suffix for 10^21, so none is printed.",
+        ours: "Lets the digits grow: 1000E.",
+        why: "A text that is read back must be the same amount.",
+        source: "apimachinery resource/suffix.go constructBytes",
+    },
+    Difference {
+        id: "amounts-are-bounded",
+        reference: "Accepts any decimal exponent and any number of digits, and computes with them: a few bytes of input can ask \
+                    for gigabytes of digits.",
+        ours: "Refuses exponents above 4096 and texts beyond 4096 bytes as it refuses any malformed amount.",
+        why: "No request may stop the server; no real amount comes near.",
+        source: "apimachinery resource/quantity.go ParseQuantity",
+    },
+    Difference {
+        id: "refused-update-has-no-diff",
+        reference: "Ends the refusal of a plain update with a diff of its internal structures.",
+        ours: "Ends it where that diff would begin.",
+        why: "The diff names fields no manifest has; the first line says what may change.",
+        source: "validation.go ValidatePodUpdate; conformance README",
+    },
     Difference {
         id: "queue-age-survives-restart",
         reference: "Back-fills the pending conditions after a restart with the time of the restart, so that the age by which \

@@ -2,16 +2,19 @@
 
 use crate::actuate::{plan_for, settled};
 use crate::support::{amounts, at, milli, pod, requirements};
+use k8s_openapi::api::core::v1::Pod;
 use std::collections::{BTreeMap, BTreeSet};
-use supple_quantity::Bytes;
+use supple_quantity::{Bytes, MilliCpu, Quantity};
 use supple_resize::actuate::{Actuated, Decrease, Plan, Target, in_progress, pod_amounts};
 use supple_resize::allocate::{Allocation, Capacity, Decision, NodeView, Used, decide};
 use supple_resize::condition::{PendingReason, ResizeConditions};
+use supple_resize::defaults;
 use supple_resize::differences::{DIFFERENCES, to_markdown};
 use supple_resize::guard::{self, MemoryUsage};
 use supple_resize::kernel::{self, CgroupResources};
 use supple_resize::queue::Waiting;
 use supple_resize::status;
+use supple_resize::validate;
 
 #[test]
 fn every_difference_has_a_proof() {
@@ -33,6 +36,31 @@ fn every_difference_has_a_proof() {
 type Proof = (&'static str, fn());
 
 const PROOFS: &[Proof] = &[
+    ("amounts-do-not-wrap", || {
+        let huge: Quantity = "9223372036854775807".parse().expect("an amount");
+        assert_eq!((huge.milli(), MilliCpu::from(&huge)), (-1000, MilliCpu(i64::MAX)));
+    }),
+    ("amounts-beyond-exa-keep-their-size", || {
+        let huge: Quantity = "1000E".parse().expect("an amount");
+        assert_eq!(huge.to_string().parse(), Ok(huge));
+    }),
+    ("amounts-are-bounded", || {
+        assert!("1e4096".parse::<Quantity>().is_ok());
+        assert!("1e4097".parse::<Quantity>().is_err());
+        assert!("1".repeat(4097).parse::<Quantity>().is_err());
+    }),
+    ("refused-update-has-no-diff", || {
+        let pod = |hostname: &str| -> Pod {
+            let spec = serde_json::json!({"hostname": hostname, "containers": [{"name": "app", "image": "i"}]});
+            let mut pod =
+                serde_json::from_value(serde_json::json!({"metadata": {"name": "p"}, "spec": spec})).expect("a pod");
+            defaults::apply(&mut pod);
+            pod
+        };
+        let errors = validate::update(&pod("new"), &pod("old"));
+        assert_eq!(errors.len(), 1);
+        assert!(errors[0].message().ends_with("negative)\n"));
+    }),
     ("queue-age-survives-restart", || {
         let mut conditions = ResizeConditions::default();
         conditions.refuse(PendingReason::Deferred, String::new(), Some(2), at(7));

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 /// Every generated file: its path below the root and what it must contain.
 fn files() -> Vec<(PathBuf, String)> {
-    Vec::new()
+    vec![("docs/differences.md".into(), supple_resize::differences::to_markdown())]
 }
 
 /// Write what differs; the list says which files changed.
@@ -14,6 +14,9 @@ pub fn write(root: &Path) -> Result<Vec<String>> {
     for (path, wanted) in files() {
         let path = root.join(path);
         if std::fs::read_to_string(&path).unwrap_or_default() != wanted {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            }
             std::fs::write(&path, wanted).with_context(|| format!("cannot write {}", path.display()))?;
             println!("{}", path.display());
         }

@@ -47,7 +47,7 @@ impl Actuated {
     /// Believe a cgroup over the record where the two cannot be about the same values: a predecessor was killed, or a
     /// write failed, between the file and the record. To be called for the pod and each running container after a start
     /// and after a failed step, so that the next plan begins from what is really there. Roundings of the kernel are no
-    /// difference (see [`kernel::agrees`]); a memory request has no file and stays as recorded.
+    /// difference (see [`kernel::adopt`]); a memory request has no file and stays as recorded.
     pub fn adopt(&mut self, target: &Target, reading: &CgroupResources) {
         let amounts = match target {
             Target::Pod => self.pod.get_or_insert_with(Amounts::default),

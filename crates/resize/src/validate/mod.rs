@@ -65,7 +65,7 @@ pub fn resize(new: &Pod, old: &Pod) -> Vec<FieldError> {
     resize_with(new, old, Options::default())
 }
 
-/// As [`resize`], on a server with other options.
+/// As [`resize()`], on a server with other options.
 #[must_use]
 pub fn resize_with(new: &Pod, old: &Pod, options: Options) -> Vec<FieldError> {
     resize::resize(new, old, options)

@@ -1,1 +1,1 @@
-//! x
+//! Empty for now.

@@ -249,6 +249,24 @@ fn quota_charges_growth_only() {
 }
 
 #[test]
+fn quota_counts_the_pods_in_its_scope() {
+    let pods = [
+        pod(one(json!({"requests": {"cpu": "300m"}}))),
+        pod(one(json!({}))),
+        pod(one(json!({"requests": {"cpu": "1"}}))),
+    ];
+    let used = |scope: &str| {
+        let mut quota =
+            quota("q", json!({"requests.cpu": "2", "limits.cpu": "2", "pods": "5", "configmaps": "9"}), json!({}));
+        quota.spec.as_mut().unwrap().scopes = Some(vec![scope.to_owned()]);
+        serde_json::to_value(quota::used(&quota, &pods).to_wire()).unwrap()
+    };
+    // What is no matter of pods is left to who counts objects.
+    assert_eq!(used("NotBestEffort"), json!({"requests.cpu": "1300m", "limits.cpu": "0", "pods": "2"}));
+    assert_eq!(used("BestEffort"), json!({"requests.cpu": "0", "limits.cpu": "0", "pods": "1"}));
+}
+
+#[test]
 fn quota_without_status_is_unknown() {
     let mut fresh = quota("q", json!({"requests.cpu": "1"}), json!({}));
     let new = pod(one(json!({"requests": {"cpu": "1m"}})));

@@ -51,7 +51,11 @@ impl Lab {
             command: vec!["sleep".into(), "infinity".into()],
             env: Vec::new(),
             working_dir: None,
-            resources: CgroupResources { cpu_shares: Some(102), memory_limit_bytes: Some(1 << 30), ..Default::default() },
+            resources: CgroupResources {
+                cpu_shares: Some(102),
+                memory_limit_bytes: Some(1 << 30),
+                ..Default::default()
+            },
             oom_score_adj: 1000,
             annotations: BTreeMap::new(),
         };
@@ -83,9 +87,9 @@ fn start_container(bencher: Bencher<'_, '_>) {
 fn kill_container(bencher: Bencher<'_, '_>) {
     let Some(lab) = Lab::new() else { return };
     let attempt = AtomicU32::new(0);
-    bencher.with_inputs(|| lab.start("c", attempt.fetch_add(1, Ordering::Relaxed))).bench_local_values(|id| {
-        lab.tokio.block_on(lab.runtime.stop_container(&id, Duration::ZERO)).unwrap()
-    });
+    bencher
+        .with_inputs(|| lab.start("c", attempt.fetch_add(1, Ordering::Relaxed)))
+        .bench_local_values(|id| lab.tokio.block_on(lab.runtime.stop_container(&id, Duration::ZERO)).unwrap());
 }
 
 #[divan::bench]

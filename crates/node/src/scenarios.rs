@@ -480,6 +480,26 @@ async fn an_interrupted_resize_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_nobody_recorded_is_taken_back_with_its_resize() {
+    let mut stage = Stage::new();
+    stage.create("a", small());
+    running(&mut stage, "a").await;
+    let before = stage.pod("a")["spec"].pointer(LIMITS).cloned().unwrap();
+    // Every step is written, and the record of none reaches the disk.
+    stage.forgets_what_is_actuated(true);
+    stage.resize("a", set(LIMITS, json!({ "cpu": "300m", "memory": "256Mi" })));
+    stage.until("resized", |it| settled(it, "a")).await;
+    stage.resize("a", set(LIMITS, before));
+    stage.clear();
+    let mut stage = stage.restarted();
+    stage
+        .until("completed", |it| it.events("a").iter().filter(|it| it.starts_with("ResizeCompleted")).count() == 2)
+        .await;
+    assert_eq!(stage.lines(&["write a/app#0"]), ["write a/app#0 memory=128Mi", "write a/app#0 shares=102 quota=20000"]);
+    assert_eq!(stage.lines(&["start", "stop"]), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn age_among_those_that_wait_survives_a_restart() {
     let mut stage = Stage::new();
     stage.create("big", app(["1200m", "64Mi"], None));

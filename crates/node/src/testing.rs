@@ -332,6 +332,7 @@ pub(crate) struct Disk {
     log: Log,
     records: Arc<Mutex<BTreeMap<String, Records>>>,
     full: Arc<Mutex<bool>>,
+    forgetful: Arc<Mutex<bool>>,
 }
 
 impl Backing for Disk {
@@ -347,6 +348,7 @@ impl Backing for Disk {
                     records.entry(uid.clone()).or_default().allocated = Some(it.clone());
                     "allocated"
                 }
+                Change::Actuated(_) if *lock(&self.forgetful) => "forgotten at once",
                 Change::Actuated(it) => {
                     records.entry(uid.clone()).or_default().actuated = Some(it.clone());
                     "actuated"
@@ -540,6 +542,11 @@ impl Stage {
     /// The disk is full, or has room again.
     pub(crate) fn disk_full(&self, full: bool) {
         *lock(&self.disk.full) = full;
+    }
+
+    /// Records of what was actuated are lost, as those that a killed node had not written yet.
+    pub(crate) fn forgets_what_is_actuated(&self, forgetful: bool) {
+        *lock(&self.disk.forgetful) = forgetful;
     }
 
     /// The next status patches fail.

@@ -46,14 +46,26 @@ impl Actuated {
 
     /// Believe a cgroup over the record where the two cannot be about the same values: a predecessor was killed, or a
     /// write failed, between the file and the record. To be called for the pod and each running container after a start
-    /// and after a failed step, so that the next plan begins from what is really there. Roundings of the kernel are no
-    /// difference (see [`kernel::adopt`]); a memory request has no file and stays as recorded.
-    pub fn adopt(&mut self, target: &Target, reading: &CgroupResources) {
+    /// and after a failed step, so that the next plan begins from what is really there.
+    ///
+    /// Roundings of the kernel are no difference (see [`kernel::adopt`]). What restarts its container when it changes is
+    /// left as recorded: it is never written in place, and a reading must not be a reason to kill.
+    pub fn adopt(&mut self, pod: &Pod, target: &Target, reading: &CgroupResources) {
+        let mut reading = *reading;
         let amounts = match target {
             Target::Pod => self.pod.get_or_insert_with(Amounts::default),
-            Target::Container(name) => self.containers.entry(name.clone()).or_default(),
+            Target::Container(name) => {
+                let policy = |resource| containers(pod).any(|it| it.name == *name && restarts_for(it, resource));
+                if policy(Resource::Memory) {
+                    reading.memory_limit_bytes = None;
+                }
+                if policy(Resource::Cpu) {
+                    (reading.cpu_shares, reading.cpu_quota_us) = (None, None);
+                }
+                self.containers.entry(name.clone()).or_default()
+            }
         };
-        kernel::adopt(amounts, reading);
+        kernel::adopt(amounts, &reading);
     }
 
     /// A step was carried out.

@@ -211,6 +211,9 @@ impl Worker {
         }
         self.hold_back(decision.waiting);
         wake = earlier(wake, decision.wake);
+        if held.is_none() && std::mem::take(&mut self.state.unsure) {
+            self.look().await;
+        }
         if held.is_none() && self.needs_resize() {
             self.resize().await;
             return Step::Again;

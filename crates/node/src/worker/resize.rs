@@ -83,7 +83,9 @@ impl Worker {
             {
                 guard::check_step(&plan, step, &self.memory_usage().await)?;
             }
-            if !self.carry_out(step).await? {
+            let carried_out = self.carry_out(step).await;
+            self.state.unsure |= carried_out.is_err();
+            if !carried_out? {
                 // The container has ended meanwhile: what is left is planned anew without it.
                 break;
             }
@@ -100,6 +102,25 @@ impl Worker {
             self.state.actuated.pod_created(actuate::pod_amounts(&self.state.view));
         }
         Ok(())
+    }
+
+    /// See what the cgroups really have, and believe that over the record. What cannot be read stays as recorded.
+    pub(super) async fn look(&mut self) {
+        let unreadable = |error: RuntimeError| tracing::warn!(%error, "a cgroup cannot be read");
+        match self.shared.runtime.read_pod(&self.id).await {
+            Ok(reading) => self.state.actuated.adopt(&self.state.view, &Target::Pod, &reading),
+            Err(error) => unreadable(error),
+        }
+        let running = self.state.containers.iter().filter_map(|(name, container)| match container.run {
+            Some(Run::Running { attempt, .. }) => Some((name.clone(), attempt)),
+            _ => None,
+        });
+        for (name, attempt) in running.collect::<Vec<_>>() {
+            match self.shared.runtime.read_container(&self.container_ref(&name, attempt)).await {
+                Ok(reading) => self.state.actuated.adopt(&self.state.view, &Target::Container(name), &reading),
+                Err(error) => unreadable(error),
+            }
+        }
     }
 
     /// One write. Returns whether its target was there.

@@ -109,6 +109,8 @@ pub(crate) struct State {
     pub(crate) started_at: Option<Timestamp>,
     /// Conditions of the status published last.
     pub(crate) published: Vec<PodCondition>,
+    /// The cgroups may be ahead of the record of them: a predecessor may have been killed, or a write have failed, halfway.
+    pub(crate) unsure: bool,
     /// How long to wait before the machine or the disk is tried again.
     pub(crate) backoff: Backoff,
     /// Nothing that failed is tried again before this.
@@ -144,6 +146,7 @@ impl State {
             abandon: false,
             started_at: Some(started),
             published,
+            unsure: sandbox,
             backoff: Backoff::default(),
             retry_at: None,
             api,

@@ -255,11 +255,14 @@ fn an_interrupted_write_is_found_by_adopting() {
     let mut actuated = settled("c: R{cpu=100m} L{cpu=200m,mem=100Mi}").actuated;
     let written =
         CgroupResources { cpu_quota_us: Some(40_000), memory_limit_bytes: Some(100 << 20), ..Default::default() };
-    actuated.adopt(&Target::Container("c".to_owned()), &written);
+    let c = Target::Container("c".to_owned());
+    actuated.adopt(&pod("c: rp[cpu Restart]"), &c, &written);
+    assert_eq!(actuated.containers["c"], amounts("R{cpu=100m} L{cpu=200m,mem=100Mi}"), "no reason to restart");
+    actuated.adopt(&pod("c: rp[mem Restart]"), &c, &written);
     assert_eq!(actuated.containers["c"], amounts("R{cpu=100m} L{cpu=400m,mem=100Mi}"));
-    actuated.adopt(&Target::Pod, &CgroupResources { memory_limit_bytes: Some(-1), ..Default::default() });
+    actuated.adopt(&pod("c:"), &Target::Pod, &CgroupResources { memory_limit_bytes: Some(-1), ..Default::default() });
     assert_eq!(actuated.pod, Some(amounts("R{cpu=100m} L{cpu=200m}")));
-    actuated.adopt(&Target::Container("new".to_owned()), &written);
+    actuated.adopt(&pod("c:; new:"), &Target::Container("new".to_owned()), &written);
     assert_eq!(actuated.containers["new"], amounts("L{cpu=400m,mem=100Mi}"));
 }
 

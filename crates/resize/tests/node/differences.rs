@@ -134,7 +134,7 @@ const PROOFS: &[Proof] = &[
         let written = CgroupResources { memory_limit_bytes: Some(200 << 20), ..CgroupResources::default() };
         from.running.insert("c".to_owned(), from.running["c"].with(&written));
         assert!(plan_for(&pod("c: L{mem=100Mi}; d: L{mem=100Mi}"), &from).is_empty(), "the record knows nothing of it");
-        from.actuated.adopt(&Target::Container("c".to_owned()), &from.running["c"]);
+        from.actuated.adopt(&pod("c:; d:"), &Target::Container("c".to_owned()), &from.running["c"]);
         let plan = plan_for(&pod("c: L{mem=100Mi}; d: L{mem=100Mi}"), &from);
         assert_eq!(plan.steps[0].write.memory_limit_bytes, Some(100 << 20));
     }),
@@ -173,14 +173,18 @@ const PROOFS: &[Proof] = &[
         let rounded = kernel::shares_from_pod_weight(kernel::pod_weight(kernel::shares(milli(100))));
         assert_eq!(kernel::milli_from_shares(rounded), milli(79));
         let mut actuated = Actuated { pod: Some(amounts("R{cpu=100m}")), ..Actuated::default() };
-        actuated.adopt(&Target::Pod, &CgroupResources { cpu_shares: Some(rounded), ..CgroupResources::default() });
+        actuated.adopt(
+            &allocated,
+            &Target::Pod,
+            &CgroupResources { cpu_shares: Some(rounded), ..CgroupResources::default() },
+        );
         assert_eq!(Some(status::pod(&allocated, &actuated, true).resources), requirements("R{cpu=100m}"));
     }),
     ("no-limit-is-not-a-number", || {
         let allocated = pod("c: R{mem=64Mi}");
         let mut actuated = Actuated { pod: Some(amounts("R{mem=64Mi}")), ..Actuated::default() };
         let reading = CgroupResources { memory_limit_bytes: Some(kernel::V1_MEMORY_UNLIMITED), ..Default::default() };
-        actuated.adopt(&Target::Pod, &reading);
+        actuated.adopt(&allocated, &Target::Pod, &reading);
         assert_eq!(Some(status::pod(&allocated, &actuated, true).resources), requirements("R{mem=64Mi}"));
     }),
 ];

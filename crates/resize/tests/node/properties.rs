@@ -181,10 +181,10 @@ fn assert_arrived(pod: &Pod, machine: &Settled) {
 }
 
 /// What a node does first after it was killed.
-fn adopt(machine: &mut Settled) {
-    machine.actuated.adopt(&Target::Pod, &machine.cgroup);
+fn adopt(pod: &Pod, machine: &mut Settled) {
+    machine.actuated.adopt(pod, &Target::Pod, &machine.cgroup);
     for (name, cgroup) in &machine.running {
-        machine.actuated.adopt(&Target::Container(name.clone()), cgroup);
+        machine.actuated.adopt(pod, &Target::Container(name.clone()), cgroup);
     }
 }
 
@@ -223,7 +223,7 @@ proptest! {
     ) {
         let mut machine = settled(&first);
         carry_out(&pod(&second), &mut machine, until, one_more);
-        adopt(&mut machine);
+        adopt(&pod(&second), &mut machine);
         // After the start the same size is still allocated, or another one is by now.
         let pod = pod(if changed_mind { &third } else { &second });
         carry_out(&pod, &mut machine, usize::MAX, false);

@@ -48,8 +48,12 @@ fn enter(dir: &RunDir) -> Result<Infallible, Failure> {
     for path in spec.group.procs_files() {
         write_existing(&path, "0").map_err(|error| machine(&format!("join {}", path.display()), &error))?;
     }
-    write_existing(Path::new("/proc/self/oom_score_adj"), &spec.oom_score_adj.to_string())
-        .map_err(|error| machine("set oom_score_adj", &error))?;
+    match write_existing(Path::new("/proc/self/oom_score_adj"), &spec.oom_score_adj.to_string()) {
+        // Lowering it takes CAP_SYS_RESOURCE, which root in a container may lack. The order in which the kernel would
+        // kill is then not quite the kubelet's; a Guaranteed pod that cannot start at all would be worse.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && spec.oom_score_adj < 0 => {}
+        written => written.map_err(|error| machine("set oom_score_adj", &error))?,
+    }
     if spec.isolate {
         isolate(&spec.hostname).map_err(|(what, error)| machine(what, &error))?;
     }

@@ -31,7 +31,7 @@ pub struct LogArgs {
         global = true,
         value_name = "LEVEL",
         env = "SUPPLE_LOG",
-        default_value = "warn,supple=info",
+        default_value = "warn,supple=info,kube_client=off",
         hide_default_value = true
     )]
     pub log: String,

@@ -2,12 +2,11 @@
 
 use std::io::Write as _;
 
-use k8s_openapi::api::core::v1::ResourceRequirements;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use supple_controller::act::{Order, Wish, carry_out};
 use supple_controller::last::Author;
 use supple_controller::outcome::Outcome;
 use supple_controller::settle::Progress;
+use supple_resize::predict::Sizes;
 
 use crate::args::{Output, PodArgs, ResizeArgs, UndoArgs};
 use crate::connect::{Connection, chain, connect};
@@ -17,16 +16,10 @@ use crate::values::Amount;
 /// `supple resize`
 pub async fn resize(args: ResizeArgs) -> Result<(), Failure> {
     let ResizeArgs { pod, container, cpu, memory } = args;
-    let mut resources = ResourceRequirements::default();
-    for (resource, amount) in [("cpu", cpu), ("memory", memory)] {
-        let Some(Amount { request, limit }) = amount else { continue };
-        for (list, quantity) in [(&mut resources.requests, request), (&mut resources.limits, limit)] {
-            if let Some(quantity) = quantity {
-                list.get_or_insert_default().insert(resource.to_owned(), ApiQuantity(quantity.to_string()));
-            }
-        }
-    }
-    run(pod, Wish::One { container, resources }, Author::Resize).await
+    let both = |amount: Option<Amount>| amount.map_or((None, None), |Amount { request, limit }| (request, limit));
+    let ((cpu_request, cpu_limit), (memory_request, memory_limit)) = (both(cpu), both(memory));
+    let sizes = Sizes { cpu_request, cpu_limit, memory_request, memory_limit };
+    run(pod, Wish::One { container, sizes }, Author::Resize).await
 }
 
 /// `supple undo`

@@ -1,7 +1,7 @@
 //! The loop's snapshot as text: the table of a terminal and the lines of a log. Pure.
 
 use jiff::Timestamp;
-use supple_controller::sizes::{pair, show_measured_memory};
+use supple_controller::numbers::{pair, show_measured_memory};
 use supple_controller::snapshot::{Last, Row, Snapshot};
 
 const HEADER: [&str; 5] =
@@ -56,8 +56,10 @@ pub fn news(old: &Snapshot, new: &Snapshot) -> Vec<String> {
                 .rows
                 .iter()
                 .find(|it| (&it.pod, &it.namespace, &it.container) == (&row.pod, &row.namespace, &row.container));
-            before
-                .is_none_or(|it| (it.asked, &it.last, it.used.is_some()) != (row.asked, &row.last, row.used.is_some()))
+            let Some(before) = before else { return true };
+            // While a resize is under way its numbers are no news yet: its end is.
+            let resized = before.asked != row.asked && !row.in_flight;
+            resized || (&before.last, before.used.is_some()) != (&row.last, row.used.is_some())
         })
         .map(|row| {
             let what = match &row.last {
@@ -122,14 +124,14 @@ fn cut(line: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use supple_controller::numbers::Numbers;
     use supple_controller::reason::Reason;
-    use supple_controller::sizes::Sizes;
     use supple_quantity::{Bytes, MilliCpu};
 
     use super::*;
 
     fn row(pod: &str) -> Row {
-        let asked = Sizes {
+        let asked = Numbers {
             cpu_request: Some(MilliCpu(250)),
             cpu_limit: Some(MilliCpu(500)),
             memory_request: Some(Bytes(256 << 20)),
@@ -144,12 +146,13 @@ mod tests {
             used: None,
             next: None,
             state: "measuring: 1 of 3 samples".into(),
+            in_flight: false,
             last: None,
         }
     }
 
     fn resized(pod: &str, second: i64) -> Row {
-        let next = Sizes { cpu_request: Some(MilliCpu(50)), ..row(pod).asked };
+        let next = Numbers { cpu_request: Some(MilliCpu(50)), ..row(pod).asked };
         let at = Timestamp::from_second(second).unwrap();
         let last = Some(Last { reason: Reason::Resized, message: "app: cpu 1 → 250m".into(), at });
         Row { used: Some((MilliCpu(21), Bytes(70 << 20))), next: Some(next), last, ..row(pod) }

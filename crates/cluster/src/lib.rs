@@ -11,7 +11,6 @@
 //! the node. A cluster in memory has no socket and no directory, for tests.
 
 mod access;
-mod bootstrap;
 mod data_dir;
 mod events;
 mod garbage;
@@ -22,6 +21,7 @@ mod namespaces;
 mod quota;
 mod scheduler;
 mod start_error;
+mod tidy;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -163,13 +163,10 @@ impl Cluster {
             _ => None,
         };
         let client = server.client("default");
-        bootstrap::run(&client).await.map_err(|error| StartError::Bootstrap(Box::new(error)))?;
 
         let controllers = Tasks::new();
         if let (Some(NodeSettings { name, capacity, .. }), Some(chosen)) = (node, &runtime) {
-            bootstrap::forget_other_nodes(&client, &name)
-                .await
-                .map_err(|error| StartError::Bootstrap(Box::new(error)))?;
+            tidy::forget_other_nodes(&client, &name).await.map_err(|error| StartError::Nodes(Box::new(error)))?;
             let options = NodeOptions {
                 name,
                 capacity,

@@ -11,7 +11,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::bootstrap::create_if_absent;
+use crate::tidy::create_if_absent;
 
 /// How often a namespace that waits for its contents is looked at again.
 const RETRY: Duration = Duration::from_millis(500);

@@ -34,9 +34,9 @@ pub enum StartError {
     /// A runtime with processes was asked for in a cluster that lives in memory.
     #[error("runtime {0} keeps records of its processes and needs a data directory")]
     NoDirectory(Requested),
-    /// The first objects could not be created.
-    #[error("cannot create the cluster's first objects: {0}")]
-    Bootstrap(#[source] Box<kube::Error>),
+    /// The nodes of earlier starts could not be removed.
+    #[error("cannot remove the nodes of earlier starts: {0}")]
+    Nodes(#[source] Box<kube::Error>),
     /// The node could not be started.
     #[error("cannot start the node: {0}")]
     Node(#[from] supple_node::StartError),

@@ -12,16 +12,18 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
+use supple_resize::amounts::containers;
+use supple_resize::predict::{Change, NoSuchContainer, Sizes};
 
-use crate::change::{Change, containers, find};
 use crate::forecast::{self, Forecast};
 use crate::hand::MANAGER;
 use crate::last::{ANNOTATION, Author, LastResize};
+use crate::numbers::sizes_of;
 use crate::outcome::{Outcome, compare, in_words, restarts_in_words};
 use crate::reason::Reason;
 use crate::settle::{Progress, progress};
@@ -56,7 +58,7 @@ pub enum Wish {
         /// Name of the container.
         container: Option<String>,
         /// The numbers that are to change.
-        resources: ResourceRequirements,
+        sizes: Sizes,
     },
     /// Put back what its last resize changed.
     Undo,
@@ -86,24 +88,24 @@ pub async fn carry_out(
         }
         Err(error) => return report.refused_or(error),
     };
-    let change = match change_of(&order.wish, &before) {
-        Ok(change) => change,
+    let Intent { change, wanted: target, patch } = match intent(&order.wish, &before) {
+        Ok(intent) => intent,
         Err((reason, message)) => return Ok(report.end(reason, &message)),
     };
     if change.is_empty() {
         return Ok(report.end(Reason::NothingToChange, "it has these numbers already"));
     }
-    report.containers = compare(&change, &before, &change.applied_to(&before));
+    report.containers = compare(&change, &before, &target);
     let wanted = in_words(&report.containers);
 
     let surroundings = Surroundings::of(client, &before).await?;
     let forecast = forecast::forecast(&before, &change, &surroundings);
     report.notes.extend(surroundings.gaps);
-    report.notes.extend(forecast.warnings());
+    report.notes.extend(forecast.notes());
     if let Some(refusal) = forecast.refusal() {
         return Ok(report.end(Reason::PredictedRefusal, &format!("not sent ({wanted}): {refusal}")));
     }
-    let patch = Patch::Strategic(change.patch(&before));
+    let patch = Patch::Strategic(patch);
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     if order.dry_run {
         return match api.patch_resize(&order.pod, &params.dry_run(), &patch).await {
@@ -177,41 +179,50 @@ impl Report {
     }
 }
 
-fn change_of(wish: &Wish, pod: &Pod) -> Result<Change, (Reason, String)> {
-    let change = match wish {
-        Wish::Change(change) => change.clone(),
-        Wish::One { container, resources } => {
-            let name = match (container, names(pod).as_slice()) {
-                (Some(name), _) => name.clone(),
-                (None, [only]) => (*only).to_owned(),
-                (None, several) => {
-                    let several = several.join(", ");
-                    return Err((
-                        Reason::BadRequest,
-                        format!("it has several containers ({several}): name one with -c"),
-                    ));
-                }
-            };
-            Change { containers: [(name, resources.clone())].into_iter().collect() }
-        }
-        Wish::Undo => LastResize::undo(pod).map_err(|error| (Reason::NothingToUndo, error.to_string()))?,
-    };
-    match change.containers.keys().find(|name| find(pod, name).is_none()) {
-        Some(name) => {
-            Err((Reason::BadRequest, format!("it has no container {name:?}; it has {}", names(pod).join(", "))))
-        }
-        None => Ok(change.against(pod)),
-    }
+/// A wish, worked out for one pod.
+struct Intent {
+    /// Only what is different from what the pod has.
+    change: Change,
+    /// The pod as it is wanted.
+    wanted: Pod,
+    /// The body of the PATCH.
+    patch: serde_json::Value,
 }
 
-fn names(pod: &Pod) -> Vec<&str> {
-    containers(pod).map(|(_, it)| it.name.as_str()).collect()
+fn intent(wish: &Wish, pod: &Pod) -> Result<Intent, (Reason, String)> {
+    let names = || containers(pod).map(|it| it.name.as_str()).collect::<Vec<_>>();
+    let change = match wish {
+        Wish::Change(change) => change.clone(),
+        Wish::One { container: Some(name), sizes } => Change::of_container(name, sizes.clone()),
+        Wish::One { container: None, sizes } => match names().as_slice() {
+            [only] => Change::of_container(*only, sizes.clone()),
+            several => {
+                let several = several.join(", ");
+                return Err((Reason::BadRequest, format!("it has several containers ({several}): name one with -c")));
+            }
+        },
+        Wish::Undo => LastResize::undo(pod).map_err(|error| (Reason::NothingToUndo, error.to_string()))?,
+    };
+    let unknown = |error: NoSuchContainer| (Reason::BadRequest, error.to_string());
+    let wanted = change.applied_to(pod).map_err(unknown)?;
+    let change = Change::between(pod, &wanted);
+    let patch = change.to_patch(pod).map_err(unknown)?;
+    Ok(Intent { change, wanted, patch })
+}
+
+/// Whether the pod still asks for what the change set.
+fn holds(change: &Change, pod: &Pod) -> bool {
+    change.containers.iter().all(|(name, sizes)| sizes.beyond(&sizes_of(pod, name)).is_empty())
 }
 
 fn would(report: Report, forecast: &Forecast, wanted: &str) -> Outcome {
-    match forecast.obstacle() {
-        Some((reason, why)) => report.end(reason, &format!("would be accepted, but {why} ({wanted})")),
-        None => report.end(Reason::WouldResize, &format!("would be resized: {wanted}{}", forecast.restarts_in_words())),
+    match forecast.delay() {
+        Some((reason, why)) => {
+            report.end(reason, &format!("would be accepted, but not done at once ({wanted}): {why}"))
+        }
+        None => {
+            report.end(Reason::WouldResize, &format!("would be resized: {wanted} ({})", forecast.restarts_in_words()))
+        }
     }
 }
 
@@ -286,7 +297,7 @@ async fn watch_to_the_end(
             return (last, End::Gone);
         }
         last = pod;
-        if last.metadata.generation.unwrap_or_default() > generation && !change.clone().against(&last).is_empty() {
+        if last.metadata.generation.unwrap_or_default() > generation && !holds(change, &last) {
             return (last, End::Overtaken);
         }
         let next = progress(&last, generation);

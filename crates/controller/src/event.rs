@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use supple_resize::predict::Change;
 
-use crate::change::Change;
 use crate::reason::Reason;
 use crate::usage::PodUse;
 

@@ -1,48 +1,58 @@
-//! What will come of a change, said before it is sent: the rules of `resize` applied to what could be read of the
-//! pod's surroundings, put into the words of an outcome.
+//! What will come of a change, said before it is sent: [`predict`] over what could be read of the pod's surroundings,
+//! put into the words of an outcome.
 
 use k8s_openapi::api::core::v1::Pod;
+use supple_quantity::Bytes;
+use supple_resize::guard::MemoryUsage;
+use supple_resize::predict::{self, Change, NamespaceSight, NodeObject, NodeSight, Obstacle, predict};
 
-use crate::change::Change;
 use crate::reason::Reason;
-use crate::surroundings::Surroundings;
+use crate::surroundings::{NodeKnown, Surroundings};
 
 /// The prediction.
-#[derive(Clone, Debug, Default)]
-pub struct Forecast {
-    refusal: Option<String>,
-    obstacle: Option<(Reason, String)>,
-    warnings: Vec<String>,
-    restarts: Vec<String>,
-}
+#[derive(Clone, Debug)]
+pub struct Forecast(predict::Forecast);
 
 /// Predict.
-pub fn forecast(_pod: &Pod, _change: &Change, _around: &Surroundings) -> Forecast {
-    Forecast::default()
+pub fn forecast(pod: &Pod, change: &Change, around: &Surroundings) -> Forecast {
+    let node = match &around.node {
+        NodeKnown::Unknown => NodeSight::default(),
+        NodeKnown::Missing => NodeSight { object: NodeObject::Missing, ..NodeSight::default() },
+        NodeKnown::Present { node, neighbours: Some(neighbours) } => NodeSight::from_api(node, neighbours),
+        NodeKnown::Present { node, neighbours: None } => NodeSight { others: None, ..NodeSight::from_api(node, []) },
+    };
+    let namespace = NamespaceSight { limit_ranges: around.limit_ranges.clone(), quotas: around.quotas.clone() };
+    // The metrics API tells the working set, the node's guard compares the whole charge: never less. So what is
+    // foreseen as "below usage" is so, and the node may still refuse what is not.
+    let usage = around.usage.as_ref().map(|used| MemoryUsage {
+        pod: Some(Bytes(used.containers.values().map(|it| it.memory.0).sum())),
+        containers: used.containers.iter().map(|(name, it)| (name.clone(), it.memory)).collect(),
+    });
+    Forecast(predict(pod, change, &node, &namespace, usage.as_ref()))
 }
 
 impl Forecast {
-    /// Why the server would refuse it.
-    pub fn refusal(&self) -> Option<&str> {
-        self.refusal.as_deref()
+    /// Why it must not be sent: the server would refuse it, or the node could never do it, or only by endangering what
+    /// runs.
+    pub fn refusal(&self) -> Option<&Obstacle> {
+        self.0.obstacle.as_ref().filter(|it| it.reason != predict::Reason::Deferred)
     }
 
-    /// What would keep the node from doing it at once.
-    pub fn obstacle(&self) -> Option<(Reason, &str)> {
-        self.obstacle.as_ref().map(|(reason, why)| (*reason, why.as_str()))
+    /// Why the node would not do it at once.
+    pub fn delay(&self) -> Option<(Reason, &Obstacle)> {
+        self.0.obstacle.as_ref().filter(|it| it.reason == predict::Reason::Deferred).map(|it| (Reason::Deferred, it))
     }
 
-    /// What a person should know although it would be done.
-    pub fn warnings(&self) -> Vec<String> {
-        self.warnings.clone()
+    /// What could not be foreseen, and what will be set beside what was asked for.
+    pub fn notes(&self) -> Vec<String> {
+        self.0.unforeseen.iter().map(|it| format!("not foreseen: {it}")).collect()
     }
 
-    /// ` (restarts a, b)` or ` (no restart)`.
+    /// `no restart`, or which containers restart for it.
     pub fn restarts_in_words(&self) -> String {
-        if self.restarts.is_empty() {
-            " (no restart)".to_owned()
-        } else {
-            format!(" (restarts {})", self.restarts.join(", "))
+        match self.0.restarts.as_slice() {
+            [] => "no restart".to_owned(),
+            names => format!("restarts {}", names.join(", ")),
         }
     }
 }

@@ -77,10 +77,10 @@ fn other_manager(pod: &Pod) -> Option<String> {
 mod tests {
     use jiff::Timestamp;
     use serde_json::{Value, json};
-    use supple_quantity::Quantity;
+
+    use supple_resize::predict::{Change, Sizes};
 
     use super::*;
-    use crate::change::Change;
     use crate::last::ANNOTATION;
 
     fn pod(cpu: &str, generation: i64, by: Option<Author>, managers: Value) -> Pod {
@@ -90,15 +90,16 @@ mod tests {
         }))
         .unwrap();
         if let Some(by) = by {
-            let mut change = Change::default();
-            change.set("c", "cpu", false, &Quantity::milli_units(250));
+            let change = cpu_request("250m");
             let note = serde_json::to_string(&LastResize::of(&pod, &change, by, Timestamp::UNIX_EPOCH)).unwrap();
             pod.metadata.annotations = Some([(ANNOTATION.to_owned(), note)].into_iter().collect());
         }
-        let mut change = Change::default();
-        change.set("c", "cpu", false, &cpu.parse().unwrap());
         pod.metadata.generation = Some(generation);
-        change.applied_to(&pod)
+        cpu_request(cpu).applied_to(&pod).unwrap()
+    }
+
+    fn cpu_request(cpu: &str) -> Change {
+        Change::of_container("c", Sizes { cpu_request: cpu.parse().ok(), ..Sizes::default() })
     }
 
     fn managers(name: &str) -> Value {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use supple_quantity::{Bytes, MilliCpu};
 
+use crate::numbers::{Numbers, show_measured_memory};
 use crate::samples::Samples;
-use crate::sizes::{Sizes, show_measured_memory};
 
 /// The knobs of the judgement. [`Policy::default`] holds the published numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Default for Policy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// What it should ask for; equal to what it asks for now where nothing should change.
-    pub next: Sizes,
+    pub next: Numbers,
     /// Why.
     pub why: Why,
 }
@@ -103,7 +103,7 @@ impl fmt::Display for Why {
 }
 
 /// Judge one container: what it asks for now, what it used, by which policy.
-pub fn judge(now: &Sizes, samples: &Samples, policy: &Policy) -> Verdict {
+pub fn judge(now: &Numbers, samples: &Samples, policy: &Policy) -> Verdict {
     let stay = |why| Verdict { next: *now, why };
     if now.cpu_request.is_none() && now.memory_request.is_none() {
         return stay(Why::NothingRequested);
@@ -194,9 +194,9 @@ mod tests {
     }
 
     /// `request[:limit]` of CPU in milli and of memory in MiB; 0 stands for absent.
-    fn sizes(cpu: (i64, i64), memory: (i64, i64)) -> Sizes {
+    fn numbers(cpu: (i64, i64), memory: (i64, i64)) -> Numbers {
         let some = |value: i64| (value != 0).then_some(value);
-        Sizes {
+        Numbers {
             cpu_request: some(cpu.0).map(MilliCpu),
             cpu_limit: some(cpu.1).map(MilliCpu),
             memory_request: some(memory.0).map(|it| Bytes(it * MIB)),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(now: Sizes, samples: &Samples, expect: Sizes) {
+    fn check(now: Numbers, samples: &Samples, expect: Numbers) {
         let verdict = judge(&now, samples, &Policy::default());
         assert_eq!(verdict.next, expect, "{}", verdict.why);
         assert_eq!(verdict.is_change(), now != expect, "{}", verdict.why);
@@ -213,58 +213,58 @@ mod tests {
 
     #[test]
     fn requests_follow_use_with_headroom() {
-        check(sizes((1000, 0), (1024, 0)), &used(200, 200), sizes((250, 0), (260, 0)));
-        check(sizes((100, 0), (128, 0)), &used(400, 300), sizes((500, 0), (390, 0)));
+        check(numbers((1000, 0), (1024, 0)), &used(200, 200), numbers((250, 0), (260, 0)));
+        check(numbers((100, 0), (128, 0)), &used(400, 300), numbers((500, 0), (390, 0)));
     }
 
     #[test]
     fn floors_hold() {
-        check(sizes((1000, 0), (1024, 0)), &used(1, 1), sizes((50, 0), (64, 0)));
-        check(sizes((50, 0), (64, 0)), &used(0, 0), sizes((50, 0), (64, 0)));
+        check(numbers((1000, 0), (1024, 0)), &used(1, 1), numbers((50, 0), (64, 0)));
+        check(numbers((50, 0), (64, 0)), &used(0, 0), numbers((50, 0), (64, 0)));
     }
 
     #[test]
     fn small_changes_are_skipped_per_resource() {
-        check(sizes((260, 0), (250, 0)), &used(200, 200), sizes((260, 0), (250, 0)));
-        check(sizes((260, 0), (1000, 0)), &used(200, 200), sizes((260, 0), (260, 0)));
-        check(sizes((500, 0), (260, 0)), &used(200, 200), sizes((250, 0), (260, 0)));
+        check(numbers((260, 0), (250, 0)), &used(200, 200), numbers((260, 0), (250, 0)));
+        check(numbers((260, 0), (1000, 0)), &used(200, 200), numbers((260, 0), (260, 0)));
+        check(numbers((500, 0), (260, 0)), &used(200, 200), numbers((250, 0), (260, 0)));
     }
 
     #[test]
     fn limits_keep_their_proportion() {
-        check(sizes((1000, 2000), (1024, 2048)), &used(200, 200), sizes((250, 500), (260, 520)));
-        check(sizes((1000, 1000), (1024, 1024)), &used(200, 200), sizes((250, 250), (260, 260)));
+        check(numbers((1000, 2000), (1024, 2048)), &used(200, 200), numbers((250, 500), (260, 520)));
+        check(numbers((1000, 1000), (1024, 1024)), &used(200, 200), numbers((250, 250), (260, 260)));
         // One part in a thousand above the request stays above it.
-        check(sizes((1000, 1001), (1024, 1025)), &used(200, 200), sizes((250, 251), (260, 261)));
+        check(numbers((1000, 1001), (1024, 1025)), &used(200, 200), numbers((250, 251), (260, 261)));
     }
 
     #[test]
     fn memory_is_never_judged_by_less_than_it_holds_now() {
         let growing = series((1..=40).map(|step| (100, 10 * step)));
-        check(sizes((125, 0), (128, 0)), &growing, sizes((125, 0), (520, 0)));
+        check(numbers((125, 0), (128, 0)), &growing, numbers((125, 0), (520, 0)));
     }
 
     #[test]
     fn nothing_is_judged_from_little_or_for_besteffort() {
-        let now = sizes((1000, 0), (1024, 0));
+        let now = numbers((1000, 0), (1024, 0));
         assert_eq!(
             judge(&now, &series([(1, 1), (1, 1)]), &Policy::default()).why,
             Why::TooFewSamples { have: 2, need: 3 }
         );
         assert_eq!(judge(&now, &series([]), &Policy::default()).why, Why::TooFewSamples { have: 0, need: 3 });
-        assert_eq!(judge(&Sizes::default(), &used(9, 9), &Policy::default()).why, Why::NothingRequested);
+        assert_eq!(judge(&Numbers::default(), &used(9, 9), &Policy::default()).why, Why::NothingRequested);
     }
 
     #[test]
     fn only_what_is_requested_is_sized() {
-        check(sizes((0, 0), (1024, 0)), &used(900, 200), sizes((0, 0), (260, 0)));
-        check(sizes((100, 0), (0, 0)), &used(900, 200), sizes((1125, 0), (0, 0)));
+        check(numbers((0, 0), (1024, 0)), &used(900, 200), numbers((0, 0), (260, 0)));
+        check(numbers((100, 0), (0, 0)), &used(900, 200), numbers((1125, 0), (0, 0)));
     }
 
     #[test]
     fn absurd_numbers_do_not_overflow() {
         let huge = series((0..3).map(|_| (i64::MAX, i64::MAX / MIB)));
-        let verdict = judge(&sizes((1, 2), (1, 2)), &huge, &Policy::default());
+        let verdict = judge(&numbers((1, 2), (1, 2)), &huge, &Policy::default());
         assert_eq!(verdict.next.cpu_limit, Some(MilliCpu(i64::MAX)));
     }
 }

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
+use supple_resize::amounts::{Requirement, Resource};
+use supple_resize::predict::{Change, Sizes};
 
-use crate::change::{Change, find, same};
+use crate::numbers::sizes_of;
 
 /// The annotation's name.
 pub const ANNOTATION: &str = "supple.dev/last-resize";
@@ -36,20 +37,9 @@ pub struct LastResize {
     /// The pod's generation before the change: while it is still that, the change has not been made.
     pub generation: i64,
     /// The changed numbers as they were; what was not set is absent.
-    pub before: BTreeMap<String, Numbers>,
+    pub before: BTreeMap<String, Sizes>,
     /// The changed numbers as they were set.
-    pub after: BTreeMap<String, Numbers>,
-}
-
-/// Numbers of one container.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Numbers {
-    /// `requests`
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub requests: BTreeMap<String, ApiQuantity>,
-    /// `limits`
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub limits: BTreeMap<String, ApiQuantity>,
+    pub after: BTreeMap<String, Sizes>,
 }
 
 /// What the pod's numbers are, compared with the note on it.
@@ -94,13 +84,14 @@ impl LastResize {
             after: BTreeMap::new(),
         };
         for (name, new) in &change.containers {
-            let now = find(pod, name).and_then(|(_, it)| it.resources.as_ref());
-            let after = Numbers::of(Some(new));
-            let mut before = Numbers::of(now);
-            before.requests.retain(|key, _| after.requests.contains_key(key));
-            before.limits.retain(|key, _| after.limits.contains_key(key));
+            let mut before = sizes_of(pod, name);
+            for (resource, requirement) in NUMBERS {
+                if new.get(resource, requirement).is_none() {
+                    before.set(resource, requirement, None);
+                }
+            }
             note.before.insert(name.clone(), before);
-            note.after.insert(name.clone(), after);
+            note.after.insert(name.clone(), new.clone());
         }
         note
     }
@@ -137,49 +128,36 @@ impl LastResize {
         }
         for (name, after) in &note.after {
             let before = note.before.get(name).cloned().unwrap_or_default();
-            for (list, after, before) in
-                [("requests", &after.requests, &before.requests), ("limits", &after.limits, &before.limits)]
-            {
-                if let Some(key) = after.keys().find(|it| !before.contains_key(*it)) {
-                    return Err(UndoError::CannotRemove(format!("{list}.{key} to container {name:?}")));
+            for (resource, requirement) in NUMBERS {
+                if after.get(resource, requirement).is_some() && before.get(resource, requirement).is_none() {
+                    let list = match requirement {
+                        Requirement::Request => "requests",
+                        Requirement::Limit => "limits",
+                    };
+                    let what = format!("{list}.{} to container {name:?}", resource.as_str());
+                    return Err(UndoError::CannotRemove(what));
                 }
             }
         }
-        let containers = note.before.into_iter().map(|(name, it)| (name, it.into())).collect();
-        Ok(Change { containers })
+        Ok(Change { containers: note.before, pod: Sizes::default() })
     }
 }
 
-impl Numbers {
-    fn of(resources: Option<&ResourceRequirements>) -> Self {
-        Self {
-            requests: resources.and_then(|it| it.requests.clone()).unwrap_or_default(),
-            limits: resources.and_then(|it| it.limits.clone()).unwrap_or_default(),
-        }
-    }
-}
+/// The numbers a note speaks of.
+const NUMBERS: [(Resource, Requirement); 4] = [
+    (Resource::Cpu, Requirement::Request),
+    (Resource::Cpu, Requirement::Limit),
+    (Resource::Memory, Requirement::Request),
+    (Resource::Memory, Requirement::Limit),
+];
 
-impl From<Numbers> for ResourceRequirements {
-    fn from(numbers: Numbers) -> Self {
-        let list = |it: BTreeMap<String, ApiQuantity>| Some(it).filter(|it| !it.is_empty());
-        Self { requests: list(numbers.requests), limits: list(numbers.limits), ..Self::default() }
-    }
-}
-
-fn holds(pod: &Pod, wanted: &BTreeMap<String, Numbers>) -> bool {
-    wanted.iter().all(|(name, wanted)| {
-        let now = Numbers::of(find(pod, name).and_then(|(_, it)| it.resources.as_ref()));
-        let list = |wanted: &BTreeMap<String, ApiQuantity>, now: &BTreeMap<String, ApiQuantity>| {
-            wanted.iter().all(|(key, value)| now.get(key).is_some_and(|it| same(it, value)))
-        };
-        list(&wanted.requests, &now.requests) && list(&wanted.limits, &now.limits)
-    })
+fn holds(pod: &Pod, wanted: &BTreeMap<String, Sizes>) -> bool {
+    wanted.iter().all(|(name, wanted)| wanted.beyond(&sizes_of(pod, name)).is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use supple_quantity::Quantity;
 
     use super::*;
 
@@ -193,15 +171,14 @@ mod tests {
     }
 
     fn note(by: Author) -> LastResize {
-        let mut change = Change::default();
-        change.set("c", "cpu", false, &Quantity::milli_units(250));
+        let change = Change::of_container("c", Sizes { cpu_request: "250m".parse().ok(), ..Sizes::default() });
         LastResize::of(&pod("100m", None), &change, by, Timestamp::UNIX_EPOCH)
     }
 
     #[test]
     fn the_note_is_compact_and_readable() {
         let text = serde_json::to_string(&note(Author::Controller)).unwrap();
-        let expect = r#"{"by":"controller","at":"1970-01-01T00:00:00Z","generation":1,"before":{"c":{"requests":{"cpu":"100m"}}},"after":{"c":{"requests":{"cpu":"250m"}}}}"#;
+        let expect = r#"{"by":"controller","at":"1970-01-01T00:00:00Z","generation":1,"before":{"c":{"cpuRequest":"100m"}},"after":{"c":{"cpuRequest":"250m"}}}"#;
         assert_eq!(text, expect);
         assert_eq!(LastResize::read(&pod("250m", Some(&note(Author::Undo)))), Some(note(Author::Undo)));
     }
@@ -210,7 +187,7 @@ mod tests {
     fn check_undo(pod: &Pod, expect: Result<&str, &str>) {
         match (LastResize::undo(pod), expect) {
             (Ok(change), Ok(cpu)) => {
-                assert_eq!(change.containers["c"].requests.as_ref().unwrap()["cpu"].0, cpu);
+                assert_eq!(change.containers["c"].cpu_request, cpu.parse().ok());
             }
             (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
             (got, expect) => panic!("{got:?}, expected {expect:?}"),
@@ -229,10 +206,9 @@ mod tests {
 
     #[test]
     fn what_was_added_cannot_be_undone() {
-        let mut change = Change::default();
-        change.set("c", "memory", true, &Quantity::binary(1 << 20));
+        let change = Change::of_container("c", Sizes { memory_limit: "1Mi".parse().ok(), ..Sizes::default() });
         let note = LastResize::of(&pod("100m", None), &change, Author::Resize, Timestamp::UNIX_EPOCH);
-        let mut after = change.applied_to(&pod("100m", None));
+        let mut after = change.applied_to(&pod("100m", None)).unwrap();
         after.metadata.annotations =
             Some([(ANNOTATION.to_owned(), serde_json::to_string(&note).unwrap())].into_iter().collect());
         check_undo(&after, Err("added limits.memory to container \"c\""));

@@ -12,19 +12,18 @@
 //! and `supple undo` take the same way through [`act`].
 
 pub mod act;
-pub mod change;
 pub mod event;
 pub mod forecast;
 pub mod hand;
 pub mod judge;
 pub mod last;
+pub mod numbers;
 pub mod outcome;
 pub mod reason;
 mod record;
 pub mod run;
 pub mod samples;
 pub mod settle;
-pub mod sizes;
 pub mod snapshot;
 pub mod surroundings;
 pub mod usage;

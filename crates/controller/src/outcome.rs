@@ -2,11 +2,12 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
+use supple_resize::amounts::containers;
+use supple_resize::predict::{Change, Sizes};
 
-use crate::change::{Change, containers, find};
+use crate::numbers::{pair, sizes_of};
 use crate::reason::Reason;
 use crate::settle::container_status;
-use crate::sizes::{Sizes, pair};
 
 /// What came of a resize.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,43 +34,13 @@ pub struct ContainerOutcome {
     /// Its name.
     pub name: String,
     /// What it asked for before.
-    pub before: Shown,
+    pub before: Sizes,
     /// What it asks for now, or would.
-    pub after: Shown,
+    pub after: Sizes,
     /// How often it had been restarted before.
     pub restarts_before: i32,
     /// How often it has been restarted now.
     pub restarts_after: i32,
-}
-
-/// Sizes as text, for output.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Shown {
-    /// CPU request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_request: Option<String>,
-    /// CPU limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_limit: Option<String>,
-    /// Memory request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_request: Option<String>,
-    /// Memory limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_limit: Option<String>,
-}
-
-impl From<Sizes> for Shown {
-    fn from(sizes: Sizes) -> Self {
-        let Sizes { cpu_request, cpu_limit, memory_request, memory_limit } = sizes;
-        Self {
-            cpu_request: cpu_request.map(|it| it.to_string()),
-            cpu_limit: cpu_limit.map(|it| it.to_string()),
-            memory_request: memory_request.map(|it| it.to_string()),
-            memory_limit: memory_limit.map(|it| it.to_string()),
-        }
-    }
 }
 
 impl Serialize for Reason {
@@ -81,14 +52,13 @@ impl Serialize for Reason {
 /// What happened to each container that was to change, from the pod before and the pod now.
 pub(crate) fn compare(change: &Change, before: &Pod, after: &Pod) -> Vec<ContainerOutcome> {
     let restarts = |pod: &Pod, name: &str| container_status(pod, name).map_or(0, |it| it.restart_count);
-    let sizes = |pod: &Pod, name: &str| Sizes::of(find(pod, name).and_then(|(_, it)| it.resources.as_ref()));
     // In the order of the pod, not of the alphabet: people know their pods that way.
     containers(before)
-        .filter(|(_, it)| change.containers.contains_key(&it.name))
-        .map(|(_, it)| ContainerOutcome {
+        .filter(|it| change.containers.contains_key(&it.name))
+        .map(|it| ContainerOutcome {
             name: it.name.clone(),
-            before: sizes(before, &it.name).into(),
-            after: sizes(after, &it.name).into(),
+            before: sizes_of(before, &it.name),
+            after: sizes_of(after, &it.name),
             restarts_before: restarts(before, &it.name),
             restarts_after: restarts(after, &it.name),
         })
@@ -107,13 +77,13 @@ pub(crate) fn in_words(containers: &[ContainerOutcome]) -> String {
             };
             parts.extend(step(
                 "cpu",
-                pair(before.cpu_request.as_deref(), before.cpu_limit.as_deref()),
-                pair(after.cpu_request.as_deref(), after.cpu_limit.as_deref()),
+                pair(before.cpu_request.as_ref(), before.cpu_limit.as_ref()),
+                pair(after.cpu_request.as_ref(), after.cpu_limit.as_ref()),
             ));
             parts.extend(step(
                 "memory",
-                pair(before.memory_request.as_deref(), before.memory_limit.as_deref()),
-                pair(after.memory_request.as_deref(), after.memory_limit.as_deref()),
+                pair(before.memory_request.as_ref(), before.memory_limit.as_ref()),
+                pair(after.memory_request.as_ref(), after.memory_limit.as_ref()),
             ));
             format!("{name}: {}", parts.join(", "))
         })

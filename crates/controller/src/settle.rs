@@ -1,9 +1,7 @@
 //! How far a resize has come, read from the pod alone (reference §1.6: the client-side completion test). Pure.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
-use supple_resize::amounts::Amounts;
-
-use crate::change::containers;
+use supple_resize::amounts::{Amounts, containers};
 
 /// How far it has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +64,7 @@ fn is_unbound(pod: &Pod) -> bool {
 /// Whether every container that runs has in its status what the spec says. Containers that do not run take the new
 /// numbers when they start.
 fn shows_what_is_desired(pod: &Pod) -> bool {
-    containers(pod).all(|(_, container)| {
+    containers(pod).all(|container| {
         let Some(status) = container_status(pod, &container.name) else { return true };
         let runs = status.state.as_ref().is_some_and(|it| it.running.is_some());
         !runs || Amounts::of(status.resources.as_ref()) == Amounts::of(container.resources.as_ref())

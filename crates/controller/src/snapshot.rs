@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use supple_quantity::{Bytes, MilliCpu};
 
+use crate::numbers::Numbers;
 use crate::reason::Reason;
-use crate::sizes::Sizes;
 
 /// The loop at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,13 +29,15 @@ pub struct Row {
     /// Name of the container.
     pub container: String,
     /// What it asks for now.
-    pub asked: Sizes,
+    pub asked: Numbers,
     /// What it used when last measured.
     pub used: Option<(MilliCpu, Bytes)>,
     /// What it would ask for if it were resized now; absent where nothing would change.
-    pub next: Option<Sizes>,
+    pub next: Option<Numbers>,
     /// What the loop makes of the pod at this moment, in words.
     pub state: String,
+    /// Whether a resize of the pod is under way.
+    pub in_flight: bool,
     /// The last thing that happened to the pod.
     pub last: Option<Last>,
 }

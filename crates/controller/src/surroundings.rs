@@ -8,13 +8,28 @@ use kube::{Api, Client, ResourceExt as _};
 
 use crate::usage::{self, PodUse};
 
+/// What is known of a node.
+#[derive(Clone, Debug, Default)]
+pub enum NodeKnown {
+    /// The pod is bound to none, or it could not be read.
+    #[default]
+    Unknown,
+    /// It does not exist.
+    Missing,
+    /// It exists.
+    Present {
+        /// The object.
+        node: Box<Node>,
+        /// The other pods there; `None` where they could not be read.
+        neighbours: Option<Vec<Pod>>,
+    },
+}
+
 /// Everything around one pod.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// The node it is bound to.
-    pub node: Option<Node>,
-    /// The other pods there.
-    pub neighbours: Vec<Pod>,
+    pub node: NodeKnown,
     /// The namespace's limit ranges.
     pub limit_ranges: Vec<LimitRange>,
     /// The namespace's quotas.
@@ -41,20 +56,28 @@ impl Surroundings {
         let quotas = Api::<ResourceQuota>::namespaced(client.clone(), &namespace);
         let pod_name = pod.name_any();
         let on_node = async {
-            let Some(name) = &node_name else { return (Ok(None), Ok(Vec::new())) };
+            let Some(name) = &node_name else { return None };
             let there = ListParams::default().fields(&format!("spec.nodeName={name}"));
-            let (node, pods) = tokio::join!(nodes.get_opt(name), pods.list(&there));
-            (node, pods.map(|it| it.items))
+            Some(tokio::join!(nodes.get_opt(name), pods.list(&there)))
         };
-        let ((node, neighbours), limit_ranges, quotas, usage) = tokio::join!(
+        let (on_node, limit_ranges, quotas, usage) = tokio::join!(
             on_node,
             limit_ranges.list(&everything),
             quotas.list(&everything),
             usage::of_pod(client, &namespace, &pod_name),
         );
-        all.node = all.take("its node", node)?.flatten();
-        all.neighbours = all.take("the node's other pods", neighbours)?.unwrap_or_default();
-        all.neighbours.retain(|it| it.uid() != pod.uid());
+        if let Some((node, neighbours)) = on_node {
+            let node = all.take("its node", node)?;
+            let neighbours = all.take("the node's other pods", neighbours)?.map(|it| it.items);
+            all.node = match node {
+                None => NodeKnown::Unknown,
+                Some(None) => NodeKnown::Missing,
+                Some(Some(node)) => {
+                    let others = |it: Vec<Pod>| it.into_iter().filter(|it| it.uid() != pod.uid()).collect();
+                    NodeKnown::Present { node: Box::new(node), neighbours: neighbours.map(others) }
+                }
+            };
+        }
         all.limit_ranges =
             all.take("the namespace's limit ranges", limit_ranges)?.map(|it| it.items).unwrap_or_default();
         all.quotas = all.take("the namespace's quotas", quotas)?.map(|it| it.items).unwrap_or_default();

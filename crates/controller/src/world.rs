@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt as _;
+use supple_resize::predict::{Change, Sizes};
+use supple_resize::resources::{ContainerKind, resizable_containers};
 
-use crate::change::{Change, List, containers};
 use crate::event::{Effect, Ended, Event, PodKey, Request, Told};
 use crate::hand::{Hand, hand};
 use crate::judge::{Policy, Verdict, Why, judge};
+use crate::numbers::Numbers;
 use crate::reason::Reason;
 use crate::samples::Samples;
-use crate::sizes::Sizes;
 use crate::snapshot::{Last, Row, Snapshot};
 use crate::usage::PodUse;
 
@@ -72,14 +73,18 @@ impl World {
     pub fn apply(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
         match event {
             Event::Pod(pod) => self.see(*pod),
-            Event::PodGone(key) => drop(self.pods.remove(&key)),
+            Event::PodGone(key) => {
+                self.pods.remove(&key);
+            }
             Event::PodsListed(keys) => {
                 let listed: BTreeSet<PodKey> = keys.into_iter().collect();
                 self.pods.retain(|key, _| listed.contains(key));
             }
-            Event::Namespace { name, enabled: true } => drop(self.namespaces.insert(name)),
+            Event::Namespace { name, enabled: true } => {
+                self.namespaces.insert(name);
+            }
             Event::Namespace { name, enabled: false } | Event::NamespaceGone(name) => {
-                drop(self.namespaces.remove(&name))
+                self.namespaces.remove(&name);
             }
             Event::Tick => return vec![Effect::Measure],
             Event::Usage(Ok(usage)) => {
@@ -178,19 +183,20 @@ impl World {
                 Decision::Leave(why) | Decision::StandBack(why) => why,
                 Decision::Resize { .. } => "about to be resized".to_owned(),
             };
-            for (_, container) in containers(&known.pod).filter(|(list, it)| is_judged(*list, it)) {
-                let now_asked = Sizes::of(container.resources.as_ref());
+            for container in judged(&known.pod) {
+                let asked = Numbers::of(&Sizes::of(container.resources.as_ref()));
                 let samples = known.samples.get(&container.name);
-                let verdict = samples.map(|it| judge(&now_asked, it, &self.policy));
+                let verdict = samples.map(|it| judge(&asked, it, &self.policy));
                 rows.push(Row {
                     namespace: key.namespace.clone(),
                     pod: key.name.clone(),
                     workload: workload(&known.pod),
                     container: container.name.clone(),
-                    asked: now_asked,
+                    asked,
                     used: samples.and_then(Samples::latest).map(|it| (it.cpu, it.memory)),
                     next: verdict.filter(Verdict::is_change).map(|it| it.next),
                     state: state.clone(),
+                    in_flight: known.in_flight,
                     last: known.last.clone(),
                 });
             }
@@ -241,13 +247,14 @@ impl Known {
         let mut change = Change::default();
         let mut words = Vec::new();
         let mut still = "fits".to_owned();
-        for (_, container) in containers(&self.pod).filter(|(list, it)| is_judged(*list, it)) {
-            let asked = Sizes::of(container.resources.as_ref());
+        for container in judged(&self.pod) {
+            let has = Sizes::of(container.resources.as_ref());
+            let asked = Numbers::of(&has);
             let none = Samples::new(policy.window);
             let verdict = judge(&asked, self.samples.get(&container.name).unwrap_or(&none), policy);
             match &verdict.why {
                 Why::Resize { .. } => {
-                    change.merge(Change::between(&container.name, &asked, &verdict.next));
+                    change.containers.insert(container.name.clone(), verdict.next.sizes().beyond(&has));
                     words.push(format!("{} {}", container.name, verdict.why));
                 }
                 Why::Fits => {}
@@ -260,8 +267,8 @@ impl Known {
 
 /// Containers whose usage says something about what they need: those that run as long as the pod does. An init
 /// container that ends is over before it could be judged.
-fn is_judged(list: List, container: &k8s_openapi::api::core::v1::Container) -> bool {
-    list == List::Main || container.restart_policy.as_deref() == Some("Always")
+fn judged(pod: &Pod) -> impl Iterator<Item = &Container> {
+    resizable_containers(pod).filter(|it| it.kind != ContainerKind::Init).map(|it| it.container)
 }
 
 /// What people call the pod's workload: its controller, or the pod itself.

@@ -74,7 +74,7 @@ fn an_oversized_pod_is_shrunk_once() {
     assert_eq!((who, why.as_str()), (&key(), "c uses 100m CPU and 100Mi"));
     let patch =
         json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "125m", "memory": "130Mi"}}}]}});
-    assert_eq!(change.patch(&pod(json!({}))), patch);
+    assert_eq!(change.to_patch(&pod(json!({}))).unwrap(), patch);
     // While that is under way nothing else is begun.
     assert_eq!(world.apply(used(21 * MINUTE, 900, 900), at(21 * MINUTE)), []);
     assert_eq!(world.snapshot(at(21 * MINUTE)).rows[0].state, "is being resized");
@@ -140,10 +140,9 @@ fn a_namespace_opts_its_pods_in() {
 #[test]
 fn somebody_elses_hand_is_respected_and_said_once() {
     let mut by_hand = pod(json!({}));
-    let mut change = Change::default();
-    change.set("c", "cpu", false, &supple_quantity::Quantity::milli_units(500));
+    let change = Change::of_container("c", Sizes { cpu_request: "500m".parse().ok(), ..Sizes::default() });
     let note = LastResize::of(&by_hand, &change, Author::Resize, at(5));
-    by_hand = change.applied_to(&by_hand);
+    by_hand = change.applied_to(&by_hand).unwrap();
     by_hand.metadata.annotations =
         Some([(ANNOTATION.to_owned(), serde_json::to_string(&note).unwrap())].into_iter().collect());
     let mut world = world_with(by_hand);

@@ -1,0 +1,106 @@
+//! The four numbers of a container as the loop counts them, in integers, and how they are written for a person. The
+//! exact quantities of a change are [`Sizes`]; these are for arithmetic.
+
+use std::fmt::Display;
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
+use supple_quantity::{Bytes, MilliCpu, Quantity};
+use supple_resize::predict::Sizes;
+use supple_resize::resources;
+
+/// What a container asks for. An absent number was not asked for, which is not the same as zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// `requests.cpu`
+    pub cpu_request: Option<MilliCpu>,
+    /// `limits.cpu`
+    pub cpu_limit: Option<MilliCpu>,
+    /// `requests.memory`
+    pub memory_request: Option<Bytes>,
+    /// `limits.memory`
+    pub memory_limit: Option<Bytes>,
+}
+
+impl Numbers {
+    /// Of exact sizes, rounded up.
+    pub fn of(sizes: &Sizes) -> Self {
+        let Sizes { cpu_request, cpu_limit, memory_request, memory_limit } = sizes;
+        Self {
+            cpu_request: cpu_request.as_ref().map(MilliCpu::from),
+            cpu_limit: cpu_limit.as_ref().map(MilliCpu::from),
+            memory_request: memory_request.as_ref().map(Bytes::from),
+            memory_limit: memory_limit.as_ref().map(Bytes::from),
+        }
+    }
+
+    /// As exact sizes.
+    pub fn sizes(self) -> Sizes {
+        let Self { cpu_request, cpu_limit, memory_request, memory_limit } = self;
+        Sizes {
+            cpu_request: cpu_request.map(Quantity::from),
+            cpu_limit: cpu_limit.map(Quantity::from),
+            memory_request: memory_request.map(Quantity::from),
+            memory_limit: memory_limit.map(Quantity::from),
+        }
+    }
+}
+
+/// `REQUEST:LIMIT`, `REQUEST` or `:LIMIT`.
+pub fn pair<T: Display>(request: Option<T>, limit: Option<T>) -> Option<String> {
+    match (request, limit) {
+        (None, None) => None,
+        (Some(request), None) => Some(request.to_string()),
+        (None, Some(limit)) => Some(format!(":{limit}")),
+        (Some(request), Some(limit)) => Some(format!("{request}:{limit}")),
+    }
+}
+
+/// The exact quantity of an API object's field.
+pub(crate) fn parse(quantity: &ApiQuantity) -> Option<Quantity> {
+    quantity.0.parse().ok()
+}
+
+/// The container of that name, init or not.
+pub(crate) fn find<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+    resources::resizable_containers(pod).map(|it| it.container).find(|it| it.name == name)
+}
+
+/// What the container of that name asks for; nothing where there is none.
+pub(crate) fn sizes_of(pod: &Pod, name: &str) -> Sizes {
+    Sizes::of(find(pod, name).and_then(|it| it.resources.as_ref()))
+}
+
+/// A measured amount, rounded to whole MiB (to whole KiB below one) because nobody reads `73404416`.
+pub fn show_measured_memory(memory: Bytes) -> String {
+    if memory.0 < 1 << 20 { format!("{}Ki", memory.0 >> 10) } else { format!("{}Mi", (memory.0 + (1 << 19)) >> 20) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_up_and_absent_stays_absent() {
+        let sizes = Sizes { cpu_request: "100u".parse().ok(), memory_limit: "1.5Gi".parse().ok(), ..Sizes::default() };
+        let numbers =
+            Numbers { cpu_request: Some(MilliCpu(1)), memory_limit: Some(Bytes(3 << 29)), ..Numbers::default() };
+        assert_eq!(Numbers::of(&sizes), numbers);
+        assert_eq!(Numbers::of(&numbers.sizes()), numbers);
+    }
+
+    #[test]
+    fn pairs() {
+        assert_eq!(pair(Some(MilliCpu(250)), Some(MilliCpu(1000))).as_deref(), Some("250m:1"));
+        assert_eq!(pair(Some(Bytes(1 << 28)), None).as_deref(), Some("256Mi"));
+        assert_eq!(pair(None, Some(MilliCpu(2))).as_deref(), Some(":2m"));
+        assert_eq!(pair::<MilliCpu>(None, None), None);
+    }
+
+    #[test]
+    fn measured_memory_is_rounded() {
+        assert_eq!(show_measured_memory(Bytes(73_404_416)), "70Mi");
+        assert_eq!(show_measured_memory(Bytes(300 << 10)), "300Ki");
+        assert_eq!(show_measured_memory(Bytes(0)), "0Ki");
+    }
+}

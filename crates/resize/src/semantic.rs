@@ -13,6 +13,119 @@ pub(crate) fn equal<T: PartialEq + Serialize>(a: &T, b: &T) -> bool {
     a == b || matches!((pruned(a), pruned(b)), (Some(a), Some(b)) if a == b)
 }
 
+/// Whether all fields but the named ones are equal. Every field of the type is named, so that one that a later version
+/// adds does not compile here until somebody has decided about it.
+macro_rules! equal_but {
+    ($a:expr, $b:expr, $type:ident, [$($but:ident),*], [$($field:ident),* $(,)?]) => {{
+        let $type { $($but: _,)* $($field: _),* } = $a;
+        $($a.$field == $b.$field)&&*
+    }};
+}
+
+/// Whether two containers say the same but for their resources. Copies them only where they seem to differ, which they do
+/// for none of the requests that are accepted.
+pub(crate) fn containers_equal_but_resources(a: &Container, b: &Container) -> bool {
+    containers_identical_but_resources(a, b)
+        || equal(&Container { resources: None, ..a.clone() }, &Container { resources: None, ..b.clone() })
+}
+
+/// As [`containers_equal_but_resources`], word by word.
+pub(crate) fn containers_identical_but_resources(a: &Container, b: &Container) -> bool {
+    equal_but!(
+        a,
+        b,
+        Container,
+        [resources],
+        [
+            args,
+            command,
+            env,
+            env_from,
+            image,
+            image_pull_policy,
+            lifecycle,
+            liveness_probe,
+            name,
+            ports,
+            readiness_probe,
+            resize_policy,
+            restart_policy,
+            restart_policy_rules,
+            security_context,
+            startup_probe,
+            stdin,
+            stdin_once,
+            termination_message_path,
+            termination_message_policy,
+            tty,
+            volume_devices,
+            volume_mounts,
+            working_dir,
+        ]
+    )
+}
+
+/// Whether two specs say the same but for their containers and resources.
+pub(crate) fn specs_equal_but_containers(a: &PodSpec, b: &PodSpec) -> bool {
+    let without = |spec: &PodSpec| {
+        let mut spec = spec.clone();
+        (spec.containers, spec.init_containers, spec.resources) = (Vec::new(), None, None);
+        spec
+    };
+    specs_identical_but_containers(a, b) || equal(&without(a), &without(b))
+}
+
+/// As [`specs_equal_but_containers`], word by word.
+pub(crate) fn specs_identical_but_containers(a: &PodSpec, b: &PodSpec) -> bool {
+    equal_but!(
+        a,
+        b,
+        PodSpec,
+        [containers, init_containers, resources],
+        [
+            active_deadline_seconds,
+            affinity,
+            automount_service_account_token,
+            dns_config,
+            dns_policy,
+            enable_service_links,
+            ephemeral_containers,
+            host_aliases,
+            host_ipc,
+            host_network,
+            host_pid,
+            host_users,
+            hostname,
+            hostname_override,
+            image_pull_secrets,
+            node_name,
+            node_selector,
+            os,
+            overhead,
+            preemption_policy,
+            priority,
+            priority_class_name,
+            readiness_gates,
+            resource_claims,
+            restart_policy,
+            runtime_class_name,
+            scheduler_name,
+            scheduling_gates,
+            scheduling_group,
+            security_context,
+            service_account,
+            service_account_name,
+            set_hostname_as_fqdn,
+            share_process_namespace,
+            subdomain,
+            termination_grace_period_seconds,
+            tolerations,
+            topology_spread_constraints,
+            volumes,
+        ]
+    )
+}
+
 /// Whether two lists state the same amounts.
 pub(crate) fn lists_equal(a: Option<&WireList>, b: Option<&WireList>) -> bool {
     a == b || ResourceList::read(a) == ResourceList::read(b)

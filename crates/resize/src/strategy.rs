@@ -111,7 +111,10 @@ fn take_resources(spec: &mut PodSpec, stored: &PodSpec) -> bool {
         // Both are empty then: absent or an empty list, which says the same.
         (_, stored) => stored.clone(),
     };
-    *spec = PodSpec { containers, init_containers, resources, ..stored.clone() };
+    if !semantic::specs_identical_but_containers(spec, stored) {
+        *spec = stored.clone();
+    }
+    (spec.containers, spec.init_containers, spec.resources) = (containers, init_containers, resources);
     changed
 }
 
@@ -123,8 +126,12 @@ fn take_containers(incoming: Vec<Container>, stored: &[Container]) -> (Vec<Conta
     }
     let mut changed = false;
     let taken = incoming.into_iter().zip(stored).map(|(new, old)| {
-        changed |= !semantic::requirements_equal(new.resources.as_ref(), old.resources.as_ref())
-            || !semantic::equal(&new.resize_policy, &old.resize_policy);
+        changed |= !semantic::requirements_equal(new.resources.as_ref(), old.resources.as_ref());
+        // Comparing is cheaper than copying, and a resize seldom brings anything else.
+        if semantic::containers_identical_but_resources(&new, old) {
+            return new;
+        }
+        changed |= !semantic::equal(&new.resize_policy, &old.resize_policy);
         Container { resources: new.resources, resize_policy: new.resize_policy, ..old.clone() }
     });
     (taken.collect(), changed)

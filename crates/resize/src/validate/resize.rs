@@ -45,7 +45,8 @@ pub(super) fn resize(new: &Pod, old: &Pod, options: Options) -> Vec<FieldError> 
         return errors;
     }
     errors.extend(containers(new_spec, old_spec, options, &spec));
-    if errors.is_empty() && !rest_equal(new_spec, old_spec) {
+    // V18: nothing else differs, which the strategy has seen to.
+    if errors.is_empty() && !semantic::specs_equal_but_containers(new_spec, old_spec) {
         errors.push(spec.forbidden(MUTABLE));
     }
     errors
@@ -202,16 +203,5 @@ fn differs_only_in_cpu_and_memory(new: &Container, old: &Container) -> bool {
     {
         return false;
     }
-    let mut masked = new.clone();
-    masked.resources.clone_from(&old.resources);
-    semantic::equal(&masked, old)
-}
-
-/// V18: nothing but containers and resources differs, which the strategy has seen to.
-fn rest_equal(new: &PodSpec, old: &PodSpec) -> bool {
-    let mut masked = new.clone();
-    masked.containers.clone_from(&old.containers);
-    masked.init_containers.clone_from(&old.init_containers);
-    masked.resources.clone_from(&old.resources);
-    semantic::equal(&masked, old)
+    semantic::containers_equal_but_resources(new, old)
 }

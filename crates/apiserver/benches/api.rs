@@ -27,8 +27,7 @@ struct Bench {
 impl Bench {
     fn new(pods: usize, durable: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let storage =
-            if durable { Storage::Durable(directory.path().join("store.redb")) } else { Storage::Memory };
+        let storage = if durable { Storage::Durable(directory.path().join("store.redb")) } else { Storage::Memory };
         let server = ApiServer::open(Options { storage, ..Options::in_memory() }).unwrap();
         let bench = Self {
             runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap(),
@@ -86,10 +85,13 @@ fn resize(round: usize) -> String {
 }
 
 async fn call(router: &Router, method: &str, path: &str, body: String) -> usize {
-    let content_type =
-        if method == "PATCH" { "application/strategic-merge-patch+json" } else { "application/json" };
-    let request =
-        Request::builder().method(method).uri(path).header("content-type", content_type).body(Body::from(body)).unwrap();
+    let content_type = if method == "PATCH" { "application/strategic-merge-patch+json" } else { "application/json" };
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", content_type)
+        .body(Body::from(body))
+        .unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     assert!(response.status().is_success(), "{method} {path}: {}", response.status());
     response.into_body().collect().await.unwrap().to_bytes().len()

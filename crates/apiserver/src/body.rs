@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::errors::ApiError;
 use crate::fields::{self, Decoder, FieldValidation, Parsed};
 use crate::kinds::Resource;
-use crate::schema::ShapeId;
+use crate::protobuf;
+use crate::schema::{ShapeId, types};
 
 /// Most bytes of a body that are read: the reference's limit.
 pub const LIMIT: usize = 3 << 20;
@@ -19,6 +20,7 @@ pub const LIMIT: usize = 3 << 20;
 enum Format {
     Json,
     Yaml,
+    Protobuf,
 }
 
 /// Reads a whole body.
@@ -47,17 +49,22 @@ fn format(headers: &HeaderMap) -> Result<Format, ApiError> {
     match content_type(headers) {
         "" | "*/*" | "application/json" => Ok(Format::Json),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Format::Yaml),
+        protobuf::CONTENT_TYPE => Ok(Format::Protobuf),
         _ => Err(ApiError::unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: application/json, \
-             application/yaml",
+             application/yaml, application/vnd.kubernetes.protobuf",
         )),
     }
 }
 
-fn parse(format: Format, bytes: &[u8]) -> Result<Parsed, fields::SyntaxError> {
-    match format {
-        Format::Json => fields::parse_json(bytes),
-        Format::Yaml => fields::parse_yaml(bytes),
+fn parse(format: Format, bytes: &[u8], shape: Option<ShapeId>) -> Result<Parsed, String> {
+    match (format, shape) {
+        (Format::Json, _) => fields::parse_json(bytes).map_err(|error| format!("json parse error: {error}")),
+        (Format::Yaml, _) => fields::parse_yaml(bytes).map_err(|error| format!("json parse error: {error}")),
+        (Format::Protobuf, Some(shape)) => protobuf::decode(bytes, shape)
+            .map(|value| Parsed { value, duplicates: Vec::new() })
+            .map_err(|error| error.to_string()),
+        (Format::Protobuf, None) => Err("only JSON is read here".to_owned()),
     }
 }
 
@@ -99,8 +106,8 @@ pub fn decode(
             "the object provided is unrecognized (must be of type {kind}): {why} ({summary}{more})"
         ))
     };
-    let Parsed { value, duplicates } = parse(format(headers)?, bytes)
-        .map_err(|error| unrecognized(&format!("couldn't get version/kind; json parse error: {error}")))?;
+    let Parsed { value, duplicates } = parse(format(headers)?, bytes, shape)
+        .map_err(|error| unrecognized(&format!("couldn't get version/kind; {error}")))?;
     if !value.is_object() {
         return Err(unrecognized("couldn't get version/kind; json parse error: the body is not an object"));
     }
@@ -156,14 +163,15 @@ pub fn decode_object(
     decode(headers, bytes, expected, validation)
 }
 
-/// Reads a body that may be absent, without a known type (the options of a removal).
+/// Reads the options of a removal, which may be absent.
 ///
 /// # Errors
 /// 400 for what cannot be read, 415 for an unknown format.
-pub fn decode_any(headers: &HeaderMap, bytes: &[u8]) -> Result<Option<Value>, ApiError> {
+pub fn decode_options(headers: &HeaderMap, bytes: &[u8]) -> Result<Option<Value>, ApiError> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let parsed = parse(format(headers)?, bytes).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let shape = types().named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
+    let parsed = parse(format(headers)?, bytes, shape).map_err(ApiError::bad_request)?;
     Ok(Some(parsed.value))
 }

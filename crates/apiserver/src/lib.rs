@@ -27,6 +27,7 @@ pub mod openapi;
 mod options;
 mod outline;
 pub mod patch;
+pub mod protobuf;
 mod respond;
 mod route;
 pub mod schema;

@@ -25,7 +25,7 @@ impl Api {
     pub(super) async fn delete(&self, call: &Call, body: Body) -> Result<Response, ApiError> {
         let (target, resource) = (&call.target, call.target.resource);
         let bytes = body::read(&call.headers, body).await?;
-        let options = DeleteOptions::parse(&call.query, body::decode_any(&call.headers, &bytes)?.as_ref())?;
+        let options = DeleteOptions::parse(&call.query, body::decode_options(&call.headers, &bytes)?.as_ref())?;
         let removed = self.remove(target, &target.key(&target.name), &options).await?;
         if !removed.gone || ANSWERED_WITH_OBJECT.contains(&resource.kind) {
             return Ok(json(StatusCode::OK, call.wanted.object(resource, &removed.object)));
@@ -45,7 +45,7 @@ impl Api {
         let (target, resource) = (&call.target, call.target.resource);
         let list = ListOptions::parse(&call.query, resource)?;
         let bytes = body::read(&call.headers, body).await?;
-        let options = DeleteOptions::parse(&call.query, body::decode_any(&call.headers, &bytes)?.as_ref())?;
+        let options = DeleteOptions::parse(&call.query, body::decode_options(&call.headers, &bytes)?.as_ref())?;
         let all = self
             .store
             .list(target.collection(), &target.namespace, "", None)

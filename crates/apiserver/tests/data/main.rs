@@ -5,6 +5,7 @@ mod decoding;
 mod discovery;
 mod openapi;
 mod patches;
+mod protobuf;
 mod selectors;
 mod strategic;
 mod tables;

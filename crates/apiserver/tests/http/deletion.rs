@@ -79,7 +79,10 @@ async fn answers_and_conditions() {
     let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"});
     let gone = delete(&it, &path, options).await.expect(200);
     let details = json!({"name": "m", "kind": "configmaps", "uid": created["metadata"]["uid"]});
-    assert_eq!(gone, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}));
+    assert_eq!(
+        gone,
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+    );
     let absent = it.delete(&path).await;
     assert_eq!((absent.code, absent.message()), (404, "configmaps \"m\" not found"));
 }
@@ -105,12 +108,21 @@ async fn a_namespace_closes_before_it_goes() {
     let marked = it.delete(path).await.expect(200);
     assert_eq!(marked["status"]["phase"], "Terminating");
     let refused = it.post("/api/v1/namespaces/tmp/configmaps", json!({"metadata": {"name": "m"}})).await;
-    assert_eq!((refused.code, refused.message()), (403, "configmaps \"m\" is forbidden: unable to create new content in namespace tmp because it is being terminated"));
+    assert_eq!(
+        (refused.code, refused.message()),
+        (
+            403,
+            "configmaps \"m\" is forbidden: unable to create new content in namespace tmp because it is being terminated"
+        )
+    );
     assert_eq!(refused.body["details"]["causes"][0]["reason"], "NamespaceTerminating");
     let mut finalized = it.get(path).await.expect(200);
     finalized["spec"]["finalizers"] = json!([]);
     it.put(&format!("{path}/finalize"), finalized).await.expect(200);
     it.get(path).await.expect(404);
     let immortal = it.delete("/api/v1/namespaces/default").await;
-    assert_eq!((immortal.code, immortal.message()), (403, "namespaces \"default\" is forbidden: this namespace may not be deleted"));
+    assert_eq!(
+        (immortal.code, immortal.message()),
+        (403, "namespaces \"default\" is forbidden: this namespace may not be deleted")
+    );
 }

@@ -25,9 +25,15 @@ async fn a_binding_places_a_pod_once() {
     assert_eq!((&bound["kind"], &bound["status"]), (&json!("Status"), &json!("Success")));
     let pod = it.get(&format!("{PODS}/a")).await.expect(200);
     assert_eq!((&pod["spec"]["nodeName"], &pod["metadata"]["generation"]), (&json!("lab"), &json!(1)));
-    assert_eq!((&pod["status"]["conditions"][0]["type"], &pod["status"]["conditions"][0]["status"]), (&json!("PodScheduled"), &json!("True")));
+    assert_eq!(
+        (&pod["status"]["conditions"][0]["type"], &pod["status"]["conditions"][0]["status"]),
+        (&json!("PodScheduled"), &json!("True"))
+    );
     let again = it.post(&path, binding("other")).await;
-    assert_eq!((again.code, again.message()), (409, "Operation cannot be fulfilled on pods/binding \"a\": pod a is already assigned to node \"lab\""));
+    assert_eq!(
+        (again.code, again.message()),
+        (409, "Operation cannot be fulfilled on pods/binding \"a\": pod a is already assigned to node \"lab\"")
+    );
     it.post(&format!("{PODS}/absent/binding"), binding("lab")).await.expect(404);
 }
 
@@ -63,9 +69,19 @@ impl Kubelet for Node {
         std::future::ready(Vec::new()).boxed()
     }
 
-    fn logs<'a>(&'a self, namespace: &'a str, _uid: &'a str, container: &'a str, query: LogQuery) -> BoxFuture<'a, Result<LogStream, String>> {
+    fn logs<'a>(
+        &'a self,
+        namespace: &'a str,
+        _uid: &'a str,
+        container: &'a str,
+        query: LogQuery,
+    ) -> BoxFuture<'a, Result<LogStream, String>> {
         let line = format!("{namespace}/{container} tail={:?} previous={}\n", query.tail_lines, query.previous);
-        let log = if query.previous { Err("previous terminated container \"c1\" in pod \"a\" not found".to_owned()) } else { Ok(stream::iter([Ok(Bytes::from(line))]).boxed()) };
+        let log = if query.previous {
+            Err("previous terminated container \"c1\" in pod \"a\" not found".to_owned())
+        } else {
+            Ok(stream::iter([Ok(Bytes::from(line))]).boxed())
+        };
         std::future::ready(log).boxed()
     }
 }

@@ -43,7 +43,10 @@ async fn names_are_generated_or_refused() {
     assert_eq!((again.code, again.message()), (409, format!("configmaps \"{}\" already exists", names[0]).as_str()));
     assert_eq!(again.body["reason"], "AlreadyExists");
     let nameless = it.post(PODS, json!({"spec": {"containers": [{"name": "c", "image": "i"}]}})).await;
-    assert_eq!((nameless.code, nameless.message()), (422, "Pod \"\" is invalid: metadata.name: Required value: name or generateName is required"));
+    assert_eq!(
+        (nameless.code, nameless.message()),
+        (422, "Pod \"\" is invalid: metadata.name: Required value: name or generateName is required")
+    );
     it.post(MAPS, json!({"metadata": {"name": "x", "resourceVersion": "5"}})).await.expect(400);
 }
 
@@ -53,7 +56,10 @@ async fn namespaces_must_be_there_and_match() {
     let nowhere = it.post("/api/v1/namespaces/nowhere/configmaps", json!({"metadata": {"name": "m"}})).await;
     assert_eq!((nowhere.code, nowhere.message()), (404, "namespaces \"nowhere\" not found"));
     let other = it.post(MAPS, json!({"metadata": {"name": "m", "namespace": "other"}})).await;
-    assert_eq!((other.code, other.message()), (400, "the namespace of the provided object does not match the namespace sent on the request"));
+    assert_eq!(
+        (other.code, other.message()),
+        (400, "the namespace of the provided object does not match the namespace sent on the request")
+    );
     let namespace = it.get("/api/v1/namespaces/n").await.expect(200);
     assert_eq!(namespace["spec"]["finalizers"], json!(["kubernetes"]));
     assert_eq!(namespace["status"]["phase"], "Active");
@@ -78,7 +84,10 @@ async fn bodies_come_in_the_formats_that_are_read() {
     }
     let not_json = it.call("POST", MAPS, &[("content-type", JSON)], "{\"a\":").await;
     assert_eq!(not_json.code, 400);
-    assert_eq!(not_json.message(), "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input (7b2261223a)");
+    assert_eq!(
+        not_json.message(),
+        "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input (7b2261223a)"
+    );
     it.post(MAPS, json!([])).await.expect(400);
     let kind = it.post(MAPS, json!({"kind": "Secret", "metadata": {"name": "m"}})).await;
     assert_eq!(kind.code, 400, "{}", kind.text);
@@ -96,7 +105,9 @@ async fn bodies_are_bounded() {
     let reply = it.call("POST", MAPS, &[("content-type", JSON)], big.clone()).await;
     assert_eq!((reply.code, reply.message()), (413, "Request entity too large: limit is 3145728"));
     // The same without a length announced beforehand.
-    let pieces = futures::stream::iter(big.into_bytes().chunks(64 << 10).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect::<Vec<_>>());
+    let pieces = futures::stream::iter(
+        big.into_bytes().chunks(64 << 10).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect::<Vec<_>>(),
+    );
     let reply = it.call("POST", MAPS, &[("content-type", JSON)], axum::body::Body::from_stream(pieces)).await;
     assert_eq!(reply.code, 413);
 }
@@ -106,7 +117,11 @@ async fn what_does_not_exist_is_said() {
     let it = Harness::new().await;
     for path in ["/api/v1/gizmos", "/apis/example.com/v1/x", "/nothing", "/api/v1/namespaces/n/pods/p/exec"] {
         let reply = it.get(path).await;
-        assert_eq!((reply.code, reply.body["kind"].as_str(), reply.body["reason"].as_str()), (404, Some("Status"), Some("NotFound")), "{path}");
+        assert_eq!(
+            (reply.code, reply.body["kind"].as_str(), reply.body["reason"].as_str()),
+            (404, Some("Status"), Some("NotFound")),
+            "{path}"
+        );
     }
     for method in [Method::OPTIONS, Method::POST, Method::PATCH] {
         let reply = it.call(method.as_str(), "/api", &[], "").await;
@@ -118,7 +133,10 @@ async fn what_does_not_exist_is_said() {
         let reply = it.get(path).await;
         assert_eq!((reply.code, reply.text.as_str()), (200, "ok"));
     }
-    assert_eq!(it.get("/version").await.expect(200)["gitVersion"].as_str().map(|it| it.starts_with("v1.36")), Some(true));
+    assert_eq!(
+        it.get("/version").await.expect(200)["gitVersion"].as_str().map(|it| it.starts_with("v1.36")),
+        Some(true)
+    );
 }
 
 #[tokio::test]
@@ -128,7 +146,13 @@ async fn leases_and_events_are_made_by_a_put() {
     let lease = |holder: &str| json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": holder}});
     it.put(path, lease("a")).await.expect(201);
     let unversioned = it.put(path, lease("b")).await;
-    assert_eq!((unversioned.code, unversioned.message()), (422, "Lease.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update"));
+    assert_eq!(
+        (unversioned.code, unversioned.message()),
+        (
+            422,
+            "Lease.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update"
+        )
+    );
     let mut stored = it.get(path).await.expect(200);
     stored["spec"]["holderIdentity"] = "b".into();
     it.put(path, stored.clone()).await.expect(200);
@@ -151,11 +175,21 @@ async fn one_event_two_views() {
     assert_eq!((&core["apiVersion"], &core["message"]), (&json!("v1"), &json!("done")));
     assert_eq!(core["involvedObject"]["name"], "p");
     assert_eq!(core["metadata"]["resourceVersion"], created["metadata"]["resourceVersion"]);
-    let found = it.get("/api/v1/namespaces/n/events?fieldSelector=involvedObject.name%3Dp,involvedObject.uid%3Du").await.expect(200);
+    let found = it
+        .get("/api/v1/namespaces/n/events?fieldSelector=involvedObject.name%3Dp,involvedObject.uid%3Du")
+        .await
+        .expect(200);
     assert_eq!(found["items"].as_array().map(Vec::len), Some(1));
     let none = it.get("/api/v1/namespaces/n/events?fieldSelector=involvedObject.name%3Dq").await.expect(200);
     assert_eq!(none["items"], json!([]));
-    let patched = it.patch("/apis/events.k8s.io/v1/namespaces/n/events/e", MERGE, json!({"series": {"count": 2, "lastObservedTime": "2030-01-01T00:00:01.000000Z"}})).await.expect(200);
+    let patched = it
+        .patch(
+            "/apis/events.k8s.io/v1/namespaces/n/events/e",
+            MERGE,
+            json!({"series": {"count": 2, "lastObservedTime": "2030-01-01T00:00:01.000000Z"}}),
+        )
+        .await
+        .expect(200);
     assert_eq!(patched["series"]["count"], 2);
     assert_eq!(it.get("/api/v1/namespaces/n/events/e").await.expect(200)["series"]["count"], 2);
     let listed = it.get("/apis/events.k8s.io/v1/events").await.expect(200);
@@ -165,7 +199,9 @@ async fn one_event_two_views() {
 #[tokio::test]
 async fn pods_get_what_admission_gives() {
     let it = Harness::new().await;
-    it.post("/apis/scheduling.k8s.io/v1/priorityclasses", json!({"metadata": {"name": "high"}, "value": 1000})).await.expect(201);
+    it.post("/apis/scheduling.k8s.io/v1/priorityclasses", json!({"metadata": {"name": "high"}, "value": 1000}))
+        .await
+        .expect(201);
     let mut pod = small("a");
     pod["spec"]["priorityClassName"] = "high".into();
     let created = it.post(PODS, pod.clone()).await.expect(201);
@@ -176,7 +212,10 @@ async fn pods_get_what_admission_gives() {
     pod["metadata"]["name"] = "b".into();
     pod["spec"]["priorityClassName"] = "none".into();
     let reply = it.post(PODS, pod.clone()).await;
-    assert_eq!((reply.code, reply.message()), (403, "pods \"b\" is forbidden: no PriorityClass with name none was found"));
+    assert_eq!(
+        (reply.code, reply.message()),
+        (403, "pods \"b\" is forbidden: no PriorityClass with name none was found")
+    );
     pod["spec"]["priorityClassName"] = "system-node-critical".into();
     assert_eq!(it.post(PODS, pod).await.expect(201)["spec"]["priority"], 2_000_001_000);
 }

@@ -42,21 +42,15 @@ impl Allocation {
         let status = pod.status.as_ref();
         let init = status.and_then(|it| it.init_container_statuses.as_ref()).into_iter().flatten();
         for status in init.chain(status.and_then(|it| it.container_statuses.as_ref()).into_iter().flatten()) {
-            let own = allocation.containers.get_mut(&status.name);
-            if let (Some(own), Some(allocated)) = (own, &status.allocated_resources) {
-                own.requests = Some(allocated.clone());
+            // A container that is reported without allocated resources was promised none.
+            let reported = status.resources.is_some() || status.allocated_resources.is_some();
+            if let Some(own) = allocation.containers.get_mut(&status.name).filter(|_| reported) {
+                own.requests.clone_from(&status.allocated_resources);
             }
         }
-        let level = allocation.pod.as_mut().and_then(|it| it.requests.as_mut());
-        if let (Some(level), Some(allocated)) = (level, status.and_then(|it| it.allocated_resources.as_ref())) {
-            // The status counts the overhead in, and lists more than the pod level states.
-            let (promised, overhead) = (requests_of(Some(allocated)), overhead(pod));
-            for resource in [Resource::Cpu, Resource::Memory] {
-                let amount = promised.get(resource, REQUEST) - overhead.get(resource, REQUEST);
-                if let Some(own) = level.get_mut(resource.as_str()).filter(|_| amount > 0) {
-                    own.0 = resource.quantity(amount).to_string();
-                }
-            }
+        let promised = status.and_then(|it| it.allocated_resources.as_ref());
+        if let (Some(level), Some(promised)) = (allocation.pod.as_mut(), promised) {
+            restate(level, &requests_of(Some(promised)), REQUEST, pod);
         }
         allocation
     }
@@ -257,6 +251,22 @@ pub fn admit(pod: &Pod, node: &NodeView, others: &Used) -> Result<(), Shortage> 
 }
 
 const REQUEST: Requirement = Requirement::Request;
+
+/// Put the pod's amounts from its status in the place of what its spec states at pod level, keys that it states only. The
+/// status counts the overhead in, and lists more than the pod level states.
+pub(crate) fn restate(level: &mut ResourceRequirements, amounts: &Amounts, requirement: Requirement, pod: &Pod) {
+    let list = match requirement {
+        Requirement::Request => &mut level.requests,
+        Requirement::Limit => &mut level.limits,
+    };
+    let overhead = overhead(pod);
+    for resource in [Resource::Cpu, Resource::Memory] {
+        let amount = amounts.get(resource, requirement) - overhead.get(resource, REQUEST);
+        if let Some(own) = list.as_mut().and_then(|it| it.get_mut(resource.as_str())).filter(|_| amount > 0) {
+            own.0 = resource.quantity(amount).to_string();
+        }
+    }
+}
 
 /// The first resource, among those asked about, of which the node has too little. A pod that requests none of a resource
 /// is never short of it, even where others hold more than there is.

@@ -7,8 +7,9 @@ use supple_quantity::{Bytes, MilliCpu};
 
 use super::{Cgroups, Forecast, advice};
 use crate::actuate::{self, Actuated, Situation};
-use crate::allocate::{Allocation, Capacity, Decision, NodeView, Used, decide};
-use crate::amounts::containers;
+use crate::allocate::{Allocation, Capacity, Decision, NodeView, Used, decide, restate};
+use crate::amounts::{Amounts, Requirement, containers};
+use crate::condition::ResizeConditions;
 use crate::guard::{self, BelowUsage, MemoryUsage, Reason};
 use crate::kernel::{CgroupResources, DEFAULT_PERIOD_US};
 use crate::resources::ResourceList;
@@ -70,6 +71,11 @@ pub(super) fn enact(pod: &Pod, desired: &Pod, sight: &NodeSight, usage: Option<&
     if !bound || has_ended(pod) {
         return; // stored, and nothing more: there is no node, or nothing runs
     }
+    let conditions = pod.status.as_ref().and_then(|it| it.conditions.as_deref()).unwrap_or_default();
+    if ResizeConditions::read(conditions).in_progress.is_some() {
+        let why = "what is in force while an earlier resize is in progress: the status does not say all of it";
+        forecast.unforeseen.push(why.to_owned());
+    }
     let allocated = Allocation::reported(pod);
     match &sight.others {
         None => forecast.unforeseen.push("whether the node has room: what its other pods hold is not known".to_owned()),
@@ -107,11 +113,22 @@ fn in_force(pod: &Pod) -> (Actuated, BTreeMap<String, CgroupResources>) {
     let mut view = Allocation::reported(pod);
     let mut running = BTreeMap::new();
     for status in statuses(pod) {
-        if let Some(resources) = &status.resources {
-            view.containers.insert(status.name.clone(), resources.clone());
+        if let (Some(resources), Some(own)) = (&status.resources, view.containers.get_mut(&status.name)) {
+            let mut resources = resources.clone();
+            // A request that was never made is reported all the same where shares follow a limit (see `kernel`).
+            if let Some(requests) = &mut resources.requests {
+                requests.retain(|name, _| own.requests.as_ref().is_some_and(|it| it.contains_key(name)));
+            }
+            *own = resources;
         }
         if status.state.as_ref().is_some_and(|it| it.running.is_some()) {
             running.insert(status.name.clone(), CgroupResources::default());
+        }
+    }
+    let actual = pod.status.as_ref().and_then(|it| it.resources.as_ref());
+    if let (Some(level), Some(actual)) = (view.pod.as_mut(), actual) {
+        for requirement in [Requirement::Request, Requirement::Limit] {
+            restate(level, &Amounts::of(Some(actual)), requirement, pod);
         }
     }
     let view = view.applied_to(pod);

@@ -2,6 +2,7 @@
 //! the design as properties, and the recorded scenarios replayed through the library alone.
 
 mod actuate;
+mod agreement;
 mod allocate;
 mod condition;
 mod differences;

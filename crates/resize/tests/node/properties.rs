@@ -80,7 +80,7 @@ fn any_shape() -> impl Strategy<Value = Shape> {
 }
 
 /// One pod in three sizes, with pod-level resources or without.
-fn any_pod() -> impl Strategy<Value = [String; 3]> {
+pub fn any_pod() -> impl Strategy<Value = [String; 3]> {
     let level = proptest::option::of([0..10_u32, 0..10, 0..10]);
     (proptest::collection::vec(any_shape(), 1..4), level).prop_map(|(shapes, level)| {
         [0, 1, 2].map(|size| {

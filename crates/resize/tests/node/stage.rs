@@ -2,7 +2,7 @@
 //! kernel, no disk, no network; every pod is at rest between two calls.
 
 use crate::support::{at, milli};
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStateRunning, ContainerStatus, Pod};
 use std::collections::{BTreeMap, BTreeSet};
 use supple_quantity::Bytes;
 use supple_resize::actuate::{self, Actuated, Situation, Target};
@@ -57,7 +57,8 @@ impl Actor {
         self.api.metadata.generation
     }
 
-    fn usage(&self) -> MemoryUsage {
+    /// What its containers use.
+    pub fn usage(&self) -> MemoryUsage {
         let containers: BTreeMap<String, Bytes> = resources::containers(&self.api)
             .filter(|it| self.running.contains_key(&it.container.name))
             .filter_map(|it| Some((it.container.name.clone(), outcome(it.container, None)?)))
@@ -145,6 +146,10 @@ impl Actor {
                     name: it.name.clone(),
                     resources: seen.then_some(reported.resources),
                     allocated_resources: reported.allocated_resources.filter(|_| seen),
+                    state: self.running.contains_key(&it.name).then(|| ContainerState {
+                        running: Some(ContainerStateRunning::default()),
+                        ..ContainerState::default()
+                    }),
                     ..ContainerStatus::default()
                 }
             };
@@ -180,6 +185,11 @@ impl Stage {
             used.add(&actor.api, &actor.allocation);
         }
         used
+    }
+
+    /// Whether there is room for one more.
+    pub fn admits(&self, pod: &Pod) -> bool {
+        allocate::admit(pod, &self.node, &self.others("")).is_ok()
     }
 
     pub fn create(&mut self, pod: &Pod) {

@@ -61,7 +61,9 @@ impl FieldSelector {
             let equal = match at(stored, term.path) {
                 Value::Null => term.absent == term.value,
                 Value::String(text) => *text == term.value,
-                other => other.to_string() == term.value,
+                Value::Bool(it) => (if *it { "true" } else { "false" }) == term.value,
+                Value::Number(number) => number.to_string() == term.value,
+                Value::Array(_) | Value::Object(_) => false,
             };
             equal == term.equal
         })

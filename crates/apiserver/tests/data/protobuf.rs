@@ -116,10 +116,10 @@ fn what_kubectl_creates_is_read() {
 fn pods_with_their_peculiarities_are_read() {
     // A volume's source and a probe's handler stand in their parent in JSON; zero behind a pointer is a value.
     let volume = bytes(1, [bytes(1, "v"), bytes(2, bytes(2, bytes(1, "Memory")))].concat());
-    let port = bytes(1, bytes(2, [varint(1, 0), varint(2, 8080), bytes(3, "")].concat()));
-    let named_port = bytes(1, bytes(2, [varint(1, 1), varint(2, 0), bytes(3, "http")].concat()));
-    let liveness = bytes(10, [bytes(1, bytes(2, port[2..].to_vec())), varint(2, 0), varint(3, 7)].concat());
-    let readiness = bytes(11, bytes(1, bytes(2, named_port[2..].to_vec())));
+    let port = bytes(2, [varint(1, 0), varint(2, 8080), bytes(3, "")].concat());
+    let named_port = bytes(2, [varint(1, 1), varint(2, 0), bytes(3, "http")].concat());
+    let liveness = bytes(10, [bytes(1, bytes(2, port)), varint(2, 0), varint(3, 7)].concat());
+    let readiness = bytes(11, bytes(1, bytes(2, named_port)));
     let container =
         bytes(2, [bytes(1, "a"), bytes(2, "i"), bytes(3, "sh"), bytes(3, "-c"), liveness, readiness].concat());
     let spec = bytes(2, [volume, container, varint(4, 0), varint(11, 0)].concat());

@@ -23,6 +23,7 @@ mod handlers;
 pub mod kinds;
 pub mod kubelet;
 mod metadata;
+mod old_kubectl;
 pub mod openapi;
 mod options;
 mod outline;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Api, Call};
 use crate::errors::ApiError;
 use crate::metadata::subject;
+use crate::old_kubectl;
 use crate::options::{At, ListOptions};
 use crate::respond::{json as answer, list_metadata};
 use crate::store::{Expired, Listing, Object};
@@ -23,7 +24,8 @@ impl Api {
     /// GET of an object.
     pub(super) fn get(&self, call: &Call) -> Result<Response, ApiError> {
         let object = self.find(call)?;
-        Ok(answer(StatusCode::OK, call.wanted.object(call.target.resource, &object)))
+        let shown = call.wanted.object(call.target.resource, &object);
+        Ok(answer(StatusCode::OK, old_kubectl::readable(&call.headers, shown)))
     }
 
     /// The durable object a call names.

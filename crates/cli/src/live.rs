@@ -28,7 +28,7 @@ async fn flowing(mut rows: watch::Receiver<Snapshot>, stop: CancellationToken) -
     loop {
         let Some(Ok(())) = stop.run_until_cancelled(rows.changed()).await else { return Ok(()) };
         let new = rows.borrow_and_update().clone();
-        let at = Timestamp::now().strftime("%H:%M:%S").to_string();
+        let at = jiff::Zoned::now().strftime("%H:%M:%S").to_string();
         let mut out = io::stdout().lock();
         for line in table::news(&old, &new) {
             writeln!(out, "{at} {line}")?;

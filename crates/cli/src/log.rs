@@ -1,13 +1,25 @@
 //! The log: to stderr, or, while a table stands on the terminal, to whoever draws it.
 
-use std::io;
+use std::fmt;
+use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::exit::Failure;
+
+/// The time as somebody who sits before the terminal needs it; a log that is kept gets the whole date.
+struct TimeOfDay;
+
+impl FormatTime for TimeOfDay {
+    fn format_time(&self, out: &mut Writer<'_>) -> fmt::Result {
+        write!(out, "{}", jiff::Zoned::now().strftime("%H:%M:%S"))
+    }
+}
 
 /// Where log lines go.
 #[derive(Clone, Default)]
@@ -19,11 +31,17 @@ impl LogLines {
         let filter = EnvFilter::try_new(directives)
             .map_err(|error| Failure::Usage(format!("--log {directives:?} is not a level or directive: {error}")))?;
         let lines = Self::default();
-        tracing_subscriber::fmt()
+        let terminal = io::stderr().is_terminal();
+        let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(lines.clone())
-            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none())
-            .init();
+            .with_target(false)
+            .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none());
+        if terminal {
+            log.with_timer(TimeOfDay).init()
+        } else {
+            log.init()
+        }
         Ok(lines)
     }
 

@@ -11,6 +11,7 @@ use supple_controller::run::{self, Options};
 use supple_controller::snapshot::Snapshot;
 use supple_node::Capacity;
 use supple_node::runtime::Requested;
+use supple_quantity::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -144,10 +145,20 @@ fn announce(cluster: &Cluster, node: &str, capacity: Capacity) -> Result<(), Fai
         writeln!(out, "runtime     {name}: {why}")?;
     }
     let Capacity { cpu, memory, pods } = capacity;
-    writeln!(out, "node        {node}: cpu {cpu}, memory {memory}, {pods} pods")?;
+    writeln!(out, "node        {node}: cpu {cpu}, memory {}, {pods} pods", rounded(memory))?;
     writeln!(out)?;
     out.flush()?;
     Ok(())
+}
+
+/// Memory for people: exact where that is short, else in tenths of a GiB.
+fn rounded(memory: Bytes) -> String {
+    let exact = memory.to_string();
+    if exact.len() <= 6 {
+        return exact;
+    }
+    let tenths = (i128::from(memory.0) * 10) >> 30;
+    format!("{}.{}Gi", tenths / 10, tenths % 10)
 }
 
 /// This program, as a container's command can name it.

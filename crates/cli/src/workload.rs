@@ -110,15 +110,23 @@ fn hold(bytes: usize) -> Vec<u8> {
     black_box(block)
 }
 
-/// Keep one core busy for `percent` of `period`, and sleep for the rest.
+/// Use `percent` of one core's time for about `period`: CPU time, not time on the clock, so that a busy machine or a
+/// limit does not make a workload look smaller than it is.
 fn burn(period: Duration, percent: u32) {
     let began = Instant::now();
-    let busy = period * percent / 100;
+    let until = cpu_time() + period * percent / 100;
     let mut x = 1_u64;
-    while began.elapsed() < busy {
+    while cpu_time() < until {
         for _ in 0..1000 {
             x = black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
         }
     }
     std::thread::sleep(period.saturating_sub(began.elapsed()));
+}
+
+/// CPU time this thread has used.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let part = |it: i64| u64::try_from(it).unwrap_or_default(); // a thread's time is never negative
+    Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec))
 }

@@ -63,6 +63,15 @@ fn it_stops_when_asked() {
 }
 
 #[test]
+fn one_wish_to_stop_may_arrive_twice() {
+    // As from `timeout`, which signals its child and then the whole group.
+    let mut up = Up::new("auto");
+    super::cluster::signal(up.pid(), "TERM");
+    super::cluster::signal(up.pid(), "TERM");
+    assert!(up.wait().success());
+}
+
+#[test]
 fn a_reader_who_has_seen_enough_is_no_failure() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = up_command(dir.path(), "simulated", &[]).stdout(Stdio::piped()).spawn().unwrap();

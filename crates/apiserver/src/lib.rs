@@ -52,6 +52,9 @@ pub use server::ServeError;
 use store::{FileError, HISTORY, Store};
 use tokio_util::sync::CancellationToken;
 
+/// How many events of a resource a watch can go back at most; one that is further behind lists again (410).
+pub const WATCH_HISTORY: usize = HISTORY.events;
+
 /// Where objects are kept.
 #[derive(Clone, Debug)]
 pub enum Storage {
@@ -130,6 +133,11 @@ impl ApiServer {
         };
         bootstrap::ensure(&store, clock.now()).map_err(|error| OpenError::Bootstrap(error.to_string()))?;
         Ok(Self { inner: Arc::new(Inner { api: Arc::new(Api { store, clock, kubelet }), token }) })
+    }
+
+    /// The newest revision (`resourceVersion`) that readers can see.
+    pub fn revision(&self) -> u64 {
+        self.inner.api.store.revision()
     }
 
     /// The whole API as a service, without authentication: for callers inside this process.

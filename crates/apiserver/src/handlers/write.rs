@@ -218,6 +218,8 @@ fn patch_error(error: PatchError) -> ApiError {
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
         }
         PatchError::Unsupported => ApiError::unsupported_media_type(message),
-        PatchError::Internal(_) => ApiError::internal(message),
+        // The reference answers 500 here. The patch is at fault, so we keep its sentence and say 400: a client that
+        // retries failures of the server must not retry this.
+        PatchError::Internal(_) => ApiError::bad_request(message),
     }
 }

@@ -124,6 +124,60 @@ impl Harness {
     }
 }
 
+/// A watch that is being read.
+pub struct Watch {
+    body: Body,
+    buffer: Vec<u8>,
+}
+
+impl Watch {
+    /// Begins one; the answer must be 200.
+    pub async fn begin(it: &Harness, path: &str, headers: &[(&str, &str)]) -> Self {
+        let mut request = Request::builder().uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = it.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        Self { body: response.into_body(), buffer: Vec::new() }
+    }
+
+    /// The next event; `None` at the end.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            self.buffer.extend_from_slice(&self.body.frame().await?.unwrap().into_data().unwrap());
+        }
+    }
+
+    /// The next event as `TYPE name` (`BOOKMARK` and `ERROR` alone).
+    pub async fn word(&mut self) -> String {
+        let Some(event) = self.next().await else { return "end".to_owned() };
+        let kind = event["type"].as_str().unwrap();
+        match event["object"]["metadata"]["name"].as_str() {
+            Some(name) => format!("{kind} {name}"),
+            None => kind.to_owned(),
+        }
+    }
+
+    /// The next events as words.
+    pub async fn words(&mut self, count: usize) -> Vec<String> {
+        let mut words = Vec::new();
+        for _ in 0..count {
+            words.push(self.word().await);
+        }
+        words
+    }
+
+    /// Whether nothing comes for a while (of virtual time).
+    pub async fn is_quiet(&mut self) -> bool {
+        tokio::time::timeout(std::time::Duration::from_secs(1), self.next()).await.is_err()
+    }
+}
+
 /// A pod of one container `c1` with these requests and limits.
 pub fn pod(name: &str, requests: Value, limits: Value) -> Value {
     let mut resources = json!({});

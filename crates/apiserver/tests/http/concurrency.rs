@@ -67,18 +67,26 @@ async fn a_quota_is_not_spent_twice() {
     };
     let codes = race(20, &|index| {
         let it = it.clone();
-        tokio::spawn(async move { it.post(PODS, pod(&format!("p{index}"), json!({"cpu": "100m"}), Value::Null)).await.code })
-    }).await;
+        tokio::spawn(
+            async move { it.post(PODS, pod(&format!("p{index}"), json!({"cpu": "100m"}), Value::Null)).await.code },
+        )
+    })
+    .await;
     assert_eq!(codes.iter().filter(|code| **code == 201).count(), 10, "{codes:?}");
     assert_eq!(codes.iter().filter(|code| **code == 403).count(), 10, "{codes:?}");
     // Room for five times 20m more.
     it.set_status(&format!("{quotas}/q"), json!({"used": {"requests.cpu": "900m"}})).await;
-    let pods: Vec<String> = it.get(PODS).await.expect(200)["items"].as_array().unwrap().iter()
-        .map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+    let pods: Vec<String> = it.get(PODS).await.expect(200)["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect();
     let codes = race(pods.len(), &|index| {
         let (it, path) = (it.clone(), format!("{PODS}/{}/resize", pods[index]));
         tokio::spawn(async move { it.patch(&path, STRATEGIC, cpu("120m")).await.code })
-    }).await;
+    })
+    .await;
     assert_eq!(codes.iter().filter(|code| **code == 200).count(), 5, "{codes:?}");
     assert_eq!(it.get(&format!("{quotas}/q")).await.expect(200)["status"]["used"]["requests.cpu"], "1");
 }

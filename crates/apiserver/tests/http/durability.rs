@@ -72,7 +72,11 @@ async fn check(point: &str, passes: u32) {
     let lines: Vec<String> = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap).collect();
     let status = process.wait().unwrap();
     let about = format!("killed at pass {passes} of {point}");
-    assert!(!status.success() && !lines.iter().any(|line| line == "DONE"), "{about}: it was not killed\n{}", lines.join("\n"));
+    assert!(
+        !status.success() && !lines.iter().any(|line| line == "DONE"),
+        "{about}: it was not killed\n{}",
+        lines.join("\n")
+    );
     let mut acknowledged = std::collections::BTreeMap::new();
     let mut newest = 0;
     for line in &lines {
@@ -112,7 +116,12 @@ async fn a_store_is_opened_again_as_it_was() {
     let (before, list) = {
         let it = Harness::with(durable(&path, CrashPoints::none())).await;
         for index in 0..50 {
-            it.post(MAPS, json!({"metadata": {"name": format!("m{index}"), "labels": {"odd": (index % 2).to_string()}}})).await.expect(201);
+            it.post(
+                MAPS,
+                json!({"metadata": {"name": format!("m{index}"), "labels": {"odd": (index % 2).to_string()}}}),
+            )
+            .await
+            .expect(201);
         }
         it.delete(&format!("{MAPS}/m7")).await.expect(200);
         (it.server.revision(), it.get(MAPS).await.text)

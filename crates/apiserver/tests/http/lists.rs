@@ -38,7 +38,9 @@ async fn pages_are_of_one_revision_whatever_is_written_meanwhile() {
         it.delete(&format!("{MAPS}/m{:02}", 23 - page)).await.expect(200);
         it.post(MAPS, map(format!("m99-{page}"))).await.expect(201);
         for name in ["m12", "m14", "m20"] {
-            it.patch(&format!("{MAPS}/{name}"), MERGE, json!({"data": {"round": format!("{page}+")}})).await.expect(200);
+            it.patch(&format!("{MAPS}/{name}"), MERGE, json!({"data": {"round": format!("{page}+")}}))
+                .await
+                .expect(200);
         }
         token = list["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
         if token.is_empty() {
@@ -78,7 +80,10 @@ async fn selectors_choose() {
     let page = it.get("/api/v1/pods?limit=1&fieldSelector=status.phase%3DRunning").await.expect(200);
     assert_eq!((names(&page), page["metadata"].get("remainingItemCount")), (vec!["a"], None));
     let token = page["metadata"]["continue"].as_str().unwrap();
-    let rest = it.get(&format!("/api/v1/pods?limit=5&fieldSelector=status.phase%3DRunning&continue={token}")).await.expect(200);
+    let rest = it
+        .get(&format!("/api/v1/pods?limit=5&fieldSelector=status.phase%3DRunning&continue={token}"))
+        .await
+        .expect(200);
     assert_eq!(names(&rest), ["c"]);
 }
 
@@ -87,7 +92,12 @@ async fn a_revision_can_be_asked_for() {
     let it = Harness::new().await;
     let create = |name: &'static str| {
         let it = it.clone();
-        async move { it.post(MAPS, json!({"metadata": {"name": name}})).await.expect(201)["metadata"]["resourceVersion"].as_str().unwrap().to_owned() }
+        async move {
+            it.post(MAPS, json!({"metadata": {"name": name}})).await.expect(201)["metadata"]["resourceVersion"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        }
     };
     let first = create("a").await;
     create("b").await;
@@ -97,7 +107,11 @@ async fn a_revision_can_be_asked_for() {
     };
     let exact = at(format!("resourceVersion={first}&resourceVersionMatch=Exact")).await.expect(200);
     assert_eq!((names(&exact), &exact["metadata"]["resourceVersion"]), (vec!["a"], &json!(first)));
-    for query in [format!("resourceVersion={first}"), format!("resourceVersion={first}&resourceVersionMatch=NotOlderThan"), "resourceVersion=0".into()] {
+    for query in [
+        format!("resourceVersion={first}"),
+        format!("resourceVersion={first}&resourceVersionMatch=NotOlderThan"),
+        "resourceVersion=0".into(),
+    ] {
         assert_eq!(names(&at(query).await.expect(200)), ["a", "b"]);
     }
     let began = Instant::now();

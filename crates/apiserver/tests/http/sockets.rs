@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use serde_json::{Value, json};
 use supple_apiserver::{ApiServer, Options, tls::Identity};
 use tokio::net::TcpListener;
@@ -22,7 +22,8 @@ struct Served {
 
 async fn serve(token: Option<&str>) -> Served {
     let directory = tempfile::tempdir().unwrap();
-    let identity = Identity::load_or_create(directory.path(), &["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    let identity =
+        Identity::load_or_create(directory.path(), &["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = ApiServer::open(Options { token: token.map(str::to_owned), ..Options::in_memory() }).unwrap();
@@ -55,7 +56,10 @@ async fn nobody_comes_in_without_the_token() {
     for token in ["", "secre", "secret2", "Secret"] {
         let error = served.client(token).await.apiserver_version().await.unwrap_err();
         let kube::Error::Api(status) = error else { panic!("{error}") };
-        assert_eq!((status.code, status.reason.as_str(), status.message.as_str()), (401, "Unauthorized", "Unauthorized"));
+        assert_eq!(
+            (status.code, status.reason.as_str(), status.message.as_str()),
+            (401, "Unauthorized", "Unauthorized")
+        );
     }
     let version = served.client("secret").await.apiserver_version().await.unwrap();
     assert_eq!((version.major.as_str(), version.minor.as_str()), ("1", "36"));
@@ -79,7 +83,8 @@ async fn the_recorded_cases_over_a_socket() {
             Err(error) => panic!("{error}"),
         };
         let body = &case["response"]["body"];
-        let wanted = if case["response"]["code"] == 200 { &body["containers"][0]["resources"] } else { &body["message"] };
+        let wanted =
+            if case["response"]["code"] == 200 { &body["containers"][0]["resources"] } else { &body["message"] };
         assert_eq!((json!(found.0), &found.1), (case["response"]["code"].clone(), wanted), "{}", case["name"]);
         pods.delete("p", &Default::default()).await.unwrap();
         asked += 1;
@@ -128,5 +133,9 @@ fn an_authority_is_kept_and_private_and_a_broken_one_is_named() {
     let error = Identity::load_or_create(directory.path(), &names).err().unwrap().to_string();
     assert!(error.contains("ca.key") && error.contains("does not hold a private key"), "{error}");
     std::fs::remove_file(directory.path().join("ca.key")).unwrap();
-    assert_ne!(Identity::load_or_create(directory.path(), &names).unwrap().ca_pem(), first, "a lost key means a new authority");
+    assert_ne!(
+        Identity::load_or_create(directory.path(), &names).unwrap().ca_pem(),
+        first,
+        "a lost key means a new authority"
+    );
 }

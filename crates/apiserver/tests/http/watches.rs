@@ -134,7 +134,10 @@ async fn a_watcher_that_history_has_passed_is_told_so() {
         let error = watch.next().await.unwrap();
         assert_eq!(error["type"], "ERROR");
         let status = &error["object"];
-        assert_eq!((&status["kind"], &status["code"], &status["reason"]), (&json!("Status"), &json!(410), &json!("Expired")));
+        assert_eq!(
+            (&status["kind"], &status["code"], &status["reason"]),
+            (&json!("Status"), &json!(410), &json!("Expired"))
+        );
         let message = status["message"].as_str().unwrap();
         assert!(message.starts_with(&format!("too old resource version: {old} (")), "{message}");
         assert_eq!(watch.word().await, "end");
@@ -159,7 +162,10 @@ async fn a_watch_in_the_form_of_a_table() {
     let metadata = ("accept", "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io");
     let mut watch = Watch::begin(&it, &format!("{MAPS}?watch=1"), &[metadata]).await;
     let first = watch.next().await.unwrap();
-    assert_eq!((&first["object"]["kind"], &first["object"]["metadata"]["name"]), (&json!("PartialObjectMetadata"), &json!("a")));
+    assert_eq!(
+        (&first["object"]["kind"], &first["object"]["metadata"]["name"]),
+        (&json!("PartialObjectMetadata"), &json!("a"))
+    );
 }
 
 #[tokio::test(start_paused = true)]

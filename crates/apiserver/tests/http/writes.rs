@@ -78,7 +78,7 @@ async fn bodies_come_in_the_formats_that_are_read() {
         let created = it.call("POST", &path, &[("content-type", content_type)], yaml).await.expect(201);
         assert_eq!(created["data"], json!({"a": "b"}));
     }
-    for content_type in ["application/vnd.kubernetes.protobuf", "text/html"] {
+    for content_type in ["application/cbor", "text/html"] {
         let reply = it.call("POST", MAPS, &[("content-type", content_type)], yaml).await;
         assert_eq!((reply.code, reply.body["reason"].as_str()), (415, Some("UnsupportedMediaType")));
     }

@@ -1,0 +1,187 @@
+//! The node of the recordings, embedded: name `lab`, two cores, 24581696Ki, one image, and the 300m that pods of its own
+//! took there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
+use serde_json::{Value, json};
+use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings};
+use supple_node::Capacity;
+use supple_node::runtime::Images;
+use supple_node::runtime::process::{ProcessOptions, ProcessRuntime};
+use supple_quantity::{Bytes, MilliCpu};
+
+use crate::observed::observed;
+use crate::{PATIENCE, Scenario, Told, expected};
+
+/// Events that the recordings have.
+const REASONS: [&str; 7] =
+    ["ResizeStarted", "ResizeCompleted", "ResizeDeferred", "ResizeInfeasible", "ResizeError", "Killing", "BackOff"];
+
+/// How long to wait for the next change before looking at the cgroups again, which nobody announces.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+pub struct Lab {
+    cluster: Cluster,
+    runtime: Arc<ProcessRuntime>,
+    client: kube::Client,
+    _dir: tempfile::TempDir,
+}
+
+fn options(dir: &std::path::Path) -> ProcessOptions {
+    let mut options = ProcessOptions::new(dir);
+    options.images = Images::Only(BTreeSet::from(["busybox:1.35".to_owned()]));
+    options
+}
+
+impl Lab {
+    /// Whether processes can be run in cgroups here.
+    pub fn possible() -> Result<(), String> {
+        let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+        ProcessRuntime::new(options(dir.path())).map(drop).map_err(|error| error.to_string())
+    }
+
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let runtime = Arc::new(ProcessRuntime::new(options(dir.path())).expect("cgroups can be written"));
+        let cluster = Cluster::start(ClusterOptions {
+            home: Home::Memory,
+            node: Some(NodeSettings {
+                name: "lab".into(),
+                capacity: Capacity { cpu: MilliCpu(2000), memory: Bytes(24_581_696 << 10), pods: 110 },
+                runtime: NodeRuntime::Given(Arc::clone(&runtime) as Arc<dyn supple_node::runtime::Runtime>),
+                stand_in: Vec::new(),
+            }),
+            clock: Arc::new(jiff::Timestamp::now),
+            crash: None,
+        })
+        .await
+        .expect("the cluster starts");
+        let client = cluster.client();
+        let lab = Self { cluster, runtime, client, _dir: dir };
+        let system = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "system" },
+            "spec": {
+                "nodeName": "lab", "priorityClassName": "system-cluster-critical", "terminationGracePeriodSeconds": 0,
+                "containers": [{
+                    "name": "app", "image": "busybox:1.35", "command": ["sleep", "100000"],
+                    "resources": { "requests": { "cpu": "300m" } },
+                }],
+            },
+        });
+        lab.create_in("kube-system", &system).await;
+        lab
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), "default")
+    }
+
+    pub async fn create(&self, pod: &Value) {
+        self.create_in("default", pod).await;
+    }
+
+    async fn create_in(&self, namespace: &str, pod: &Value) {
+        let pod: Pod = serde_json::from_value(pod.clone()).expect("recorded pods are pods");
+        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        api.create(&PostParams::default(), &pod).await.expect("the API takes the pod");
+    }
+
+    /// Send a resize; returns the answer's code.
+    pub async fn resize(&self, pod: &str, patch: &Value) -> u16 {
+        match self.pods().patch_resize(pod, &PatchParams::default(), &Patch::Strategic(patch)).await {
+            Ok(_) => 200,
+            Err(kube::Error::Api(status)) => status.code,
+            Err(error) => panic!("{pod} could not be resized: {error}"),
+        }
+    }
+
+    pub async fn delete(&self, pod: &str) {
+        self.pods().delete(pod, &DeleteParams::default()).await.expect("the pod can be deleted");
+    }
+
+    async fn get(&self, pod: &str) -> Value {
+        let pod = self.pods().get_opt(pod).await.expect("pods can be read");
+        serde_json::to_value(pod).expect("a pod has a JSON form")
+    }
+
+    /// Wait until every container that will run does.
+    pub async fn all_started(&self, scenario: &Scenario) {
+        if scenario.steps.first().is_some_and(|step| step.step == "start") {
+            return;
+        }
+        for pod in &scenario.pods {
+            let name = pod["metadata"]["name"].as_str().expect("pods have names");
+            let ready = |pod: &Value| {
+                let conditions = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+                conditions.into_iter().any(|it| it["type"] == "Ready" && it["status"] == "True")
+            };
+            let end = tokio::time::Instant::now() + PATIENCE;
+            while !ready(&self.get(name).await) {
+                assert!(tokio::time::Instant::now() < end, "{name} never became ready: {}", self.get(name).await);
+                self.changed(name).await;
+            }
+        }
+    }
+
+    /// Wait for the next change of a pod, but not for long.
+    async fn changed(&self, pod: &str) {
+        let params = WatchParams::default().fields(&format!("metadata.name={pod}"));
+        let Ok(watch) = self.pods().watch(&params, "0").await else { return };
+        let mut watch = std::pin::pin!(watch.skip(1));
+        // Running out of time is no error: the cgroups are looked at again.
+        let _ = tokio::time::timeout(LOOK_AGAIN, watch.next()).await;
+    }
+
+    /// Wait until a pod looks like this; `Err`: what it looks like instead.
+    pub async fn comes_to(&self, pod: &str, expected: &Value) -> Result<(), Value> {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let seen = observed(&self.get(pod).await, &self.runtime).await;
+            let gone = expected["gone"] == true && seen.is_null();
+            if gone || seen == *expected {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= end {
+                return Err(seen);
+            }
+            self.changed(pod).await;
+        }
+    }
+
+    /// Wait until these events were told about a pod, in this order and no others; `Err`: those that were.
+    pub async fn tells(&self, pod: &str, expected: &[Told]) -> Result<(), Vec<Told>> {
+        let api = Api::<Event>::namespaced(self.client.clone(), "default");
+        let params = ListParams::default().fields(&format!("involvedObject.name={pod}"));
+        let end = tokio::time::Instant::now() + PATIENCE / 10;
+        loop {
+            let mut events = api.list(&params).await.expect("events can be listed").items;
+            // The order in which they were written.
+            events.sort_by_key(|it| it.first_timestamp.as_ref().map(|time| time.0));
+            let told: Vec<Told> = events
+                .into_iter()
+                .map(|it| Told {
+                    type_: it.type_.unwrap_or_default(),
+                    reason: it.reason.unwrap_or_default(),
+                    message: expected::comparable(&it.message.unwrap_or_default(), pod),
+                })
+                .filter(|it| REASONS.contains(&it.reason.as_str()))
+                .collect();
+            if told == expected {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= end {
+                return Err(told);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    pub async fn stop(self) {
+        self.cluster.stop().await;
+    }
+}

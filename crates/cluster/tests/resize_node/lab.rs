@@ -1,5 +1,4 @@
-//! The node of the recordings, embedded: name `lab`, two cores, 24581696Ki, one image, and the 300m that pods of its own
-//! took there.
+//! The node of the recordings, embedded: name `lab`, two cores, 24581696Ki, one image.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,8 +10,8 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, W
 use serde_json::{Value, json};
 use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings};
 use supple_node::Capacity;
-use supple_node::runtime::Images;
 use supple_node::runtime::process::{ProcessOptions, ProcessRuntime};
+use supple_node::runtime::{Images, PodRef, Runtime};
 use supple_quantity::{Bytes, MilliCpu};
 
 use crate::observed::observed;
@@ -53,7 +52,7 @@ impl Lab {
             node: Some(NodeSettings {
                 name: "lab".into(),
                 capacity: Capacity { cpu: MilliCpu(2000), memory: Bytes(24_581_696 << 10), pods: 110 },
-                runtime: NodeRuntime::Given(Arc::clone(&runtime) as Arc<dyn supple_node::runtime::Runtime>),
+                runtime: NodeRuntime::Given(Arc::clone(&runtime) as Arc<dyn Runtime>),
                 stand_in: Vec::new(),
             }),
             clock: Arc::new(jiff::Timestamp::now),
@@ -62,7 +61,11 @@ impl Lab {
         .await
         .expect("the cluster starts");
         let client = cluster.client();
-        let lab = Self { cluster, runtime, client, _dir: dir };
+        Self { cluster, runtime, client, _dir: dir }
+    }
+
+    /// The pods that the recorded node had of its own, which took 300m: there until the random schedules began.
+    pub async fn with_system_pod(self) -> Self {
         let system = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "system" },
             "spec": {
@@ -73,8 +76,8 @@ impl Lab {
                 }],
             },
         });
-        lab.create_in("kube-system", &system).await;
-        lab
+        self.create_in("kube-system", &system).await;
+        self
     }
 
     fn pods(&self) -> Api<Pod> {
@@ -125,6 +128,26 @@ impl Lab {
                 assert!(tokio::time::Instant::now() < end, "{name} never became ready: {}", self.get(name).await);
                 self.changed(name).await;
             }
+        }
+    }
+
+    /// Wait until a pod whose command fills memory (`head -c BYTES /dev/zero`) uses that much, if its limit allows.
+    pub async fn has_filled(&self, scenario: &Scenario, pod: &str) {
+        let spec = scenario.pods.iter().find(|it| it["metadata"]["name"] == pod).expect("the pod is one of them");
+        let container = &spec["spec"]["containers"][0];
+        let script = container["command"][2].as_str().unwrap_or_default();
+        let bytes = script.split_once("head -c ").and_then(|(_, rest)| rest.split(' ').next()?.parse::<i64>().ok());
+        let limit = container.pointer("/resources/limits/memory").and_then(Value::as_str);
+        let limit = limit.and_then(|it| it.strip_suffix("Mi")?.parse::<i64>().ok()).map_or(i64::MAX, |it| it << 20);
+        let Some(bytes) = bytes.filter(|bytes| *bytes < limit) else { return };
+        let object = self.get(pod).await;
+        let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+        let id = PodRef { uid: uid.into(), namespace: "default".into(), name: pod.into() };
+        let end = tokio::time::Instant::now() + PATIENCE;
+        while self.runtime.usage(&id).await.expect("usage can be read").memory_usage.0 < bytes {
+            assert!(tokio::time::Instant::now() < end, "{pod} never used {bytes} bytes");
+            // Nobody announces that a process has filled its memory.
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 

@@ -104,13 +104,17 @@ fn skipped(why: &str) -> ExitCode {
 /// Play one; returns what is not as it should be.
 async fn play(scenario: Scenario) -> (String, Vec<String>) {
     let mut complaints = Vec::new();
-    let lab = Lab::start().await;
+    let mut lab = Lab::start().await;
+    if !scenario.name.starts_with("random schedule") {
+        lab = lab.with_system_pod().await;
+    }
     for pod in &scenario.pods {
         lab.create(pod).await;
     }
     lab.all_started(&scenario).await;
     for (number, step) in scenario.steps.iter().enumerate() {
         if let (Some(pod), Some(patch)) = (&step.resize, &step.patch) {
+            lab.has_filled(&scenario, pod).await;
             let code = lab.resize(pod, patch).await;
             if Some(code) != step.code {
                 complaints.push(format!("step {number}: code {code}, not {:?}", step.code));
@@ -127,7 +131,7 @@ async fn play(scenario: Scenario) -> (String, Vec<String>) {
         }
     }
     for (name, recorded) in &scenario.events {
-        let recorded: Vec<Told> = recorded.iter().map(|it| expected::event(it, name)).collect();
+        let recorded = expected::events(&scenario, name, recorded);
         if let Err(told) = lab.tells(name, &recorded).await {
             complaints.push(format!("events of {name}:\n      expected {recorded:#?}\n      told     {told:#?}"));
         }

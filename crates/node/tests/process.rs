@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use supple_node::runtime::process::ProcessOptions;
 use supple_node::runtime::simulated::SimulatedOptions;
-use supple_node::runtime::{ContainerRef, Images, LogOptions, Requested, RunState, Runtime as _, RuntimeEvent, choose};
+use supple_node::runtime::{
+    ContainerRef, ContainerUsage, Images, LogOptions, Requested, RunState, Runtime as _, RuntimeEvent, choose,
+};
 use supple_quantity::Bytes;
 use supple_resize::kernel::CgroupResources;
 use support::{Lab, next, sh};
@@ -60,9 +62,8 @@ async fn it_sees_its_own_pid_namespace() {
     if !lab.runtime.describe().ends_with("PID, mount and UTS namespaces") {
         return support::skipped("no right to make namespaces");
     }
-    let (_, log) = lab.run("echo $$; ls -d /proc/[0-9]* | wc -l").await;
-    // The shell, `ls` and `wc`; nothing of the machine.
-    assert_eq!(log, "1\n3\n");
+    let (_, log) = lab.run("echo $$; echo /proc/[0-9]*").await;
+    assert_eq!(log, "1\n/proc/1\n");
 }
 
 #[tokio::test]
@@ -166,26 +167,30 @@ async fn a_limit_throttles_and_a_greater_one_does_not() {
         CgroupResources { cpu_quota_us: Some(20_000), cpu_period_us: Some(100_000), ..Default::default() };
     lab.runtime.start_container(&config).await.unwrap();
     let usage = async || lab.runtime.usage(&pod).await.unwrap().containers.remove(0);
-    let first = loop {
-        let usage = usage().await;
-        if usage.throttled_periods >= 5 {
-            break usage;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    let until = async |what: &dyn Fn(&ContainerUsage) -> bool| {
+        let reached = async {
+            loop {
+                let usage = usage().await;
+                if what(&usage) {
+                    return usage;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(support::PATIENCE, reached).await.expect("it gets there")
     };
+    let first = until(&|it| it.throttled_periods >= 5).await;
     assert!(first.throttled_nanos > 0);
-    // A fifth of a core, whatever else this machine does; five periods are at most 100 ms of CPU and one more.
+    // A fifth of a core, however busy this machine is; the first and the last period may be cut.
     let cores = first.cpu_nano_cores.expect("measured since the start");
-    assert!((1_000_000..=260_000_000).contains(&cores), "{cores}");
+    assert!((1_000_000..=400_000_000).contains(&cores), "{cores}");
 
     let unlimited = CgroupResources { cpu_quota_us: Some(-1), ..Default::default() };
     lab.runtime.update_container(&config.id, &unlimited).await.unwrap();
     let before = usage().await;
     // Much more CPU than a throttled second would have given, and no throttling meanwhile.
-    while usage().await.cpu_usage_nanos < before.cpu_usage_nanos + 400_000_000 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert!(usage().await.throttled_periods <= before.throttled_periods + 1);
+    let after = until(&|it| it.cpu_usage_nanos >= before.cpu_usage_nanos + 400_000_000).await;
+    assert!(after.throttled_periods <= before.throttled_periods + 1);
 }
 
 #[tokio::test]

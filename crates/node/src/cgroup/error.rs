@@ -1,7 +1,9 @@
 //! What can go wrong with a cgroup: always with the path, the value and what the kernel said.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::file::File;
 
 /// A cgroup could not be found, made, read, written or removed.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +40,7 @@ pub enum CgroupError {
         expected: &'static str,
     },
     /// A value could not be written.
-    #[error("write {value:?} to {}: {source}{}", path.display(), hint(source))]
+    #[error("write {value:?} to {}: {source}{}", path.display(), hint(path, source))]
     Write {
         /// Which file.
         path: PathBuf,
@@ -78,9 +80,14 @@ impl CgroupError {
     }
 }
 
-/// What the number means for a cgroup file; the system's own text ("Device or resource busy") does not say.
-fn hint(error: &io::Error) -> &'static str {
+/// What the number means for this cgroup file; the system's own text ("Device or resource busy") does not say.
+fn hint(path: &Path, error: &io::Error) -> &'static str {
+    let is = |file: File| path.file_name() == file.of(Path::new("")).file_name();
     match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::BUSY) if is(File::SUBTREE_CONTROL) => {
+            "; processes are in this cgroup itself, and only a cgroup without any may hand controllers on: \
+             run this program in a child of it, or from the root cgroup"
+        }
         Some(rustix::io::Errno::BUSY) => "; more than that is in use and could not be reclaimed",
         Some(rustix::io::Errno::INVAL) => {
             "; the kernel takes no such value here (a child may not have more CPU quota than its parent)"

@@ -28,8 +28,6 @@ files! {
     SUBTREE_CONTROL = "cgroup.subtree_control";
     /// v2: writing 1 kills everything inside, at once and for good.
     KILL = "cgroup.kill";
-    /// v2: `populated`.
-    EVENTS = "cgroup.events";
     /// v1: relative share of CPU.
     CPU_SHARES = "cpu.shares";
     /// v1: microseconds of CPU per period.

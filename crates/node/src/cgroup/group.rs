@@ -119,6 +119,10 @@ impl Group {
                 let binds = file::read_optional(memory, File::USE_HIERARCHY, "0 or 1", super::parse::number::<u8>)?;
                 if binds == Some(0) { file::write(memory, File::USE_HIERARCHY, 1) } else { Ok(()) }
             }
+            // As runtimes of the reference do: a container half of which is gone is rarely of use.
+            (Hierarchies::V2(dir), Role::Container) if File::OOM_GROUP.of(dir).exists() => {
+                file::write(dir, File::OOM_GROUP, 1)
+            }
             _ => Ok(()),
         }
     }

@@ -10,6 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use supple_resize::kernel;
+
 use super::file::{self, File};
 use super::group::subdirectories;
 use super::{CgroupError, Group, Hierarchies, V1, parse};
@@ -35,26 +37,32 @@ impl Group {
     /// Kill everything inside and return when nothing is left there.
     ///
     /// Where the kernel has `cgroup.kill` (v2, and hybrid machines through their v2 side) nothing escapes by forking.
-    /// Elsewhere the list is killed again and again until it is empty; a container with its own PID namespace ends
-    /// as a whole with its first process anyway.
+    /// Elsewhere the list is killed again and again until it is empty, and while it is read and worked through the group
+    /// gets next to no CPU, so that who forks and exits faster than one can look does not get away. (A container with its
+    /// own PID namespace ends as a whole with its first process anyway.)
     ///
     /// # Errors
     /// [`CgroupError::Read`], or [`CgroupError::Remove`] with ETIMEDOUT where a process cannot be killed.
     pub fn kill(&self) -> Result<(), CgroupError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(dir) = self.killable() {
-                // Absent before Linux 5.14, or gone with the group: the list below does the work.
-                let _ = file::write(dir, File::KILL, 1);
+            // Absent before Linux 5.14, or gone with the group: the list below does the work.
+            let killed = self.killable().is_some_and(|dir| file::write(dir, File::KILL, 1).is_ok());
+            if !killed {
+                self.hold_still(true);
             }
             let inside = self.processes()?;
+            let dying: Vec<OwnedFd> = inside.iter().copied().filter_map(kill_one).collect();
+            if !killed {
+                // Dying takes CPU too.
+                self.hold_still(false);
+            }
             if inside.is_empty() {
                 return Ok(());
             }
             if Instant::now() > deadline {
                 return Err(self.stuck());
             }
-            let dying: Vec<OwnedFd> = inside.into_iter().filter_map(kill_one).collect();
             wait_for_any(&dying);
         }
     }
@@ -70,6 +78,13 @@ impl Group {
             remove(dir, deadline)?;
         }
         Ok(())
+    }
+
+    /// Take its CPU away, or give it all back. Best effort: nobody measures a group that ends.
+    fn hold_still(&self, still: bool) {
+        if let Hierarchies::V1(V1 { cpu, .. }) = &self.at {
+            let _ = file::write(cpu, File::CPU_QUOTA, if still { kernel::MIN_QUOTA_US } else { kernel::UNLIMITED });
+        }
     }
 
     fn killable(&self) -> Option<&Path> {

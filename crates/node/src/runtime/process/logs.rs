@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -20,6 +21,8 @@ use crate::shim::record::RunDir;
 
 /// How much is sent at once.
 const CHUNK: usize = 32 << 10;
+/// How often a log is looked at when the kernel does not tell of changes.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A place in a growing, rotating log.
 #[derive(Debug)]
@@ -102,7 +105,8 @@ async fn send(
     let follow = options.follow;
     // Watched before the first reading, so that nothing written in between goes unnoticed.
     let mut changes = match follow {
-        true => Some(watch(&dir).map_err(Some)?),
+        // The kernel gives out a limited number of watches: without one it is looked instead.
+        true => watch(&dir).ok(),
         false => None,
     };
     let mut selection = Selection::new(options);
@@ -127,9 +131,17 @@ async fn send(
         if over || selection.is_full() {
             return Ok(());
         }
-        let Some(changes) = &mut changes else { return Ok(()) };
+        let change = async {
+            match &mut changes {
+                Some(changes) => changed(changes).await,
+                None => {
+                    tokio::time::sleep(LOOK).await;
+                    Ok(())
+                }
+            }
+        };
         tokio::select! {
-            changed = changed(changes) => changed.map_err(Some)?,
+            changed = change => changed.map_err(Some)?,
             () = &mut ended => over = true,
             () = out.closed() => return Err(None),
         }

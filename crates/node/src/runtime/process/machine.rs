@@ -60,6 +60,9 @@ impl Machine {
         };
         let containers = options.data_dir.join("containers");
         fs::create_dir_all(&containers).map_err(failed("create", &containers))?;
+        // Environments and logs are nobody else's.
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(&containers, private).map_err(failed("make private", &containers))?;
         let name_file = options.data_dir.join("cgroup");
         let root =
             Group::root(&hierarchies, &root_name(&name_file).map_err(failed("keep our cgroup's name in", &name_file))?);

@@ -30,34 +30,36 @@ const LOOKS: [Duration; 5] = [
 /// If the killed process was the container's first one, its end is told instead, within this time.
 const END_OF_CONTAINER: Duration = Duration::from_millis(300);
 
-/// Tell of every kill that the container survives. Runs until it is aborted or the cgroup is gone.
-pub async fn watch(machine: Arc<Machine>, run: Arc<Run>) {
-    if let Err(it) = follow(&machine, &run).await
+/// Tell of every kill after the first `seen` ones that the container survives. Runs until it is aborted or the cgroup
+/// is gone.
+pub async fn watch(machine: Arc<Machine>, run: Arc<Run>, seen: u64) {
+    if let Err(it) = follow(&machine, &run, seen).await
         && !it.is_gone()
     {
         tracing::warn!(container = %error::describe(&run.id), error = %it, "OOM kills in a running container will be noticed only at its end");
     }
 }
 
-async fn follow(machine: &Machine, run: &Run) -> Result<(), CgroupError> {
+async fn follow(machine: &Machine, run: &Run, mut seen: u64) -> Result<(), CgroupError> {
     let mut notices = Notices::of(&run.group)?;
-    let mut seen = run.group.oom_kills()?;
+    // What was killed before the notices were asked for is found by the counter.
+    let mut now = run.group.oom_kills()?;
     loop {
-        notices.next().await?;
-        let mut pauses = LOOKS.into_iter();
-        let now = loop {
-            let now = run.group.oom_kills()?;
-            match pauses.next() {
-                Some(pause) if now == seen => tokio::time::sleep(pause).await,
-                _ => break now,
-            }
-        };
         if now > seen {
             seen = now;
             if tokio::time::timeout(END_OF_CONTAINER, run.ended()).await.is_err() {
                 machine.tell(RuntimeEvent::OomKill(run.id.clone()));
             }
         }
+        notices.next().await?;
+        let mut pauses = LOOKS.into_iter();
+        now = loop {
+            let now = run.group.oom_kills()?;
+            match pauses.next() {
+                Some(pause) if now == seen => tokio::time::sleep(pause).await,
+                _ => break now,
+            }
+        };
     }
 }
 

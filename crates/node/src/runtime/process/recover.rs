@@ -65,7 +65,8 @@ async fn recover_run(machine: &Arc<Machine>, id: ContainerRef) -> Result<Option<
     {
         let Adopted { state, pidfd } = adopted;
         let run = run(state.container.map_or(Phase::Starting, Phase::Running));
-        watch::spawn(Arc::clone(machine), Arc::clone(&run), pidfd);
+        let seen = run.group.oom_kills().unwrap_or(0); // told by the predecessor
+        watch::spawn(Arc::clone(machine), Arc::clone(&run), pidfd, seen);
         return Ok(Some(run));
     }
     // No shim: it is over. If it left no record it was killed, and the container with it or by what follows.

@@ -125,7 +125,7 @@ async fn launch(machine: &Arc<Machine>, run: &Arc<Run>, lock: File) -> Result<()
         .ok_or_else(|| failed("start", "its shim says that it runs and left no record of it".into()))?;
     machine.start_measuring(run);
     run.phase.send_replace(Phase::Running(started));
-    watch::spawn(Arc::clone(machine), Arc::clone(run), pidfd);
+    watch::spawn(Arc::clone(machine), Arc::clone(run), pidfd, 0);
     Ok(())
 }
 

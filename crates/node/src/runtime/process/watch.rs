@@ -16,10 +16,10 @@ use crate::shim::record::{self, End};
 /// Exit code and signal of a container whose shim was killed with it: the kernel killed the container as well.
 const KILLED: (i32, i32) = (137, 9);
 
-/// Wait for the end of the shim behind `pidfd` and tell of it.
-pub fn spawn(machine: Arc<Machine>, run: Arc<Run>, pidfd: OwnedFd) {
+/// Wait for the end of the shim behind `pidfd` and tell of it; until then tell of OOM kills after the first `seen` ones.
+pub fn spawn(machine: Arc<Machine>, run: Arc<Run>, pidfd: OwnedFd, seen: u64) {
     tokio::spawn(async move {
-        let oom = tokio::spawn(oom::watch(Arc::clone(&machine), Arc::clone(&run)));
+        let oom = tokio::spawn(oom::watch(Arc::clone(&machine), Arc::clone(&run), seen));
         reap(&pidfd).await;
         oom.abort();
         finish(&machine, &run).await;

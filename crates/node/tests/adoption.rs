@@ -228,6 +228,20 @@ async fn cgroups_that_no_record_knows_are_removed() {
 }
 
 #[tokio::test]
+async fn a_removed_data_directory_ends_what_nobody_could_adopt_any_more() {
+    let Some(lab) = lab_after_kill(|_| {}) else { return };
+    let root = lab.root().unwrap();
+    assert!(!root.processes().unwrap().is_empty());
+    std::fs::remove_dir_all(lab.dir.path()).unwrap();
+    let gone = async {
+        while root.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, gone).await.expect("the shims end them");
+}
+
+#[tokio::test]
 async fn records_that_cannot_be_read_stop_nothing() {
     let Some(lab) = lab_after_kill(|dir| {
         std::fs::write(dir.join("containers/uid-1/over/0/exit.json"), "{").unwrap();

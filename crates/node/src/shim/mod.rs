@@ -16,6 +16,7 @@
 
 mod enter;
 mod log;
+mod pump;
 pub mod record;
 mod supervise;
 

@@ -2,20 +2,22 @@
 
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::iter;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::log::{Lines, Writer};
-use crate::kernel::{Namespaces, unshare};
-
+use super::log::Writer;
+use super::pump::{Pump, Woken};
 use super::record::{self, End, Failure, ProcessId, RunDir, Spec, Started, State};
+use crate::cgroup::Group;
+use crate::kernel::{Namespaces, unshare};
 
 /// Exit code of a container that could not be started, as containerd reports it.
 const NOT_STARTED: i32 = 128;
@@ -62,6 +64,9 @@ fn supervise(dir: &RunDir, shim: &[OsString]) -> Result<End, Failure> {
     if spec.isolate {
         unshare(Namespaces::Pid).map_err(|error| machine("make a PID namespace", error.into()))?;
     }
+    // Before anybody is told that the container runs, so that no removal goes unnoticed. Without the watch (the kernel
+    // gives out a limited number) the container is merely not ended with its directory.
+    let removed = watch_removal(dir).ok();
     let (mut child, outputs) = start(dir, shim)?;
     let started = Started { process: ProcessId::of(child.id()), at: Timestamp::now() };
     state.container = Some(started);
@@ -73,7 +78,8 @@ fn supervise(dir: &RunDir, shim: &[OsString]) -> Result<End, Failure> {
     let _ = io::stdout().write_all(b"started\n").and_then(|()| io::stdout().flush());
     close_stdout();
 
-    let status = follow(&mut child, outputs, dir, &spec).map_err(|error| machine("wait for the container", error))?;
+    let status =
+        follow(&mut child, outputs, removed, dir, &spec).map_err(|error| machine("wait for the container", error))?;
     let finished_at = Timestamp::now();
     Ok(End {
         code: exit_code(status),
@@ -115,85 +121,67 @@ fn close_stdout() {
 }
 
 /// Write the log until the container's first process has ended and all its output is in.
-fn follow(child: &mut Child, outputs: [PipeReader; 2], dir: &RunDir, spec: &Spec) -> io::Result<ExitStatus> {
+///
+/// A run whose records are removed meanwhile can be adopted by nobody and its end recorded nowhere: it is ended, so that
+/// deleting a data directory leaves nothing running.
+fn follow(
+    child: &mut Child,
+    outputs: [PipeReader; 2],
+    removed: Option<OwnedFd>,
+    dir: &RunDir,
+    spec: &Spec,
+) -> io::Result<ExitStatus> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    let mut log = Writer::open(dir.clone(), spec.log_limit_bytes);
-    let [stdout, stderr] = outputs;
-    let mut streams = [(Some(stdout), Lines::of("stdout")), (Some(stderr), Lines::of("stderr"))];
-    let mut buffer = vec![0; 32 << 10];
-    while !pump(&mut streams, Some(&pidfd), None, &mut buffer, &mut log)? {}
-    let status = child.wait()?;
-
-    // Without a PID namespace other processes may live on; with the container's first process the container has ended.
-    let _ = spec.group.kill();
-    // Nobody is left who could write, so the ends of file are there at once, unless a pipe was handed out of the
-    // container: that one is given up.
-    let deadline = Instant::now() + Duration::from_secs(1);
-    while streams.iter().any(|(stream, _)| stream.is_some()) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
-        if pump(&mut streams, None, Some(&timeout), &mut buffer, &mut log)? || left.is_zero() {
-            break;
+    let ended = pidfd_open(pid, PidfdFlags::empty())?;
+    let mut others: Vec<&OwnedFd> = iter::once(&ended).chain(&removed).collect();
+    let mut pump = Pump::new(outputs, Writer::open(dir.clone(), spec.log_limit_bytes));
+    loop {
+        match pump.wait(&others, None)? {
+            Woken::Other(0) => break,
+            Woken::Other(_) => {
+                take_notices(others.get(1).copied());
+                if !dir.spec().exists() {
+                    others.truncate(1);
+                    spec.group.kill().map_err(io::Error::other)?;
+                }
+            }
+            Woken::Output | Woken::Nothing => {}
         }
     }
-    let (now, mut rest) = (Timestamp::now().to_string(), Vec::new());
-    for (_, lines) in &mut streams {
-        lines.finish(&now, &mut rest);
+    let status = child.wait()?;
+    // Without a PID namespace other processes may live on; with the container's first process the container has ended.
+    let _ = spec.group.kill();
+    pump.finish(Duration::from_secs(1));
+    if !dir.spec().exists() {
+        remove_with_parents(&spec.group);
     }
-    log.append(&rest);
     Ok(status)
 }
 
-/// Wait for output and log it. True when the process has ended, or when nothing came in time.
-fn pump(
-    streams: &mut [(Option<PipeReader>, Lines); 2],
-    process: Option<&OwnedFd>,
-    timeout: Option<&Timespec>,
-    buffer: &mut [u8],
-    log: &mut Writer,
-) -> io::Result<bool> {
-    let readable = {
-        let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(3);
-        polled.extend(process.map(|fd| PollFd::new(fd, PollFlags::IN)));
-        polled.extend(
-            streams
-                .iter()
-                .filter_map(|(it, _)| it.as_ref())
-                .map(|it| PollFd::from_borrowed_fd(it.as_fd(), PollFlags::IN)),
-        );
-        match poll(&mut polled, timeout) {
-            Ok(0) => return Ok(true),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        }
-        let mut ready = polled.iter().map(|it| !it.revents().is_empty());
-        let ended = process.is_some() && ready.next().unwrap_or(false);
-        let mut readable = [false; 2];
-        for (slot, (stream, _)) in readable.iter_mut().zip(streams.iter()) {
-            *slot = stream.is_some() && ready.next().unwrap_or(false);
-        }
-        if ended {
-            return Ok(true);
-        }
-        readable
-    };
-    let (now, mut entries) = (Timestamp::now().to_string(), Vec::new());
-    for ((stream, lines), _) in streams.iter_mut().zip(readable).filter(|(_, readable)| *readable) {
-        let read = match stream.as_mut().map(|it| it.read(buffer)) {
-            None => continue,
-            Some(Ok(read)) => read,
-            Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Some(Err(_)) => 0,
-        };
-        match buffer.get(..read) {
-            Some([]) | None => *stream = None,
-            Some(bytes) => lines.take(bytes, &now, &mut entries),
+fn watch_removal(dir: &RunDir) -> rustix::io::Result<OwnedFd> {
+    let fd = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+    // Of what is in it: the end of the directory itself is told only when its last open file, the log, is closed.
+    inotify::add_watch(&fd, dir.path(), inotify::WatchFlags::DELETE | inotify::WatchFlags::ONLYDIR)?;
+    Ok(fd)
+}
+
+/// What was told is looked up in the directory itself; the notices only have to be out of the way.
+fn take_notices(fd: Option<&OwnedFd>) {
+    if let Some(fd) = fd {
+        let _ = rustix::io::read(fd, &mut [0_u8; 4096]);
+    }
+}
+
+/// Remove the container's cgroup, and its pod's and our own root with it if nothing else is in there.
+fn remove_with_parents(group: &Group) {
+    if group.end().is_ok() {
+        for dir in group.directories() {
+            for parent in dir.ancestors().skip(1).take(2) {
+                // Busy: another container goes on in there, and its shim removes it.
+                let _ = std::fs::remove_dir(parent);
+            }
         }
     }
-    log.append(&entries);
-    Ok(false)
 }
 
 fn exit_code(status: ExitStatus) -> i32 {

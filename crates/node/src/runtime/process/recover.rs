@@ -60,10 +60,14 @@ async fn recover_run(machine: &Arc<Machine>, id: ContainerRef) -> Result<Option<
     let dir = machine.run_dir(&id)?;
     let Ok(Some(spec)) = record::read::<Spec>(&dir.spec()) else { return Ok(None) };
     let run = |phase| Arc::new(Run::new(id.clone(), dir.clone(), spec.group.clone(), phase));
-    if let Some(adopted) =
+    // Its end first: a shim that has recorded it may be there for another moment.
+    let over = record::read::<End>(&dir.exit()).is_ok_and(|end| end.is_some());
+    let found = if over {
+        None
+    } else {
         adopt(&dir).await.map_err(|it| error::record("find the shim of the run in", dir.path(), &it))?
-    {
-        let Adopted { state, pidfd } = adopted;
+    };
+    if let Some(Adopted { state, pidfd }) = found {
         let run = run(state.container.map_or(Phase::Starting, Phase::Running));
         let seen = run.group.oom_kills().unwrap_or(0); // told by the predecessor
         watch::spawn(Arc::clone(machine), Arc::clone(&run), pidfd, seen);

@@ -157,13 +157,9 @@ pub fn update(resource: &Resource, new: &mut Value, old: &Object, old_value: &Va
     let metadata = of(new);
     metadata.remove("managedFields");
     metadata.remove("selfLink");
-    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generateName"] {
-        if metadata.get(field).is_none_or(|value| value.is_null() || value == "") {
-            carry(metadata, old_value, field);
-        }
+    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+        carry(metadata, old_value, field);
     }
-    metadata.remove("generation");
-    carry(metadata, old_value, "generation");
     Ok(())
 }
 

@@ -3,23 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use http::header;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::errors::ApiError;
 use crate::tls::Identity;
 
-/// How long a shutdown waits for answers under way. Watches never end by themselves, so this is not an error.
+/// How long a shutdown waits for answers under way, such as a log that is followed; watches end at once.
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// How long a client may take over its TLS handshake, so that a port scanner does not hold a task for ever.
@@ -36,6 +37,11 @@ pub enum ServeError {
     Tls(#[from] rustls::Error),
 }
 
+/// Cancelled when the listener that a request came through shuts down: watches end then, so that nobody waits for them.
+/// Requests inside the process carry none.
+#[derive(Clone, Debug)]
+pub(crate) struct Closing(pub(crate) CancellationToken);
+
 /// Serves `router` until `shutdown`.
 pub(crate) async fn serve(
     listener: TcpListener,
@@ -44,15 +50,18 @@ pub(crate) async fn serve(
     token: Option<&str>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
+    let router = router.layer(Extension(Closing(shutdown.clone())));
     let router = match token {
         Some(token) => router.layer(middleware::from_fn_with_state(Arc::from(token), authenticate)),
         None => router,
     };
     let acceptor = TlsAcceptor::from(Arc::new(identity.server_config()?));
     let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
             () = shutdown.cancelled() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _peer)) => stream,
                 Err(error) => {
@@ -63,7 +72,7 @@ pub(crate) async fn serve(
             },
         };
         let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
-        tokio::spawn(async move {
+        connections.spawn(async move {
             if let Err(error) = connection(stream, acceptor, router, watcher).await {
                 tracing::debug!(%error, "connection ended");
             }
@@ -71,8 +80,10 @@ pub(crate) async fn serve(
     }
     drop(listener);
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-        tracing::debug!("connections still open after {DRAIN:?} were dropped");
+        tracing::debug!("connections still open after {DRAIN:?} are dropped");
     }
+    // Whoever waits for us may open the store's file again: no connection may hold on to it.
+    connections.shutdown().await;
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, Request, header};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::errors::ApiError;
@@ -28,6 +29,7 @@ use crate::kinds::{Backing, SubresourceKind};
 use crate::kubelet::Kubelet;
 use crate::respond::Wanted;
 use crate::route::{Action, Query, Route, Target, route};
+use crate::server::Closing;
 use crate::store::{CommitError, Key, Store};
 use crate::table::{Form, Include, negotiate};
 
@@ -44,6 +46,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) wanted: Wanted,
+    /// When the connection it came through is to end.
+    pub(crate) closing: CancellationToken,
 }
 
 impl Api {
@@ -61,7 +65,8 @@ impl Api {
         let action = target.action(&parts.method)?;
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
         let wanted = self.wanted(&parts.headers, &query, &target)?;
-        let call = Call { target, query, headers: parts.headers, wanted };
+        let closing = parts.extensions.get::<Closing>().map(|closing| closing.0.clone()).unwrap_or_default();
+        let call = Call { target, query, headers: parts.headers, wanted, closing };
         if matches!(call.target.resource.backing, Backing::Metrics) {
             return self.metrics(&call).await;
         }

@@ -16,6 +16,7 @@ use futures::stream;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Api, Call};
 use crate::clock::Clock;
@@ -32,6 +33,8 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long a watch lasts that did not say: the reference takes a random 30 to 60 minutes to spread reconnects, which
 /// a server for one machine need not.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
+/// Longer than anybody waits, and short enough to be added to any instant.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// The last bookmark comes this long before the end, so that the client can go on from it.
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 /// Most bytes put into one piece of the answer.
@@ -73,7 +76,9 @@ struct Watcher {
     /// A table's columns go out with its first event.
     columns_sent: bool,
     next_bookmark: Instant,
+    goodbye: Instant,
     end: Instant,
+    closing: CancellationToken,
     said_goodbye: bool,
     ended: bool,
 }
@@ -81,7 +86,7 @@ struct Watcher {
 impl Watcher {
     fn begin(api: &Api, call: &Call, options: ListOptions, only: Option<FieldSelector>) -> Self {
         let now = Instant::now();
-        let timeout = options.timeout_seconds.map_or(DEFAULT_TIMEOUT, Duration::from_secs);
+        let timeout = options.timeout_seconds.map_or(DEFAULT_TIMEOUT, Duration::from_secs).min(LONGEST_TIMEOUT);
         let initial = match options.initial_events {
             Some(initial) => initial,
             None => matches!(options.at, At::Newest | At::Any),
@@ -102,15 +107,21 @@ impl Watcher {
             ready: VecDeque::new(),
             columns_sent: false,
             next_bookmark: now + BOOKMARK_EVERY,
-            // A timeout beyond what the clock can count is the longest it can.
-            end: now.checked_add(timeout).unwrap_or(now + DEFAULT_TIMEOUT),
+            goodbye: now + timeout.saturating_sub(LAST_BOOKMARK),
+            end: now + timeout,
+            closing: call.closing.clone(),
             said_goodbye: false,
             ended: false,
             options,
             only,
         };
+        let newest = api.store.revision();
         if initial {
             watcher.initial();
+        } else if watcher.cursor > newest {
+            // Every revision a client can know has been published, so this one is of another store: of a server in
+            // memory before it was started again. Waiting for it would hide everything that happens until then.
+            watcher.expire(newest);
         }
         watcher
     }
@@ -146,13 +157,13 @@ impl Watcher {
             if !self.ready.is_empty() || self.ended {
                 continue;
             }
-            let bookmark_at =
-                if self.said_goodbye { self.end } else { self.next_bookmark.min(self.end - LAST_BOOKMARK) };
+            let bookmark_at = self.next_bookmark.min(self.goodbye);
             tokio::select! {
                 biased;
+                () = self.closing.cancelled() => self.ended = true,
                 () = tokio::time::sleep_until(self.end) => self.ended = true,
                 () = tokio::time::sleep_until(bookmark_at), if self.options.bookmarks && !self.said_goodbye => {
-                    self.said_goodbye = Instant::now() >= self.end - LAST_BOOKMARK;
+                    self.said_goodbye = Instant::now() >= self.goodbye;
                     self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
                     let bookmark = self.bookmark(false);
                     self.ready.push_back(bookmark);
@@ -185,16 +196,18 @@ impl Watcher {
                         self.ready.push_back(line);
                     }
                 }
-                // A client may begin at a revision that is not there yet; it is not taken back for that.
-                self.cursor = self.cursor.max(newest);
+                self.cursor = newest;
             }
-            Err(expired) => {
-                let message = format!("too old resource version: {} ({})", self.cursor, expired.newest);
-                let status = ApiError::expired(message).status();
-                self.ready.push_back(error_line(&status));
-                self.ended = true;
-            }
+            Err(expired) => self.expire(expired.newest),
         }
+    }
+
+    /// Ends the watch with the error after which clients list again.
+    fn expire(&mut self, newest: u64) {
+        let message = format!("too old resource version: {} ({newest})", self.cursor);
+        let status = ApiError::expired(message).status();
+        self.ready.push_back(error_line(&status));
+        self.ended = true;
     }
 
     /// An event as this watcher sees it: an object that begins to match a selector is added, one that ceases is deleted.

@@ -1,5 +1,6 @@
 //! The file beneath a durable store: one redb database with one table of objects and the revision of the last commit.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -77,7 +78,14 @@ fn failure(operation: &'static str, path: &Path, message: &str) -> FileError {
 }
 
 fn open(path: &Path) -> Result<Database, FileError> {
-    Database::builder().set_cache_size(CACHE).create(path).map_err(|error| {
+    // Secrets are objects too: nobody else reads the file.
+    let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = file.map_err(|error| failure("open", path, &error.to_string()))?;
+    let mut builder = Database::builder();
+    // Without the check a damaged file may be noticed too late, by a panic.
+    builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+    let backend = redb::backends::FileBackend::new(file);
+    backend.and_then(|backend| builder.create_with_backend(backend)).map_err(|error| {
         let advice = match error {
             redb::DatabaseError::DatabaseAlreadyOpen => "another process has it open",
             redb::DatabaseError::UpgradeRequired(_) => "it was written by another version of the storage library",

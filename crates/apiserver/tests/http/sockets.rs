@@ -104,6 +104,7 @@ async fn shutting_down_ends_watches_and_the_listener() {
     let event = watch.try_next().await.unwrap().unwrap();
     assert!(matches!(event, WatchEvent::Added(_)));
     served.shutdown.cancel();
+    assert!(watch.try_next().await.unwrap().is_none(), "the watch ends as if its time had come");
     served.task.await.unwrap();
     assert!(tokio::net::TcpStream::connect(served.address).await.is_err(), "nobody listens any more");
 }

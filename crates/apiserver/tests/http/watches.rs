@@ -177,3 +177,12 @@ async fn both_views_of_events_are_watched() {
     let seen = watch.next().await.unwrap();
     assert_eq!((&seen["object"]["note"], &seen["object"]["regarding"]["name"]), (&json!("m"), &json!("p")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_of_another_server_is_no_place_to_begin() {
+    let it = Harness::new().await;
+    let query = format!("watch=1&resourceVersion={}", it.server.revision() + 1000);
+    let mut watch = Watch::begin(&it, &format!("{MAPS}?{query}"), &[]).await;
+    assert_eq!(watch.next().await.unwrap()["object"]["code"], 410);
+    assert_eq!(watch.word().await, "end");
+}

@@ -187,12 +187,13 @@ pub fn requests_of(list: Option<&WireList>) -> Amounts {
     Amounts { cpu_request: milli(list, CPU), memory_request: bytes(list, MEMORY), ..Amounts::default() }
 }
 
-/// Milli-CPU under `key`, rounded up; zero where missing.
+/// Milli-CPU under `key`, rounded up; zero where missing. Saturates: the reference's view would wrap, and an amount beyond
+/// every machine would fit any.
 fn milli(list: Option<&WireList>, key: &str) -> MilliCpu {
-    MilliCpu(list.and_then(|it| it.get(key)).map_or(0, |it| wire_quantity(it).milli()))
+    list.and_then(|it| it.get(key)).map_or(MilliCpu(0), |it| MilliCpu::from(&wire_quantity(it)))
 }
 
-/// Bytes under `key`, rounded up; zero where missing.
+/// Bytes under `key`, rounded up; zero where missing. Saturates.
 fn bytes(list: Option<&WireList>, key: &str) -> Bytes {
-    Bytes(list.and_then(|it| it.get(key)).map_or(0, |it| wire_quantity(it).value()))
+    list.and_then(|it| it.get(key)).map_or(Bytes(0), |it| Bytes::from(&wire_quantity(it)))
 }

@@ -162,7 +162,7 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         id: "no-limit-is-not-a-number",
         reference: "On cgroup v1 reports the memory limit of a pod without one as 9007199254740988Ki.",
-        ours: "Reports none.",
+        ours: "Reports what the containers' limits add up to, as for CPU, and nothing where none has one.",
         why: "It is no limit that anybody set.",
         source: "recorded: conformance resize-node.json, \"request only, no limits\"",
     },

@@ -62,6 +62,9 @@ fn what_fits_beside_two_other_pods() {
     check("R{cpu=10m} L{cpu=10m}", "R{cpu=10m} L{cpu=20m}", "allocate");
     check("R{cpu=10m} L{cpu=20m}", "R{cpu=10m} L{cpu=10m}", "allocate");
     check("R{cpu=1} L{cpu=1}", "R{cpu=1} L{cpu=64}", "allocate"); // limits are not promised
+    let short =
+        "OutOfcpu: Node didn't have enough resource: cpu, requested: 9223372036854775807, used: 2000, capacity: 4000";
+    check(base, "R{cpu=9223372036854775807,mem=1Gi}", short); // would be -1000m if it wrapped
 }
 
 #[test]

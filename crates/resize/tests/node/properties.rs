@@ -10,7 +10,7 @@ use supple_resize::actuate::{Step, Target, container_amounts, in_progress, pod_a
 use supple_resize::allocate::{Allocation, Capacity, Decision, NodeView, Used, admit, decide, restarts_for};
 use supple_resize::amounts::{Requirement, Resource};
 use supple_resize::guard::{self, MemoryUsage};
-use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
+use supple_resize::kernel::{self, CgroupResources, DEFAULT_PERIOD_US};
 use supple_resize::resources::{containers, pod_limits, pod_requests};
 
 /// One of the four numbers through three sizes: absent first, perhaps, but never again once there (the API refuses a
@@ -149,6 +149,10 @@ fn assert_in_order(machine: &Settled, step: &Step) {
         assert!(memory(cgroup) <= memory(&machine.cgroup), "{name} memory after {step:?}");
         assert!(cgroup.cpu_shares <= machine.cgroup.cpu_shares, "{name} shares after {step:?}");
         all.push(child);
+    }
+    for cgroup in machine.running.values().chain([&machine.cgroup]) {
+        let request = kernel::milli_from_shares(cgroup.cpu_shares.expect("written"));
+        assert!(cgroup.cpu_limit().is_none_or(|limit| request <= limit), "{cgroup:?} after {step:?}");
     }
     for amounts in all {
         for resource in [Resource::Cpu, Resource::Memory] {

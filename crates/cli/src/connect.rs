@@ -36,10 +36,10 @@ async fn config(args: &ConnectionArgs) -> Result<Config, Failure> {
         let config = Kubeconfig::read().map_err(|error| malformed(named, &error))?;
         return Config::from_custom_kubeconfig(config, &options).await.map_err(|error| malformed(named, &error));
     }
-    if args.context.is_none() {
-        if let Ok(config) = Config::incluster() {
-            return Ok(config);
-        }
+    if args.context.is_none()
+        && let Ok(config) = Config::incluster()
+    {
+        return Ok(config);
     }
     let own = default_data_dir().map(|it| supple_cluster::kubeconfig_in(&it)).filter(|it| it.exists());
     match own {

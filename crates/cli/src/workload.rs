@@ -121,6 +121,7 @@ fn burn(period: Duration, percent: u32) {
             x = black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
         }
     }
+    #[expect(clippy::disallowed_methods, reason = "sleeping is what a workload does between its bursts of work")]
     std::thread::sleep(period.saturating_sub(began.elapsed()));
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{ClusterClock, scheduler};
 
 /// How often the garbage is looked for. The first round comes at once, for what an earlier start left behind.
-const EVERY: Duration = Duration::from_secs(20);
+const EVERY: Duration = Duration::from_secs(10);
 
 /// How long an event is kept, as in the reference (`--event-ttl`).
 const EVENT_TTL: Duration = Duration::from_secs(3600);

@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota, ResourceQuotaStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use kube::api::{DynamicObject, ListParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use supple_resize::admission::quota as rules;
@@ -31,8 +31,11 @@ const COUNTED: [(&str, &str); 4] = [
 /// Recount until told to stop.
 pub(crate) async fn run(client: Client, stop: CancellationToken) {
     let quotas = Api::<ResourceQuota>::all(client.clone());
-    let pods = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default()).default_backoff();
-    let changed = watcher(quotas.clone(), watcher::Config::default()).default_backoff();
+    // That something changed is all that is asked of these watches; metadata costs a fraction of a pod to read.
+    let pods =
+        watcher(Api::<PartialObjectMeta<Pod>>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let changed = Api::<PartialObjectMeta<ResourceQuota>>::all(client.clone());
+    let changed = watcher(changed, watcher::Config::default()).default_backoff();
     let mut wakes = futures::stream::select(pods.map(|_| ()).boxed(), changed.map(|_| ()).boxed());
     loop {
         let Some(_) = stop.run_until_cancelled(tokio::time::timeout(RESYNC, wakes.next())).await else { return };

@@ -261,6 +261,7 @@ pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < deadline, "never came true: {what}");
+        #[expect(clippy::disallowed_methods, reason = "another process is asked again; it announces nothing")]
         std::thread::sleep(Duration::from_millis(50));
     }
 }

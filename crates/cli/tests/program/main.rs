@@ -1,6 +1,8 @@
 //! The program as a black box: one directory and one cluster a test, spoken to as a person would, with `supple` and
 //! stock kubectl.
 
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 mod bad_input;
 mod cluster;
 mod examples;

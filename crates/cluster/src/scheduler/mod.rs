@@ -39,42 +39,57 @@ struct View {
 }
 
 enum Change {
-    Pod(watcher::Event<Pod>),
-    Node(watcher::Event<Node>),
+    Pod(Box<watcher::Event<Pod>>),
+    Node(Box<watcher::Event<Node>>),
 }
 
 impl View {
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Pod(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => {
+            Change::Pod(event) => self.apply_pod(*event),
+            Change::Node(event) => self.apply_node(*event),
+        }
+    }
+
+    fn apply_pod(&mut self, event: watcher::Event<Pod>) {
+        match event {
+            watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => {
                 self.pods.insert(pod.uid().unwrap_or_default(), pod);
             }
-            Change::Pod(watcher::Event::Delete(pod)) => {
+            watcher::Event::Delete(pod) => {
                 self.pods.remove(&pod.uid().unwrap_or_default());
                 self.told.remove(&pod.uid().unwrap_or_default());
             }
-            Change::Pod(watcher::Event::Init) => self.pods.clear(),
-            Change::Node(watcher::Event::Apply(node) | watcher::Event::InitApply(node)) => {
+            watcher::Event::Init => self.pods.clear(),
+            watcher::Event::InitDone => self.listed.0 = true,
+        }
+    }
+
+    fn apply_node(&mut self, event: watcher::Event<Node>) {
+        match event {
+            watcher::Event::Apply(node) | watcher::Event::InitApply(node) => {
                 self.nodes.insert(node.name_any(), node);
             }
-            Change::Node(watcher::Event::Delete(node)) => {
+            watcher::Event::Delete(node) => {
                 self.nodes.remove(&node.name_any());
             }
-            Change::Node(watcher::Event::Init) => self.nodes.clear(),
-            Change::Pod(watcher::Event::InitDone) => self.listed.0 = true,
-            Change::Node(watcher::Event::InitDone) => self.listed.1 = true,
+            watcher::Event::Init => self.nodes.clear(),
+            watcher::Event::InitDone => self.listed.1 = true,
         }
     }
 
     /// What to do now: each pending pod with the node it goes to, or the reason why it stays. Priority first, then age,
     /// then name, so that the same cluster is always scheduled in the same way.
     fn decide(&self) -> Vec<(Pod, Result<String, NoFit>)> {
+        let mut pending: Vec<&Pod> = self.pods.values().filter(|pod| is_ours(pod)).collect();
+        if pending.is_empty() {
+            return Vec::new(); // nearly always: most changes are statuses of pods that run
+        }
         let bound = |name: &str| {
             let name = name.to_owned();
             self.pods.values().filter(move |pod| node_of(pod) == Some(name.as_str()) && !is_over(pod))
         };
         let mut rooms: Vec<Room> = self.nodes.values().map(|node| Room::of(node, bound(&node.name_any()))).collect();
-        let mut pending: Vec<&Pod> = self.pods.values().filter(|pod| is_ours(pod)).collect();
         pending.sort_by_key(|pod| {
             let priority = pod.spec.as_ref().and_then(|it| it.priority).unwrap_or_default();
             (-i64::from(priority), pod.creation_timestamp(), pod.namespace(), pod.name_any())
@@ -113,8 +128,8 @@ pub(crate) async fn run(client: Client, clock: ClusterClock, stop: CancellationT
     let pods = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default()).default_backoff();
     let nodes = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
     let mut changes = futures::stream::select(
-        pods.map(|it| it.map(Change::Pod)).boxed(),
-        nodes.map(|it| it.map(Change::Node)).boxed(),
+        pods.map(|it| it.map(|it| Change::Pod(Box::new(it)))).boxed(),
+        nodes.map(|it| it.map(|it| Change::Node(Box::new(it)))).boxed(),
     );
     let mut view = View::default();
     loop {
@@ -237,9 +252,9 @@ mod tests {
     fn view(pods: impl IntoIterator<Item = Pod>) -> View {
         let mut view = View::default();
         let node = json!({"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "1", "pods": "110"}}});
-        view.apply(Change::Node(watcher::Event::Apply(serde_json::from_value(node).unwrap())));
+        view.apply_node(watcher::Event::Apply(serde_json::from_value(node).unwrap()));
         for pod in pods {
-            view.apply(Change::Pod(watcher::Event::Apply(pod)));
+            view.apply_pod(watcher::Event::Apply(pod));
         }
         view
     }
@@ -284,7 +299,7 @@ mod tests {
         bound.spec.as_mut().unwrap().node_name = Some("n".to_owned());
         let mut view = view([bound.clone(), pod("waits", 0, 1, "1")]);
         check(&view, &[("waits", false)]);
-        view.apply(Change::Pod(watcher::Event::Delete(bound)));
+        view.apply_pod(watcher::Event::Delete(bound));
         check(&view, &[("waits", true)]);
     }
 }

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod cluster;
+mod crash;
 mod examples;
 mod kubectl;
 mod life;

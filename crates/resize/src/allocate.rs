@@ -261,7 +261,7 @@ pub(crate) fn restate(level: &mut ResourceRequirements, amounts: &Amounts, requi
     };
     let overhead = overhead(pod);
     for resource in [Resource::Cpu, Resource::Memory] {
-        let amount = amounts.get(resource, requirement) - overhead.get(resource, REQUEST);
+        let amount = amounts.get(resource, requirement).saturating_sub(overhead.get(resource, REQUEST));
         if let Some(own) = list.as_mut().and_then(|it| it.get_mut(resource.as_str())).filter(|_| amount > 0) {
             own.0 = resource.quantity(amount).to_string();
         }
@@ -359,8 +359,9 @@ pub fn held(pod: &Pod, allocated: &Allocation) -> Amounts {
         let reported = Amounts::of(status.and_then(|it| it.resources.as_ref()));
         let promised = requests_of(status.and_then(|it| it.allocated_resources.as_ref()));
         let reported = reported.max(promised);
-        let only_where_set =
-            |level: i64, reported: i64, overhead: i64| if level == 0 { 0 } else { level.max(reported - overhead) };
+        let only_where_set = |level: i64, reported: i64, overhead: i64| {
+            if level == 0 { 0 } else { level.max(reported.saturating_sub(overhead)) }
+        };
         level.cpu_request.0 = only_where_set(level.cpu_request.0, reported.cpu_request.0, overhead.cpu_request.0);
         level.memory_request.0 =
             only_where_set(level.memory_request.0, reported.memory_request.0, overhead.memory_request.0);

@@ -74,7 +74,8 @@ impl std::error::Error for BelowUsage {}
 /// # Errors
 /// Every memory limit that would go to or below current usage, and every usage that is not known.
 pub fn check(plan: &Plan, usage: &MemoryUsage) -> Result<(), BelowUsage> {
-    let given_back: i64 = plan.restart.iter().filter_map(|it| usage.containers.get(it)).map(|it| it.0).sum();
+    let restarting = plan.restart.iter().filter_map(|it| usage.containers.get(it));
+    let given_back = restarting.fold(0, |sum: i64, it| sum.saturating_add(it.0));
     let pod = usage.pod.map(|it| Bytes(it.0.saturating_sub(given_back)));
     refuse(plan.decreases.iter().filter_map(|it| reason(it, pod, usage)))
 }

@@ -271,12 +271,12 @@ fn burstable_oom_score_adj(pod: &Pod, container: &Container, capacity: Bytes) ->
     } else {
         // Without the overhead, which no container runs on.
         let sum = amounts::effective(pod, Amounts::default(), |it| Amounts::of(it.resources.as_ref()));
-        let sum = sum.memory_request.0 - amounts::overhead(pod).memory_request.0;
-        (level - sum) / count
+        let sum = sum.memory_request.0.saturating_sub(amounts::overhead(pod).memory_request.0);
+        level.saturating_sub(sum) / count
     };
     let score = |request: i64| {
         let thousandths = i128::from(request.saturating_add(spare)) * 1000 / i128::from(capacity.0);
-        1000 - i64::try_from(thousandths).unwrap_or(i64::MAX)
+        1000_i64.saturating_sub(i64::try_from(thousandths).unwrap_or(i64::MAX))
     };
     let own = score(requested(container));
     let least = regular.map(requested).min().map_or(own, score);

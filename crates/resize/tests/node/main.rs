@@ -7,6 +7,7 @@ mod allocate;
 mod condition;
 mod differences;
 mod event;
+mod extremes;
 mod forecast;
 mod guard;
 mod kernel;

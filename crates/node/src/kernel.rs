@@ -1,5 +1,5 @@
-//! Two calls whose bindings ask for a promise that their callers here can always keep: the only `unsafe` of the crate.
-#![allow(unsafe_code, reason = "each block's promise is kept by the type of the wrapper's argument")]
+//! Calls whose bindings ask for a promise that their callers here can always keep: the only `unsafe` of the crate.
+#![allow(unsafe_code, reason = "each block says who keeps its promise")]
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -39,4 +39,20 @@ pub fn unshare(namespaces: Namespaces) -> rustix::io::Result<()> {
     // SAFETY: the promise is about CLONE_FILES alone (descriptors seen by threads of another table), and no value of
     // `Namespaces` has it.
     unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// Close every file that this process was started with, but for standard input, output and error: what the program's
+/// own parent left open (a terminal, a build's pipe) is nothing a container may see, nor a helper keep open for days.
+///
+/// Only for the first moment of a process that has opened nothing itself; that is why it is called in one place, the
+/// helper's `main`. Best effort: without `/proc` everything stays open, as it would without this.
+pub fn close_inherited() {
+    let Ok(listing) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<i32> = listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    // The listing's own is among them, and closed by now.
+    let still_open = |fd: &i32| std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok();
+    for fd in open.into_iter().filter(|fd| *fd > 2).filter(still_open) {
+        // SAFETY: nothing in this process owns a descriptor above 2 yet, and no other thread could open one now.
+        unsafe { rustix::io::close(fd) };
+    }
 }

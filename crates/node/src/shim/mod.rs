@@ -23,10 +23,12 @@ mod supervise;
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Run as the helper: `args` are those after the hidden verb. Never returns.
+/// Run as the helper: `args` are those after the hidden verb. Never returns; to be called before the program has opened
+/// any file or started any thread, because it closes every file but the standard three.
 ///
 /// Exit codes: 0 the container was run and its end recorded; 1 it could not be started (recorded too); 2 wrong usage.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ! {
+    crate::kernel::close_inherited();
     let args: Vec<OsString> = args.into_iter().collect();
     let code = match args.as_slice() {
         [verb, dir, shim @ ..] if verb == "supervise" && !shim.is_empty() => supervise::run(Path::new(dir), shim),

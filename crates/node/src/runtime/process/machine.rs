@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use supple_quantity::Bytes as Memory;
 use supple_resize::kernel::CgroupResources;
@@ -68,6 +69,7 @@ impl Machine {
             Group::root(&hierarchies, &root_name(&name_file).map_err(failed("keep our cgroup's name in", &name_file))?);
         root.create()?;
         let isolate = may_make_namespaces();
+        allow_many_files();
         let described = format!(
             "{} are writable; containers {}",
             hierarchies.describe(),
@@ -347,6 +349,13 @@ fn root_name(file: &Path) -> io::Result<String> {
     fs::File::open(&beside)?.sync_all()?;
     fs::rename(&beside, file)?;
     Ok(name)
+}
+
+/// Two descriptors are open for each container, and the usual soft limit of 1024 is for programs that use `select`.
+/// Best effort: what is left of it decides how many containers can be watched.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Whether this process has CAP_SYS_ADMIN, which new PID, mount and UTS namespaces take.

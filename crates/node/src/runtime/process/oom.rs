@@ -67,8 +67,6 @@ async fn follow(machine: &Machine, run: &Run, mut seen: u64) -> Result<(), Cgrou
 struct Notices {
     fd: AsyncFd<OwnedFd>,
     interest: Interest,
-    /// v1: the registration of the eventfd lasts as long as this is open.
-    _registered: Option<File>,
 }
 
 impl Notices {
@@ -79,12 +77,13 @@ impl Notices {
         let file = File::open(name.of(dir)).map_err(failed)?;
         if name == Name::MEMORY_EVENTS {
             let fd = readiness(file.into(), Interest::PRIORITY).map_err(failed)?;
-            return Ok(Self { fd, interest: Interest::PRIORITY, _registered: None });
+            return Ok(Self { fd, interest: Interest::PRIORITY });
         }
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|it| failed(it.into()))?;
         file::write(dir, Name::EVENT_CONTROL, format!("{} {}", event.as_raw_fd(), file.as_raw_fd()))?;
         let fd = readiness(event, Interest::READABLE).map_err(failed)?;
-        Ok(Self { fd, interest: Interest::READABLE, _registered: Some(file) })
+        // The counter's file need not stay open: the registration lasts as long as the eventfd.
+        Ok(Self { fd, interest: Interest::READABLE })
     }
 
     async fn next(&mut self) -> Result<(), CgroupError> {

@@ -109,7 +109,7 @@ async fn launch(machine: &Arc<Machine>, run: &Arc<Run>, lock: File) -> Result<()
     let mut heard = Vec::new();
     let _ = word.read_to_end(&mut heard).await; // an error is silence: then the record says what happened
     if heard.is_empty() {
-        watch::reap(&pidfd).await;
+        watch::reap(pidfd).await;
         let end = record::read::<End>(&run.dir.exit()).ok().flatten();
         return Err(match end.and_then(|it| it.failed) {
             Some(it) if it.by_container => {

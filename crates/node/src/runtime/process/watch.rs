@@ -20,23 +20,23 @@ const KILLED: (i32, i32) = (137, 9);
 pub fn spawn(machine: Arc<Machine>, run: Arc<Run>, pidfd: OwnedFd, seen: u64) {
     tokio::spawn(async move {
         let oom = tokio::spawn(oom::watch(Arc::clone(&machine), Arc::clone(&run), seen));
-        reap(&pidfd).await;
+        reap(pidfd).await;
         oom.abort();
         finish(&machine, &run).await;
     });
 }
 
 /// Wait until the process has ended, and take it from the process table if it is a child of ours.
-pub async fn reap(pidfd: &OwnedFd) {
-    match pidfd.try_clone().and_then(|it| readiness(it, Interest::READABLE)) {
+pub async fn reap(pidfd: OwnedFd) {
+    match readiness(pidfd, Interest::READABLE) {
         Ok(fd) => {
             // An error means that the runtime shuts down: then nobody waits for the answer.
             let _ = fd.readable().await;
+            // An adopted shim is not a child of ours (ECHILD): somebody else reaps it.
+            let _ = waitid(WaitId::PidFd(fd.get_ref().as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
         }
         Err(error) => tracing::error!(%error, "could not wait for a shim; its container is taken to have ended"),
     }
-    // An adopted shim is not a child of ours (ECHILD): somebody else reaps it.
-    let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
 }
 
 /// The shim has ended: learn how the container did, remove its cgroup, tell.

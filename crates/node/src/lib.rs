@@ -33,6 +33,7 @@ mod worker;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 use futures::stream::BoxStream;
@@ -40,6 +41,7 @@ pub use options::{Capacity, Clock, CrashPoints, NodeOptions, StartError, StopMod
 use runtime::{ContainerRef, LogOptions, PodUsage, Runtime, RuntimeError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use crate::api::{KubeApi, PodApi};
 use crate::checkpoint::Checkpoints;
@@ -47,6 +49,9 @@ use crate::events::Recorder;
 use crate::main_loop::{MainLoop, Stop};
 use crate::manager::Manager;
 use crate::shared::{Directory, Shared};
+
+/// How long workers may take for the step they are in when the node is stopped.
+const LAST_STEPS: Duration = Duration::from_secs(5);
 
 /// A running node. Dropping it ends its tasks and leaves its pods as they are; [`Node::stop`] ends it in order.
 pub struct Node {
@@ -95,6 +100,7 @@ impl Node {
             node: options.name.clone(),
             capacity: options.capacity,
             directory: Directory::default(),
+            workers: TaskTracker::new(),
             reports,
         });
         let manager = Manager::new(Arc::clone(&shared), options.capacity.into(), records, found);
@@ -159,6 +165,11 @@ impl Node {
         if self.stop.send(Stop { done }).is_ok() {
             // An error means that the loop has ended already, which is what was asked for.
             let _ = ended.await;
+        }
+        // A container that is being started now must not appear after everything has been cleared away.
+        self.shared.workers.close();
+        if tokio::time::timeout(LAST_STEPS, self.shared.workers.wait()).await.is_err() {
+            tracing::warn!("some pods are still busy with the machine or the API server; the node stops without them");
         }
         if mode == StopMode::EndPods {
             let runtime: &dyn Runtime = &*self.shared.runtime;

@@ -426,6 +426,70 @@ async fn a_critical_pod_pushes_another_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_init_container_is_resized_while_it_runs() {
+    let mut stage = Stage::new();
+    let size =
+        json!({ "requests": { "cpu": "100m", "memory": "64Mi" }, "limits": { "cpu": "200m", "memory": "128Mi" } });
+    stage.create(
+        "a",
+        json!({
+            "initContainers": [{ "name": "first", "resources": size }], "containers": [{ "name": "app", "resources": size }],
+        }),
+    );
+    stage.until("first runs", |it| !it.lines(&["start a/first"]).is_empty()).await;
+    stage.quiet(QUIET).await;
+    stage.clear();
+    stage.resize("a", set("/initContainers/0/resources/limits", json!({ "cpu": "400m", "memory": "128Mi" })));
+    stage.until("resized", |it| settled(it, "a")).await;
+    // The pod needs the most that any of its phases does, so its own cgroup grows too.
+    assert_eq!(stage.lines(&["write"]), ["write a quota=40000", "write a/first#0 shares=102 quota=40000"]);
+    assert_eq!(stage.status("a", "/initContainerStatuses/0/resources/limits/cpu"), "400m");
+    stage.exits("a", "first", 0, false);
+    running(&mut stage, "a").await;
+    assert_eq!(stage.lines(&["start"]), ["start a/app#0 memory=128Mi"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarting_sidecar_starts_in_an_enlarged_pod() {
+    let mut stage = Stage::new();
+    let size =
+        json!({ "requests": { "cpu": "100m", "memory": "64Mi" }, "limits": { "cpu": "200m", "memory": "128Mi" } });
+    let restart = json!([{ "resourceName": "memory", "restartPolicy": "RestartContainer" }]);
+    stage.create(
+        "a",
+        json!({
+            "initContainers": [{ "name": "proxy", "restartPolicy": "Always", "resources": size, "resizePolicy": restart }],
+            "containers": [{ "name": "app", "resources": size }],
+        }),
+    );
+    running(&mut stage, "a").await;
+    stage.clear();
+    stage.resize("a", set("/initContainers/0/resources/limits/memory", json!("512Mi")));
+    stage.until("resized", |it| settled(it, "a") && it.status("a", "/initContainerStatuses/0/restartCount") == 1).await;
+    assert_eq!(
+        stage.lines(&["write", "stop", "start"]),
+        ["stop a/proxy#0 grace=30", "write a memory=640Mi", "start a/proxy#1 memory=512Mi"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_resize_replaces_one_that_cannot_be_finished() {
+    let mut stage = Stage::new();
+    stage.create("a", small());
+    running(&mut stage, "a").await;
+    stage.failing("write a/app", u32::MAX);
+    stage.resize("a", set(LIMITS, json!({ "cpu": "300m", "memory": "128Mi" })));
+    stage.until("stuck", |it| it.condition("a", "PodResizeInProgress").is_some_and(|it| it["reason"] == "Error")).await;
+    stage.failing("write a/app", 0);
+    stage.resize("a", set(LIMITS, json!({ "cpu": "200m", "memory": "128Mi" })));
+    stage.until("back", |it| settled(it, "a")).await;
+    let reasons: Vec<String> =
+        stage.events("a")[2..].iter().map(|it| it.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(reasons, ["ResizeStarted", "ResizeError", "ResizeStarted", "ResizeCompleted"]);
+    assert_eq!(stage.status("a", "/resources/limits/cpu"), "200m");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_ends_a_pod() {
     let mut stage = Stage::new();
     let mut spec = small();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 use crate::api::PodApi;
 use crate::checkpoint::Checkpoints;
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) capacity: Capacity,
     /// What runs.
     pub(crate) directory: Directory,
+    /// Every task that may be doing something on the machine: waited for before the machine is cleared.
+    pub(crate) workers: TaskTracker,
     /// To the manager.
     pub(crate) reports: mpsc::UnboundedSender<Report>,
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::kernel::CgroupResources;
 use tokio::sync::{Notify, mpsc};
+use tokio_util::task::TaskTracker;
 
 use crate::api::{ApiError, PodApi};
 use crate::checkpoint::{Backing, Change, CheckpointError, Checkpoints, Records};
@@ -438,6 +439,7 @@ impl Stage {
             node: "lab".into(),
             capacity,
             directory: Directory::default(),
+            workers: TaskTracker::new(),
             reports: sender,
         });
         let happenings = runtime.events();

@@ -107,7 +107,7 @@ impl Manager {
             let _ = self.shared.checkpoints.write(&uid, Change::Forgotten);
         }
         for orphan in orphans {
-            tokio::spawn(remove_orphan(Arc::clone(&self.shared), orphan));
+            self.shared.workers.spawn(remove_orphan(Arc::clone(&self.shared), orphan));
         }
         let mut new = Vec::new();
         for pod in pods {
@@ -276,7 +276,7 @@ impl Manager {
         };
         conditions.in_progress = None;
         let birth = Birth { pod: Arc::clone(&pod), id: id.clone(), begin, records, found };
-        let (worker, _) = Worker::start(Arc::clone(&self.shared), birth);
+        let worker = Worker::start(Arc::clone(&self.shared), birth);
         if active && Allocation::of(&pod) != allocation {
             self.pending.insert(id.uid.clone());
         } else if conditions.settle() {

@@ -84,21 +84,19 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Begin working; returns where the worker is told things.
-    pub(crate) fn start(
-        shared: Arc<Shared>,
-        birth: Birth,
-    ) -> (mpsc::UnboundedSender<Command>, tokio::task::JoinHandle<()>) {
+    pub(crate) fn start(shared: Arc<Shared>, birth: Birth) -> mpsc::UnboundedSender<Command> {
         let (sender, inbox) = mpsc::unbounded_channel();
         let Birth { pod, id, begin, records, found } = birth;
         let known = pod.status.as_ref().and_then(|status| serde_json::to_value(status).ok()).unwrap_or(Value::Null);
         let status = StatusWriter::start(Arc::clone(&shared.api), id.clone(), Arc::clone(&shared.clock), known);
         let state = State::new(pod, begin, records, found, shared.now());
         let mut worker = Self { shared, id, inbox, state, status };
-        let task = tokio::spawn(async move {
+        let workers = worker.shared.workers.clone();
+        workers.spawn(async move {
             worker.introduce();
             worker.run().await;
         });
-        (sender, task)
+        sender
     }
 
     /// Tell others what was found at the beginning.

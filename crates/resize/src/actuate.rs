@@ -279,7 +279,7 @@ impl PodChange {
             _ if !bound => Ordering::Equal,
             Resource::Memory => {
                 let now = now.memory_limit_bytes.or(old.memory_limit_bytes).unwrap_or(kernel::UNLIMITED);
-                target.memory_limit.0.cmp(&or_infinite(now))
+                target.memory_limit.0.cmp(&or_infinite(exact_memory(now, recorded.memory_limit)))
             }
             Resource::Cpu => {
                 let quota = now.cpu_quota_us.or(old.cpu_quota_us).unwrap_or(kernel::UNLIMITED);
@@ -352,6 +352,11 @@ impl PodChange {
 /// A limit for comparison: none at all (zero in a spec, -1 in a cgroup) is above every limit.
 const fn or_infinite(limit: i64) -> i64 {
     if limit <= 0 { i64::MAX } else { limit }
+}
+
+/// The memory limit of a cgroup that was given `limit`, from a reading that is in whole pages.
+fn exact_memory(reading: i64, limit: Bytes) -> i64 {
+    if kernel::whole_pages(limit) == reading { limit.0 } else { reading }
 }
 
 /// The shares of a cgroup that was given `request`, from a reading that cgroup v2 may have coarsened: where the reading

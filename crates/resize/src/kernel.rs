@@ -117,13 +117,18 @@ pub fn is_reading_of(reading: u64, shares: u64) -> bool {
         || reading == shares_from_container_weight(container_weight(shares))
 }
 
+/// What the kernel keeps of a memory limit.
+#[must_use]
+pub const fn whole_pages(limit: Bytes) -> i64 {
+    limit.0 & !(PAGE - 1)
+}
+
 /// Bring recorded amounts to what a cgroup really has, as far as the two cannot mean the same. Values that only differ
 /// by the kernel's rounding (memory to whole pages, shares to a weight) are the same; a memory request has no file.
 pub fn adopt(amounts: &mut Amounts, reading: &CgroupResources) {
     if let Some(limit) = reading.memory_limit_bytes {
-        let whole_pages = |it: i64| it & !(PAGE - 1);
         let found = reading.memory_limit().unwrap_or_default();
-        if limit != memory_limit(amounts.memory_limit) && whole_pages(amounts.memory_limit.0) != found.0 {
+        if limit != memory_limit(amounts.memory_limit) && whole_pages(amounts.memory_limit) != found.0 {
             amounts.memory_limit = found;
             // Whoever wrote the limit was about to record a request that fits it.
             if found.0 != 0 {

@@ -251,6 +251,16 @@ fn a_pod_on_cgroup_v2_is_not_rewritten_for_its_rounding() {
 }
 
 #[test]
+fn a_limit_that_the_kernel_has_rounded_is_the_one_that_was_set() {
+    let line = "c: L{mem=10000000}";
+    let mut from = settled(line);
+    from.cgroup.memory_limit_bytes = Some(9_998_336);
+    assert!(plan_for(&pod(line), &from).is_empty());
+    let up = plan_for(&pod("c: L{mem=10000001}"), &from);
+    assert_eq!(up.steps[0].target, Target::Pod, "by a byte, and still the pod first");
+}
+
+#[test]
 fn an_interrupted_write_is_found_by_adopting() {
     let mut actuated = settled("c: R{cpu=100m} L{cpu=200m,mem=100Mi}").actuated;
     let written =

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use supple_resize::admission::limit_range;
-use supple_resize::predict::{Change, Forecast, NamespaceSight, NodeObject, NodeSight, Sizes, Stage, predict};
+use supple_resize::predict::{Change, Forecast, NamespaceSight, NodeObject, NodeSight, Reason, Sizes, Stage, predict};
 use supple_resize::resources::{self, containers};
 use supple_resize::{defaults, strategy};
 
@@ -14,6 +14,7 @@ use supple_resize::{defaults, strategy};
 #[serde(rename_all = "camelCase")]
 struct Case {
     name: String,
+    group: String,
     #[serde(default)]
     pod: Pod,
     created: Option<Value>,
@@ -188,6 +189,15 @@ fn check(case: &Case, stored: &Pod, forecast: &Forecast) {
             };
             assert_eq!(sorted(&obstacle.message), sorted(words), "{name}");
             assert!(!obstacle.advice.is_empty());
+            let by_group = match (case.group.as_str(), code) {
+                ("qos", _) => Some(Reason::QosChange),
+                ("limitrange", 403) => Some(Reason::LimitRange),
+                ("quota", 403) => Some(Reason::QuotaExceeded),
+                ("node", 403) if words.contains("allocatable") => Some(Reason::NodeCapacity),
+                ("node", 403) => Some(Reason::NodeUnsupported),
+                _ => None,
+            };
+            assert!(by_group.is_none_or(|it| it == obstacle.reason), "{name}: {obstacle}");
         }
         other => panic!("{name}: {other}"),
     }

@@ -18,16 +18,15 @@ const LONGEST_PREFIX: usize = 63 - SUFFIX;
 
 /// The object's `metadata`, made if it is absent.
 pub fn of(object: &mut Value) -> &mut Map<String, Value> {
-    if !object.is_object() {
-        *object = Value::Object(Map::new());
+    fields(fields(object).entry("metadata").or_insert(Value::Null))
+}
+
+/// The fields of a value, which becomes an object if it is none.
+fn fields(value: &mut Value) -> &mut Map<String, Value> {
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
     }
-    let Value::Object(root) = object else { unreachable!("made an object just above") };
-    let metadata = root.entry("metadata").or_insert(Value::Null);
-    if !metadata.is_object() {
-        *metadata = Value::Object(Map::new());
-    }
-    let Value::Object(metadata) = metadata else { unreachable!("made an object just above") };
-    metadata
+    value.as_object_mut().expect("it is an object, or was made one just above")
 }
 
 /// A string of `metadata`; empty if absent.

@@ -55,13 +55,11 @@ pub struct Admitted {
     pub object: Value,
     /// What must be stored with it or not at all: quotas that are charged.
     pub also: Vec<Write>,
-    /// For `Warning` headers.
-    pub warnings: Vec<String>,
 }
 
 impl Admitted {
     fn alone(object: Value) -> Self {
-        Self { object, also: Vec::new(), warnings: Vec::new() }
+        Self { object, also: Vec::new() }
     }
 }
 
@@ -151,7 +149,7 @@ fn create_pod(store: &Store, target: &Target, object: Value) -> Result<Admitted,
     refuse(resource, name, &pod_validate::create(&pod))?;
     let also = admission::within_limits(store, &target.namespace, &pod, None, &ranges)
         .map_err(|denial| denied(resource, name, &denial))?;
-    Ok(Admitted { object: untyped(resource, &pod)?, also, warnings: Vec::new() })
+    Ok(Admitted { object: untyped(resource, &pod)?, also })
 }
 
 fn update_pod(
@@ -195,7 +193,7 @@ fn update_pod(
     } else {
         Vec::new()
     };
-    Ok(Admitted { object: untyped(resource, &pod)?, also, warnings: Vec::new() })
+    Ok(Admitted { object: untyped(resource, &pod)?, also })
 }
 
 /// A pod from its JSON. What comes here has been normalised, so this only fails for what the schema lets through and

@@ -88,11 +88,8 @@ impl Api {
                 return Ok(Removed { object: Arc::new(draft.seal(key.clone(), old.revision)), gone });
             }
             let write = Write { key: key.clone(), expect: Expect::Revision(old.revision), draft, remove: gone };
-            match self.store.commit(vec![write]).await {
-                Ok(events) => match events.first() {
-                    Some(event) => return Ok(Removed { object: event.object.clone(), gone }),
-                    None => return Err(ApiError::internal("the store took a removal and named no event")),
-                },
+            match self.store.commit(write, Vec::new()).await {
+                Ok(event) => return Ok(Removed { object: event.object.clone(), gone }),
                 Err(CommitError::Raced(_)) => {}
                 Err(error @ CommitError::File(_)) => return Err(store_error(&error)),
             }

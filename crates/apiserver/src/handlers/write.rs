@@ -31,8 +31,8 @@ impl Api {
         let bytes = body::read(&call.headers, body).await?;
         let decoded = body::decode_object(&call.headers, &bytes, resource, options.field_validation)?;
         let created = self.create_object(&call.target, decoded.value, options.dry_run).await?;
-        let response = json(StatusCode::CREATED, call.wanted.object(resource, &created.object));
-        Ok(warned(response, &[decoded.warnings, created.warnings].concat()))
+        let response = json(StatusCode::CREATED, call.wanted.object(resource, &created));
+        Ok(warned(response, &decoded.warnings))
     }
 
     /// Creates an object that has been decoded.
@@ -41,7 +41,7 @@ impl Api {
         target: &Target,
         given: Value,
         dry_run: bool,
-    ) -> Result<Written, ApiError> {
+    ) -> Result<Arc<Object>, ApiError> {
         let resource = target.resource;
         if !metadata::text(&given, "resourceVersion").is_empty() {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
@@ -54,7 +54,7 @@ impl Api {
             let mut object = given.clone();
             let generated = metadata::generate_name(&mut object, uuid::Uuid::new_v4());
             metadata::create(&mut object, self.clock.now(), uuid::Uuid::new_v4());
-            let Admitted { object, mut also, warnings } = strategy::create(&self.store, target, object)?;
+            let Admitted { object, also } = strategy::create(&self.store, target, object)?;
             let name = metadata::text(&object, "name").to_owned();
             let key = target.key(&name);
             let draft = Draft::new(target.collection(), &object, self.store.indexer());
@@ -63,15 +63,11 @@ impl Api {
                 if self.store.latest(&key).is_some() {
                     return Err(taken());
                 }
-                return Ok(Written { object: Arc::new(draft.seal(key, 0)), warnings });
+                return Ok(Arc::new(draft.seal(key, 0)));
             }
-            let mut writes = vec![Write { key: key.clone(), expect: Expect::Absent, draft, remove: false }];
-            writes.append(&mut also);
-            match self.store.commit(writes).await {
-                Ok(events) => match events.first() {
-                    Some(event) => return Ok(Written { object: event.object.clone(), warnings }),
-                    None => return Err(ApiError::internal("the store took a write and named no event")),
-                },
+            let write = Write { key: key.clone(), expect: Expect::Absent, draft, remove: false };
+            match self.store.commit(write, also).await {
+                Ok(event) => return Ok(event.object.clone()),
                 Err(CommitError::Raced(raced)) if raced.key == key => {
                     if !generated || attempts >= NAME_ATTEMPTS {
                         return Err(taken());
@@ -95,7 +91,7 @@ impl Api {
         let creates = resource.create_on_update && target.subresource.is_none();
         if creates && self.store.latest(&target.key(&target.name)).is_none() {
             let created = self.create_object(target, given, options.dry_run).await?;
-            let response = json(StatusCode::CREATED, call.wanted.object(resource, &created.object));
+            let response = json(StatusCode::CREATED, call.wanted.object(resource, &created));
             return Ok(warned(response, &decoded.warnings));
         }
         let given = stored_form(resource, given);
@@ -122,6 +118,9 @@ impl Api {
                 let patched = patch::apply(patch_type, resource, &shown, &bytes, options.field_validation)
                     .map_err(patch_error)?;
                 let mut value = patched.value;
+                if !value.is_object() {
+                    return Err(ApiError::bad_request("the patched object is no JSON object any more"));
+                }
                 value["apiVersion"] = resource.api_version().into();
                 value["kind"] = resource.kind.into();
                 metadata::place(target, &mut value)?;
@@ -145,12 +144,10 @@ impl Api {
         loop {
             let absent = || ApiError::not_found(subject(resource, &target.name));
             let old = self.store.latest(&key).ok_or_else(absent)?;
-            let (mut object, mut warnings) = next(&old)?;
+            let (mut object, warnings) = next(&old)?;
             let old_value = old.value();
             metadata::update(resource, &mut object, &old, &old_value)?;
-            let admitted = strategy::update(&self.store, target, part, object, &old_value)?;
-            let Admitted { object, mut also, warnings: said } = admitted;
-            warnings.extend(said);
+            let Admitted { object, also } = strategy::update(&self.store, target, part, object, &old_value)?;
             let draft = Draft::new(target.collection(), &object, self.store.indexer());
             if dry_run {
                 return Ok(Written { object: Arc::new(draft.seal(key, old.revision)), warnings });
@@ -162,13 +159,9 @@ impl Api {
                 }
                 continue;
             }
-            let mut writes = vec![Write { key: key.clone(), expect: Expect::Revision(old.revision), draft, remove }];
-            writes.append(&mut also);
-            match self.store.commit(writes).await {
-                Ok(events) => match events.first() {
-                    Some(event) => return Ok(Written { object: event.object.clone(), warnings }),
-                    None => return Err(ApiError::internal("the store took a write and named no event")),
-                },
+            let write = Write { key: key.clone(), expect: Expect::Revision(old.revision), draft, remove };
+            match self.store.commit(write, also).await {
+                Ok(event) => return Ok(Written { object: event.object.clone(), warnings }),
                 // Somebody was faster. A client that named the revision it builds on is refused in the next round.
                 Err(CommitError::Raced(_)) => {}
                 Err(error @ CommitError::File(_)) => return Err(store_error(&error)),

@@ -167,27 +167,28 @@ impl Store {
         self.shared.published.subscribe()
     }
 
-    /// Carries out all writes or none, and returns once they are durable and visible.
+    /// Carries out a write and those that must take place with it, all or none; returns the event of the first once
+    /// they are durable and visible.
     ///
     /// # Errors
     /// [`CommitError`]; nothing has changed then.
-    pub async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Arc<Event>>, CommitError> {
+    pub async fn commit(&self, write: Write, also: Vec<Write>) -> Result<Arc<Event>, CommitError> {
+        let writes: Vec<Write> = std::iter::once(write).chain(also).collect();
         let (done, wait) = oneshot::channel();
         // A client that hung up no longer waits; its write takes place all the same.
         let events = self.stage(writes, |outcome| drop(done.send(outcome)))?;
-        let outcome = wait.await.unwrap_or_else(|_| Err(thread_ended()));
-        outcome.map(|()| events).map_err(CommitError::File)
+        wait.await.unwrap_or_else(|_| Err(thread_ended()))?;
+        Ok(events.into_iter().next().expect("there is an event for each write, and there was one"))
     }
 
     /// [`Store::commit`] for callers that cannot await. It blocks the thread for the time of a flush.
     ///
     /// # Errors
     /// As [`Store::commit`].
-    pub fn commit_blocking(&self, writes: Vec<Write>) -> Result<Vec<Arc<Event>>, CommitError> {
+    pub fn commit_blocking(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         let (done, wait) = std::sync::mpsc::channel();
-        let events = self.stage(writes, move |outcome| drop(done.send(outcome)))?;
-        let outcome = wait.recv().unwrap_or_else(|_| Err(thread_ended()));
-        outcome.map(|()| events).map_err(CommitError::File)
+        self.stage(writes, move |outcome| drop(done.send(outcome)))?;
+        Ok(wait.recv().unwrap_or_else(|_| Err(thread_ended()))?)
     }
 
     fn stage(

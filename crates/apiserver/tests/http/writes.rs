@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Harness, JSON, MERGE, STRATEGIC, small};
+use crate::harness::{Harness, JSON, JSON_PATCH, MERGE, STRATEGIC, small};
 
 const PODS: &str = "/api/v1/namespaces/n/pods";
 const MAPS: &str = "/api/v1/namespaces/n/configmaps";
@@ -232,4 +232,21 @@ async fn a_patch_that_changes_nothing_writes_nothing() {
     let stored: Value = serde_json::from_str(&before).unwrap();
     it.put(&path, stored).await.expect(200);
     assert_eq!(it.get(&path).await.text, before);
+}
+
+#[tokio::test]
+async fn a_patch_of_everything_is_refused() {
+    let it = Harness::new().await;
+    it.post(MAPS, json!({"metadata": {"name": "m"}, "data": {"a": "b"}})).await.expect(201);
+    let path = format!("{MAPS}/m");
+    for value in [json!([]), json!("x"), json!(null), json!(5)] {
+        let patch = json!([{"op": "replace", "path": "", "value": value}]);
+        let reply = it.patch(&path, JSON_PATCH, patch).await;
+        assert!((400..500).contains(&reply.code) && reply.body["kind"] == "Status", "{}", reply.text);
+        for content_type in [MERGE, STRATEGIC, JSON_PATCH] {
+            let reply = it.patch(&path, content_type, value.clone()).await;
+            assert!(reply.code < 500, "{}", reply.text);
+        }
+    }
+    assert_eq!(it.get(&path).await.expect(200)["data"], json!({"a": "b"}));
 }

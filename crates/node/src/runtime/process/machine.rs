@@ -283,9 +283,8 @@ impl Machine {
             let killed = tokio::task::spawn_blocking(move || root.kill()).await.map_err(|lost| error::task(&lost))?;
             killed.map_err(|it| error::cgroup(&it))?;
             // Each shim ends after its container; without this its record would be written into a removed directory.
-            for run in machine.all_runs() {
-                run.stop(Duration::ZERO).await?;
-            }
+            let runs = machine.all_runs();
+            futures::future::try_join_all(runs.iter().map(|run| run.stop(Duration::ZERO))).await?;
             end(machine.root.clone()).await?;
             lock(&machine.pods).clear();
             remove_dir(&machine.containers_dir())?;

@@ -25,6 +25,8 @@ pub enum Route {
         /// The version.
         version: String,
     },
+    /// `/openapi/v2`.
+    OpenApiV2,
     /// `/openapi/v3`.
     OpenApiIndex,
     /// `/openapi/v3/{path}`.
@@ -94,6 +96,7 @@ pub fn route(path: &str) -> Result<Route, ApiError> {
     match segments.as_slice() {
         ["healthz" | "livez" | "readyz", ..] => Ok(Route::Health),
         ["version"] => Ok(Route::Version),
+        ["openapi", "v2"] => Ok(Route::OpenApiV2),
         ["openapi", "v3"] => Ok(Route::OpenApiIndex),
         ["openapi", "v3", rest @ ..] => Ok(Route::OpenApiDocument(rest.join("/"))),
         ["api"] => Ok(Route::CoreVersions),

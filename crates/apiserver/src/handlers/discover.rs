@@ -31,6 +31,11 @@ pub(super) fn answer(route: &Route, parts: &Parts) -> Result<Response, ApiError>
         Route::Groups => found(Some(discovery::group_list())),
         Route::Group(name) => found(discovery::group(name)),
         Route::Resources { group, version } => found(discovery::resource_list(group, version)),
+        Route::OpenApiV2 if header(header::ACCEPT).contains(openapi::v2::REQUESTED) => {
+            let content_type = HeaderValue::from_static(openapi::v2::CONTENT_TYPE);
+            Ok(typed(StatusCode::OK, openapi::v2::protobuf(), content_type))
+        }
+        Route::OpenApiV2 => found(Some(openapi::v2::json())),
         Route::OpenApiIndex => found(Some(openapi::index())),
         Route::OpenApiDocument(path) => {
             let document = openapi::document(path).ok_or_else(ApiError::no_such_path)?;

@@ -1,24 +1,30 @@
 //! The OpenAPI v3 documents: an index, and one document a group and version, made from the table of resources and the
 //! [types](crate::schema). kubectl explains kinds from them and learns from them that the server validates fields itself
-//! (a PATCH of the kind with a `fieldValidation` parameter), so that it need not download and understand v2 documents,
-//! which are not served.
+//! (a PATCH of the kind with a `fieldValidation` parameter), so that it need not validate by [`v2`] documents.
 
 mod paths;
 mod schemas;
+pub mod v2;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::kinds::{Resource, TABLE};
+
+/// What documents say they describe.
+const TITLE: &str = "Kubernetes";
+/// Of which version.
+const VERSION: &str = "v1.36.2";
 
 /// A document, ready to be sent.
 #[derive(Debug)]
 pub struct Document {
     /// The JSON.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// A hash of it; the index names it, and the answer carries it as `ETag`.
     pub hash: String,
 }
@@ -65,14 +71,14 @@ fn make(resources: &[&'static Resource]) -> Document {
     }
     let document = json!({
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": "v1.36.2"},
+        "info": {"title": TITLE, "version": VERSION},
         "paths": paths,
         "components": {"schemas": schemas::of(resources)},
     });
-    let body = document.to_string().into_bytes();
+    let body = document.to_string();
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
-    Document { hash: format!("{:016X}", hasher.finish()), body }
+    Document { hash: format!("{:016X}", hasher.finish()), body: Bytes::from(body) }
 }
 
 /// Group, version and kind as documents mark operations and types with them.

@@ -90,3 +90,13 @@ fn merge_keys_and_list_types_are_marked() {
     let meta = &document["components"]["schemas"]["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"]["properties"];
     assert_eq!(meta["finalizers"]["x-kubernetes-list-type"], "set");
 }
+
+/// kubectl wants a v2 document before it creates a list, and is content with one that describes nothing.
+#[test]
+fn the_v2_document_is_whole_and_empty() {
+    assert_eq!(
+        openapi::v2::protobuf(),
+        [b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.36.2".as_slice(), b"\x42\x00"].concat()
+    );
+    assert_eq!(openapi::v2::json()["swagger"], "2.0");
+}

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::errors::{ApiError, Subject};
 use crate::kinds::Resource;
 use crate::route::Target;
-use crate::store::Object;
+use crate::strategy::Stored;
 
 /// Length of what is appended to `generateName`.
 const SUFFIX: usize = 5;
@@ -122,7 +122,8 @@ pub fn generate_name(object: &mut Value, unique: uuid::Uuid) -> bool {
 ///
 /// # Errors
 /// 409 for another UID or an old revision, in the reference's words.
-pub fn update(resource: &Resource, new: &mut Value, old: &Object, old_value: &Value) -> Result<(), ApiError> {
+pub fn update(resource: &Resource, new: &mut Value, stored: Stored<'_>) -> Result<(), ApiError> {
+    let Stored { object: old, value: old_value } = stored;
     let name = old.key.name();
     let (given, stored) = (text(new, "uid"), text(old_value, "uid"));
     if !given.is_empty() && given != stored {

@@ -17,7 +17,7 @@ use crate::errors::{ApiError, Subject};
 use crate::kinds::{Resource, Strategy, SubresourceKind};
 use crate::metadata::{self, subject};
 use crate::route::Target;
-use crate::store::{Store, Write};
+use crate::store::{Object, Store, Write};
 use crate::validate;
 
 /// Which part of an object a write is for.
@@ -46,6 +46,15 @@ impl Part {
             Some(SubresourceKind::Eviction | SubresourceKind::Log) | None => Self::Main,
         }
     }
+}
+
+/// An object as it is stored, with its tree.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'a> {
+    /// The object.
+    pub object: &'a Object,
+    /// [`Object::value`] of it, parsed once for everybody who looks at it.
+    pub value: &'a Value,
 }
 
 /// A write that may take place.
@@ -88,13 +97,20 @@ pub fn create(store: &Store, target: &Target, object: Value) -> Result<Admitted,
 ///
 /// # Errors
 /// 422 for the object, 403 for what admission refuses.
-pub fn update(store: &Store, target: &Target, part: Part, object: Value, old: &Value) -> Result<Admitted, ApiError> {
+pub fn update(
+    store: &Store,
+    target: &Target,
+    part: Part,
+    object: Value,
+    stored: Stored<'_>,
+) -> Result<Admitted, ApiError> {
+    let old = stored.value;
     let resource = target.resource;
     if part == Part::Binding {
         return Ok(Admitted::alone(object));
     }
     match resource.strategy {
-        Strategy::Pod => update_pod(store, target, part, object, old),
+        Strategy::Pod => update_pod(store, target, part, object, stored.object),
         Strategy::Rules(rules) => {
             let mut object = object;
             (rules.default)(&mut object);
@@ -152,17 +168,12 @@ fn create_pod(store: &Store, target: &Target, object: Value) -> Result<Admitted,
     Ok(Admitted { object: untyped(resource, &pod)?, also })
 }
 
-fn update_pod(
-    store: &Store,
-    target: &Target,
-    part: Part,
-    object: Value,
-    old_value: &Value,
-) -> Result<Admitted, ApiError> {
+fn update_pod(store: &Store, target: &Target, part: Part, object: Value, old: &Object) -> Result<Admitted, ApiError> {
     let (resource, name) = (target.resource, target.name.as_str());
     let mut pod = typed(resource, object)?;
-    let old = typed(resource, old_value.clone())?;
-    defaults::apply(&mut pod);
+    // From the stored bytes: that is cheaper than from the tree, which would have to be copied first.
+    let old: Pod =
+        old.decode().map_err(|error| ApiError::internal(format!("read the stored pod {name:?}: {error}")))?;
     let ranges = if part == Part::Resize && old.metadata.deletion_timestamp.is_none() {
         admission::limit_ranges(store, &target.namespace)?
     } else {
@@ -174,11 +185,13 @@ fn update_pod(
             pod_validate::status_update(&pod, &old)
         }
         Part::Resize => {
+            defaults::apply(&mut pod);
             supple_resize::admission::limit_range::default_pod(&mut pod, &ranges);
             pod_strategy::prepare_for_resize(&mut pod, &old);
             pod_validate::resize(&pod, &old)
         }
         Part::Main | Part::Binding | Part::Finalize => {
+            defaults::apply(&mut pod);
             pod_strategy::prepare_for_update(&mut pod, &old);
             pod_validate::update(&pod, &old)
         }

@@ -39,8 +39,7 @@ impl Api {
         }
         let uid = metadata::text(&binding, "uid").to_owned();
         let now = self.clock.now();
-        self.modify(target, Part::Binding, options.dry_run, |old| {
-            let pod = old.value();
+        self.modify(target, Part::Binding, options.dry_run, |pod| {
             let refuse = |why: String| Err(ApiError::conflict(Subject { name, group: "", kind: "pods/binding" }, &why));
             if !uid.is_empty() && uid != metadata::text(&pod, "uid") {
                 return refuse(format!(

@@ -15,10 +15,10 @@ use crate::kinds::Backing;
 use crate::metadata::{self, subject};
 use crate::options::WriteOptions;
 use crate::patch::{self, PatchError, PatchType};
-use crate::respond::{self, json, warned};
+use crate::respond::{json, warned};
 use crate::route::Target;
 use crate::store::{CommitError, Draft, Expect, Object, Write};
-use crate::strategy::{self, Admitted, Part};
+use crate::strategy::{self, Admitted, Part, Stored};
 
 /// How often a generated name that is taken is generated anew, as in the reference.
 const NAME_ATTEMPTS: usize = 8;
@@ -113,8 +113,11 @@ impl Api {
         let bytes = body::read(&call.headers, body).await?;
         let part = Part::of(target);
         let written = self
-            .modify(target, part, options.dry_run, |old| {
-                let shown = respond::shown(resource, old);
+            .modify(target, part, options.dry_run, |stored| {
+                let shown = match resource.backing {
+                    Backing::View { from_stored, .. } => from_stored(stored),
+                    Backing::Stored(_) | Backing::Metrics => stored,
+                };
                 let patched = patch::apply(patch_type, resource, &shown, &bytes, options.field_validation)
                     .map_err(patch_error)?;
                 let mut value = patched.value;
@@ -131,23 +134,23 @@ impl Api {
         Ok(warned(response, &written.warnings))
     }
 
-    /// Replaces an object by what `next` makes of it, on its newest state.
+    /// Replaces an object by what `next` makes of its newest state, in the form in which it is stored.
     pub(super) async fn modify(
         &self,
         target: &Target,
         part: Part,
         dry_run: bool,
-        next: impl Fn(&Object) -> Result<(Value, Vec<String>), ApiError>,
+        next: impl Fn(Value) -> Result<(Value, Vec<String>), ApiError>,
     ) -> Result<Written, ApiError> {
         let resource = target.resource;
         let key = target.key(&target.name);
         loop {
             let absent = || ApiError::not_found(subject(resource, &target.name));
             let old = self.store.latest(&key).ok_or_else(absent)?;
-            let (mut object, warnings) = next(&old)?;
-            let old_value = old.value();
-            metadata::update(resource, &mut object, &old, &old_value)?;
-            let Admitted { object, also } = strategy::update(&self.store, target, part, object, &old_value)?;
+            let stored = Stored { object: &old, value: &old.value() };
+            let (mut object, warnings) = next(stored.value.clone())?;
+            metadata::update(resource, &mut object, stored)?;
+            let Admitted { object, also } = strategy::update(&self.store, target, part, object, stored)?;
             let draft = Draft::new(target.collection(), &object, self.store.indexer());
             if dry_run {
                 return Ok(Written { object: Arc::new(draft.seal(key, old.revision)), warnings });

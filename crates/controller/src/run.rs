@@ -43,6 +43,9 @@ pub struct Options {
 /// embedded cluster's node takes 110 pods.
 const QUEUE: usize = 256;
 
+/// How long the end of the loop waits for events that are being written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Run until told to stop. After each event the snapshot is published to `rows`; nobody needs to look at it.
 pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>, stop: CancellationToken) {
     let Options { interval, policy, settle, clock } = options;
@@ -51,14 +54,15 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watched = futures::stream::select(pods(&client), namespaces(&client));
-    let mut tasks = JoinSet::new();
+    let (mut tasks, mut telling) = (JoinSet::new(), JoinSet::new());
     loop {
         let event = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             _ = ticks.tick() => Event::Tick,
             Some(event) = watched.next() => event,
             Some(event) = answered.recv() => event,
             Some(_) = tasks.join_next() => continue,
+            Some(_) = telling.join_next() => continue,
         };
         let now = clock();
         for effect in world.apply(event, now) {
@@ -72,7 +76,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
                     let ended = resize(&client, request, settle, &clock).await;
                     let _ = answers.send(Event::Ended(ended)).await;
                 })),
-                Effect::Tell(told) => drop(tasks.spawn(async move { record::tell(&client, &told).await })),
+                Effect::Tell(told) => drop(telling.spawn(async move { record::tell(&client, &told).await })),
             }
         }
         rows.send_if_modified(|old| {
@@ -82,6 +86,9 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
             changed
         });
     }
+    // Resizes under way are let go: the node carries them on, and their notes are on the pods. What has happened is
+    // still told, if that does not take long.
+    let _ = tokio::time::timeout(LAST_WORDS, telling.join_all()).await;
 }
 
 /// Why there is no usage, in a sentence.

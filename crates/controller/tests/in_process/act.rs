@@ -1,0 +1,120 @@
+//! One resize from wish to outcome, for the outcomes that need a hand in the cluster while it is under way.
+
+use std::time::Duration;
+
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+use supple_controller::act::{Order, Wish, carry_out};
+use supple_controller::last::{ANNOTATION, Author};
+use supple_controller::outcome::Outcome;
+use supple_controller::reason::Reason;
+use supple_controller::settle::Progress;
+use supple_resize::predict::Sizes;
+
+use super::lab::{Lab, generation, requests};
+
+fn cpu(request: &str) -> Wish {
+    Wish::One { container: None, sizes: Sizes { cpu_request: request.parse().ok(), ..Sizes::default() } }
+}
+
+fn order(pod: &str, wish: Wish) -> Order {
+    let wait = Some(Duration::from_secs(60));
+    Order { namespace: "default".into(), pod: pod.into(), uid: None, wish, by: Author::Resize, wait, dry_run: false }
+}
+
+async fn carry(lab: &Lab, order: &Order) -> Outcome {
+    carry_out(&lab.client, order, lab.clock.as_ref(), &mut |_| {}).await.unwrap()
+}
+
+async fn running(lab: &Lab, name: &str) {
+    lab.pod(name, "500m/64Mi", "4/128Mi", "cpu=20m memory=30Mi").await;
+    let mut rows = lab.begin();
+    rows.until("the pod runs", |it| it.rows.iter().any(|it| it.pod == name && it.used.is_some())).await;
+    rows.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_pod_ends_the_waiting() {
+    let lab = Lab::new().await;
+    lab.pod("neighbour", "3/64Mi", "", "cpu=1 memory=30Mi").await;
+    running(&lab, "a").await;
+    let pods = lab.pods();
+    let mut seen = |progress: &Progress| {
+        if matches!(progress, Progress::Deferred(_)) {
+            let pods = pods.clone();
+            tokio::spawn(async move { pods.delete("a", &DeleteParams::default().grace_period(0)).await });
+        }
+    };
+    let outcome = carry_out(&lab.client, &order("a", cpu("3")), lab.clock.as_ref(), &mut seen).await.unwrap();
+    assert_eq!(outcome.reason, Reason::PodGone, "{}", outcome.message);
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_who_changes_it_again_is_noticed() {
+    let lab = Lab::new().await;
+    lab.pod("neighbour", "3/64Mi", "", "cpu=1 memory=30Mi").await;
+    running(&lab, "a").await;
+    let pods = lab.pods();
+    let mut seen = |progress: &Progress| {
+        if matches!(progress, Progress::Deferred(_)) {
+            let pods = pods.clone();
+            let patch = json!({"spec": {"containers": [{"name": "app", "resources": {"requests": {"cpu": "600m"}}}]}});
+            tokio::spawn(
+                async move { pods.patch_resize("a", &PatchParams::default(), &Patch::Strategic(&patch)).await },
+            );
+        }
+    };
+    let outcome = carry_out(&lab.client, &order("a", cpu("3")), lab.clock.as_ref(), &mut seen).await.unwrap();
+    assert_eq!(outcome.reason, Reason::Overtaken, "{}", outcome.message);
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_pod_of_the_same_name_is_not_touched() {
+    let lab = Lab::new().await;
+    running(&lab, "a").await;
+    let outcome = carry(&lab, &Order { uid: Some("another".into()), ..order("a", cpu("600m")) }).await;
+    assert_eq!(outcome.reason, Reason::PodGone);
+    assert_eq!(requests(&lab.pods().get("a").await.unwrap()), "500m/64Mi");
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_in_use_is_not_taken_away() {
+    let lab = Lab::new().await;
+    running(&lab, "a").await;
+    let wish = Wish::One {
+        container: None,
+        sizes: Sizes { memory_request: "16Mi".parse().ok(), memory_limit: "20Mi".parse().ok(), ..Sizes::default() },
+    };
+    let outcome = carry(&lab, &order("a", wish)).await;
+    assert_eq!(outcome.reason, Reason::PredictedRefusal);
+    assert!(outcome.message.contains("MemoryBelowUsage"), "{}", outcome.message);
+    assert_eq!(generation(&lab.pods().get("a").await.unwrap()), 1);
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_not_scheduled_yet_is_settled_at_once() {
+    let lab = Lab::new().await;
+    lab.pod("waits", "9/64Mi", "", "cpu=1m memory=1Mi").await;
+    let outcome = carry(&lab, &order("waits", cpu("8"))).await;
+    assert_eq!(outcome.reason, Reason::Resized, "{}", outcome.message);
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_the_server_leaves_the_older_note() {
+    let lab = Lab::new().await;
+    running(&lab, "a").await;
+    assert_eq!(carry(&lab, &order("a", cpu("600m"))).await.reason, Reason::Resized);
+    let note = |pod: k8s_openapi::api::core::v1::Pod| pod.metadata.annotations.unwrap()[ANNOTATION].clone();
+    let before = note(lab.pods().get("a").await.unwrap());
+    // Refused by prediction: the note is not touched at all.
+    assert_eq!(carry(&lab, &order("a", cpu("5"))).await.reason, Reason::PredictedRefusal);
+    assert_eq!(note(lab.pods().get("a").await.unwrap()), before);
+    assert_eq!(carry(&lab, &order("a", Wish::Undo)).await.reason, Reason::Resized);
+    assert_eq!(requests(&lab.pods().get("a").await.unwrap()), "500m/64Mi");
+    lab.cluster.stop().await;
+}

@@ -1,0 +1,128 @@
+//! A cluster whose clock is tokio's paused one, with the loop on it if wanted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use supple_cluster::{Capacity, Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings, Requested};
+use supple_controller::judge::Policy;
+use supple_controller::run::{Clock, Options, run};
+use supple_controller::snapshot::Snapshot;
+use supple_quantity::{Bytes, MilliCpu};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// A cluster of one node with 4 CPU and 16Gi.
+pub struct Lab {
+    pub cluster: Cluster,
+    pub client: Client,
+    pub clock: Clock,
+}
+
+/// The loop at work.
+pub struct Loop {
+    pub rows: watch::Receiver<Snapshot>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Lab {
+    pub async fn new() -> Self {
+        let began = tokio::time::Instant::now();
+        let base: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let clock: Clock = Arc::new(move || base + began.elapsed());
+        let node = NodeSettings {
+            name: "node".to_owned(),
+            capacity: Capacity { cpu: MilliCpu(4000), memory: Bytes(16 << 30), pods: 50 },
+            runtime: NodeRuntime::Requested(Requested::Simulated),
+            stand_in: Vec::new(),
+        };
+        let options = ClusterOptions { home: Home::Memory, node: Some(node), clock: clock.clone(), crash: None };
+        let cluster = Cluster::start(options).await.unwrap();
+        Self { client: cluster.client(), cluster, clock }
+    }
+
+    /// Create an opted-in pod with these requests and limits (`CPU/MEMORY`) that uses what the pattern says.
+    pub async fn pod(&self, name: &str, requests: &str, limits: &str, usage: &str) -> Pod {
+        let list =
+            |text: &str| text.split_once('/').map_or(json!({}), |(cpu, memory)| json!({"cpu": cpu, "memory": memory}));
+        let pod = json!({
+            "metadata": {"name": name, "labels": {"supple.dev/enabled": "true"},
+                         "annotations": {"supple.dev/usage-pattern": usage}},
+            "spec": {"containers": [{"name": "app", "image": "registry.example/app:1",
+                                     "resources": {"requests": list(requests), "limits": list(limits)}}]},
+        });
+        self.create(pod).await
+    }
+
+    pub async fn create(&self, pod: Value) -> Pod {
+        self.pods().create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap()
+    }
+
+    pub fn pods(&self) -> Api<Pod> {
+        Api::default_namespaced(self.client.clone())
+    }
+
+    /// `CPU/MEMORY` that a pod's container requests now.
+    pub async fn requests(&self, name: &str) -> String {
+        requests(&self.pods().get(name).await.unwrap())
+    }
+
+    /// `reason` of each event that names the pod and comes from the loop, oldest first.
+    pub async fn told(&self, name: &str) -> Vec<String> {
+        tokio::time::sleep(Duration::from_secs(1)).await; // virtual: what is just being written is written then
+        let events = Api::<Event>::default_namespaced(self.client.clone()).list(&ListParams::default()).await.unwrap();
+        let ours = |it: &Event| {
+            it.reporting_controller.as_deref() == Some("supple.dev/controller")
+                && it.regarding.as_ref().and_then(|it| it.name.as_deref()) == Some(name)
+        };
+        let mut events: Vec<Event> = events.into_iter().filter(ours).collect();
+        events.sort_by_key(|it| it.event_time.as_ref().map(|it| it.0));
+        events.into_iter().filter_map(|it| it.reason).collect()
+    }
+
+    /// Begin the loop with the default policy.
+    pub fn begin(&self) -> Loop {
+        let options = Options {
+            interval: Duration::from_secs(15),
+            policy: Policy::default(),
+            settle: Duration::from_secs(60),
+            clock: self.clock.clone(),
+        };
+        let (sender, rows) = watch::channel(Snapshot::default());
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(run(self.client.clone(), options, sender, stop.clone()));
+        Loop { rows, stop, task }
+    }
+}
+
+impl Loop {
+    /// Wait until the snapshot is as wanted; virtual time passes meanwhile, at most a day of it.
+    pub async fn until(&mut self, what: &str, wanted: impl Fn(&Snapshot) -> bool) {
+        let found = tokio::time::timeout(Duration::from_secs(86_400), self.rows.wait_for(|it| wanted(it))).await;
+        assert!(found.is_ok_and(|it| it.is_ok()), "never came: {what}; last seen: {:#?}", self.rows.borrow());
+    }
+
+    pub async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+/// `CPU/MEMORY` that the pod's first container requests.
+pub fn requests(pod: &Pod) -> String {
+    let resources = pod.spec.as_ref().and_then(|it| it.containers[0].resources.clone()).unwrap_or_default();
+    let requests = resources.requests.unwrap_or_default();
+    let of = |name: &str| requests.get(name).map_or("-", |it| it.0.as_str());
+    format!("{}/{}", of("cpu"), of("memory"))
+}
+
+/// The pod's generation: how often its spec has been changed, from 1.
+pub fn generation(pod: &Pod) -> i64 {
+    pod.metadata.generation.unwrap_or_default()
+}

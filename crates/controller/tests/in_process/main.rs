@@ -1,0 +1,7 @@
+//! The loop and its actions against the embedded cluster, in one process and in virtual time: hours pass in moments.
+
+#![allow(clippy::unwrap_used, reason = "in a test a value that is not there is a failure")]
+
+mod act;
+mod lab;
+mod looped;

@@ -29,8 +29,7 @@ pub(crate) async fn note(client: &Client, clock: &ClusterClock, note: Note<'_>) 
     let name = regarding.name.clone().unwrap_or_default();
     let event = Event {
         metadata: ObjectMeta {
-            // The reference's form: the object's name and the moment in hexadecimal nanoseconds.
-            name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+            generate_name: Some(format!("{name}-")),
             namespace: Some(namespace.clone()),
             ..ObjectMeta::default()
         },

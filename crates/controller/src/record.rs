@@ -33,7 +33,8 @@ fn event(told: &Told) -> Event {
     let Told { pod, reason, message, at } = told;
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{}.{:x}", pod.name, at.as_nanosecond())),
+            // Not the moment in hexadecimal, as others name events: two reporters can meet in one nanosecond of a test.
+            generate_name: Some(format!("{}-", pod.name)),
             namespace: Some(pod.namespace.clone()),
             ..ObjectMeta::default()
         },

@@ -4,13 +4,15 @@
 //! has promised ([`Allocation`], checkpointed); *actuated* is what the cgroups have been given ([`crate::actuate`]).
 //! [`decide`] moves desired to allocated, for the whole pod or not at all.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use serde::{Deserialize, Serialize};
+use supple_quantity::{Bytes, MilliCpu};
+
 use crate::amounts::{Amounts, Requirement, Resource, containers, effective, overhead, requests_of};
 use crate::qos::{self, QosClass};
 use crate::semantic::requirements_equal as same;
-use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use supple_quantity::{Bytes, MilliCpu};
 
 /// What a node has promised one pod: the content of its "allocated" checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

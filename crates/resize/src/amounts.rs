@@ -1,9 +1,10 @@
 //! The four numbers a resize moves (CPU and memory, request and limit) as integers, and how they are read from a spec.
 
-use crate::resources::{CPU, ContainerKind, MEMORY, WireList, resizable_containers, wire_quantity};
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use serde::{Deserialize, Serialize};
 use supple_quantity::{Bytes, MilliCpu, Quantity};
+
+use crate::resources::{CPU, ContainerKind, MEMORY, WireList, resizable_containers, wire_quantity};
 
 /// The two resources that can be resized in place; all others are immutable (reference §2.1 V14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,10 +1,12 @@
 //! The texts of the events of a resize (reference §4.6).
 
-use crate::allocate::{Impossible, Shortage};
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Serialize;
-use std::collections::BTreeMap;
+
+use crate::allocate::{Impossible, Shortage};
 
 /// An event to be recorded on a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]

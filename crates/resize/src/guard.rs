@@ -1,9 +1,11 @@
 //! No memory limit goes to or below what is used now (reference §5.4).
 
-use crate::actuate::{Decrease, Plan, Step, Target};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use supple_quantity::Bytes;
+
+use crate::actuate::{Decrease, Plan, Step, Target};
 
 /// Memory charged to a pod's cgroups now: the total, page cache included, as the kernel compares it with the limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,12 +3,13 @@
 //! Everything the node writes is computed here, in the words of cgroup v1, which CRI uses too; the v2 words (weight,
 //! `cpu.max`) follow from them. Source of every formula: reference §5.5.
 
-use crate::amounts::{self, Amounts, containers};
-use crate::qos::{self, QosClass};
-use crate::resources::ContainerKind;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use serde::{Deserialize, Serialize};
 use supple_quantity::{Bytes, MilliCpu};
+
+use crate::amounts::{self, Amounts, containers};
+use crate::qos::{self, QosClass};
+use crate::resources::ContainerKind;
 
 /// Least `cpu.shares` the kernel takes; what a container without a CPU request gets.
 pub const MIN_SHARES: u64 = 2;

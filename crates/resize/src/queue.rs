@@ -1,9 +1,11 @@
 //! The order in which waiting resizes are tried again, and what makes the node try (reference §4.1, §4.2).
 
-use crate::allocate::Allocation;
+use std::cmp::Reverse;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
-use std::cmp::Reverse;
+
+use crate::allocate::Allocation;
 
 /// How long after its start the node first tries waiting resizes on its own.
 pub const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(30);

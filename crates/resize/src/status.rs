@@ -1,11 +1,12 @@
 //! What a pod's status says about its resources (reference §6).
 
+use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
 use crate::actuate::{self, Actuated};
 use crate::amounts::{Amounts, Requirement, Resource};
 use crate::kernel::{self, CgroupResources};
 use crate::resources::{WireList, pod_limits, pod_requests};
-use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// The two resource fields of a container status, or of the pod status.
 #[derive(Clone, Debug, Default, PartialEq)]

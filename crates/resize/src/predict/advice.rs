@@ -1,11 +1,12 @@
 //! What would have to change, in a sentence, for each obstacle.
 
+use supple_quantity::Quantity;
+
 use super::{NoSuchContainer, Obstacle, Reason};
 use crate::admission::Denial;
 use crate::allocate::{Impossible, ShortResource, Shortage};
 use crate::guard::{self, BelowUsage};
 use crate::qos::QosClass;
-use supple_quantity::Quantity;
 
 fn obstacle(reason: Reason, message: impl Into<String>, advice: impl Into<String>) -> Obstacle {
     Obstacle { reason, message: message.into(), advice: advice.into() }

@@ -1,14 +1,16 @@
 //! Which containers restart and what is written in which order (reference §5.1-5.3, tables of §5.9).
 
-use crate::support::{amounts, pod};
-use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
 use supple_resize::actuate::{
     Actuated, Plan, Situation, Step, Target, container_amounts, in_progress, plan, pod_amounts,
 };
 use supple_resize::amounts::{Amounts, Resource};
 use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
 use supple_resize::resources::containers;
+
+use crate::support::{amounts, pod};
 
 /// A pod as it is after everything of `line` was actuated.
 pub struct Settled {

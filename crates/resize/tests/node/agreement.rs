@@ -1,14 +1,15 @@
 //! A forecast is what the node then does: any pods on a node of plain values, any resizes, each foreseen from the API's
 //! objects alone and then enacted.
 
-use crate::properties::any_pod;
-use crate::stage::Stage;
-use crate::support::pod;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use proptest::prelude::*;
 use serde_json::json;
 use supple_resize::predict::{Change, Forecast, NamespaceSight, NodeSight, Reason, Stage as Part, predict};
 use supple_resize::resources::containers;
+
+use crate::properties::any_pod;
+use crate::stage::Stage;
+use crate::support::pod;
 
 /// The pod of a line as it is created: `used` bytes of memory in each container.
 fn created(name: &str, line: &str, used: u32) -> Pod {

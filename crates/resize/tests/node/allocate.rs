@@ -1,9 +1,10 @@
 //! The reference's allocation tables (§4.8): a node of 4 CPU and 4 GiB, of which two other pods hold 1 CPU and 1 GiB each.
 
-use crate::support::{classed, milli, pod};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use supple_quantity::Bytes;
 use supple_resize::allocate::{Allocation, Capacity, Decision, Impossible, NodeView, Used, admit, decide, held};
+
+use crate::support::{classed, milli, pod};
 
 const GIB: i64 = 1 << 30;
 

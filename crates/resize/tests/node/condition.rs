@@ -1,7 +1,8 @@
 //! The state machine of the two conditions (reference §4.4, §4.5, §4.8).
 
-use crate::support::at;
 use supple_resize::condition::{PendingReason, ResizeConditions};
+
+use crate::support::at;
 
 /// `Pending(reason, generation, since) InProgress(error, generation, since)`, since in seconds.
 fn shown(conditions: &ResizeConditions) -> String {

@@ -1,9 +1,8 @@
 //! A proof of ours for every deliberate difference.
 
-use crate::actuate::{plan_for, settled};
-use crate::support::{amounts, at, milli, pod, requirements};
-use k8s_openapi::api::core::v1::Pod;
 use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Pod;
 use supple_quantity::{Bytes, MilliCpu, Quantity};
 use supple_resize::actuate::{Actuated, Decrease, Plan, Target, in_progress, pod_amounts};
 use supple_resize::allocate::{Allocation, Capacity, Decision, NodeView, Used, decide};
@@ -15,6 +14,9 @@ use supple_resize::kernel::{self, CgroupResources};
 use supple_resize::queue::Waiting;
 use supple_resize::status;
 use supple_resize::validate;
+
+use crate::actuate::{plan_for, settled};
+use crate::support::{amounts, at, milli, pod, requirements};
 
 #[test]
 fn every_difference_has_a_proof() {

@@ -1,8 +1,9 @@
 //! The texts of the events, as recorded.
 
-use crate::support::pod;
 use supple_resize::allocate::{Impossible, ShortResource, Shortage};
 use supple_resize::event::{self, ResizeEvent};
+
+use crate::support::pod;
 
 #[track_caller]
 fn check(event: &ResizeEvent, type_: &str, reason: &str, message: &str) {

@@ -1,11 +1,11 @@
 //! Amounts that no machine has and no server lets in, through everything a node or a forecast computes: answers may be
 //! useless, but there are answers.
 
-use crate::support::at;
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, PodStatus, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::actuate::{self, Actuated, Situation, Target};
 use supple_resize::allocate::{Allocation, Capacity, NodeView, Used, decide, held};
@@ -16,6 +16,8 @@ use supple_resize::predict::{Change, NamespaceSight, NodeSight, predict};
 use supple_resize::queue::is_increasing;
 use supple_resize::resources::containers;
 use supple_resize::status::{self, Observed};
+
+use crate::support::at;
 
 fn any_quantity() -> impl Strategy<Value = Quantity> {
     let extremes =

@@ -1,14 +1,16 @@
 //! Forecasts beyond the API: room on the node, restarts, memory in use, what is written; and the sentences people read.
 
-use crate::support::{pod, requirements};
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateRunning, ContainerStatus, Node, Pod};
 use serde_json::json;
-use std::collections::BTreeMap;
 use supple_quantity::Bytes;
 use supple_resize::guard::MemoryUsage;
 use supple_resize::kernel::CgroupResources;
 use supple_resize::predict::{Change, Forecast, NamespaceSight, NodeSight, Reason, Sizes, Stage, predict};
 use supple_resize::strategy;
+
+use crate::support::{pod, requirements};
 
 /// A pod as its API object is when all its containers run and everything is settled.
 fn running(name: &str, line: &str) -> Pod {

@@ -1,6 +1,7 @@
 //! The reference's table of memory decreases against usage (§5.4), and what differs on purpose.
 
 use std::collections::BTreeMap;
+
 use supple_quantity::Bytes;
 use supple_resize::actuate::{Decrease, Plan, Target};
 use supple_resize::guard::{self, MemoryUsage};

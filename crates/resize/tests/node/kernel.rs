@@ -1,10 +1,11 @@
 //! Tables of reference §5.5, both ways.
 
-use crate::support::{amounts, classed, mi, milli};
 use supple_quantity::Bytes;
 use supple_resize::amounts::Amounts;
 use supple_resize::kernel::{self, CgroupResources};
 use supple_resize::resources::containers;
+
+use crate::support::{amounts, classed, mi, milli};
 
 #[test]
 fn numbers_of_a_cpu_amount() {

@@ -1,14 +1,16 @@
 //! A forecast says what the reference then did: the recorded resize requests, foreseen through the library alone.
 
-use crate::recorded;
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{LimitRange, Node, Pod, ResourceQuota, ResourceQuotaStatus, ResourceRequirements};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use supple_resize::admission::limit_range;
 use supple_resize::predict::{Change, Forecast, NamespaceSight, NodeObject, NodeSight, Reason, Sizes, Stage, predict};
 use supple_resize::resources::{self, containers};
 use supple_resize::{defaults, strategy};
+
+use crate::recorded;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

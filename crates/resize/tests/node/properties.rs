@@ -1,10 +1,9 @@
 //! The invariants of design §3 over any pods and any resizes: what a node promises, and what is true after each step.
 
-use crate::actuate::{Settled, plan_for, settled};
-use crate::support::{milli, pod};
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 use supple_quantity::Bytes;
 use supple_resize::actuate::{Step, Target, container_amounts, in_progress, pod_amounts};
 use supple_resize::allocate::{Allocation, Capacity, Decision, NodeView, Used, admit, decide, restarts_for};
@@ -12,6 +11,9 @@ use supple_resize::amounts::{Requirement, Resource};
 use supple_resize::guard::{self, MemoryUsage};
 use supple_resize::kernel::{self, CgroupResources, DEFAULT_PERIOD_US};
 use supple_resize::resources::{containers, pod_limits, pod_requests};
+
+use crate::actuate::{Settled, plan_for, settled};
+use crate::support::{milli, pod};
 
 /// One of the four numbers through three sizes: absent first, perhaps, but never again once there (the API refuses a
 /// removal). In units of 50m and 1Mi, so that no two are alike to a weight.

@@ -1,9 +1,10 @@
 //! The order of waiting resizes (reference §4.2, §4.8).
 
-use crate::support::{at, pod};
 use proptest::prelude::*;
 use supple_resize::allocate::Allocation;
 use supple_resize::queue::{Waiting, is_increasing};
+
+use crate::support::{at, pod};
 
 fn waiting(uid: &str) -> Waiting {
     Waiting { uid: uid.to_owned(), increasing: true, priority: 0, guaranteed: false, since: None }

@@ -1,7 +1,8 @@
 //! Recorded data of the reference: where it lies, and what happens where it is absent.
 
-use serde::de::DeserializeOwned;
 use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
 
 /// A file of the conformance folder; `None`, with a word about it, where the folder is absent.
 ///

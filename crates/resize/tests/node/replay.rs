@@ -1,16 +1,18 @@
 //! The recorded scenarios of a running node, enacted by the library alone on a stage of plain values: no kernel, no
 //! disk, no network, and every pod at rest between two steps.
 
-use crate::recorded;
-use crate::stage::{Actor, Stage};
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
 use supple_resize::actuate;
 use supple_resize::event::ResizeEvent;
 use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
 use supple_resize::predict::{Change, Sizes};
+
+use crate::recorded;
+use crate::stage::{Actor, Stage};
 
 #[derive(Deserialize)]
 struct Scenario {

@@ -1,9 +1,9 @@
 //! A node of plain values: pods that are allocated, actuated and reported by the library's functions and nothing else. No
 //! kernel, no disk, no network; every pod is at rest between two calls.
 
-use crate::support::{at, milli};
-use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStateRunning, ContainerStatus, Pod};
 use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStateRunning, ContainerStatus, Pod};
 use supple_quantity::Bytes;
 use supple_resize::actuate::{self, Actuated, Situation, Target};
 use supple_resize::allocate::{self, Allocation, Capacity, Decision, NodeView, Used, decide};
@@ -15,6 +15,8 @@ use supple_resize::predict::Change;
 use supple_resize::queue::{Waiting, is_increasing};
 use supple_resize::status::{self, Observed};
 use supple_resize::{defaults, qos, resources, strategy, validate};
+
+use crate::support::{at, milli};
 
 /// One pod on the stage.
 pub struct Actor {

@@ -1,10 +1,11 @@
 //! What the status reports (reference §6, table of §6.1).
 
-use crate::support::{amounts, pod, requirements};
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use supple_resize::actuate::{Actuated, pod_amounts};
 use supple_resize::kernel::{self, CgroupResources};
 use supple_resize::status::{self, Observed};
+
+use crate::support::{amounts, pod, requirements};
 
 fn read(text: &str) -> ResourceRequirements {
     requirements(text).unwrap_or_default()

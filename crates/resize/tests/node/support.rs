@@ -1,9 +1,10 @@
 //! Pods in one line each, and the amounts and readings that tests compare.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerResizePolicy, Pod, PodStatus, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use std::collections::BTreeMap;
 use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::amounts::Amounts;
 

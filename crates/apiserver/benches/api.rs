@@ -111,6 +111,32 @@ fn list_10k(bencher: Bencher<'_, '_>, query: &str) {
     bencher.bench_local(|| bench.runtime.block_on(call(&bench.router, "GET", &path, String::new())));
 }
 
+/// A hundred changes, each seen by every one of the watchers.
+#[divan::bench(args = [1, 10, 100], sample_count = 20)]
+fn watch_100_changes(bencher: Bencher<'_, '_>, watchers: usize) {
+    let bench = Bench::new(1, false);
+    let mut round = 0;
+    let mut bodies: Vec<Body> = bench.runtime.block_on(futures::future::join_all((0..watchers).map(|_| async {
+        let request = Request::builder().uri("/api/v1/pods?watch=1").body(Body::empty()).unwrap();
+        bench.router.clone().oneshot(request).await.unwrap().into_body()
+    })));
+    bencher.counter(ItemsCount::new(watchers * 100)).bench_local(|| {
+        for _ in 0..100 {
+            round += 1;
+            bench.resize(0..1, round);
+        }
+        let newest = format!("\"cpu\":\"{}m\",\"memory\":\"128Mi\"", 100 + round % 1000);
+        bench.runtime.block_on(futures::future::join_all(bodies.iter_mut().map(|body| async {
+            loop {
+                let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+                if String::from_utf8_lossy(&piece).contains(&newest) {
+                    break;
+                }
+            }
+        })));
+    });
+}
+
 #[divan::bench(args = ["memory", "durable"])]
 fn resize_alone(bencher: Bencher<'_, '_>, storage: &str) {
     let bench = Bench::new(200, storage == "durable");

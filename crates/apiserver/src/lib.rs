@@ -9,6 +9,28 @@
 //!
 //! It is a library first: [`ApiServer::client`] gives a `kube::Client` on the router with no socket between, and
 //! [`ApiServer::serve`] gives the same router to stock kubectl. The reference for every answer is Kubernetes v1.36.2.
+//!
+//! ```
+//! use k8s_openapi::api::core::v1::Pod;
+//! use kube::api::{Api, Patch, PatchParams, PostParams};
+//! use serde_json::json;
+//! use supple_apiserver::{ApiServer, Options};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = ApiServer::open(Options::in_memory())?;
+//! let pods: Api<Pod> = Api::default_namespaced(server.client("default"));
+//! let pod = serde_json::from_value(json!({
+//!     "metadata": {"name": "web"},
+//!     "spec": {"containers": [{"name": "app", "image": "nginx", "resources": {"requests": {"cpu": "100m"}}}]},
+//! }))?;
+//! pods.create(&PostParams::default(), &pod).await?;
+//! let more = json!({"spec": {"containers": [{"name": "app", "resources": {"requests": {"cpu": "150m"}}}]}});
+//! let resized = pods.patch_resize("web", &PatchParams::default(), &Patch::Strategic(more)).await?;
+//! assert_eq!(resized.metadata.generation, Some(2));
+//! # Ok(())
+//! # }
+//! ```
 
 mod admission;
 mod body;
@@ -60,7 +82,9 @@ pub const WATCH_HISTORY: usize = HISTORY.events;
 pub enum Storage {
     /// In memory; gone with the process.
     Memory,
-    /// In this one file, flushed before a write is acknowledged. It is created if it does not exist.
+    /// In this one file, flushed before a write is acknowledged. It is created if it does not exist. Flushes are made by
+    /// a thread of the store's own, which a runtime with a paused clock does not wait for: such tests want
+    /// [`Storage::Memory`].
     Durable(PathBuf),
 }
 

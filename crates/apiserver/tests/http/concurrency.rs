@@ -1,6 +1,6 @@
 //! Many writers at once: no write is lost, no revision is given twice, no quota is spent twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -89,4 +89,74 @@ async fn a_quota_is_not_spent_twice() {
     .await;
     assert_eq!(codes.iter().filter(|code| **code == 200).count(), 5, "{codes:?}");
     assert_eq!(it.get(&format!("{quotas}/q")).await.expect(200)["status"]["used"]["requests.cpu"], "1");
+}
+
+/// What a client that watches believes is there.
+async fn mirror(watch: &mut Watch, until: &str) -> BTreeMap<String, Value> {
+    let mut believed = BTreeMap::new();
+    loop {
+        let event = watch.next().await.unwrap();
+        let object = event["object"].clone();
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        let known = believed.contains_key(&name);
+        match event["type"].as_str().unwrap() {
+            "ADDED" => assert!(!known, "{name} was added twice"),
+            "MODIFIED" => assert!(known, "{name} was changed before it was added"),
+            "DELETED" => {
+                assert!(believed.remove(&name).is_some(), "{name} was removed before it was added");
+                continue;
+            }
+            other => panic!("{other}"),
+        }
+        if name == until {
+            return believed;
+        }
+        believed.insert(name, object);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_watches_knows_what_who_lists_sees() {
+    let it = Harness::new().await;
+    let label = |round: usize| if round.is_multiple_of(3) { "out" } else { "in" };
+    let mut watches = Vec::new();
+    for selector in ["", "&labelSelector=side%3Din"] {
+        watches.push((selector, Watch::begin(&it, &format!("{MAPS}?watch=1{selector}"), &[]).await));
+    }
+    let writers = (0..4_usize).map(|writer| {
+        let it = it.clone();
+        tokio::spawn(async move {
+            for round in 0..150_usize {
+                // Names are shared between writers, so most of this meets somebody else's work.
+                let name = format!("m{}", (round * 7 + writer * 3) % 11);
+                let body = json!({"metadata": {"name": name, "labels": {"side": label(round + writer)}}, "data": {"by": format!("{writer}-{round}")}});
+                let path = format!("{MAPS}/{name}");
+                let reply = match round % 5 {
+                    0 | 1 => it.post(MAPS, body).await,
+                    2 | 3 => it.patch(&path, STRATEGIC, body).await,
+                    _ => it.delete(&path).await,
+                };
+                assert!(matches!(reply.code, 200 | 201 | 404 | 409), "{}", reply.text);
+            }
+        })
+    });
+    futures::future::join_all(writers).await.into_iter().for_each(Result::unwrap);
+    it.post(MAPS, json!({"metadata": {"name": "end", "labels": {"side": "in"}}})).await.expect(201);
+    for (selector, watch) in &mut watches {
+        let believed = mirror(watch, "end").await;
+        let list = it.get(&format!("{MAPS}?limit=500{selector}")).await.expect(200);
+        let listed: BTreeMap<String, Value> = list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|item| item["metadata"]["name"] != "end")
+            .map(|item| {
+                let mut item = item.clone();
+                item["apiVersion"] = "v1".into();
+                item["kind"] = "ConfigMap".into();
+                (item["metadata"]["name"].as_str().unwrap().to_owned(), item)
+            })
+            .collect();
+        assert_eq!(believed, listed, "{selector}");
+    }
 }

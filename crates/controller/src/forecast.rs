@@ -1,4 +1,4 @@
-//! What will come of a change, said before it is sent: [`predict`] over what could be read of the pod's surroundings,
+//! What will come of a change, said before it is sent: [`predict()`] over what could be read of the pod's surroundings,
 //! put into the words of an outcome.
 
 use k8s_openapi::api::core::v1::Pod;

@@ -71,6 +71,11 @@ impl Lab {
         Some(Group::root(&Hierarchies::detect(&Mounts::of_this_machine()).ok()?, &name))
     }
 
+    /// What this machine has.
+    pub fn hierarchies(&self) -> Hierarchies {
+        Hierarchies::detect(&Mounts::of_this_machine()).unwrap()
+    }
+
     pub async fn pod(&self, name: &str) -> PodRef {
         let pod = PodRef { uid: format!("uid-{name}"), namespace: "default".into(), name: name.into() };
         self.runtime.create_pod(&pod, &CgroupResources { cpu_shares: Some(2), ..Default::default() }).await.unwrap();

@@ -96,11 +96,18 @@ impl Identity {
                 pem
             }
         };
-        let ca_der = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|error| IdentityError::Malformed {
-            path: certificate_path,
-            expected: "a certificate",
-            message: error.to_string(),
-        })?;
+        let malformed = |message: String| IdentityError::Malformed {
+            path: certificate_path.clone(),
+            expected: "the certificate of the key beside it",
+            message,
+        };
+        let ca_der = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|error| malformed(error.to_string()))?;
+        // A certificate of another key would make every client refuse us without saying why. The key stands in it as it
+        // is, so it can be looked for without reading the rest.
+        let public_key = ca_key.public_key_raw();
+        if !ca_der.windows(public_key.len()).any(|part| part == public_key) {
+            return Err(malformed("it is of another key".to_owned()));
+        }
 
         let leaf_key = KeyPair::generate().map_err(generate)?;
         let leaf = leaf(names).map_err(generate)?;

@@ -133,6 +133,11 @@ fn an_authority_is_kept_and_private_and_a_broken_one_is_named() {
     std::fs::write(directory.path().join("ca.key"), "nonsense").unwrap();
     let error = Identity::load_or_create(directory.path(), &names).err().unwrap().to_string();
     assert!(error.contains("ca.key") && error.contains("does not hold a private key"), "{error}");
+    let other = tempfile::tempdir().unwrap();
+    Identity::load_or_create(other.path(), &names).unwrap();
+    std::fs::copy(other.path().join("ca.key"), directory.path().join("ca.key")).unwrap();
+    let error = Identity::load_or_create(directory.path(), &names).err().unwrap().to_string();
+    assert!(error.contains("ca.crt") && error.contains("it is of another key"), "{error}");
     std::fs::remove_file(directory.path().join("ca.key")).unwrap();
     assert_ne!(
         Identity::load_or_create(directory.path(), &names).unwrap().ca_pem(),

@@ -25,7 +25,7 @@ use crate::kinds::{Backing, Resource};
 use crate::options::{At, ListOptions};
 use crate::respond::{self, Wanted, list_metadata};
 use crate::selector::FieldSelector;
-use crate::store::{Event, EventType, Object, Store, line};
+use crate::store::{Draft, Event, EventType, Object, Store, line};
 use crate::table::Form;
 
 /// How often a quiet watch that asked for bookmarks gets one.
@@ -225,7 +225,13 @@ impl Watcher {
             (false, false) => None,
             (false, true) => Some(self.line(EventType::Added, event)),
             (true, true) => Some(self.line(EventType::Modified, event)),
-            (true, false) => Some(self.line(EventType::Deleted, event)),
+            (true, false) if event.kind == EventType::Deleted => Some(self.line(EventType::Deleted, event)),
+            (true, false) => event.previous.as_ref().map(|previous| {
+                // As it was when it still matched, at the revision at which it ceased to.
+                let last = Draft::new(self.collection, &previous.value(), self.store.indexer());
+                let last = last.seal(object.key.clone(), object.revision);
+                self.render(EventType::Deleted, &last, None)
+            }),
         }
     }
 

@@ -58,6 +58,9 @@ async fn standing(mut rows: watch::Receiver<Snapshot>, logs: &LogLines, stop: Ca
         draw(&mut drawn, &above, &table)?;
     }
     logs.restore();
+    while let Ok(line) = lines.try_recv() {
+        io::stderr().write_all(&line)?;
+    }
     Ok(())
 }
 

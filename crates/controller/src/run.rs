@@ -43,22 +43,38 @@ pub struct Options {
 /// embedded cluster's node takes 110 pods.
 const QUEUE: usize = 256;
 
+/// How often a snapshot is made at most. Every status of every pod is an event, and nobody reads faster than this.
+const REDRAW: Duration = Duration::from_millis(250);
+
 /// How long the end of the loop waits for events that are being written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Run until told to stop. After each event the snapshot is published to `rows`; nobody needs to look at it.
+/// Run until told to stop. Snapshots are published to `rows`; nobody needs to look at them.
 pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>, stop: CancellationToken) {
     let Options { interval, policy, settle, clock } = options;
     let mut world = World::new(policy);
     let (answers, mut answered) = mpsc::channel(QUEUE);
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut redraws = tokio::time::interval(REDRAW);
+    redraws.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stale = false;
     let mut watched = futures::stream::select(pods(&client), namespaces(&client));
     let (mut tasks, mut telling) = (JoinSet::new(), JoinSet::new());
     loop {
         let event = tokio::select! {
             () = stop.cancelled() => break,
             _ = ticks.tick() => Event::Tick,
+            _ = redraws.tick(), if stale => {
+                stale = false;
+                let now = world.snapshot(clock());
+                rows.send_if_modified(|shown| {
+                    let changed = *shown != now;
+                    *shown = now;
+                    changed
+                });
+                continue;
+            }
             Some(event) = watched.next() => event,
             Some(event) = answered.recv() => event,
             Some(_) = tasks.join_next() => continue,
@@ -79,12 +95,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
                 Effect::Tell(told) => drop(telling.spawn(async move { record::tell(&client, &told).await })),
             }
         }
-        rows.send_if_modified(|old| {
-            let new = world.snapshot(now);
-            let changed = *old != new;
-            *old = new;
-            changed
-        });
+        stale = true;
     }
     // Resizes under way are let go: the node carries them on, and their notes are on the pods. What has happened is
     // still told, if that does not take long.
@@ -126,7 +137,7 @@ fn pods(client: &Client) -> BoxStream<'static, Event> {
     let mut listed: Vec<PodKey> = Vec::new();
     events(Api::<Pod>::all(client.clone()), "pods")
         .filter_map(move |event| {
-            let event = match event {
+            let event = match event.modify(slim) {
                 watcher::Event::Init => {
                     listed.clear();
                     None
@@ -142,6 +153,14 @@ fn pods(client: &Client) -> BoxStream<'static, Event> {
             std::future::ready(event)
         })
         .boxed()
+}
+
+/// Without what the loop never reads. Managed fields are half of a pod; of them only who resized it matters.
+fn slim(pod: &mut Pod) {
+    pod.managed_fields_mut().retain(|it| it.subresource.as_deref() == Some("resize"));
+    for entry in pod.managed_fields_mut() {
+        entry.fields_v1 = None;
+    }
 }
 
 fn namespaces(client: &Client) -> BoxStream<'static, Event> {

@@ -16,6 +16,7 @@ use crate::judge::{Policy, Verdict, Why, judge};
 use crate::numbers::Numbers;
 use crate::reason::Reason;
 use crate::samples::Samples;
+use crate::settle::{Progress, progress};
 use crate::snapshot::{Last, Row, Snapshot};
 use crate::usage::PodUse;
 
@@ -229,6 +230,13 @@ impl Known {
         }
         if self.in_flight {
             return leave("is being resized");
+        }
+        // Also one that was begun by a predecessor, or by somebody else: never two at once.
+        let generation = self.pod.metadata.generation.unwrap_or_default();
+        match progress(&self.pod, generation) {
+            Progress::Underway => return leave("a resize is under way"),
+            Progress::Failing(why) => return Decision::Leave(format!("its node cannot finish a resize: {why}")),
+            Progress::Deferred(_) | Progress::Infeasible(_) | Progress::Settled | Progress::Ended => {}
         }
         if let Hand::Theirs(other) = hand(&self.pod) {
             return Decision::StandBack(format!("stands back: {other}"));

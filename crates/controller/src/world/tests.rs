@@ -110,6 +110,9 @@ fn who_is_left_alone_and_why() {
     check_left_alone(json!({"metadata": {"labels": {ENABLED: null}}}), "no row");
     check_left_alone(json!({"metadata": {"deletionTimestamp": at(2)}}), "is being deleted");
     check_left_alone(json!({"status": {"phase": "Pending"}}), "does not run");
+    check_left_alone(json!({"status": {"observedGeneration": 0}}), "a resize is under way");
+    let failing = json!({"type": "PodResizeInProgress", "status": "True", "reason": "Error", "message": "disk full"});
+    check_left_alone(json!({"status": {"conditions": [failing]}}), "its node cannot finish a resize: disk full");
     check_left_alone(json!({"metadata": {"creationTimestamp": at(11 * MINUTE)}}), "too young: 540 s of 600 s");
     check_left_alone(
         json!({"spec": {"containers": [{"name": "other", "resources": {"requests": {"cpu": "1"}}}]}}),

@@ -90,6 +90,14 @@ fn parse_and_normalise_a_pod(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// One row, without the cost of bringing another pod into the cache.
+#[divan::bench]
+fn row_of_a_pod(bencher: Bencher<'_, '_>) {
+    let pod = pod();
+    let now = "2026-01-03T00:00:00Z".parse().expect("a timestamp");
+    bencher.bench(|| (pods().printer.cells)(black_box(&pod), now));
+}
+
 /// Ten times the pods must cost ten times the time.
 #[divan::bench(args = [1_000, 10_000])]
 fn table_of_pods(bencher: Bencher<'_, '_>, count: usize) {

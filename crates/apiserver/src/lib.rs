@@ -56,6 +56,7 @@ mod route;
 pub mod schema;
 pub mod selector;
 mod server;
+mod skew;
 mod store;
 mod strategy;
 pub mod table;

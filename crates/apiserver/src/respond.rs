@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::fields::warning_header;
 use crate::kinds::{Backing, Resource};
+use crate::skew;
 use crate::store::Object;
 use crate::table::{self, Form, Include};
 
@@ -38,6 +39,8 @@ pub struct Wanted {
     pub include: Include,
     /// For ages in tables.
     pub now: Timestamp,
+    /// An editor that is too old for some fields: its minor version.
+    pub old_editor: Option<u32>,
 }
 
 impl Wanted {
@@ -48,7 +51,14 @@ impl Wanted {
                 self.table(resource, &[shown(resource, object)], list_metadata(object.revision, "", None), true)
             }
             Form::PartialMetadata => partial(object),
-            Form::Plain | Form::AggregatedDiscovery => shown_json(resource, object),
+            Form::Plain | Form::AggregatedDiscovery => match self.old_editor {
+                Some(minor) => {
+                    let mut object = shown(resource, object);
+                    skew::hide(resource, &mut object, minor);
+                    Bytes::from(object.to_string())
+                }
+                None => shown_json(resource, object),
+            },
         }
     }
 

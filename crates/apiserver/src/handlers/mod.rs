@@ -30,6 +30,7 @@ use crate::kubelet::Kubelet;
 use crate::respond::Wanted;
 use crate::route::{Action, Query, Route, Target, route};
 use crate::server::Closing;
+use crate::skew;
 use crate::store::{CommitError, Key, Store};
 use crate::table::{Form, Include, negotiate};
 
@@ -94,7 +95,7 @@ impl Api {
         let include = Include::parse(given).ok_or_else(|| {
             ApiError::bad_request(format!("Invalid value: {given:?}: must be 'Metadata', 'Object', 'None', or empty"))
         })?;
-        Ok(Wanted { form, include, now: self.clock.now() })
+        Ok(Wanted { form, include, now: self.clock.now(), old_editor: skew::old_editor(headers) })
     }
 }
 

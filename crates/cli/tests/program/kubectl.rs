@@ -78,6 +78,25 @@ fn create_and_delete() {
     assert_eq!(kubectl.good(["get", "pods", "-o", "name"]), "");
 }
 
+/// `create KIND` of a built-in kind is sent as protobuf, and a list is validated by a document of its own.
+#[test]
+fn create_of_every_kind() {
+    let Some((_up, kubectl)) = with_pod("simulated") else { return };
+    kubectl.good(["create", "quota", "q", "--hard=cpu=1,pods=2"]);
+    assert_eq!(kubectl.path("quota/q", "{.spec.hard}"), r#"{"cpu":"1","pods":"2"}"#);
+    kubectl.good(["create", "secret", "generic", "s", "--from-literal=k=v"]);
+    assert_eq!(kubectl.path("secret/s", "{.data.k}{.type}"), "dg==Opaque");
+    kubectl.good(["create", "serviceaccount", "robot"]);
+    kubectl.good(["create", "priorityclass", "urgent", "--value=7"]);
+    assert_eq!(kubectl.path("priorityclass/urgent", "{.value}{.preemptionPolicy}"), "7PreemptLowerPriority");
+    kubectl.create(
+        "apiVersion: v1\nkind: List\nitems:\n\
+         - {apiVersion: v1, kind: ConfigMap, metadata: {name: one}, data: {k: v}}\n\
+         - {apiVersion: v1, kind: ConfigMap, metadata: {name: two}, data: {k: w}}\n",
+    );
+    assert_eq!(kubectl.path("configmap/two", "{.data.k}"), "w");
+}
+
 #[test]
 fn describe_and_events() {
     let Some((up, kubectl)) = with_pod("simulated") else { return };
@@ -164,6 +183,8 @@ fn edit_with_an_editor() {
     use std::os::unix::fs::PermissionsExt as _;
     let Some((_up, kubectl)) = with_pod("simulated") else { return };
     let dir = tempfile::tempdir().unwrap();
+    // An editor that replaces everywhere changes the status too, in fields that kubectl before 1.35 does not know.
+    kubectl.good(["wait", "pod/a", "--for=jsonpath={.status.allocatedResources.cpu}=100m", "--timeout=60s"]);
     let editor = dir.path().join("editor");
     std::fs::write(&editor, "#!/bin/sh\nsed -i 's/cpu: 100m/cpu: 115m/' \"$1\"\n").unwrap();
     std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -185,3 +185,35 @@ pub fn write<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
     file.write_all(&serde_json::to_vec(record)?)?;
     fs::rename(&beside, path)
 }
+
+/// Room for an [`End`], its messages included.
+const RESERVED: usize = 4096;
+
+/// Take the room on the disk that [`write_reserved`] will need: a disk that fills up while a container runs must not
+/// cost the knowledge of how it ended.
+///
+/// # Errors
+/// What the system says: the disk is full now.
+pub fn reserve(path: &Path) -> io::Result<()> {
+    fs::write(path.with_extension("new"), [b' '; RESERVED])
+}
+
+/// Like [`write`], into the room that [`reserve`] took. Blanks after a record are no part of it.
+///
+/// # Errors
+/// What the system says.
+pub fn write_reserved<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut text = serde_json::to_vec(record)?;
+    if text.len() > RESERVED {
+        return write(path, record);
+    }
+    text.resize(RESERVED, b' ');
+    // In place: truncating would give the room back.
+    match fs::OpenOptions::new().write(true).open(&beside) {
+        Ok(mut file) => file.write_all(&text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return write(path, record),
+        Err(error) => return Err(error),
+    }
+    fs::rename(&beside, path)
+}

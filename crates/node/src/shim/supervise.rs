@@ -48,8 +48,8 @@ pub fn run(dir: &Path, shim: &[OsString]) -> i32 {
             (1, end)
         }
     };
-    // If even this fails (a full disk), the runtime sees a shim that ended without a record and says so.
-    let _ = record::write(&dir.exit(), &end);
+    // If even this fails, the runtime sees a shim that ended without a record and says so.
+    let _ = record::write_reserved(&dir.exit(), &end);
     code
 }
 
@@ -60,6 +60,7 @@ fn supervise(dir: &RunDir, shim: &[OsString]) -> Result<End, Failure> {
         .map_err(|error| machine("read the container's spec", error))?;
     let mut state = State { shim: ProcessId::of(std::process::id()), container: None };
     record::write(&dir.state(), &state).map_err(|error| machine("record the shim", error))?;
+    record::reserve(&dir.exit()).map_err(|error| machine("reserve room for the record of its end", error))?;
 
     if spec.isolate {
         unshare(Namespaces::Pid).map_err(|error| machine("make a PID namespace", error.into()))?;

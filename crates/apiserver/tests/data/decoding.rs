@@ -130,7 +130,7 @@ fn warnings_are_quoted() {
 }
 
 /// Values that fit or nearly fit the types.
-fn value() -> impl Strategy<Value = Value> {
+pub fn value() -> impl Strategy<Value = Value> {
     let key = prop::sample::select(vec![
         "metadata",
         "spec",

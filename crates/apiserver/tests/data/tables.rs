@@ -1,11 +1,13 @@
 //! Tables: columns as recorded from the reference, cells as its printers compute them.
 
 use jiff::Timestamp;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use supple_apiserver::kinds::{self, Resource};
 use supple_apiserver::table::{Form, Include, human_duration, negotiate, partial_metadata, table};
 
 use crate::conformance;
+use crate::decoding::value;
 
 fn resource(group: &str, version: &str, plural: &str) -> &'static Resource {
     kinds::find(group, version, plural).expect("served")
@@ -415,5 +417,28 @@ fn accept_headers_choose_the_form() {
         ("application/json;q=0", None),
     ] {
         assert_eq!(negotiate(accept), expected, "{accept}");
+    }
+}
+
+proptest! {
+    /// Whatever an object holds: no printer panics, and every row has a cell for every column.
+    #[test]
+    fn rows_are_as_wide_as_the_table(object in value()) {
+        for resource in kinds::TABLE {
+            let table = table(resource, [&object], json!({}), Include::Object, true, now());
+            let columns = table["columnDefinitions"].as_array().map(Vec::len);
+            prop_assert_eq!(table["rows"][0]["cells"].as_array().map(Vec::len), columns, "{}", resource.qualified());
+        }
+    }
+
+    #[test]
+    fn no_accept_header_panics(accept in "[a-zA-Z/*;=,. 0-9]{0,60}") {
+        let _ = negotiate(&accept);
+    }
+
+    #[test]
+    fn every_duration_is_short(seconds in any::<i64>()) {
+        let text = human_duration(seconds);
+        prop_assert!(seconds > 300_000_000_000 || text.len() <= 9, "{text}");
     }
 }

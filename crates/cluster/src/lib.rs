@@ -148,7 +148,6 @@ impl Cluster {
             Home::Memory => (None, None),
             Home::Directory { path, listen } => (Some(DataDir::open(&path)?), Some(listen)),
         };
-        let runtime = node.as_ref().map(|it| chosen_runtime(it, dir.as_ref(), &clock)).transpose()?;
         let slot = NodeSlot::new(node.as_ref().map(|it| it.name.as_str()));
         let token = dir.as_ref().map(access::token).transpose()?;
         let server = ApiServer::open(Options {
@@ -166,6 +165,9 @@ impl Cluster {
         };
         let client = server.client("default");
 
+        // Only now: a runtime makes its mark on the machine (a cgroup of its own), and a start that fails over a taken
+        // port or a damaged store must not leave one.
+        let runtime = node.as_ref().map(|it| chosen_runtime(it, dir.as_ref(), &clock)).transpose()?;
         let controllers = Tasks::new();
         if let (Some(NodeSettings { name, capacity, .. }), Some(chosen)) = (node, &runtime) {
             tidy::forget_other_nodes(&client, &name).await.map_err(|error| StartError::Nodes(Box::new(error)))?;

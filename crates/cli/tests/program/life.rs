@@ -45,12 +45,10 @@ fn a_taken_port_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let dir = tempfile::tempdir().unwrap();
-    let output = Command::new(SUPPLE)
-        .args(["up", "--runtime", "simulated", "--listen", &address, "--data-dir"])
-        .arg(dir.path())
-        .output();
+    let output = Command::new(SUPPLE).args(["up", "--listen", &address, "--data-dir"]).arg(dir.path()).output();
     let said = bad(&output.unwrap(), 3);
     assert!(said.contains(&format!("cannot listen on {address}")) && said.contains("--listen"), "{said}");
+    assert!(!dir.path().join("node").exists(), "a start that fails makes no mark on the machine");
 }
 
 #[test]

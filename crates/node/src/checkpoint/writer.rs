@@ -1,7 +1,8 @@
 //! Group commit: one thread takes every change that waits and makes all of them durable at once, so that a burst of
 //! resizes costs one flush and not one each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
@@ -126,13 +127,14 @@ fn run(receiver: &mpsc::Receiver<Job>, mut backing: Box<dyn Backing>, crash_poin
             changes.push((uid, change));
             waiting.push(done);
         }
-        for name in names(&changes) {
-            crash_points.hit(name.0);
+        let passed: Vec<_> = names(&changes).collect();
+        for (before, _) in &passed {
+            crash_points.hit(before);
         }
-        let result = backing.commit(&changes);
+        let result = backing.commit(&newest(changes));
         if result.is_ok() {
-            for name in names(&changes) {
-                crash_points.hit(name.1);
+            for (_, after) in &passed {
+                crash_points.hit(after);
             }
         }
         for done in waiting {
@@ -140,6 +142,16 @@ fn run(receiver: &mpsc::Receiver<Job>, mut backing: Box<dyn Backing>, crash_poin
             let _ = done.send(result.clone());
         }
     }
+}
+
+/// Of several records of one kind about one pod only the last: a resize leaves one after each of its steps, and those
+/// that wait together become durable together.
+fn newest(changes: Vec<(String, Change)>) -> Vec<(String, Change)> {
+    let mut seen = HashSet::new();
+    let mut kept: Vec<_> =
+        changes.into_iter().rev().filter(|(uid, change)| seen.insert((uid.clone(), discriminant(change)))).collect();
+    kept.reverse();
+    kept
 }
 
 /// The crash points before and after each kind of change in a batch.
@@ -173,6 +185,15 @@ mod tests {
 
     fn allocated() -> Change {
         Change::Allocated(Allocated::default())
+    }
+
+    #[test]
+    fn only_the_last_record_of_a_kind_is_written() {
+        let changes = [("a", allocated()), ("b", allocated()), ("a", Change::Forgotten), ("a", allocated())];
+        let changes = changes.map(|(uid, change)| (uid.to_owned(), change)).to_vec();
+        let kept: Vec<_> = newest(changes).into_iter().map(|(uid, change)| (uid, discriminant(&change))).collect();
+        let [allocated, forgotten] = [discriminant(&allocated()), discriminant(&Change::Forgotten)];
+        assert_eq!(kept, [("b".to_owned(), allocated), ("a".to_owned(), forgotten), ("a".to_owned(), allocated)]);
     }
 
     #[tokio::test]

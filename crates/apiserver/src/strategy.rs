@@ -117,17 +117,17 @@ pub fn update(
             let errors = match part {
                 Part::Status => {
                     (rules.prepare_status)(&mut object, old);
-                    let mut errors = validate::metadata_update(resource, &object, old);
+                    let mut errors = validate::metadata_update(&object, old);
                     errors.extend((rules.validate_status)(&object, old));
                     errors
                 }
                 Part::Finalize => {
                     finalize(&mut object, old);
-                    validate::metadata_update(resource, &object, old)
+                    validate::metadata_update(&object, old)
                 }
                 Part::Main | Part::Resize | Part::Binding => {
                     (rules.prepare_update)(&mut object, old);
-                    let mut errors = validate::metadata_update(resource, &object, old);
+                    let mut errors = validate::metadata_update(&object, old);
                     errors.extend((rules.validate_update)(&object, old));
                     errors
                 }

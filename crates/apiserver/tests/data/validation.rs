@@ -90,8 +90,7 @@ fn metadata_is_checked() {
 #[test]
 fn metadata_keeps_its_identity() {
     let check = |old: Value, new: Value, expected: &[&str]| {
-        let errors =
-            validate::metadata_update(resource("ConfigMap"), &json!({"metadata": new}), &json!({"metadata": old}));
+        let errors = validate::metadata_update(&json!({"metadata": new}), &json!({"metadata": old}));
         assert_eq!(texts(&errors), expected);
     };
     check(json!({"name": "a", "uid": "1"}), json!({"name": "a", "uid": "1"}), &[]);
@@ -479,7 +478,7 @@ proptest! {
             (rules.prepare_update)(&mut new, &object);
             (rules.prepare_status)(&mut new, &object);
             let _ = validate::metadata(resource, &new);
-            let _ = validate::metadata_update(resource, &new, &object);
+            let _ = validate::metadata_update(&new, &object);
             let _ = (rules.validate_create)(&new);
             let _ = (rules.validate_update)(&new, &object);
             let _ = (rules.validate_status)(&new, &object);

@@ -42,6 +42,9 @@ pub fn object(meta: &ObjectMeta) -> Vec<FieldError> {
 pub fn update(new: &ObjectMeta, old: &ObjectMeta) -> Vec<FieldError> {
     let path = Path::root("metadata");
     let mut errors = Vec::new();
+    if old.deletion_timestamp.is_some() {
+        errors.extend(added_finalizers(new, old));
+    }
     let fields =
         [("name", &new.name, &old.name), ("namespace", &new.namespace, &old.namespace), ("uid", &new.uid, &old.uid)];
     for (field, new, old) in fields {
@@ -83,7 +86,37 @@ fn common(meta: &ObjectMeta) -> Vec<FieldError> {
             }
         }
     }
+    errors.extend(finalizers(meta));
     errors
+}
+
+fn finalizers(meta: &ObjectMeta) -> Vec<FieldError> {
+    let path = Path::root("metadata");
+    let path = path.child("finalizers");
+    let all = meta.finalizers.as_deref().unwrap_or_default();
+    let mut errors = Vec::new();
+    for name in all {
+        errors.extend(names::qualified(name).into_iter().map(|it| path.invalid(name, it)));
+    }
+    let has = |name: &str| all.iter().any(|it| it == name);
+    if has("orphan") && has("foregroundDeletion") {
+        let shown = format!("[{}]", all.join(" "));
+        errors.push(path.invalid(&shown, "finalizer orphan and foregroundDeletion cannot be both set"));
+    }
+    errors
+}
+
+/// What waits for an object's end is settled when its end begins.
+fn added_finalizers(new: &ObjectMeta, old: &ObjectMeta) -> Option<FieldError> {
+    let before = old.finalizers.as_deref().unwrap_or_default();
+    let added: Vec<String> =
+        new.finalizers.iter().flatten().filter(|it| !before.contains(it)).map(|it| format!("{it:?}")).collect();
+    (!added.is_empty()).then(|| {
+        Path::root("metadata").child("finalizers").forbidden(format!(
+            "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+            added.join(", ")
+        ))
+    })
 }
 
 /// What is wrong with a set of labels or a node selector.

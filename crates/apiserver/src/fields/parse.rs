@@ -23,7 +23,8 @@ pub struct Parsed {
 #[error("{0}")]
 pub struct SyntaxError(pub String);
 
-/// Reads JSON.
+/// Reads JSON. Nesting beyond 128 is refused (the reference stops at 10,000; no object of the API nests deeper than 30),
+/// so that recursion over a value never runs out of stack.
 ///
 /// # Errors
 /// [`SyntaxError`] in the words of Go's decoder: `unexpected end of JSON input`, `invalid character 'x' …`.

@@ -33,6 +33,8 @@ struct Entry {
     id: PodRef,
     /// As the API has it: what is desired.
     pod: Arc<Pod>,
+    /// The pod its worker was told of last.
+    told: Arc<Pod>,
     /// What was promised last.
     allocation: Allocation,
     /// What is pending; progress is the worker's.
@@ -42,6 +44,15 @@ struct Entry {
     /// It was told to go for a critical pod.
     evicted: bool,
     worker: mpsc::UnboundedSender<Command>,
+}
+
+impl Entry {
+    /// Tell the worker something that comes with the pod as it is now.
+    fn tell(&mut self, command: impl FnOnce(Arc<Pod>) -> Command) {
+        self.told = Arc::clone(&self.pod);
+        // A worker whose task has ended has nobody left to tell.
+        let _ = self.worker.send(command(Arc::clone(&self.pod)));
+    }
 }
 
 /// The decisions of one node.
@@ -138,15 +149,19 @@ impl Manager {
         if !worth_telling(&old, &pod) {
             return;
         }
-        // A worker whose task has ended has nobody left to tell.
-        let _ = entry.worker.send(Command::Changed(Arc::clone(&pod)));
         if old.metadata.generation != pod.metadata.generation && entry.active {
             if Allocation::of(&pod) == entry.allocation {
                 self.settle(&uid);
             } else {
-                self.pending.insert(uid);
+                self.pending.insert(uid.clone());
                 self.retry(Trigger::PodUpdated);
             }
+        }
+        // Unless a decision has brought it along.
+        if let Some(entry) = self.entries.get_mut(&uid)
+            && !Arc::ptr_eq(&entry.told, &entry.pod)
+        {
+            entry.tell(Command::Changed);
         }
     }
 
@@ -280,9 +295,9 @@ impl Manager {
         if active && Allocation::of(&pod) != allocation {
             self.pending.insert(id.uid.clone());
         } else if conditions.settle() {
-            let _ = worker.send(Command::Pending(None));
+            let _ = worker.send(Command::Pending(Arc::clone(&pod), None));
         }
-        let entry = Entry { id, pod, allocation, conditions, active, evicted: false, worker };
+        let entry = Entry { id, told: Arc::clone(&pod), pod, allocation, conditions, active, evicted: false, worker };
         self.entries.insert(entry.id.uid.clone(), entry);
     }
 
@@ -292,7 +307,7 @@ impl Manager {
         if let Some(entry) = self.entries.get_mut(uid)
             && entry.conditions.settle()
         {
-            let _ = entry.worker.send(Command::Pending(None));
+            entry.tell(|pod| Command::Pending(pod, None));
         }
     }
 
@@ -330,7 +345,7 @@ impl Manager {
                 entry.allocation = allocation.clone();
                 entry.conditions.settle();
                 self.pending.remove(uid);
-                let _ = entry.worker.send(Command::Allocate { allocation, generation });
+                entry.tell(|pod| Command::Allocate(pod, allocation));
             }
             Decision::Deferred(shortage) => {
                 // While those that must go for it are ending it is neither allocated nor refused.
@@ -359,7 +374,8 @@ impl Manager {
         } else if entry.conditions.same_to_readers(&before) {
             return;
         }
-        let _ = entry.worker.send(Command::Pending(entry.conditions.pending.clone()));
+        let pending = entry.conditions.pending.clone();
+        entry.tell(|pod| Command::Pending(pod, pending));
     }
 
     /// Whether room is being made for a critical pod: tells those that have to go to do so.

@@ -159,7 +159,7 @@ impl Worker {
             Command::Evict(Failure { reason, message }) => self.note(Kind::Warning, reason, message.clone(), None),
             _ => {}
         }
-        let pending = matches!(command, Command::Pending(_));
+        let pending = matches!(command, Command::Pending(..));
         self.state.apply(command);
         if pending {
             // Not waited for: age that is lost in a crash of this very moment is no promise broken.

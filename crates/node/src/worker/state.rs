@@ -20,15 +20,11 @@ use crate::status::Failure;
 pub(crate) enum Command {
     /// The API has the pod so now.
     Changed(Arc<Pod>),
-    /// The node promises these resources; `generation` is that of the spec they come from.
-    Allocate {
-        /// The resources.
-        allocation: Allocation,
-        /// Of the spec.
-        generation: Option<i64>,
-    },
-    /// A desired size is (no longer) pending.
-    Pending(Option<Pending>),
+    /// The node promises the pod what its spec asks for. It brings the pod, too: told one after the other, the worker
+    /// would say twice how the pod is.
+    Allocate(Arc<Pod>, Allocation),
+    /// A desired size, that of this pod's spec, is (no longer) pending.
+    Pending(Arc<Pod>, Option<Pending>),
     /// A run ended.
     Exited(ContainerRef, Exit),
     /// The OOM killer took a process of this container but not its first one.
@@ -186,19 +182,18 @@ impl State {
     /// Take note of what the worker is told.
     pub(crate) fn apply(&mut self, command: Command) {
         match command {
-            Command::Changed(pod) => {
-                self.view = self.allocation.applied_to(&pod);
-                self.api = pod;
-                if self.api.metadata.deletion_timestamp.is_some() && self.end.is_none() {
-                    self.end = Some(End::Deleted);
-                }
-            }
-            Command::Allocate { allocation, generation } => {
+            Command::Changed(pod) => self.see(pod),
+            Command::Allocate(pod, allocation) => {
+                let generation = pod.metadata.generation;
+                self.see(pod);
                 self.resize.settle();
                 self.promise = Some(Promise { allocation, generation, resize: true });
                 self.retry_at = None;
             }
-            Command::Pending(pending) => self.resize.pending = pending,
+            Command::Pending(pod, pending) => {
+                self.see(pod);
+                self.resize.pending = pending;
+            }
             Command::Exited(id, exit) => {
                 if let Some(container) = self.containers.get_mut(&id.container) {
                     container.has_ended(id.attempt, exit);
@@ -217,6 +212,15 @@ impl State {
                 self.end.get_or_insert(End::Deleted);
             }
             Command::Stop => self.abandon = true,
+        }
+    }
+
+    /// The API has the pod so now.
+    fn see(&mut self, pod: Arc<Pod>) {
+        self.view = self.allocation.applied_to(&pod);
+        self.api = pod;
+        if self.api.metadata.deletion_timestamp.is_some() && self.end.is_none() {
+            self.end = Some(End::Deleted);
         }
     }
 

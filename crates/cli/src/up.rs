@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use supple_cluster::manifest::{self, Applied, Manifest};
-use supple_cluster::{Cluster, ClusterOptions, CrashHook, Home, NodeRuntime, NodeSettings, StartError, machine};
+use supple_cluster::{
+    Capacity, Cluster, ClusterOptions, CrashHook, Home, NodeRuntime, NodeSettings, Requested, StartError, machine,
+};
 use supple_controller::judge::Policy;
 use supple_controller::run::{self, Options};
 use supple_controller::snapshot::Snapshot;
-use supple_node::Capacity;
-use supple_node::runtime::Requested;
 use supple_quantity::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,21 @@ const DEMO_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a resize is watched.
 pub const SETTLE: Duration = Duration::from_secs(60);
 
+/// What is to be done with the cluster once it stands.
+struct Plan {
+    node: String,
+    capacity: Capacity,
+    manifests: Vec<Manifest>,
+    /// `None`: nothing is resized by itself.
+    pace: Option<Pace>,
+}
+
+/// How the loop goes about it.
+struct Pace {
+    interval: Duration,
+    policy: Policy,
+}
+
 /// Run it.
 pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
     let stop = signals::stop_token()?;
@@ -45,62 +60,57 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
     if demo {
         manifests.extend(demo::manifests(&program));
     }
-    let name = node_name.unwrap_or_else(machine::node_name);
     let flag = node_capacity.unwrap_or_default();
     let own = machine::capacity();
-    let capacity = Capacity {
-        cpu: flag.cpu.unwrap_or(own.cpu),
-        memory: flag.memory.unwrap_or(own.memory),
-        pods: flag.pods.unwrap_or(own.pods),
+    let plan = Plan {
+        node: node_name.unwrap_or_else(machine::node_name),
+        capacity: Capacity {
+            cpu: flag.cpu.unwrap_or(own.cpu),
+            memory: flag.memory.unwrap_or(own.memory),
+            pods: flag.pods.unwrap_or(own.pods),
+        },
+        manifests,
+        pace: (!no_loop).then(|| pace(demo)),
     };
-    let cluster = start(path, listen, &name, capacity, runtime, &program).await?;
+    let home = Home::Directory { path, listen };
+    let cluster = start(home, &plan, runtime, program).await?;
     // From here on there is something to clean up, whatever happens.
-    let result = serve(&cluster, &name, capacity, &manifests, demo, no_loop, logs, &stop).await;
+    let result = serve(&cluster, plan, logs, &stop).await;
     crate::say("stopping");
     cluster.stop().await;
     result
 }
 
-async fn start(
-    path: std::path::PathBuf,
-    listen: Option<std::net::SocketAddr>,
-    name: &str,
-    capacity: Capacity,
-    runtime: Requested,
-    program: &str,
-) -> Result<Cluster, Failure> {
+/// In the demonstration pods are young, and two minutes of usage are all there is.
+fn pace(demo: bool) -> Pace {
+    if demo {
+        let policy =
+            Policy { min_pod_age: Duration::from_secs(60), window: Duration::from_secs(120), ..Policy::default() };
+        Pace { interval: DEMO_INTERVAL, policy }
+    } else {
+        Pace { interval: INTERVAL, policy: Policy::default() }
+    }
+}
+
+async fn start(home: Home, plan: &Plan, runtime: Requested, program: String) -> Result<Cluster, Failure> {
     let node = NodeSettings {
-        name: name.to_owned(),
-        capacity,
+        name: plan.node.clone(),
+        capacity: plan.capacity,
         runtime: NodeRuntime::Requested(runtime),
-        stand_in: vec![program.to_owned(), "workload".to_owned(), "stand-in".to_owned()],
+        stand_in: vec![program, "workload".to_owned(), "stand-in".to_owned()],
     };
-    let options = ClusterOptions {
-        home: Home::Directory { path, listen },
-        node: Some(node),
-        clock: Arc::new(jiff::Timestamp::now),
-        crash: crash_hook(),
-    };
+    let options = ClusterOptions { home, node: Some(node), clock: Arc::new(jiff::Timestamp::now), crash: crash_hook() };
     Cluster::start(options).await.map_err(|error| match error {
         StartError::DataDir(_) | StartError::Listen { .. } => Failure::unreachable(chain(&error)),
         error => Failure::refused(chain(&error)),
     })
 }
 
-#[expect(clippy::too_many_arguments, reason = "one caller; a struct would only repeat the names")]
-async fn serve(
-    cluster: &Cluster,
-    node: &str,
-    capacity: Capacity,
-    manifests: &[Manifest],
-    demo: bool,
-    no_loop: bool,
-    logs: &LogLines,
-    stop: &CancellationToken,
-) -> Result<(), Failure> {
-    announce(cluster, node, capacity)?;
+async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &CancellationToken) -> Result<(), Failure> {
+    let Plan { node, capacity, manifests, pace } = plan;
+    announce(cluster, &node, capacity)?;
     let client = cluster.client();
-    for (object, what) in manifest::apply(&client, manifests).await.map_err(Failure::refused)? {
+    for (object, what) in manifest::apply(&client, &manifests).await.map_err(Failure::refused)? {
         let what = match what {
             Applied::Created => "created",
             Applied::Configured => "configured",
@@ -108,21 +118,11 @@ async fn serve(
         };
         crate::say(&format!("{object} {what}"));
     }
-    if no_loop {
+    let Some(Pace { interval, policy }) = pace else {
         stop.cancelled().await;
         return Ok(());
-    }
-    let policy = if demo {
-        Policy { min_pod_age: Duration::from_secs(60), window: Duration::from_secs(120), ..Policy::default() }
-    } else {
-        Policy::default()
     };
-    let options = Options {
-        interval: if demo { DEMO_INTERVAL } else { INTERVAL },
-        policy,
-        settle: SETTLE,
-        clock: Arc::new(jiff::Timestamp::now),
-    };
+    let options = Options { interval, policy, settle: SETTLE, clock: Arc::new(jiff::Timestamp::now) };
     let (rows, shown) = watch::channel(Snapshot::default());
     let ((), shown) = tokio::join!(run::run(client, options, rows, stop.clone()), async {
         let shown = live::show(shown, logs, stop.clone()).await;

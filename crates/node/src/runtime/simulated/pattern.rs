@@ -136,7 +136,7 @@ impl Pattern {
         let text = match words.as_slice() {
             [_, "workload", kind, ..] => match *kind {
                 "steady" => "cpu=100m memory=76Mi noise=5",
-                "growing" => "cpu=20m memory=ramp(4Mi,224Mi,110s) noise=10",
+                "growing" => "cpu=20m memory=ramp(4Mi,260Mi,256s) noise=10",
                 "bursts" => "cpu=burst(20m,700m,35s,20s) memory=12Mi noise=5",
                 "idle" | "stand-in" => "cpu=1m memory=4Mi",
                 _ => return None,

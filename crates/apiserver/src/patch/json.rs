@@ -1,4 +1,4 @@
-//! JSON patch (RFC 6902), with the reference's limits: at most [`MAX_OPERATIONS`](super::MAX_OPERATIONS) operations, and
+//! JSON patch (RFC 6902), with the reference's limits: at most [`MAX_OPERATIONS`] operations, and
 //! copies may not make the object grow without end.
 
 use json_patch::PatchOperation;

@@ -198,7 +198,7 @@ pub fn reserve(path: &Path) -> io::Result<()> {
     fs::write(path.with_extension("new"), [b' '; RESERVED])
 }
 
-/// Like [`write`], into the room that [`reserve`] took. Blanks after a record are no part of it.
+/// Like [`write()`], into the room that [`reserve`] took. Blanks after a record are no part of it.
 ///
 /// # Errors
 /// What the system says.

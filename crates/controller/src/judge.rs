@@ -80,6 +80,8 @@ pub enum Why {
     NothingRequested,
     /// What it asks for is within the threshold of what it should ask for.
     Fits,
+    /// It should be resized, but its resize policy wants a restart for that.
+    WouldRestart,
     /// It should be resized.
     Resize {
         /// The CPU it was judged by.
@@ -95,6 +97,7 @@ impl fmt::Display for Why {
             Self::TooFewSamples { have, need } => write!(f, "measuring: {have} of {need} samples"),
             Self::NothingRequested => f.write_str("requests nothing, and a resize may not change its QoS class"),
             Self::Fits => f.write_str("fits"),
+            Self::WouldRestart => f.write_str("does not fit, but would be restarted: for a person to resize"),
             Self::Resize { cpu_used, memory_used } => {
                 write!(f, "uses {cpu_used} CPU and {}", show_measured_memory(*memory_used))
             }

@@ -34,14 +34,20 @@ impl Numbers {
         }
     }
 
-    /// As exact sizes.
-    pub fn sizes(self) -> Sizes {
-        let Self { cpu_request, cpu_limit, memory_request, memory_limit } = self;
+    /// The exact sizes to set so that these numbers replace `others`: only those that differ, so that a number that
+    /// was rounded here is not written back rounded.
+    pub fn beyond(&self, others: &Self) -> Sizes {
+        fn new<T: PartialEq>(mine: Option<T>, other: Option<T>) -> Option<Quantity>
+        where
+            Quantity: From<T>,
+        {
+            if mine == other { None } else { mine.map(Quantity::from) }
+        }
         Sizes {
-            cpu_request: cpu_request.map(Quantity::from),
-            cpu_limit: cpu_limit.map(Quantity::from),
-            memory_request: memory_request.map(Quantity::from),
-            memory_limit: memory_limit.map(Quantity::from),
+            cpu_request: new(self.cpu_request, others.cpu_request),
+            cpu_limit: new(self.cpu_limit, others.cpu_limit),
+            memory_request: new(self.memory_request, others.memory_request),
+            memory_limit: new(self.memory_limit, others.memory_limit),
         }
     }
 }
@@ -86,7 +92,8 @@ mod tests {
         let numbers =
             Numbers { cpu_request: Some(MilliCpu(1)), memory_limit: Some(Bytes(3 << 29)), ..Numbers::default() };
         assert_eq!(Numbers::of(&sizes), numbers);
-        assert_eq!(Numbers::of(&numbers.sizes()), numbers);
+        assert_eq!(Numbers::of(&numbers.beyond(&Numbers::default())), numbers);
+        assert!(numbers.beyond(&numbers).is_empty());
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl World {
             for container in judged(&known.pod) {
                 let asked = Numbers::of(&Sizes::of(container.resources.as_ref()));
                 let samples = known.samples.get(&container.name);
-                let verdict = samples.map(|it| judge(&asked, it, &self.policy));
+                let verdict = samples.map(|it| verdict(container, &asked, it, &self.policy));
                 rows.push(Row {
                     namespace: key.namespace.clone(),
                     pod: key.name.clone(),
@@ -256,13 +256,13 @@ impl Known {
         let mut words = Vec::new();
         let mut still = "fits".to_owned();
         for container in judged(&self.pod) {
-            let has = Sizes::of(container.resources.as_ref());
-            let asked = Numbers::of(&has);
+            let asked = Numbers::of(&Sizes::of(container.resources.as_ref()));
             let none = Samples::new(policy.window);
-            let verdict = judge(&asked, self.samples.get(&container.name).unwrap_or(&none), policy);
+            let samples = self.samples.get(&container.name).unwrap_or(&none);
+            let verdict = verdict(container, &asked, samples, policy);
             match &verdict.why {
                 Why::Resize { .. } => {
-                    change.containers.insert(container.name.clone(), verdict.next.sizes().beyond(&has));
+                    change.containers.insert(container.name.clone(), verdict.next.beyond(&asked));
                     words.push(format!("{} {}", container.name, verdict.why));
                 }
                 Why::Fits => {}
@@ -277,6 +277,26 @@ impl Known {
 /// container that ends is over before it could be judged.
 fn judged(pod: &Pod) -> impl Iterator<Item = &Container> {
     resizable_containers(pod).filter(|it| it.kind != ContainerKind::Init).map(|it| it.container)
+}
+
+/// The judgement of one container, without what would restart it: whoever asked for a restart on a change of size
+/// (`resizePolicy: RestartContainer`) wants to choose the moment, and the loop is there to spare restarts.
+fn verdict(container: &Container, asked: &Numbers, samples: &Samples, policy: &Policy) -> Verdict {
+    let mut verdict = judge(asked, samples, policy);
+    let restarts = |resource: &str| {
+        let mut policies = container.resize_policy.iter().flatten();
+        policies.any(|it| it.resource_name == resource && it.restart_policy == "RestartContainer")
+    };
+    if restarts("cpu") {
+        (verdict.next.cpu_request, verdict.next.cpu_limit) = (asked.cpu_request, asked.cpu_limit);
+    }
+    if restarts("memory") {
+        (verdict.next.memory_request, verdict.next.memory_limit) = (asked.memory_request, asked.memory_limit);
+    }
+    if verdict.is_change() && verdict.next == *asked {
+        verdict.why = Why::WouldRestart;
+    }
+    verdict
 }
 
 /// What people call the pod's workload: its controller, or the pod itself.

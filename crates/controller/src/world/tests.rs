@@ -129,6 +129,25 @@ fn who_is_left_alone_and_why() {
 }
 
 #[test]
+fn what_would_restart_a_container_is_left_to_people() {
+    let policy = |cpu: &str, memory: &str| {
+        let resources = json!({"requests": {"cpu": "1", "memory": "1Gi"}});
+        let policies =
+            json!([{"resourceName": "cpu", "restartPolicy": cpu}, {"resourceName": "memory", "restartPolicy": memory}]);
+        json!({"spec": {"containers": [{"name": "c", "resources": resources, "resizePolicy": policies}]}})
+    };
+    check_left_alone(
+        policy("RestartContainer", "RestartContainer"),
+        "does not fit, but would be restarted: for a person to resize",
+    );
+    let pod = pod(policy("NotRequired", "RestartContainer"));
+    let effects = after_samples(&mut world_with(pod.clone()), 20 * MINUTE);
+    let [Effect::Resize(Request { change, .. })] = effects.as_slice() else { panic!("{effects:?}") };
+    let patch = json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "125m"}}}]}});
+    assert_eq!(change.to_patch(&pod).unwrap(), patch);
+}
+
+#[test]
 fn a_namespace_opts_its_pods_in() {
     let unlabelled = || pod(json!({"metadata": {"labels": {ENABLED: null}}}));
     let mut world = world_with(unlabelled());

@@ -79,8 +79,13 @@ fn pod(index: usize) -> String {
     .to_string()
 }
 
+/// A request that differs from the round before, and stays below a whole core so that it is stored as it is written.
+fn cpu(round: usize) -> String {
+    format!("{}m", 101 + round % 899)
+}
+
 fn resize(round: usize) -> String {
-    let cpu = format!("{}m", 100 + round % 1000);
+    let cpu = cpu(round);
     json!({"spec": {"containers": [{"name": "app", "resources": {"requests": {"cpu": cpu}}}]}}).to_string()
 }
 
@@ -125,7 +130,7 @@ fn watch_100_changes(bencher: Bencher<'_, '_>, watchers: usize) {
             round += 1;
             bench.resize(0..1, round);
         }
-        let newest = format!("\"cpu\":\"{}m\",\"memory\":\"128Mi\"", 100 + round % 1000);
+        let newest = format!("\"cpu\":\"{}\",\"memory\":\"128Mi\"", cpu(round));
         bench.runtime.block_on(futures::future::join_all(bodies.iter_mut().map(|body| async {
             loop {
                 let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();

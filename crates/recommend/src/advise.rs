@@ -1,0 +1,140 @@
+//! The slow path: from a state to the size of each resource, its bounds, how sure we are, and why.
+
+use crate::explain::{Account, Climb, Confidence, Doubt, Rule};
+use crate::forecast::{Outlook, Price, look_ahead};
+use crate::past::Past;
+use crate::policy::{Policy, Terms};
+use crate::resource::Resource;
+use crate::sample::{amount, whole};
+use crate::state::State;
+
+
+/// What one resource of a container should have. Thousandths of a core or bytes; `lower <= request <= upper`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Part {
+    /// To reserve.
+    pub request: i64,
+    /// To enforce, where the policy wants a limit.
+    pub limit: Option<i64>,
+    /// Less than this costs more in incidents than it saves, even were they a quarter as dear.
+    pub lower: i64,
+    /// More than this is waste, even were incidents four times as dear.
+    pub upper: i64,
+    /// How sure.
+    pub confidence: Confidence,
+    /// Why.
+    pub account: Account,
+}
+
+/// Both resources. `None`: nothing was ever measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Advice {
+    /// CPU.
+    pub cpu: Option<Part>,
+    /// Memory.
+    pub memory: Option<Part>,
+}
+
+impl State {
+    /// The sizes for a container of which `in_force` (thousandths of a core, bytes) is in force.
+    pub fn advise(&self, policy: &Policy, in_force: (Option<i64>, Option<i64>)) -> Advice {
+        Advice { cpu: self.advise_cpu(policy, in_force.0), memory: self.advise_memory(policy, in_force.1) }
+    }
+
+    /// CPU alone.
+    pub fn advise_cpu(&self, policy: &Policy, in_force: Option<i64>) -> Option<Part> {
+        let hour = self.hour?;
+        let per_hour = f64::from(self.cpu.tally().per_hour.max(self.cpu.tally().sum.1).max(1));
+        let terms = &policy.cpu;
+        let price = self.price(Resource::Cpu, terms, per_hour);
+        let outlook = look_ahead(&self.cpu, hour, in_force.map(amount), &terms.beliefs, &price)?;
+        Some(self.part(&self.cpu, hour, terms, in_force, &outlook, &price, None))
+    }
+
+    /// Memory alone.
+    pub fn advise_memory(&self, policy: &Policy, in_force: Option<i64>) -> Option<Part> {
+        let hour = self.hour?;
+        let terms = &policy.memory;
+        let price = self.price(Resource::Memory, terms, 1.0);
+        let outlook = look_ahead(&self.memory, hour, in_force.map(amount), &terms.beliefs, &price)?;
+        let climb = self.memory.climb(hour).map(|per_hour| {
+            let now = Resource::Memory.amount(self.memory.peak(hour - 1).min(crate::resource::TOP));
+            Climb { per_hour, hours_to_limit: in_force.map(|limit| ((amount(limit) - now) / per_hour).max(0.0)) }
+        });
+        Some(self.part(&self.memory, hour, terms, in_force, &outlook, &price, climb))
+    }
+
+    /// Prices an hour is reckoned with: `per_hour` chances of an incident in it.
+    fn price(&self, resource: Resource, terms: &Terms, per_hour: f64) -> Price {
+        let factor = terms.risk.map_or(1.0, |risk| {
+            let correction = f64::from(self.correction[usize::from(resource == Resource::Memory)]);
+            risk.price_factor(resource) * (correction / 16.0).exp2()
+        });
+        Price { incident: terms.incident * factor * per_hour, resize: terms.resize }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one private step of two callers; a struct would only rename them")]
+    fn part<P: Past>(
+        &self,
+        past: &P,
+        hour: i64,
+        terms: &Terms,
+        in_force: Option<i64>,
+        outlook: &Outlook,
+        price: &Price,
+        climb: Option<Climb>,
+    ) -> Part {
+        let changes = outlook.cost + price.resize < outlook.stay;
+        let (mut request, mut rule) = match in_force {
+            Some(size) if !changes => (size, Rule::Stay),
+            _ => (whole(outlook.best()), Rule::Plan),
+        };
+        if request < terms.least {
+            (request, rule) = (terms.least, Rule::Least);
+        }
+        if request > terms.most {
+            (request, rule) = (terms.most, Rule::Most);
+        }
+        let bound = |factor: f64| whole(outlook.best_at(price.incident * factor)).clamp(terms.least, terms.most.max(terms.least));
+        let (slack, over) = outlook.expect(amount(request));
+        let since = |then: i64| hour - then;
+        let account = Account {
+            rule,
+            average: past.tally().average(P::RESOURCE),
+            peak: past.range(hour).map_or(0.0, |(_, high)| P::RESOURCE.amount(high)),
+            hours: past.tally().hours,
+            slack,
+            over,
+            price: price.incident,
+            plan: outlook.best(),
+            cost: (outlook.cost, outlook.stay),
+            climb,
+            killed_hours_ago: self.kill.map(|(then, _)| since(then)).filter(|_| P::RESOURCE == Resource::Memory),
+            changed_hours_ago: self.shift.map(since),
+        };
+        Part {
+            request,
+            limit: terms.limit.then_some(request),
+            lower: bound(0.25).min(request),
+            upper: bound(4.0).max(request),
+            confidence: self.confidence(&account, P::RESOURCE),
+            account,
+        }
+    }
+
+    fn confidence(&self, account: &Account, resource: Resource) -> Confidence {
+        let recent = |hours: Option<i64>| hours.filter(|it| *it < 24).map(amount);
+        let known = f64::from(account.hours);
+        let doubts = [
+            (Doubt::ShortHistory, known / (known + 4.0)),
+            (Doubt::Changed, recent(account.changed_hours_ago).map_or(1.0, |it| (it + 6.0) / 30.0)),
+            (Doubt::Killed, recent(account.killed_hours_ago).map_or(1.0, |it| (it + 12.0) / 36.0)),
+            (Doubt::Climbing, if account.climb.is_some() { 0.6 } else { 1.0 }),
+            (Doubt::Cut, if resource == Resource::Cpu { 1.0 - self.cut_share() } else { 1.0 }),
+        ];
+        let value = doubts.iter().map(|(_, it)| it).product();
+        let strongest = doubts.into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        let doubt = strongest.filter(|(_, it)| *it < 0.9).map_or(Doubt::None, |(doubt, _)| doubt);
+        Confidence { value, doubt }
+    }
+}

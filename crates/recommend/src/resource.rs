@@ -1,0 +1,92 @@
+//! The two resources and the one logarithmic scale on which both are remembered.
+//!
+//! A level is eleven bits: 2048 steps of 0.68 % from the smallest size worth naming (one thousandth of a core, one
+//! mebibyte) to a little over a thousand cores and a tebibyte. Eleven bits, because the whole memory of a container has
+//! to fit in a few hundred bytes, and 0.68 %, because a steady heap deserves a margin of two per cent, which a
+//! five per cent bucket would swallow.
+
+use serde::{Deserialize, Serialize};
+
+/// What is sized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resource {
+    /// Processor time. Amounts are thousandths of a core.
+    Cpu,
+    /// Working set. Amounts are bytes.
+    Memory,
+}
+
+/// Steps to a doubling.
+const STEPS: f64 = 102.0;
+
+/// The highest level there is.
+pub const TOP: u16 = 2047;
+
+impl Resource {
+    /// Both, in the order in which they are printed.
+    pub const ALL: [Self; 2] = [Self::Cpu, Self::Memory];
+
+    /// The amount of level 0: one thousandth of a core, one mebibyte.
+    pub const fn unit(self) -> f64 {
+        match self {
+            Self::Cpu => 1.0,
+            Self::Memory => 1_048_576.0,
+        }
+    }
+
+    /// The lowest level whose amount is at least `amount` (rounded up: a size is never less than the use it stands for).
+    pub fn level(self, amount: f64) -> u16 {
+        let steps = (amount / self.unit()).log2() * STEPS;
+        // `as` saturates: NaN and what lies under the unit become 0. The hair under a whole step keeps
+        // `level(amount(x)) == x` in spite of rounding.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturating is what is wanted here")]
+        let level = (steps - 1e-9).ceil() as u16;
+        level.min(TOP)
+    }
+
+    /// The amount of a level.
+    pub fn amount(self, level: u16) -> f64 {
+        self.unit() * step_factor(f64::from(level))
+    }
+}
+
+/// By how much an amount grows over so many steps.
+pub fn step_factor(steps: f64) -> f64 {
+    (steps / STEPS).exp2()
+}
+
+/// How many steps lie between an amount and `factor` times it.
+pub fn steps_of(factor: f64) -> f64 {
+    factor.log2() * STEPS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_its_own_amount() {
+        for resource in Resource::ALL {
+            for level in 0..=TOP {
+                assert_eq!(resource.level(resource.amount(level)), level, "{resource:?} {level}");
+            }
+        }
+    }
+
+    #[test]
+    fn amounts_are_rounded_up_by_less_than_a_step() {
+        for amount in [1.0, 1.001, 7.0, 100.0, 101.0, 999_000.0] {
+            let up = Resource::Cpu.amount(Resource::Cpu.level(amount));
+            assert!(up >= amount * 0.999_999 && up <= amount * 1.0069, "{amount} became {up}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_the_bottom_or_the_top() {
+        for amount in [f64::NAN, -1.0, 0.0, f64::NEG_INFINITY, 0.5] {
+            assert_eq!(Resource::Cpu.level(amount), 0, "{amount}");
+        }
+        assert_eq!(Resource::Memory.level(f64::INFINITY), TOP);
+    }
+}

@@ -1,0 +1,221 @@
+//! The clairvoyant bound: the least any choice of sizes could have cost, had the whole future been known.
+//!
+//! Over a grid of sizes the cost of a sample at size L is `L - u` where the use u fits and a fixed price where it does
+//! not, and a change of size costs the same from anywhere to anywhere. Then
+//!
+//! ```text
+//! V_t(L) = c_t(L) + min( V_{t-1}(L), resize + min over L' of V_{t-1}(L') )
+//! ```
+//!
+//! is exact on the grid, because the best way to be at L at time t either was at L already, or came from wherever it was
+//! cheapest to be, and both are known: one minimum serves all sizes, so a sample costs O(sizes) and not O(sizes²). The
+//! proof by induction is in `docs/recommender.md`. What the best way reserved, how often it was over and how often it
+//! changed is carried along with every V, so nothing has to be remembered of the path, and memory does not grow with time.
+
+use crate::figures::{Figures, Prices};
+use supple_recommend::sample::whole;
+
+/// Sizes on the grid at most.
+pub const SIZES: usize = 256;
+
+/// What has to be known beforehand: the range and the mean of the use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    /// Lowest use.
+    pub low: f64,
+    /// Highest use.
+    pub high: f64,
+    /// Use summed over hours.
+    pub used: f64,
+    /// Hours.
+    pub hours: f64,
+}
+
+impl Default for Range {
+    fn default() -> Self {
+        Self { low: f64::INFINITY, high: 0.0, used: 0.0, hours: 0.0 }
+    }
+}
+
+impl Range {
+    /// Takes in a sample standing for so many hours.
+    pub fn put(&mut self, used: f64, hours: f64) {
+        self.low = self.low.min(used);
+        self.high = self.high.max(used);
+        self.used += used * hours;
+        self.hours += hours;
+    }
+}
+
+/// What the best way to be at one size came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    reserved: f64,
+    slack: f64,
+    over: u32,
+    events: u32,
+    resizes: u32,
+    was_over: bool,
+}
+
+/// The programme, fed one sample at a time.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    sizes: Vec<i64>,
+    values: Vec<f64>,
+    ways: Vec<Way>,
+    best: usize,
+    started: bool,
+    /// Price of a sample over and of a resize, in amount-hours.
+    over: f64,
+    resize: f64,
+    total: Figures,
+}
+
+impl Bound {
+    /// For use within a range, with the prices of **J** (a kill is priced by the sample, as the reference tables do).
+    pub fn new(range: &Range, prices: &Prices, least: f64) -> Self {
+        let mean = if range.hours > 0.0 { (range.used / range.hours).max(least) } else { least };
+        Self::on(grid(range.low.max(least), range.high.max(least)), prices.event * mean, prices.resize * mean)
+    }
+
+    /// On these sizes (ascending), with prices in amount-hours.
+    pub fn on(sizes: Vec<i64>, over: f64, resize: f64) -> Self {
+        let values = vec![0.0; sizes.len()];
+        let ways = vec![Way::default(); sizes.len()];
+        Self { sizes, values, ways, best: 0, started: false, over, resize, total: Figures::default() }
+    }
+
+    /// A sample standing for so many hours.
+    pub fn put(&mut self, used: f64, hours: f64) {
+        self.total.samples += 1;
+        self.total.hours += hours;
+        self.total.used += used * hours;
+        let fits = self.sizes.partition_point(|size| supple_recommend::sample::amount(*size) < used);
+        let changed = self.values[self.best] + self.resize;
+        let mut came = self.ways[self.best];
+        came.resizes += 1;
+        let mut best = 0;
+        for (i, size) in self.sizes.iter().enumerate() {
+            if self.started && changed < self.values[i] {
+                self.values[i] = changed;
+                self.ways[i] = came;
+            }
+            let size = supple_recommend::sample::amount(*size);
+            let way = &mut self.ways[i];
+            way.reserved += size * hours;
+            if i < fits {
+                self.values[i] += self.over;
+                way.over += 1;
+                way.events += u32::from(!way.was_over);
+                way.was_over = true;
+            } else {
+                let slack = (size - used) * hours;
+                self.values[i] += slack;
+                way.slack += slack;
+                way.was_over = false;
+            }
+            if self.values[i] < self.values[best] {
+                best = i;
+            }
+        }
+        self.best = best;
+        self.started = true;
+    }
+
+    /// The least cost, in amount-hours.
+    pub fn cost(&self) -> f64 {
+        self.values.get(self.best).copied().unwrap_or(0.0)
+    }
+
+    /// What the best way came to.
+    pub fn figures(&self) -> Figures {
+        let way = self.ways.get(self.best).copied().unwrap_or_default();
+        Figures {
+            reserved: way.reserved,
+            slack: way.slack,
+            over: u64::from(way.over),
+            events: u64::from(way.events),
+            resizes: u64::from(way.resizes),
+            ..self.total
+        }
+    }
+}
+
+/// Whole sizes from the lowest to the highest use, 1 % apart where that makes at most [`SIZES`].
+fn grid(low: f64, high: f64) -> Vec<i64> {
+    let steps = ((high / low).ln() / 0.01_f64.ln_1p()).ceil().max(1.0);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded")]
+    let steps = steps.min(crate::figures::count(SIZES as u64) - 1.0) as u32;
+    let mut sizes: Vec<i64> =
+        (0..=steps).map(|i| whole(low * (high / low).powf(f64::from(i) / f64::from(steps)))).collect();
+    sizes.dedup();
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The definition: every way to choose a size for every sample.
+    fn brute_force(used: &[f64], sizes: &[i64], over: f64, resize: f64) -> f64 {
+        let ways = sizes.len().pow(u32::try_from(used.len()).unwrap());
+        (0..ways)
+            .map(|way| {
+                let mut way = way;
+                let mut cost = 0.0;
+                let mut before = None;
+                for used in used {
+                    let size = sizes[way % sizes.len()];
+                    way /= sizes.len();
+                    let size_now = supple_recommend::sample::amount(size);
+                    cost += if *used > size_now { over } else { size_now - used };
+                    cost += if before.is_some_and(|it| it != size) { resize } else { 0.0 };
+                    before = Some(size);
+                }
+                cost
+            })
+            .fold(f64::INFINITY, f64::min)
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_cheaper(
+            used in prop::collection::vec(0.0f64..12.0, 1..7),
+            sizes in prop::collection::btree_set(1i64..12, 1..5),
+            over in 0.0f64..20.0,
+            resize in 0.0f64..10.0,
+        ) {
+            let sizes: Vec<i64> = sizes.into_iter().collect();
+            let mut bound = Bound::on(sizes.clone(), over, resize);
+            for it in &used {
+                bound.put(*it, 1.0);
+            }
+            let exact = brute_force(&used, &sizes, over, resize);
+            prop_assert!((bound.cost() - exact).abs() < 1e-9, "{} is not {}", bound.cost(), exact);
+        }
+
+        #[test]
+        fn the_figures_are_those_of_the_cost(used in prop::collection::vec(1.0f64..100.0, 1..60), over in 0.0f64..50.0, resize in 0.0f64..50.0) {
+            let mut bound = Bound::on((1..=100).step_by(7).collect(), over, resize);
+            for it in &used {
+                bound.put(*it, 1.0);
+            }
+            let it = bound.figures();
+            let sum = it.slack + over * crate::figures::count(it.over) + resize * crate::figures::count(it.resizes);
+            prop_assert!((sum - bound.cost()).abs() < 1e-6);
+            prop_assert!(it.events <= it.over);
+        }
+    }
+
+    #[test]
+    fn a_dear_resize_is_made_once() {
+        let mut bound = Bound::on(vec![1, 2, 10], 1000.0, 5.0);
+        for used in [1.0, 1.0, 1.0, 10.0, 10.0, 1.0] {
+            bound.put(used, 1.0);
+        }
+        let it = bound.figures();
+        assert_eq!((it.resizes, it.over), (2, 0), "up, and down again for 5 instead of 9 of slack");
+    }
+}

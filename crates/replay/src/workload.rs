@@ -1,0 +1,208 @@
+//! One (workload, container) under several strategies at once: recorded use in, sizes and their figures out.
+//!
+//! ```text
+//! sample ─▶ judge the size in force ─▶ observe ─▶ strategy's size ─▶ decide (caps, cool-down) ─▶ in force one second later
+//! ```
+//!
+//! A sample is judged by the size that was in force *before* it: what a sample teaches can only help the next one. A
+//! change takes effect a second after the sample that led to it, so that "in force at" is never in doubt.
+
+use supple_recommend::resource::Resource;
+use supple_recommend::sample::{OutOfMemory, Sample, Size, amount, believable};
+use supple_recommend::strategy::{Pod, Strategy};
+
+use crate::decide::Decide;
+use crate::figures::Figures;
+
+/// Seconds from a sample to the size it led to.
+pub const DELAY: i64 = 1;
+
+/// A gap of more than so many usual intervals is a gap, and counts as one interval.
+const GAP: i64 = 3;
+
+/// A strategy at work on one workload.
+pub struct Runner {
+    strategy: Box<dyn Strategy + Send>,
+    decide: Decide,
+    pods: Vec<InForce>,
+    /// CPU, memory.
+    pub figures: [Figures; 2],
+}
+
+/// What is in force for a pod.
+#[derive(Clone, Copy, Debug, Default)]
+struct InForce {
+    size: Size,
+    changed: Option<i64>,
+    over: [bool; 2],
+    figures: [Figures; 2],
+}
+
+/// A change of a size, as it took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Index of the strategy.
+    pub strategy: usize,
+    /// The pod.
+    pub pod: Pod,
+    /// From when on.
+    pub time: i64,
+    /// What is in force from then on.
+    pub size: Size,
+}
+
+/// How long a sample stands for, told from the samples themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Interval {
+    last: Option<i64>,
+    usual: Option<i64>,
+}
+
+impl Interval {
+    /// Hours a sample at this time stands for; `None` where it is not after the last one.
+    pub fn next(&mut self, time: i64) -> Option<f64> {
+        let Some(last) = self.last.replace(time) else {
+            return Some(amount(self.usual.unwrap_or(0)) / 3600.0);
+        };
+        let step = time - last;
+        if step <= 0 {
+            self.last = Some(last);
+            return None;
+        }
+        let usual = self.usual.map_or(step, |usual| usual.min(step).max(usual / 2));
+        self.usual = Some(if step < usual * GAP { (3 * usual + step) / 4 } else { usual }.max(1));
+        Some(amount(if step > usual * GAP { usual } else { step }) / 3600.0)
+    }
+}
+
+/// A workload under all strategies.
+pub struct Workload {
+    runners: Vec<Runner>,
+    first: Option<i64>,
+    warmup: i64,
+}
+
+impl Workload {
+    /// Strategies in the order of the answers; figures begin `warmup` seconds after the first sample.
+    pub fn new(strategies: Vec<(Box<dyn Strategy + Send>, Decide)>, warmup: i64) -> Self {
+        let runners = strategies
+            .into_iter()
+            .map(|(strategy, decide)| Runner { strategy, decide, pods: Vec::new(), figures: Default::default() })
+            .collect();
+        Self { runners, first: None, warmup }
+    }
+
+    /// True where a sample at this time is past the learning time.
+    pub fn counts(&mut self, time: i64) -> bool {
+        let first = *self.first.get_or_insert(time);
+        time - first >= self.warmup
+    }
+
+    /// A sample of a pod that stands for so many hours. Changes are given to `changed`.
+    pub fn put(&mut self, pod: Pod, sample: &Sample, hours: f64, mut changed: impl FnMut(Change)) {
+        let counts = self.counts(sample.time);
+        for (index, runner) in self.runners.iter_mut().enumerate() {
+            if let Some(size) = runner.put(pod, sample, hours, counts) {
+                changed(Change { strategy: index, pod, time: sample.time + DELAY, size });
+            }
+        }
+    }
+
+    /// The strategies with what they came to.
+    pub fn runners(&self) -> &[Runner] {
+        &self.runners
+    }
+}
+
+impl Runner {
+    /// Why the last size is what it is, where the strategy says so.
+    pub fn explain(&self) -> Option<&supple_recommend::explain::Explanation> {
+        self.strategy.explain()
+    }
+
+    fn put(&mut self, pod: Pod, sample: &Sample, hours: f64, counts: bool) -> Option<Size> {
+        let place = usize::try_from(pod).unwrap_or(usize::MAX);
+        while self.pods.len() <= place {
+            self.pods.push(InForce::default());
+        }
+        let in_force = &mut self.pods[place];
+        if counts {
+            in_force.judge(sample, hours, &mut self.figures);
+        }
+        let size = in_force.size;
+        let killed = in_force.kill(sample);
+        self.strategy.observe(pod, sample);
+        if let Some(kill) = killed {
+            self.strategy.out_of_memory(pod, &kill);
+        }
+        let wanted = self.strategy.size(pod, sample.time, &size);
+        let new = self.decide.settle(&size, &wanted, in_force.changed, sample.time);
+        if new == size {
+            return None;
+        }
+        let first = size == Size::default();
+        in_force.size = new;
+        in_force.changed = Some(sample.time);
+        if counts && !first {
+            self.figures[0].resizes += u64::from((new.cpu_request, new.cpu_limit) != (size.cpu_request, size.cpu_limit));
+            self.figures[1].resizes +=
+                u64::from((new.memory_request, new.memory_limit) != (size.memory_request, size.memory_limit));
+        }
+        Some(new)
+    }
+}
+
+impl InForce {
+    /// Judges what was in force. CPU by the limit where there is one, else by the request; memory likewise.
+    fn judge(&mut self, sample: &Sample, hours: f64, total: &mut [Figures; 2]) {
+        for resource in Resource::ALL {
+            let place = usize::from(resource == Resource::Memory);
+            let (used, request, limit, recorded) = match resource {
+                Resource::Cpu => (
+                    sample.cpu,
+                    self.size.cpu_request.map(|it| it.0),
+                    self.size.cpu_limit.map(|it| it.0),
+                    sample.cpu_limit.map(|it| it.0),
+                ),
+                Resource::Memory => (
+                    sample.memory,
+                    self.size.memory_request.map(|it| it.0),
+                    self.size.memory_limit.map(|it| it.0),
+                    sample.memory_limit.map(|it| it.0),
+                ),
+            };
+            let (Some(used), Some(request)) = (used.filter(|it| believable(*it)), request) else {
+                continue;
+            };
+            let mine = &mut self.figures[place];
+            let figures = &mut total[place];
+            figures.in_event = mine.in_event;
+            figures.judge(used, request, hours);
+            let allowed = amount(limit.unwrap_or(request));
+            if limit.is_some_and(|it| it != request) {
+                // Judged by the request above; what counts as over is the limit.
+                let (by_request, by_limit) = (used > amount(request), used > allowed);
+                figures.over = figures.over + u64::from(by_limit) - u64::from(by_request);
+                figures.events = figures.events + u64::from(by_limit && !mine.in_event) - u64::from(by_request && !mine.in_event);
+                figures.in_event = by_limit;
+            }
+            mine.in_event = figures.in_event;
+            figures.censored += u64::from(recorded.is_some_and(|limit| used >= amount(limit) * 0.98));
+        }
+    }
+
+    /// A kill, when memory passes the limit in force and did not a sample ago.
+    fn kill(&mut self, sample: &Sample) -> Option<OutOfMemory> {
+        let limit = self.size.memory_limit?;
+        let used = sample.memory.filter(|it| believable(*it))?;
+        let over = used > amount(limit.0);
+        let killed = over && !self.over[1];
+        self.over[1] = over;
+        killed.then_some(OutOfMemory {
+            time: sample.time,
+            limit: Some(limit),
+            request: self.size.memory_request,
+            peak: Some(used),
+        })
+    }
+}

@@ -47,6 +47,8 @@ pub enum Verb {
     Resize(ResizeArgs),
     /// Put back what the last resize of a pod changed.
     Undo(UndoArgs),
+    /// Replay recorded usage: what each policy would have reserved, and what would have gone wrong.
+    Replay(crate::replay::args::ReplayArgs),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Print the version.

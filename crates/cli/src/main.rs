@@ -8,6 +8,7 @@ mod exit;
 mod live;
 mod log;
 mod pod_verbs;
+mod replay;
 mod signals;
 mod table;
 mod up;
@@ -60,6 +61,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
         Verb::Shim { args } => supple_node::shim::main(args),
         Verb::Workload { kind } => Ok(workload::play(kind)?),
+        Verb::Replay(args) => replay::replay(&args),
         Verb::Completions(args) => completions(args.shell),
         Verb::Version(args) => version(args),
         verb => {
@@ -72,7 +74,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     Verb::Controller(args) => controller_verb::controller(args, &logs).await,
                     Verb::Resize(args) => pod_verbs::resize(args).await,
                     Verb::Undo(args) => pod_verbs::undo(args).await,
-                    Verb::Shim { .. } | Verb::Workload { .. } | Verb::Completions(_) | Verb::Version(_) => Ok(()),
+                    Verb::Shim { .. } | Verb::Workload { .. } | Verb::Replay(_) | Verb::Completions(_) | Verb::Version(_) => Ok(()),
                 }
             })
         }

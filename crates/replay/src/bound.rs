@@ -142,6 +142,37 @@ impl Bound {
     }
 }
 
+/// The best way itself, a size for every sample: for drawing. Remembers a bit a sample and size, unlike [`Bound`].
+pub fn path(used: &[(f64, f64)], prices: &Prices, least: f64) -> Vec<i64> {
+    let mut range = Range::default();
+    for (used, hours) in used {
+        range.put(*used, *hours);
+    }
+    let mut bound = Bound::new(&range, prices, least);
+    let words = bound.sizes.len().div_ceil(64);
+    let mut came = vec![0_u64; words * used.len()];
+    let mut from = Vec::with_capacity(used.len());
+    for (at, (used, hours)) in used.iter().enumerate() {
+        let changed = bound.cost() + bound.resize;
+        from.push(bound.best);
+        for (i, value) in bound.values.iter().enumerate() {
+            if bound.started && changed < *value {
+                came[at * words + i / 64] |= 1 << (i % 64);
+            }
+        }
+        bound.put(*used, *hours);
+    }
+    let mut here = bound.best;
+    let mut sizes = vec![0; used.len()];
+    for at in (0..used.len()).rev() {
+        sizes[at] = bound.sizes[here];
+        if came[at * words + here / 64] >> (here % 64) & 1 == 1 {
+            here = from[at];
+        }
+    }
+    sizes
+}
+
 /// Whole sizes from the lowest to the highest use, 1 % apart where that makes at most [`SIZES`].
 fn grid(low: f64, high: f64) -> Vec<i64> {
     let steps = ((high / low).ln() / 0.01_f64.ln_1p()).ceil().max(1.0);
@@ -207,6 +238,24 @@ mod tests {
             prop_assert!((sum - bound.cost()).abs() < 1e-6);
             prop_assert!(it.events <= it.over);
         }
+    }
+
+    #[test]
+    fn the_path_is_the_cost() {
+        let used: Vec<(f64, f64)> = [1.0, 1.0, 9.0, 9.0, 9.0, 2.0, 1.0, 30.0, 1.0].map(|it| (it, 1.0)).to_vec();
+        let sizes = path(&used, &Prices::MEMORY, 1.0);
+        let mut figures = Figures::default();
+        for (i, (used, hours)) in used.iter().enumerate() {
+            figures.judge(*used, sizes[i], *hours);
+            figures.resizes += u64::from(i > 0 && sizes[i] != sizes[i - 1]);
+        }
+        let mut range = Range::default();
+        used.iter().for_each(|(used, hours)| range.put(*used, *hours));
+        let mut bound = Bound::new(&range, &Prices::MEMORY, 1.0);
+        used.iter().for_each(|(used, hours)| bound.put(*used, *hours));
+        let best = bound.figures();
+        assert_eq!((figures.resizes, figures.over), (best.resizes, best.over));
+        assert!((figures.reserved - best.reserved).abs() < 1e-9);
     }
 
     #[test]

@@ -1,0 +1,68 @@
+//! A row of a recording, however it was written, and what can be wrong with one.
+
+use supple_quantity::{Bytes, MilliCpu};
+use supple_recommend::sample::Sample;
+
+/// Which container of which pod of which workload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Series {
+    /// Namespace.
+    pub namespace: String,
+    /// Workload.
+    pub workload: String,
+    /// Container.
+    pub container: String,
+    /// Pod.
+    pub pod: String,
+}
+
+/// What is wrong with an input, and where.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// It cannot be read.
+    #[error("cannot read {file}: {source}")]
+    Read {
+        /// Which file.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// One line or series is wrong.
+    #[error("{file}: {place}: {what}; --lenient skips and counts what is wrong")]
+    Wrong {
+        /// Which file.
+        file: String,
+        /// Line or series.
+        place: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The whole of it is.
+    #[error("{file}: {what}")]
+    File {
+        /// Which file.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// Cores as thousandths.
+pub fn milli(cores: f64) -> f64 {
+    cores * 1000.0
+}
+
+/// A sample from what a row may hold: cores and bytes.
+pub fn sample(time: i64, cpu: Option<f64>, memory: Option<f64>) -> Sample {
+    Sample { time, cpu: cpu.map(milli), memory, ..Sample::default() }
+}
+
+/// A recorded CPU limit in cores; 0 and less are none.
+pub fn cpu_limit(cores: f64) -> Option<MilliCpu> {
+    (cores > 0.0).then(|| MilliCpu(supple_recommend::sample::whole(milli(cores))))
+}
+
+/// A recorded memory limit in bytes; 0 and less are none.
+pub fn memory_limit(bytes: f64) -> Option<Bytes> {
+    (bytes > 0.0).then(|| Bytes(supple_recommend::sample::whole(bytes)))
+}

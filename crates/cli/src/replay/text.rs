@@ -1,0 +1,169 @@
+//! The outcome as a table for people and as lines for spreadsheets. Pure.
+
+use std::fmt::Write as _;
+
+use super::summary::{Policy, Summary, Told};
+
+/// Lines of a table of cells, columns as wide as they must be.
+fn align(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> =
+        (0..columns).map(|c| rows.iter().filter_map(|row| row.get(c)).map(|it| it.chars().count()).max().unwrap_or(0)).collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (c, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let _ = if c < 2 { write!(line, "{cell:<width$}  ") } else { write!(line, "{cell:>width$}  ") };
+        }
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    out
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |it| format!("{it:.digits$}"))
+}
+
+fn percent(value: f64) -> String {
+    format!("{:.2} %", value * 100.0)
+}
+
+/// The policies side by side; with `workloads`, every workload too.
+pub fn table(summary: &Summary, workloads: usize) -> String {
+    let mut rows = vec![header("POLICY")];
+    for resource in ["cpu", "memory"] {
+        for policy in &summary.policies {
+            rows.push(cells(&policy.name, resource, told(policy, resource)));
+        }
+    }
+    let mut out = align(&rows);
+    if workloads > 0 && summary.workloads.len() > 1 {
+        let name = summary.policies.first().map_or("", |it| it.name.as_str());
+        let _ = writeln!(out, "\n{name}, by workload (the dearest first):");
+        let mut all: Vec<(String, &Policy)> = summary
+            .workloads
+            .iter()
+            .filter_map(|it| Some((format!("{}/{} {}", it.namespace, it.workload, it.container), it.policies.first()?)))
+            .collect();
+        let cost = |it: &Policy| it.cpu.slack_hours.max(0.0) + it.memory.slack_hours.max(0.0) / 4.0;
+        all.sort_by(|a, b| cost(b.1).total_cmp(&cost(a.1)).then_with(|| a.0.cmp(&b.0)));
+        let mut rows = vec![header("WORKLOAD")];
+        for (name, policy) in all.iter().take(workloads) {
+            for resource in ["cpu", "memory"] {
+                rows.push(cells(name, resource, told(policy, resource)));
+            }
+        }
+        out.push_str(&align(&rows));
+        if let Some(more) = all.len().checked_sub(workloads).filter(|it| *it > 0) {
+            let _ = writeln!(out, "... and {more} more (-o json or -o csv has all)");
+        }
+    }
+    out
+}
+
+/// What changing the first policy into the second would do, by workload.
+pub fn comparison(summary: &Summary) -> String {
+    let [old, new, ..] = &summary.policies[..] else {
+        return String::new();
+    };
+    let head = ["WORKLOAD", "", "FOOTPRINT", "EVENTS/DAY", "RESIZES/DAY", "J", "VERDICT"].map(str::to_owned).to_vec();
+    let mut rows = vec![head];
+    let mut pairs = vec![("all".to_owned(), old, new)];
+    for it in &summary.workloads {
+        if let [old, new, ..] = &it.policies[..] {
+            pairs.push((format!("{}/{} {}", it.namespace, it.workload, it.container), old, new));
+        }
+    }
+    for (name, old, new) in pairs {
+        for resource in ["cpu", "memory"] {
+            let (old, new) = (told(old, resource), told(new, resource));
+            if old.footprint.is_none() && new.footprint.is_none() {
+                continue;
+            }
+            let arrow = |a: String, b: String| if a == b { a } else { format!("{a} → {b}") };
+            let verdict = match (old.j, new.j) {
+                (Some(old), Some(new)) if new < old * 0.99 => "better",
+                (Some(old), Some(new)) if new > old * 1.01 => "worse",
+                _ => "same",
+            };
+            rows.push(vec![
+                name.clone(),
+                resource.to_owned(),
+                arrow(number(old.footprint, 2), number(new.footprint, 2)),
+                arrow(number(Some(old.events_per_day), 3), number(Some(new.events_per_day), 3)),
+                arrow(number(Some(old.resizes_per_day), 2), number(Some(new.resizes_per_day), 2)),
+                arrow(number(old.j, 3), number(new.j, 3)),
+                verdict.to_owned(),
+            ]);
+        }
+    }
+    format!("{} → {}\n{}", old.name, new.name, align(&rows))
+}
+
+/// A line a workload, policy and resource.
+pub fn csv(summary: &Summary) -> String {
+    let mut out = String::from(
+        "namespace,workload,container,policy,resource,footprint,over_ratio,events_per_day,resizes_per_day,j,j_ratio,slack_hours,lowest,highest,money\n",
+    );
+    let mut line = |of: &str, policy: &Policy| {
+        for resource in ["cpu", "memory"] {
+            let it = told(policy, resource);
+            let plain = |value: Option<f64>| value.map_or_else(String::new, |it| it.to_string());
+            let _ = writeln!(
+                out,
+                "{of},{},{resource},{},{},{},{},{},{},{},{},{},{}",
+                policy.name,
+                plain(it.footprint),
+                it.over_ratio,
+                it.events_per_day,
+                it.resizes_per_day,
+                plain(it.j),
+                plain(it.j_ratio),
+                it.slack_hours,
+                plain(it.lowest),
+                plain(it.highest),
+                plain(it.money),
+            );
+        }
+    };
+    for policy in &summary.policies {
+        line(",,", policy);
+    }
+    for it in &summary.workloads {
+        for policy in &it.policies {
+            line(&format!("{},{},{}", it.namespace, it.workload, it.container), policy);
+        }
+    }
+    out
+}
+
+fn told<'a>(policy: &'a Policy, resource: &str) -> &'a Told {
+    if resource == "cpu" { &policy.cpu } else { &policy.memory }
+}
+
+fn header(first: &str) -> Vec<String> {
+    [first, "", "FOOTPRINT", "MEDIAN", "SLACK", "OVER", "EVENTS/DAY", "RESIZES/DAY", "LOWEST", "HIGHEST", "J", "J/BOUND", "STANDS", "MONEY"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+fn cells(name: &str, resource: &str, it: &Told) -> Vec<String> {
+    let (unit, size): (_, fn(f64) -> String) =
+        if resource == "cpu" { ("core-h", |it| format!("{it:.3}")) } else { ("GiB-h", |it| format!("{:.0} MiB", it / 1_048_576.0)) };
+    vec![
+        name.to_owned(),
+        resource.to_owned(),
+        number(it.footprint, 2),
+        number(it.footprint_median, 2),
+        format!("{:.1} {unit}", it.slack_hours),
+        percent(it.over_ratio),
+        number(Some(it.events_per_day), 3),
+        number(Some(it.resizes_per_day), 2),
+        it.lowest.map_or_else(|| "-".to_owned(), size),
+        it.highest.map_or_else(|| "-".to_owned(), size),
+        number(it.j, 3),
+        number(it.j_ratio, 2),
+        it.captured.map_or_else(|| "-".to_owned(), |it| format!("{:.0} %", it * 100.0)),
+        number(it.money, 2),
+    ]
+}

@@ -34,7 +34,10 @@ const PURE: [(&str, &[&str]); 4] = [
     ("supple-quantity", &["num-bigint", "serde", "thiserror"]),
     ("supple-resize", &["supple-quantity", "k8s-openapi", "serde", "serde_json", "jiff", "thiserror"]),
     ("supple-recommend", &["supple-quantity", "serde", "thiserror"]),
-    ("supple-replay", &["supple-quantity", "supple-resize", "supple-recommend", "k8s-openapi", "serde", "serde_json", "thiserror"]),
+    (
+        "supple-replay",
+        &["supple-quantity", "supple-resize", "supple-recommend", "k8s-openapi", "serde", "serde_json", "thiserror"],
+    ),
 ];
 
 /// What a pure crate must not say: clocks, randomness, IO, threads, globals.

@@ -74,7 +74,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     Verb::Controller(args) => controller_verb::controller(args, &logs).await,
                     Verb::Resize(args) => pod_verbs::resize(args).await,
                     Verb::Undo(args) => pod_verbs::undo(args).await,
-                    Verb::Shim { .. } | Verb::Workload { .. } | Verb::Replay(_) | Verb::Completions(_) | Verb::Version(_) => Ok(()),
+                    Verb::Shim { .. }
+                    | Verb::Workload { .. }
+                    | Verb::Replay(_)
+                    | Verb::Completions(_)
+                    | Verb::Version(_) => Ok(()),
                 }
             })
         }

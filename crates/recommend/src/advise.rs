@@ -8,6 +8,8 @@ use crate::resource::Resource;
 use crate::sample::{amount, whole};
 use crate::state::State;
 
+/// By how much a long hold makes a small gain worth its price.
+const MOST_LASTING: f64 = 1.5;
 
 /// What one resource of a container should have. Thousandths of a core or bytes; `lower <= request <= upper`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,21 +40,21 @@ pub struct Advice {
 impl State {
     /// The sizes for a container of which `in_force` (thousandths of a core, bytes) is in force.
     pub fn advise(&self, policy: &Policy, in_force: (Option<i64>, Option<i64>)) -> Advice {
-        Advice { cpu: self.advise_cpu(policy, in_force.0), memory: self.advise_memory(policy, in_force.1) }
+        Advice { cpu: self.advise_cpu(policy, in_force.0, 0), memory: self.advise_memory(policy, in_force.1, 0) }
     }
 
-    /// CPU alone.
-    pub fn advise_cpu(&self, policy: &Policy, in_force: Option<i64>) -> Option<Part> {
+    /// CPU alone, the size in force having held for so many seconds.
+    pub fn advise_cpu(&self, policy: &Policy, in_force: Option<i64>, held: i64) -> Option<Part> {
         let hour = self.hour?;
         let per_hour = f64::from(self.cpu.tally().per_hour.max(self.cpu.tally().sum.1).max(1));
         let terms = &policy.cpu;
         let price = self.price(Resource::Cpu, terms, per_hour);
         let outlook = look_ahead(&self.cpu, hour, in_force.map(amount), &terms.beliefs, &price)?;
-        Some(self.part(&self.cpu, hour, terms, in_force, &outlook, &price, None))
+        Some(self.part(&self.cpu, hour, terms, (in_force, held), &outlook, &price, None, self.cpu.habit()))
     }
 
-    /// Memory alone.
-    pub fn advise_memory(&self, policy: &Policy, in_force: Option<i64>) -> Option<Part> {
+    /// Memory alone, the size in force having held for so many seconds.
+    pub fn advise_memory(&self, policy: &Policy, in_force: Option<i64>, held: i64) -> Option<Part> {
         let hour = self.hour?;
         let terms = &policy.memory;
         let price = self.price(Resource::Memory, terms, 1.0);
@@ -61,7 +63,7 @@ impl State {
             let now = Resource::Memory.amount(self.memory.peak(hour - 1).min(crate::resource::TOP));
             Climb { per_hour, hours_to_limit: in_force.map(|limit| ((amount(limit) - now) / per_hour).max(0.0)) }
         });
-        Some(self.part(&self.memory, hour, terms, in_force, &outlook, &price, climb))
+        Some(self.part(&self.memory, hour, terms, (in_force, held), &outlook, &price, climb, None))
     }
 
     /// Prices an hour is reckoned with: `per_hour` chances of an incident in it.
@@ -79,23 +81,32 @@ impl State {
         past: &P,
         hour: i64,
         terms: &Terms,
-        in_force: Option<i64>,
+        (in_force, held): (Option<i64>, i64),
         outlook: &Outlook,
         price: &Price,
         climb: Option<Climb>,
+        habit: Option<f64>,
     ) -> Part {
-        let changes = outlook.cost + price.resize < outlook.stay;
+        // What has held long will hold long: the gain is reckoned over as many hours as the size in force has lasted.
+        let horizon = f64::from(u32::try_from(terms.beliefs.horizon.max(1)).unwrap_or(u32::MAX));
+        let lasting = (amount(held) / 3600.0 / horizon).clamp(1.0, MOST_LASTING);
+        let changes = (outlook.stay - outlook.cost) * lasting > price.resize;
         let (mut request, mut rule) = match in_force {
             Some(size) if !changes => (size, Rule::Stay),
             _ => (whole(outlook.best()), Rule::Plan),
         };
+        if let Some(habit) = habit.map(whole).filter(|habit| *habit > request) {
+            (request, rule) = (habit, Rule::Habit);
+        }
         if request < terms.least {
             (request, rule) = (terms.least, Rule::Least);
         }
         if request > terms.most {
             (request, rule) = (terms.most, Rule::Most);
         }
-        let bound = |factor: f64| whole(outlook.best_at(price.incident * factor)).clamp(terms.least, terms.most.max(terms.least));
+        let bound = |factor: f64| {
+            whole(outlook.best_at(price.incident * factor)).clamp(terms.least, terms.most.max(terms.least))
+        };
         let (slack, over) = outlook.expect(amount(request));
         let since = |then: i64| hour - then;
         let account = Account {

@@ -237,7 +237,8 @@ impl Reader<'_> {
         let mut level = 0_u16;
         for _ in 0..count {
             let gap = self.short("a level")?;
-            level = level.checked_add(gap).filter(|it| *it <= crate::resource::TOP).ok_or(LoadError::Damaged("a level"))?;
+            level =
+                level.checked_add(gap).filter(|it| *it <= crate::resource::TOP).ok_or(LoadError::Damaged("a level"))?;
             let weight = self.short("a weight")?;
             if weight == 0 || weight > crate::digest::MAX_WEIGHT {
                 return Err(LoadError::Damaged("a weight"));

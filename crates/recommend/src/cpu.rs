@@ -41,6 +41,9 @@ const SHIFT_STEPS: u16 = 60;
 /// Hours that must be known in all.
 const SHIFT_KNOWN: u16 = 30;
 
+/// Hours of a day that may do without a burst, and it is a habit still.
+const NOT_HABIT: usize = 4;
+
 /// Steps a day by which the remembered peak of an hour of the day comes down when it is not reached again (8 %).
 const DAILY_DECAY: u16 = 12;
 
@@ -107,6 +110,17 @@ impl CpuPast {
         Some(RANKS.map(|rank| self.open.quantile(rank).unwrap_or(TOP)))
     }
 
+    /// What nearly every hour of the last day reached for several of its minutes. At the default price such bursts are
+    /// dearer to cover than to suffer, and yet nobody wants them to vanish.
+    pub fn habit(&self) -> Option<f64> {
+        let mut reached: [u16; DAY] = self.recent.map(|hour| hour[2]);
+        if reached.contains(&UNKNOWN) {
+            return None;
+        }
+        reached.sort_unstable();
+        Some(Resource::Cpu.amount(reached[NOT_HABIT]))
+    }
+
     /// True when the last hours lie well outside of everything before them: another program runs now.
     ///
     /// The long memory holds these hours too. So: what it holds at their side of the gap must be no more than what they
@@ -125,7 +139,8 @@ impl CpuPast {
             high = high.max(known[3]);
         }
         let share_within = |from: u16, to: u16| {
-            let weight: u32 = self.long.entries().filter(|(level, _)| (from..=to).contains(level)).map(|(_, w)| u32::from(w)).sum();
+            let weight: u32 =
+                self.long.entries().filter(|(level, _)| (from..=to).contains(level)).map(|(_, w)| u32::from(w)).sum();
             f64::from(weight) / f64::from(self.long.total().max(1))
         };
         // What these hours at the present growth come to, with a third of tolerance for rounding.

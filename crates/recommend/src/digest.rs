@@ -100,9 +100,7 @@ impl<const N: usize> Digest<N> {
     /// Makes room for one entry by joining the cheapest pair of neighbours.
     fn join(&mut self) {
         let len = usize::from(self.len);
-        let cost = |i: usize| {
-            u32::from(self.weight[i]) * u32::from(self.level[i + 1] - self.level[i])
-        };
+        let cost = |i: usize| u32::from(self.weight[i]) * u32::from(self.level[i + 1] - self.level[i]);
         let Some(at) = (0..len.saturating_sub(1)).min_by_key(|i| cost(*i)) else {
             return;
         };

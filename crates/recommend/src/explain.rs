@@ -16,6 +16,8 @@ pub enum Rule {
     Hold,
     /// A decrease was due, and pressure or throttling forbids it.
     Veto,
+    /// A burst that comes back nearly every hour, however cheap it would be to suffer it.
+    Habit,
     /// The policy's least.
     Least,
     /// The policy's most.

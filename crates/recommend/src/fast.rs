@@ -17,12 +17,15 @@ const THROTTLED: f64 = 0.15;
 /// What is raised to, from use (memory) or from the size in force (CPU).
 const MEMORY_RAISE: f64 = 1.15;
 const CPU_RAISE: f64 = 1.25;
+const SUSTAINED_RAISE: f64 = 1.05;
 
 /// The latest measurement of one resource. What was not measured is `None` and says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Latest {
     /// Use: thousandths of a core or bytes.
     pub used: Option<f64>,
+    /// Where use was over the size in force for several samples in a row: the lowest of them.
+    pub sustained: Option<f64>,
     /// Highest use known of the day before this measurement.
     pub known_peak: Option<f64>,
     /// Share of the last ten seconds in which some task stalled on it (PSI some avg10), 0 to 1.
@@ -61,6 +64,7 @@ pub fn react(resource: Resource, latest: &Latest, in_force: f64) -> Reflex {
         }
         Resource::Cpu => match latest.throttled {
             Some(share) if share >= THROTTLED => Reflex::Raise(in_force * CPU_RAISE),
+            _ if latest.sustained.is_some() => Reflex::Raise(latest.sustained.unwrap_or(in_force) * SUSTAINED_RAISE),
             Some(share) if share >= THROTTLED / 3.0 => Reflex::Veto,
             _ if pressed => Reflex::Veto,
             _ => Reflex::None,
@@ -90,6 +94,7 @@ mod tests {
         check(Resource::Cpu, cpu(0.0), Reflex::None);
         check(Resource::Cpu, cpu(0.06), Reflex::Veto);
         check(Resource::Cpu, cpu(0.2), Reflex::Raise(1250.0));
+        check(Resource::Cpu, Latest { sustained: Some(2000.0), ..Latest::default() }, Reflex::Raise(2100.0));
         check(Resource::Cpu, Latest { used: Some(2000.0), ..Latest::default() }, Reflex::None);
     }
 }

@@ -64,6 +64,7 @@ struct Grid {
 pub struct Outlook {
     grid: Grid,
     amounts: Curve,
+    average: f64,
     /// Means over the hours ahead.
     slack: Curve,
     over: Curve,
@@ -90,9 +91,14 @@ impl Outlook {
     /// Expected slack at this size (in units of mean use) and the chance of an hour over.
     pub fn expect(&self, size: f64) -> (f64, f64) {
         match self.at(size) {
-            Some(c) => (self.slack[c], self.over[c]),
+            Some(c) => (self.slack_at(size, c, &self.slack, &self.over), self.over[c]),
             None => (0.0, 1.0),
         }
+    }
+
+    /// The slack at a size at or above candidate `c`: what it is more than the candidate is slack wherever that fits.
+    fn slack_at(&self, size: f64, c: usize, slack: &Curve, over: &Curve) -> f64 {
+        slack[c] + (size - self.amounts[c]) / self.average * (1.0 - over[c])
     }
 
     /// The highest candidate not above this size.
@@ -114,6 +120,7 @@ pub fn look_ahead<P: Past>(
     let mut outlook = Outlook {
         grid,
         amounts: [0.0; CANDIDATES],
+        average: past.tally().average(P::RESOURCE),
         slack: [0.0; CANDIDATES],
         over: [0.0; CANDIDATES],
         best: 0,
@@ -123,7 +130,7 @@ pub fn look_ahead<P: Past>(
     for (c, amount) in outlook.amounts[..grid.count].iter_mut().enumerate() {
         *amount = P::RESOURCE.amount(grid.level(c)) * beliefs.margin;
     }
-    let lens = Lens { grid, amounts: &outlook.amounts, margin: beliefs.margin, average: past.tally().average(P::RESOURCE), blur };
+    let lens = Lens { grid, amounts: &outlook.amounts, margin: beliefs.margin, average: outlook.average, blur };
 
     let fading = lens.view(|visit| past.lately(hour, beliefs.recent_half_life, visit));
     let day = lens.view(|visit| past.lately(hour, beliefs.day_half_life, visit));
@@ -132,14 +139,19 @@ pub fn look_ahead<P: Past>(
 
     // The clairvoyant's programme, run backwards over the forecast: `values[c]` is the least cost from an hour to the horizon's
     // end when the hour begins at candidate c. A change costs the same from anywhere, so one minimum serves all.
-    let here = in_force.map(|size| outlook.at(size));
+    let here = in_force.map(|size| (size, outlook.at(size)));
     let mut values = [0.0; CANDIDATES];
     let mut stay = 0.0_f64;
     for ahead in (0..beliefs.horizon).rev() {
         let step = i64::try_from(ahead).unwrap_or(0);
         let faded = beliefs.weights[0] * (-(ahead as f64) / beliefs.fade).exp();
         let same_hour = lens.view(|visit| past.same_hour(hour, step, visit));
-        let views = [(faded, &fading), (steady[0].0, &steady[0].1), (steady[1].0, &steady[1].1), (beliefs.weights[3], &same_hour)];
+        let views = [
+            (faded, &fading),
+            (steady[0].0, &steady[0].1),
+            (steady[1].0, &steady[1].1),
+            (beliefs.weights[3], &same_hour),
+        ];
         let known: f64 = views.iter().filter(|(_, view)| view.is_some()).map(|(weight, _)| weight).sum();
         let (mut slack, mut over) = ([0.0; CANDIDATES], [0.0; CANDIDATES]);
         for (weight, view) in views.iter().filter_map(|(weight, view)| Some((weight / known, view.as_ref()?))) {
@@ -150,7 +162,12 @@ pub fn look_ahead<P: Past>(
         }
         let best_later = values[..grid.count].iter().copied().fold(f64::INFINITY, f64::min);
         let changed = best_later + price.resize;
-        stay = stay_cost(here, &slack, &over, price) + stay.min(changed);
+        stay = stay.min(changed)
+            + match here {
+                Some((size, Some(c))) => outlook.slack_at(size, c, &slack, &over) + price.incident * over[c],
+                Some((_, None)) => price.incident, // under all candidates: over for certain
+                None => 0.0,
+            };
         for c in 0..grid.count {
             values[c] = slack[c] + price.incident * over[c] + values[c].min(changed);
             outlook.slack[c] += slack[c];
@@ -166,15 +183,6 @@ pub fn look_ahead<P: Past>(
     outlook.cost = values[outlook.best];
     outlook.stay = if in_force.is_some() { stay } else { f64::INFINITY };
     Some(outlook)
-}
-
-/// The cost of an hour at the size in force; under all candidates it is over for certain.
-fn stay_cost(here: Option<Option<usize>>, slack: &Curve, over: &Curve, price: &Price) -> f64 {
-    match here {
-        Some(Some(c)) => slack[c] + price.incident * over[c],
-        Some(None) => price.incident,
-        None => 0.0,
-    }
 }
 
 impl Grid {
@@ -224,8 +232,8 @@ impl Lens<'_> {
         let scale = (1.0 - stay) / total;
         let mut view = View { slack: [0.0; CANDIDATES], over: [0.0; CANDIDATES] };
         let (mut carried, mut under, mut used) = (0.0, 0.0, 0.0);
-        for c in 0..self.grid.count {
-            carried = stay * carried + scale * mass[c];
+        for (c, mass) in mass.iter().enumerate().take(self.grid.count) {
+            carried = stay * carried + scale * mass;
             under += carried;
             used += carried * self.amounts[c] / self.margin;
             view.slack[c] = (self.amounts[c] * under - used) / self.average;

@@ -1,4 +1,22 @@
-//! What a container needs, and how sure we are.
+//! What a container needs, how sure we are, and why: from samples of its use alone.
+//!
+//! ```text
+//!              ┌─ State ───────────────────────────────┐
+//! Sample ─────▶│ CpuPast      MemoryPast     kills ... │──▶ look_ahead ──▶ Outlook ──▶ Advice
+//! OutOfMemory ▶│ (digest, day, (a week of              │    (costs of the   (least cost)  (request, limit, bounds,
+//!              │  hours, long)  hourly peaks)          │     hours ahead)                  confidence, account)
+//!              └───────────────────────────────────────┘
+//! latest sample ────────────────────────────────────────▶ react ──▶ raise now · veto · nothing
+//! ```
+//!
+//! * [`resource`], [`sample`]: the scale of sizes, and what is said here and back.
+//! * [`digest`], [`past`], [`cpu`], [`memory`], [`state`], [`codec`]: what is remembered, and how it is kept.
+//! * [`forecast`], [`advise`]: the slow path, which chooses the size. [`fast`]: the one that cannot wait.
+//! * [`strategy`], [`supple`], [`baseline`]: both paths, and what others do, behind one trait.
+//! * [`policy`], [`explain`]: what a person may say, and what is said to a person.
+//!
+//! Pure: no clock, no randomness, no IO. `docs/recommender.md` has the reasons, a worked example and the measurements.
+
 pub mod advise;
 pub mod baseline;
 pub mod codec;

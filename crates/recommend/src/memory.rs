@@ -83,7 +83,8 @@ impl MemoryPast {
         let mut old = (u16::MAX, 0);
         let (mut new_hours, mut old_hours) = (0, 0);
         for (age, peak) in self.peaks(hour).filter(|(age, _)| *age > 0) {
-            let (range, count) = if age <= SHIFT_HOURS { (&mut new, &mut new_hours) } else { (&mut old, &mut old_hours) };
+            let (range, count) =
+                if age <= SHIFT_HOURS { (&mut new, &mut new_hours) } else { (&mut old, &mut old_hours) };
             *range = (range.0.min(peak), range.1.max(peak));
             *count += 1;
         }
@@ -93,7 +94,15 @@ impl MemoryPast {
 
     /// Takes over another past at the same running hour.
     pub fn merge(&mut self, other: &Self, hour: i64) {
-        let higher = |a: u16, b: u16| if a == UNKNOWN { b } else if b == UNKNOWN { a } else { a.max(b) };
+        let higher = |a: u16, b: u16| {
+            if a == UNKNOWN {
+                b
+            } else if b == UNKNOWN {
+                a
+            } else {
+                a.max(b)
+            }
+        };
         self.open = higher(self.open, other.open);
         for age in 1..=168 {
             let here = place(hour - age, WEEK);

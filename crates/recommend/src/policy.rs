@@ -139,7 +139,9 @@ impl Risk {
 
 /// Why a risk was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot read the risk {text:?}: say how often, as in \"1 per 30 days\", or how much of the time, as in \"0.5 % of time\"")]
+#[error(
+    "cannot read the risk {text:?}: say how often, as in \"1 per 30 days\", or how much of the time, as in \"0.5 % of time\""
+)]
 pub struct RiskError {
     text: String,
 }
@@ -152,7 +154,11 @@ impl FromStr for Risk {
         let positive = |it: &str| it.trim().parse::<f64>().ok().filter(|it| it.is_finite() && *it > 0.0);
         if let Some((share, of)) = text.split_once('%') {
             let share = positive(share).filter(|it| *it < 100.0).ok_or_else(wrong)?;
-            return if matches!(of.trim(), "" | "of time" | "of the time") { Ok(Self::Share(share / 100.0)) } else { Err(wrong()) };
+            return if matches!(of.trim(), "" | "of time" | "of the time") {
+                Ok(Self::Share(share / 100.0))
+            } else {
+                Err(wrong())
+            };
         }
         let (count, time) = text.split_once(" per ").ok_or_else(wrong)?;
         let count = positive(count).ok_or_else(wrong)?;
@@ -209,7 +215,19 @@ mod tests {
         check("0.5 per 1 day", days(0.5, 1.0));
         check("0.5 % of time", Some(Risk::Share(0.005)));
         check("0.5%", Some(Risk::Share(0.005)));
-        for wrong in ["", "often", "1 per", "1 per 30", "1 per 30 moons", "-1 per day", "0 per day", "100 % of time", "1 per day and night", "NaN per day", "5 % of cats"] {
+        for wrong in [
+            "",
+            "often",
+            "1 per",
+            "1 per 30",
+            "1 per 30 moons",
+            "-1 per day",
+            "0 per day",
+            "100 % of time",
+            "1 per day and night",
+            "NaN per day",
+            "5 % of cats",
+        ] {
             check(wrong, None);
         }
     }

@@ -40,7 +40,11 @@ impl Resource {
         let steps = (amount / self.unit()).log2() * STEPS;
         // `as` saturates: NaN and what lies under the unit become 0. The hair under a whole step keeps
         // `level(amount(x)) == x` in spite of rounding.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturating is what is wanted here")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturating is what is wanted here"
+        )]
         let level = (steps - 1e-9).ceil() as u16;
         level.min(TOP)
     }

@@ -17,6 +17,9 @@ use crate::strategy::{Pod, Strategy};
 /// Use at this share of the size in force is worth a look before its time.
 const WORTH_A_LOOK: f64 = 0.9;
 
+/// CPU samples in a row over the size in force that are a new level and no spike.
+const SUSTAINED: u32 = 4;
+
 /// What is known of one pod.
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
@@ -26,6 +29,24 @@ struct Held {
     memory: Latest,
     /// Until when nothing is lowered below what was raised in haste: CPU, memory.
     until: [i64; 2],
+    /// Since when the size in force holds: CPU, memory.
+    since: [i64; 2],
+    /// CPU samples in a row over the size in force, and their lowest.
+    run: (u32, f64),
+}
+
+impl Held {
+    /// Counts the latest CPU sample, once, into the run of those over the size in force.
+    fn count_over(&mut self, in_force: Option<i64>) {
+        let Some((used, size)) = self.cpu.used.zip(in_force) else {
+            return;
+        };
+        self.run = if used <= amount(size) {
+            (0, f64::INFINITY)
+        } else {
+            (self.run.0.saturating_add(1), if self.run.0 == 0 { used } else { self.run.1.min(used) })
+        };
+    }
 }
 
 /// Our strategy for one (workload, container).
@@ -59,11 +80,19 @@ impl Supple {
         let held = self.pods.entry(pod).or_default();
         let latest = if resource == Resource::Cpu { held.cpu } else { held.memory };
         let terms: &Terms = self.policy.terms(resource);
+        if resource == Resource::Cpu {
+            held.count_over(in_force);
+        }
+        let latest = Latest { sustained: (held.run.0 >= SUSTAINED).then_some(held.run.1), ..latest };
         let reflex = in_force.map_or(Reflex::None, |size| react(resource, &latest, amount(size)));
         if let (Reflex::Raise(to), Some(size)) = (reflex, in_force) {
             let to = whole(to).clamp(terms.least, terms.most.max(terms.least));
             if to > size {
-                held.until[place] = now + self.policy.hold;
+                // Memory is held: a second kill is dearer than hours of slack. CPU the plan may take back when it looks.
+                if resource == Resource::Memory {
+                    held.until[place] = now + self.policy.hold;
+                }
+                held.since[place] = now;
                 self.note(resource, None, Rule::Raise);
                 return Some(to);
             }
@@ -71,10 +100,10 @@ impl Supple {
         if !look && in_force.is_some() {
             return in_force;
         }
-        let until = held.until[place];
+        let (until, since) = (held.until[place], held.since[place]);
         let part = match resource {
-            Resource::Cpu => self.state.advise_cpu(&self.policy, in_force),
-            Resource::Memory => self.state.advise_memory(&self.policy, in_force),
+            Resource::Cpu => self.state.advise_cpu(&self.policy, in_force, now - since),
+            Resource::Memory => self.state.advise_memory(&self.policy, in_force, now - since),
         };
         let part = part?;
         let lowered = in_force.is_some_and(|size| part.request < size);
@@ -84,6 +113,11 @@ impl Supple {
             _ => (Some(part.request), part.account.rule),
         };
         self.note(resource, Some(part), rule);
+        if size != in_force
+            && let Some(held) = self.pods.get_mut(&pod)
+        {
+            held.since[place] = now;
+        }
         size
     }
 

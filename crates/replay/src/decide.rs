@@ -40,7 +40,8 @@ impl Decide {
         Size {
             cpu_request: one(in_force.cpu_request.map(|it| it.0), wanted.cpu_request.map(|it| it.0)).map(MilliCpu),
             cpu_limit: one(in_force.cpu_limit.map(|it| it.0), wanted.cpu_limit.map(|it| it.0)).map(MilliCpu),
-            memory_request: one(in_force.memory_request.map(|it| it.0), wanted.memory_request.map(|it| it.0)).map(Bytes),
+            memory_request: one(in_force.memory_request.map(|it| it.0), wanted.memory_request.map(|it| it.0))
+                .map(Bytes),
             memory_limit: one(in_force.memory_limit.map(|it| it.0), wanted.memory_limit.map(|it| it.0)).map(Bytes),
         }
     }
@@ -56,7 +57,11 @@ mod tests {
 
     #[track_caller]
     fn check(decide: Decide, now: i64, wanted: i64, result: i64) {
-        assert_eq!(decide.settle(&cpu(now), &cpu(wanted), Some(0), 100), cpu(result), "{decide:?}: {now} wants {wanted}");
+        assert_eq!(
+            decide.settle(&cpu(now), &cpu(wanted), Some(0), 100),
+            cpu(result),
+            "{decide:?}: {now} wants {wanted}"
+        );
     }
 
     #[test]

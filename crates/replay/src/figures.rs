@@ -71,7 +71,21 @@ impl Figures {
 
     /// Adds another container's.
     pub fn add(&mut self, other: &Self) {
-        let Self { samples, hours, reserved, used, slack, over, events, resizes, restarts, deferred, censored, range, in_event: _ } = other;
+        let Self {
+            samples,
+            hours,
+            reserved,
+            used,
+            slack,
+            over,
+            events,
+            resizes,
+            restarts,
+            deferred,
+            censored,
+            range,
+            in_event: _,
+        } = other;
         self.samples += samples;
         self.hours += hours;
         self.reserved += reserved;

@@ -144,7 +144,8 @@ impl Runner {
         in_force.size = new;
         in_force.changed = Some(sample.time);
         if counts && !first {
-            self.figures[0].resizes += u64::from((new.cpu_request, new.cpu_limit) != (size.cpu_request, size.cpu_limit));
+            self.figures[0].resizes +=
+                u64::from((new.cpu_request, new.cpu_limit) != (size.cpu_request, size.cpu_limit));
             self.figures[1].resizes +=
                 u64::from((new.memory_request, new.memory_limit) != (size.memory_request, size.memory_limit));
         }
@@ -183,7 +184,8 @@ impl InForce {
                 // Judged by the request above; what counts as over is the limit.
                 let (by_request, by_limit) = (used > amount(request), used > allowed);
                 figures.over = figures.over + u64::from(by_limit) - u64::from(by_request);
-                figures.events = figures.events + u64::from(by_limit && !mine.in_event) - u64::from(by_request && !mine.in_event);
+                figures.events =
+                    figures.events + u64::from(by_limit && !mine.in_event) - u64::from(by_request && !mine.in_event);
                 figures.in_event = by_limit;
             }
             mine.in_event = figures.in_event;

@@ -25,7 +25,8 @@ pub fn read(
     let mut columns = None;
     loop {
         line.clear();
-        let count = input.read_until(b'\n', &mut line).map_err(|source| InputError::Read { file: file.to_owned(), source })?;
+        let count =
+            input.read_until(b'\n', &mut line).map_err(|source| InputError::Read { file: file.to_owned(), source })?;
         if count == 0 {
             break;
         }
@@ -49,7 +50,10 @@ pub fn read(
         }
     }
     if columns.is_none() {
-        return Err(InputError::File { file: file.to_owned(), what: "it is empty; a header line is expected".to_owned() });
+        return Err(InputError::File {
+            file: file.to_owned(),
+            what: "it is empty; a header line is expected".to_owned(),
+        });
     }
     Ok(())
 }
@@ -154,7 +158,9 @@ mod tests {
 
     #[test]
     fn rows_are_read() {
-        let (rows, wrongs, ended) = all(&format!("{HEADER},cpu_limit,memory_limit,restarts\n60,a,b,c,d,0.5,100,1,200,3\n120.9,a,b,c,d,,,,,\r\n"));
+        let (rows, wrongs, ended) = all(&format!(
+            "{HEADER},cpu_limit,memory_limit,restarts\n60,a,b,c,d,0.5,100,1,200,3\n120.9,a,b,c,d,,,,,\r\n"
+        ));
         assert_eq!((wrongs, ended), (vec![], None));
         assert_eq!(rows[0].0, "a,b,c,d");
         let it = rows[0].1;
@@ -175,7 +181,10 @@ mod tests {
             ("1,\"a\",b,c,d,1,1", "quoted"),
         ] {
             let (rows, wrongs, _) = all(&format!("{HEADER}\n{line}\n"));
-            assert!(rows.is_empty() && wrongs.len() == 1 && wrongs[0].contains("x.csv: line 2") && wrongs[0].contains(part), "{line}: {wrongs:?}");
+            assert!(
+                rows.is_empty() && wrongs.len() == 1 && wrongs[0].contains("x.csv: line 2") && wrongs[0].contains(part),
+                "{line}: {wrongs:?}"
+            );
         }
         assert!(all("").2.is_some_and(|it| it.contains("empty")));
         assert!(all("a,b\n").2.is_some_and(|it| it.contains("expected the header")));

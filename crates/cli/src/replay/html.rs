@@ -23,7 +23,9 @@ const COLOURS: [&str; 7] = ["#0b6bcb", "#c2410c", "#7c3aed", "#0f766e", "#be185d
 
 /// The page.
 pub fn page(contenders: &[Contender], summary: &Summary, replayed: &Replayed) -> String {
-    let mut out = String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">");
+    let mut out = String::from(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">",
+    );
     let _ = write!(out, "<title>supple replay</title><style>{STYLE}</style></head><body>");
     let _ = write!(
         out,
@@ -42,7 +44,13 @@ pub fn page(contenders: &[Contender], summary: &Summary, replayed: &Replayed) ->
     }
     out.push_str("<h2>Workloads over time</h2>");
     for outcome in replayed.workloads.iter().filter(|it| !it.drawn.is_empty()) {
-        let _ = write!(out, "<section><h3>{} / {} {}</h3>", escape(&outcome.name.namespace), escape(&outcome.name.workload), escape(&outcome.name.container));
+        let _ = write!(
+            out,
+            "<section><h3>{} / {} {}</h3>",
+            escape(&outcome.name.namespace),
+            escape(&outcome.name.workload),
+            escape(&outcome.name.container)
+        );
         for resource in [Resource::Memory, Resource::Cpu] {
             chart(&mut out, contenders, outcome, resource);
         }
@@ -78,12 +86,18 @@ fn cells(out: &mut String, it: &Told) {
     cell(out, it.j_ratio, 2);
 }
 
-const HEAD: &str = "<th>footprint</th><th>median</th><th>% over</th><th>events/day</th><th>resizes/day</th><th>J</th><th>J/bound</th>";
+const HEAD: &str =
+    "<th>footprint</th><th>median</th><th>% over</th><th>events/day</th><th>resizes/day</th><th>J</th><th>J/bound</th>";
 
 fn policies(out: &mut String, summary: &Summary, resource: Resource) {
     let _ = write!(out, "<table class=\"sort\"><thead><tr><th>policy</th>{HEAD}</tr></thead><tbody>");
     for (index, policy) in summary.policies.iter().enumerate() {
-        let _ = write!(out, "<tr><td><i style=\"background:{}\"></i>{}</td>", colour(&policy.name, index), escape(&policy.name));
+        let _ = write!(
+            out,
+            "<tr><td><i style=\"background:{}\"></i>{}</td>",
+            colour(&policy.name, index),
+            escape(&policy.name)
+        );
         cells(out, told(policy, resource));
         out.push_str("</tr>");
     }
@@ -91,14 +105,24 @@ fn policies(out: &mut String, summary: &Summary, resource: Resource) {
 }
 
 fn workloads(out: &mut String, summary: &Summary) {
-    let _ = write!(out, "<table class=\"sort\"><thead><tr><th>workload</th><th>resource</th><th>policy</th>{HEAD}</tr></thead><tbody>");
+    let _ = write!(
+        out,
+        "<table class=\"sort\"><thead><tr><th>workload</th><th>resource</th><th>policy</th>{HEAD}</tr></thead><tbody>"
+    );
     for it in &summary.workloads {
         for policy in &it.policies {
             for (name, told) in [("memory", &policy.memory), ("cpu", &policy.cpu)] {
                 if told.footprint.is_none() {
                     continue;
                 }
-                let _ = write!(out, "<tr><td>{}/{} {}</td><td>{name}</td><td>{}</td>", escape(&it.namespace), escape(&it.workload), escape(&it.container), escape(&policy.name));
+                let _ = write!(
+                    out,
+                    "<tr><td>{}/{} {}</td><td>{name}</td><td>{}</td>",
+                    escape(&it.namespace),
+                    escape(&it.workload),
+                    escape(&it.container),
+                    escape(&policy.name)
+                );
                 cells(out, told);
                 out.push_str("</tr>");
             }
@@ -123,15 +147,34 @@ fn plane(out: &mut String, summary: &Summary, resource: Resource) {
     let far = |values: &mut dyn Iterator<Item = f64>, least: f64| values.fold(least, f64::max);
     let right = far(&mut points.iter().map(|it| it.2.min(8.0)), 1.2);
     let top = far(&mut points.iter().map(|it| it.3), 0.01);
-    let _ = write!(out, "<svg class=\"plane\" viewBox=\"0 0 {W} {H}\" role=\"img\" aria-label=\"slack against incidents\">");
-    let _ = write!(out, "<path class=\"axis\" d=\"M40 10V200H350\"/><text x=\"195\" y=\"225\" text-anchor=\"middle\">footprint (reserved ÷ used)</text>");
-    let _ = write!(out, "<text x=\"12\" y=\"105\" transform=\"rotate(-90 12 105)\" text-anchor=\"middle\">events a day</text>");
+    let _ = write!(
+        out,
+        "<svg class=\"plane\" viewBox=\"0 0 {W} {H}\" role=\"img\" aria-label=\"slack against incidents\">"
+    );
+    let _ = write!(
+        out,
+        "<path class=\"axis\" d=\"M40 10V200H350\"/><text x=\"195\" y=\"225\" text-anchor=\"middle\">footprint (reserved ÷ used)</text>"
+    );
+    let _ = write!(
+        out,
+        "<text x=\"12\" y=\"105\" transform=\"rotate(-90 12 105)\" text-anchor=\"middle\">events a day</text>"
+    );
     for (i, name, x, y) in points {
         let x = 40.0 + 290.0 * (x.min(right) - 1.0).max(0.0) / (right - 1.0);
         let y = 200.0 - 180.0 * y / top;
-        let _ = write!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"{}\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>", colour(name, i), x + 7.0, y + 4.0, escape(name));
+        let _ = write!(
+            out,
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"{}\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+            colour(name, i),
+            x + 7.0,
+            y + 4.0,
+            escape(name)
+        );
     }
-    let _ = write!(out, "<text x=\"40\" y=\"212\">1</text><text x=\"330\" y=\"212\">{right:.1}</text><text x=\"36\" y=\"20\" text-anchor=\"end\">{top:.2}</text></svg>");
+    let _ = write!(
+        out,
+        "<text x=\"40\" y=\"212\">1</text><text x=\"330\" y=\"212\">{right:.1}</text><text x=\"36\" y=\"20\" text-anchor=\"end\">{top:.2}</text></svg>"
+    );
 }
 
 fn colour(name: &str, index: usize) -> &'static str {
@@ -158,9 +201,15 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
     let lines: Vec<Vec<(i64, f64)>> = (0..contenders.len()).map(|which| in_force(outcome, which, resource)).collect();
     let peak = used.iter().map(|it| it.1).fold(1.0, f64::max);
     let high = lines.iter().flatten().map(|it| it.1).fold(peak, f64::max).min(peak * 3.0);
-    let x = |time: i64| 60.0 + (W - 70.0) * supple_recommend::sample::amount(time - first) / supple_recommend::sample::amount((last - first).max(1));
+    let x = |time: i64| {
+        60.0 + (W - 70.0) * supple_recommend::sample::amount(time - first)
+            / supple_recommend::sample::amount((last - first).max(1))
+    };
     let y = |value: f64| 160.0 - 150.0 * (value / high).min(1.0);
-    let _ = write!(out, "<svg class=\"chart\" viewBox=\"0 0 {W} {H}\" role=\"img\"><path class=\"axis\" d=\"M60 10V160H950\"/>");
+    let _ = write!(
+        out,
+        "<svg class=\"chart\" viewBox=\"0 0 {W} {H}\" role=\"img\"><path class=\"axis\" d=\"M60 10V160H950\"/>"
+    );
     // The use as an area: of the samples that fall on one point the highest, for that is what a size must bear.
     let bin = used.len().div_ceil(POINTS).max(1);
     let _ = write!(out, "<path class=\"used\" d=\"M60 160");
@@ -169,7 +218,8 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
         let _ = write!(out, "L{:.1} {:.1}", x(part[0].0), y(highest));
     }
     let _ = write!(out, "L{:.1} 160Z\"/>", x(last));
-    let bound: Vec<(i64, f64)> = used.iter().zip(&best).map(|(it, size)| (it.0, supple_recommend::sample::amount(*size))).collect();
+    let bound: Vec<(i64, f64)> =
+        used.iter().zip(&best).map(|(it, size)| (it.0, supple_recommend::sample::amount(*size))).collect();
     step(out, &bound, last, "#111", "stroke-dasharray=\"3 3\"", &x, &y);
     for (which, line) in lines.iter().enumerate().rev() {
         step(out, line, last, COLOURS[which % COLOURS.len()], "", &x, &y);
@@ -185,9 +235,16 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
         }
     }
     let (unit, of): (&str, f64) = if resource == Resource::Cpu { ("cores", 1000.0) } else { ("MiB", 1_048_576.0) };
-    let _ = write!(out, "<text x=\"54\" y=\"16\" text-anchor=\"end\">{:.2}</text><text x=\"54\" y=\"162\" text-anchor=\"end\">0</text><text x=\"54\" y=\"92\" text-anchor=\"end\">{unit}</text>", high / of);
+    let _ = write!(
+        out,
+        "<text x=\"54\" y=\"16\" text-anchor=\"end\">{:.2}</text><text x=\"54\" y=\"162\" text-anchor=\"end\">0</text><text x=\"54\" y=\"92\" text-anchor=\"end\">{unit}</text>",
+        high / of
+    );
     let hours = supple_recommend::sample::amount(last - first) / 3600.0;
-    let _ = write!(out, "<text x=\"60\" y=\"185\">0 h</text><text x=\"950\" y=\"185\" text-anchor=\"end\">{hours:.0} h</text><text x=\"500\" y=\"185\" text-anchor=\"middle\">");
+    let _ = write!(
+        out,
+        "<text x=\"60\" y=\"185\">0 h</text><text x=\"950\" y=\"185\" text-anchor=\"end\">{hours:.0} h</text><text x=\"500\" y=\"185\" text-anchor=\"middle\">"
+    );
     for (which, contender) in contenders.iter().enumerate() {
         let _ = write!(out, "<tspan fill=\"{}\">{}  </tspan>", COLOURS[which % COLOURS.len()], escape(&contender.name));
     }
@@ -199,13 +256,25 @@ fn in_force(outcome: &Outcome, which: usize, resource: Resource) -> Vec<(i64, f6
     let changes = outcome.changes.iter().filter(|it| it.strategy == which && it.pod == 0);
     changes
         .filter_map(|it| {
-            let size = if resource == Resource::Cpu { it.size.cpu_request.map(|it| it.0) } else { it.size.memory_request.map(|it| it.0) };
+            let size = if resource == Resource::Cpu {
+                it.size.cpu_request.map(|it| it.0)
+            } else {
+                it.size.memory_request.map(|it| it.0)
+            };
             Some((it.time, supple_recommend::sample::amount(size?)))
         })
         .collect()
 }
 
-fn step(out: &mut String, line: &[(i64, f64)], last: i64, colour: &str, more: &str, x: &dyn Fn(i64) -> f64, y: &dyn Fn(f64) -> f64) {
+fn step(
+    out: &mut String,
+    line: &[(i64, f64)],
+    last: i64,
+    colour: &str,
+    more: &str,
+    x: &dyn Fn(i64) -> f64,
+    y: &dyn Fn(f64) -> f64,
+) {
     let mut path = String::new();
     let mut before = None;
     for (time, value) in line {
@@ -219,7 +288,11 @@ fn step(out: &mut String, line: &[(i64, f64)], last: i64, colour: &str, more: &s
         before = Some(*value);
     }
     if before.is_some() {
-        let _ = write!(out, "<path fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.4\" {more} d=\"{path}H{:.1}\"/>", x(last));
+        let _ = write!(
+            out,
+            "<path fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.4\" {more} d=\"{path}H{:.1}\"/>",
+            x(last)
+        );
     }
 }
 

@@ -36,9 +36,12 @@ const NAMED: usize = 20;
 pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let contenders = contenders(args)?;
     let money = args.prices.as_deref().map(read_prices).transpose()?;
-    let files = open::files(&args.files).map_err(|error| Failure::unreachable(format!("cannot list the recordings: {error}")))?;
+    let files = open::files(&args.files)
+        .map_err(|error| Failure::unreachable(format!("cannot list the recordings: {error}")))?;
     if files.is_empty() {
-        return Err(Failure::unreachable("the directory holds no recording (.csv or .json, plain or as .gz, .xz, .zst)"));
+        return Err(Failure::unreachable(
+            "the directory holds no recording (.csv or .json, plain or as .gz, .xz, .zst)",
+        ));
     }
     let setup = Setup {
         contenders: &contenders,
@@ -63,7 +66,11 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         return Err(Failure::refused("the recordings hold no samples"));
     }
     if replayed.skipped > 0 {
-        crate::say(&format!("skipped {} wrong lines or series, the first: {}", replayed.skipped, replayed.reasons.join("; ")));
+        crate::say(&format!(
+            "skipped {} wrong lines or series, the first: {}",
+            replayed.skipped,
+            replayed.reasons.join("; ")
+        ));
     }
     let summary = summary::summarize(&contenders, &replayed.workloads, replayed.samples, replayed.skipped, money);
     if let Some(path) = &args.emit {
@@ -111,8 +118,11 @@ fn contenders(args: &ReplayArgs) -> Result<Vec<Contender>, Failure> {
 
 fn read_prices(path: &Path) -> Result<Money, Failure> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::unreachable(format!("cannot read the prices {shown}: {error}")))?;
-    serde_saphyr::from_str(&text).map_err(|error| Failure::Usage(format!("cannot read the prices {shown}: {error}; expected `cpu:` and `memory:`")))
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::unreachable(format!("cannot read the prices {shown}: {error}")))?;
+    serde_saphyr::from_str(&text).map_err(|error| {
+        Failure::Usage(format!("cannot read the prices {shown}: {error}; expected `cpu:` and `memory:`"))
+    })
 }
 
 fn cores() -> usize {
@@ -125,7 +135,9 @@ fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
 
 /// Every size in force, one row a change. A row holds from its time until the next row of the same policy and pod.
 fn emitted(contenders: &[Contender], replayed: &Replayed) -> String {
-    let mut out = String::from("policy,namespace,workload,pod,container,time,cpu_request,cpu_limit,memory_request,memory_limit\n");
+    let mut out = String::from(
+        "policy,namespace,workload,pod,container,time,cpu_request,cpu_limit,memory_request,memory_limit\n",
+    );
     for (index, contender) in contenders.iter().enumerate() {
         for it in &replayed.workloads {
             for change in it.changes.iter().filter(|change| change.strategy == index) {

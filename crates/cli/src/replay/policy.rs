@@ -56,8 +56,10 @@ impl Contender {
     /// From a file.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| Failure::unreachable(format!("cannot read the policy {shown}: {error}")))?;
-        let written: Written = serde_saphyr::from_str(&text).map_err(|error| Failure::Usage(format!("cannot read the policy {shown}: {error}")))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::unreachable(format!("cannot read the policy {shown}: {error}")))?;
+        let written: Written = serde_saphyr::from_str(&text)
+            .map_err(|error| Failure::Usage(format!("cannot read the policy {shown}: {error}")))?;
         let stem = path.file_stem().map_or_else(|| "policy".to_owned(), |it| it.to_string_lossy().into_owned());
         let name = written.name.clone().unwrap_or(stem);
         let (policy, decide) = written.build().map_err(|what| Failure::Usage(format!("the policy {shown}: {what}")))?;
@@ -140,9 +142,26 @@ impl Written {
     fn build(self) -> Result<(Policy, Decide), String> {
         let mut policy = Policy::default();
         terms(&mut policy.cpu, "cpu", self.risk.cpu, self.incident.cpu, self.resize.cpu, self.margin.cpu)?;
-        terms(&mut policy.memory, "memory", self.risk.memory, self.incident.memory, self.resize.memory, self.margin.memory)?;
-        bounds(&mut policy.cpu, "cpu", self.min_allowed.cpu.map(|it| MilliCpu::from(&it).0), self.max_allowed.cpu.map(|it| MilliCpu::from(&it).0))?;
-        bounds(&mut policy.memory, "memory", self.min_allowed.memory.map(|it| Bytes::from(&it).0), self.max_allowed.memory.map(|it| Bytes::from(&it).0))?;
+        terms(
+            &mut policy.memory,
+            "memory",
+            self.risk.memory,
+            self.incident.memory,
+            self.resize.memory,
+            self.margin.memory,
+        )?;
+        bounds(
+            &mut policy.cpu,
+            "cpu",
+            self.min_allowed.cpu.map(|it| MilliCpu::from(&it).0),
+            self.max_allowed.cpu.map(|it| MilliCpu::from(&it).0),
+        )?;
+        bounds(
+            &mut policy.memory,
+            "memory",
+            self.min_allowed.memory.map(|it| Bytes::from(&it).0),
+            self.max_allowed.memory.map(|it| Bytes::from(&it).0),
+        )?;
         match self.controlled_values {
             Some(ControlledValues::RequestsAndLimits) => (policy.cpu.limit, policy.memory.limit) = (true, true),
             Some(ControlledValues::RequestsOnly) => (policy.cpu.limit, policy.memory.limit) = (false, false),
@@ -166,9 +185,18 @@ impl Written {
     }
 }
 
-fn terms(terms: &mut Terms, of: &str, risk: Option<Risk>, incident: Option<f64>, resize: Option<f64>, margin: Option<f64>) -> Result<(), String> {
+fn terms(
+    terms: &mut Terms,
+    of: &str,
+    risk: Option<Risk>,
+    incident: Option<f64>,
+    resize: Option<f64>,
+    margin: Option<f64>,
+) -> Result<(), String> {
     let price = |name: &str, value: Option<f64>| match value {
-        Some(value) if !(value.is_finite() && value >= 0.0) => Err(format!("{name}.{of} is {value}; a price is a number of hours, 0 or more")),
+        Some(value) if !(value.is_finite() && value >= 0.0) => {
+            Err(format!("{name}.{of} is {value}; a price is a number of hours, 0 or more"))
+        }
         other => Ok(other),
     };
     terms.risk = risk;

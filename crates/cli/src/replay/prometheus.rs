@@ -77,7 +77,9 @@ fn join(matrix: &Matrix, into: &mut Joined) -> Result<(), String> {
     let series = Series {
         namespace: label(&["namespace"]).ok_or("it has no label namespace")?,
         workload: label(&["workload"]).unwrap_or_else(|| workload_of(&pod).to_owned()),
-        container: label(&["container", "container_name"]).filter(|it| !it.is_empty() && it != "POD").ok_or("it has no label container")?,
+        container: label(&["container", "container_name"])
+            .filter(|it| !it.is_empty() && it != "POD")
+            .ok_or("it has no label container")?,
         pod,
     };
     let samples = into.entry(series).or_default();
@@ -111,7 +113,9 @@ fn workload_of(pod: &str) -> &str {
         return pod;
     }
     match rest.rsplit_once('-') {
-        Some((workload, hash)) if (5..=10).contains(&hash.len()) && hash.bytes().any(|it| it.is_ascii_digit()) => workload,
+        Some((workload, hash)) if (5..=10).contains(&hash.len()) && hash.bytes().any(|it| it.is_ascii_digit()) => {
+            workload
+        }
         _ => rest,
     }
 }
@@ -153,7 +157,10 @@ mod tests {
             ("{}", "not an answer"),
             (r#"{"status":"error","error":"boom"}"#, "boom"),
             (r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#, "vector"),
-            (r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"namespace":"a"}}]}}"#, "no label pod"),
+            (
+                r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"namespace":"a"}}]}}"#,
+                "no label pod",
+            ),
         ] {
             let error = read("x.json", &mut text.as_bytes(), &mut Joined::new(), &mut |error| Err(error)).unwrap_err();
             assert!(error.to_string().contains(part), "{error}");

@@ -170,9 +170,16 @@ fn stream(setup: &Setup<'_>, progress: &Progress) -> Result<Option<Replayed>, In
     let mut samples = 0;
     let disorder = AtomicBool::new(false);
     let mut workers: Vec<Worker> = (0..setup.jobs).map(|_| Worker::default()).collect();
-    let first = read_all(setup, &mut names, &mut workers, &disorder, progress, &mut skipping, &mut samples, |worker, item, setup| {
-        worker.first(item, setup)
-    })?;
+    let first = read_all(
+        setup,
+        &mut names,
+        &mut workers,
+        &disorder,
+        progress,
+        &mut skipping,
+        &mut samples,
+        |worker, item, setup| worker.first(item, setup),
+    )?;
     if !first {
         return Ok(None);
     }
@@ -180,10 +187,16 @@ fn stream(setup: &Setup<'_>, progress: &Progress) -> Result<Option<Replayed>, In
     if setup.bound || setup.draw > 0 {
         for (index, worker) in workers.iter_mut().enumerate() {
             worker.rewind();
-            worker.drawn = drawn.iter().filter(|lane| **lane % setup.jobs == index).map(|lane| (*lane / setup.jobs, Vec::new())).collect();
+            worker.drawn = drawn
+                .iter()
+                .filter(|lane| **lane % setup.jobs == index)
+                .map(|lane| (*lane / setup.jobs, Vec::new()))
+                .collect();
         }
         let mut again = Skipping { lenient: true, count: 0, reasons: Vec::new() };
-        read_all(setup, &mut names, &mut workers, &disorder, progress, &mut again, &mut 0, |worker, item, setup| worker.second(item, setup))?;
+        read_all(setup, &mut names, &mut workers, &disorder, progress, &mut again, &mut 0, |worker, item, setup| {
+            worker.second(item, setup)
+        })?;
     }
     // In the order of the lines, so that what is told does not depend on the number of workers.
     let mut late: Vec<(u64, i64)> = workers.iter_mut().flat_map(|worker| std::mem::take(&mut worker.late)).collect();

@@ -98,15 +98,25 @@ pub struct Summary {
 }
 
 /// Sums up.
-pub fn summarize(contenders: &[Contender], workloads: &[Outcome], samples: u64, skipped: u64, money: Option<Money>) -> Summary {
+pub fn summarize(
+    contenders: &[Contender],
+    workloads: &[Outcome],
+    samples: u64,
+    skipped: u64,
+    money: Option<Money>,
+) -> Summary {
     let bounded = workloads.iter().any(|it| it.result.bound.is_some());
     let names = contenders.iter().map(|it| it.name.as_str()).chain(bounded.then_some("bound"));
-    let incumbent = contenders.iter().position(|it| it.name == "vpa").or_else(|| contenders.len().checked_sub(1).filter(|last| *last > 0));
+    let incumbent = contenders
+        .iter()
+        .position(|it| it.name == "vpa")
+        .or_else(|| contenders.len().checked_sub(1).filter(|last| *last > 0));
     let of = |which: usize, outcomes: &[&Outcome], name: &str| {
         let told = |resource| {
             let pick = |index: usize, outcome: &Outcome| figures(outcome, index, contenders.len(), resource);
             let all: Vec<Figures> = outcomes.iter().map(|it| pick(which, it)).collect();
-            let bound: Option<Vec<Figures>> = bounded.then(|| outcomes.iter().map(|it| pick(contenders.len(), it)).collect());
+            let bound: Option<Vec<Figures>> =
+                bounded.then(|| outcomes.iter().map(|it| pick(contenders.len(), it)).collect());
             let old: Option<Vec<Figures>> = incumbent.map(|old| outcomes.iter().map(|it| pick(old, it)).collect());
             let risk = contenders.get(which).and_then(|it| it.risk()[place(resource)]);
             tell(resource, &all, bound.as_deref(), old.as_deref(), money, risk)
@@ -180,7 +190,11 @@ fn tell(
         resizes_per_day: total.resizes_per_day(),
         j: own,
         j_ratio: own.zip(best).filter(|(_, best)| *best > 0.0).map(|(own, best)| own / best),
-        captured: own.zip(best).zip(old).filter(|((_, best), old)| old > best).map(|((own, best), old)| (old - own) / (old - best)),
+        captured: own
+            .zip(best)
+            .zip(old)
+            .filter(|((_, best), old)| old > best)
+            .map(|((own, best), old)| (old - own) / (old - best)),
         slack_hours: (total.reserved - total.used) / unit,
         lowest: total.range.map(|it| shown(it.0)),
         highest: total.range.map(|it| shown(it.1)),

@@ -7,8 +7,9 @@ use super::summary::{Policy, Summary, Told};
 /// Lines of a table of cells, columns as wide as they must be.
 fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> =
-        (0..columns).map(|c| rows.iter().filter_map(|row| row.get(c)).map(|it| it.chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..columns)
+        .map(|c| rows.iter().filter_map(|row| row.get(c)).map(|it| it.chars().count()).max().unwrap_or(0))
+        .collect();
     let mut out = String::new();
     for row in rows {
         let mut line = String::new();
@@ -142,14 +143,32 @@ fn told<'a>(policy: &'a Policy, resource: &str) -> &'a Told {
 }
 
 fn header(first: &str) -> Vec<String> {
-    [first, "", "FOOTPRINT", "MEDIAN", "SLACK", "OVER", "EVENTS/DAY", "RESIZES/DAY", "LOWEST", "HIGHEST", "J", "J/BOUND", "STANDS", "MONEY"]
-        .map(str::to_owned)
-        .to_vec()
+    [
+        first,
+        "",
+        "FOOTPRINT",
+        "MEDIAN",
+        "SLACK",
+        "OVER",
+        "EVENTS/DAY",
+        "RESIZES/DAY",
+        "LOWEST",
+        "HIGHEST",
+        "J",
+        "J/BOUND",
+        "STANDS",
+        "MONEY",
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 fn cells(name: &str, resource: &str, it: &Told) -> Vec<String> {
-    let (unit, size): (_, fn(f64) -> String) =
-        if resource == "cpu" { ("core-h", |it| format!("{it:.3}")) } else { ("GiB-h", |it| format!("{:.0} MiB", it / 1_048_576.0)) };
+    let (unit, size): (_, fn(f64) -> String) = if resource == "cpu" {
+        ("core-h", |it| format!("{it:.3}"))
+    } else {
+        ("GiB-h", |it| format!("{:.0} MiB", it / 1_048_576.0))
+    };
     vec![
         name.to_owned(),
         resource.to_owned(),

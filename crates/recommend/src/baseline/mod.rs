@@ -21,7 +21,12 @@ use crate::sample::{Size, whole};
 /// A size with the memory limit at its request, and no CPU limit: what all adaptive strategies here are judged at.
 fn sized(cpu: Option<f64>, memory: Option<f64>) -> Size {
     let memory = memory.map(|it| Bytes(whole(it)));
-    Size { cpu_request: cpu.map(|it| MilliCpu(whole(it))), cpu_limit: None, memory_request: memory, memory_limit: memory }
+    Size {
+        cpu_request: cpu.map(|it| MilliCpu(whole(it))),
+        cpu_limit: None,
+        memory_request: memory,
+        memory_limit: memory,
+    }
 }
 
 /// True where `wanted` differs from what is in force by more than `share`, or one of them is not set.

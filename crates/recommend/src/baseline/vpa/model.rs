@@ -132,10 +132,7 @@ impl Model {
         let confidence = self.confidence();
         let cpu = |share: f64| integer(self.cpu.percentile(share) * 1000.0);
         let memory = |share: f64| integer(self.memory.percentile(share));
-        (
-            estimate(cpu, confidence, 25 / containers),
-            estimate(memory, confidence, 250 * 1024 * 1024 / containers),
-        )
+        (estimate(cpu, confidence, 25 / containers), estimate(memory, confidence, 250 * 1024 * 1024 / containers))
     }
 
     /// The lesser of days observed and days' worth of samples; both resources use the CPU's.

@@ -47,7 +47,9 @@ fn observe_a_day_of_minutes(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn advise(bencher: Bencher<'_, '_>) {
     let (state, policy) = (week(), Policy::default());
-    bencher.counter(ItemsCount::new(1_usize)).bench(|| divan::black_box(&state).advise(&policy, (Some(900), Some(1 << 30))));
+    bencher
+        .counter(ItemsCount::new(1_usize))
+        .bench(|| divan::black_box(&state).advise(&policy, (Some(900), Some(1 << 30))));
 }
 
 #[divan::bench]

@@ -9,7 +9,7 @@ use crate::sample::{amount, whole};
 use crate::state::State;
 
 /// By how much a long hold makes a small gain worth its price.
-const MOST_LASTING: f64 = 1.5;
+const MOST_LASTING: f64 = 2.5;
 
 /// What one resource of a container should have. Thousandths of a core or bytes; `lower <= request <= upper`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -9,7 +9,7 @@
 use crate::past::Past;
 
 /// Candidate sizes at most.
-pub const CANDIDATES: usize = 128;
+pub const CANDIDATES: usize = 96;
 
 /// What is believed about the past's worth for the future. The defaults are tuned on half of the shared recordings.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -135,7 +135,8 @@ pub fn look_ahead<P: Past>(
     let fading = lens.view(|visit| past.lately(hour, beliefs.recent_half_life, visit));
     let day = lens.view(|visit| past.lately(hour, beliefs.day_half_life, visit));
     let long = lens.view(|visit| past.ever(hour, visit));
-    let steady = [(beliefs.weights[1], day), (beliefs.weights[2], long)];
+    // What does not change from hour to hour is mixed once.
+    let steady = mix(grid.count, &[(beliefs.weights[1], &day), (beliefs.weights[2], &long)]);
 
     // The clairvoyant's programme, run backwards over the forecast: `values[c]` is the least cost from an hour to the horizon's
     // end when the hour begins at candidate c. A change costs the same from anywhere, so one minimum serves all.
@@ -146,20 +147,10 @@ pub fn look_ahead<P: Past>(
         let step = i64::try_from(ahead).unwrap_or(0);
         let faded = beliefs.weights[0] * (-(ahead as f64) / beliefs.fade).exp();
         let same_hour = lens.view(|visit| past.same_hour(hour, step, visit));
-        let views = [
-            (faded, &fading),
-            (steady[0].0, &steady[0].1),
-            (steady[1].0, &steady[1].1),
-            (beliefs.weights[3], &same_hour),
-        ];
-        let known: f64 = views.iter().filter(|(_, view)| view.is_some()).map(|(weight, _)| weight).sum();
-        let (mut slack, mut over) = ([0.0; CANDIDATES], [0.0; CANDIDATES]);
-        for (weight, view) in views.iter().filter_map(|(weight, view)| Some((weight / known, view.as_ref()?))) {
-            for c in 0..grid.count {
-                slack[c] += weight * view.slack[c];
-                over[c] += weight * view.over[c];
-            }
-        }
+        let parts = [(faded, &fading), (steady.0, &steady.1), (beliefs.weights[3], &same_hour)];
+        let (_, Some(View { slack, over })) = mix(grid.count, &parts) else {
+            continue; // no view knows this hour, which cannot be where a range is known
+        };
         let best_later = values[..grid.count].iter().copied().fold(f64::INFINITY, f64::min);
         let changed = best_later + price.resize;
         stay = stay.min(changed)
@@ -193,6 +184,24 @@ impl Grid {
     fn candidate(self, level: u16) -> usize {
         usize::from(level.saturating_sub(self.lowest).div_ceil(self.stride)).min(self.count - 1)
     }
+}
+
+/// A mixture of the views that know something, with the weight they have together.
+fn mix(count: usize, parts: &[(f64, &Option<View>)]) -> (f64, Option<View>) {
+    let known: f64 = parts.iter().filter(|(_, view)| view.is_some()).map(|(weight, _)| weight).sum();
+    if known <= 0.0 {
+        return (0.0, None);
+    }
+    let mut mixed = View { slack: [0.0; CANDIDATES], over: [0.0; CANDIDATES] };
+    for (weight, view) in parts.iter().filter_map(|(weight, view)| Some((weight / known, view.as_ref()?))) {
+        for (to, from) in mixed.slack[..count].iter_mut().zip(&view.slack) {
+            *to += weight * from;
+        }
+        for (to, from) in mixed.over[..count].iter_mut().zip(&view.over) {
+            *to += weight * from;
+        }
+    }
+    (known, Some(mixed))
 }
 
 /// Candidates from the lowest level remembered to a blur's reach above the highest.

@@ -58,7 +58,7 @@ pub fn page(contenders: &[Contender], summary: &Summary, replayed: &Replayed) ->
     }
     out.push_str("<h2>All workloads</h2>");
     workloads(&mut out, summary);
-    let _ = write!(out, "<script>{SCRIPT}</script></body></html>\n");
+    let _ = writeln!(out, "<script>{SCRIPT}</script></body></html>");
     out
 }
 

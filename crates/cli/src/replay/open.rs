@@ -89,11 +89,12 @@ struct Unpacking {
 impl Read for Unpacking {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.from.read(buffer)?;
-        if count == 0 && !buffer.is_empty() {
-            if let Some(worker) = self.worker.take() {
-                let ended = worker.join().unwrap_or_else(|_| Err("the decoder broke".to_owned()));
-                ended.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            }
+        if count == 0
+            && !buffer.is_empty()
+            && let Some(worker) = self.worker.take()
+        {
+            let ended = worker.join().unwrap_or_else(|_| Err("the decoder broke".to_owned()));
+            ended.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         }
         Ok(count)
     }

@@ -28,16 +28,16 @@ pub struct Contender {
     kind: Kind,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Kind {
-    Own(Policy, Decide),
+    Own(Box<(Policy, Decide)>),
     Baseline(Baseline),
 }
 
 impl Contender {
     /// The program's own judgement with its defaults.
     pub fn own() -> Self {
-        Self { name: "supple".to_owned(), kind: Kind::Own(Policy::default(), Decide::default()) }
+        Self { name: "supple".to_owned(), kind: Kind::Own(Box::default()) }
     }
 
     /// What others do.
@@ -63,13 +63,13 @@ impl Contender {
         let stem = path.file_stem().map_or_else(|| "policy".to_owned(), |it| it.to_string_lossy().into_owned());
         let name = written.name.clone().unwrap_or(stem);
         let (policy, decide) = written.build().map_err(|what| Failure::Usage(format!("the policy {shown}: {what}")))?;
-        Ok(Self { name, kind: Kind::Own(policy, decide) })
+        Ok(Self { name, kind: Kind::Own(Box::new((policy, decide))) })
     }
 
     /// A fresh strategy, knowing nothing, and what decides over its wishes.
     pub fn make(&self) -> (Box<dyn Strategy + Send>, Decide) {
-        let strategy: Box<dyn Strategy + Send> = match self.kind {
-            Kind::Own(policy, decide) => return (Box::new(Supple::new(policy)), decide),
+        let strategy: Box<dyn Strategy + Send> = match &self.kind {
+            Kind::Own(own) => return (Box::new(Supple::new(own.0)), own.1),
             Kind::Baseline(Baseline::Vpa) => Box::new(Vpa::default()),
             Kind::Baseline(Baseline::Krr) => Box::new(percentile::Percentile::new(percentile::Rule::krr())),
             Kind::Baseline(Baseline::P95) => Box::new(percentile::Percentile::new(percentile::Rule::p95())),
@@ -82,8 +82,8 @@ impl Contender {
 
     /// The risk that was stated for CPU and memory, where one was.
     pub fn risk(&self) -> [Option<Risk>; 2] {
-        match self.kind {
-            Kind::Own(policy, _) => [policy.cpu.risk, policy.memory.risk],
+        match &self.kind {
+            Kind::Own(own) => [own.0.cpu.risk, own.0.memory.risk],
             Kind::Baseline(_) => [None, None],
         }
     }

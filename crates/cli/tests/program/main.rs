@@ -10,4 +10,5 @@ mod examples;
 mod kubectl;
 mod life;
 mod looped;
+mod replay;
 mod resize;

@@ -48,7 +48,7 @@ impl State {
         let hour = self.hour?;
         let per_hour = f64::from(self.cpu.tally().per_hour.max(self.cpu.tally().sum.1).max(1));
         let terms = &policy.cpu;
-        let price = self.price(Resource::Cpu, terms, per_hour);
+        let price = Self::price(Resource::Cpu, terms, per_hour);
         let outlook = look_ahead(&self.cpu, hour, in_force.map(amount), &terms.beliefs, &price)?;
         Some(self.part(&self.cpu, hour, terms, (in_force, held), &outlook, &price, None, self.cpu.habit()))
     }
@@ -57,7 +57,7 @@ impl State {
     pub fn advise_memory(&self, policy: &Policy, in_force: Option<i64>, held: i64) -> Option<Part> {
         let hour = self.hour?;
         let terms = &policy.memory;
-        let price = self.price(Resource::Memory, terms, 1.0);
+        let price = Self::price(Resource::Memory, terms, 1.0);
         let outlook = look_ahead(&self.memory, hour, in_force.map(amount), &terms.beliefs, &price)?;
         let climb = self.memory.climb(hour).map(|per_hour| {
             let now = Resource::Memory.amount(self.memory.peak(hour - 1).min(crate::resource::TOP));
@@ -67,11 +67,8 @@ impl State {
     }
 
     /// Prices an hour is reckoned with: `per_hour` chances of an incident in it.
-    fn price(&self, resource: Resource, terms: &Terms, per_hour: f64) -> Price {
-        let factor = terms.risk.map_or(1.0, |risk| {
-            let correction = f64::from(self.correction[usize::from(resource == Resource::Memory)]);
-            risk.price_factor(resource) * (correction / 16.0).exp2()
-        });
+    fn price(resource: Resource, terms: &Terms, per_hour: f64) -> Price {
+        let factor = terms.risk.map_or(1.0, |risk| risk.price_factor(resource));
         Price { incident: terms.incident * factor * per_hour, resize: terms.resize }
     }
 

@@ -30,7 +30,7 @@ pub enum LoadError {
 impl State {
     /// As bytes.
     pub fn save(&self) -> Vec<u8> {
-        let Self { cpu, memory, hour, start_peak, kill, kills, shift, cut, correction } = self;
+        let Self { cpu, memory, hour, start_peak, kill, kills, shift, cut } = self;
         let mut out = Writer { bytes: vec![VERSION], bits: 0, free: 8 };
         out.time(*hour);
         out.time(kill.map(|(hour, _)| hour));
@@ -40,9 +40,6 @@ impl State {
         out.number(u32::from(*kills));
         out.bits(u64::from(cut.0.to_bits()), 32);
         out.bits(u64::from(cut.1.to_bits()), 32);
-        for it in correction {
-            out.signed(i32::from(*it));
-        }
         let CpuPast { open, recent, daily, long, grown, tally } = cpu;
         out.digest(open);
         out.digest(long);
@@ -72,9 +69,6 @@ impl State {
         state.start_peak = from.short("a level")?;
         state.kills = from.short("a count")?;
         state.cut = (from.float()?, from.float()?);
-        for it in &mut state.correction {
-            *it = i8::try_from(from.signed()?).map_err(|_| LoadError::Damaged("a correction"))?;
-        }
         state.cpu.open = from.digest()?;
         state.cpu.long = from.digest()?;
         state.cpu.grown = from.short("an age")?;

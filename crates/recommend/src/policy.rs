@@ -29,7 +29,7 @@ pub struct Terms {
     pub incident: f64,
     /// Price of a resize, in the same hours.
     pub resize: f64,
-    /// How often an incident may happen. Where set, the price is found from it and corrected by what really happens.
+    /// How often an incident may happen. Where set, the price is found from it; the replay says whether it held.
     pub risk: Option<Risk>,
     /// Never less than this: thousandths of a core, bytes.
     pub least: i64,

@@ -60,8 +60,6 @@ pub struct State {
     pub shift: Option<i64>,
     /// Decayed counts of CPU samples, and of those cut by a limit.
     pub cut: (f32, f32),
-    /// How much the price of an incident was corrected, as a power of two in sixteenths: CPU, memory.
-    pub correction: [i8; 2],
 }
 
 impl State {

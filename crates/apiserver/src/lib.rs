@@ -33,6 +33,7 @@
 //! ```
 
 mod admission;
+pub mod apply;
 mod body;
 mod bootstrap;
 pub mod clock;
@@ -174,8 +175,12 @@ impl ApiServer {
     /// A client on [`ApiServer::router`] with no socket between. Must be called inside a tokio runtime.
     pub fn client(&self, default_namespace: &str) -> kube::Client {
         use tower::ServiceExt;
-        let service =
-            self.router().map_request(|request: http::Request<kube::client::Body>| request.map(axum::body::Body::new));
+        let service = self.router().map_request(|mut request: http::Request<kube::client::Body>| {
+            // The field manager of what the cluster's own parts write.
+            let own = http::HeaderValue::from_static("supple");
+            request.headers_mut().entry(http::header::USER_AGENT).or_insert(own);
+            request.map(axum::body::Body::new)
+        });
         kube::Client::new(service, default_namespace)
     }
 

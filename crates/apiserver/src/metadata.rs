@@ -50,7 +50,12 @@ pub fn has_finalizers(object: &Value) -> bool {
 
 /// A timestamp as the API writes it: whole seconds.
 pub fn time(at: Timestamp) -> Value {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into()
+    moment(at).into()
+}
+
+/// [`time`] as text.
+pub fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// What an error about this target names.

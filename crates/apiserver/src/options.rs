@@ -9,13 +9,20 @@ use crate::route::Query;
 use crate::selector::{FieldSelector, LabelSelector};
 
 /// Options of a creation, an update or a patch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// Everything is checked and nothing stored.
     pub dry_run: bool,
     /// What happens with unknown and duplicate fields.
     pub field_validation: FieldValidation,
+    /// Who writes, if the request says so.
+    pub field_manager: String,
+    /// Whether an apply takes fields that others own.
+    pub force: Option<bool>,
 }
+
+/// Longest name of a field manager.
+const LONGEST_MANAGER: usize = 128;
 
 impl WriteOptions {
     /// Reads the query; `kind` is `CreateOptions`, `UpdateOptions` or `PatchOptions`, for the error.
@@ -27,7 +34,34 @@ impl WriteOptions {
         let given = query.get("fieldValidation");
         let field_validation = FieldValidation::parse(given)
             .ok_or_else(|| unsupported(&kind, "fieldValidation", given, "\"Ignore\", \"Strict\", \"Warn\""))?;
-        Ok(Self { dry_run: dry_run(&kind, query.all("dryRun"))?, field_validation })
+        let manager = query.get("fieldManager");
+        if manager.len() > LONGEST_MANAGER {
+            let detail = format!("Too long: may not be more than {LONGEST_MANAGER} bytes");
+            return Err(ApiError::invalid_option(&kind, "fieldManager", "FieldValueTooLong", &detail));
+        }
+        if manager.chars().any(char::is_control) {
+            let detail = format!("Invalid value: {manager:?}: should only contain printable characters");
+            return Err(ApiError::invalid_option(&kind, "fieldManager", "FieldValueInvalid", &detail));
+        }
+        let force = query.all("force").next().map(|_| query.flag("force"));
+        let dry_run = dry_run(&kind, query.all("dryRun"))?;
+        Ok(Self { dry_run, field_validation, field_manager: manager.to_owned(), force })
+    }
+
+    /// What a patch must say if it is an apply, and may not if it is none.
+    ///
+    /// # Errors
+    /// 422 for an apply of nobody, or a patch of another kind that is to be forced.
+    pub fn check_patch(&self, is_apply: bool) -> Result<(), ApiError> {
+        let wrong =
+            |field, reason, detail| Err(ApiError::invalid_option("PatchOptions.meta.k8s.io", field, reason, detail));
+        if is_apply && self.field_manager.is_empty() {
+            wrong("fieldManager", "FieldValueRequired", "Required value: is required for apply patch")
+        } else if !is_apply && self.force.is_some() {
+            wrong("force", "FieldValueForbidden", "Forbidden: may not be specified for non-apply patch")
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -72,6 +72,26 @@ impl Admitted {
     }
 }
 
+/// An object with what its type fills in where nothing was said, before anybody looks at it. To be created, it is given
+/// to [`create`] next.
+///
+/// # Errors
+/// 400 for what is no object of the type.
+pub fn defaulted(resource: &Resource, object: Value) -> Result<Value, ApiError> {
+    match resource.strategy {
+        Strategy::Pod => {
+            let mut pod = typed(resource, object)?;
+            defaults::apply(&mut pod);
+            untyped(resource, &pod)
+        }
+        Strategy::Rules(rules) => {
+            let mut object = object;
+            (rules.default)(&mut object);
+            Ok(object)
+        }
+    }
+}
+
 /// What a creation becomes. Names, UID and times have been filled in.
 ///
 /// # Errors

@@ -5,11 +5,14 @@
 //! handle ─▶ route ─▶ read    get, list              delete       delete, deletecollection
 //!                    watch   changes as they come   subresource  binding, eviction, log
 //!                    write   create, update, patch  metrics      metrics.k8s.io, from the node
+//!                    apply   server-side apply      ownership    who writes
 //! ```
 
+mod apply;
 mod delete;
 mod discover;
 mod metrics;
+mod ownership;
 mod read;
 mod subresource;
 mod watch;

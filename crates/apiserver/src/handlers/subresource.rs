@@ -6,6 +6,8 @@ use http::{HeaderValue, StatusCode};
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
+use super::ownership::Author;
+use super::write::Next;
 use super::{Api, Call};
 use crate::body::{self, Expected};
 use crate::errors::{ApiError, Subject};
@@ -39,7 +41,7 @@ impl Api {
         }
         let uid = metadata::text(&binding, "uid").to_owned();
         let now = self.clock.now();
-        self.modify(target, Part::Binding, options.dry_run, |pod| {
+        self.modify(target, Part::Binding, options.dry_run, &Author::of(call, &options), |pod| {
             let refuse = |why: String| Err(ApiError::conflict(Subject { name, group: "", kind: "pods/binding" }, &why));
             if !uid.is_empty() && uid != metadata::text(&pod, "uid") {
                 return refuse(format!(
@@ -52,7 +54,7 @@ impl Api {
             }
             match pod.pointer("/spec/nodeName").and_then(Value::as_str).filter(|there| !there.is_empty()) {
                 Some(there) => refuse(format!("pod {name} is already assigned to node {there:?}")),
-                None => Ok((bound(pod, node, &binding, now), Vec::new())),
+                None => Ok(Next::plain(bound(pod, node, &binding, now), Vec::new())),
             }
         })
         .await?;

@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::Value;
 
+use super::ownership::{Author, managed, put_managed, take_managed};
 use super::{Api, Call, store_error};
 use crate::body;
 use crate::errors::ApiError;
@@ -30,17 +31,20 @@ impl Api {
         let options = WriteOptions::parse("CreateOptions", &call.query)?;
         let bytes = body::read(&call.headers, body).await?;
         let decoded = body::decode_object(&call.headers, &bytes, resource, options.field_validation)?;
-        let created = self.create_object(&call.target, decoded.value, options.dry_run).await?;
+        let created = self
+            .create_object(&call.target, decoded.value, options.dry_run, Owners::From(&Author::of(call, &options)))
+            .await?;
         let response = json(StatusCode::CREATED, call.wanted.object(resource, &created));
         Ok(warned(response, &decoded.warnings))
     }
 
-    /// Creates an object that has been decoded.
+    /// Creates an object that has been decoded; it is owned by its author, or as an apply has found.
     pub(super) async fn create_object(
         &self,
         target: &Target,
         given: Value,
         dry_run: bool,
+        owners: Owners<'_>,
     ) -> Result<Arc<Object>, ApiError> {
         let resource = target.resource;
         if !metadata::text(&given, "resourceVersion").is_empty() {
@@ -48,13 +52,21 @@ impl Api {
         }
         let mut given = stored_form(resource, given);
         metadata::place(target, &mut given)?;
+        let sent = take_managed(&mut given);
         let mut attempts = 0;
         loop {
             attempts += 1;
             let mut object = given.clone();
             let generated = metadata::generate_name(&mut object, uuid::Uuid::new_v4());
             metadata::create(&mut object, self.clock.now(), uuid::Uuid::new_v4());
-            let Admitted { object, also } = strategy::create(&self.store, target, object)?;
+            // What admission fills in afterwards is nobody's.
+            let object = strategy::defaulted(resource, object)?;
+            let managed = match &owners {
+                Owners::From(author) => author.created(&object, sent.clone(), self.clock.now()),
+                Owners::Are(applied) => applied.clone(),
+            };
+            let Admitted { mut object, also } = strategy::create(&self.store, target, object)?;
+            put_managed(&mut object, managed);
             let name = metadata::text(&object, "name").to_owned();
             let key = target.key(&name);
             let draft = Draft::new(target.collection(), &object, self.store.indexer());
@@ -88,15 +100,17 @@ impl Api {
         let decoded = body::decode_object(&call.headers, &bytes, resource, options.field_validation)?;
         let mut given = decoded.value;
         metadata::place(target, &mut given)?;
+        let author = Author::of(call, &options);
         let creates = resource.create_on_update && target.subresource.is_none();
         if creates && self.store.latest(&target.key(&target.name)).is_none() {
-            let created = self.create_object(target, given, options.dry_run).await?;
+            let created = self.create_object(target, given, options.dry_run, Owners::From(&author)).await?;
             let response = json(StatusCode::CREATED, call.wanted.object(resource, &created));
             return Ok(warned(response, &decoded.warnings));
         }
         let given = stored_form(resource, given);
         let part = Part::of(target);
-        let written = self.modify(target, part, options.dry_run, |_| Ok((given.clone(), Vec::new()))).await?;
+        let written =
+            self.modify(target, part, options.dry_run, &author, |_| Ok(Next::plain(given.clone(), Vec::new()))).await?;
         let response = json(StatusCode::OK, call.wanted.object(resource, &written.object));
         Ok(warned(response, &[decoded.warnings, written.warnings].concat()))
     }
@@ -107,13 +121,15 @@ impl Api {
         let options = WriteOptions::parse("PatchOptions", &call.query)?;
         let patch_type = PatchType::from_content_type(body::content_type(&call.headers))
             .ok_or_else(|| ApiError::unsupported_media_type("415: Unsupported Media Type"))?;
+        options.check_patch(patch_type == PatchType::Apply)?;
         if patch_type == PatchType::Apply {
-            return Err(refuse_apply(call));
+            return self.apply(call, options, body).await;
         }
+        let author = Author::of(call, &options);
         let bytes = body::read(&call.headers, body).await?;
         let part = Part::of(target);
         let written = self
-            .modify(target, part, options.dry_run, |stored| {
+            .modify(target, part, options.dry_run, &author, |stored| {
                 let shown = match resource.backing {
                     Backing::View { from_stored, .. } => from_stored(stored),
                     Backing::Stored(_) | Backing::Metrics => stored,
@@ -127,7 +143,7 @@ impl Api {
                 value["apiVersion"] = resource.api_version().into();
                 value["kind"] = resource.kind.into();
                 metadata::place(target, &mut value)?;
-                Ok((stored_form(resource, value), patched.warnings))
+                Ok(Next::plain(stored_form(resource, value), patched.warnings))
             })
             .await?;
         let response = json(StatusCode::OK, call.wanted.object(resource, &written.object));
@@ -140,7 +156,8 @@ impl Api {
         target: &Target,
         part: Part,
         dry_run: bool,
-        next: impl Fn(Value) -> Result<(Value, Vec<String>), ApiError>,
+        author: &Author,
+        next: impl Fn(Value) -> Result<Next, ApiError>,
     ) -> Result<Written, ApiError> {
         let resource = target.resource;
         let key = target.key(&target.name);
@@ -148,9 +165,19 @@ impl Api {
             let absent = || ApiError::not_found(subject(resource, &target.name));
             let old = self.store.latest(&key).ok_or_else(absent)?;
             let stored = Stored { object: &old, value: &old.value() };
-            let (mut object, warnings) = next(stored.value.clone())?;
+            let Next { mut object, warnings, managed: applied } = next(stored.value.clone())?;
+            let sent = take_managed(&mut object);
             metadata::update(resource, &mut object, stored)?;
-            let Admitted { object, also } = strategy::update(&self.store, target, part, object, stored)?;
+            let asked = (part == Part::Resize).then(|| author.changes(stored.value, &object));
+            let Admitted { mut object, also } = strategy::update(&self.store, target, part, object, stored)?;
+            let owners = match applied {
+                Some(applied) if is_same(stored.value, &object, &applied) => managed(stored.value).clone(),
+                Some(applied) => applied,
+                // A binding is the cluster's own doing.
+                None if part == Part::Binding => managed(stored.value).clone(),
+                None => author.updated(stored.value, &object, asked, sent, self.clock.now()),
+            };
+            put_managed(&mut object, owners);
             let draft = Draft::new(target.collection(), &object, self.store.indexer());
             if dry_run {
                 return Ok(Written { object: Arc::new(draft.seal(key, old.revision)), warnings });
@@ -173,26 +200,62 @@ impl Api {
     }
 }
 
+/// Where the `managedFields` of a new object come from.
+pub(super) enum Owners<'a> {
+    /// All of it is its author's.
+    From(&'a Author),
+    /// An apply has found them.
+    Are(Value),
+}
+
+/// What a write makes of the newest state.
+pub(super) struct Next {
+    /// The object.
+    pub(super) object: Value,
+    /// For `Warning` headers.
+    pub(super) warnings: Vec<String>,
+    /// Its `managedFields`, if this is an apply; else they follow from what changed.
+    pub(super) managed: Option<Value>,
+}
+
+impl Next {
+    pub(super) fn plain(object: Value, warnings: Vec<String>) -> Self {
+        Self { object, warnings, managed: None }
+    }
+}
+
 /// An object as it was written (or, in a dry run, would have been).
 pub(super) struct Written {
     pub(super) object: Arc<Object>,
     pub(super) warnings: Vec<String>,
 }
 
-fn stored_form(resource: &crate::kinds::Resource, object: Value) -> Value {
+/// Whether an apply has changed nothing but, at most, the time at which it did not.
+fn is_same(old: &Value, new: &Value, applied: &Value) -> bool {
+    let part = |object: &Value, name: &str| object.get(name).cloned().unwrap_or_default();
+    let rest = |object: &Value| {
+        let mut metadata = part(object, "metadata");
+        if let Some(fields) = metadata.as_object_mut() {
+            fields.retain(|name, _| !matches!(name.as_str(), "managedFields" | "resourceVersion"));
+        }
+        let others = object.as_object().into_iter().flatten().filter(|(name, _)| *name != "metadata");
+        (metadata, others.map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>())
+    };
+    let untimed = |managed: &Value| {
+        let mut managed = managed.clone();
+        for entry in managed.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            entry.remove("time");
+        }
+        managed
+    };
+    untimed(managed(old)) == untimed(applied) && rest(old) == rest(new)
+}
+
+pub(super) fn stored_form(resource: &crate::kinds::Resource, object: Value) -> Value {
     match resource.backing {
         Backing::View { to_stored, .. } => to_stored(object),
         Backing::Stored(_) | Backing::Metrics => object,
     }
-}
-
-/// Server-side apply is not served yet. What the reference checks first is checked first.
-fn refuse_apply(call: &Call) -> ApiError {
-    if call.query.get("fieldManager").is_empty() {
-        let detail = "Required value: is required for apply patch";
-        return ApiError::invalid_option("PatchOptions.meta.k8s.io", "fieldManager", "FieldValueRequired", detail);
-    }
-    patch_error(PatchError::Unsupported)
 }
 
 fn patch_error(error: PatchError) -> ApiError {

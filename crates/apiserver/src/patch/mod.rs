@@ -29,7 +29,7 @@ pub enum PatchType {
     Merge,
     /// `application/strategic-merge-patch+json`.
     Strategic,
-    /// `application/apply-patch+yaml`.
+    /// `application/apply-patch+yaml`; JSON is YAML, and may be named so.
     Apply,
 }
 
@@ -40,7 +40,7 @@ impl PatchType {
             Some("application/json-patch+json") => Some(Self::Json),
             Some("application/merge-patch+json") => Some(Self::Merge),
             Some("application/strategic-merge-patch+json") => Some(Self::Strategic),
-            Some("application/apply-patch+yaml") => Some(Self::Apply),
+            Some("application/apply-patch+yaml" | "application/apply-patch+json") => Some(Self::Apply),
             _ => None,
         }
     }

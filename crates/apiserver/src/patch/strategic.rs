@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::order;
+use crate::schema::ownership::Ownership;
 use crate::schema::{Field, ListMerge, Merge, Shape, ShapeId, types};
 
 const PATCH: &str = "$patch";
@@ -112,7 +113,9 @@ pub fn merge(object: &mut Fields, patch: &Fields, shape: Option<ShapeId>) -> Res
 fn field(shape: Option<ShapeId>, name: &str) -> Option<Field> {
     match types().get(shape?) {
         Shape::Struct(of) => of.fields.get(name).copied(),
-        Shape::Map(of) => Some(Field { shape: *of, merge: Merge::DEFAULT, required: false }),
+        Shape::Map(of) => {
+            Some(Field { shape: *of, merge: Merge::DEFAULT, ownership: Ownership::Default, required: false })
+        }
         Shape::List(_) | Shape::Scalar(_) => None,
     }
 }

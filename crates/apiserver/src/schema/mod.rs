@@ -6,6 +6,7 @@
 //! [`openapi`](crate::openapi) (what clients are told).
 
 pub mod merge_keys;
+pub mod ownership;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::kinds::TABLE;
 use merge_keys::MERGE_KEYS;
+use ownership::Ownership;
 
 /// Prefix of references between definitions.
 const DEFINITIONS: &str = "#/components/schemas/";
@@ -87,6 +89,8 @@ pub struct Field {
     pub shape: ShapeId,
     /// How a strategic merge treats it.
     pub merge: Merge,
+    /// How it is owned under server-side apply.
+    pub ownership: Ownership,
     /// Whether it is written even when empty (the reference's encoder omits other empty fields).
     pub required: bool,
 }
@@ -219,7 +223,10 @@ impl Builder<'_> {
                         .iter()
                         .map(|(field, schema)| {
                             let required = required.is_some_and(|it| it.iter().any(|it| it == field));
-                            let field_of = Field { shape: self.id(schema), merge: merge(name, field), required };
+                            let short = name.strip_prefix("io.k8s.").unwrap_or(name);
+                            let ownership = ownership::of(short, field);
+                            let field_of =
+                                Field { shape: self.id(schema), merge: merge(name, field), ownership, required };
                             (field.clone(), field_of)
                         })
                         .collect();

@@ -1,5 +1,8 @@
 //! The data side of the API server, without HTTP: decoding, patches, selectors, tables, discovery, OpenAPI, validation.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod apply;
 mod conformance;
 mod decoding;
 mod discovery;

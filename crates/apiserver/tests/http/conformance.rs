@@ -7,9 +7,6 @@ use crate::harness::{Harness, JSON, Reply, conformance};
 /// How a case is sent.
 pub const NAMESPACE: &str = "/api/v1/namespaces/n";
 
-/// Cases that are about server-side apply, which this server refuses (415) until it is written.
-const SERVER_SIDE_APPLY: &[&str] = &["apply forced"];
-
 /// What the record keeps of a pod.
 fn trimmed(pod: &Value) -> Value {
     let mut out = Map::new();
@@ -187,31 +184,26 @@ fn same(what: &str, found: &Value, wanted: &Value) -> Result<(), String> {
     if found == wanted { Ok(()) } else { Err(format!("{what}:\n    found  {found}\n    wanted {wanted}")) }
 }
 
-async fn all(file: &str, expected_skips: &[&str]) {
+async fn all(file: &str) {
     let Some(text) = conformance(file) else { return };
     let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
-    let (mut wrong, mut skipped) = (Vec::new(), Vec::new());
+    let mut wrong = Vec::new();
     for case in &cases {
         let name = case["name"].as_str().unwrap();
-        if SERVER_SIDE_APPLY.contains(&name) {
-            skipped.push(name);
-            continue;
-        }
         if let Err(why) = run(&Harness::new().await, case).await {
             wrong.push(format!("{name} ({})\n  {why}", case["group"]));
         }
     }
-    println!("{file}: {} cases, {} skipped as server-side apply: {skipped:?}", cases.len(), skipped.len());
-    assert_eq!(skipped, expected_skips);
+    println!("{file}: {} cases", cases.len());
     assert!(wrong.is_empty(), "{} of {} cases differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
 #[tokio::test]
 async fn every_recorded_case() {
-    all("resize-api.json", SERVER_SIDE_APPLY).await;
+    all("resize-api.json").await;
 }
 
 #[tokio::test]
 async fn every_random_case() {
-    all("resize-api-random.json", &[]).await;
+    all("resize-api-random.json").await;
 }

@@ -19,7 +19,7 @@ async fn a_new_object_gets_what_the_server_gives() {
     assert_eq!((&created["apiVersion"], &created["kind"]), (&json!("v1"), &json!("ConfigMap")));
     let metadata = created["metadata"].as_object().unwrap();
     let fields: Vec<&str> = metadata.keys().map(String::as_str).collect();
-    assert_eq!(fields, ["creationTimestamp", "name", "namespace", "resourceVersion", "uid"]);
+    assert_eq!(fields, ["creationTimestamp", "managedFields", "name", "namespace", "resourceVersion", "uid"]);
     assert_eq!(metadata["namespace"], "n");
     assert_ne!(metadata["uid"], "mine");
     assert_ne!(metadata["creationTimestamp"], "2001-01-01T00:00:00Z");

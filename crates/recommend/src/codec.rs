@@ -40,10 +40,12 @@ impl State {
         out.number(u32::from(*kills));
         out.bits(u64::from(cut.0.to_bits()), 32);
         out.bits(u64::from(cut.1.to_bits()), 32);
-        let CpuPast { open, recent, daily, long, grown, tally } = cpu;
+        let CpuPast { open, recent, daily, long, grown, course, tally } = cpu;
         out.digest(open);
         out.digest(long);
         out.number(u32::from(*grown));
+        out.bits(u64::from(course.0.to_bits()), 32);
+        out.bits(u64::from(course.1.to_bits()), 32);
         out.tally(tally);
         out.hours(recent.iter().copied());
         out.hours(daily.iter().copied());
@@ -72,6 +74,7 @@ impl State {
         state.cpu.open = from.digest()?;
         state.cpu.long = from.digest()?;
         state.cpu.grown = from.short("an age")?;
+        state.cpu.course = (from.float()?, from.float()?);
         state.cpu.tally = from.tally()?;
         from.hours(state.cpu.recent.iter_mut())?;
         from.hours(state.cpu.daily.iter_mut())?;

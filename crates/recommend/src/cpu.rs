@@ -60,6 +60,9 @@ pub struct CpuPast {
     pub long: Digest<20>,
     /// Hours since the weights of `long` were last halved.
     pub grown: u16,
+    /// Decayed sums, in steps: how far hours lay from the same hour of earlier days, and from the hour a quarter of a day
+    /// before. Their quotient says how regular the days are.
+    pub course: (f32, f32),
     /// Averages.
     pub tally: Tally,
 }
@@ -72,6 +75,7 @@ impl Default for CpuPast {
             daily: [[UNKNOWN; 4]; DAY],
             long: Digest::default(),
             grown: 0,
+            course: (0.0, 0.0),
             tally: Tally::default(),
         }
     }
@@ -92,6 +96,7 @@ impl CpuPast {
         match self.summary() {
             Some(summary) => {
                 self.tally.close(summary[3], before);
+                self.compare(here, hour, summary);
                 self.recent[here] = summary;
                 self.remember_day(here, summary);
                 self.remember_long(summary);
@@ -180,6 +185,16 @@ impl CpuPast {
         }
     }
 
+    /// Notes how well the course of earlier days would have foretold this hour.
+    fn compare(&mut self, here: usize, hour: i64, summary: Hour) {
+        let (usual, before) = (self.daily[here][2], self.recent[place(hour - 6, DAY)][2]);
+        if usual != UNKNOWN && before != UNKNOWN {
+            let decay = 0.985_663; // half of it from the last two days
+            self.course.0 = self.course.0 * decay + f32::from(summary[2].abs_diff(usual));
+            self.course.1 = self.course.1 * decay + f32::from(summary[2].abs_diff(before));
+        }
+    }
+
     fn remember_day(&mut self, here: usize, summary: Hour) {
         for (statistic, (usual, now)) in self.daily[here].iter_mut().zip(summary).enumerate() {
             *usual = match *usual {
@@ -244,6 +259,14 @@ impl Past for CpuPast {
         if self.tally.hours >= 22 && known[0] != UNKNOWN {
             weigh(known, masses(self.tally.per_hour), 1.0, &mut visit);
         }
+    }
+
+    fn regularity(&self) -> f64 {
+        // Steps enough to tell a course from noise: a day of hours that move by a fifth.
+        if self.course.1 < 600.0 {
+            return 0.0;
+        }
+        (1.0 - 2.0 * f64::from(self.course.0) / f64::from(self.course.1)).clamp(0.0, 1.0)
     }
 
     fn range(&self, _: i64) -> Option<(u16, u16)> {

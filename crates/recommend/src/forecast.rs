@@ -136,7 +136,8 @@ pub fn look_ahead<P: Past>(
     let day = lens.view(|visit| past.lately(hour, beliefs.day_half_life, visit));
     let long = lens.view(|visit| past.ever(hour, visit));
     // What does not change from hour to hour is mixed once.
-    let steady = mix(grid.count, &[(beliefs.weights[1], &day), (beliefs.weights[2], &long)]);
+    let other = 1.0 - past.regularity() * 0.95;
+    let steady = mix(grid.count, &[(beliefs.weights[1] * other, &day), (beliefs.weights[2] * other, &long)]);
 
     // The clairvoyant's programme, run backwards over the forecast: `values[c]` is the least cost from an hour to the horizon's
     // end when the hour begins at candidate c. A change costs the same from anywhere, so one minimum serves all.

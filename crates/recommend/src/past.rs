@@ -19,6 +19,11 @@ pub trait Past {
     /// The hour `ahead` hours from now, as it was on earlier days.
     fn same_hour(&self, hour: i64, ahead: i64, visit: impl FnMut(u16, f64));
 
+    /// How well the same hour of earlier days foretells an hour, 0 to 1. The more, the less other hours are asked.
+    fn regularity(&self) -> f64 {
+        0.0
+    }
+
     /// The lowest and the highest level remembered.
     fn range(&self, hour: i64) -> Option<(u16, u16)>;
 

@@ -153,7 +153,7 @@ fn help_version_and_completions() {
     for verb in ["up", "controller", "resize", "undo", "completions", "version"] {
         assert!(help.contains(&format!("\n  {verb} ")), "{verb} is not in: {help}");
     }
-    for hidden in ["shim", "workload", "replay"] {
+    for hidden in ["shim", "workload"] {
         assert!(!help.contains(&format!("\n  {hidden}")), "{hidden} is in: {help}");
     }
     assert!(good(&supple(home.path(), &["version"])).starts_with("supple 0."));

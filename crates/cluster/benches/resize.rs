@@ -27,6 +27,10 @@ use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::kernel::CgroupResources;
 use tokio::sync::mpsc;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Tells when a container's CPU quota has been written: the last file of the resizes made here.
 struct Watched {
     inner: ProcessRuntime,

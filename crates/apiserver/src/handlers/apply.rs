@@ -1,4 +1,4 @@
-//! Server-side apply over HTTP: reads the configuration, has [`apply`](crate::apply) merge it into the newest state, and
+//! Server-side apply over HTTP: reads the configuration, has [`apply`] merge it into the newest state, and
 //! sends the outcome the way of every other write.
 
 use axum::body::Body;

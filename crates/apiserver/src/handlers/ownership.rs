@@ -1,5 +1,5 @@
 //! Who writes, as the record of ownership names it, and what of a request it can own: the seam between the handlers and
-//! [`apply`](crate::apply).
+//! [`apply`].
 
 use http::header;
 use jiff::Timestamp;

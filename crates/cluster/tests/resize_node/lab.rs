@@ -38,10 +38,11 @@ fn options(dir: &std::path::Path) -> ProcessOptions {
 }
 
 impl Lab {
-    /// Whether processes can be run in cgroups here.
-    pub fn possible() -> Result<(), String> {
+    /// Whether processes can be run in cgroups here. Tried for real, and taken back: a runtime makes its root at once.
+    pub async fn possible() -> Result<(), String> {
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-        ProcessRuntime::new(options(dir.path())).map(drop).map_err(|error| error.to_string())
+        let runtime = ProcessRuntime::new(options(dir.path())).map_err(|error| error.to_string())?;
+        runtime.shutdown().await.map_err(|error| error.to_string())
     }
 
     pub async fn start() -> Self {

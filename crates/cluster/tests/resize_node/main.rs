@@ -62,11 +62,11 @@ fn main() -> ExitCode {
         Ok(scenarios) => scenarios,
         Err(why) => return skipped(&why),
     };
-    if let Err(why) = Lab::possible() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    if let Err(why) = runtime.block_on(Lab::possible()) {
         return skipped(&why);
     }
     let chosen = scenarios.into_iter().filter(|it| words.iter().all(|word| it.name.contains(word)));
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
     let failed = runtime.block_on(async {
         let results = futures::stream::iter(chosen).map(|scenario| async {
             let result = tokio::spawn(play(scenario)).await;

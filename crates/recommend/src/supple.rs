@@ -84,7 +84,10 @@ impl Supple {
             held.count_over(in_force);
         }
         let latest = Latest { sustained: (held.run.0 >= SUSTAINED).then_some(held.run.1), ..latest };
-        let reflex = in_force.map_or(Reflex::None, |size| react(resource, &latest, amount(size)));
+        let reflex = match in_force {
+            Some(size) if self.policy.reflexes => react(resource, &latest, amount(size)),
+            _ => Reflex::None,
+        };
         if let (Reflex::Raise(to), Some(size)) = (reflex, in_force) {
             let to = whole(to).clamp(terms.least, terms.most.max(terms.least));
             if to > size {

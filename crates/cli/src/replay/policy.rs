@@ -106,6 +106,8 @@ struct Written {
     startup: Option<String>,
     hold: Option<String>,
     every: Option<String>,
+    /// Whether what cannot wait is raised at once.
+    fast_path: Option<bool>,
     /// Changes of less than this share are left alone.
     threshold: Option<f64>,
     cool_down: Option<String>,
@@ -174,6 +176,7 @@ impl Written {
         policy.startup = seconds(self.startup, policy.startup)?;
         policy.hold = seconds(self.hold, policy.hold)?;
         policy.every = seconds(self.every, policy.every)?;
+        policy.reflexes = self.fast_path.unwrap_or(policy.reflexes);
         let default = Decide::default();
         let decide = Decide {
             threshold: share("threshold", self.threshold)?.unwrap_or(default.threshold),

@@ -73,6 +73,7 @@ pub use crash::CrashPoints;
 use handlers::Api;
 pub use kubelet::{Kubelet, LogQuery, NoKubelet, PodMetricsSample};
 pub use server::ServeError;
+pub use store::OpenDatabase;
 use store::{FileError, HISTORY, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -80,14 +81,16 @@ use tokio_util::sync::CancellationToken;
 pub const WATCH_HISTORY: usize = HISTORY.events;
 
 /// Where objects are kept.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Storage {
     /// In memory; gone with the process.
     Memory,
     /// In this one file, flushed before a write is acknowledged. It is created if it does not exist. Flushes are made by
     /// a thread of the store's own, which a runtime with a paused clock does not wait for: such tests want
-    /// [`Storage::Memory`].
+    /// [`Storage::Memory`] or [`Storage::Given`].
     Durable(PathBuf),
+    /// In the database that this opens, flushed by whoever writes: for tests that bring their own disk.
+    Given(OpenDatabase),
 }
 
 /// What an [`ApiServer`] is made of.
@@ -134,6 +137,11 @@ pub enum OpenError {
     Bootstrap(String),
 }
 
+fn not_opened(error: FileError) -> OpenError {
+    let FileError { path, message, .. } = error;
+    OpenError::Store { path, message }
+}
+
 /// The server. A clone is the same server.
 #[derive(Clone)]
 pub struct ApiServer {
@@ -154,8 +162,10 @@ impl ApiServer {
         let Options { storage, clock, kubelet, token, crash_points } = options;
         let store = match storage {
             Storage::Memory => Store::in_memory(outline::outline, HISTORY),
-            Storage::Durable(path) => Store::open(&path, outline::outline, HISTORY, crash_points)
-                .map_err(|FileError { path, message, .. }| OpenError::Store { path, message })?,
+            Storage::Durable(path) => {
+                Store::open(&path, outline::outline, HISTORY, crash_points).map_err(not_opened)?
+            }
+            Storage::Given(open) => Store::inline(open, outline::outline, HISTORY, crash_points).map_err(not_opened)?,
         };
         bootstrap::ensure(&store, clock.now()).map_err(|error| OpenError::Bootstrap(error.to_string()))?;
         Ok(Self { inner: Arc::new(Inner { api: Arc::new(Api { store, clock, kubelet }), token }) })
@@ -174,14 +184,7 @@ impl ApiServer {
 
     /// A client on [`ApiServer::router`] with no socket between. Must be called inside a tokio runtime.
     pub fn client(&self, default_namespace: &str) -> kube::Client {
-        use tower::ServiceExt;
-        let service = self.router().map_request(|mut request: http::Request<kube::client::Body>| {
-            // The field manager of what the cluster's own parts write.
-            let own = http::HeaderValue::from_static("supple");
-            request.headers_mut().entry(http::header::USER_AGENT).or_insert(own);
-            request.map(axum::body::Body::new)
-        });
-        kube::Client::new(service, default_namespace)
+        client_on(self.router(), default_namespace)
     }
 
     /// Serves the router over TLS on `listener` until `shutdown`; requests must carry the token of [`Options`].
@@ -196,4 +199,16 @@ impl ApiServer {
     ) -> Result<(), ServeError> {
         server::serve(listener, identity, self.router(), self.inner.token.as_deref(), shutdown).await
     }
+}
+
+/// A client on a router: [`ApiServer::router`], or one with something between. Must be called inside a tokio runtime.
+pub fn client_on(router: axum::Router, default_namespace: &str) -> kube::Client {
+    use tower::ServiceExt;
+    let service = router.map_request(|mut request: http::Request<kube::client::Body>| {
+        // The field manager of what the cluster's own parts write.
+        let own = http::HeaderValue::from_static("supple");
+        request.headers_mut().entry(http::header::USER_AGENT).or_insert(own);
+        request.map(axum::body::Body::new)
+    });
+    kube::Client::new(service, default_namespace)
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use supple_cluster::manifest::{self, Applied, Manifest};
 use supple_cluster::{
-    Capacity, Cluster, ClusterOptions, CrashHook, Home, NodeRuntime, NodeSettings, Requested, StartError, machine,
+    Capacity, Cluster, ClusterOptions, CrashHook, Home, NodeRuntime, NodeSettings, Requested, Seams, StartError,
+    machine,
 };
 use supple_controller::judge::Policy;
 use supple_controller::run::{self, Options};
@@ -99,7 +100,12 @@ async fn start(home: Home, plan: &Plan, runtime: Requested, program: String) -> 
         runtime: NodeRuntime::Requested(runtime),
         stand_in: vec![program, "workload".to_owned(), "stand-in".to_owned()],
     };
-    let options = ClusterOptions { home, node: Some(node), clock: Arc::new(jiff::Timestamp::now), crash: crash_hook() };
+    let options = ClusterOptions {
+        home,
+        node: Some(node),
+        clock: Arc::new(jiff::Timestamp::now),
+        seams: Seams { crash: crash_hook(), wire: None },
+    };
     Cluster::start(options).await.map_err(|error| match error {
         StartError::DataDir(_) | StartError::Listen { .. } => Failure::unreachable(chain(&error)),
         error => Failure::refused(chain(&error)),

@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use serde_json::json;
-use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings};
+use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings, Seams};
 use supple_node::Capacity;
 use supple_node::runtime::process::{ProcessOptions, ProcessRuntime};
 use supple_node::runtime::{
@@ -156,7 +156,7 @@ async fn measure(dir: &std::path::Path, runtime: Arc<Watched>, pods: u64, second
             stand_in: Vec::new(),
         }),
         clock: Arc::new(jiff::Timestamp::now),
-        crash: None,
+        seams: Seams::default(),
     })
     .await
     .expect("the cluster starts");

@@ -30,13 +30,13 @@ use std::sync::Arc;
 pub use data_dir::{DataDirError, kubeconfig_in};
 use kubelet::NodeSlot;
 pub use start_error::StartError;
-use supple_apiserver::{ApiServer, Options, Storage, tls};
+use supple_apiserver::{ApiServer, Options, Storage, client_on, tls};
 pub use supple_node::Capacity;
 pub use supple_node::runtime::Requested;
 use supple_node::runtime::process::ProcessOptions;
 use supple_node::runtime::simulated::SimulatedOptions;
 use supple_node::runtime::{Chosen, Images, Runtime, choose};
-use supple_node::{Node, NodeOptions, StopMode};
+use supple_node::{Keep, Node, NodeOptions, StopMode};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,14 +49,33 @@ pub type ClusterClock = supple_node::Clock;
 /// Called with the name of each durable step as it is passed; a crash test ends the process in it.
 pub type CrashHook = Arc<dyn Fn(&'static str) + Send + Sync>;
 
+/// Puts something between the cluster's own parts and the API server: what a fault test breaks requests with.
+pub type Wire = Arc<dyn Fn(axum::Router) -> axum::Router + Send + Sync>;
+
+/// Where tests take hold of a cluster; [`Seams::default`] in production.
+#[derive(Clone, Default)]
+pub struct Seams {
+    /// See [`CrashHook`].
+    pub crash: Option<CrashHook>,
+    /// See [`Wire`]. The clients of [`Cluster::client`] do not pass it.
+    pub wire: Option<Wire>,
+}
+
 /// The port kubectl users expect of an API server; tried first when none is asked for.
 const USUAL_PORT: u16 = 6443;
 
 /// Where a cluster lives.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Home {
     /// In memory, without a socket: reached through [`Cluster::client`] alone, gone with the process.
     Memory,
+    /// Without a socket, on disks that a test brings: the API server's store and the node's checkpoints.
+    Disks {
+        /// Beneath the store.
+        store: supple_apiserver::OpenDatabase,
+        /// Beneath the checkpoints.
+        checkpoints: supple_node::OpenDatabase,
+    },
     /// In a directory, over TLS.
     Directory {
         /// The directory; created if absent.
@@ -97,8 +116,8 @@ pub struct ClusterOptions {
     pub node: Option<NodeSettings>,
     /// Where time comes from.
     pub clock: ClusterClock,
-    /// See [`CrashHook`]; `None` in production.
-    pub crash: Option<CrashHook>,
+    /// Where tests take hold of it.
+    pub seams: Seams,
 }
 
 /// A running cluster.
@@ -143,15 +162,20 @@ impl Cluster {
     /// # Errors
     /// [`StartError`] names the step and what to do about it.
     pub async fn start(options: ClusterOptions) -> Result<Self, StartError> {
-        let ClusterOptions { home, node, clock, crash } = options;
-        let (dir, listen) = match home {
-            Home::Memory => (None, None),
-            Home::Directory { path, listen } => (Some(DataDir::open(&path)?), Some(listen)),
+        let ClusterOptions { home, node, clock, seams: Seams { crash, wire } } = options;
+        let (dir, listen, storage, mut checkpoints) = match home {
+            Home::Memory => (None, None, Storage::Memory, Keep::Nowhere),
+            Home::Disks { store, checkpoints } => (None, None, Storage::Given(store), Keep::Given(checkpoints)),
+            Home::Directory { path, listen } => {
+                let dir = DataDir::open(&path)?;
+                let storage = Storage::Durable(dir.store());
+                (Some(dir), Some(listen), storage, Keep::Nowhere)
+            }
         };
         let slot = NodeSlot::new(node.as_ref().map(|it| it.name.as_str()));
         let token = dir.as_ref().map(access::token).transpose()?;
         let server = ApiServer::open(Options {
-            storage: dir.as_ref().map_or(Storage::Memory, |it| Storage::Durable(it.store())),
+            storage,
             clock: Arc::new(ServerClock(clock.clone())),
             kubelet: Arc::new(slot.clone()),
             token: token.clone(),
@@ -163,18 +187,22 @@ impl Cluster {
             (Some(dir), Some(listen), Some(token)) => Some(serve(&server, dir, listen, token, &serving).await?),
             _ => None,
         };
-        let client = server.client("default");
+        let router = server.router();
+        let client = client_on(wire.map_or_else(|| router.clone(), |wire| wire(router.clone())), "default");
 
         // Only now: a runtime makes its mark on the machine (a cgroup of its own), and a start that fails over a taken
         // port or a damaged store must not leave one.
         let runtime = node.as_ref().map(|it| chosen_runtime(it, dir.as_ref(), &clock)).transpose()?;
         let controllers = Tasks::new();
         if let (Some(NodeSettings { name, capacity, .. }), Some(chosen)) = (node, &runtime) {
+            if let Some(dir) = &dir {
+                checkpoints = Keep::Directory(dir.node()?);
+            }
             tidy::forget_other_nodes(&client, &name).await.map_err(|error| StartError::Nodes(Box::new(error)))?;
             let options = NodeOptions {
                 name,
                 capacity,
-                data_dir: dir.as_ref().map(DataDir::node).transpose()?,
+                checkpoints,
                 runtime: chosen.runtime.clone(),
                 clock: clock.clone(),
                 crash_points: node_crash_points(crash),

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::stream::BoxStream;
-pub use options::{Capacity, Clock, CrashPoints, NodeOptions, StartError, StopMode};
+pub use options::{Capacity, Clock, CrashPoints, Keep, NodeOptions, OpenDatabase, StartError, StopMode};
 use runtime::{ContainerRef, LogOptions, PodUsage, Runtime, RuntimeError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -82,8 +82,8 @@ impl Node {
     /// When the checkpoints cannot be opened, the runtime cannot say what runs, or the API server refuses the node or
     /// its first list of pods.
     pub async fn start(client: kube::Client, options: NodeOptions) -> Result<Self, StartError> {
-        let (checkpoints, records) = Checkpoints::open(options.data_dir.as_deref(), options.crash_points.clone())
-            .map_err(StartError::Checkpoint)?;
+        let (checkpoints, records) =
+            Checkpoints::open(&options.checkpoints, options.crash_points.clone()).map_err(StartError::Checkpoint)?;
         let found = options.runtime.recover().await.map_err(StartError::Recover)?;
         registration::register(&client, &options)
             .await

@@ -77,6 +77,30 @@ impl fmt::Debug for CrashPoints {
     }
 }
 
+/// Opens the database beneath the checkpoints: in a fault test, on a disk that fails and forgets.
+pub type OpenDatabase = Arc<dyn Fn(&redb::Builder) -> Result<redb::Database, redb::DatabaseError> + Send + Sync>;
+
+/// Where a node keeps its checkpoints.
+#[derive(Clone)]
+pub enum Keep {
+    /// Nowhere: nothing outlives the process.
+    Nowhere,
+    /// In a file in this directory, which is created if absent; a thread writes.
+    Directory(PathBuf),
+    /// In the database that this opens; whoever has something to keep writes.
+    Given(OpenDatabase),
+}
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere => f.write_str("Nowhere"),
+            Self::Directory(path) => f.debug_tuple("Directory").field(path).finish(),
+            Self::Given(_) => f.write_str("Given"),
+        }
+    }
+}
+
 /// Everything a node is started with.
 #[derive(Clone)]
 pub struct NodeOptions {
@@ -84,8 +108,8 @@ pub struct NodeOptions {
     pub name: String,
     /// What it has.
     pub capacity: Capacity,
-    /// Where checkpoints are kept. `None`: in memory, so that nothing outlives the process.
-    pub data_dir: Option<PathBuf>,
+    /// Where checkpoints are kept.
+    pub checkpoints: Keep,
     /// What runs containers.
     pub runtime: Arc<dyn Runtime>,
     /// Where time comes from.
@@ -96,11 +120,11 @@ pub struct NodeOptions {
 
 impl fmt::Debug for NodeOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, capacity, data_dir, runtime, clock: _, crash_points: _ } = self;
+        let Self { name, capacity, checkpoints, runtime, clock: _, crash_points: _ } = self;
         f.debug_struct("NodeOptions")
             .field("name", name)
             .field("capacity", capacity)
-            .field("data_dir", data_dir)
+            .field("checkpoints", checkpoints)
             .field("runtime", &runtime.name())
             .finish_non_exhaustive()
     }

@@ -7,7 +7,7 @@ use http::{Method, Request, Response};
 use kube::client::Body;
 use supple_node::runtime::Images;
 use supple_node::runtime::simulated::{SimulatedOptions, SimulatedRuntime};
-use supple_node::{Capacity, CrashPoints, Node, NodeOptions, StartError};
+use supple_node::{Capacity, CrashPoints, Keep, Node, NodeOptions, StartError};
 use supple_quantity::{Bytes, MilliCpu};
 
 /// An API server that answers every request with the same code and body, but for creations.
@@ -23,11 +23,11 @@ fn client(created: u16, other: (u16, &'static str)) -> kube::Client {
     kube::Client::new(service, "default")
 }
 
-fn options(data_dir: Option<std::path::PathBuf>) -> NodeOptions {
+fn options(checkpoints: Keep) -> NodeOptions {
     NodeOptions {
         name: "lab".into(),
         capacity: Capacity { cpu: MilliCpu(2000), memory: Bytes(1 << 30), pods: 10 },
-        data_dir,
+        checkpoints,
         runtime: Arc::new(SimulatedRuntime::new(SimulatedOptions {
             clock: Arc::new(jiff::Timestamp::now),
             seed: 0,
@@ -42,7 +42,7 @@ const REFUSED: &str = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","
 
 #[tokio::test]
 async fn a_refused_registration_is_said() {
-    let error = Node::start(client(403, (403, REFUSED)), options(None)).await.expect_err("it is refused");
+    let error = Node::start(client(403, (403, REFUSED)), options(Keep::Nowhere)).await.expect_err("it is refused");
     assert!(matches!(error, StartError::Register { .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("register node \"lab\"") && text.contains("nodes is forbidden"), "{text}");
@@ -53,8 +53,9 @@ async fn a_damaged_checkpoint_file_is_named() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("node-checkpoints.redb");
     std::fs::write(&path, [7; 10_000]).expect("it can be written");
-    let error =
-        Node::start(client(201, (200, "{}")), options(Some(dir.path().to_owned()))).await.expect_err("it is damaged");
+    let error = Node::start(client(201, (200, "{}")), options(Keep::Directory(dir.path().to_owned())))
+        .await
+        .expect_err("it is damaged");
     assert!(matches!(error, StartError::Checkpoint(_)), "{error:?}");
     assert!(error.to_string().contains(&path.display().to_string()), "{error}");
 }

@@ -1,5 +1,6 @@
-//! Group commit: one thread takes everything that was staged while the disk was busy and flushes it at once, so that
-//! the number of writes a second is not the number of flushes a second.
+//! How what was staged is made durable. *Group commit*: one thread takes everything that was staged while the disk was
+//! busy and flushes it at once, so that the number of writes a second is not the number of flushes a second. *Inline*:
+//! at once and in the caller, for tests in which one thread must be all there is.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -62,16 +63,10 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn start(
-        shared: Arc<Shared>,
-        queue: Arc<Queue>,
-        file: File,
-        crash_points: CrashPoints,
-    ) -> std::io::Result<Self> {
+    pub(super) fn start(shared: Arc<Shared>, queue: Arc<Queue>, disk: Disk) -> std::io::Result<Self> {
         let taken = queue.clone();
-        let thread = std::thread::Builder::new()
-            .name("store-commit".to_owned())
-            .spawn(move || run(&shared, &taken, file, &crash_points))?;
+        let thread =
+            std::thread::Builder::new().name("store-commit".to_owned()).spawn(move || run(&shared, &taken, disk))?;
         Ok(Self { queue, thread: Some(thread) })
     }
 }
@@ -86,20 +81,35 @@ impl Drop for Committer {
     }
 }
 
-fn run(shared: &Shared, queue: &Queue, mut file: File, crash_points: &CrashPoints) {
+/// The file with the points around a flush of it.
+pub(super) struct Disk {
+    pub(super) file: File,
+    pub(super) crash_points: CrashPoints,
+}
+
+impl Disk {
+    /// Makes events durable, and has `publish` show them.
+    pub(super) fn commit(&mut self, events: &[Arc<Event>], publish: impl FnOnce()) -> Outcome {
+        self.crash_points.pass("store-before-commit");
+        let outcome = self.file.commit(events);
+        self.crash_points.pass("store-after-commit");
+        match &outcome {
+            Ok(()) => {
+                publish();
+                self.crash_points.pass("store-published");
+            }
+            Err(error) => tracing::error!(%error, "{} writes were not taken", events.len()),
+        }
+        outcome
+    }
+}
+
+fn run(shared: &Shared, queue: &Queue, mut disk: Disk) {
     while let Some(batch) = queue.take() {
         let events: Vec<_> = batch.iter().flat_map(|pending| pending.events.iter().cloned()).collect();
-        crash_points.pass("store-before-commit");
-        let outcome = file.commit(&events);
-        crash_points.pass("store-after-commit");
-        match outcome {
-            Ok(()) => {
-                shared.publish(&events);
-                crash_points.pass("store-published");
-                finish(batch, &Ok(()));
-            }
+        match disk.commit(&events, || shared.publish(&events)) {
+            Ok(()) => finish(batch, &Ok(())),
             Err(error) => {
-                tracing::error!(%error, "{} writes were not taken", events.len());
                 // Whatever was staged meanwhile stands on writes that never took place: it goes with them.
                 let mut state = shared.state.write().unwrap_or_else(read_poisoned);
                 let later = queue.drain();

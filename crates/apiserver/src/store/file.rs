@@ -33,20 +33,65 @@ pub struct FileError {
     pub message: String,
 }
 
+/// Opens the database beneath a store: a file, or in a fault test a disk that fails and forgets.
+pub type OpenDatabase = Arc<dyn Fn(&redb::Builder) -> Result<Database, redb::DatabaseError> + Send + Sync>;
+
+/// Where the database is, and how it is opened: at the start, and again after each failed write.
+pub(super) struct Place {
+    path: PathBuf,
+    open: OpenDatabase,
+}
+
+impl Place {
+    /// The file at `path`, created if it does not exist.
+    pub(super) fn file(path: &Path) -> Self {
+        let path = path.to_owned();
+        let from = path.clone();
+        Self { path, open: Arc::new(move |builder| builder.create_with_backend(backend(&from)?)) }
+    }
+
+    /// What `open` opens.
+    pub(super) fn given(open: OpenDatabase) -> Self {
+        Self { path: PathBuf::from("(the disk of a test)"), open }
+    }
+
+    fn open(&self) -> Result<Database, FileError> {
+        let mut builder = Database::builder();
+        // Without the check a damaged file may be noticed too late, by a panic.
+        builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+        (self.open)(&builder).map_err(|error| {
+            let advice = match error {
+                redb::DatabaseError::DatabaseAlreadyOpen => " (another process has it open)",
+                redb::DatabaseError::UpgradeRequired(_) => {
+                    " (it was written by another version of the storage library)"
+                }
+                _ => "",
+            };
+            failure("open", &self.path, &format!("{error}{advice}"))
+        })
+    }
+}
+
+fn backend(path: &Path) -> Result<redb::backends::FileBackend, redb::DatabaseError> {
+    // Secrets are objects too: nobody else reads the file.
+    let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    redb::backends::FileBackend::new(file.map_err(redb::StorageError::from)?)
+}
+
 /// The open file.
 pub(super) struct File {
-    path: PathBuf,
+    place: Place,
     /// `None` after a failed write: redb asks for the file to be opened anew before it is used again.
     database: Option<Database>,
 }
 
 impl File {
     /// Opens or creates the file and reads everything in it: the objects and the revision of the last commit.
-    pub(super) fn open(path: &Path, indexer: Indexer) -> Result<(Self, Vec<Object>, u64), FileError> {
-        let database = open(path)?;
+    pub(super) fn open(place: Place, indexer: Indexer) -> Result<(Self, Vec<Object>, u64), FileError> {
+        let database = place.open()?;
         let (objects, revision) =
-            load(&database, indexer).map_err(|error| failure("read", path, &error.to_string()))?;
-        Ok((Self { path: path.to_owned(), database: Some(database) }, objects, revision))
+            load(&database, indexer).map_err(|error| failure("read", &place.path, &error.to_string()))?;
+        Ok((Self { place, database: Some(database) }, objects, revision))
     }
 
     /// Writes events in one transaction and flushes it. On return they are durable.
@@ -54,7 +99,7 @@ impl File {
         let Some(newest) = events.last().map(|event| event.object.revision) else { return Ok(()) };
         let database = match self.database.take() {
             Some(database) => database,
-            None => open(&self.path)?,
+            None => self.place.open()?,
         };
         match write(&database, events, newest) {
             Ok(()) => {
@@ -64,10 +109,11 @@ impl File {
             Err(error) => {
                 // After a failed flush the kernel may or may not have kept the pages: only the file can say.
                 drop(database);
-                let reopened = open(&self.path)?;
-                let found = revision(&reopened).map_err(|error| failure("read", &self.path, &error.to_string()))?;
+                let reopened = self.place.open()?;
+                let path = &self.place.path;
+                let found = revision(&reopened).map_err(|error| failure("read", path, &error.to_string()))?;
                 self.database = Some(reopened);
-                if found == newest { Ok(()) } else { Err(failure("write", &self.path, &error.to_string())) }
+                if found == newest { Ok(()) } else { Err(failure("write", path, &error.to_string())) }
             }
         }
     }
@@ -75,25 +121,6 @@ impl File {
 
 fn failure(operation: &'static str, path: &Path, message: &str) -> FileError {
     FileError { operation, path: path.to_owned(), message: message.to_owned() }
-}
-
-fn open(path: &Path) -> Result<Database, FileError> {
-    // Secrets are objects too: nobody else reads the file.
-    let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    let file = file.map_err(|error| failure("open", path, &error.to_string()))?;
-    let mut builder = Database::builder();
-    // Without the check a damaged file may be noticed too late, by a panic.
-    builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
-    let backend = redb::backends::FileBackend::new(file);
-    backend.and_then(|backend| builder.create_with_backend(backend)).map_err(|error| {
-        let advice = match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => "another process has it open",
-            redb::DatabaseError::UpgradeRequired(_) => "it was written by another version of the storage library",
-            _ => "",
-        };
-        let message = if advice.is_empty() { error.to_string() } else { format!("{error} ({advice})") };
-        failure("open", path, &message)
-    })
 }
 
 fn write(database: &Database, events: &[Arc<Event>], newest: u64) -> Result<(), redb::Error> {

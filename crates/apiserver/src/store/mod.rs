@@ -12,16 +12,16 @@ mod file;
 mod object;
 mod state;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-pub use file::FileError;
+pub use file::{FileError, OpenDatabase};
 pub use object::{Draft, Indexer, Key, Object};
 pub use state::{Event, EventType, Expect, HISTORY, History, Raced, Write, line};
 use tokio::sync::{oneshot, watch};
 
 use crate::crash::CrashPoints;
-use commit::{Committer, Outcome, Pending, Queue};
-use file::File;
+use commit::{Committer, Disk, Outcome, Pending, Queue};
+use file::{File, Place};
 use state::State;
 
 /// Why a transaction did not take place.
@@ -55,10 +55,19 @@ pub struct Listing {
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
-    queue: Option<Arc<Queue>>,
-    /// Dropped with the last clone: finishes what is queued, closes the file.
-    _committer: Option<Arc<Committer>>,
+    durability: Durability,
     indexer: Indexer,
+}
+
+/// How a staged write becomes durable.
+#[derive(Clone)]
+enum Durability {
+    /// It does not: it is in memory.
+    None,
+    /// At once, by whoever writes.
+    Inline(Arc<Mutex<Disk>>),
+    /// By a thread that takes what waits. Dropped with the last clone: finishes what is queued, closes the file.
+    Thread { queue: Arc<Queue>, _committer: Arc<Committer> },
 }
 
 /// What the store and the commit thread share.
@@ -85,7 +94,7 @@ impl Shared {
 impl Store {
     /// A store that is gone with the process.
     pub fn in_memory(indexer: Indexer, history: History) -> Self {
-        Self { shared: shared(State::new([], 0, history)), queue: None, _committer: None, indexer }
+        Self { shared: shared(State::new([], 0, history)), durability: Durability::None, indexer }
     }
 
     /// A store over the file at `path`, which is created if it does not exist.
@@ -98,13 +107,31 @@ impl Store {
         history: History,
         crash_points: CrashPoints,
     ) -> Result<Self, FileError> {
-        let (file, objects, revision) = File::open(path, indexer)?;
+        let (file, objects, revision) = File::open(Place::file(path), indexer)?;
         let shared = shared(State::new(objects, revision, history));
         let queue = Arc::new(Queue::default());
-        let committer = Committer::start(shared.clone(), queue.clone(), file, crash_points).map_err(|error| {
-            FileError { operation: "start the commit thread of", path: path.to_owned(), message: error.to_string() }
+        let committer = Committer::start(shared.clone(), queue.clone(), Disk { file, crash_points });
+        let committer = committer.map_err(|error| FileError {
+            operation: "start the commit thread of",
+            path: path.to_owned(),
+            message: error.to_string(),
         })?;
-        Ok(Self { shared, queue: Some(queue), _committer: Some(Arc::new(committer)), indexer })
+        Ok(Self { shared, durability: Durability::Thread { queue, _committer: Arc::new(committer) }, indexer })
+    }
+
+    /// A store over the database that `open` opens; whoever writes flushes, and no thread is started.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn inline(
+        open: OpenDatabase,
+        indexer: Indexer,
+        history: History,
+        crash_points: CrashPoints,
+    ) -> Result<Self, FileError> {
+        let (file, objects, revision) = File::open(Place::given(open), indexer)?;
+        let durability = Durability::Inline(Arc::new(Mutex::new(Disk { file, crash_points })));
+        Ok(Self { shared: shared(State::new(objects, revision, history)), durability, indexer })
     }
 
     /// Reads selectable fields, for drafts.
@@ -198,16 +225,28 @@ impl Store {
     ) -> Result<Vec<Arc<Event>>, CommitError> {
         let mut state = self.shared.state.write().unwrap_or_else(read_poisoned);
         let events = state.stage(writes).map_err(CommitError::Raced)?;
-        match &self.queue {
-            None => {
-                state.publish(&events);
-                let revision = state.revision();
-                drop(state);
-                self.shared.published.send_replace(revision);
-                done(Ok(()));
+        let outcome = match &self.durability {
+            Durability::Thread { queue, .. } => {
+                queue.push(Pending { events: events.clone(), done: Box::new(done) });
+                return Ok(events);
             }
-            Some(queue) => queue.push(Pending { events: events.clone(), done: Box::new(done) }),
-        }
+            Durability::None => {
+                state.publish(&events);
+                Ok(())
+            }
+            Durability::Inline(disk) => {
+                let mut disk = disk.lock().unwrap_or_else(read_poisoned);
+                let outcome = disk.commit(&events, || state.publish(&events));
+                if outcome.is_err() {
+                    state.abandon();
+                }
+                outcome
+            }
+        };
+        let revision = state.revision();
+        drop(state);
+        self.shared.published.send_replace(revision);
+        done(outcome);
         Ok(events)
     }
 

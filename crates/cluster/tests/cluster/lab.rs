@@ -10,7 +10,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings};
+use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings, Seams};
 use supple_node::Capacity;
 use supple_node::runtime::Requested;
 use supple_quantity::{Bytes, MilliCpu};
@@ -29,7 +29,7 @@ pub async fn cluster() -> Cluster {
 /// A cluster with this node, or none.
 pub async fn start(node: Option<NodeSettings>) -> Cluster {
     let clock = Arc::new(jiff::Timestamp::now);
-    Cluster::start(ClusterOptions { home: Home::Memory, node, clock, crash: None }).await.unwrap()
+    Cluster::start(ClusterOptions { home: Home::Memory, node, clock, seams: Seams::default() }).await.unwrap()
 }
 
 /// A pod with one container and these requests; `spec` is merged into its spec.

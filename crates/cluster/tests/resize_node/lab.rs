@@ -8,7 +8,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use serde_json::{Value, json};
-use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings};
+use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings, Seams};
 use supple_node::Capacity;
 use supple_node::runtime::process::{ProcessOptions, ProcessRuntime};
 use supple_node::runtime::{Images, PodRef, Runtime};
@@ -57,7 +57,7 @@ impl Lab {
                 stand_in: Vec::new(),
             }),
             clock: Arc::new(jiff::Timestamp::now),
-            crash: None,
+            seams: Seams::default(),
         })
         .await
         .expect("the cluster starts");

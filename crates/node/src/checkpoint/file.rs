@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use redb::{Database, ReadableTable, TableDefinition};
 use serde::Serialize;
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use supple_resize::actuate::Actuated;
 
 use super::{Allocated, Backing, Change, CheckpointError, Records};
+use crate::options::OpenDatabase;
 
 const ALLOCATED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("allocated");
 const ACTUATED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("actuated");
@@ -22,6 +24,7 @@ const CACHE_BYTES: usize = 8 << 20;
 /// The open file.
 pub(super) struct File {
     path: PathBuf,
+    open: OpenDatabase,
     /// `None` after an error: redb refuses everything after one, so the next commit opens the file again.
     database: Option<Database>,
 }
@@ -29,7 +32,16 @@ pub(super) struct File {
 impl File {
     /// Open or create the file and read all records in it.
     pub(super) fn open(path: PathBuf) -> Result<(Self, BTreeMap<String, Records>), CheckpointError> {
-        let mut file = Self { path, database: None };
+        let from = path.clone();
+        Self::given(path, Arc::new(move |builder| builder.create(&from)))
+    }
+
+    /// As [`File::open`], on the database that `open` opens; `path` is what messages call it.
+    pub(super) fn given(
+        path: PathBuf,
+        open: OpenDatabase,
+    ) -> Result<(Self, BTreeMap<String, Records>), CheckpointError> {
+        let mut file = Self { path, open, database: None };
         let records = file.read()?;
         Ok((file, records))
     }
@@ -37,10 +49,7 @@ impl File {
     fn database(&mut self) -> Result<&Database, CheckpointError> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => Database::builder()
-                .set_cache_size(CACHE_BYTES)
-                .create(&self.path)
-                .map_err(|e| self.error("open", &e))?,
+            None => (self.open)(Database::builder().set_cache_size(CACHE_BYTES)).map_err(|e| self.error("open", &e))?,
         };
         Ok(self.database.insert(database))
     }

@@ -3,14 +3,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::mem::discriminant;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use tokio::sync::oneshot;
 
 use super::file::File;
 use super::{Backing, Change, CheckpointError, Records};
-use crate::options::CrashPoints;
+use crate::options::{CrashPoints, Keep};
+
+/// The file's name in the node's directory.
+const FILE: &str = "node-checkpoints.redb";
 
 /// A change on its way to the disk; resolves when it is durable or could not be made so.
 #[must_use = "the change is durable only when this has resolved"]
@@ -51,23 +54,55 @@ impl Backing for Nowhere {
     }
 }
 
+/// A file that is written by whoever hands a change over, with the points around each write.
+struct Observed {
+    file: File,
+    crash_points: CrashPoints,
+}
+
+impl Backing for Observed {
+    fn commit(&mut self, changes: &[(String, Change)]) -> Result<(), CheckpointError> {
+        observed(&mut self.file, changes, &self.crash_points)
+    }
+}
+
+/// Commit, passing the points before and after each kind of change.
+fn observed(
+    backing: &mut dyn Backing,
+    changes: &[(String, Change)],
+    crash_points: &CrashPoints,
+) -> Result<(), CheckpointError> {
+    for (before, _) in names(changes) {
+        crash_points.hit(before);
+    }
+    backing.commit(&newest(changes.to_vec()))?;
+    for (_, after) in names(changes) {
+        crash_points.hit(after);
+    }
+    Ok(())
+}
+
 impl Checkpoints {
-    /// Open the checkpoints in `data_dir` (or nowhere) and read what they hold.
+    /// Open the checkpoints where they are kept and read what they hold.
     pub(crate) fn open(
-        data_dir: Option<&Path>,
+        keep: &Keep,
         crash_points: CrashPoints,
     ) -> Result<(Self, BTreeMap<String, Records>), CheckpointError> {
-        match data_dir {
-            Some(dir) => {
+        match keep {
+            Keep::Directory(dir) => {
                 std::fs::create_dir_all(dir).map_err(|error| CheckpointError {
                     operation: "create the directory",
                     path: dir.to_owned(),
                     message: error.to_string(),
                 })?;
-                let (file, records) = File::open(dir.join("node-checkpoints.redb"))?;
+                let (file, records) = File::open(dir.join(FILE))?;
                 Ok((Self::on(Box::new(file), crash_points)?, records))
             }
-            None => Ok((Self::inline(Nowhere), BTreeMap::new())),
+            Keep::Given(open) => {
+                let (file, records) = File::given(PathBuf::from(FILE), Arc::clone(open))?;
+                Ok((Self::inline(Observed { file, crash_points }), records))
+            }
+            Keep::Nowhere => Ok((Self::inline(Nowhere), BTreeMap::new())),
         }
     }
 
@@ -85,7 +120,7 @@ impl Checkpoints {
             .spawn(move || run(&receiver, backing, &crash_points))
             .map_err(|error| CheckpointError {
                 operation: "start the writer of",
-                path: PathBuf::from("node-checkpoints.redb"),
+                path: PathBuf::from(FILE),
                 message: error.to_string(),
             })?;
         Ok(Self::Thread(sender))
@@ -114,7 +149,7 @@ impl Checkpoints {
 fn stopped() -> CheckpointError {
     CheckpointError {
         operation: "write",
-        path: PathBuf::from("node-checkpoints.redb"),
+        path: PathBuf::from(FILE),
         message: "the writer has stopped, because the node is being stopped".into(),
     }
 }
@@ -127,16 +162,7 @@ fn run(receiver: &mpsc::Receiver<Job>, mut backing: Box<dyn Backing>, crash_poin
             changes.push((uid, change));
             waiting.push(done);
         }
-        let passed: Vec<_> = names(&changes).collect();
-        for (before, _) in &passed {
-            crash_points.hit(before);
-        }
-        let result = backing.commit(&newest(changes));
-        if result.is_ok() {
-            for (_, after) in &passed {
-                crash_points.hit(after);
-            }
-        }
+        let result = observed(&mut *backing, &changes, crash_points);
         for done in waiting {
             // Whoever asked may have been stopped meanwhile; the change is durable all the same.
             let _ = done.send(result.clone());

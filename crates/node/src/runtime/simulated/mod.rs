@@ -4,7 +4,7 @@
 //! What a container uses is said by the pod's annotation `supple.dev/usage-pattern` (its language is in [`pattern`]), or
 //! by a command that is known, or is drawn from the seed to suit its requests. Limits hold: CPU above the quota is
 //! throttled, memory above the limit is an OOM kill, and a memory limit below what is held is refused as the kernel
-//! would. Nothing outlives the process.
+//! would. Nothing outlives the process; a node that is started anew on the same runtime finds what the last one left.
 
 pub mod pattern;
 mod world;
@@ -112,7 +112,7 @@ impl Runtime for SimulatedRuntime {
     }
 
     fn recover(&self) -> BoxFuture<'_, Result<Vec<FoundPod>, RuntimeError>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
+        self.with(|world, _| Ok(world.found()))
     }
 
     fn check_image(&self, image: &str, pull_policy: Option<&str>) -> Result<(), RuntimeError> {
@@ -148,9 +148,12 @@ impl Runtime for SimulatedRuntime {
         self.with(|world, _| world.read_pod(pod))
     }
 
-    fn remove_pod<'a>(&'a self, _pod: &'a PodRef) -> BoxFuture<'a, Result<(), RuntimeError>> {
+    fn remove_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), RuntimeError>> {
         // Its containers have ended, so it uses nothing; its logs are kept until it is forgotten.
-        Box::pin(std::future::ready(Ok(())))
+        self.with(|world, _| {
+            world.remove_pod(pod);
+            Ok(())
+        })
     }
 
     fn forget_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), RuntimeError>> {

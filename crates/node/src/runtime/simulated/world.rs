@@ -13,7 +13,8 @@ use supple_resize::kernel::CgroupResources;
 use super::pattern::{ANNOTATION, Pattern};
 use crate::runtime::rate::Rate;
 use crate::runtime::{
-    ContainerConfig, ContainerRef, ContainerUsage, Exit, PodRef, PodUsage, RunState, RuntimeError, RuntimeEvent,
+    ContainerConfig, ContainerRef, ContainerUsage, Exit, FoundPod, PodRef, PodUsage, RunState, RuntimeError,
+    RuntimeEvent,
 };
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -32,6 +33,9 @@ pub struct World {
 
 #[derive(Debug)]
 struct Pod {
+    id: PodRef,
+    /// Whether it still has its cgroup; without one only its logs are left.
+    present: bool,
     resources: CgroupResources,
     containers: BTreeMap<(String, u32), Container>,
     /// The second up to which time has gone by.
@@ -78,11 +82,32 @@ impl World {
     }
 
     pub fn create_pod(&mut self, id: &PodRef, resources: &CgroupResources, now: Timestamp) {
-        self.pods.entry(id.uid.clone()).or_insert_with(|| Pod {
+        let pod = self.pods.entry(id.uid.clone()).or_insert_with(|| Pod {
+            id: id.clone(),
+            present: true,
             resources: merged(&CgroupResources::default(), resources),
             containers: BTreeMap::new(),
             second: now.as_second(),
         });
+        pod.present = true;
+    }
+
+    pub fn remove_pod(&mut self, id: &PodRef) {
+        if let Some(pod) = self.pods.get_mut(&id.uid) {
+            pod.present = false;
+        }
+    }
+
+    /// The pods that are there, each with its newest runs.
+    pub fn found(&self) -> Vec<FoundPod> {
+        let present = self.pods.values().filter(|pod| pod.present);
+        let found = present.map(|pod| {
+            // In order of attempts, so the last of a name is its newest.
+            let newest: BTreeMap<_, _> = pod.containers.values().map(|it| (&it.id.container, it)).collect();
+            let containers = newest.into_values().map(|it| (it.id.clone(), it.state())).collect();
+            FoundPod { pod: pod.id.clone(), containers }
+        });
+        found.collect()
     }
 
     pub fn update_pod(&mut self, id: &PodRef, resources: &CgroupResources) -> Result<(), RuntimeError> {

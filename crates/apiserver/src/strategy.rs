@@ -1,16 +1,16 @@
 //! Between decoding and storing: what a write may touch, defaulting, validation (422) and admission (403), in the
-//! reference's order. One function for creations and one for everything else; what differs between kinds is in the
-//! table ([`Strategy`]) and, for pods, in `supple_resize`.
+//! reference's order. A [`Passage`] takes a write through; its steps are apart so that others can act between
+//! them. What differs between kinds is in the table ([`Strategy`]) and, for pods, in `supple_resize`.
 //!
 //! ```text
-//! default ─▶ mutating admission ─▶ prepare (keep what this path may not touch) ─▶ validate ─▶ validating admission
-//!                                                                                  422          403, charges
+//! default ─▶ mutate ─▶ prepare (keep what this path may not touch) ─▶ validate ─▶ admit ─▶ charge
+//!                                                                       422        403       403
 //! ```
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{LimitRange, Pod};
 use serde_json::{Value, json};
 use supple_resize::field::{self, FieldError};
-use supple_resize::{defaults, strategy as pod_strategy, validate as pod_validate};
+use supple_resize::{admission as pod_admission, defaults, strategy as pod_strategy, validate as pod_validate};
 
 use crate::admission;
 use crate::errors::{ApiError, Subject};
@@ -66,95 +66,257 @@ pub struct Admitted {
     pub also: Vec<Write>,
 }
 
-impl Admitted {
-    fn alone(object: Value) -> Self {
-        Self { object, also: Vec::new() }
-    }
-}
-
-/// An object with what its type fills in where nothing was said, before anybody looks at it. To be created, it is given
-/// to [`create`] next.
+/// An object with what its type fills in where nothing was said, before anybody looks at it.
 ///
 /// # Errors
 /// 400 for what is no object of the type.
 pub fn defaulted(resource: &Resource, object: Value) -> Result<Value, ApiError> {
-    match resource.strategy {
-        Strategy::Pod => {
-            let mut pod = typed(resource, object)?;
-            defaults::apply(&mut pod);
-            untyped(resource, &pod)
+    Form::new(resource, object, true)?.tree(resource)
+}
+
+/// An object on its way, in the form its kind is worked on in.
+#[derive(Clone, Debug)]
+enum Form {
+    Pod(Box<Pod>),
+    Tree(Value),
+}
+
+impl Form {
+    /// The object with its defaults; a pod whose status is written gets none.
+    fn new(resource: &Resource, mut object: Value, default_pods: bool) -> Result<Self, ApiError> {
+        match resource.strategy {
+            Strategy::Pod => {
+                let mut pod = typed(resource, object)?;
+                if default_pods {
+                    defaults::apply(&mut pod);
+                }
+                Ok(Self::Pod(Box::new(pod)))
+            }
+            Strategy::Rules(rules) => {
+                (rules.default)(&mut object);
+                Ok(Self::Tree(object))
+            }
         }
-        Strategy::Rules(rules) => {
-            let mut object = object;
-            (rules.default)(&mut object);
-            Ok(object)
+    }
+
+    fn tree(&self, resource: &Resource) -> Result<Value, ApiError> {
+        match self {
+            Self::Pod(pod) => untyped(resource, pod),
+            Self::Tree(tree) => Ok(tree.clone()),
+        }
+    }
+
+    fn into_tree(self, resource: &Resource) -> Result<Value, ApiError> {
+        match self {
+            Self::Pod(pod) => untyped(resource, &pod),
+            Self::Tree(tree) => Ok(tree),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Pod(pod) => pod.metadata.name.as_deref().unwrap_or_default(),
+            Self::Tree(tree) => metadata::text(tree, "name"),
         }
     }
 }
 
-/// What a creation becomes. Names, UID and times have been filled in.
-///
-/// # Errors
-/// 404 or 403 for the namespace, 422 for the object, 403 for what admission refuses.
-pub fn create(store: &Store, target: &Target, object: Value) -> Result<Admitted, ApiError> {
-    let resource = target.resource;
-    admission::namespace_open(store, target, metadata::text(&object, "name"))?;
-    match resource.strategy {
-        Strategy::Pod => create_pod(store, target, object),
-        Strategy::Rules(rules) => {
-            let mut object = object;
-            (rules.default)(&mut object);
-            (rules.prepare_create)(&mut object);
-            let mut errors = validate::metadata(resource, &object);
-            errors.extend((rules.validate_create)(&object));
-            refuse(resource, metadata::text(&object, "name"), &errors)?;
-            Ok(Admitted::alone(object))
-        }
-    }
+/// What is replaced.
+#[derive(Clone, Debug)]
+struct Before<'a> {
+    value: &'a Value,
+    /// The same, of a pod.
+    pod: Option<Box<Pod>>,
 }
 
-/// What an update becomes. Identity and revision have been checked.
-///
-/// # Errors
-/// 422 for the object, 403 for what admission refuses.
-pub fn update(
-    store: &Store,
-    target: &Target,
+/// A write on its way through the server. The steps are to be taken in the order of the methods.
+#[derive(Clone)]
+pub struct Passage<'a> {
+    store: &'a Store,
+    target: &'a Target,
     part: Part,
-    object: Value,
-    stored: Stored<'_>,
-) -> Result<Admitted, ApiError> {
-    let old = stored.value;
-    let resource = target.resource;
-    if part == Part::Binding {
-        return Ok(Admitted::alone(object));
+    before: Option<Before<'a>>,
+    ranges: Vec<LimitRange>,
+    form: Form,
+}
+
+impl<'a> Passage<'a> {
+    /// The way of a creation. Names, UID and times have been filled in.
+    ///
+    /// # Errors
+    /// 404 or 403 for the namespace, 400 for what is no object of the type, 403 for what admission cannot complete.
+    pub fn create(store: &'a Store, target: &'a Target, object: Value) -> Result<Self, ApiError> {
+        admission::namespace_open(store, target, metadata::text(&object, "name"))?;
+        let form = Form::new(target.resource, object, true)?;
+        let ranges = match form {
+            Form::Pod(_) => admission::limit_ranges(store, &target.namespace)?,
+            Form::Tree(_) => Vec::new(),
+        };
+        let mut passage = Self { store, target, part: Part::Main, before: None, ranges, form };
+        passage.mutate()?;
+        Ok(passage)
     }
-    match resource.strategy {
-        Strategy::Pod => update_pod(store, target, part, object, stored.object),
-        Strategy::Rules(rules) => {
-            let mut object = object;
-            (rules.default)(&mut object);
-            let errors = match part {
-                Part::Status => {
-                    (rules.prepare_status)(&mut object, old);
-                    let mut errors = validate::metadata_update(&object, old);
-                    errors.extend((rules.validate_status)(&object, old));
-                    errors
-                }
-                Part::Finalize => {
-                    finalize(&mut object, old);
-                    validate::metadata_update(&object, old)
-                }
-                Part::Main | Part::Resize | Part::Binding => {
-                    (rules.prepare_update)(&mut object, old);
-                    let mut errors = validate::metadata_update(&object, old);
-                    errors.extend((rules.validate_update)(&object, old));
-                    errors
-                }
-            };
-            refuse(resource, metadata::text(&object, "name"), &errors)?;
-            Ok(Admitted::alone(object))
+
+    /// The way of an update. Identity and revision have been checked.
+    ///
+    /// # Errors
+    /// 400 for what is no object of the type.
+    pub fn update(
+        store: &'a Store,
+        target: &'a Target,
+        part: Part,
+        object: Value,
+        stored: Stored<'a>,
+    ) -> Result<Self, ApiError> {
+        let resource = target.resource;
+        if part == Part::Binding {
+            let before = Some(Before { value: stored.value, pod: None });
+            return Ok(Self { store, target, part, before, ranges: Vec::new(), form: Form::Tree(object) });
         }
+        let pod =
+            match resource.strategy {
+                // From the stored bytes: that is cheaper than from the tree, which would have to be copied first.
+                Strategy::Pod => {
+                    Some(stored.object.decode().map(Box::<Pod>::new).map_err(|error| {
+                        ApiError::internal(format!("read the stored pod {:?}: {error}", target.name))
+                    })?)
+                }
+                Strategy::Rules(_) => None,
+            };
+        let deleting = pod.as_ref().is_some_and(|pod| pod.metadata.deletion_timestamp.is_some());
+        let ranges = if part == Part::Resize && !deleting {
+            admission::limit_ranges(store, &target.namespace)?
+        } else {
+            Vec::new()
+        };
+        let form = Form::new(resource, object, part != Part::Status)?;
+        let before = Some(Before { value: stored.value, pod });
+        let mut passage = Self { store, target, part, before, ranges, form };
+        passage.mutate()?;
+        Ok(passage)
+    }
+
+    /// What the server's own admission fills in; has been done once when the passage begins.
+    ///
+    /// # Errors
+    /// 403 for a priority class that does not exist or contradicts the pod.
+    fn mutate(&mut self) -> Result<(), ApiError> {
+        let Form::Pod(pod) = &mut self.form else { return Ok(()) };
+        if self.before.is_none() {
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            admission::new_pod(self.store, self.target.resource, &name, pod)?;
+        }
+        if self.before.is_none() || self.part == Part::Resize {
+            pod_admission::limit_range::default_pod(pod, &self.ranges);
+        }
+        Ok(())
+    }
+
+    /// Puts back what this path may not touch, and says what follows from the change (generation, status).
+    pub fn prepare(&mut self) {
+        match (&mut self.form, &self.before) {
+            (Form::Pod(pod), None) => pod_strategy::prepare_for_create(pod),
+            (Form::Pod(pod), Some(Before { pod: Some(old), .. })) => match self.part {
+                Part::Status => pod_strategy::prepare_for_status(pod, old),
+                Part::Resize => pod_strategy::prepare_for_resize(pod, old),
+                Part::Main | Part::Binding | Part::Finalize => pod_strategy::prepare_for_update(pod, old),
+            },
+            // A binding: it is the server's own, and has set no more than it says.
+            (Form::Pod(_), Some(Before { pod: None, .. })) => {}
+            (Form::Tree(tree), before) => {
+                let Strategy::Rules(rules) = self.target.resource.strategy else { return };
+                match (before, self.part) {
+                    (None, _) => (rules.prepare_create)(tree),
+                    (Some(old), Part::Status) => (rules.prepare_status)(tree, old.value),
+                    (Some(old), Part::Finalize) => finalize(tree, old.value),
+                    (Some(old), Part::Main | Part::Resize | Part::Binding) => {
+                        (rules.prepare_update)(tree, old.value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the object is one that may be stored.
+    ///
+    /// # Errors
+    /// 422 with a cause for each wrong field.
+    pub fn validate(&self) -> Result<(), ApiError> {
+        let resource = self.target.resource;
+        let errors = match (&self.form, &self.before) {
+            (Form::Pod(pod), None) => pod_validate::create(pod),
+            (Form::Pod(pod), Some(Before { pod: Some(old), .. })) => match self.part {
+                Part::Status => pod_validate::status_update(pod, old),
+                Part::Resize => pod_validate::resize(pod, old),
+                Part::Main | Part::Binding | Part::Finalize => pod_validate::update(pod, old),
+            },
+            (Form::Pod(_), Some(Before { pod: None, .. })) => Vec::new(),
+            (Form::Tree(tree), before) => {
+                let Strategy::Rules(rules) = resource.strategy else { return Ok(()) };
+                match before {
+                    None => {
+                        let mut errors = validate::metadata(resource, tree);
+                        errors.extend((rules.validate_create)(tree));
+                        errors
+                    }
+                    Some(Before { value: old, .. }) => {
+                        let mut errors = validate::metadata_update(tree, old);
+                        match self.part {
+                            Part::Status => errors.extend((rules.validate_status)(tree, old)),
+                            Part::Main | Part::Resize => errors.extend((rules.validate_update)(tree, old)),
+                            Part::Finalize | Part::Binding => {}
+                        }
+                        errors
+                    }
+                }
+            }
+        };
+        refuse(resource, self.form.name(), &errors)
+    }
+
+    /// Whether limit ranges and the node allow it.
+    ///
+    /// # Errors
+    /// 403 with the words of the first rule that does not.
+    pub fn admit(&self) -> Result<(), ApiError> {
+        let Some(pod) = self.counted() else { return Ok(()) };
+        pod_admission::limit_range::validate_pod(pod, &self.ranges).map_err(|denial| self.denied(&denial))?;
+        if let Some(old) = self.old_pod() {
+            let node = admission::node_of(self.store, pod)?;
+            pod_admission::node::check(pod, old, node.as_ref()).map_err(|denial| self.denied(&denial))?;
+        }
+        Ok(())
+    }
+
+    /// Charges quotas: the end of the way.
+    ///
+    /// # Errors
+    /// 403 with the words of the first quota that is exceeded.
+    pub fn charge(self) -> Result<Admitted, ApiError> {
+        let also = match self.counted() {
+            Some(pod) => admission::charge(self.store, &self.target.namespace, pod, self.old_pod())
+                .map_err(|denial| self.denied(&denial))?,
+            None => Vec::new(),
+        };
+        Ok(Admitted { object: self.form.into_tree(self.target.resource)?, also })
+    }
+
+    /// The pod, if this is a write that limit ranges and quotas look at.
+    fn counted(&self) -> Option<&Pod> {
+        match &self.form {
+            Form::Pod(pod) if self.before.is_none() || self.part == Part::Resize => Some(pod),
+            Form::Pod(_) | Form::Tree(_) => None,
+        }
+    }
+
+    fn old_pod(&self) -> Option<&Pod> {
+        self.before.as_ref().and_then(|before| before.pod.as_deref())
+    }
+
+    /// The 403 of an admission rule.
+    fn denied(&self, denial: &pod_admission::Denial) -> ApiError {
+        ApiError::forbidden(subject(self.target.resource, self.form.name()), &denial.message)
+            .with_causes(denial.causes.iter().map(|cause| json!({"reason": cause})))
     }
 }
 
@@ -170,63 +332,6 @@ fn finalize(object: &mut Value, old: &Value) {
             }
         }
     }
-}
-
-fn create_pod(store: &Store, target: &Target, object: Value) -> Result<Admitted, ApiError> {
-    let resource = target.resource;
-    let name = metadata::text(&object, "name").to_owned();
-    let name = name.as_str();
-    let mut pod = typed(resource, object)?;
-    defaults::apply(&mut pod);
-    let ranges = admission::limit_ranges(store, &target.namespace)?;
-    admission::new_pod(store, resource, name, &mut pod)?;
-    supple_resize::admission::limit_range::default_pod(&mut pod, &ranges);
-    pod_strategy::prepare_for_create(&mut pod);
-    refuse(resource, name, &pod_validate::create(&pod))?;
-    let also = admission::within_limits(store, &target.namespace, &pod, None, &ranges)
-        .map_err(|denial| denied(resource, name, &denial))?;
-    Ok(Admitted { object: untyped(resource, &pod)?, also })
-}
-
-fn update_pod(store: &Store, target: &Target, part: Part, object: Value, old: &Object) -> Result<Admitted, ApiError> {
-    let (resource, name) = (target.resource, target.name.as_str());
-    let mut pod = typed(resource, object)?;
-    // From the stored bytes: that is cheaper than from the tree, which would have to be copied first.
-    let old: Pod =
-        old.decode().map_err(|error| ApiError::internal(format!("read the stored pod {name:?}: {error}")))?;
-    let ranges = if part == Part::Resize && old.metadata.deletion_timestamp.is_none() {
-        admission::limit_ranges(store, &target.namespace)?
-    } else {
-        Vec::new()
-    };
-    let errors = match part {
-        Part::Status => {
-            pod_strategy::prepare_for_status(&mut pod, &old);
-            pod_validate::status_update(&pod, &old)
-        }
-        Part::Resize => {
-            defaults::apply(&mut pod);
-            supple_resize::admission::limit_range::default_pod(&mut pod, &ranges);
-            pod_strategy::prepare_for_resize(&mut pod, &old);
-            pod_validate::resize(&pod, &old)
-        }
-        Part::Main | Part::Binding | Part::Finalize => {
-            defaults::apply(&mut pod);
-            pod_strategy::prepare_for_update(&mut pod, &old);
-            pod_validate::update(&pod, &old)
-        }
-    };
-    refuse(resource, name, &errors)?;
-    let also = if part == Part::Resize {
-        let deny = |denial: &supple_resize::admission::Denial| denied(resource, name, denial);
-        supple_resize::admission::limit_range::validate_pod(&pod, &ranges).map_err(|denial| deny(&denial))?;
-        let node = admission::node_of(store, &pod)?;
-        supple_resize::admission::node::check(&pod, &old, node.as_ref()).map_err(|denial| deny(&denial))?;
-        admission::charge(store, &target.namespace, &pod, Some(&old)).map_err(|denial| deny(&denial))?
-    } else {
-        Vec::new()
-    };
-    Ok(Admitted { object: untyped(resource, &pod)?, also })
 }
 
 /// A pod from its JSON. What comes here has been normalised, so this only fails for what the schema lets through and
@@ -254,10 +359,4 @@ fn refuse(resource: &Resource, name: &str, errors: &[FieldError]) -> Result<(), 
         errors.iter().map(|error| json!({"reason": error.reason(), "message": error.message(), "field": error.field}));
     let message = field::aggregate(&resource.qualified_kind(), name, errors);
     Err(ApiError::invalid(Subject { name, group: resource.group, kind: resource.kind }, message, causes.collect()))
-}
-
-/// The 403 of an admission rule.
-fn denied(resource: &Resource, name: &str, denial: &supple_resize::admission::Denial) -> ApiError {
-    ApiError::forbidden(subject(resource, name), &denial.message)
-        .with_causes(denial.causes.iter().map(|cause| json!({"reason": cause})))
 }

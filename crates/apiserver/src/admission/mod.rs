@@ -6,7 +6,7 @@ mod priority;
 use k8s_openapi::api::core::v1::{LimitRange, Node, Pod, ResourceQuota, Toleration};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use supple_resize::admission::{Denial, limit_range, quota};
+use supple_resize::admission::{Denial, quota};
 
 use crate::errors::{ApiError, Subject};
 use crate::kinds::Resource;
@@ -94,21 +94,6 @@ pub fn node_of(store: &Store, pod: &Pod) -> Result<Option<Node>, ApiError> {
         return Ok(None);
     }
     store.latest(&Key::new("nodes", "", name)).map(|object| decode(&object)).transpose()
-}
-
-/// Limit ranges and quotas for a new pod; what is charged to quotas is to be written with it.
-///
-/// # Errors
-/// The denial of the first that refuses.
-pub fn within_limits(
-    store: &Store,
-    namespace: &str,
-    new: &Pod,
-    old: Option<&Pod>,
-    ranges: &[LimitRange],
-) -> Result<Vec<Write>, Denial> {
-    limit_range::validate_pod(new, ranges)?;
-    charge(store, namespace, new, old)
 }
 
 /// Quotas: what the pod (or its growth) is charged. The writes expect the quotas as they were read, so that two pods

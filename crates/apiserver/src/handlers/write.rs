@@ -19,7 +19,7 @@ use crate::patch::{self, PatchError, PatchType};
 use crate::respond::{json, warned};
 use crate::route::Target;
 use crate::store::{CommitError, Draft, Expect, Object, Write};
-use crate::strategy::{self, Admitted, Part, Stored};
+use crate::strategy::{self, Admitted, Part, Passage, Stored};
 
 /// How often a generated name that is taken is generated anew, as in the reference.
 const NAME_ATTEMPTS: usize = 8;
@@ -65,7 +65,11 @@ impl Api {
                 Owners::From(author) => author.created(&object, sent.clone(), self.clock.now()),
                 Owners::Are(applied) => applied.clone(),
             };
-            let Admitted { mut object, also } = strategy::create(&self.store, target, object)?;
+            let mut passage = Passage::create(&self.store, target, object)?;
+            passage.prepare();
+            passage.validate()?;
+            passage.admit()?;
+            let Admitted { mut object, also } = passage.charge()?;
             put_managed(&mut object, managed);
             let name = metadata::text(&object, "name").to_owned();
             let key = target.key(&name);
@@ -169,7 +173,11 @@ impl Api {
             let sent = take_managed(&mut object);
             metadata::update(resource, &mut object, stored)?;
             let asked = (part == Part::Resize).then(|| author.changes(stored.value, &object));
-            let Admitted { mut object, also } = strategy::update(&self.store, target, part, object, stored)?;
+            let mut passage = Passage::update(&self.store, target, part, object, stored)?;
+            passage.prepare();
+            passage.validate()?;
+            passage.admit()?;
+            let Admitted { mut object, also } = passage.charge()?;
             let owners = match applied {
                 Some(applied) if is_same(stored.value, &object, &applied) => managed(stored.value).clone(),
                 Some(applied) => applied,

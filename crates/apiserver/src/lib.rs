@@ -36,6 +36,7 @@ mod admission;
 pub mod apply;
 mod body;
 mod bootstrap;
+pub mod cel;
 pub mod clock;
 pub mod crash;
 mod deletion;

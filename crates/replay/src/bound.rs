@@ -11,9 +11,13 @@
 //! cheapest to be, and both are known: one minimum serves all sizes, so a sample costs O(sizes) and not O(sizes²). The
 //! proof by induction is in `docs/recommender.md`. What the best way reserved, how often it was over and how often it
 //! changed is carried along with every V, so nothing has to be remembered of the path, and memory does not grow with time.
+//!
+//! Most sizes are *idle* most of the time: nobody who was there would not rather come anew from the best one, so their V is
+//! `resize + min V`, whatever they cost before. Idle sizes need no reckoning, and a sample can wake only those that cost less
+//! than the minimum grows. What is reckoned is a window of sizes around the best, exact all the same.
 
 use crate::figures::{Figures, Prices};
-use supple_recommend::sample::whole;
+use supple_recommend::sample::{amount, whole};
 
 /// Sizes on the grid at most.
 pub const SIZES: usize = 256;
@@ -62,9 +66,13 @@ struct Way {
 #[derive(Clone, Debug)]
 pub struct Bound {
     sizes: Vec<i64>,
+    amounts: Vec<f64>,
+    /// V; of an idle size infinite, which is cut to what coming anew costs when it is next looked at.
     values: Vec<f64>,
     ways: Vec<Way>,
     best: usize,
+    /// The first and the last size that may not be idle.
+    window: (usize, usize),
     started: bool,
     /// Price of a sample over and of a resize, in amount-hours.
     over: f64,
@@ -81,9 +89,12 @@ impl Bound {
 
     /// On these sizes (ascending), with prices in amount-hours.
     pub fn on(sizes: Vec<i64>, over: f64, resize: f64) -> Self {
+        let amounts = sizes.iter().map(|it| amount(*it)).collect();
         let values = vec![0.0; sizes.len()];
         let ways = vec![Way::default(); sizes.len()];
-        Self { sizes, values, ways, best: 0, started: false, over, resize, total: Figures::default() }
+        let window = (0, sizes.len().saturating_sub(1));
+        let total = Figures::default();
+        Self { sizes, amounts, values, ways, best: 0, window, started: false, over, resize, total }
     }
 
     /// A sample standing for so many hours.
@@ -91,36 +102,71 @@ impl Bound {
         self.total.samples += 1;
         self.total.hours += hours;
         self.total.used += used * hours;
-        let fits = self.sizes.partition_point(|size| supple_recommend::sample::amount(*size) < used);
-        let changed = self.values[self.best] + self.resize;
-        let mut came = self.ways[self.best];
+        let fits = self.amounts.partition_point(|size| *size < used);
+        let (low, high) = self.awake(fits, used, hours);
+        let changed = self.cost() + self.resize;
+        let mut came = self.ways.get(self.best).copied().unwrap_or_default();
         came.resizes += 1;
-        let mut best = 0;
-        for (i, size) in self.sizes.iter().enumerate() {
-            if self.started && changed < self.values[i] {
-                self.values[i] = changed;
-                self.ways[i] = came;
+        let mut best = low;
+        let sizes = self.amounts.iter().zip(&mut self.values).zip(&mut self.ways).enumerate();
+        let mut least = f64::INFINITY;
+        for (i, ((size, value), way)) in sizes.take(high + 1).skip(low) {
+            if self.started && changed < *value {
+                *value = changed;
+                *way = came;
             }
-            let size = supple_recommend::sample::amount(*size);
-            let way = &mut self.ways[i];
             way.reserved += size * hours;
             if i < fits {
-                self.values[i] += self.over;
+                *value += self.over;
                 way.over += 1;
                 way.events += u32::from(!way.was_over);
                 way.was_over = true;
             } else {
                 let slack = (size - used) * hours;
-                self.values[i] += slack;
+                *value += slack;
                 way.slack += slack;
                 way.was_over = false;
             }
-            if self.values[i] < self.values[best] {
+            if *value < least {
+                least = *value;
                 best = i;
             }
         }
         self.best = best;
         self.started = true;
+        self.doze((low, high), least + self.resize);
+    }
+
+    /// The sizes to be reckoned: those not idle, and those the sample may wake.
+    fn awake(&self, fits: usize, used: f64, hours: f64) -> (usize, usize) {
+        let (low, high) = self.window;
+        if !self.started {
+            return (low, high);
+        }
+        let cost = |at: usize| match self.amounts.get(at) {
+            Some(size) if at >= fits => (size - used) * hours,
+            _ => self.over,
+        };
+        let cheapest = if fits == 0 { cost(0) } else { cost(fits).min(self.over) };
+        // The minimum grows by no more than staying costs, and by no more than going where the sample is cheapest.
+        let growth = cost(self.best).min(self.resize + cheapest);
+        let first = if self.over < growth { 0 } else { fits };
+        // One more than those that cost less, so that rounding cannot leave one out.
+        let last = fits + self.amounts[fits..].partition_point(|size| (size - used) * hours < growth);
+        (low.min(first), high.max(last).min(self.sizes.len().saturating_sub(1)))
+    }
+
+    /// Lets go of the sizes at both ends of what was reckoned that are idle now: at least `idle`.
+    fn doze(&mut self, (mut low, mut high): (usize, usize), idle: f64) {
+        while low < self.best && self.values[low] >= idle {
+            self.values[low] = f64::INFINITY;
+            low += 1;
+        }
+        while high > self.best && self.values[high] >= idle {
+            self.values[high] = f64::INFINITY;
+            high -= 1;
+        }
+        self.window = (low, high);
     }
 
     /// The least cost, in amount-hours.
@@ -200,7 +246,7 @@ mod tests {
                 for used in used {
                     let size = sizes[way % sizes.len()];
                     way /= sizes.len();
-                    let size_now = supple_recommend::sample::amount(size);
+                    let size_now = amount(size);
                     cost += if *used > size_now { over } else { size_now - used };
                     cost += if before.is_some_and(|it| it != size) { resize } else { 0.0 };
                     before = Some(size);
@@ -210,7 +256,32 @@ mod tests {
             .fold(f64::INFINITY, f64::min)
     }
 
+    /// The recurrence as it is written, over all sizes.
+    fn plain(used: &[f64], sizes: &[i64], over: f64, resize: f64) -> f64 {
+        let cost = |size: i64, used: f64| if used > amount(size) { over } else { amount(size) - used };
+        let mut values: Vec<f64> = sizes.iter().map(|it| cost(*it, used[0])).collect();
+        for used in &used[1..] {
+            let changed = values.iter().copied().fold(f64::INFINITY, f64::min) + resize;
+            values = values.iter().zip(sizes).map(|(value, size)| value.min(changed) + cost(*size, *used)).collect();
+        }
+        values.into_iter().fold(f64::INFINITY, f64::min)
+    }
+
     proptest! {
+        #[test]
+        fn leaving_idle_sizes_out_changes_nothing(
+            used in prop::collection::vec(prop_oneof![0.0f64..120.0, 40.0f64..50.0], 1..200),
+            sizes in prop::collection::btree_set(1i64..120, 1..60),
+            over in 0.0f64..80.0,
+            resize in 0.0f64..40.0,
+        ) {
+            let sizes: Vec<i64> = sizes.into_iter().collect();
+            let mut bound = Bound::on(sizes.clone(), over, resize);
+            used.iter().for_each(|it| bound.put(*it, 1.0));
+            let exact = plain(&used, &sizes, over, resize);
+            prop_assert!((bound.cost() - exact).abs() < 1e-7, "{} is not {}", bound.cost(), exact);
+        }
+
         #[test]
         fn nothing_is_cheaper(
             used in prop::collection::vec(0.0f64..12.0, 1..7),

@@ -14,11 +14,13 @@ pub struct Decide {
     pub most_up: f64,
     /// A size is at most divided by this in one step.
     pub most_down: f64,
+    /// Whether a change of CPU, of memory restarts the container: its resize policy.
+    pub restarts: [bool; 2],
 }
 
 impl Default for Decide {
     fn default() -> Self {
-        Self { threshold: 0.0, cool_down: 0, most_up: f64::INFINITY, most_down: f64::INFINITY }
+        Self { threshold: 0.0, cool_down: 0, most_up: f64::INFINITY, most_down: f64::INFINITY, restarts: [false, false] }
     }
 }
 

@@ -41,8 +41,10 @@ pub struct Figures {
     pub resizes: u64,
     /// Of these, such as restarted the container.
     pub restarts: u64,
-    /// Changes the node put off.
+    /// Changes the node put off: some of them came to pass later. Only a closed loop has a node.
     pub deferred: u64,
+    /// Changes the API or the node would never do. Only a closed loop has them.
+    pub infeasible: u64,
     /// Samples whose use was cut by the recorded limit, so that nobody knows what was wanted.
     pub censored: u64,
     /// Lowest and highest size in force.
@@ -82,6 +84,7 @@ impl Figures {
             resizes,
             restarts,
             deferred,
+            infeasible,
             censored,
             range,
             in_event: _,
@@ -96,6 +99,7 @@ impl Figures {
         self.resizes += resizes;
         self.restarts += restarts;
         self.deferred += deferred;
+        self.infeasible += infeasible;
         self.censored += censored;
         self.range = match (self.range, range) {
             (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
@@ -115,12 +119,17 @@ impl Figures {
 
     /// Events a day.
     pub fn events_per_day(&self) -> f64 {
-        ratio(count(self.events) * 24.0, self.hours)
+        self.per_day(self.events)
     }
 
     /// Resizes a day.
     pub fn resizes_per_day(&self) -> f64 {
-        ratio(count(self.resizes) * 24.0, self.hours)
+        self.per_day(self.resizes)
+    }
+
+    /// So many, a day.
+    pub fn per_day(&self, number: u64) -> f64 {
+        ratio(count(number) * 24.0, self.hours)
     }
 
     /// **J**: hours of mean use lost in an hour. `least` is the least size there is: a container that uses less than it

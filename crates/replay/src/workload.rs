@@ -31,9 +31,11 @@ pub struct Runner {
 
 /// What is in force for a pod.
 #[derive(Clone, Copy, Debug, Default)]
-struct InForce {
-    size: Size,
-    changed: Option<i64>,
+pub(crate) struct InForce {
+    /// The size itself.
+    pub(crate) size: Size,
+    /// Since when.
+    pub(crate) changed: Option<i64>,
     over: [bool; 2],
     figures: [Figures; 2],
 }
@@ -128,6 +130,7 @@ impl Runner {
         let in_force = &mut self.pods[place];
         if counts {
             in_force.judge(sample, hours, &mut self.figures);
+            censor(sample, &mut self.figures);
         }
         let size = in_force.size;
         let killed = in_force.kill(sample);
@@ -144,33 +147,49 @@ impl Runner {
         in_force.size = new;
         in_force.changed = Some(sample.time);
         if counts && !first {
-            self.figures[0].resizes +=
-                u64::from((new.cpu_request, new.cpu_limit) != (size.cpu_request, size.cpu_limit));
-            self.figures[1].resizes +=
-                u64::from((new.memory_request, new.memory_limit) != (size.memory_request, size.memory_limit));
+            for ((figures, changed), restarts) in
+                self.figures.iter_mut().zip(changed(&size, &new)).zip(self.decide.restarts)
+            {
+                figures.resizes += u64::from(changed);
+                figures.restarts += u64::from(changed && restarts);
+            }
         }
         Some(new)
     }
 }
 
+/// Whether CPU, whether memory differs.
+pub(crate) fn changed(old: &Size, new: &Size) -> [bool; 2] {
+    [
+        (new.cpu_request, new.cpu_limit) != (old.cpu_request, old.cpu_limit),
+        (new.memory_request, new.memory_limit) != (old.memory_request, old.memory_limit),
+    ]
+}
+
+/// Use at this share of the recorded limit was cut by it.
+const CUT: f64 = 0.98;
+
+/// Counts what was cut by the recorded limit: what was wanted there is not known.
+pub(crate) fn censor(recorded: &Sample, figures: &mut [Figures; 2]) {
+    let cut = |used: Option<f64>, limit: Option<i64>| {
+        used.zip(limit).is_some_and(|(used, limit)| believable(used) && used >= amount(limit) * CUT)
+    };
+    figures[0].censored += u64::from(cut(recorded.cpu, recorded.cpu_limit.map(|it| it.0)));
+    figures[1].censored += u64::from(cut(recorded.memory, recorded.memory_limit.map(|it| it.0)));
+}
+
 impl InForce {
     /// Judges what was in force. CPU by the limit where there is one, else by the request; memory likewise.
-    fn judge(&mut self, sample: &Sample, hours: f64, total: &mut [Figures; 2]) {
+    pub(crate) fn judge(&mut self, sample: &Sample, hours: f64, total: &mut [Figures; 2]) {
         for resource in Resource::ALL {
             let place = usize::from(resource == Resource::Memory);
-            let (used, request, limit, recorded) = match resource {
-                Resource::Cpu => (
-                    sample.cpu,
-                    self.size.cpu_request.map(|it| it.0),
-                    self.size.cpu_limit.map(|it| it.0),
-                    sample.cpu_limit.map(|it| it.0),
-                ),
-                Resource::Memory => (
-                    sample.memory,
-                    self.size.memory_request.map(|it| it.0),
-                    self.size.memory_limit.map(|it| it.0),
-                    sample.memory_limit.map(|it| it.0),
-                ),
+            let (used, request, limit) = match resource {
+                Resource::Cpu => {
+                    (sample.cpu, self.size.cpu_request.map(|it| it.0), self.size.cpu_limit.map(|it| it.0))
+                }
+                Resource::Memory => {
+                    (sample.memory, self.size.memory_request.map(|it| it.0), self.size.memory_limit.map(|it| it.0))
+                }
             };
             let (Some(used), Some(request)) = (used.filter(|it| believable(*it)), request) else {
                 continue;
@@ -189,7 +208,6 @@ impl InForce {
                 figures.in_event = by_limit;
             }
             mine.in_event = figures.in_event;
-            figures.censored += u64::from(recorded.is_some_and(|limit| used >= amount(limit) * 0.98));
         }
     }
 

@@ -113,6 +113,8 @@ struct Written {
     cool_down: Option<String>,
     max_step_up: Option<f64>,
     max_step_down: Option<f64>,
+    /// What the pods' own resize policy says: whether a change restarts the container.
+    resize_policy: Both<RestartPolicy>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -132,6 +134,12 @@ impl<T> Default for Both<T> {
     fn default() -> Self {
         Self { cpu: None, memory: None }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+enum RestartPolicy {
+    NotRequired,
+    RestartContainer,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -183,6 +191,8 @@ impl Written {
             cool_down: seconds(self.cool_down, default.cool_down)?,
             most_up: factor("maxStepUp", self.max_step_up)?.unwrap_or(default.most_up),
             most_down: factor("maxStepDown", self.max_step_down)?.unwrap_or(default.most_down),
+            restarts: [self.resize_policy.cpu, self.resize_policy.memory]
+                .map(|it| it == Some(RestartPolicy::RestartContainer)),
         };
         Ok((policy, decide))
     }
@@ -244,13 +254,15 @@ mod tests {
     fn a_policy_in_full() {
         let (policy, decide) = build(
             "name: careful\nrisk: { memory: 1 per 30 days, cpu: 0.5 % of time }\nminAllowed: { cpu: 10m, memory: 32Mi }\n\
-             maxAllowed: { memory: 8Gi }\nhold: 1h\nthreshold: 0.05\ncontrolledValues: RequestsOnly\n",
+             maxAllowed: { memory: 8Gi }\nhold: 1h\nthreshold: 0.05\ncontrolledValues: RequestsOnly\nfastPath: false\n\
+             resizePolicy: { memory: RestartContainer }\n",
         )
         .unwrap();
         assert_eq!(policy.memory.risk, Some(Risk::Rate { count: 1.0, seconds: 30.0 * 86_400.0 }));
         assert_eq!(policy.cpu.risk, Some(Risk::Share(0.005)));
         assert_eq!((policy.cpu.least, policy.memory.least, policy.memory.most), (10, 32 << 20, 8 << 30));
         assert_eq!((policy.hold, policy.memory.limit, decide.threshold), (3600, false, 0.05));
+        assert_eq!((policy.reflexes, decide.restarts), (false, [false, true]));
         assert_eq!(build("{}").unwrap().0, Policy::default());
     }
 

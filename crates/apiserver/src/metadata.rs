@@ -22,7 +22,7 @@ pub fn of(object: &mut Value) -> &mut Map<String, Value> {
 }
 
 /// The fields of a value, which becomes an object if it is none.
-fn fields(value: &mut Value) -> &mut Map<String, Value> {
+pub fn fields(value: &mut Value) -> &mut Map<String, Value> {
     if !value.is_object() {
         *value = Value::Object(Map::new());
     }

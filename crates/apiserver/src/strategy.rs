@@ -226,11 +226,15 @@ impl<'a> Passage<'a> {
             (Form::Tree(tree), before) => {
                 let Strategy::Rules(rules) = self.target.resource.strategy else { return };
                 match (before, self.part) {
-                    (None, _) => (rules.prepare_create)(tree),
+                    (None, _) => {
+                        (rules.prepare_create)(tree);
+                        rules.first_generation(tree);
+                    }
                     (Some(old), Part::Status) => (rules.prepare_status)(tree, old.value),
                     (Some(old), Part::Finalize) => finalize(tree, old.value),
                     (Some(old), Part::Main | Part::Resize | Part::Binding) => {
                         (rules.prepare_update)(tree, old.value);
+                        rules.next_generation(tree, old.value);
                     }
                 }
             }

@@ -153,6 +153,13 @@ impl BadValue for &supple_quantity::Quantity {
     }
 }
 
+/// Lists and objects, as JSON.
+impl BadValue for &serde_json::Value {
+    fn shown(&self) -> String {
+        self.as_str().map_or_else(|| self.to_string(), quoted)
+    }
+}
+
 /// A value that is absent: the reference prints a nil pointer as the text `null`.
 #[derive(Clone, Copy, Debug)]
 pub struct Absent;
@@ -263,6 +270,12 @@ impl FieldError {
             text += &self.detail;
         }
         text
+    }
+
+    /// The same of a field of what stands at `prefix` in a larger object.
+    #[must_use]
+    pub fn within(self, prefix: &str) -> Self {
+        Self { field: format!("{prefix}.{}", self.field), ..self }
     }
 
     /// The cause's `reason`, see [`Kind::reason`].

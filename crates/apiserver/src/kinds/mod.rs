@@ -9,7 +9,9 @@
 //!              └─ printer     columns and cells of `kubectl get`
 //! ```
 
+mod plain;
 mod rows;
+mod workloads;
 
 use std::borrow::Cow;
 

@@ -4,6 +4,7 @@
 use k8s_openapi::api::{coordination, core::v1 as core, events, policy, scheduling};
 
 use super::{Backing, Body, Resource, Scope, Selectable, Strategy, Subresource, SubresourceKind, TypeOf, Verb};
+use super::{plain, workloads};
 use crate::table::printers;
 use crate::validate::{NameRule, rules};
 
@@ -29,7 +30,8 @@ const READ: &[Verb] = &[Verb::Get, Verb::List];
 /// What can be done with `status` and `resize`.
 const PART: &[Verb] = &[Verb::Get, Verb::Patch, Verb::Update];
 
-const STATUS: Subresource = Subresource { what: SubresourceKind::Status, name: "status", verbs: PART, body: None };
+pub(super) const STATUS: Subresource =
+    Subresource { what: SubresourceKind::Status, name: "status", verbs: PART, body: None };
 
 const FINALIZE: Subresource =
     Subresource { what: SubresourceKind::Finalize, name: "finalize", verbs: &[Verb::Update], body: None };
@@ -40,7 +42,7 @@ const EVICTION: Body =
     Body { group: "policy", version: "v1", kind: "Eviction", type_of: TypeOf::of::<policy::v1::Eviction>() };
 
 /// The rows that most kinds share; a row says only what differs.
-const fn stored(collection: &'static str) -> Resource {
+pub(super) const fn stored(collection: &'static str) -> Resource {
     Resource {
         group: "",
         version: "v1",
@@ -65,11 +67,11 @@ const fn stored(collection: &'static str) -> Resource {
     }
 }
 
-const fn field(path: &'static str) -> Selectable {
+pub(super) const fn field(path: &'static str) -> Selectable {
     renamed(path, path)
 }
 
-const fn renamed(label: &'static str, path: &'static str) -> Selectable {
+pub(super) const fn renamed(label: &'static str, path: &'static str) -> Selectable {
     Selectable { label, path, absent: "" }
 }
 
@@ -153,6 +155,7 @@ pub static TABLE: &[Resource] = &[
         storage_version_hash: "XwShjMxG9Fs=",
         ..stored("nodes")
     },
+    plain::PERSISTENT_VOLUME_CLAIMS,
     Resource {
         singular: "pod",
         kind: "Pod",
@@ -225,6 +228,12 @@ pub static TABLE: &[Resource] = &[
         storage_version_hash: "pbx9ZvyFpBE=",
         ..stored("serviceaccounts")
     },
+    plain::SERVICES,
+    workloads::CONTROLLER_REVISIONS,
+    workloads::DAEMON_SETS,
+    workloads::DEPLOYMENTS,
+    workloads::REPLICA_SETS,
+    workloads::STATEFUL_SETS,
     Resource {
         group: "events.k8s.io",
         singular: "event",
@@ -255,6 +264,15 @@ pub static TABLE: &[Resource] = &[
         storage_version_hash: "r2yiGXH7wu8=",
         ..stored("events")
     },
+    workloads::AUTOSCALERS,
+    workloads::AUTOSCALERS_V1,
+    workloads::CRON_JOBS,
+    workloads::JOBS,
+    workloads::DISRUPTION_BUDGETS,
+    plain::CLUSTER_ROLE_BINDINGS,
+    plain::CLUSTER_ROLES,
+    plain::ROLE_BINDINGS,
+    plain::ROLES,
     Resource {
         group: "coordination.k8s.io",
         singular: "lease",

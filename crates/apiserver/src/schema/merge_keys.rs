@@ -49,6 +49,18 @@ const OBJECT_META: &str = "apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// Every merged list of the types we serve.
 pub const MERGE_KEYS: &[MergeKey] = &[
+    by_key("api.apps.v1.DaemonSetStatus", "conditions", "type", &["type"]),
+    MergeKey {
+        type_name: "api.apps.v1.DeploymentSpec",
+        field: "strategy",
+        merge: Merge { list: ListMerge::Replace, retain_keys: true },
+        list_map_keys: &[],
+    },
+    by_key("api.apps.v1.DeploymentStatus", "conditions", "type", &["type"]),
+    by_key("api.apps.v1.ReplicaSetStatus", "conditions", "type", &["type"]),
+    by_key("api.apps.v1.StatefulSetStatus", "conditions", "type", &["type"]),
+    by_key("api.autoscaling.v2.HorizontalPodAutoscalerStatus", "conditions", "type", &["type"]),
+    by_key("api.batch.v1.JobStatus", "conditions", "type", &[]),
     by_key(CONTAINER, "env", "name", &["name"]),
     by_key(CONTAINER, "ports", "containerPort", &["containerPort", "protocol"]),
     by_key(CONTAINER, "volumeDevices", "devicePath", &["devicePath"]),
@@ -63,6 +75,7 @@ pub const MERGE_KEYS: &[MergeKey] = &[
     set("api.core.v1.NodeSpec", "podCIDRs"),
     by_key(NODE_STATUS, "addresses", "type", &["type"]),
     by_key(NODE_STATUS, "conditions", "type", &["type"]),
+    by_key("api.core.v1.PersistentVolumeClaimStatus", "conditions", "type", &["type"]),
     by_key(POD_SPEC, "containers", "name", &["name"]),
     by_key(POD_SPEC, "ephemeralContainers", "name", &["name"]),
     by_key(POD_SPEC, "hostAliases", "ip", &["ip"]),
@@ -77,6 +90,9 @@ pub const MERGE_KEYS: &[MergeKey] = &[
     by_key(POD_STATUS, "podIPs", "ip", &["ip"]),
     retaining(POD_STATUS, "resourceClaimStatuses", "name"),
     by_key("api.core.v1.ServiceAccount", "secrets", "name", &["name"]),
+    by_key("api.core.v1.ServiceSpec", "ports", "port", &["port", "protocol"]),
+    by_key("api.core.v1.ServiceStatus", "conditions", "type", &["type"]),
+    by_key("api.policy.v1.PodDisruptionBudgetStatus", "conditions", "type", &["type"]),
     set(OBJECT_META, "finalizers"),
     by_key(OBJECT_META, "ownerReferences", "uid", &["uid"]),
 ];

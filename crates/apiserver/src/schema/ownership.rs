@@ -19,6 +19,7 @@ pub enum Ownership {
 
 /// Types that are owned as a whole wherever they stand.
 const WHOLE_TYPES: &[&str] = &[
+    "io.k8s.api.autoscaling.v1.CrossVersionObjectReference",
     "io.k8s.api.core.v1.ConfigMapKeySelector",
     "io.k8s.api.core.v1.FileKeySelector",
     "io.k8s.api.core.v1.LocalObjectReference",
@@ -31,6 +32,8 @@ const WHOLE_TYPES: &[&str] = &[
     "io.k8s.api.core.v1.SecretKeySelector",
     "io.k8s.api.core.v1.SecretReference",
     "io.k8s.api.core.v1.TypedLocalObjectReference",
+    "io.k8s.api.rbac.v1.RoleRef",
+    "io.k8s.api.rbac.v1.Subject",
     "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector",
     "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference",
 ];
@@ -38,7 +41,12 @@ const WHOLE_TYPES: &[&str] = &[
 /// Maps and lists that differ from what their shape or their [merge key](MERGE_KEYS) says: type, field, ownership.
 const FIELDS: &[(&str, &str, Ownership)] = &[
     ("api.core.v1.PodSpec", "nodeSelector", Ownership::Whole),
+    ("api.batch.v1.PodFailurePolicyOnExitCodesRequirement", "values", Ownership::Set),
+    ("api.batch.v1.UncountedTerminatedPods", "failed", Ownership::Set),
+    ("api.batch.v1.UncountedTerminatedPods", "succeeded", Ownership::Set),
+    ("api.core.v1.ContainerRestartRuleOnExitCodes", "values", Ownership::Set),
     ("api.core.v1.ResourceRequirements", "claims", Ownership::Items(&["name"])),
+    ("api.core.v1.ServiceSpec", "selector", Ownership::Whole),
 ];
 
 /// Whether objects of this type (`io.k8s.…`) are owned as a whole.

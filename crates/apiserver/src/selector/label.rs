@@ -6,15 +6,19 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::SelectorError;
-use crate::tree::at;
+use crate::tree::{at, items};
 use supple_resize::validate::names;
 
 /// How a requirement compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
-    /// `a in (…)`, `a=b`.
+    /// `a=b`.
+    Equals,
+    /// `a in (…)`.
     In,
-    /// `a notin (…)`, `a!=b`; an absent label matches.
+    /// `a!=b`; an absent label matches.
+    NotEquals,
+    /// `a notin (…)`; an absent label matches.
     NotIn,
     /// `a`.
     Exists,
@@ -46,8 +50,8 @@ impl Requirement {
             matches!((label.and_then(number), bound), (Some(label), Some(bound)) if holds(label, bound))
         };
         match self.operator {
-            Operator::In => label.is_some_and(|it| self.values.contains(it)),
-            Operator::NotIn => label.is_none_or(|it| !self.values.contains(it)),
+            Operator::Equals | Operator::In => label.is_some_and(|it| self.values.contains(it)),
+            Operator::NotEquals | Operator::NotIn => label.is_none_or(|it| !self.values.contains(it)),
             Operator::Exists => label.is_some(),
             Operator::DoesNotExist => label.is_none(),
             Operator::GreaterThan => compare(|label, bound| label > bound),
@@ -70,6 +74,32 @@ impl LabelSelector {
     /// [`SelectorError`] with the reference's text.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let requirements = Parser { lexer: Lexer { text, position: 0 } }.requirements().map_err(SelectorError)?;
+        Ok(Self { requirements })
+    }
+
+    /// The selector that an object holds (`metav1.LabelSelector`): its `matchLabels` and `matchExpressions`, by label.
+    ///
+    /// # Errors
+    /// [`SelectorError`] for an operator that is none.
+    pub fn of(selector: &Value) -> Result<Self, SelectorError> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut requirements: Vec<Requirement> = Vec::new();
+        for (key, value) in at(selector, "matchLabels").as_object().into_iter().flatten() {
+            let values = BTreeSet::from([text(value)]);
+            requirements.push(Requirement { key: key.clone(), operator: Operator::Equals, values });
+        }
+        for expression in items(selector, "matchExpressions") {
+            let operator = match at(expression, "operator").as_str().unwrap_or_default() {
+                "In" => Operator::In,
+                "NotIn" => Operator::NotIn,
+                "Exists" => Operator::Exists,
+                "DoesNotExist" => Operator::DoesNotExist,
+                other => return Err(SelectorError(format!("{other:?} is not a valid label selector operator"))),
+            };
+            let values = items(expression, "values").iter().map(text).collect();
+            requirements.push(Requirement { key: text(at(expression, "key")), operator, values });
+        }
+        requirements.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(Self { requirements })
     }
 
@@ -105,9 +135,9 @@ impl fmt::Display for Requirement {
         let Self { key, operator, values } = self;
         let list = || values.iter().map(String::as_str).collect::<Vec<_>>().join(",");
         match operator {
-            Operator::In if values.len() == 1 => write!(f, "{key}={}", list()),
+            Operator::Equals => write!(f, "{key}={}", list()),
             Operator::In => write!(f, "{key} in ({})", list()),
-            Operator::NotIn if values.len() == 1 => write!(f, "{key}!={}", list()),
+            Operator::NotEquals => write!(f, "{key}!={}", list()),
             Operator::NotIn => write!(f, "{key} notin ({})", list()),
             Operator::Exists => f.write_str(key),
             Operator::DoesNotExist => write!(f, "!{key}"),
@@ -262,8 +292,8 @@ impl<'a> Parser<'a> {
         let (operator, several) = match self.lexer.next() {
             Token::In => (Operator::In, true),
             Token::NotIn => (Operator::NotIn, true),
-            Token::Equals | Token::DoubleEquals => (Operator::In, false),
-            Token::NotEquals => (Operator::NotIn, false),
+            Token::Equals | Token::DoubleEquals => (Operator::Equals, false),
+            Token::NotEquals => (Operator::NotEquals, false),
             Token::Greater => (Operator::GreaterThan, false),
             Token::Less => (Operator::LessThan, false),
             other => return Err(found(other, "in, notin, =, ==, !=, gt, lt")),

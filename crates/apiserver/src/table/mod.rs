@@ -3,8 +3,10 @@
 mod age;
 mod column;
 mod negotiate;
+pub mod plain;
 mod pod_row;
 pub mod printers;
+pub mod workloads;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};

@@ -17,8 +17,8 @@ const NODE_STATUS: &str = "api.core.v1.NodeStatus";
 const EVENT: &str = "api.core.v1.Event";
 const PRIORITY_CLASS: &str = "api.scheduling.v1.PriorityClass";
 
-const NAME: Column = Column::of("Name", META, "name").formatted("name");
-const AGE: Column = Column::of("Age", META, "creationTimestamp");
+pub(super) const NAME: Column = Column::of("Name", META, "name").formatted("name");
+pub(super) const AGE: Column = Column::of("Age", META, "creationTimestamp");
 
 /// Kinds whose row is a name and an age.
 pub static NAME_AND_AGE: Printer =
@@ -192,11 +192,11 @@ pub static POD_METRICS: Printer = Printer {
     condition: None,
 };
 
-fn name(object: &Value) -> Value {
+pub(super) fn name(object: &Value) -> Value {
     text(object, "metadata.name").into()
 }
 
-fn age(object: &Value, now: Timestamp) -> Value {
+pub(super) fn age(object: &Value, now: Timestamp) -> Value {
     since(text(object, "metadata.creationTimestamp"), now).into()
 }
 

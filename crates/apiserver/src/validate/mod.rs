@@ -11,7 +11,7 @@ use supple_resize::validate::{meta, names};
 pub use supple_resize::field::FieldError;
 
 use crate::kinds::Resource;
-use crate::tree::text;
+use crate::tree::{at, text};
 
 /// What `metadata.name` may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum NameRule {
     Subdomain,
     /// A DNS-1123 label.
     Label,
+    /// Anything that can stand in a path: names of roles have colons.
+    Segment,
 }
 
 /// Checks the metadata of an object that is created (after the name was generated).
@@ -28,16 +30,31 @@ pub fn metadata(resource: &Resource, object: &Value) -> Vec<FieldError> {
         Ok(meta) => meta::object(&meta),
         Err(error) => return vec![error],
     };
-    if resource.name_rule == NameRule::Label {
-        let metadata = Path::root("metadata");
-        let name = text(object, "metadata.name");
-        // The reference says what is missing before it looks at the form.
-        if !name.is_empty() {
-            errors.retain(|it| it.field != "metadata.name");
-            errors.extend(names::dns_label(name).into_iter().map(|it| metadata.child("name").invalid(name, it)));
+    let form = match resource.name_rule {
+        NameRule::Subdomain => return errors,
+        NameRule::Label => names::dns_label,
+        NameRule::Segment => path_segment,
+    };
+    let metadata = Path::root("metadata");
+    // The reference says what is missing before it looks at the form.
+    for field in ["name", "generateName"] {
+        let given = text(at(object, "metadata"), field);
+        if !given.is_empty() {
+            let path = metadata.child(field);
+            let name = if field == "name" { given } else { given.trim_end_matches('-') };
+            errors.retain(|it| it.field != path.to_string());
+            errors.extend(form(name).into_iter().map(|it| path.invalid(given, it)));
         }
     }
     errors
+}
+
+/// What keeps a name from being a segment of a path.
+pub(crate) fn path_segment(name: &str) -> Vec<String> {
+    if matches!(name, "." | "..") {
+        return vec![format!("may not be '{name}'")];
+    }
+    ['/', '%'].into_iter().filter(|it| name.contains(*it)).map(|it| format!("may not contain '{it}'")).collect()
 }
 
 /// Checks the metadata of an object that is updated.

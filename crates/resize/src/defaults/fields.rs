@@ -14,7 +14,8 @@ fn default_to(field: &mut Option<String>, value: &str) {
     }
 }
 
-pub(super) fn spec(spec: &mut PodSpec) {
+/// `host_ports`: ports of the pod are ports of the machine.
+pub(super) fn spec(spec: &mut PodSpec, host_ports: bool) {
     default_to(&mut spec.restart_policy, "Always");
     default_to(&mut spec.dns_policy, "ClusterFirst");
     default_to(&mut spec.scheduler_name, "default-scheduler");
@@ -26,9 +27,8 @@ pub(super) fn spec(spec: &mut PodSpec) {
         spec.service_account_name = spec.service_account.take().filter(|name| !name.is_empty());
     }
     spec.service_account.clone_from(&spec.service_account_name);
-    let host_network = spec.host_network == Some(true);
     for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
-        self::container(container, host_network);
+        self::container(container, host_ports);
     }
     for container in spec.ephemeral_containers.iter_mut().flatten() {
         ephemeral(container);
@@ -38,12 +38,12 @@ pub(super) fn spec(spec: &mut PodSpec) {
     }
 }
 
-fn container(container: &mut Container, host_network: bool) {
+fn container(container: &mut Container, host_ports: bool) {
     default_to(&mut container.termination_message_path, "/dev/termination-log");
     default_to(&mut container.termination_message_policy, "File");
     let image = container.image.as_deref().unwrap_or_default();
     default_to(&mut container.image_pull_policy, pull_policy(image));
-    ports(container.ports.as_mut(), host_network);
+    ports(container.ports.as_mut(), host_ports);
     env(container.env.as_mut());
     for it in [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe] {
         it.iter_mut().for_each(probe);
@@ -70,10 +70,10 @@ fn pull_policy(image: &str) -> &'static str {
     }
 }
 
-fn ports(ports: Option<&mut Vec<ContainerPort>>, host_network: bool) {
+fn ports(ports: Option<&mut Vec<ContainerPort>>, host_ports: bool) {
     for port in ports.into_iter().flatten() {
         default_to(&mut port.protocol, "TCP");
-        if host_network && port.host_port.unwrap_or(0) == 0 {
+        if host_ports && port.host_port.unwrap_or(0) == 0 {
             port.host_port = Some(port.container_port);
         }
     }

@@ -6,7 +6,7 @@
 mod fields;
 mod requirements;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
 /// Fills in every default. Doing it twice changes nothing more.
 pub fn apply(pod: &mut Pod) {
@@ -20,6 +20,16 @@ pub fn apply(pod: &mut Pod) {
     }
     requirements::pod_level(pod);
     if let Some(spec) = &mut pod.spec {
-        fields::spec(spec);
+        let host_ports = spec.host_network == Some(true);
+        fields::spec(spec, host_ports);
     }
+}
+
+/// Fills in what a pod template leaves out. Requests are not taken from limits and ports not from the machine: both are
+/// done to the pod that is made from it.
+pub fn template(spec: &mut PodSpec) {
+    for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+        container.resources.get_or_insert_default();
+    }
+    fields::spec(spec, false);
 }

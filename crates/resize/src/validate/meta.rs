@@ -67,13 +67,7 @@ fn common(meta: &ObjectMeta) -> Vec<FieldError> {
         errors.extend(labels(all, &path.child("labels")));
     }
     if let Some(all) = &meta.annotations {
-        let path = path.child("annotations");
-        for key in all.keys() {
-            errors.extend(names::qualified(&key.to_lowercase()).into_iter().map(|it| path.invalid(key, it)));
-        }
-        if all.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > ANNOTATION_BYTES {
-            errors.push(path.too_long(ANNOTATION_BYTES));
-        }
+        errors.extend(annotations(all, &path.child("annotations")));
     }
     let path = path.child("ownerReferences");
     for (index, owner) in meta.owner_references.iter().flatten().enumerate() {
@@ -117,6 +111,18 @@ fn added_finalizers(new: &ObjectMeta, old: &ObjectMeta) -> Option<FieldError> {
             added.join(", ")
         ))
     })
+}
+
+/// What is wrong with a set of annotations.
+pub(super) fn annotations(all: &BTreeMap<String, String>, path: &Path<'_>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for key in all.keys() {
+        errors.extend(names::qualified(&key.to_lowercase()).into_iter().map(|it| path.invalid(key, it)));
+    }
+    if all.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > ANNOTATION_BYTES {
+        errors.push(path.too_long(ANNOTATION_BYTES));
+    }
+    errors
 }
 
 /// What is wrong with a set of labels or a node selector.

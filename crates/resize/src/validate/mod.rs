@@ -18,7 +18,7 @@ mod update;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::field::FieldError;
+use crate::field::{FieldError, Path};
 
 /// What of the reference's rules depends on how its server is set up. The default is v1.36 as it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,24 @@ pub fn create(pod: &Pod) -> Vec<FieldError> {
     let mut errors = meta::object(&pod.metadata);
     errors.extend(pod::spec(pod, None, Options::default()));
     errors.extend(pod::only_later(pod));
+    errors
+}
+
+/// What is wrong with the template of a workload: paths begin at the template.
+#[must_use]
+pub fn template(template: &Pod) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if let Some(labels) = &template.metadata.labels {
+        errors.extend(meta::labels(labels, &Path::root("labels")));
+    }
+    if let Some(annotations) = &template.metadata.annotations {
+        errors.extend(meta::annotations(annotations, &Path::root("annotations")));
+    }
+    errors.extend(pod::spec(template, None, Options::default()));
+    let spec = Path::root("spec");
+    if template.spec.as_ref().is_some_and(|it| it.ephemeral_containers.as_ref().is_some_and(|it| !it.is_empty())) {
+        errors.push(spec.child("ephemeralContainers").forbidden("ephemeral containers not allowed in pod template"));
+    }
     errors
 }
 

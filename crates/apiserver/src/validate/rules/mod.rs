@@ -2,13 +2,24 @@
 //! been [normalised](crate::fields) before. Sentences and order are those of Kubernetes v1.36.2.
 
 mod amounts;
+pub mod autoscaler;
+mod batch;
+mod budget;
 mod cluster;
 mod data;
 pub mod event;
+pub mod plain;
+mod pod_template;
+mod replicated;
+mod schedule;
+pub mod workloads;
 
 use serde_json::Value;
+use supple_resize::field::Path;
 
 use super::FieldError;
+use crate::metadata::fields;
+use crate::tree::{at, number};
 
 /// The functions of a kind. They are called after the generic handling of metadata.
 #[derive(Debug)]
@@ -21,6 +32,8 @@ pub struct Rules {
     pub prepare_update: fn(&mut Value, &Value),
     /// Before an update of `status` (new, stored): keeps all but the status.
     pub prepare_status: fn(&mut Value, &Value),
+    /// Whose change a new `metadata.generation` tells: dotted paths. None: objects of the kind have no generation.
+    pub generation: &'static [&'static str],
     /// What is wrong with a new object.
     pub validate_create: fn(&Value) -> Vec<FieldError>,
     /// What is wrong with an update (new, stored).
@@ -29,11 +42,28 @@ pub struct Rules {
     pub validate_status: fn(&Value, &Value) -> Vec<FieldError>,
 }
 
+impl Rules {
+    /// Gives a new object its first generation, if its kind has any.
+    pub fn first_generation(&self, object: &mut Value) {
+        if !self.generation.is_empty() {
+            object["metadata"]["generation"] = 1.into();
+        }
+    }
+
+    /// Counts a change on.
+    pub fn next_generation(&self, new: &mut Value, old: &Value) {
+        if self.generation.iter().any(|path| differs(new, old, path)) {
+            new["metadata"]["generation"] = (number(old, "metadata.generation") + 1).into();
+        }
+    }
+}
+
 const NONE: Rules = Rules {
     default: |_| {},
     prepare_create: |_| {},
     prepare_update: |_, _| {},
     prepare_status: |new, old| keep(new, old, "spec"),
+    generation: &[],
     validate_create: |_| Vec::new(),
     validate_update: |_, _| Vec::new(),
     validate_status: |_, _| Vec::new(),
@@ -130,4 +160,35 @@ fn drop_status(new: &mut Value) {
     if let Some(fields) = new.as_object_mut() {
         fields.remove("status");
     }
+}
+
+/// Fills in a field that is absent or empty text: Go's plain text has no absence.
+fn fill(object: &mut Value, field: &str, value: impl Into<Value>) {
+    let place = fields(object).entry(field).or_insert(Value::Null);
+    if place.is_null() || *place == "" {
+        *place = value.into();
+    }
+}
+
+/// The object in a field, made where it is absent.
+fn within<'a>(object: &'a mut Value, field: &str) -> &'a mut Value {
+    let place = fields(object).entry(field).or_insert(Value::Null);
+    fields(place);
+    place
+}
+
+/// The items of a list that may be absent.
+fn each<'a>(object: &'a mut Value, list: &str) -> impl Iterator<Item = &'a mut Value> {
+    object.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// Whether the values at a dotted path differ.
+fn differs(a: &Value, b: &Value, path: &str) -> bool {
+    at(a, path) != at(b, path)
+}
+
+/// A number that may not be below zero.
+fn nonnegative(object: &Value, field: &str, path: &Path<'_>) -> Option<FieldError> {
+    let number = object.get(field)?.as_i64().filter(|it| *it < 0)?;
+    Some(path.child(field).invalid(number, "must be greater than or equal to 0"))
 }

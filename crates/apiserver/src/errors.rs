@@ -1,10 +1,15 @@
 //! Refusals: `metav1.Status` with the codes, reasons and sentences of the reference, so that clients which look for
 //! them find them.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
+
+use crate::admission::webhook::Warnings;
+use crate::respond::warned;
 
 /// An answer other than success. It is a value until the edge makes a response of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,13 +17,15 @@ pub struct ApiError {
     /// HTTP status, also the `code` of the body.
     pub code: StatusCode,
     /// `reason`: a word that programs look at.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// `message`: a sentence that people look at.
     pub message: String,
     /// `details`; `None` leaves them out.
     pub details: Option<Value>,
     /// `metadata.continue`, with which an expired list can be gone on with.
     pub continue_token: Option<String>,
+    /// For `Warning` headers.
+    pub warnings: Vec<String>,
 }
 
 /// What a refused request was about, as `details` name it.
@@ -51,8 +58,9 @@ impl Subject<'_> {
 
 impl ApiError {
     /// An error without details.
-    pub fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None, continue_token: None }
+    pub fn new(code: StatusCode, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        let (reason, message) = (reason.into(), message.into());
+        Self { code, reason, message, details: None, continue_token: None, warnings: Vec::new() }
     }
 
     fn about(code: StatusCode, reason: &'static str, message: String, subject: Subject<'_>) -> Self {
@@ -185,6 +193,13 @@ impl ApiError {
         }
     }
 
+    /// Adds what webhooks had to say before the request was refused.
+    #[must_use]
+    pub fn warning(mut self, warnings: &Warnings) -> Self {
+        self.warnings.extend(warnings.shown());
+        self
+    }
+
     /// Adds causes to the details.
     #[must_use]
     pub fn with_causes(mut self, causes: impl IntoIterator<Item = Value>) -> Self {
@@ -208,9 +223,11 @@ impl ApiError {
             "metadata": metadata,
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
             "code": self.code.as_u16(),
         });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.as_ref().into();
+        }
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }
@@ -230,6 +247,6 @@ impl IntoResponse for ApiError {
         if self.code == StatusCode::GATEWAY_TIMEOUT {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        response
+        warned(response, &self.warnings)
     }
 }

@@ -66,9 +66,15 @@ pub mod tls;
 mod tree;
 pub mod validate;
 
+/// How admission webhooks are called: the seam where tests and the fault harness stand in for the network.
+pub mod webhook {
+    pub use crate::admission::webhook::{Answer, Call, Endpoint, Https, Transport, TransportError};
+}
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use admission::webhook::Webhooks;
 pub use clock::{Clock, SystemClock};
 pub use crash::CrashPoints;
 use handlers::Api;
@@ -103,6 +109,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The node, for `pods/log` and metrics.k8s.io. [`NoKubelet`] where there is none.
     pub kubelet: Arc<dyn Kubelet>,
+    /// How admission webhooks are called. [`webhook::Https`] unless a test stands in for the network.
+    pub webhooks: Arc<dyn webhook::Transport>,
     /// The bearer token [`ApiServer::serve`] asks for; `None` lets everybody on the listener in.
     pub token: Option<String>,
     /// Called at each durable step of the store; [`CrashPoints::none`] outside of crash tests.
@@ -116,6 +124,7 @@ impl Options {
             storage: Storage::Memory,
             clock: Arc::new(SystemClock),
             kubelet: Arc::new(NoKubelet),
+            webhooks: Arc::new(webhook::Https::default()),
             token: None,
             crash_points: CrashPoints::none(),
         }
@@ -160,7 +169,7 @@ impl ApiServer {
     /// # Errors
     /// [`OpenError`] when the store's file cannot be opened or read.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let Options { storage, clock, kubelet, token, crash_points } = options;
+        let Options { storage, clock, kubelet, webhooks, token, crash_points } = options;
         let store = match storage {
             Storage::Memory => Store::in_memory(outline::outline, HISTORY),
             Storage::Durable(path) => {
@@ -169,7 +178,8 @@ impl ApiServer {
             Storage::Given(open) => Store::inline(open, outline::outline, HISTORY, crash_points).map_err(not_opened)?,
         };
         bootstrap::ensure(&store, clock.now()).map_err(|error| OpenError::Bootstrap(error.to_string()))?;
-        Ok(Self { inner: Arc::new(Inner { api: Arc::new(Api { store, clock, kubelet }), token }) })
+        let webhooks = Webhooks::new(store.clone(), webhooks);
+        Ok(Self { inner: Arc::new(Inner { api: Arc::new(Api { store, clock, kubelet, webhooks }), token }) })
     }
 
     /// The newest revision (`resourceVersion`) that readers can see.

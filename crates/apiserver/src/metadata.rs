@@ -107,6 +107,15 @@ pub fn create(object: &mut Value, now: Timestamp, unique: uuid::Uuid) {
     metadata.insert("creationTimestamp".to_owned(), time(now));
 }
 
+/// Takes away what [`create`] has filled in and, if it was generated, the name: who is asked about a creation beforehand
+/// sees what was sent.
+pub fn hide(object: &mut Value, generated: bool) {
+    let metadata = of(object);
+    for field in ["uid", "creationTimestamp"].into_iter().chain(generated.then_some("name")) {
+        metadata.remove(field);
+    }
+}
+
 /// The name made from `generateName`, if the object has no name of its own.
 pub fn generate_name(object: &mut Value, unique: uuid::Uuid) -> bool {
     let prefix = text(object, "generateName");

@@ -15,6 +15,8 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// What happens with unknown and duplicate fields.
     pub field_validation: FieldValidation,
+    /// The same, if the request says so.
+    pub asked_validation: Option<FieldValidation>,
     /// Who writes, if the request says so.
     pub field_manager: String,
     /// Whether an apply takes fields that others own.
@@ -45,7 +47,8 @@ impl WriteOptions {
         }
         let force = query.all("force").next().map(|_| query.flag("force"));
         let dry_run = dry_run(&kind, query.all("dryRun"))?;
-        Ok(Self { dry_run, field_validation, field_manager: manager.to_owned(), force })
+        let asked_validation = (!given.is_empty()).then_some(field_validation);
+        Ok(Self { dry_run, field_validation, asked_validation, field_manager: manager.to_owned(), force })
     }
 
     /// What a patch must say if it is an apply, and may not if it is none.

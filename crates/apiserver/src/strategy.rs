@@ -1,10 +1,11 @@
 //! Between decoding and storing: what a write may touch, defaulting, validation (422) and admission (403), in the
-//! reference's order. A [`Passage`] takes a write through; its steps are apart so that others can act between
-//! them. What differs between kinds is in the table ([`Strategy`]) and, for pods, in `supple_resize`.
+//! reference's order. A [`Passage`] takes a write through; its steps are apart so that webhooks can be asked
+//! between them. What differs between kinds is in the table ([`Strategy`]) and, for pods, in `supple_resize`.
 //!
 //! ```text
 //! default ─▶ mutate ─▶ prepare (keep what this path may not touch) ─▶ validate ─▶ admit ─▶ charge
-//!                                                                       422        403       403
+//!                 └ mutating webhooks                                    422        403 │    403
+//!                                                                                       └ validating webhooks
 //! ```
 
 use k8s_openapi::api::core::v1::{LimitRange, Pod};
@@ -196,11 +197,33 @@ impl<'a> Passage<'a> {
         Ok(passage)
     }
 
+    /// The object as it is now.
+    ///
+    /// # Errors
+    /// 500 for a pod that cannot be encoded.
+    pub fn object(&self) -> Result<Value, ApiError> {
+        self.form.tree(self.target.resource)
+    }
+
+    /// The name of the object as it is now.
+    pub fn name(&self) -> &str {
+        self.form.name()
+    }
+
+    /// Goes on with another object: what webhooks have made of it.
+    ///
+    /// # Errors
+    /// 400 for what is no object of the type.
+    pub fn resume(&mut self, object: Value) -> Result<(), ApiError> {
+        self.form = Form::new(self.target.resource, object, self.part != Part::Status)?;
+        Ok(())
+    }
+
     /// What the server's own admission fills in; has been done once when the passage begins.
     ///
     /// # Errors
     /// 403 for a priority class that does not exist or contradicts the pod.
-    fn mutate(&mut self) -> Result<(), ApiError> {
+    pub fn mutate(&mut self) -> Result<(), ApiError> {
         let Form::Pod(pod) = &mut self.form else { return Ok(()) };
         if self.before.is_none() {
             let name = pod.metadata.name.clone().unwrap_or_default();

@@ -127,7 +127,7 @@ impl Identity {
     }
 
     /// What a TLS listener needs.
-    pub(crate) fn server_config(&self) -> Result<rustls::ServerConfig, rustls::Error> {
+    pub fn server_config(&self) -> Result<rustls::ServerConfig, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?

@@ -178,6 +178,7 @@ impl Cluster {
             storage,
             clock: Arc::new(ServerClock(clock.clone())),
             kubelet: Arc::new(slot.clone()),
+            webhooks: Arc::new(supple_apiserver::webhook::Https::default()),
             token: token.clone(),
             crash_points: server_crash_points(crash.clone()),
         })?;

@@ -20,7 +20,13 @@ pub struct Decide {
 
 impl Default for Decide {
     fn default() -> Self {
-        Self { threshold: 0.0, cool_down: 0, most_up: f64::INFINITY, most_down: f64::INFINITY, restarts: [false, false] }
+        Self {
+            threshold: 0.0,
+            cool_down: 0,
+            most_up: f64::INFINITY,
+            most_down: f64::INFINITY,
+            restarts: [false, false],
+        }
     }
 }
 

@@ -41,7 +41,11 @@ impl Shape {
 }
 
 fn bin(age: i64) -> usize {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "of a logarithm of a number of at least 1")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "of a logarithm of a number of at least 1"
+    )]
     let bin = ((amount(age.max(0)) + 1.0).log2() * BINS) as usize;
     bin
 }

@@ -246,11 +246,7 @@ fn create(id: Id, size: &Size, restarts: [bool; 2]) -> Pod {
     };
     let pod = Pod {
         metadata: ObjectMeta { name: Some(uid(id)), uid: Some(uid(id)), ..ObjectMeta::default() },
-        spec: Some(PodSpec {
-            containers: vec![container],
-            node_name: Some("model".to_owned()),
-            ..PodSpec::default()
-        }),
+        spec: Some(PodSpec { containers: vec![container], node_name: Some("model".to_owned()), ..PodSpec::default() }),
         status: None,
     };
     // The container is there, so the change cannot fail; were it not, the pod would have no sizes.
@@ -268,10 +264,7 @@ fn report(pod: &mut Pod) {
         name: CONTAINER.to_owned(),
         allocated_resources: resources.as_ref().and_then(|it| it.requests.clone()),
         resources,
-        state: Some(ContainerState {
-            running: Some(ContainerStateRunning::default()),
-            ..ContainerState::default()
-        }),
+        state: Some(ContainerState { running: Some(ContainerStateRunning::default()), ..ContainerState::default() }),
         ..ContainerStatus::default()
     };
     pod.status = Some(PodStatus {

@@ -184,9 +184,7 @@ impl InForce {
         for resource in Resource::ALL {
             let place = usize::from(resource == Resource::Memory);
             let (used, request, limit) = match resource {
-                Resource::Cpu => {
-                    (sample.cpu, self.size.cpu_request.map(|it| it.0), self.size.cpu_limit.map(|it| it.0))
-                }
+                Resource::Cpu => (sample.cpu, self.size.cpu_request.map(|it| it.0), self.size.cpu_limit.map(|it| it.0)),
                 Resource::Memory => {
                     (sample.memory, self.size.memory_request.map(|it| it.0), self.size.memory_limit.map(|it| it.0))
                 }

@@ -117,9 +117,8 @@ fn a_resize_can_be_infeasible_restart_the_container_or_wait_for_memory() {
     assert_eq!((lived[0].figures[1].resizes, lived[0].figures[1].restarts, lived[0].restarts), (1, 1, 1));
 
     let falls = vec![(0, size(1000, 512)), (10 * MINUTE, size(1000, 300))];
-    let lived = run(node, Decide::default(), vec![falls], 100, |_, minute| {
-        (100.0, if minute < 50 { 400.0 } else { 200.0 })
-    });
+    let lived =
+        run(node, Decide::default(), vec![falls], 100, |_, minute| (100.0, if minute < 50 { 400.0 } else { 200.0 }));
     assert_eq!((lived[0].figures[1].resizes, lived[0].figures[1].deferred, lived[0].kills), (1, 1, 0));
 }
 

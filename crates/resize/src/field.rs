@@ -82,6 +82,12 @@ impl<'a> Path<'a> {
         self.error(Kind::TooLong, None, format!("may not be more than {bytes} bytes"))
     }
 
+    /// The list has more than `most` items.
+    #[must_use]
+    pub fn too_many(&self, items: usize, most: usize) -> FieldError {
+        self.error(Kind::TooMany, Some(items.to_string()), format!("must have at most {most} items"))
+    }
+
     /// What the value refers to does not exist.
     #[must_use]
     pub fn not_found(&self, value: impl BadValue) -> FieldError {
@@ -212,6 +218,8 @@ pub enum Kind {
     NotFound,
     /// A value that is too long.
     TooLong,
+    /// A list with too many items.
+    TooMany,
     /// A value that is none of the supported ones.
     NotSupported,
 }
@@ -227,6 +235,7 @@ impl Kind {
             Self::Duplicate => "FieldValueDuplicate",
             Self::NotFound => "FieldValueNotFound",
             Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
             Self::NotSupported => "FieldValueNotSupported",
         }
     }
@@ -239,6 +248,7 @@ impl Kind {
             Self::Duplicate => "Duplicate value",
             Self::NotFound => "Not found",
             Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
             Self::NotSupported => "Unsupported value",
         }
     }

@@ -2,6 +2,7 @@
 //! ranges, quotas. What is decided stands in `supple_resize::admission`; here it is given what it decides on.
 
 mod priority;
+pub mod webhook;
 
 use k8s_openapi::api::core::v1::{LimitRange, Node, Pod, ResourceQuota, Toleration};
 use serde::de::DeserializeOwned;

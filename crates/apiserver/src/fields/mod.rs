@@ -26,6 +26,15 @@ pub enum FieldValidation {
 }
 
 impl FieldValidation {
+    /// The value of the query parameter.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ignore => "Ignore",
+            Self::Warn => "Warn",
+            Self::Strict => "Strict",
+        }
+    }
+
     /// The value of the query parameter; empty is the default.
     pub fn parse(text: &str) -> Option<Self> {
         match text {

@@ -43,25 +43,19 @@ impl Api {
                 }
                 let first = one(None)?;
                 match self
-                    .create_object(
-                        target,
-                        first.object,
-                        options.dry_run,
-                        Owners::Are(first.managed.unwrap_or_default()),
-                    )
+                    .create_object(target, first.object, &options, Owners::Are(first.managed.unwrap_or_default()))
                     .await
                 {
                     // Somebody else has just created it: then it is there to be applied to.
                     Err(error) if error.reason == "AlreadyExists" && !options.dry_run => continue,
                     Err(error) => return Err(error),
                     Ok(created) => {
-                        let response = answer(StatusCode::CREATED, call.wanted.object(resource, &created));
-                        return Ok(warned(response, &warnings));
+                        let response = answer(StatusCode::CREATED, call.wanted.object(resource, &created.object));
+                        return Ok(warned(response, &[warnings, created.warnings].concat()));
                     }
                 }
             }
-            let written =
-                self.modify(target, Part::of(target), options.dry_run, &author, |stored| one(Some(stored))).await?;
+            let written = self.modify(target, Part::of(target), &options, &author, |stored| one(Some(stored))).await?;
             let response = answer(StatusCode::OK, call.wanted.object(resource, &written.object));
             return Ok(warned(response, &[warnings, written.warnings].concat()));
         }

@@ -6,11 +6,13 @@
 //!                    watch   changes as they come   subresource  binding, eviction, log
 //!                    write   create, update, patch  metrics      metrics.k8s.io, from the node
 //!                    apply   server-side apply      ownership    who writes
+//!                                                   hooks        who else is asked
 //! ```
 
 mod apply;
 mod delete;
 mod discover;
+mod hooks;
 mod metrics;
 mod ownership;
 mod read;
@@ -26,6 +28,7 @@ use http::request::Parts;
 use http::{HeaderMap, Request, header};
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::webhook::Webhooks;
 use crate::clock::Clock;
 use crate::errors::ApiError;
 use crate::kinds::{Backing, SubresourceKind};
@@ -42,6 +45,7 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) kubelet: Arc<dyn Kubelet>,
+    pub(crate) webhooks: Webhooks,
 }
 
 /// A request whose path and query have been read.

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use super::ownership::Author;
 use super::write::Next;
 use super::{Api, Call};
+use crate::admission::webhook::Warnings;
 use crate::body::{self, Expected};
 use crate::errors::{ApiError, Subject};
 use crate::kinds::TypeOf;
 use crate::kubelet::LogQuery;
 use crate::metadata::{self, time};
 use crate::options::{DeleteOptions, WriteOptions};
-use crate::respond::{json as answer, success, typed};
+use crate::respond::{json as answer, success, typed, warned};
 use crate::strategy::Part;
 
 impl Api {
@@ -23,6 +24,9 @@ impl Api {
     pub(super) async fn bind(&self, call: &Call, body: Body) -> Result<Response, ApiError> {
         let (target, name) = (&call.target, call.target.name.as_str());
         let (binding, options) = self.subresource_body(call, body).await?;
+        let mut said = Warnings::default();
+        let binding =
+            self.ask_about_body(target, &options, binding, &mut said).await.map_err(|error| error.warning(&said))?;
         let node = binding.pointer("/target/name").and_then(Value::as_str).unwrap_or_default();
         let kind = binding.pointer("/target/kind").and_then(Value::as_str).unwrap_or_default();
         if node.is_empty() || !matches!(kind, "" | "Node") {
@@ -41,7 +45,7 @@ impl Api {
         }
         let uid = metadata::text(&binding, "uid").to_owned();
         let now = self.clock.now();
-        self.modify(target, Part::Binding, options.dry_run, &Author::of(call, &options), |pod| {
+        self.modify(target, Part::Binding, &options, &Author::of(call, &options), |pod| {
             let refuse = |why: String| Err(ApiError::conflict(Subject { name, group: "", kind: "pods/binding" }, &why));
             if !uid.is_empty() && uid != metadata::text(&pod, "uid") {
                 return refuse(format!(
@@ -58,21 +62,25 @@ impl Api {
             }
         })
         .await?;
-        Ok(answer(StatusCode::CREATED, success(None).to_string()))
+        Ok(warned(answer(StatusCode::CREATED, success(None).to_string()), &said.shown()))
     }
 
     /// POST of an `Eviction`: a removal that asks first. There are no disruption budgets here, so it is always allowed.
     pub(super) async fn evict(&self, call: &Call, body: Body) -> Result<Response, ApiError> {
         let (target, name) = (&call.target, call.target.name.as_str());
         let (eviction, options) = self.subresource_body(call, body).await?;
+        let mut said = Warnings::default();
+        let eviction =
+            self.ask_about_body(target, &options, eviction, &mut said).await.map_err(|error| error.warning(&said))?;
         let named = metadata::text(&eviction, "name");
         if !named.is_empty() && named != name {
             return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
         }
         let mut delete = DeleteOptions::parse(&call.query, eviction.get("deleteOptions"))?;
         delete.dry_run |= options.dry_run;
-        self.remove(target, &target.key(name), &delete).await?;
-        Ok(answer(StatusCode::CREATED, success(None).to_string()))
+        // Webhooks have been asked about the eviction, and are not about the removal, as in the reference.
+        self.remove(target, &target.key(name), &delete, None).await?;
+        Ok(warned(answer(StatusCode::CREATED, success(None).to_string()), &said.shown()))
     }
 
     /// The body of a path that does not take the object itself.

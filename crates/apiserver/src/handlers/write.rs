@@ -9,7 +9,8 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::ownership::{Author, managed, put_managed, take_managed};
-use super::{Api, Call, store_error};
+use super::{Api, Call, hooks, store_error};
+use crate::admission::webhook::{Operation, Options, Request, Warnings};
 use crate::body;
 use crate::errors::ApiError;
 use crate::kinds::Backing;
@@ -32,10 +33,10 @@ impl Api {
         let bytes = body::read(&call.headers, body).await?;
         let decoded = body::decode_object(&call.headers, &bytes, resource, options.field_validation)?;
         let created = self
-            .create_object(&call.target, decoded.value, options.dry_run, Owners::From(&Author::of(call, &options)))
+            .create_object(&call.target, decoded.value, &options, Owners::From(&Author::of(call, &options)))
             .await?;
-        let response = json(StatusCode::CREATED, call.wanted.object(resource, &created));
-        Ok(warned(response, &decoded.warnings))
+        let response = json(StatusCode::CREATED, call.wanted.object(resource, &created.object));
+        Ok(warned(response, &[decoded.warnings, created.warnings].concat()))
     }
 
     /// Creates an object that has been decoded; it is owned by its author, or as an apply has found.
@@ -43,9 +44,21 @@ impl Api {
         &self,
         target: &Target,
         given: Value,
-        dry_run: bool,
+        options: &WriteOptions,
         owners: Owners<'_>,
-    ) -> Result<Arc<Object>, ApiError> {
+    ) -> Result<Written, ApiError> {
+        let mut warnings = Warnings::default();
+        self.try_create(target, given, options, owners, &mut warnings).await.map_err(|error| error.warning(&warnings))
+    }
+
+    async fn try_create(
+        &self,
+        target: &Target,
+        given: Value,
+        options: &WriteOptions,
+        owners: Owners<'_>,
+        warnings: &mut Warnings,
+    ) -> Result<Written, ApiError> {
         let resource = target.resource;
         if !metadata::text(&given, "resourceVersion").is_empty() {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
@@ -57,33 +70,57 @@ impl Api {
         loop {
             attempts += 1;
             let mut object = given.clone();
-            let generated = metadata::generate_name(&mut object, uuid::Uuid::new_v4());
-            metadata::create(&mut object, self.clock.now(), uuid::Uuid::new_v4());
+            let mut generated = metadata::generate_name(&mut object, uuid::Uuid::new_v4());
+            let (now, uid) = (self.clock.now(), uuid::Uuid::new_v4());
+            metadata::create(&mut object, now, uid);
             // What admission fills in afterwards is nobody's.
             let object = strategy::defaulted(resource, object)?;
             let managed = match &owners {
-                Owners::From(author) => author.created(&object, sent.clone(), self.clock.now()),
+                Owners::From(author) => author.created(&object, sent.clone(), now),
                 Owners::Are(applied) => applied.clone(),
             };
+            let name = metadata::text(&object, "name").to_owned();
             let mut passage = Passage::create(&self.store, target, object)?;
+            let asked = Request {
+                target,
+                operation: Operation::Create,
+                name: if generated { "" } else { &name },
+                options: Options::Write(options),
+                old: None,
+            };
+            let panel = self.webhooks.panel(asked);
+            if let Some(panel) = &panel {
+                let unnamed = generated;
+                let hide = |object: &mut Value| metadata::hide(object, unnamed);
+                let settle = |object: &mut Value| {
+                    generated &= metadata::generate_name(object, uuid::Uuid::new_v4());
+                    metadata::create(object, now, uid);
+                    metadata::place(target, object)
+                };
+                hooks::change(panel, target, &mut passage, &managed, warnings, hide, settle).await?;
+            }
             passage.prepare();
             passage.validate()?;
             passage.admit()?;
+            if let Some(panel) = &panel {
+                hooks::judge(&panel.named(passage.name()), &passage, &managed, None, warnings).await?;
+            }
             let Admitted { mut object, also } = passage.charge()?;
             put_managed(&mut object, managed);
             let name = metadata::text(&object, "name").to_owned();
             let key = target.key(&name);
             let draft = Draft::new(target.collection(), &object, self.store.indexer());
             let taken = || ApiError::already_exists(subject(resource, &name));
-            if dry_run {
+            let written = |object: Arc<Object>, warnings: &Warnings| Written { object, warnings: warnings.shown() };
+            if options.dry_run {
                 if self.store.latest(&key).is_some() {
                     return Err(taken());
                 }
-                return Ok(Arc::new(draft.seal(key, 0)));
+                return Ok(written(Arc::new(draft.seal(key, 0)), warnings));
             }
             let write = Write { key: key.clone(), expect: Expect::Absent, draft, remove: false };
             match self.store.commit(write, also).await {
-                Ok(event) => return Ok(event.object.clone()),
+                Ok(event) => return Ok(written(event.object.clone(), warnings)),
                 Err(CommitError::Raced(raced)) if raced.key == key => {
                     if !generated || attempts >= NAME_ATTEMPTS {
                         return Err(taken());
@@ -107,14 +144,14 @@ impl Api {
         let author = Author::of(call, &options);
         let creates = resource.create_on_update && target.subresource.is_none();
         if creates && self.store.latest(&target.key(&target.name)).is_none() {
-            let created = self.create_object(target, given, options.dry_run, Owners::From(&author)).await?;
-            let response = json(StatusCode::CREATED, call.wanted.object(resource, &created));
-            return Ok(warned(response, &decoded.warnings));
+            let created = self.create_object(target, given, &options, Owners::From(&author)).await?;
+            let response = json(StatusCode::CREATED, call.wanted.object(resource, &created.object));
+            return Ok(warned(response, &[decoded.warnings, created.warnings].concat()));
         }
         let given = stored_form(resource, given);
         let part = Part::of(target);
         let written =
-            self.modify(target, part, options.dry_run, &author, |_| Ok(Next::plain(given.clone(), Vec::new()))).await?;
+            self.modify(target, part, &options, &author, |_| Ok(Next::plain(given.clone(), Vec::new()))).await?;
         let response = json(StatusCode::OK, call.wanted.object(resource, &written.object));
         Ok(warned(response, &[decoded.warnings, written.warnings].concat()))
     }
@@ -133,7 +170,7 @@ impl Api {
         let bytes = body::read(&call.headers, body).await?;
         let part = Part::of(target);
         let written = self
-            .modify(target, part, options.dry_run, &author, |stored| {
+            .modify(target, part, &options, &author, |stored| {
                 let shown = match resource.backing {
                     Backing::View { from_stored, .. } => from_stored(stored),
                     Backing::Stored(_) | Backing::Metrics => stored,
@@ -159,9 +196,22 @@ impl Api {
         &self,
         target: &Target,
         part: Part,
-        dry_run: bool,
+        options: &WriteOptions,
         author: &Author,
         next: impl Fn(Value) -> Result<Next, ApiError>,
+    ) -> Result<Written, ApiError> {
+        let mut said = Warnings::default();
+        self.try_modify(target, part, options, author, next, &mut said).await.map_err(|error| error.warning(&said))
+    }
+
+    async fn try_modify(
+        &self,
+        target: &Target,
+        part: Part,
+        options: &WriteOptions,
+        author: &Author,
+        next: impl Fn(Value) -> Result<Next, ApiError>,
+        said: &mut Warnings,
     ) -> Result<Written, ApiError> {
         let resource = target.resource;
         let key = target.key(&target.name);
@@ -173,21 +223,54 @@ impl Api {
             let sent = take_managed(&mut object);
             metadata::update(resource, &mut object, stored)?;
             let asked = (part == Part::Resize).then(|| author.changes(stored.value, &object));
-            let mut passage = Passage::update(&self.store, target, part, object, stored)?;
-            passage.prepare();
-            passage.validate()?;
-            passage.admit()?;
-            let Admitted { mut object, also } = passage.charge()?;
-            let owners = match applied {
-                Some(applied) if is_same(stored.value, &object, &applied) => managed(stored.value).clone(),
+            let owners = |object: &Value| match applied {
+                Some(applied) if is_same(stored.value, object, &applied) => managed(stored.value).clone(),
                 Some(applied) => applied,
                 // A binding is the cluster's own doing.
                 None if part == Part::Binding => managed(stored.value).clone(),
-                None => author.updated(stored.value, &object, asked, sent, self.clock.now()),
+                None => author.updated(stored.value, object, asked, sent, self.clock.now()),
+            };
+            let mut passage = Passage::update(&self.store, target, part, object, stored)?;
+            let request = Request {
+                target,
+                operation: Operation::Update,
+                name: &target.name,
+                options: Options::Write(options),
+                old: Some(stored.value),
+            };
+            // Webhooks have been asked about the binding itself.
+            let panel = if part == Part::Binding { None } else { self.webhooks.panel(request) };
+            let (mut object, also, owners) = match panel {
+                None => {
+                    passage.prepare();
+                    passage.validate()?;
+                    passage.admit()?;
+                    let Admitted { object, also } = passage.charge()?;
+                    let owners = owners(&object);
+                    (object, also, owners)
+                }
+                Some(panel) => {
+                    // The author owns what came of its own request.
+                    let mut own = passage.clone();
+                    own.prepare();
+                    let owners = owners(&own.object()?);
+                    let settle = |object: &mut Value| {
+                        metadata::place(target, object)?;
+                        metadata::update(resource, object, stored)
+                    };
+                    hooks::change(&panel, target, &mut passage, &owners, said, |_| {}, settle).await?;
+                    passage.prepare();
+                    passage.validate()?;
+                    passage.admit()?;
+                    hooks::judge(&panel, &passage, &owners, Some(old.revision), said).await?;
+                    let Admitted { object, also } = passage.charge()?;
+                    (object, also, owners)
+                }
             };
             put_managed(&mut object, owners);
+            let warnings = [warnings, said.shown()].concat();
             let draft = Draft::new(target.collection(), &object, self.store.indexer());
-            if dry_run {
+            if options.dry_run {
                 return Ok(Written { object: Arc::new(draft.seal(key, old.revision)), warnings });
             }
             let remove = metadata::is_finished(&object);

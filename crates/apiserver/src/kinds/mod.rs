@@ -11,6 +11,7 @@
 
 mod plain;
 mod rows;
+mod webhooks;
 mod workloads;
 
 use std::borrow::Cow;

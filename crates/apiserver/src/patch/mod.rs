@@ -179,6 +179,17 @@ impl Patch {
     }
 }
 
+/// Carries out the operations of a JSON patch on `object`, which is changed in part where they fail.
+///
+/// # Errors
+/// What went wrong.
+pub fn operate(object: &mut Value, operations: &[Value]) -> Result<(), String> {
+    json::apply(object, operations).map_err(|error| match error {
+        PatchError::Unprocessable { why } => why,
+        other => other.to_string(),
+    })
+}
+
 /// Merges a strategic patch into a copy of `current`, without looking at the outcome.
 ///
 /// # Errors

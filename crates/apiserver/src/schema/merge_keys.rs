@@ -49,6 +49,10 @@ const OBJECT_META: &str = "apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// Every merged list of the types we serve.
 pub const MERGE_KEYS: &[MergeKey] = &[
+    by_key("api.admissionregistration.v1.MutatingWebhook", "matchConditions", "name", &["name"]),
+    by_key("api.admissionregistration.v1.MutatingWebhookConfiguration", "webhooks", "name", &["name"]),
+    by_key("api.admissionregistration.v1.ValidatingWebhook", "matchConditions", "name", &["name"]),
+    by_key("api.admissionregistration.v1.ValidatingWebhookConfiguration", "webhooks", "name", &["name"]),
     by_key("api.apps.v1.DaemonSetStatus", "conditions", "type", &["type"]),
     MergeKey {
         type_name: "api.apps.v1.DeploymentSpec",

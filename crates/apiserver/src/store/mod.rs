@@ -189,6 +189,11 @@ impl Store {
         Ok((events, newest))
     }
 
+    /// Whether an object of a resource has changed after `revision`, or may have: the history need not reach back.
+    pub fn has_changed_since(&self, resource: &str, revision: u64) -> bool {
+        self.read().events_since(resource, revision).is_none_or(|mut events| events.next().is_some())
+    }
+
     /// Tells of every new durable revision.
     pub fn published(&self) -> watch::Receiver<u64> {
         self.shared.published.subscribe()

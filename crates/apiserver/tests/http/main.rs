@@ -14,4 +14,5 @@ mod sockets;
 mod subresources;
 mod transcripts;
 mod watches;
+mod webhooks;
 mod writes;

@@ -12,6 +12,7 @@ pub mod plain;
 mod pod_template;
 mod replicated;
 mod schedule;
+pub mod webhook;
 pub mod workloads;
 
 use serde_json::Value;

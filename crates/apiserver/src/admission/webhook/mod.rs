@@ -1,0 +1,131 @@
+//! Admission webhooks: people outside of the server who are asked about a write, and may change or refuse it.
+//!
+//! ```text
+//!  handlers ──▶ Webhooks::panel(request)        which webhooks want it (hook: rules), None costs two look-ups
+//!                 │
+//!                 ▼
+//!               Panel ─ mutate ──▶ one after the other, each with what the one before made of the object;
+//!                 │                 once more where somebody changed what an earlier one has seen
+//!                 └──── validate ─▶ all at once; the first refusal in their order counts
+//!                         │
+//!                         ▼
+//!   request (the question) ─▶ service (where to) ─▶ Transport: https, or what a test puts there ─▶ review (the answer)
+//! ```
+//!
+//! No lock is held while a webhook is asked: a write that has been overtaken meanwhile is refused by the store, and the
+//! handler goes through all of this again on the newest object.
+
+mod condition;
+mod hook;
+mod https;
+mod panel;
+mod request;
+mod review;
+mod service;
+mod transport;
+mod warnings;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub use condition::compile as compile_condition;
+pub use https::Https;
+pub use panel::{Panel, Remake};
+pub use request::{Operation, Options, Request};
+pub use transport::{Answer, Call, Endpoint, Transport, TransportError};
+pub use warnings::Warnings;
+
+use crate::kinds::{Resource, TABLE};
+use crate::store::Store;
+use hook::Hook;
+
+/// The collections that configure webhooks: those that may change an object, those that may only refuse it.
+const CONFIGURATIONS: [&str; 2] = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
+
+/// The kinds that no webhook is asked about, lest a broken one keep everybody from removing it.
+const EXEMPT_GROUP: &str = "admissionregistration.k8s.io";
+
+/// All webhooks, read from their configurations when one has changed.
+pub struct Webhooks {
+    store: Store,
+    transport: Arc<dyn Transport>,
+    compiled: RwLock<Arc<Compiled>>,
+}
+
+/// The configurations at one revision.
+#[derive(Debug, Default)]
+struct Compiled {
+    revision: u64,
+    mutating: Vec<Hook>,
+    validating: Vec<Hook>,
+}
+
+impl Webhooks {
+    /// The webhooks that are configured in `store`, called over `transport`.
+    pub fn new(store: Store, transport: Arc<dyn Transport>) -> Self {
+        let compiled = RwLock::new(Arc::new(compile(&store)));
+        Self { store, transport, compiled }
+    }
+
+    /// Whether there are any.
+    pub fn any(&self) -> bool {
+        let compiled = self.current();
+        !compiled.mutating.is_empty() || !compiled.validating.is_empty()
+    }
+
+    /// The webhooks that want to be asked about `request`; `None` where there are none.
+    pub fn panel<'a>(&'a self, request: Request<'a>) -> Option<Panel<'a>> {
+        let compiled = self.current();
+        if (compiled.mutating.is_empty() && compiled.validating.is_empty())
+            || request.target.resource.group == EXEMPT_GROUP
+        {
+            return None;
+        }
+        let wanting = |hooks: &[Hook]| -> Vec<(usize, &'a Resource)> {
+            let wants = |(index, hook): (usize, &Hook)| Some((index, hook.wants(&request, others(&request))?));
+            hooks.iter().enumerate().filter_map(wants).collect()
+        };
+        let (mutating, validating) = (wanting(&compiled.mutating), wanting(&compiled.validating));
+        if mutating.is_empty() && validating.is_empty() {
+            return None;
+        }
+        Some(Panel { webhooks: self, compiled, request, mutating, validating })
+    }
+
+    fn current(&self) -> Arc<Compiled> {
+        let known = self.compiled.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if !CONFIGURATIONS.iter().any(|collection| self.store.has_changed_since(collection, known.revision)) {
+            return known;
+        }
+        let compiled = Arc::new(compile(&self.store));
+        let mut kept = self.compiled.write().unwrap_or_else(PoisonError::into_inner);
+        // Whoever read later read more.
+        if kept.revision < compiled.revision {
+            *kept = compiled.clone();
+        }
+        compiled
+    }
+}
+
+fn compile(store: &Store) -> Compiled {
+    // What is not there yet at this revision is found changed after it.
+    let revision = store.revision();
+    let read = |collection: &str| -> Vec<Hook> {
+        // In the order of their names, as the store has them and the reference calls them.
+        let listing = store.list(collection, "", "", None);
+        let objects = listing.map(|listing| listing.objects).unwrap_or_default();
+        objects.iter().flat_map(|object| Hook::of(&object.value())).collect()
+    };
+    Compiled { revision, mutating: read(CONFIGURATIONS[0]), validating: read(CONFIGURATIONS[1]) }
+}
+
+/// The other versions in which the objects of a request are served.
+fn others<'a>(request: &Request<'a>) -> impl Iterator<Item = &'a Resource> + Clone + use<'a> {
+    let own: &Resource = request.target.resource;
+    let subresource = request.subresource();
+    TABLE.iter().filter(move |other| {
+        other.backing.collection().is_some()
+            && other.backing.collection() == own.backing.collection()
+            && (other.group, other.version) != (own.group, own.version)
+            && (subresource.is_empty() || other.subresource(subresource).is_some())
+    })
+}

@@ -24,8 +24,9 @@ pub struct ApiError {
     pub details: Option<Value>,
     /// `metadata.continue`, with which an expired list can be gone on with.
     pub continue_token: Option<String>,
-    /// For `Warning` headers.
-    pub warnings: Vec<String>,
+    /// What webhooks had to say before the request was refused; boxed, since refusals are passed on often and rarely have
+    /// any.
+    pub warnings: Option<Box<Warnings>>,
 }
 
 /// What a refused request was about, as `details` name it.
@@ -60,7 +61,7 @@ impl ApiError {
     /// An error without details.
     pub fn new(code: StatusCode, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         let (reason, message) = (reason.into(), message.into());
-        Self { code, reason, message, details: None, continue_token: None, warnings: Vec::new() }
+        Self { code, reason, message, details: None, continue_token: None, warnings: None }
     }
 
     fn about(code: StatusCode, reason: &'static str, message: String, subject: Subject<'_>) -> Self {
@@ -196,7 +197,7 @@ impl ApiError {
     /// Adds what webhooks had to say before the request was refused.
     #[must_use]
     pub fn warning(mut self, warnings: &Warnings) -> Self {
-        self.warnings.extend(warnings.shown());
+        self.warnings = Some(Box::new(warnings.clone()));
         self
     }
 
@@ -247,6 +248,9 @@ impl IntoResponse for ApiError {
         if self.code == StatusCode::GATEWAY_TIMEOUT {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        warned(response, &self.warnings)
+        match self.warnings {
+            Some(warnings) => warned(response, &warnings.shown()),
+            None => response,
+        }
     }
 }

@@ -44,18 +44,15 @@ fn check(kind: &'static str, more: Value, expected: String) -> impl Future<Outpu
 }
 
 /// [`check`] of a webhook on loopback that answers so.
-#[track_caller]
-fn check_answer(
+async fn check_answer(
     kind: &'static str,
     react: impl Fn(Value) -> Reaction + Send + Sync + 'static,
     expected: &'static str,
-) -> impl Future<Output = ()> {
-    async move {
-        let server = HookServer::start(&["127.0.0.1"], react).await;
-        let client = server.client("127.0.0.1", "/hook");
-        let expected = expected.replace("URL", &format!("Post \"https://{}/hook?timeout=1s\"", server.address));
-        check(kind, json!({"clientConfig": client, "timeoutSeconds": 1}), expected).await;
-    }
+) {
+    let server = HookServer::start(&["127.0.0.1"], react).await;
+    let client = server.client("127.0.0.1", "/hook");
+    let expected = expected.replace("URL", &format!("Post \"https://{}/hook?timeout=1s\"", server.address));
+    check(kind, json!({"clientConfig": client, "timeoutSeconds": 1}), expected).await;
 }
 
 #[tokio::test]

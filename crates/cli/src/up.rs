@@ -104,7 +104,7 @@ async fn start(home: Home, plan: &Plan, runtime: Requested, program: String) -> 
         home,
         node: Some(node),
         clock: Arc::new(jiff::Timestamp::now),
-        seams: Seams { crash: crash_hook(), wire: None },
+        seams: Seams { crash: crash_hook(), ..Seams::default() },
     };
     Cluster::start(options).await.map_err(|error| match error {
         StartError::DataDir(_) | StartError::Listen { .. } => Failure::unreachable(chain(&error)),

@@ -59,6 +59,8 @@ pub struct Seams {
     pub crash: Option<CrashHook>,
     /// See [`Wire`]. The clients of [`Cluster::client`] do not pass it.
     pub wire: Option<Wire>,
+    /// What admission webhooks are called over; HTTPS where there is none.
+    pub webhooks: Option<Arc<dyn supple_apiserver::webhook::Transport>>,
 }
 
 /// The port kubectl users expect of an API server; tried first when none is asked for.
@@ -162,7 +164,7 @@ impl Cluster {
     /// # Errors
     /// [`StartError`] names the step and what to do about it.
     pub async fn start(options: ClusterOptions) -> Result<Self, StartError> {
-        let ClusterOptions { home, node, clock, seams: Seams { crash, wire } } = options;
+        let ClusterOptions { home, node, clock, seams: Seams { crash, wire, webhooks } } = options;
         let (dir, listen, storage, mut checkpoints) = match home {
             Home::Memory => (None, None, Storage::Memory, Keep::Nowhere),
             Home::Disks { store, checkpoints } => (None, None, Storage::Given(store), Keep::Given(checkpoints)),
@@ -178,7 +180,7 @@ impl Cluster {
             storage,
             clock: Arc::new(ServerClock(clock.clone())),
             kubelet: Arc::new(slot.clone()),
-            webhooks: Arc::new(supple_apiserver::webhook::Https::default()),
+            webhooks: webhooks.unwrap_or_else(|| Arc::new(supple_apiserver::webhook::Https::default())),
             token: token.clone(),
             crash_points: server_crash_points(crash.clone()),
         })?;

@@ -1,32 +1,41 @@
-//! Where a webhook listens. There are no services here to send a call to, so that `clientConfig.service` is looked up in a
-//! config map that whoever runs the webhook writes: `kube-system/supple-services`, `NAME.NAMESPACE` to `HOST:PORT`. The
-//! webhook's certificate must name `NAME.NAMESPACE.svc`, as on any cluster.
+//! Where a webhook listens. Nothing routes to services here, so a webhook behind `clientConfig.service` is found by what the
+//! Service object itself says: its annotation [`ADDRESS`], or the name it stands for (`type: ExternalName`). The webhook's
+//! certificate must name `NAME.NAMESPACE.svc`, as on any cluster.
 
 use k8s_openapi::api::admissionregistration::v1::{ServiceReference, WebhookClientConfig};
 
 use super::transport::Endpoint;
 use crate::store::{Key, Store};
+use crate::tree::text;
 
-/// The config map that says where services listen, and its namespace.
-const TABLE: (&str, &str) = ("kube-system", "supple-services");
+/// The annotation of a Service that says where it is: `HOST:PORT`.
+pub const ADDRESS: &str = "supple.dev/address";
 
 /// Where the port is not said.
 const HTTPS: i32 = 443;
 
-/// Where no webhook can be called.
+/// Why a webhook cannot be called.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// There is neither URL nor service.
     #[error("webhook configuration must have either service or URL")]
     Nowhere,
-    /// The service is in no table.
-    #[error(
-        "Post {url:?}: service {name:?} not found: there are no services here; say where it listens with `kubectl -n {} \
-         create configmap {} --from-literal={name}.{namespace}=HOST:PORT`",
-        TABLE.0,
-        TABLE.1
-    )]
+    /// There is no such service.
+    #[error("Post {url:?}: service {name:?} not found in the namespace {namespace:?}")]
     NoService {
+        /// Where the call was to go.
+        url: String,
+        /// Name of the service.
+        name: String,
+        /// Its namespace.
+        namespace: String,
+    },
+    /// The service does not say where it is.
+    #[error(
+        "Post {url:?}: nothing routes to the service {name:?} here; say where it listens with `kubectl -n {namespace} \
+         annotate service {name} {ADDRESS}=HOST:PORT`"
+    )]
+    NoAddress {
         /// Where the call was to go.
         url: String,
         /// Name of the service.
@@ -45,12 +54,7 @@ pub fn endpoint(store: &Store, client: &WebhookClientConfig) -> Result<Endpoint,
     match (&client.url, &client.service) {
         (Some(url), None) => Ok(Endpoint { url: with_path(url), ca_bundle, address: None }),
         (None, Some(service)) => {
-            let url = url_of(service);
-            let address = listed(store, service).ok_or_else(|| EndpointError::NoService {
-                url: url.clone(),
-                name: service.name.clone(),
-                namespace: service.namespace.clone(),
-            })?;
+            let (url, address) = (url_of(service), address(store, service)?);
             Ok(Endpoint { url, ca_bundle, address: Some(address) })
         }
         _ => Err(EndpointError::Nowhere),
@@ -70,8 +74,20 @@ fn url_of(service: &ServiceReference) -> String {
     format!("https://{name}.{namespace}.svc:{}{slash}{path}", port.unwrap_or(HTTPS))
 }
 
-fn listed(store: &Store, service: &ServiceReference) -> Option<String> {
-    let table = store.get(&Key::new("configmaps", TABLE.0, TABLE.1))?.value();
-    let address = table.get("data")?.get(format!("{}.{}", service.name, service.namespace))?.as_str()?.trim();
-    (!address.is_empty()).then(|| address.to_owned())
+fn address(store: &Store, reference: &ServiceReference) -> Result<String, EndpointError> {
+    let ServiceReference { name, namespace, port, .. } = reference;
+    let (url, name, namespace) = (url_of(reference), name.clone(), namespace.clone());
+    let Some(service) = store.get(&Key::new("services", &namespace, &name)) else {
+        return Err(EndpointError::NoService { url, name, namespace });
+    };
+    let service = service.value();
+    let annotated = service.pointer("/metadata/annotations").and_then(|it| it.get(ADDRESS)?.as_str()).map(str::trim);
+    let external = text(&service, "spec.externalName");
+    match annotated {
+        Some(address) if !address.is_empty() => Ok(address.to_owned()),
+        _ if text(&service, "spec.type") == "ExternalName" && !external.is_empty() => {
+            Ok(format!("{external}:{}", port.unwrap_or(HTTPS)))
+        }
+        _ => Err(EndpointError::NoAddress { url, name, namespace }),
+    }
 }

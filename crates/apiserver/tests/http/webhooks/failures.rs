@@ -10,7 +10,7 @@ use supple_apiserver::Options;
 
 use super::server::{HookServer, Reaction};
 use super::{allow, answer, change, configure, rule, webhook};
-use crate::harness::{Harness, small};
+use crate::harness::{Harness, MERGE, small};
 
 const PODS: &str = "/api/v1/namespaces/n/pods";
 
@@ -256,21 +256,39 @@ async fn the_old_form_of_review_is_checked_less() {
 }
 
 #[tokio::test]
-async fn a_service_is_where_its_annotation_says() {
+async fn a_service_is_where_it_says_it_is() {
     let server = HookServer::start(&["hook.tools.svc"], |review| says(&answer(&review, allow()))).await;
-    let service = json!({"namespace": "tools", "name": "hook", "path": "/ask"});
+    let port = server.address.port();
+    let service = json!({"namespace": "tools", "name": "hook", "path": "/ask", "port": port});
     let client = json!({"service": service, "caBundle": STANDARD.encode(&server.ca)});
+    let post = format!("failed to call webhook: Post \"https://hook.tools.svc:{port}/ask\": ");
     check(
         "validating",
         json!({"clientConfig": client}),
-        "failed to call webhook: Post \"https://hook.tools.svc:443/ask\": service \"hook\" not found: ".to_owned(),
+        format!("{post}service \"hook\" not found in the namespace \"tools\""),
     )
     .await;
+
     let it = Harness::with(Options::in_memory()).await;
     let more = json!({"clientConfig": client});
     configure(&it, "validating", "c", json!([webhook("x", json!([rule(&["CREATE"], &["pods"])]), more)])).await;
-    let table = json!({"metadata": {"name": "supple-services"}, "data": {"hook.tools": server.address.to_string()}});
-    it.post("/api/v1/namespaces/kube-system/configmaps", table).await.expect(201);
+    it.post("/api/v1/namespaces", json!({"metadata": {"name": "tools"}})).await.expect(201);
+    let ports = json!([{"port": 443, "targetPort": 8443}]);
+    let plain = json!({"metadata": {"name": "hook"}, "spec": {"selector": {"app": "hook"}, "ports": ports}});
+    it.post("/api/v1/namespaces/tools/services", plain).await.expect(201);
+    let nowhere = it.post(PODS, small("a")).await;
+    let advice = "say where it listens with `kubectl -n tools annotate service hook supple.dev/address=HOST:PORT`";
+    assert!(nowhere.code == 500 && nowhere.message().contains(advice), "{}", nowhere.text);
+
+    let path = "/api/v1/namespaces/tools/services/hook";
+    let told = json!({"metadata": {"annotations": {"supple.dev/address": server.address.to_string()}}});
+    it.patch(path, MERGE, told).await.expect(200);
     it.post(PODS, small("a")).await.expect(201);
-    assert_eq!(*server.paths.lock().unwrap(), ["/ask?timeout=10s"]);
+    let external = json!({
+        "metadata": {"annotations": null},
+        "spec": {"type": "ExternalName", "externalName": "localhost", "selector": null, "ports": null},
+    });
+    it.patch(path, MERGE, external).await.expect(200);
+    it.post(PODS, small("b")).await.expect(201);
+    assert_eq!(*server.paths.lock().unwrap(), vec!["/ask?timeout=10s"; 2]);
 }

@@ -143,7 +143,7 @@ impl Node {
         options: LogOptions,
     ) -> Result<BoxStream<'static, std::io::Result<bytes::Bytes>>, RuntimeError> {
         let missing = |message: &str| RuntimeError {
-            reason: "ContainerNotFound",
+            reason: runtime::CONTAINER_NOT_FOUND,
             operation: "read the log of".into(),
             object: format!("container {container:?} of pod {pod_uid}"),
             message: message.into(),

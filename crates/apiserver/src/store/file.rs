@@ -47,7 +47,7 @@ impl Place {
     pub(super) fn file(path: &Path) -> Self {
         let path = path.to_owned();
         let from = path.clone();
-        Self { path, open: Arc::new(move |builder| builder.create_with_backend(backend(&from)?)) }
+        Self { path, open: Arc::new(move |builder| open_file(builder, &from)) }
     }
 
     /// What `open` opens.
@@ -72,10 +72,25 @@ impl Place {
     }
 }
 
-fn backend(path: &Path) -> Result<redb::backends::FileBackend, redb::DatabaseError> {
+/// Opens the file at `path`, or makes it: under another name first, because a file whose making was interrupted is no
+/// database and could never be opened again.
+fn open_file(builder: &redb::Builder, path: &Path) -> Result<Database, redb::DatabaseError> {
+    if !path.try_exists().map_err(redb::StorageError::from)? {
+        let unfinished = path.with_extension("unfinished");
+        drop(builder.create_with_backend(backend(&unfinished, true)?)?);
+        std::fs::rename(&unfinished, path).map_err(redb::StorageError::from)?;
+        // The name too is to outlive a power failure.
+        let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::File::open(directory).and_then(|it| it.sync_all()).map_err(redb::StorageError::from)?;
+    }
+    builder.create_with_backend(backend(path, false)?)
+}
+
+fn backend(path: &Path, truncate: bool) -> Result<redb::backends::FileBackend, redb::DatabaseError> {
     // Secrets are objects too: nobody else reads the file.
-    let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    redb::backends::FileBackend::new(file.map_err(redb::StorageError::from)?)
+    let options =
+        std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(truncate).mode(0o600).clone();
+    redb::backends::FileBackend::new(options.open(path).map_err(redb::StorageError::from)?)
 }
 
 /// The open file.

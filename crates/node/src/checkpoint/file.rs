@@ -3,7 +3,7 @@
 //! JSON because the records are small, a person can read them in a dump, and the resource types already have it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{Database, ReadableTable, TableDefinition};
@@ -33,7 +33,7 @@ impl File {
     /// Open or create the file and read all records in it.
     pub(super) fn open(path: PathBuf) -> Result<(Self, BTreeMap<String, Records>), CheckpointError> {
         let from = path.clone();
-        Self::given(path, Arc::new(move |builder| builder.create(&from)))
+        Self::given(path, Arc::new(move |builder| open_file(builder, &from)))
     }
 
     /// As [`File::open`], on the database that `open` opens; `path` is what messages call it.
@@ -113,6 +113,27 @@ impl File {
     }
 }
 
+/// Opens the file at `path`, or makes it: under another name first, because a file whose making was interrupted is no
+/// database and could never be opened again.
+fn open_file(builder: &redb::Builder, path: &Path) -> Result<Database, redb::DatabaseError> {
+    if !path.try_exists().map_err(redb::StorageError::from)? {
+        let unfinished = path.with_extension("unfinished");
+        drop(
+            builder.create_with_backend(redb::backends::FileBackend::new(
+                std::fs::File::options()
+                    .read(true)
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .open(&unfinished)
+                    .map_err(redb::StorageError::from)?,
+            )?)?,
+        );
+        std::fs::rename(&unfinished, path).map_err(redb::StorageError::from)?;
+    }
+    builder.create(path)
+}
+
 impl Backing for File {
     fn commit(&mut self, changes: &[(String, Change)]) -> Result<(), CheckpointError> {
         let result = self.write(changes);
@@ -123,7 +144,7 @@ impl Backing for File {
     }
 }
 
-fn encode(path: &std::path::Path, record: &impl Serialize) -> Result<Vec<u8>, CheckpointError> {
+fn encode(path: &Path, record: &impl Serialize) -> Result<Vec<u8>, CheckpointError> {
     serde_json::to_vec(record).map_err(|error| CheckpointError {
         operation: "encode a record for",
         path: path.to_owned(),
@@ -131,7 +152,7 @@ fn encode(path: &std::path::Path, record: &impl Serialize) -> Result<Vec<u8>, Ch
     })
 }
 
-fn decode<T: DeserializeOwned>(path: &std::path::Path, uid: &str, value: &[u8]) -> Result<T, CheckpointError> {
+fn decode<T: DeserializeOwned>(path: &Path, uid: &str, value: &[u8]) -> Result<T, CheckpointError> {
     serde_json::from_slice(value).map_err(|error| CheckpointError {
         operation: "read",
         path: path.to_owned(),

@@ -66,6 +66,17 @@ impl Ledger {
         true
     }
 
+    /// What all pods but this one were promised, whatever their cgroups still have. It is what a pod that was promised
+    /// its room before the node was started must fit beside: a neighbour's shrink of which the record was lost, or which
+    /// is still to be done, takes nothing back from it.
+    pub(crate) fn promised_to_others(&self, uid: &str) -> Used {
+        let others = self.pods.iter().filter(|(other, _)| *other != uid).map(|(_, hold)| hold.promised);
+        let (pods, cpu, memory) = others.fold((0_u32, 0_i64, 0_i64), |(pods, cpu, memory), it| {
+            (pods.saturating_add(1), cpu.saturating_add(it.0), memory.saturating_add(it.1))
+        });
+        Used { cpu: MilliCpu(cpu), memory: Bytes(memory), pods }
+    }
+
     /// What all pods but this one hold.
     pub(crate) fn others(&self, uid: &str) -> Used {
         let own = self.pods.get(uid);
@@ -97,6 +108,7 @@ mod tests {
         assert!(!ledger.actuated("a", &amounts(500, 100)));
         ledger.promise("a", &amounts(200, 100));
         assert_eq!(ledger.others("b").cpu, MilliCpu(500));
+        assert_eq!(ledger.promised_to_others("b").cpu, MilliCpu(200));
         assert!(ledger.actuated("a", &amounts(200, 100)));
         assert_eq!(ledger.others("b").cpu, MilliCpu(200));
         assert!(ledger.release("a"));

@@ -261,7 +261,11 @@ impl Manager {
         let begin = if over {
             Begin::Over
         } else {
-            let room = allocate::admit(&view, &self.view, &self.ledger.others(&id.uid));
+            let used = match records.allocated {
+                Some(_) => self.ledger.promised_to_others(&id.uid),
+                None => self.ledger.others(&id.uid),
+            };
+            let room = allocate::admit(&view, &self.view, &used);
             match room {
                 // Whoever is on the way out holds what it has until it is gone.
                 Err(_) if leaving => Begin::Admitted(allocation.clone()),

@@ -171,6 +171,9 @@ pub struct LogOptions {
     pub limit_bytes: Option<u64>,
 }
 
+/// The reason of an error about a container run that the runtime does not know: it never began, or was forgotten.
+pub const CONTAINER_NOT_FOUND: &str = "ContainerNotFound";
+
 /// A runtime operation that failed. `reason` is stable and is what a waiting container shows in its status.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{operation} {object}: {message}")]
@@ -220,7 +223,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// The pod has left the API: forget its logs and every record of it, after `remove_pod`.
     fn forget_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), RuntimeError>>;
 
-    /// Start a container; returns when its command has been executed or could not be.
+    /// Start a container; returns when its command has been executed or could not be. After an error it may run all the
+    /// same (the answer may have been lost): the worker stops it before it starts another.
     fn start_container<'a>(&'a self, config: &'a ContainerConfig) -> BoxFuture<'a, Result<RunState, RuntimeError>>;
     /// Write those values of the container's cgroup that are `Some`.
     fn update_container<'a>(
@@ -232,7 +236,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn read_container<'a>(&'a self, id: &'a ContainerRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>>;
     /// SIGTERM, then SIGKILL after `grace` (at once when it is zero); returns how it ended. A worker whose pod's grace
     /// is shortened drops the future and calls again with what is left, so dropping it must lose nothing.
-    /// A container that has ended already returns its `Exit` at once.
+    /// A container that has ended already returns its `Exit` at once; one that never began is an error with the reason
+    /// [`CONTAINER_NOT_FOUND`].
     fn stop_container<'a>(
         &'a self,
         id: &'a ContainerRef,

@@ -216,14 +216,22 @@ impl Worker {
             self.resize().await;
             return Step::Again;
         }
-        if !decision.start.is_empty() {
-            for name in &decision.start {
+        let start: Vec<_> = decision.start.iter().filter(|name| self.has_room_for(name)).collect();
+        if !start.is_empty() {
+            for name in start {
                 self.start_container(name).await;
             }
             return Step::Again;
         }
         self.complete();
         Step::Idle(wake)
+    }
+
+    /// Whether the pod's cgroup is as large as the container: where it could not be made so yet, that is tried again
+    /// before the container is started.
+    fn has_room_for(&self, container: &str) -> bool {
+        let amounts = actuate::container_amounts(&self.state.view, container).unwrap_or_default();
+        self.state.actuated.pod.is_none_or(|pod| actuate::fits_in(&amounts, &pod))
     }
 
     /// Write the promise to the disk before anything is done about it. Returns whether it is there.

@@ -85,6 +85,8 @@ pub(crate) struct Container {
     pub(crate) restart_now: bool,
     /// A start that failed before there was a run (image, configuration) is not tried again before this.
     pub(crate) not_before: Option<Timestamp>,
+    /// Attempt of a run whose start was answered with an error: nobody knows whether it runs.
+    pub(crate) doubtful: Option<u32>,
     /// Attempt of a run that a node before this one knew of and that left no trace: numbers go on behind it.
     pub(crate) lost_attempt: Option<u32>,
 }

@@ -1,6 +1,7 @@
 //! Starting one container: image, configuration, record, run; and what to say when one of them fails.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Container as Spec;
@@ -14,7 +15,7 @@ use super::runs::{Ended, Run, Waiting};
 use crate::api::ApiError;
 use crate::backoff::Schedule;
 use crate::events::Kind;
-use crate::runtime::{ContainerConfig, RunState};
+use crate::runtime::{CONTAINER_NOT_FOUND, ContainerConfig, RunState, RuntimeError};
 
 /// How long to wait before an image or a configuration that was missing is looked for again.
 const MISSING_AGAIN: SignedDuration = SignedDuration::from_secs(10);
@@ -74,17 +75,40 @@ impl Worker {
                 container.began(Run::Ended(Ended::start_error(attempt, message.clone(), now)));
                 container.waiting =
                     Some(Waiting { reason: "RunContainerError".into(), message: Some(message.clone()) });
+                container.doubtful = Some(attempt);
                 // The first restart after an end is not held back, one after a failed start is: it would fail at once.
                 if container.backoff.until(Schedule::CRASH_LOOP, now).is_none() {
                     container.backoff.failed(Schedule::CRASH_LOOP, now);
                 }
                 self.note(Kind::Warning, "Failed", format!("Error: {message}"), Some(name));
+                if let Err(error) = self.end_doubtful(name).await {
+                    tracing::warn!(%error, "a container that could not be started may run; it is tried again");
+                }
             }
         }
     }
 
+    /// Make sure that a run whose start failed does not run: two runs of one container would share its resources and
+    /// its pod's.
+    pub(super) async fn end_doubtful(&mut self, name: &str) -> Result<(), RuntimeError> {
+        let Some(attempt) = self.state.containers.get(name).and_then(|it| it.doubtful) else { return Ok(()) };
+        match self.shared.runtime.stop_container(&self.container_ref(name, attempt), Duration::ZERO).await {
+            Err(error) if error.reason != CONTAINER_NOT_FOUND => return Err(error),
+            _ => {}
+        }
+        if let Some(container) = self.state.containers.get_mut(name) {
+            container.doubtful = None;
+        }
+        Ok(())
+    }
+
     /// Everything up to the start itself, the record that a container of this size is about to run included.
     async fn prepare(&mut self, spec: &Spec) -> Result<ContainerConfig, NotStarted> {
+        self.end_doubtful(&spec.name).await.map_err(|error| NotStarted {
+            reason: "CreateContainerError".into(),
+            message: error.to_string(),
+            event: None,
+        })?;
         let image = spec.image.as_deref().unwrap_or_default();
         self.shared.runtime.check_image(image, spec.image_pull_policy.as_deref()).map_err(|error| NotStarted {
             reason: error.reason.into(),

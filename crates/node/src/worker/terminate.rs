@@ -80,6 +80,9 @@ impl Worker {
         if self.state.abandon {
             return Ok(());
         }
+        for name in self.state.containers.keys().cloned().collect::<Vec<_>>() {
+            self.end_doubtful(&name).await?;
+        }
         self.shared.runtime.remove_pod(&self.id).await?;
         for container in self.state.containers.values_mut() {
             container.waiting = None;

@@ -204,6 +204,16 @@ fn amounts_of(pod: &Pod, container: &Container) -> Amounts {
     }
 }
 
+/// Whether a container with these amounts may be started in a pod whose cgroup has those: its limits are not above the
+/// pod's. A pod's cgroup that is still to grow grows first.
+#[must_use]
+pub fn fits_in(container: &Amounts, pod: &Amounts) -> bool {
+    [Resource::Memory, Resource::Cpu].into_iter().all(|resource| {
+        let limit = |it: &Amounts| it.get(resource, Requirement::Limit);
+        limit(pod) == 0 || (limit(container) != 0 && limit(container) <= limit(pod))
+    })
+}
+
 /// The message of the `Killing` event of a container in [`Plan::restart`].
 #[must_use]
 pub fn restart_message(container: &str) -> String {

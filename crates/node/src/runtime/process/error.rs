@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::cgroup::CgroupError;
-use crate::runtime::{ContainerRef, PodRef, RuntimeError};
+use crate::runtime::{CONTAINER_NOT_FOUND, ContainerRef, PodRef, RuntimeError};
 
 /// A cgroup could not be made, read, written or removed.
 pub fn cgroup(error: &CgroupError) -> RuntimeError {
@@ -31,7 +31,7 @@ pub fn record(operation: &str, path: &Path, error: &io::Error) -> RuntimeError {
 /// A container that this runtime does not have.
 pub fn no_container(id: &ContainerRef) -> RuntimeError {
     RuntimeError {
-        reason: "ContainerNotFound",
+        reason: CONTAINER_NOT_FOUND,
         operation: "find".into(),
         object: describe(id),
         message: "this runtime has no such container; it has not been started or is gone".into(),

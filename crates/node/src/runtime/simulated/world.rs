@@ -13,8 +13,8 @@ use supple_resize::kernel::CgroupResources;
 use super::pattern::{ANNOTATION, Pattern};
 use crate::runtime::rate::Rate;
 use crate::runtime::{
-    ContainerConfig, ContainerRef, ContainerUsage, Exit, FoundPod, PodRef, PodUsage, RunState, RuntimeError,
-    RuntimeEvent,
+    CONTAINER_NOT_FOUND, ContainerConfig, ContainerRef, ContainerUsage, Exit, FoundPod, PodRef, PodUsage, RunState,
+    RuntimeError, RuntimeEvent,
 };
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -213,7 +213,7 @@ impl World {
         let found = self.pods.get_mut(&id.pod.uid);
         let found = found.and_then(|pod| pod.containers.get_mut(&(id.container.clone(), id.attempt)));
         found.ok_or_else(|| RuntimeError {
-            reason: "ContainerNotFound",
+            reason: CONTAINER_NOT_FOUND,
             operation: "find".into(),
             object: format!("container {:?} of pod {}/{}", id.container, id.pod.namespace, id.pod.name),
             message: "it has not been started or is gone".into(),

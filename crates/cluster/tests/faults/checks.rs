@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
@@ -32,28 +33,34 @@ fn promised(world: &World) -> Result<BTreeMap<String, Allocation>, String> {
     Ok(promised)
 }
 
-/// The UIDs of the pods that are stored.
-fn stored(world: &World) -> Result<BTreeSet<String>, String> {
+/// The UIDs of the pods that hold what they were promised: those that are stored, but not one that is being deleted and
+/// of which nothing is left on the machine.
+fn holding(world: &World) -> Result<BTreeSet<String>, String> {
+    let found = world.runtime.recover().now_or_never().ok_or("the simulated machine answers at once")?;
+    let found = found.map_err(|error| error.to_string())?;
     let database = world.store.copy();
     let unreadable = |error: &dyn std::fmt::Display| format!("the store cannot be read: {error}");
     let table = TableDefinition::<&str, (u64, &[u8])>::new("objects");
     let read = database.begin_read().map_err(|error| unreadable(&error))?;
     let Ok(table) = read.open_table(table) else { return Ok(BTreeSet::new()) };
-    let mut stored = BTreeSet::new();
+    let mut holding = BTreeSet::new();
     for row in table.range("pods/".."pods0").map_err(|error| unreadable(&error))? {
         let (_, object) = row.map_err(|error| unreadable(&error))?;
         let pod: Value = serde_json::from_slice(object.value().1).map_err(|error| unreadable(&error))?;
-        stored.insert(pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned());
+        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        if pod["metadata"]["deletionTimestamp"].is_null() || found.iter().any(|it| it.pod.uid == uid) {
+            holding.insert(uid);
+        }
     }
-    Ok(stored)
+    Ok(holding)
 }
 
 /// The node never promised more than it has. Records of pods that are gone promise nothing: they are dropped when the
 /// next node starts.
 pub fn nothing_overcommitted(world: &World) -> Result<(), String> {
     let (mut cpu, mut memory) = (0, 0);
-    let stored = stored(world)?;
-    for (_, allocation) in promised(world)?.into_iter().filter(|(uid, _)| stored.contains(uid)) {
+    let holding = holding(world)?;
+    for (_, allocation) in promised(world)?.into_iter().filter(|(uid, _)| holding.contains(uid)) {
         // All pods of a run have regular containers alone, so their sum is the pod's.
         let requests = allocation.requests(&shape(&allocation));
         cpu += requests.cpu_request.0;

@@ -44,6 +44,11 @@ pub struct Referee {
 }
 
 impl Referee {
+    /// One who allows these containers to be restarted by a resize.
+    pub fn new(restartable: BTreeSet<String>) -> Self {
+        Self { restartable, ..Self::default() }
+    }
+
     fn wrote_pod(&mut self, pod: &PodRef, write: &CgroupResources) {
         let whole = self.pods.entry(pod.uid.clone()).or_default();
         *whole = whole.with(write);

@@ -47,12 +47,14 @@ impl World {
         let dice = Arc::new(Dice::new(seed));
         let start = Timestamp::from_second(1_800_000_000).expect("a time in the range of timestamps");
         let clock = Arc::new(Mutex::new((start, None)));
+        let restartable = PODS.iter().filter(|_| dice.roll("restarts", 3) == 0);
+        let restartable = restartable.map(|name| format!("{name}/app")).collect();
         let options = SimulatedOptions { clock: reading(&clock), seed, images: Images::Any };
         Self {
             store: Disk::new("store", Arc::clone(&dice)),
             checkpoints: Disk::new("checkpoints", Arc::clone(&dice)),
             runtime: Arc::new(SimulatedRuntime::new(options)),
-            referee: Arc::default(),
+            referee: Arc::new(Mutex::new(Referee::new(restartable))),
             acknowledged: BTreeMap::new(),
             clock,
             dice,
@@ -216,7 +218,7 @@ fn options(world: &World, life: &Arc<Life>) -> ClusterOptions {
 async fn create(world: &mut World, client: &Client) {
     let pods = Api::<Pod>::default_namespaced(client.clone());
     for name in PODS {
-        let restarts = *world.dice.pick("restarts", &[false, false, true]);
+        let restarts = lock(&world.referee).restartable.contains(&format!("{name}/app"));
         let resources = size(&world.dice, false);
         let mut container = json!({
             "name": "app", "image": "registry.example/app:1", "resources": resources,
@@ -234,15 +236,7 @@ async fn create(world: &mut World, client: &Client) {
         .expect("a pod");
         if pods.create(&PostParams::default(), &pod).await.is_ok() {
             world.note(format!("created {name}: {resources}"));
-            let mut referee = lock(&world.referee);
-            referee.deleted.remove(name);
-            let container = format!("{name}/app");
-            if restarts {
-                referee.restartable.insert(container)
-            } else {
-                referee.restartable.remove(&container)
-            };
-            drop(referee);
+            lock(&world.referee).deleted.remove(name);
             world.acknowledged.insert(name.to_owned(), (resources, Vec::new()));
         }
     }

@@ -245,8 +245,9 @@ impl IntoResponse for ApiError {
         if self.code == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"supple\""));
         }
-        if self.code == StatusCode::GATEWAY_TIMEOUT {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let wait = self.details.as_ref().and_then(|it| it.get("retryAfterSeconds")).and_then(Value::as_u64);
+        if let Some(seconds) = wait {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         match self.warnings {
             Some(warnings) => warned(response, &warnings.shown()),

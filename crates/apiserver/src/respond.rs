@@ -62,6 +62,18 @@ impl Wanted {
         }
     }
 
+    /// One object that is not stored.
+    pub fn value(&self, resource: &Resource, value: &Value) -> Bytes {
+        match self.form {
+            Form::Table => {
+                let revision = value.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
+                self.table(resource, std::slice::from_ref(value), json!({"resourceVersion": revision}), true)
+            }
+            Form::PartialMetadata => table::partial_metadata(value).to_string().into(),
+            Form::Plain | Form::AggregatedDiscovery => value.to_string().into(),
+        }
+    }
+
     /// Objects as a table; without its columns where a watch has sent them before.
     pub fn table(&self, resource: &Resource, objects: &[Value], metadata: Value, columns: bool) -> Bytes {
         table::table(resource, objects, metadata, self.include, columns, self.now).to_string().into()

@@ -44,7 +44,7 @@ impl Part {
             Some(SubresourceKind::Resize) => Self::Resize,
             Some(SubresourceKind::Binding) => Self::Binding,
             Some(SubresourceKind::Finalize) => Self::Finalize,
-            Some(SubresourceKind::Eviction | SubresourceKind::Log) | None => Self::Main,
+            Some(SubresourceKind::Eviction | SubresourceKind::Log | SubresourceKind::Scale(_)) | None => Self::Main,
         }
     }
 }
@@ -378,7 +378,7 @@ fn untyped(resource: &Resource, pod: &Pod) -> Result<Value, ApiError> {
 }
 
 /// The 422 for wrong fields; none, none.
-fn refuse(resource: &Resource, name: &str, errors: &[FieldError]) -> Result<(), ApiError> {
+pub fn refuse(resource: &Resource, name: &str, errors: &[FieldError]) -> Result<(), ApiError> {
     if errors.is_empty() {
         return Ok(());
     }

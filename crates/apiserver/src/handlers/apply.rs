@@ -26,8 +26,7 @@ impl Api {
         let (target, resource) = (&call.target, call.target.resource);
         let bytes = body::read(&call.headers, body).await?;
         let author = Author::of(call, &options);
-        let (config, warnings) = read(&bytes, options.field_validation)?;
-        check(resource, &config)?;
+        let (config, warnings) = wanted_config(resource, &bytes, options.field_validation)?;
         let config = stored_form(resource, config);
         let one = |live: Option<Value>| self.applied(&author, target, live, &config, options.force == Some(true));
         loop {
@@ -102,7 +101,17 @@ impl Api {
     }
 }
 
-/// The configuration, and findings for `Warning` headers.
+/// The configuration of an object of `resource`, and findings for `Warning` headers.
+pub(super) fn wanted_config(
+    resource: &Resource,
+    bytes: &[u8],
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), ApiError> {
+    let (config, warnings) = read(bytes, validation)?;
+    check(resource, &config)?;
+    Ok((config, warnings))
+}
+
 fn read(bytes: &[u8], validation: FieldValidation) -> Result<(Value, Vec<String>), ApiError> {
     let parsed = match parse_json(bytes) {
         Ok(parsed) => parsed,
@@ -148,7 +157,7 @@ fn described(target: &Target, config: &Value) -> String {
     format!("{namespace}/{name}; {}", qualified(text("apiVersion"), text("kind")))
 }
 
-fn refused(target: &Target, config: &Value, error: &ApplyError) -> ApiError {
+pub(super) fn refused(target: &Target, config: &Value, error: &ApplyError) -> ApiError {
     match error {
         ApplyError::Conflicts(conflicts) => conflict(conflicts),
         ApplyError::Mistake(mistake) => {

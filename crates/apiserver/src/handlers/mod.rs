@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! handle ─▶ route ─▶ read    get, list              delete       delete, deletecollection
-//!                    watch   changes as they come   subresource  binding, eviction, log
+//!                    watch   changes as they come   subresource  binding, log
+//!                    scale   of whatever has one    evict        pods, as their budgets let them
 //!                    write   create, update, patch  metrics      metrics.k8s.io, from the node
 //!                    apply   server-side apply      ownership    who writes
 //!                                                   hooks        who else is asked
@@ -12,10 +13,12 @@
 mod apply;
 mod delete;
 mod discover;
+mod evict;
 mod hooks;
 mod metrics;
 mod ownership;
 mod read;
+mod scale;
 mod subresource;
 mod watch;
 mod write;
@@ -82,6 +85,7 @@ impl Api {
             (Some(SubresourceKind::Log), _) => self.log(&call).await,
             (Some(SubresourceKind::Binding), _) => self.bind(&call, body).await,
             (Some(SubresourceKind::Eviction), _) => self.evict(&call, body).await,
+            (Some(SubresourceKind::Scale(paths)), action) => self.scale(&call, paths, action, body).await,
             (_, Action::Get) if call.query.flag("watch") => self.watch(&call),
             (_, Action::Get) => self.get(&call),
             (_, Action::List) if call.query.flag("watch") => self.watch(&call),

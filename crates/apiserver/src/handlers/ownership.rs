@@ -42,7 +42,8 @@ impl Author {
         Self::named(&call.target, manager)
     }
 
-    fn named(target: &Target, manager: &str) -> Self {
+    /// A part of the server itself.
+    pub(super) fn named(target: &Target, manager: &str) -> Self {
         let stored = stored(target.resource);
         Self {
             manager: manager.to_owned(),
@@ -51,6 +52,11 @@ impl Author {
             shape: stored.shape(),
             scope: scope(target),
         }
+    }
+
+    /// The same author, writing in the form of another kind: a Scale of what it scales.
+    pub(super) fn in_form_of(self, resource: &'static Resource) -> Self {
+        Self { api_version: resource.api_version(), shape: resource.shape(), scope: Scope::All, ..self }
     }
 
     /// The `managedFields` after this author created `object`; `given` are those it sent.

@@ -1,4 +1,4 @@
-//! Paths below an object that are no part of it: binding, eviction, log.
+//! Paths below an object that are no part of it: binding, log.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -15,7 +15,7 @@ use crate::errors::{ApiError, Subject};
 use crate::kinds::TypeOf;
 use crate::kubelet::LogQuery;
 use crate::metadata::{self, time};
-use crate::options::{DeleteOptions, WriteOptions};
+use crate::options::WriteOptions;
 use crate::respond::{json as answer, success, typed, warned};
 use crate::strategy::Part;
 
@@ -65,26 +65,8 @@ impl Api {
         Ok(warned(answer(StatusCode::CREATED, success(None).to_string()), &said.shown()))
     }
 
-    /// POST of an `Eviction`: a removal that asks first. There are no disruption budgets here, so it is always allowed.
-    pub(super) async fn evict(&self, call: &Call, body: Body) -> Result<Response, ApiError> {
-        let (target, name) = (&call.target, call.target.name.as_str());
-        let (eviction, options) = self.subresource_body(call, body).await?;
-        let mut said = Warnings::default();
-        let eviction =
-            self.ask_about_body(target, &options, eviction, &mut said).await.map_err(|error| error.warning(&said))?;
-        let named = metadata::text(&eviction, "name");
-        if !named.is_empty() && named != name {
-            return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
-        }
-        let mut delete = DeleteOptions::parse(&call.query, eviction.get("deleteOptions"))?;
-        delete.dry_run |= options.dry_run;
-        // Webhooks have been asked about the eviction, and are not about the removal, as in the reference.
-        self.remove(target, &target.key(name), &delete, None).await?;
-        Ok(warned(answer(StatusCode::CREATED, success(None).to_string()), &said.shown()))
-    }
-
     /// The body of a path that does not take the object itself.
-    async fn subresource_body(&self, call: &Call, body: Body) -> Result<(Value, WriteOptions), ApiError> {
+    pub(super) async fn subresource_body(&self, call: &Call, body: Body) -> Result<(Value, WriteOptions), ApiError> {
         let options = WriteOptions::parse("CreateOptions", &call.query)?;
         let bytes = body::read(&call.headers, body).await?;
         let kind = call.target.subresource.and_then(|it| it.body).ok_or_else(ApiError::method_not_allowed)?;

@@ -349,7 +349,7 @@ pub(super) fn stored_form(resource: &crate::kinds::Resource, object: Value) -> V
     }
 }
 
-fn patch_error(error: PatchError) -> ApiError {
+pub(super) fn patch_error(error: PatchError) -> ApiError {
     let message = error.to_string();
     match error {
         PatchError::BadRequest(_) => ApiError::bad_request(message),

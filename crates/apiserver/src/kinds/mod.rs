@@ -25,6 +25,7 @@ use crate::validate::NameRule;
 use crate::validate::rules::Rules;
 
 pub use rows::TABLE;
+pub use workloads::SCALES;
 
 /// Whether objects of a resource live in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +128,19 @@ pub enum SubresourceKind {
     Log,
     /// Writes only the finalizers in a namespace's spec.
     Finalize,
+    /// Reads and writes how many replicas there are to be (`autoscaling/v1` Scale).
+    Scale(ScalePaths),
+}
+
+/// Where an object that can be scaled has what a Scale shows. Dotted paths from its root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScalePaths {
+    /// How many replicas there are to be; a number.
+    pub replicas: &'static str,
+    /// How many there are; a number.
+    pub status_replicas: &'static str,
+    /// Which pods they are: a label selector, as an object or as text; `None` where the object does not say.
+    pub selector: Option<&'static str>,
 }
 
 /// A path below an object, such as `pods/resize`.

@@ -28,7 +28,7 @@ const NO_COLLECTION: &[Verb] =
 const READ: &[Verb] = &[Verb::Get, Verb::List];
 
 /// What can be done with `status` and `resize`.
-const PART: &[Verb] = &[Verb::Get, Verb::Patch, Verb::Update];
+pub(super) const PART: &[Verb] = &[Verb::Get, Verb::Patch, Verb::Update];
 
 pub(super) const STATUS: Subresource =
     Subresource { what: SubresourceKind::Status, name: "status", verbs: PART, body: None };

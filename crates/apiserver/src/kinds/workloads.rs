@@ -2,10 +2,39 @@
 
 use k8s_openapi::api::{apps, autoscaling, batch, policy};
 
-use super::rows::{STATUS, field, renamed, stored};
-use super::{Backing, Resource, Selectable, Strategy, TypeOf};
+use super::rows::{PART, STATUS, field, renamed, stored};
+use super::{Backing, Body, Resource, ScalePaths, Selectable, Strategy, Subresource, SubresourceKind, TypeOf};
 use crate::table::workloads as printers;
 use crate::validate::rules::{autoscaler, workloads as rules};
+
+const SCALE: Subresource = Subresource {
+    what: SubresourceKind::Scale(ScalePaths {
+        replicas: "spec.replicas",
+        status_replicas: "status.replicas",
+        selector: Some("spec.selector"),
+    }),
+    name: "scale",
+    verbs: PART,
+    body: Some(SCALE_BODY),
+};
+
+/// What is read and written at the `scale` of anything.
+pub(super) const SCALE_BODY: Body =
+    Body { group: "autoscaling", version: "v1", kind: "Scale", type_of: TypeOf::of::<autoscaling::v1::Scale>() };
+
+/// How scales are decoded, checked and printed. They have no collection of their own: they stand below what they scale.
+pub static SCALES: Resource = Resource {
+    group: SCALE_BODY.group,
+    version: SCALE_BODY.version,
+    singular: "scale",
+    kind: SCALE_BODY.kind,
+    list_kind: "ScaleList",
+    verbs: PART,
+    type_of: Some(SCALE_BODY.type_of),
+    strategy: Strategy::Rules(&rules::SCALE),
+    printer: &printers::SCALES,
+    ..stored("scales")
+};
 
 /// What `kubectl get all` shows.
 const ALL: &[&str] = &["all"];
@@ -47,7 +76,7 @@ pub(super) const DEPLOYMENTS: Resource = Resource {
     list_kind: "DeploymentList",
     short_names: &["deploy"],
     categories: ALL,
-    subresources: &[STATUS],
+    subresources: &[SCALE, STATUS],
     type_of: Some(TypeOf::of::<apps::v1::Deployment>()),
     strategy: Strategy::Rules(&rules::DEPLOYMENT),
     printer: &printers::DEPLOYMENTS,
@@ -62,7 +91,7 @@ pub(super) const REPLICA_SETS: Resource = Resource {
     list_kind: "ReplicaSetList",
     short_names: &["rs"],
     categories: ALL,
-    subresources: &[STATUS],
+    subresources: &[SCALE, STATUS],
     type_of: Some(TypeOf::of::<apps::v1::ReplicaSet>()),
     selectable: &[REPLICAS],
     strategy: Strategy::Rules(&rules::REPLICA_SET),
@@ -78,7 +107,7 @@ pub(super) const STATEFUL_SETS: Resource = Resource {
     list_kind: "StatefulSetList",
     short_names: &["sts"],
     categories: ALL,
-    subresources: &[STATUS],
+    subresources: &[SCALE, STATUS],
     type_of: Some(TypeOf::of::<apps::v1::StatefulSet>()),
     strategy: Strategy::Rules(&rules::STATEFUL_SET),
     printer: &printers::STATEFUL_SETS,

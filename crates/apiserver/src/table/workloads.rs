@@ -54,6 +54,22 @@ pub static DEPLOYMENTS: Printer = Printer {
     condition: None,
 };
 
+const SCALE: &str = "api.autoscaling.v1.ScaleStatus";
+
+/// Scales.
+pub static SCALES: Printer = Printer {
+    columns: &[
+        NAME,
+        count("Desired", "api.autoscaling.v1.ScaleSpec", "replicas"),
+        count("Available", SCALE, "replicas"),
+        AGE,
+    ],
+    cells: |it, now| {
+        vec![name(it), number(it, "spec.replicas").into(), number(it, "status.replicas").into(), age(it, now)]
+    },
+    condition: None,
+};
+
 const REPLICA_SET: &str = "api.apps.v1.ReplicaSetStatus";
 
 /// Replica sets.

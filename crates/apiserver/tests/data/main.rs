@@ -13,3 +13,4 @@ mod selectors;
 mod strategic;
 mod tables;
 mod validation;
+mod workloads;

@@ -15,4 +15,5 @@ mod subresources;
 mod transcripts;
 mod watches;
 mod webhooks;
+mod workloads;
 mod writes;

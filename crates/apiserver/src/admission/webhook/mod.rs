@@ -77,6 +77,7 @@ impl Webhooks {
         let compiled = self.current();
         if (compiled.mutating.is_empty() && compiled.validating.is_empty())
             || request.target.resource.group == EXEMPT_GROUP
+            || request.is_scale()
         {
             return None;
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::kinds::{Backing, Resource};
+use crate::kinds::{Backing, Resource, SubresourceKind};
 use crate::options::{DeleteOptions, Propagation, WriteOptions};
 use crate::route::Target;
 
@@ -73,6 +73,12 @@ impl<'a> Request<'a> {
     /// The path below the object; empty for the object itself.
     pub fn subresource(&self) -> &'a str {
         self.target.subresource.map_or("", |it| it.name)
+    }
+
+    /// Whether only the number of replicas is written. Nobody is asked about that: what is on its way here is the object
+    /// that is scaled, and a webhook would have to be shown a Scale.
+    pub fn is_scale(&self) -> bool {
+        self.target.subresource.is_some_and(|it| matches!(it.what, SubresourceKind::Scale(_)))
     }
 
     /// The kind of the object that is sent, in the version of `resource`: the path's own where it takes another.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use supple_resize::field::Path;
 
-use super::{FieldError, at, fill, nonnegative, within};
+use super::{FieldError, at, count_from_zero, fill, nonnegative, within};
 use crate::metadata;
 use crate::tree::{items, number, text};
 
@@ -20,6 +20,9 @@ const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
 const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 
 const SPEC: Path<'static> = Path::root("spec");
+
+/// What a status always counts.
+pub(super) const COUNTS: [&str; 1] = ["desiredReplicas"];
 
 pub(super) fn default(object: &mut Value) {
     let spec = within(object, "spec");
@@ -37,7 +40,7 @@ pub(super) fn default(object: &mut Value) {
         fill(down, "selectPolicy", "Max");
         fill(down, "policies", json!([percent]));
     }
-    fill(within(object, "status"), "desiredReplicas", 0);
+    count_from_zero(object, &COUNTS);
 }
 
 fn cpu(utilization: i64) -> Value {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use supple_resize::field::Path;
 
-use super::{FieldError, at, differs, each, fill, nonnegative, pod_template, within};
+use super::{FieldError, at, count_from_zero, differs, each, fill, nonnegative, pod_template, within};
 use crate::selector::LabelSelector;
 use crate::tree::{items, number, text};
 
@@ -41,7 +41,7 @@ pub(super) fn default_job(object: &mut Value) {
     if labels.is_object() && at(object, "metadata.labels").is_null() {
         object["metadata"]["labels"] = labels;
     }
-    within(object, "status");
+    count_from_zero(object, &[]);
 }
 
 fn default_failure_policy(spec: &mut Value) {
@@ -249,7 +249,7 @@ pub(super) fn default_cron_job(object: &mut Value) {
     let job = within(template, "spec");
     pod_template::default(job);
     default_failure_policy(job);
-    within(object, "status");
+    count_from_zero(object, &[]);
 }
 
 pub(super) fn cron_job(object: &Value) -> Vec<FieldError> {

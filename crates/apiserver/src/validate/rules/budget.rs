@@ -4,15 +4,15 @@ use serde_json::Value;
 use supple_resize::field::Path;
 
 use super::replicated::{at_most_all, share};
-use super::{FieldError, at, fill, nonnegative, pod_template, within};
+use super::{FieldError, at, count_from_zero, nonnegative, pod_template, within};
 use crate::tree::text;
+
+/// What a status always counts.
+pub(super) const COUNTS: [&str; 4] = ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"];
 
 pub(super) fn default(object: &mut Value) {
     within(object, "spec");
-    let status = within(object, "status");
-    for field in ["currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"] {
-        fill(status, field, 0);
-    }
+    count_from_zero(object, &COUNTS);
 }
 
 pub(super) fn validate(object: &Value) -> Vec<FieldError> {
@@ -37,6 +37,5 @@ pub(super) fn validate(object: &Value) -> Vec<FieldError> {
 
 pub(super) fn status(object: &Value) -> Vec<FieldError> {
     let path = Path::root("status");
-    let counts = ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"];
-    counts.iter().filter_map(|it| nonnegative(at(object, "status"), it, &path)).collect()
+    COUNTS.iter().filter_map(|it| nonnegative(at(object, "status"), it, &path)).collect()
 }

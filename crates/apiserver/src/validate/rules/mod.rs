@@ -178,6 +178,18 @@ fn within<'a>(object: &'a mut Value, field: &str) -> &'a mut Value {
     place
 }
 
+/// Fills in a status: these counts are written also where they are zero.
+fn count_from_zero(object: &mut Value, counts: &[&str]) {
+    let status = within(object, "status");
+    counts.iter().for_each(|it| fill(status, it, 0));
+}
+
+/// The status of an object that nobody has looked at yet.
+fn new_status(object: &mut Value, counts: &[&str]) {
+    drop_status(object);
+    count_from_zero(object, counts);
+}
+
 /// The items of a list that may be absent.
 fn each<'a>(object: &'a mut Value, list: &str) -> impl Iterator<Item = &'a mut Value> {
     object.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten()

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use supple_resize::field::Path;
 
-use super::{FieldError, differs, each, fill, nonnegative, pod_template, within};
+use super::{FieldError, count_from_zero, differs, each, fill, nonnegative, pod_template, within};
 use crate::tree::{at, number, text};
 
 /// How many former templates are kept for a rollback.
@@ -12,6 +12,14 @@ const HISTORY: i64 = 10;
 
 /// Seconds after which a rollout that does not get on is said to be stuck.
 const PROGRESS_DEADLINE: i64 = 600;
+
+/// What a status always counts.
+pub(super) const REPLICA_SET_COUNTS: [&str; 1] = ["replicas"];
+/// What a status always counts.
+pub(super) const STATEFUL_SET_COUNTS: [&str; 2] = ["replicas", "availableReplicas"];
+/// What a status always counts.
+pub(super) const DAEMON_SET_COUNTS: [&str; 4] =
+    ["currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"];
 
 const SPEC: Path<'static> = Path::root("spec");
 const STATUS: Path<'static> = Path::root("status");
@@ -29,14 +37,14 @@ pub(super) fn default_deployment(object: &mut Value) {
         fill(rolling, "maxSurge", "25%");
     }
     pod_template::default(spec);
-    within(object, "status");
+    count_from_zero(object, &[]);
 }
 
 pub(super) fn default_replica_set(object: &mut Value) {
     let spec = within(object, "spec");
     fill(spec, "replicas", 1);
     pod_template::default(spec);
-    fill(within(object, "status"), "replicas", 0);
+    count_from_zero(object, &REPLICA_SET_COUNTS);
 }
 
 pub(super) fn default_stateful_set(object: &mut Value) {
@@ -62,9 +70,7 @@ pub(super) fn default_stateful_set(object: &mut Value) {
         fill(within(claim, "spec"), "volumeMode", "Filesystem");
         fill(within(claim, "status"), "phase", "Pending");
     }
-    let status = within(object, "status");
-    fill(status, "replicas", 0);
-    fill(status, "availableReplicas", 0);
+    count_from_zero(object, &STATEFUL_SET_COUNTS);
 }
 
 pub(super) fn default_daemon_set(object: &mut Value) {
@@ -78,10 +84,7 @@ pub(super) fn default_daemon_set(object: &mut Value) {
     }
     fill(spec, "revisionHistoryLimit", HISTORY);
     pod_template::default(spec);
-    let status = within(object, "status");
-    for field in ["currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"] {
-        fill(status, field, 0);
-    }
+    count_from_zero(object, &DAEMON_SET_COUNTS);
 }
 
 pub(super) fn deployment(object: &Value) -> Vec<FieldError> {
@@ -347,6 +350,10 @@ pub(super) fn revision_update(new: &Value, old: &Value) -> Vec<FieldError> {
         errors.push(Path::root("data").invalid(at(new, "data"), "field is immutable"));
     }
     errors
+}
+
+pub(super) fn scale(object: &Value) -> Vec<FieldError> {
+    nonnegative(at(object, "spec"), "replicas", &SPEC).into_iter().collect()
 }
 
 /// A number of pods or a share of them in percent.

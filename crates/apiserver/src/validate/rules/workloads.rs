@@ -1,11 +1,11 @@
 //! The rules of workloads, autoscalers and disruption budgets, one row a kind: what they leave out, what each path may
 //! touch, what is refused.
 
-use super::{NONE, Rules, autoscaler, batch, budget, drop_status, keep, replicated};
+use super::{NONE, Rules, autoscaler, batch, budget, keep, new_status, replicated};
 
 /// What all of them share: a status that only its own path writes, and a generation that tells changes of the spec.
 const OBSERVED: Rules = Rules {
-    prepare_create: drop_status,
+    prepare_create: |new| new_status(new, &[]),
     prepare_update: |new, old| keep(new, old, "status"),
     generation: &["spec"],
     ..NONE
@@ -24,6 +24,7 @@ pub static DEPLOYMENT: Rules = Rules {
 /// Replica sets.
 pub static REPLICA_SET: Rules = Rules {
     default: replicated::default_replica_set,
+    prepare_create: |new| new_status(new, &replicated::REPLICA_SET_COUNTS),
     validate_create: replicated::replica_set,
     validate_update: |new, old| replicated::same_selector(new, old, replicated::replica_set),
     validate_status: replicated::replica_set_status,
@@ -33,6 +34,7 @@ pub static REPLICA_SET: Rules = Rules {
 /// Stateful sets.
 pub static STATEFUL_SET: Rules = Rules {
     default: replicated::default_stateful_set,
+    prepare_create: |new| new_status(new, &replicated::STATEFUL_SET_COUNTS),
     validate_create: replicated::stateful_set,
     validate_update: replicated::stateful_set_update,
     validate_status: replicated::stateful_set_status,
@@ -42,6 +44,7 @@ pub static STATEFUL_SET: Rules = Rules {
 /// Daemon sets.
 pub static DAEMON_SET: Rules = Rules {
     default: replicated::default_daemon_set,
+    prepare_create: |new| new_status(new, &replicated::DAEMON_SET_COUNTS),
     validate_create: replicated::daemon_set,
     validate_update: |new, old| replicated::same_selector(new, old, replicated::daemon_set),
     validate_status: replicated::daemon_set_status,
@@ -56,7 +59,7 @@ pub static CONTROLLER_REVISION: Rules =
 pub static JOB: Rules = Rules {
     default: batch::default_job,
     prepare_create: |new| {
-        drop_status(new);
+        new_status(new, &[]);
         batch::select_own_pods(new);
     },
     validate_create: batch::job,
@@ -77,6 +80,7 @@ pub static CRON_JOB: Rules = Rules {
 pub static AUTOSCALER: Rules = Rules {
     default: autoscaler::default,
     generation: &[],
+    prepare_create: |new| new_status(new, &autoscaler::COUNTS),
     validate_create: autoscaler::validate,
     validate_update: |new, _| autoscaler::validate(new),
     validate_status: |new, _| autoscaler::status(new),
@@ -86,8 +90,12 @@ pub static AUTOSCALER: Rules = Rules {
 /// Disruption budgets.
 pub static DISRUPTION_BUDGET: Rules = Rules {
     default: budget::default,
+    prepare_create: |new| new_status(new, &budget::COUNTS),
     validate_create: budget::validate,
     validate_update: |new, _| budget::validate(new),
     validate_status: |new, _| budget::status(new),
     ..OBSERVED
 };
+
+/// Scales: a count.
+pub static SCALE: Rules = Rules { validate_create: replicated::scale, ..NONE };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::values;
+use crate::values::{self, CapacityFlag};
 
 /// Recorded usage, policies, and what to make of them.
 #[derive(Debug, Args)]
@@ -32,6 +32,12 @@ pub struct ReplayArgs {
     /// Leave the clairvoyant bound out; it is half of the work and needs a second reading.
     #[arg(long)]
     pub no_bound: bool,
+    /// Replay once more with effects: throttled work is done later, kills begin the memory anew, a node may defer.
+    #[arg(long)]
+    pub closed_loop: bool,
+    /// The size of the nodes for --closed-loop, as cpu=16,memory=64Gi,pods=110; as many as needed [default: one without bounds].
+    #[arg(long, value_name = "SIZE")]
+    pub node: Option<CapacityFlag>,
     /// How to print the outcome.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: ReplayOutput,

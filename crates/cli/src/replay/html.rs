@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 
 use supple_recommend::resource::Resource;
 use supple_replay::bound;
+use supple_replay::workload::Change;
 
 use super::lane::prices;
 use super::policy::Contender;
-use super::run::{Outcome, Replayed};
+use super::run::Outcome;
 use super::summary::{Policy, Summary, Told};
 
 /// Points of a line at most: more than the pixels of the drawing say nothing.
@@ -22,7 +23,7 @@ const SCRIPT: &str = include_str!("report.js");
 const COLOURS: [&str; 7] = ["#0b6bcb", "#c2410c", "#7c3aed", "#0f766e", "#be185d", "#854d0e", "#475569"];
 
 /// The page.
-pub fn page(contenders: &[Contender], summary: &Summary, replayed: &Replayed) -> String {
+pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) -> String {
     let mut out = String::from(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">",
     );
@@ -43,7 +44,7 @@ pub fn page(contenders: &[Contender], summary: &Summary, replayed: &Replayed) ->
         out.push_str("</div>");
     }
     out.push_str("<h2>Workloads over time</h2>");
-    for outcome in replayed.workloads.iter().filter(|it| !it.drawn.is_empty()) {
+    for outcome in workloads.iter().filter(|it| it.drawn.is_some()) {
         let _ = write!(
             out,
             "<section><h3>{} / {} {}</h3>",
@@ -57,7 +58,7 @@ pub fn page(contenders: &[Contender], summary: &Summary, replayed: &Replayed) ->
         out.push_str("</section>");
     }
     out.push_str("<h2>All workloads</h2>");
-    workloads(&mut out, summary);
+    all_workloads(&mut out, summary);
     let _ = writeln!(out, "<script>{SCRIPT}</script></body></html>");
     out
 }
@@ -104,7 +105,7 @@ fn policies(out: &mut String, summary: &Summary, resource: Resource) {
     out.push_str("</tbody></table>");
 }
 
-fn workloads(out: &mut String, summary: &Summary) {
+fn all_workloads(out: &mut String, summary: &Summary) {
     let _ = write!(
         out,
         "<table class=\"sort\"><thead><tr><th>workload</th><th>resource</th><th>policy</th>{HEAD}</tr></thead><tbody>"
@@ -185,8 +186,9 @@ fn colour(name: &str, index: usize) -> &'static str {
 fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource: Resource) {
     const W: f64 = 960.0;
     const H: f64 = 190.0;
-    let used: Vec<(i64, f64, f64)> = outcome
-        .drawn
+    let Some((drawing, changes)) = &outcome.drawn else { return };
+    let used: Vec<(i64, f64, f64)> = drawing
+        .points()
         .iter()
         .filter_map(|(hours, sample)| {
             let value = if resource == Resource::Cpu { sample.cpu } else { sample.memory };
@@ -198,7 +200,7 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
     };
     let (price, least) = prices(resource);
     let best = bound::path(&used.iter().map(|it| (it.1, it.2)).collect::<Vec<_>>(), &price, least);
-    let lines: Vec<Vec<(i64, f64)>> = (0..contenders.len()).map(|which| in_force(outcome, which, resource)).collect();
+    let lines: Vec<Vec<(i64, f64)>> = (0..contenders.len()).map(|which| in_force(changes, which, resource)).collect();
     let peak = used.iter().map(|it| it.1).fold(1.0, f64::max);
     let high = lines.iter().flatten().map(|it| it.1).fold(peak, f64::max).min(peak * 3.0);
     let x = |time: i64| {
@@ -252,8 +254,8 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
 }
 
 /// The sizes in force of the first pod.
-fn in_force(outcome: &Outcome, which: usize, resource: Resource) -> Vec<(i64, f64)> {
-    let changes = outcome.changes.iter().filter(|it| it.strategy == which && it.pod == 0);
+fn in_force(changes: &[Change], which: usize, resource: Resource) -> Vec<(i64, f64)> {
+    let changes = changes.iter().filter(|it| it.strategy == which);
     changes
         .filter_map(|it| {
             let size = if resource == Resource::Cpu {

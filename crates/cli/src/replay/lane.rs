@@ -1,37 +1,29 @@
 //! One workload on its way through a replay: its strategies on the first reading, its bound on the second.
 
-use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::explain::Explanation;
 use supple_recommend::resource::Resource;
-use supple_recommend::sample::{Sample, Size, believable};
+use supple_recommend::sample::{Sample, believable};
 use supple_replay::bound::{Bound, Range};
 use supple_replay::figures::{Figures, Prices};
 use supple_replay::workload::{Change, Interval, Workload};
 
 use super::policy::Contender;
 
-/// What is asked of a lane beside the figures.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wish {
-    /// Seconds of learning left out of the figures.
-    pub warmup: i64,
-    /// Keep every change of a size.
-    pub changes: bool,
-}
-
 /// A workload and container under all contenders.
 pub struct Lane {
     workload: Workload,
     pods: Vec<PodLane>,
-    wish: Wish,
-    /// Changes as they took effect, where wished for.
-    pub changes: Vec<Change>,
-    /// The time of the latest sample of any pod.
-    pub last: Option<i64>,
+    /// Samples of the latest time, not yet taken in: of one time they are taken in by the pods' names, so that nothing depends on
+    /// the order in which series were recorded.
+    waiting: Vec<(u32, Sample)>,
+    /// Pods as the strategies number them: in the order of time, then of names.
+    numbered: Vec<u32>,
 }
 
-#[derive(Default)]
 struct PodLane {
+    name: String,
+    /// See [`Lane::numbered`].
+    number: Option<u32>,
     interval: Interval,
     ranges: [Range; 2],
     bounds: [Option<Bound>; 2],
@@ -58,20 +50,55 @@ pub const fn prices(resource: Resource) -> (Prices, f64) {
 }
 
 impl Lane {
-    /// A lane on which nothing has happened.
-    pub fn new(contenders: &[Contender], wish: Wish) -> Self {
+    /// A lane on which nothing has happened; figures begin so many seconds after its first sample.
+    pub fn new(contenders: &[Contender], warmup: i64) -> Self {
         let strategies = contenders.iter().map(Contender::make).collect();
-        let workload = Workload::new(strategies, wish.warmup);
-        Self { workload, pods: Vec::new(), wish, changes: Vec::new(), last: None }
+        let workload = Workload::new(strategies, warmup);
+        Self { workload, pods: Vec::new(), waiting: Vec::new(), numbered: Vec::new() }
     }
 
-    /// First reading. False where the sample is not after the one before it of the same pod: it counts for nothing.
-    pub fn put(&mut self, pod: u32, sample: &Sample) -> bool {
-        let lane = pod_lane(&mut self.pods, pod);
-        let Some(hours) = lane.interval.next(sample.time) else {
-            return false;
-        };
-        self.last = self.last.max(Some(sample.time));
+    /// Names a pod before its first sample.
+    pub fn name(&mut self, pod: u32, name: String) {
+        while self.pods.len() <= index(pod) {
+            self.pods.push(PodLane {
+                name: String::new(),
+                number: None,
+                interval: Interval::default(),
+                ranges: Default::default(),
+                bounds: Default::default(),
+            });
+        }
+        self.pods[index(pod)].name = name;
+    }
+
+    /// First reading. Changes are told with the pod's number as it stands in the recording.
+    pub fn put(&mut self, pod: u32, sample: &Sample, changed: &mut dyn FnMut(Change)) {
+        if self.waiting.first().is_some_and(|(_, first)| first.time != sample.time) {
+            self.flush(changed);
+        }
+        self.waiting.push((pod, *sample));
+    }
+
+    /// Takes in what waits.
+    pub fn flush(&mut self, changed: &mut dyn FnMut(Change)) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        if waiting.len() > 1 {
+            waiting.sort_by(|a, b| self.pod_name(a.0).cmp(self.pod_name(b.0)));
+        }
+        for (pod, sample) in &waiting {
+            self.take(*pod, sample, changed);
+        }
+        waiting.clear();
+        self.waiting = waiting;
+    }
+
+    fn pod_name(&self, pod: u32) -> &str {
+        self.pods.get(index(pod)).map_or("", |it| &it.name)
+    }
+
+    fn take(&mut self, pod: u32, sample: &Sample, changed: &mut dyn FnMut(Change)) {
+        let Some(lane) = self.pods.get_mut(index(pod)) else { return };
+        let Some(hours) = lane.interval.next(sample.time) else { return };
         if self.workload.counts(sample.time) {
             for (range, used) in lane.ranges.iter_mut().zip([sample.cpu, sample.memory]) {
                 if let Some(used) = used.filter(|it| believable(*it)) {
@@ -79,13 +106,16 @@ impl Lane {
                 }
             }
         }
-        let (keep, changes) = (self.wish.changes, &mut self.changes);
-        self.workload.put(pod, sample, hours, |change| {
-            if keep {
-                changes.push(change);
-            }
+        let number = *lane.number.get_or_insert_with(|| {
+            self.numbered.push(pod);
+            u32::try_from(self.numbered.len() - 1).unwrap_or(u32::MAX)
         });
-        true
+        self.workload.put(number, sample, hours, |change| changed(Change { pod, ..change }));
+    }
+
+    /// Whether a pod is the first of its workload, the one that is drawn.
+    pub fn is_first(&self, pod: u32) -> bool {
+        self.numbered.first() == Some(&pod)
     }
 
     /// Between the readings: the ranges are known.
@@ -99,11 +129,11 @@ impl Lane {
         }
     }
 
-    /// Second reading, for the bound. What a sample stands for in hours, and whether it counts.
-    pub fn put_again(&mut self, pod: u32, sample: &Sample) -> Option<(f64, bool)> {
-        let lane = pod_lane(&mut self.pods, pod);
-        let hours = lane.interval.next(sample.time)?;
+    /// Second reading, for the bound. What a sample stands for, in hours.
+    pub fn put_again(&mut self, pod: u32, sample: &Sample) -> Option<f64> {
         let counts = self.workload.counts(sample.time);
+        let lane = self.pods.get_mut(index(pod))?;
+        let hours = lane.interval.next(sample.time)?;
         if counts {
             for (bound, used) in lane.bounds.iter_mut().zip([sample.cpu, sample.memory]) {
                 if let (Some(bound), Some(used)) = (bound, used.filter(|it| believable(*it))) {
@@ -111,7 +141,7 @@ impl Lane {
                 }
             }
         }
-        Some((hours, counts))
+        Some(hours)
     }
 
     /// What it came to.
@@ -119,7 +149,7 @@ impl Lane {
         let runners = self.workload.runners();
         let least = || {
             let mut total = [Figures::default(); 2];
-            for pod in &self.pods {
+            for pod in self.numbered.iter().filter_map(|pod| self.pods.get(index(*pod))) {
                 for (total, bound) in total.iter_mut().zip(&pod.bounds) {
                     if let Some(bound) = bound {
                         total.add(&bound.figures());
@@ -136,17 +166,6 @@ impl Lane {
     }
 }
 
-fn pod_lane(pods: &mut Vec<PodLane>, pod: u32) -> &mut PodLane {
-    let place = usize::try_from(pod).unwrap_or(usize::MAX);
-    while pods.len() <= place {
-        pods.push(PodLane::default());
-    }
-    &mut pods[place]
-}
-
-/// A size as the four values of a row: cores and bytes, empty where not set.
-pub fn written(size: &Size) -> [String; 4] {
-    let cores = |it: Option<MilliCpu>| it.map_or_else(String::new, |it| format!("{}.{:03}", it.0 / 1000, it.0 % 1000));
-    let bytes = |it: Option<Bytes>| it.map_or_else(String::new, |it| it.0.to_string());
-    [cores(size.cpu_request), cores(size.cpu_limit), bytes(size.memory_request), bytes(size.memory_limit)]
+fn index(pod: u32) -> usize {
+    usize::try_from(pod).unwrap_or(usize::MAX)
 }

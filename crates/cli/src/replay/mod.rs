@@ -4,27 +4,34 @@
 //! tables and reports out.
 
 pub mod args;
+mod change;
 mod csv;
+mod drawing;
 mod html;
 mod lane;
+mod lived;
+mod names;
 mod open;
 mod policy;
 mod progress;
 mod prometheus;
 mod row;
 mod run;
+mod source;
+mod spill;
 mod summary;
 mod text;
 
-use std::io::Write as _;
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use args::{ReplayArgs, ReplayOutput};
-use lane::{Wish, written};
+use supple_replay::closed::NodeSize;
 use policy::Contender;
 use progress::Progress;
 use row::InputError;
-use run::{Replayed, Setup};
+use run::Setup;
+use source::Recording;
 use summary::Money;
 
 use crate::exit::Failure;
@@ -45,39 +52,49 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     }
     let setup = Setup {
         contenders: &contenders,
-        files: &files,
-        wish: Wish {
-            warmup: i64::try_from(args.warmup.as_secs()).unwrap_or(i64::MAX),
-            changes: args.emit.is_some() || args.html.is_some(),
-        },
+        warmup: i64::try_from(args.warmup.as_secs()).unwrap_or(i64::MAX),
         bound: !args.no_bound,
-        lenient: args.lenient,
         jobs: args.jobs.map_or_else(cores, usize::from),
+        changes: args.emit.is_some() || args.html.is_some(),
         draw: if args.html.is_some() { args.charts } else { 0 },
     };
     let progress = Progress::new();
-    let replayed = run::replay(&setup, &progress);
+    let mut recording = Recording::new(&files, args.lenient);
+    let replayed = run::replay(&setup, &mut recording, &progress);
+    let sized = args.node.as_ref().map(|it| NodeSize { cpu: it.cpu, memory: it.memory, pods: it.pods });
+    let node = sized.or(args.closed_loop.then(NodeSize::default));
+    let worlds = match (&replayed, node) {
+        (Ok(_), Some(node)) => {
+            lived::replay(&contenders, (setup.warmup, setup.jobs), node, &mut recording, &progress)
+        }
+        _ => Ok(Vec::new()),
+    };
     progress.finish();
-    let replayed = replayed.map_err(|error| match error {
-        InputError::Read { .. } => Failure::unreachable(error),
-        InputError::Wrong { .. } | InputError::File { .. } => Failure::refused(error),
-    })?;
+    let mut replayed = replayed.map_err(failure)?;
+    let worlds = worlds.map_err(failure)?;
+    let known = &recording.known;
     if replayed.workloads.is_empty() {
         return Err(Failure::refused("the recordings hold no samples"));
     }
-    if replayed.skipped > 0 {
+    if known.skipped > 0 {
         crate::say(&format!(
             "skipped {} wrong lines or series, the first: {}",
-            replayed.skipped,
-            replayed.reasons.join("; ")
+            known.skipped,
+            known.reasons.join("; ")
         ));
     }
-    let summary = summary::summarize(&contenders, &replayed.workloads, replayed.samples, replayed.skipped, money);
+    let summary =
+        summary::summarize(&contenders, &replayed.workloads, &worlds, (known.samples, known.skipped), money);
+    for note in text::notes(&summary) {
+        crate::say(&note);
+    }
     if let Some(path) = &args.emit {
-        write_file(path, &emitted(&contenders, &replayed))?;
+        let written = std::fs::File::create(path)
+            .and_then(|file| replayed.changes.emit(&contenders, &known.names, &mut BufWriter::new(file)));
+        written.map_err(|error| Failure::refused(format!("cannot write {}: {error}", path.display())))?;
     }
     if let Some(path) = &args.html {
-        write_file(path, &html::page(&contenders, &summary, &replayed))?;
+        write_file(path, &html::page(&contenders, &summary, &replayed.workloads))?;
     }
     let out = match args.output {
         ReplayOutput::Json => {
@@ -133,23 +150,9 @@ fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text).map_err(|error| Failure::refused(format!("cannot write {}: {error}", path.display())))
 }
 
-/// Every size in force, one row a change. A row holds from its time until the next row of the same policy and pod.
-fn emitted(contenders: &[Contender], replayed: &Replayed) -> String {
-    let mut out = String::from(
-        "policy,namespace,workload,pod,container,time,cpu_request,cpu_limit,memory_request,memory_limit\n",
-    );
-    for (index, contender) in contenders.iter().enumerate() {
-        for it in &replayed.workloads {
-            for change in it.changes.iter().filter(|change| change.strategy == index) {
-                let pod = usize::try_from(change.pod).ok().and_then(|pod| it.pods.get(pod)).map_or("", String::as_str);
-                let [cpu_request, cpu_limit, memory_request, memory_limit] = written(&change.size);
-                let name = &it.name;
-                out.push_str(&format!(
-                    "{},{},{},{pod},{},{},{cpu_request},{cpu_limit},{memory_request},{memory_limit}\n",
-                    contender.name, name.namespace, name.workload, name.container, change.time,
-                ));
-            }
-        }
+fn failure(error: InputError) -> Failure {
+    match error {
+        InputError::Read { .. } | InputError::Temporary { .. } => Failure::unreachable(error),
+        InputError::Wrong { .. } | InputError::File { .. } => Failure::refused(error),
     }
-    out
 }

@@ -19,8 +19,8 @@ impl Progress {
     }
 
     /// So many samples more.
-    pub fn advance(&self, samples: usize) {
-        self.0.inc(u64::try_from(samples).unwrap_or(u64::MAX));
+    pub fn advance(&self, samples: u64) {
+        self.0.inc(samples);
     }
 
     /// Another part of the work begins.

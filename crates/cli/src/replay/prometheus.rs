@@ -1,31 +1,17 @@
 //! Answers of Prometheus to a range query: matrices of CPU rates and of working sets.
 //!
-//! A matrix says which it is by its metric's name; a rate has none, so a matrix without a name is CPU. A matrix is read as a
-//! whole (Prometheus answers with at most 11,000 points a series), and the two are joined by series and time.
+//! A matrix says which it is by its metric's name; a rate has none, so a matrix without a name is CPU. One matrix is in memory
+//! at a time (Prometheus answers with at most 11,000 points a series); CPU and memory are joined by whoever sorts the rows.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::BufRead;
 
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use supple_recommend::sample::Sample;
 
-use super::row::{InputError, Series, milli};
-
-#[derive(Deserialize)]
-struct Answer {
-    status: String,
-    #[serde(default)]
-    error: Option<String>,
-    #[serde(default)]
-    data: Option<Data>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Data {
-    result_type: String,
-    result: Vec<Matrix>,
-}
+use super::row::{InputError, Series, Sink, milli};
 
 #[derive(Deserialize)]
 struct Matrix {
@@ -34,37 +20,161 @@ struct Matrix {
     values: Vec<(f64, String)>,
 }
 
-/// All samples by series and time.
-pub type Joined = BTreeMap<Series, BTreeMap<i64, Sample>>;
+/// Gives what a file's answers say (one, or several after one another) to `sink`.
+pub fn read(file: &str, input: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<(), InputError> {
+    let unreadable = |source| InputError::Read { file: file.to_owned(), source };
+    let mut found = false;
+    loop {
+        let block = input.fill_buf().map_err(unreadable)?;
+        match block.iter().position(|it| !it.is_ascii_whitespace()) {
+            _ if block.is_empty() && found => return Ok(()),
+            None if !block.is_empty() => {
+                let blank = block.len();
+                input.consume(blank);
+                continue;
+            }
+            blank => input.consume(blank.unwrap_or(0)),
+        }
+        let mut answer = Answer { file, sink: &mut *sink, failed: None };
+        let told = answer.deserialize(&mut serde_json::Deserializer::from_reader(&mut *input));
+        if let Err(error) = told {
+            let what = format!("it is not an answer of Prometheus: {error}");
+            return Err(answer.failed.unwrap_or(InputError::File { file: file.to_owned(), what }));
+        }
+        found = true;
+    }
+}
 
-/// Adds a file's answers (one, or several after one another) to what is joined already.
-pub fn read(
-    file: &str,
-    input: &mut dyn BufRead,
-    into: &mut Joined,
-    wrong: &mut dyn FnMut(InputError) -> Result<(), InputError>,
-) -> Result<(), InputError> {
-    let whole = |what: String| InputError::File { file: file.to_owned(), what };
-    for answer in serde_json::Deserializer::from_reader(input).into_iter::<Answer>() {
-        let answer = answer.map_err(|error| whole(format!("it is not an answer of Prometheus: {error}")))?;
-        if answer.status != "success" {
-            return Err(whole(format!("Prometheus answered {}: {}", answer.status, answer.error.unwrap_or_default())));
+/// One answer, taken in matrix by matrix.
+struct Answer<'a> {
+    file: &'a str,
+    sink: &'a mut dyn Sink,
+    /// What the sink said where it ended the reading.
+    failed: Option<InputError>,
+}
+
+/// `data` of an answer.
+struct Data<'a, 'b>(&'a mut Answer<'b>);
+
+/// `data.result` of an answer.
+struct Matrices<'a, 'b>(&'a mut Answer<'b>);
+
+impl<'de> DeserializeSeed<'de> for &mut Answer<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Answer<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with status and data")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        let (mut status, mut error, mut data) = (None, None, false);
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "status" => status = Some(map.next_value::<String>()?),
+                "error" => error = Some(map.next_value::<String>()?),
+                "data" => {
+                    map.next_value_seed(Data(&mut *self))?;
+                    data = true;
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
         }
-        let data = answer.data.ok_or_else(|| whole("the answer has no data".to_owned()))?;
-        if data.result_type != "matrix" {
-            return Err(whole(format!("the answer is a {}; a range query answers with a matrix", data.result_type)));
+        match status.as_deref() {
+            Some("success") if data => Ok(()),
+            Some("success") => Err(Error::missing_field("data")),
+            Some(status) => {
+                Err(Error::custom(format_args!("Prometheus answered {status}: {}", error.unwrap_or_default())))
+            }
+            None => Err(Error::missing_field("status")),
         }
-        for matrix in data.result {
-            if let Err(what) = join(&matrix, into) {
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Data<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Data<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with resultType and result")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "resultType" => {
+                    let kind = map.next_value::<String>()?;
+                    if kind != "matrix" {
+                        return Err(Error::custom(format_args!(
+                            "the result is a {kind}; a range query answers with a matrix"
+                        )));
+                    }
+                }
+                "result" => map.next_value_seed(Matrices(&mut *self.0))?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Matrices<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Matrices<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of series")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<(), S::Error> {
+        while let Some(matrix) = list.next_element::<Matrix>()? {
+            if let Err(error) = self.0.take(&matrix) {
+                self.0.failed = Some(error);
+                return Err(Error::custom("ended"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Answer<'_> {
+    fn take(&mut self, matrix: &Matrix) -> Result<(), InputError> {
+        match samples(matrix) {
+            Ok((series, samples)) => {
+                let place = self.sink.names().place(&series);
+                samples.into_iter().try_for_each(|sample| self.sink.half(place, sample))
+            }
+            Err(what) => {
                 let place = format!("series {:?}", matrix.metric);
-                wrong(InputError::Wrong { file: file.to_owned(), place, what })?;
+                self.sink.wrong(InputError::Wrong { file: self.file.to_owned(), place, what })
             }
         }
     }
-    Ok(())
 }
 
-fn join(matrix: &Matrix, into: &mut Joined) -> Result<(), String> {
+/// What a matrix says: of one resource, at each of its times.
+fn samples(matrix: &Matrix) -> Result<(Series, Vec<Sample>), String> {
     let label = |names: &[&str]| names.iter().find_map(|name| matrix.metric.get(*name)).cloned();
     let memory = match label(&["__name__"]).as_deref() {
         None | Some("container_cpu_usage_seconds_total") => false,
@@ -82,7 +192,7 @@ fn join(matrix: &Matrix, into: &mut Joined) -> Result<(), String> {
             .ok_or("it has no label container")?,
         pod,
     };
-    let samples = into.entry(series).or_default();
+    let mut samples = Vec::with_capacity(matrix.values.len());
     for (time, value) in &matrix.values {
         let value: f64 = value.parse().map_err(|_| format!("{value:?} at {time} is not a number"))?;
         if !value.is_finite() || value < 0.0 {
@@ -90,14 +200,14 @@ fn join(matrix: &Matrix, into: &mut Joined) -> Result<(), String> {
         }
         #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
         let time = time.floor() as i64;
-        let sample = samples.entry(time).or_insert(Sample { time, ..Sample::default() });
-        if memory {
-            sample.memory = Some(value);
+        let sample = Sample { time, ..Sample::default() };
+        samples.push(if memory {
+            Sample { memory: Some(value), ..sample }
         } else {
-            sample.cpu = Some(milli(value));
-        }
+            Sample { cpu: Some(milli(value)), ..sample }
+        });
     }
-    Ok(())
+    Ok((series, samples))
 }
 
 /// The workload a pod's name speaks of: without the hash of a ReplicaSet and the five letters of a pod, or the number of a
@@ -123,6 +233,8 @@ fn workload_of(pod: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replay::names::{Names, Place};
+    use proptest::prelude::*;
 
     #[track_caller]
     fn check_workload(pod: &str, wanted: &str) {
@@ -138,32 +250,68 @@ mod tests {
         check_workload("single", "single");
     }
 
+    #[derive(Default)]
+    struct Kept {
+        names: Names,
+        halves: Vec<(Place, Sample)>,
+    }
+
+    impl Sink for Kept {
+        fn names(&mut self) -> &mut Names {
+            &mut self.names
+        }
+
+        fn row(&mut self, _: Place, _: Sample, _: u64) -> Result<bool, InputError> {
+            Ok(true)
+        }
+
+        fn half(&mut self, place: Place, sample: Sample) -> Result<(), InputError> {
+            self.halves.push((place, sample));
+            Ok(())
+        }
+
+        fn wrong(&mut self, error: InputError) -> Result<(), InputError> {
+            Err(error)
+        }
+    }
+
     #[test]
-    fn two_matrices_become_one_series() {
+    fn two_matrices_are_two_halves_of_one_series() {
         let cpu = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"namespace":"a","pod":"web-0","container":"c"},"values":[[60,"0.5"],[120,"NaN"]]}]}}"#;
-        let memory = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"container_memory_working_set_bytes","namespace":"a","pod":"web-0","container":"c"},"values":[[60,"100"]]}]}}"#;
-        let mut joined = Joined::new();
-        let both = format!("{cpu}\n{memory}");
-        read("x.json", &mut both.as_bytes(), &mut joined, &mut |error| Err(error)).unwrap();
-        assert_eq!(joined.len(), 1);
-        let samples: Vec<&Sample> = joined.values().flat_map(BTreeMap::values).collect();
-        assert_eq!(samples.len(), 1);
-        assert_eq!((samples[0].cpu, samples[0].memory), (Some(500.0), Some(100.0)));
+        let memory = r#"{"status":"success","warnings":[],"data":{"resultType":"matrix","result":[{"metric":{"__name__":"container_memory_working_set_bytes","namespace":"a","pod":"web-0","container":"c"},"values":[[60.9,"100"]]}]}}"#;
+        let mut kept = Kept::default();
+        read("x.json", &mut format!(" {cpu}\n{memory}\n").as_bytes(), &mut kept).unwrap();
+        assert_eq!(kept.names.lanes().len(), 1);
+        let told: Vec<_> = kept.halves.iter().map(|(_, it)| (it.time, it.cpu, it.memory)).collect();
+        assert_eq!(told, [(60, Some(500.0), None), (60, None, Some(100.0))]);
+        assert_eq!(kept.halves[0].0, kept.halves[1].0);
     }
 
     #[test]
     fn wrong_answers_are_told() {
         for (text, part) in [
-            ("{}", "not an answer"),
+            ("", "not an answer"),
+            ("{}", "status"),
+            ("[1]", "not an answer"),
             (r#"{"status":"error","error":"boom"}"#, "boom"),
+            (r#"{"status":"success"}"#, "data"),
             (r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#, "vector"),
             (
                 r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"namespace":"a"}}]}}"#,
                 "no label pod",
             ),
         ] {
-            let error = read("x.json", &mut text.as_bytes(), &mut Joined::new(), &mut |error| Err(error)).unwrap_err();
-            assert!(error.to_string().contains(part), "{error}");
+            let error = read("x.json", &mut text.as_bytes(), &mut Kept::default()).unwrap_err();
+            assert!(error.to_string().contains(part), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_break_it(body in prop::collection::vec(any::<u8>(), 0..200), headed in any::<bool>()) {
+            let mut text = if headed { br#"{"status":"success","data":{"result":["#.to_vec() } else { Vec::new() };
+            text.extend(body);
+            let _ = read("x.json", &mut &text[..], &mut Kept::default());
         }
     }
 }

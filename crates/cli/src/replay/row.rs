@@ -3,6 +3,8 @@
 use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::sample::Sample;
 
+use super::names::{Names, Place};
+
 /// Which container of which pod of which workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Series {
@@ -37,6 +39,14 @@ pub enum InputError {
         /// What is wrong with it.
         what: String,
     },
+    /// Rows that memory should not hold cannot be kept elsewhere.
+    #[error("cannot sort the rows in {folder}: {source}; set TMPDIR to a folder with room, or give a file in the order of time")]
+    Temporary {
+        /// Where.
+        folder: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The whole of it is.
     #[error("{file}: {what}")]
     File {
@@ -45,6 +55,18 @@ pub enum InputError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+/// Where rows go, and what is wrong with others.
+pub trait Sink {
+    /// The series seen so far.
+    fn names(&mut self) -> &mut Names;
+    /// A row of a file whose rows of one series are in the order of time. False ends the reading.
+    fn row(&mut self, place: Place, sample: Sample, line: u64) -> Result<bool, InputError>;
+    /// A measurement of CPU or of memory, the other of which may be elsewhere.
+    fn half(&mut self, place: Place, sample: Sample) -> Result<(), InputError>;
+    /// A row or series that cannot be used. An error ends the reading.
+    fn wrong(&mut self, error: InputError) -> Result<(), InputError>;
 }
 
 /// Cores as thousandths.

@@ -1,48 +1,47 @@
 //! The replay of whole recordings: who reads, who computes, and in which order results come out.
 //!
 //! ```text
-//!            ┌▶ worker 0: lanes of workloads 0, n, 2n ...
-//! reader ────┼▶ worker 1: ...                          ───▶ results, sorted by name
-//!  (twice)   └▶ worker n-1                                   (the same whatever n is)
+//!            ┌▶ worker 0: lanes 0, n, 2n ...  ─▶ changes of sizes, outside of memory
+//! reader ────┼▶ worker 1: ...                 ─▶ ...
+//!  (twice)   └▶ worker n-1                    ─▶ figures, sorted by name: the same whatever n is
 //! ```
 //!
-//! A recording in which every workload's samples come in the order of time is streamed: nothing grows with its length.
-//! One in which pods of a workload come one after another, and any answer of Prometheus, is gathered and sorted first.
+//! The first reading is for the strategies, the second for the bound, which must know beforehand how far use reaches. What
+//! is kept is what each lane knows: nothing grows with the length of a recording.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use supple_recommend::sample::Sample;
 use supple_replay::workload::Change;
 
-use super::csv;
-use super::lane::{self, Lane, Wish};
-use super::open::{Kind, kind, open};
+use super::change::{Changed, Changes};
+use super::drawing::Drawing;
+use super::lane::{self, Lane};
 use super::policy::Contender;
 use super::progress::Progress;
-use super::prometheus::{self, Joined};
 use super::row::{InputError, Series};
+use super::source::{Known, Recording, temporary};
+use super::spill::Log;
 
-/// Samples handed over at once, and how many such bundles may wait.
+/// Samples handed over at once, and how many such bundles may wait: more than a month of minutes of one series, so that two
+/// workers can be busy where one series follows another.
 const BUNDLE: usize = 2048;
-const WAITING: usize = 8;
+const WAITING: usize = 48;
 
 /// What to replay, and how.
 pub struct Setup<'a> {
     /// Under which names and rules.
     pub contenders: &'a [Contender],
-    /// Files, in order.
-    pub files: &'a [PathBuf],
-    /// What lanes keep.
-    pub wish: Wish,
+    /// Seconds of learning left out of the figures.
+    pub warmup: i64,
     /// With the bound.
     pub bound: bool,
-    /// Skip what is wrong.
-    pub lenient: bool,
     /// Threads.
     pub jobs: usize,
+    /// Keep every change of a size.
+    pub changes: bool,
     /// How many of the largest workloads to record for drawing.
     pub draw: usize,
 }
@@ -50,230 +49,190 @@ pub struct Setup<'a> {
 /// One workload's container.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
+    /// Its number in the recording.
+    pub lane: usize,
     /// Namespace, workload, container; `pod` is empty.
     pub name: Series,
-    /// Names of the pods, by number.
-    pub pods: Vec<String>,
     /// The figures.
     pub result: lane::Result,
-    /// Changes of sizes, where wished for.
-    pub changes: Vec<Change>,
-    /// Samples of the first pod with what they stand for, where drawn.
-    pub drawn: Vec<(f64, Sample)>,
+    /// Where drawn: the use of the first pod, and the changes of its sizes.
+    pub drawn: Option<(Drawing, Vec<Change>)>,
 }
 
 /// All of it.
-#[derive(Debug, Default)]
 pub struct Replayed {
     /// Sorted by name.
     pub workloads: Vec<Outcome>,
-    /// What was skipped, and the first few reasons.
-    pub skipped: u64,
-    /// See `skipped`.
-    pub reasons: Vec<String>,
-    /// Samples read.
-    pub samples: u64,
+    /// Changes of sizes, where wished for.
+    pub changes: Changes,
 }
 
 /// One sample on its way to a worker.
 struct Item {
     lane: usize,
     pod: u32,
-    line: u64,
     sample: Sample,
 }
 
-/// Names to numbers.
+/// Many of them, and the names of the pods that are new among them.
 #[derive(Default)]
-struct Names {
-    series: HashMap<String, (usize, u32)>,
-    lanes: HashMap<(String, String, String), usize>,
-    names: Vec<(Series, Vec<String>)>,
-    last: Option<(String, (usize, u32))>,
+struct Bundle {
+    names: Vec<(usize, u32, String)>,
+    items: Vec<Item>,
 }
 
-impl Names {
-    /// The lane and pod of a key as it stands in a row.
-    fn find(&mut self, key: &str) -> (usize, u32) {
-        // Most recordings are written series by series.
-        if let Some((last, found)) = &self.last
-            && last == key
-        {
-            return *found;
-        }
-        let found = match self.series.get(key) {
-            Some(found) => *found,
-            None => {
-                let mut parts = key.split(',').map(str::to_owned);
-                let mut part = || parts.next().unwrap_or_default();
-                let series = Series { namespace: part(), workload: part(), pod: part(), container: part() };
-                let found = self.add(&series);
-                self.series.insert(key.to_owned(), found);
-                found
-            }
-        };
-        self.last = Some((key.to_owned(), found));
-        found
+/// Replays. Afterwards the recording can be read as it is, or was sorted.
+pub fn replay(setup: &Setup<'_>, recording: &mut Recording<'_>, progress: &Progress) -> Result<Replayed, InputError> {
+    if recording.must_be_sorted() {
+        progress.restart("sorting");
+        recording.sort(progress)?;
+        progress.restart("replaying");
     }
-
-    fn add(&mut self, series: &Series) -> (usize, u32) {
-        let key = (series.namespace.clone(), series.workload.clone(), series.container.clone());
-        let next = self.names.len();
-        let lane = *self.lanes.entry(key).or_insert(next);
-        if lane == next {
-            self.names.push((Series { pod: String::new(), ..series.clone() }, Vec::new()));
-        }
-        let pods = &mut self.names[lane].1;
-        let pod = u32::try_from(pods.len()).unwrap_or(u32::MAX);
-        pods.push(series.pod.clone());
-        (lane, pod)
+    let mut workers = workers(setup)?;
+    if !read_all(setup, recording, &mut workers, progress, Worker::first)? {
+        progress.restart("pods of a workload come one after another: sorting");
+        recording.sort(progress)?;
+        progress.restart("replaying");
+        workers = self::workers(setup)?;
+        read_all(setup, recording, &mut workers, progress, Worker::first)?;
     }
-}
-
-/// Replays.
-pub fn replay(setup: &Setup<'_>, progress: &Progress) -> Result<Replayed, InputError> {
-    let json = setup.files.iter().any(|path| kind(path) == Some(Kind::Json));
-    let stdin = setup.files.iter().any(|path| path.as_os_str() == "-");
-    if !json && !stdin {
-        if let Some(streamed) = stream(setup, progress)? {
-            return Ok(streamed);
-        }
-        progress.restart("pods of a workload come one after another: gathering");
+    for worker in &mut workers {
+        worker.flush(setup).map_err(temporary)?;
     }
-    gather(setup, progress)
-}
-
-/// Counts what is wrong, or stops at it.
-struct Skipping {
-    lenient: bool,
-    count: u64,
-    reasons: Vec<String>,
-}
-
-impl Skipping {
-    fn take(&mut self, error: InputError) -> Result<(), InputError> {
-        if !self.lenient {
-            return Err(error);
-        }
-        self.count += 1;
-        if self.reasons.len() < 5 {
-            self.reasons.push(error.to_string().replace("; --lenient skips and counts what is wrong", ""));
-        }
-        Ok(())
-    }
-}
-
-/// Two readings in bounded memory. `None`: the order of the rows does not allow it.
-fn stream(setup: &Setup<'_>, progress: &Progress) -> Result<Option<Replayed>, InputError> {
-    let mut names = Names::default();
-    let mut skipping = Skipping { lenient: setup.lenient, count: 0, reasons: Vec::new() };
-    let mut samples = 0;
-    let disorder = AtomicBool::new(false);
-    let mut workers: Vec<Worker> = (0..setup.jobs).map(|_| Worker::default()).collect();
-    let first = read_all(
-        setup,
-        &mut names,
-        &mut workers,
-        &disorder,
-        progress,
-        &mut skipping,
-        &mut samples,
-        |worker, item, setup| worker.first(item, setup),
-    )?;
-    if !first {
-        return Ok(None);
-    }
-    let drawn = largest(&workers, setup);
-    if setup.bound || setup.draw > 0 {
+    let drawn = largest(&workers, setup, &recording.known);
+    if setup.bound || !drawn.is_empty() {
+        progress.restart("finding the least possible");
         for (index, worker) in workers.iter_mut().enumerate() {
-            worker.rewind();
-            worker.drawn = drawn
-                .iter()
-                .filter(|lane| **lane % setup.jobs == index)
-                .map(|lane| (*lane / setup.jobs, Vec::new()))
-                .collect();
+            worker.lanes.iter_mut().flatten().for_each(Lane::rewind);
+            let own = drawn.iter().filter(|lane| **lane % setup.jobs == index);
+            worker.drawn = own.map(|lane| (*lane / setup.jobs, Drawing::default())).collect();
         }
-        let mut again = Skipping { lenient: true, count: 0, reasons: Vec::new() };
-        read_all(setup, &mut names, &mut workers, &disorder, progress, &mut again, &mut 0, |worker, item, setup| {
-            worker.second(item, setup)
-        })?;
+        read_all(setup, recording, &mut workers, progress, Worker::second)?;
     }
-    // In the order of the lines, so that what is told does not depend on the number of workers.
-    let mut late: Vec<(u64, i64)> = workers.iter_mut().flat_map(|worker| std::mem::take(&mut worker.late)).collect();
-    late.sort_unstable();
-    for (line, time) in late {
-        skipping.take(late_row("input", line, time))?;
+    let mut changes = Changes::default();
+    for worker in &mut workers {
+        changes.logs.extend(worker.log.take());
     }
+    let mut of_drawn = changes_of(&mut changes, &workers, setup, &drawn).map_err(temporary)?;
     let mut workloads = Vec::new();
-    for (lane, (name, pods)) in names.names.into_iter().enumerate() {
+    for (lane, named) in recording.known.names.lanes().iter().enumerate() {
         let worker = &mut workers[lane % setup.jobs];
         let place = lane / setup.jobs;
-        if let Some(found) = worker.lanes.get_mut(place).and_then(Option::take) {
-            let drawn = worker.drawn.remove(&place).unwrap_or_default();
-            workloads.push(Outcome { name, pods, result: found.finish(setup.bound), changes: found.changes, drawn });
+        if let Some(found) = worker.lanes.get(place).and_then(Option::as_ref) {
+            let drawing = worker.drawn.remove(&place);
+            let drawn = drawing.map(|it| (it, of_drawn.remove(&lane).unwrap_or_default()));
+            workloads.push(Outcome { lane, name: named.name.clone(), result: found.finish(setup.bound), drawn });
         }
     }
     workloads.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Some(Replayed { workloads, skipped: skipping.count, reasons: skipping.reasons, samples }))
+    Ok(Replayed { workloads, changes })
 }
 
 /// One worker's lanes, by lane number divided by the number of workers.
-#[derive(Default)]
 struct Worker {
+    index: usize,
     lanes: Vec<Option<Lane>>,
-    late: Vec<(u64, i64)>,
-    drawn: BTreeMap<usize, Vec<(f64, Sample)>>,
+    log: Option<Log<Changed>>,
+    failed: Option<io::Error>,
+    drawn: BTreeMap<usize, Drawing>,
+}
+
+fn workers(setup: &Setup<'_>) -> Result<Vec<Worker>, InputError> {
+    let one = |index| {
+        let log = if setup.changes { Some(Log::new()?) } else { None };
+        Ok(Worker { index, lanes: Vec::new(), log, failed: None, drawn: BTreeMap::new() })
+    };
+    (0..setup.jobs).map(one).collect::<io::Result<_>>().map_err(temporary)
 }
 
 impl Worker {
-    /// False where the samples of a workload do not come in the order of time.
-    fn first(&mut self, item: &Item, setup: &Setup<'_>) -> bool {
-        let place = item.lane / setup.jobs;
-        if self.lanes.len() <= place {
-            self.lanes.resize_with(place + 1, || None);
+    fn first(&mut self, bundle: Bundle, setup: &Setup<'_>) {
+        for (lane, pod, name) in bundle.names {
+            let place = lane / setup.jobs;
+            if self.lanes.len() <= place {
+                self.lanes.resize_with(place + 1, || None);
+            }
+            self.lanes[place].get_or_insert_with(|| Lane::new(setup.contenders, setup.warmup)).name(pod, name);
         }
-        let lane = self.lanes[place].get_or_insert_with(|| Lane::new(setup.contenders, setup.wish));
-        let last = lane.last;
-        if !lane.put(item.pod, &item.sample) {
-            self.late.push((item.line, item.sample.time));
-            return true;
-        }
-        last.is_none_or(|last| item.sample.time >= last)
-    }
-
-    fn second(&mut self, item: &Item, setup: &Setup<'_>) -> bool {
-        let place = item.lane / setup.jobs;
-        if let Some(lane) = self.lanes.get_mut(place).and_then(Option::as_mut)
-            && let Some((hours, _)) = lane.put_again(item.pod, &item.sample)
-            && item.pod == 0
-            && let Some(drawn) = self.drawn.get_mut(&place)
-        {
-            drawn.push((hours, item.sample));
-        }
-        true
-    }
-
-    fn rewind(&mut self) {
-        self.lanes.iter_mut().flatten().for_each(Lane::rewind);
-    }
-}
-
-fn late_row(file: &str, line: u64, time: i64) -> InputError {
-    let what = format!("time {time} is not after the row before it of the same pod");
-    InputError::Wrong { file: file.to_owned(), place: format!("line {line}"), what }
-}
-
-/// The lanes that use most, for drawing.
-fn largest(workers: &[Worker], setup: &Setup<'_>) -> Vec<usize> {
-    let mut by_use: Vec<(f64, usize)> = Vec::new();
-    for (index, worker) in workers.iter().enumerate() {
-        for (place, lane) in worker.lanes.iter().enumerate() {
-            if let Some(lane) = lane {
-                by_use.push((weight(&lane.finish(false)), place * setup.jobs + index));
+        let (log, failed) = (&mut self.log, &mut self.failed);
+        for item in bundle.items {
+            if let Some(lane) = self.lanes.get_mut(item.lane / setup.jobs).and_then(Option::as_mut) {
+                lane.put(item.pod, &item.sample, &mut |change| note(log, failed, item.lane, change));
             }
         }
     }
-    choose(by_use, setup.draw)
+
+    /// Takes in the last samples. An error: a change could not be kept.
+    fn flush(&mut self, setup: &Setup<'_>) -> io::Result<()> {
+        let (log, failed) = (&mut self.log, &mut self.failed);
+        for (place, lane) in self.lanes.iter_mut().enumerate() {
+            if let Some(lane) = lane {
+                lane.flush(&mut |change| note(log, failed, place * setup.jobs + self.index, change));
+            }
+        }
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    fn second(&mut self, bundle: Bundle, setup: &Setup<'_>) {
+        for item in bundle.items {
+            let place = item.lane / setup.jobs;
+            if let Some(lane) = self.lanes.get_mut(place).and_then(Option::as_mut)
+                && let Some(hours) = lane.put_again(item.pod, &item.sample)
+                && let Some(drawing) = self.drawn.get_mut(&place)
+                && lane.is_first(item.pod)
+            {
+                drawing.put(hours, &item.sample);
+            }
+        }
+    }
+}
+
+/// Keeps a change where changes are wished for. What goes wrong is told when the reading ends.
+fn note(log: &mut Option<Log<Changed>>, failed: &mut Option<io::Error>, lane: usize, change: Change) {
+    if let Some(log) = log
+        && failed.is_none()
+    {
+        *failed = log.put(&Changed { lane, change }).err();
+    }
+}
+
+/// The changes of the first pods of the lanes that are drawn, by lane.
+fn changes_of(
+    changes: &mut Changes,
+    workers: &[Worker],
+    setup: &Setup<'_>,
+    drawn: &BTreeSet<usize>,
+) -> io::Result<BTreeMap<usize, Vec<Change>>> {
+    let mut found = BTreeMap::<usize, Vec<Change>>::new();
+    if drawn.is_empty() {
+        return Ok(found);
+    }
+    for log in &mut changes.logs {
+        log.each(|it: Changed| {
+            let lane = workers[it.lane % setup.jobs].lanes.get(it.lane / setup.jobs).and_then(Option::as_ref);
+            if drawn.contains(&it.lane) && lane.is_some_and(|lane| lane.is_first(it.change.pod)) {
+                found.entry(it.lane).or_default().push(it.change);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
+/// The lanes that use most, for drawing; of equals those named first.
+fn largest(workers: &[Worker], setup: &Setup<'_>, known: &Known) -> BTreeSet<usize> {
+    let ranks = known.names.ranks();
+    let mut by_use: Vec<(f64, u32, usize)> = Vec::new();
+    for worker in workers.iter().filter(|_| setup.draw > 0) {
+        for (place, lane) in worker.lanes.iter().enumerate() {
+            let number = place * setup.jobs + worker.index;
+            if let Some(lane) = lane {
+                by_use.push((weight(&lane.finish(false)), ranks[number], number));
+            }
+        }
+    }
+    by_use.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    by_use.into_iter().take(setup.draw).map(|(_, _, lane)| lane).collect()
 }
 
 /// Core-hours, a core being worth four gibibytes.
@@ -281,151 +240,41 @@ fn weight(result: &lane::Result) -> f64 {
     result.figures.first().map_or(0.0, |[cpu, memory]| cpu.used / 1000.0 + memory.used / (4.0 * 1_073_741_824.0))
 }
 
-fn choose(mut by_use: Vec<(f64, usize)>, count: usize) -> Vec<usize> {
-    by_use.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    by_use.into_iter().take(count).map(|(_, lane)| lane).collect()
-}
-
-/// Reads all files once and hands every sample to the worker of its lane. False where a worker found disorder.
-#[expect(clippy::too_many_arguments, reason = "one private loop of two readings")]
+/// Reads all once and hands every sample to the worker of its lane. False where the rows' order does not allow it.
 fn read_all(
     setup: &Setup<'_>,
-    names: &mut Names,
+    recording: &mut Recording<'_>,
     workers: &mut [Worker],
-    disorder: &AtomicBool,
     progress: &Progress,
-    skipping: &mut Skipping,
-    samples: &mut u64,
-    work: impl Fn(&mut Worker, &Item, &Setup<'_>) -> bool + Sync,
+    work: fn(&mut Worker, Bundle, &Setup<'_>),
 ) -> Result<bool, InputError> {
-    let work = &work;
     std::thread::scope(|scope| {
-        let mut senders: Vec<SyncSender<Vec<Item>>> = Vec::new();
+        let mut senders: Vec<SyncSender<Bundle>> = Vec::new();
         for worker in workers.iter_mut() {
-            let (sender, receiver): (_, Receiver<Vec<Item>>) = sync_channel(WAITING);
+            let (sender, receiver): (_, Receiver<Bundle>) = sync_channel(WAITING);
             senders.push(sender);
-            scope.spawn(move || {
-                for bundle in receiver {
-                    for item in bundle {
-                        if !work(worker, &item, setup) {
-                            disorder.store(true, Ordering::Relaxed);
-                        }
-                    }
-                }
-            });
+            scope.spawn(move || receiver.into_iter().for_each(|bundle| work(worker, bundle, setup)));
         }
-        let mut bundles: Vec<Vec<Item>> = senders.iter().map(|_| Vec::with_capacity(BUNDLE)).collect();
-        let send = |to: usize, bundle: Vec<Item>| {
-            // A worker only ends when its sender is dropped, so this cannot fail before.
-            let _ = senders[to].send(bundle);
-        };
-        for path in setup.files {
-            let file = path.display().to_string();
-            let mut input = open(path).map_err(|source| InputError::Read { file: file.clone(), source })?;
-            let mut row = |key: &str, sample: Sample, line: u64| {
-                let (lane, pod) = names.find(key);
-                *samples += 1;
-                let to = lane % setup.jobs;
-                bundles[to].push(Item { lane, pod, line, sample });
-                if bundles[to].len() == BUNDLE {
-                    send(to, std::mem::replace(&mut bundles[to], Vec::with_capacity(BUNDLE)));
-                    progress.advance(BUNDLE);
-                }
-                Ok(())
-            };
-            csv::read(&file, &mut *input, &mut row, &mut |error| skipping.take(error))?;
-            if disorder.load(Ordering::Relaxed) {
-                return Ok(false);
+        let mut bundles: Vec<Bundle> = senders.iter().map(|_| Bundle::default()).collect();
+        let mut named: Vec<bool> = Vec::new();
+        let read = recording.each(progress, |names, place, sample| {
+            let to = place.lane % setup.jobs;
+            let bundle = &mut bundles[to];
+            if !named.get(place.series).is_some_and(|it| *it) {
+                named.resize(named.len().max(place.series + 1), false);
+                named[place.series] = true;
+                bundle.names.push((place.lane, place.pod, names.pod(place).to_owned()));
             }
-        }
+            bundle.items.push(Item { lane: place.lane, pod: place.pod, sample: *sample });
+            if bundle.items.len() >= BUNDLE {
+                let full = Bundle { items: Vec::with_capacity(BUNDLE), names: Vec::new() };
+                // A worker ends when its sender is dropped and not before, so this cannot fail.
+                let _ = senders[to].send(std::mem::replace(bundle, full));
+            }
+        })?;
         for (to, bundle) in bundles.into_iter().enumerate() {
-            send(to, bundle);
+            let _ = senders[to].send(bundle);
         }
-        drop(senders);
-        Ok::<bool, InputError>(true)
+        Ok(read)
     })
-    .map(|read| read && !disorder.load(Ordering::Relaxed))
-}
-
-/// Everything in memory, sorted by workload and time.
-fn gather(setup: &Setup<'_>, progress: &Progress) -> Result<Replayed, InputError> {
-    let mut skipping = Skipping { lenient: setup.lenient, count: 0, reasons: Vec::new() };
-    let mut joined = Joined::new();
-    let mut samples = 0;
-    for path in setup.files {
-        let file = path.display().to_string();
-        let mut input = open(path).map_err(|source| InputError::Read { file: file.clone(), source })?;
-        if kind(path) == Some(Kind::Json) {
-            prometheus::read(&file, &mut *input, &mut joined, &mut |error| skipping.take(error))?;
-            continue;
-        }
-        let mut late = Vec::new();
-        let mut row = |key: &str, sample: Sample, line: u64| {
-            let mut parts = key.split(',').map(str::to_owned);
-            let mut part = || parts.next().unwrap_or_default();
-            let series = Series { namespace: part(), workload: part(), pod: part(), container: part() };
-            let of = joined.entry(series).or_default();
-            if of.last_key_value().is_some_and(|(last, _)| sample.time <= *last) {
-                late.push((line, sample.time));
-            } else {
-                of.insert(sample.time, sample);
-            }
-            progress.advance(1);
-            Ok(())
-        };
-        csv::read(&file, &mut *input, &mut row, &mut |error| skipping.take(error))?;
-        for (line, time) in late {
-            skipping.take(late_row(&file, line, time))?;
-        }
-    }
-    let mut names = Names::default();
-    let mut lanes: Vec<Vec<(u32, Sample)>> = Vec::new();
-    for (series, of) in joined {
-        let (lane, pod) = names.add(&series);
-        lanes.resize_with(lanes.len().max(lane + 1), Vec::new);
-        samples += u64::try_from(of.len()).unwrap_or(0);
-        lanes[lane].extend(of.into_values().map(|sample| (pod, sample)));
-    }
-    for lane in &mut lanes {
-        lane.sort_by_key(|(pod, sample)| (sample.time, *pod));
-    }
-    progress.restart("replaying");
-    let mut results: Vec<Option<(lane::Result, Vec<Change>)>> = Vec::new();
-    results.resize_with(lanes.len(), || None);
-    let share = lanes.len().div_ceil(setup.jobs).max(1);
-    std::thread::scope(|scope| {
-        for (lanes, results) in lanes.chunks(share).zip(results.chunks_mut(share)) {
-            scope.spawn(move || {
-                for (samples, result) in lanes.iter().zip(results) {
-                    let mut lane = Lane::new(setup.contenders, setup.wish);
-                    for (pod, sample) in samples {
-                        lane.put(*pod, sample);
-                    }
-                    if setup.bound {
-                        lane.rewind();
-                        for (pod, sample) in samples {
-                            lane.put_again(*pod, sample);
-                        }
-                    }
-                    *result = Some((lane.finish(setup.bound), std::mem::take(&mut lane.changes)));
-                }
-            });
-        }
-    });
-    let by_use = results.iter().enumerate().filter_map(|(lane, it)| Some((weight(&it.as_ref()?.0), lane))).collect();
-    let drawn = choose(by_use, setup.draw);
-    let mut workloads: Vec<Outcome> = Vec::new();
-    for (lane, ((name, pods), result)) in names.names.into_iter().zip(results).enumerate() {
-        let Some((result, changes)) = result else { continue };
-        let drawn = if drawn.contains(&lane) { first_pod(&lanes[lane]) } else { Vec::new() };
-        workloads.push(Outcome { name, pods, result, changes, drawn });
-    }
-    workloads.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Replayed { workloads, skipped: skipping.count, reasons: skipping.reasons, samples })
-}
-
-fn first_pod(samples: &[(u32, Sample)]) -> Vec<(f64, Sample)> {
-    let mut interval = supple_replay::workload::Interval::default();
-    let first = samples.iter().filter(|(pod, _)| *pod == 0);
-    first.filter_map(|(_, sample)| Some((interval.next(sample.time)?, *sample))).collect()
 }

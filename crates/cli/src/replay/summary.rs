@@ -3,9 +3,11 @@
 use serde::Serialize;
 use supple_recommend::policy::Risk;
 use supple_recommend::resource::Resource;
+use supple_replay::closed::Lived;
 use supple_replay::figures::{Figures, count};
 
 use super::lane::prices;
+use super::lived::World;
 use super::policy::Contender;
 use super::run::Outcome;
 
@@ -32,6 +34,8 @@ pub struct Told {
     pub events_per_day: f64,
     /// Changes a day and container.
     pub resizes_per_day: f64,
+    /// The same by kind.
+    pub resizes: Kinds,
     /// **J**, hours of mean use lost in an hour, the mean over containers.
     pub j: Option<f64>,
     /// **J** by the bound's.
@@ -46,12 +50,70 @@ pub struct Told {
     pub highest: Option<f64>,
     /// Share of samples whose use was cut by the recorded limit: what was wanted there is not known.
     pub censored_ratio: f64,
+    /// Share of the samples at which there was a size to judge.
+    pub judged_ratio: f64,
     /// What was reserved, in money.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub money: Option<f64>,
     /// Where a risk was stated: the share of containers that kept it on the time replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk_kept: Option<f64>,
+}
+
+/// Changes a day and container, by kind. Only a closed loop has nodes that defer, and rules that refuse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Kinds {
+    /// Done without a restart.
+    pub in_place_per_day: f64,
+    /// Done with a restart of the container.
+    pub with_restart_per_day: f64,
+    /// Put off for want of room, or because memory was in use.
+    pub deferred_per_day: f64,
+    /// Never to be done.
+    pub infeasible_per_day: f64,
+}
+
+impl Kinds {
+    fn of(it: &Figures) -> Self {
+        Self {
+            in_place_per_day: it.per_day(it.resizes.saturating_sub(it.restarts)),
+            with_restart_per_day: it.per_day(it.restarts),
+            deferred_per_day: it.per_day(it.deferred),
+            infeasible_per_day: it.per_day(it.infeasible),
+        }
+    }
+}
+
+/// A resource in the closed loop.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClosedResource {
+    /// Reserved by used: used is what could be used.
+    pub footprint: Option<f64>,
+    /// Changes by kind.
+    pub resizes: Kinds,
+}
+
+/// What came of a policy where sizes have effects.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClosedLoop {
+    /// CPU.
+    pub cpu: ClosedResource,
+    /// Memory.
+    pub memory: ClosedResource,
+    /// Kills for want of memory, a day and container.
+    pub kills_per_day: f64,
+    /// Restarts after kills and by resizes, a day and container.
+    pub restarts_per_day: f64,
+    /// Share of samples at which a CPU limit, or where there is none the request, was passed.
+    pub cpu_over_ratio: f64,
+    /// Core-hours of work that a CPU limit held up.
+    pub late_core_hours: f64,
+    /// Hours that deferred resizes waited which came to pass.
+    pub waited_hours: f64,
+    /// Nodes that were needed; of a workload: all its policy's.
+    pub nodes: usize,
+    /// Pods that fitted on no empty node.
+    pub unplaced: u64,
 }
 
 /// A policy.
@@ -63,6 +125,9 @@ pub struct Policy {
     pub cpu: Told,
     /// Memory.
     pub memory: Told,
+    /// What came of it where sizes have effects, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed_loop: Option<ClosedLoop>,
 }
 
 /// A workload's container under all policies.
@@ -101,8 +166,8 @@ pub struct Summary {
 pub fn summarize(
     contenders: &[Contender],
     workloads: &[Outcome],
-    samples: u64,
-    skipped: u64,
+    worlds: &[World],
+    (samples, skipped): (u64, u64),
     money: Option<Money>,
 ) -> Summary {
     let bounded = workloads.iter().any(|it| it.result.bound.is_some());
@@ -119,9 +184,18 @@ pub fn summarize(
                 bounded.then(|| outcomes.iter().map(|it| pick(contenders.len(), it)).collect());
             let old: Option<Vec<Figures>> = incumbent.map(|old| outcomes.iter().map(|it| pick(old, it)).collect());
             let risk = contenders.get(which).and_then(|it| it.risk()[place(resource)]);
-            tell(resource, &all, bound.as_deref(), old.as_deref(), money, risk)
+            // What there was to judge: the policy that had a size most of the time tells.
+            let most = |it: &&Outcome| {
+                let judged = (0..=contenders.len()).map(|index| pick(index, it).samples);
+                judged.max().unwrap_or_default()
+            };
+            let there_was: u64 = outcomes.iter().map(most).sum();
+            let told = tell(resource, &all, bound.as_deref(), old.as_deref(), money, risk);
+            let judged: u64 = all.iter().map(|it| it.samples).sum();
+            Told { judged_ratio: if there_was == 0 { 0.0 } else { count(judged) / count(there_was) }, ..told }
         };
-        Policy { name: name.to_owned(), cpu: told(Resource::Cpu), memory: told(Resource::Memory) }
+        let closed_loop = worlds.get(which).map(|world| closed(world, outcomes));
+        Policy { name: name.to_owned(), cpu: told(Resource::Cpu), memory: told(Resource::Memory), closed_loop }
     };
     let all: Vec<&Outcome> = workloads.iter().collect();
     let policies: Vec<Policy> = names.clone().enumerate().map(|(i, name)| of(i, &all, name)).collect();
@@ -188,6 +262,8 @@ fn tell(
         over_ratio: total.over_ratio(),
         events_per_day: total.events_per_day(),
         resizes_per_day: total.resizes_per_day(),
+        resizes: Kinds::of(&total),
+        judged_ratio: 1.0,
         j: own,
         j_ratio: own.zip(best).filter(|(_, best)| *best > 0.0).map(|(own, best)| own / best),
         captured: own
@@ -204,6 +280,27 @@ fn tell(
             let kept = known.iter().filter(|it| kept(it, risk)).count();
             count(u64::try_from(kept).unwrap_or(0)) / count(u64::try_from(known.len()).unwrap_or(1))
         }),
+    }
+}
+
+fn closed(world: &World, outcomes: &[&Outcome]) -> ClosedLoop {
+    let mut total = Lived::default();
+    let lived = outcomes.iter().filter_map(|it| world.lanes.get(it.lane).copied().flatten());
+    lived.for_each(|it| total.add(&it));
+    let [cpu, memory] = &total.figures;
+    let resource = |it: &Figures| ClosedResource { footprint: it.footprint(), resizes: Kinds::of(it) };
+    // Where one resource was not recorded, the other knows how long it was.
+    let longer = if cpu.hours > memory.hours { cpu } else { memory };
+    ClosedLoop {
+        cpu: resource(cpu),
+        memory: resource(memory),
+        kills_per_day: longer.per_day(total.kills),
+        restarts_per_day: longer.per_day(total.restarts),
+        cpu_over_ratio: cpu.over_ratio(),
+        late_core_hours: total.late / 1000.0,
+        waited_hours: total.waited,
+        nodes: world.nodes,
+        unplaced: total.unplaced,
     }
 }
 

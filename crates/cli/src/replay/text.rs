@@ -38,6 +38,7 @@ pub fn table(summary: &Summary, workloads: usize) -> String {
         }
     }
     let mut out = align(&rows);
+    out.push_str(&closed(summary));
     if workloads > 0 && summary.workloads.len() > 1 {
         let name = summary.policies.first().map_or("", |it| it.name.as_str());
         let _ = writeln!(out, "\n{name}, by workload (the dearest first):");
@@ -60,6 +61,68 @@ pub fn table(summary: &Summary, workloads: usize) -> String {
         }
     }
     out
+}
+
+/// Sentences about what the figures do not show by themselves.
+pub fn notes(summary: &Summary) -> Vec<String> {
+    let mut notes = Vec::new();
+    for policy in summary.policies.iter().filter(|it| it.name != "none" && it.name != "bound") {
+        for (resource, it) in [("cpu", &policy.cpu), ("memory", &policy.memory)] {
+            let recorded = summary.policies.iter().any(|other| told(other, resource).footprint.is_some());
+            if !recorded || it.judged_ratio >= 0.995 {
+                continue;
+            }
+            let why = if policy.name == "static" {
+                format!("; the recording has no {resource}_limit there, and nothing is guessed")
+            } else {
+                " (it had no size yet)".to_owned()
+            };
+            let share = percent(it.judged_ratio);
+            notes.push(format!("{} is judged on {share} of the {resource} samples{why}", policy.name));
+        }
+    }
+    for (resource, it) in summary.policies.first().into_iter().flat_map(|it| [("cpu", &it.cpu), ("memory", &it.memory)]) {
+        if it.censored_ratio > 0.0 {
+            notes.push(format!(
+                "{} of the {resource} samples were cut by the recorded limit: what was wanted there is not known",
+                percent(it.censored_ratio)
+            ));
+        }
+    }
+    notes
+}
+
+/// What came of the policies where sizes have effects.
+fn closed(summary: &Summary) -> String {
+    let head = [
+        "CLOSED LOOP", "", "FOOTPRINT", "IN PLACE/DAY", "RESTART/DAY", "DEFERRED/DAY", "INFEASIBLE/DAY", "KILLS/DAY", "OVER", "LATE",
+        "WAITED", "NODES", "UNPLACED",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for resource in ["cpu", "memory"] {
+        for policy in &summary.policies {
+            let Some(it) = &policy.closed_loop else { continue };
+            let of_cpu = resource == "cpu";
+            let own = if of_cpu { &it.cpu } else { &it.memory };
+            let only = |shown: bool, text: String| if shown { text } else { "-".to_owned() };
+            rows.push(vec![
+                policy.name.clone(),
+                resource.to_owned(),
+                number(own.footprint, 2),
+                number(Some(own.resizes.in_place_per_day), 2),
+                number(Some(own.resizes.with_restart_per_day), 2),
+                number(Some(own.resizes.deferred_per_day), 2),
+                number(Some(own.resizes.infeasible_per_day), 2),
+                only(!of_cpu, number(Some(it.kills_per_day), 3)),
+                only(of_cpu, percent(it.cpu_over_ratio)),
+                only(of_cpu, format!("{:.1} core-h", it.late_core_hours)),
+                format!("{:.1} h", it.waited_hours),
+                it.nodes.to_string(),
+                it.unplaced.to_string(),
+            ]);
+        }
+    }
+    if rows.len() == 1 { String::new() } else { format!("\n{}", align(&rows)) }
 }
 
 /// What changing the first policy into the second would do, by workload.
@@ -104,27 +167,32 @@ pub fn comparison(summary: &Summary) -> String {
 /// A line a workload, policy and resource.
 pub fn csv(summary: &Summary) -> String {
     let mut out = String::from(
-        "namespace,workload,container,policy,resource,footprint,over_ratio,events_per_day,resizes_per_day,j,j_ratio,slack_hours,lowest,highest,money\n",
+        "namespace,workload,container,policy,resource,footprint,footprint_median,over_ratio,events_per_day,resizes_per_day,\
+         in_place_per_day,with_restart_per_day,j,j_ratio,captured,slack_hours,lowest,highest,censored_ratio,judged_ratio,money\n",
     );
     let mut line = |of: &str, policy: &Policy| {
         for resource in ["cpu", "memory"] {
             let it = told(policy, resource);
-            let plain = |value: Option<f64>| value.map_or_else(String::new, |it| it.to_string());
-            let _ = writeln!(
-                out,
-                "{of},{},{resource},{},{},{},{},{},{},{},{},{},{}",
-                policy.name,
-                plain(it.footprint),
-                it.over_ratio,
-                it.events_per_day,
-                it.resizes_per_day,
-                plain(it.j),
-                plain(it.j_ratio),
-                it.slack_hours,
-                plain(it.lowest),
-                plain(it.highest),
-                plain(it.money),
-            );
+            let values = [
+                it.footprint,
+                it.footprint_median,
+                Some(it.over_ratio),
+                Some(it.events_per_day),
+                Some(it.resizes_per_day),
+                Some(it.resizes.in_place_per_day),
+                Some(it.resizes.with_restart_per_day),
+                it.j,
+                it.j_ratio,
+                it.captured,
+                Some(it.slack_hours),
+                it.lowest,
+                it.highest,
+                Some(it.censored_ratio),
+                Some(it.judged_ratio),
+                it.money,
+            ];
+            let values = values.map(|value| value.map_or_else(String::new, |it| it.to_string())).join(",");
+            let _ = writeln!(out, "{of},{},{resource},{values}", policy.name);
         }
     };
     for policy in &summary.policies {
@@ -140,6 +208,13 @@ pub fn csv(summary: &Summary) -> String {
 
 fn told<'a>(policy: &'a Policy, resource: &str) -> &'a Told {
     if resource == "cpu" { &policy.cpu } else { &policy.memory }
+}
+
+/// Changes a day, with those that restart the container said apart where there are any.
+fn resizes(it: &Told) -> String {
+    let restarts = it.resizes.with_restart_per_day;
+    let all = number(Some(it.resizes_per_day), 2);
+    if restarts > 0.0 { format!("{all} ({restarts:.2} restart)") } else { all }
 }
 
 fn header(first: &str) -> Vec<String> {
@@ -177,7 +252,7 @@ fn cells(name: &str, resource: &str, it: &Told) -> Vec<String> {
         format!("{:.1} {unit}", it.slack_hours),
         percent(it.over_ratio),
         number(Some(it.events_per_day), 3),
-        number(Some(it.resizes_per_day), 2),
+        resizes(it),
         it.lowest.map_or_else(|| "-".to_owned(), size),
         it.highest.map_or_else(|| "-".to_owned(), size),
         number(it.j, 3),

@@ -1,0 +1,121 @@
+//! How fast, and in how much memory, as Markdown.
+//!
+//! `cargo run --release -p supple-replay --example speed -- PATH/TO/supple` makes recordings in the folder for temporary files
+//! (3 GB for the longest), replays them with that program, and measures the recommender by itself.
+
+#[path = "../recording/rows.rs"]
+mod rows;
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rows::{Extent, dice};
+use supple_recommend::policy::Policy;
+use supple_recommend::sample::{Sample, amount};
+use supple_recommend::state::{Cursor, State};
+
+/// Options, and what they mean.
+const RUNS: [(&[&str], &str); 3] = [
+    (&["--against", "none", "--no-bound"], "our own judgement alone"),
+    (&["--no-bound"], "against vpa"),
+    (&[], "against vpa, with the bound (the default)"),
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let program = std::env::args().nth(1).ok_or("say where the program is: speed PATH/TO/supple")?;
+    recommender();
+    let folder = std::env::temp_dir().join(format!("supple-speed-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let measured = replays(Path::new(&program), &folder);
+    std::fs::remove_dir_all(&folder)?;
+    measured
+}
+
+fn recommender() {
+    let policy = Policy::default();
+    let samples: Vec<Sample> = (0..7 * 1440)
+        .map(|minute| Sample {
+            time: minute * 60,
+            cpu: Some(500.0 + 300.0 * (amount(minute) / 229.0).sin() + 200.0 * dice(0, minute, 1)),
+            memory: Some(8e8 + 2e8 * dice(0, minute, 2)),
+            ..Sample::default()
+        })
+        .collect();
+    let mut states = Vec::new();
+    let begin = Instant::now();
+    for _ in 0..200 {
+        let (mut state, mut cursor) = (State::default(), Cursor::default());
+        samples.iter().for_each(|sample| drop(state.observe(&mut cursor, sample, &policy)));
+        states.push(state);
+    }
+    let taken = begin.elapsed().as_secs_f64();
+    let count = 200.0 * amount(i64::try_from(samples.len()).unwrap_or(0));
+    println!("| | measured | aim |\n|---|---|---|");
+    println!("| samples taken in by the recommender, a second and core | {:.1} million | ≥ 5 million |", count / taken / 1e6);
+    let begin = Instant::now();
+    let mut sum = 0_i64;
+    for i in 0..100_000 {
+        let advice = states[i % states.len()].advise(&policy, (Some(900), Some(1 << 30)));
+        sum = sum.wrapping_add(advice.cpu.map_or(0, |it| it.request));
+    }
+    let taken = begin.elapsed().as_secs_f64();
+    println!("| 100,000 full recommendations on one core | {taken:.2} s | < 1 s |");
+    assert!(sum != 0, "advice is given");
+}
+
+fn replays(program: &Path, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    println!("\n| recording | rows | replayed | seconds | CPU seconds | memory |\n|---|---|---|---|---|---|");
+    for (days, by_pod) in [(1, false), (30, false), (1, true), (30, true)] {
+        let path = folder.join("recording.csv");
+        let extent = Extent { days, containers: 1000, seconds: 60, by_pod };
+        let rows = rows::write(&mut BufWriter::with_capacity(1 << 20, File::create(&path)?), &extent)?;
+        let order = if by_pod { "one pod after another" } else { "in the order of time" };
+        for (options, meaning) in RUNS.iter().skip(if by_pod { 1 } else { 0 }).take(if by_pod { 1 } else { 3 }) {
+            let run = measure(Command::new(program).arg("replay").args(*options).args(["-o", "csv"]).arg(&path))?;
+            println!(
+                "| 1,000 containers, {days} days, {order} | {:.1} million | {meaning} | {:.1} | {:.1} | {} MiB |",
+                amount(rows) / 1e6,
+                run.wall.as_secs_f64(),
+                run.cpu.as_secs_f64(),
+                run.peak >> 20,
+            );
+        }
+        std::fs::remove_file(&path)?;
+    }
+    Ok(())
+}
+
+struct Run {
+    wall: Duration,
+    cpu: Duration,
+    /// Bytes.
+    peak: u64,
+}
+
+/// Runs a program to its end and asks the kernel now and again what it took.
+fn measure(command: &mut Command) -> Result<Run, Box<dyn std::error::Error>> {
+    let begin = Instant::now();
+    let mut child = command.stdout(Stdio::null()).spawn()?;
+    let (mut peak, mut ticks) = (0, 0);
+    loop {
+        if let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", child.id())) {
+            let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map(|it| it.trim_end_matches("kB"));
+            peak = kibibytes.and_then(|it| it.trim().parse::<u64>().ok()).map_or(peak, |it| it << 10);
+        }
+        if let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", child.id())) {
+            // After the name in parentheses, user and system time are the 12th and 13th.
+            let times = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+            ticks = ticks.max(times.filter_map(|it| it.parse::<u64>().ok()).sum());
+        }
+        if let Some(status) = child.try_wait()? {
+            if !status.success() {
+                return Err(format!("the program ended with {status}").into());
+            }
+            return Ok(Run { wall: begin.elapsed(), cpu: Duration::from_millis(ticks * 10), peak });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -92,13 +92,16 @@ impl Changes {
                 sorter.put(Changed { lane: index(*rank), change: Change { pod, ..it.change } })
             })?;
         }
-        out.write_all(b"policy,namespace,workload,pod,container,time,cpu_request,cpu_limit,memory_request,memory_limit\n")?;
+        out.write_all(
+            b"policy,namespace,workload,pod,container,time,cpu_request,cpu_limit,memory_request,memory_limit\n",
+        )?;
         let mut sorted = sorter.finish()?;
         let mut all = sorted.iter()?;
         while let Some(Changed { lane, change }) = all.next()? {
             let lane = lane_at[lane];
             let (named, pods) = (&names.lanes()[lane], &sorted_pods[lane]);
-            let pod = pods.get(index(change.pod)).and_then(|pod| named.pods.get(index(*pod))).map_or("", String::as_str);
+            let pod =
+                pods.get(index(change.pod)).and_then(|pod| named.pods.get(index(*pod))).map_or("", String::as_str);
             let policy = contenders.get(change.strategy).map_or("", |it| it.name.as_str());
             let [cpu_request, cpu_limit, memory_request, memory_limit] = written(&change.size);
             let name = &named.name;

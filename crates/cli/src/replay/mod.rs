@@ -26,13 +26,13 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use args::{ReplayArgs, ReplayOutput};
-use supple_replay::closed::NodeSize;
 use policy::Contender;
 use progress::Progress;
 use row::InputError;
 use run::Setup;
 use source::Recording;
 use summary::Money;
+use supple_replay::closed::NodeSize;
 
 use crate::exit::Failure;
 
@@ -64,9 +64,7 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let sized = args.node.as_ref().map(|it| NodeSize { cpu: it.cpu, memory: it.memory, pods: it.pods });
     let node = sized.or(args.closed_loop.then(NodeSize::default));
     let worlds = match (&replayed, node) {
-        (Ok(_), Some(node)) => {
-            lived::replay(&contenders, (setup.warmup, setup.jobs), node, &mut recording, &progress)
-        }
+        (Ok(_), Some(node)) => lived::replay(&contenders, (setup.warmup, setup.jobs), node, &mut recording, &progress),
         _ => Ok(Vec::new()),
     };
     progress.finish();
@@ -83,8 +81,7 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
             known.reasons.join("; ")
         ));
     }
-    let summary =
-        summary::summarize(&contenders, &replayed.workloads, &worlds, (known.samples, known.skipped), money);
+    let summary = summary::summarize(&contenders, &replayed.workloads, &worlds, (known.samples, known.skipped), money);
     for note in text::notes(&summary) {
         crate::say(&note);
     }

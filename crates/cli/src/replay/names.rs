@@ -114,7 +114,8 @@ impl Names {
 
     /// The place of a series that was not read from a row.
     pub fn place(&mut self, series: &Series) -> Place {
-        let text = format!("{},{},{},{},", series.namespace, series.workload, series.pod, series.container).into_bytes();
+        let text =
+            format!("{},{},{},{},", series.namespace, series.workload, series.pod, series.container).into_bytes();
         let at = match self.by_text.get(&text) {
             Some(at) => *at,
             None => self.add(text, series.clone()),
@@ -191,11 +192,10 @@ mod tests {
         let mut names = Names::default();
         let rows = ["a,w,p1,c,1", "a,w,p2,c,1", "b,w,p1,c,1"];
         let first: Vec<_> = rows.iter().map(|row| names.find(row.as_bytes()).unwrap()).collect();
-        assert_eq!(first.iter().map(|it| (it.0.lane, it.0.pod, it.1)).collect::<Vec<_>>(), [
-            (0, 0, 9),
-            (0, 1, 9),
-            (1, 0, 9)
-        ]);
+        assert_eq!(
+            first.iter().map(|it| (it.0.lane, it.0.pod, it.1)).collect::<Vec<_>>(),
+            [(0, 0, 9), (0, 1, 9), (1, 0, 9)]
+        );
         for order in [[0, 1, 2], [0, 1, 2], [2, 1, 0], [0, 0, 0]] {
             for row in order {
                 assert_eq!(names.find(rows[row].as_bytes()).unwrap(), first[row], "{order:?}");

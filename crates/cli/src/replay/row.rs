@@ -40,7 +40,9 @@ pub enum InputError {
         what: String,
     },
     /// Rows that memory should not hold cannot be kept elsewhere.
-    #[error("cannot sort the rows in {folder}: {source}; set TMPDIR to a folder with room, or give a file in the order of time")]
+    #[error(
+        "cannot sort the rows in {folder}: {source}; set TMPDIR to a folder with room, or give a file in the order of time"
+    )]
     Temporary {
         /// Where.
         folder: String,

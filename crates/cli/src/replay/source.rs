@@ -103,8 +103,16 @@ impl<'a> Recording<'a> {
             (self.known.skipped, self.known.reasons) = (0, Vec::new());
         }
         let lenient = self.lenient || quiet;
-        let mut taking =
-            Taking { known: &mut self.known, quiet, lenient, file: String::new(), latest: i64::MIN, goes_on: true, progress, row };
+        let mut taking = Taking {
+            known: &mut self.known,
+            quiet,
+            lenient,
+            file: String::new(),
+            latest: i64::MIN,
+            goes_on: true,
+            progress,
+            row,
+        };
         for path in self.files {
             let file = path.display().to_string();
             let mut input = open(path).map_err(|source| InputError::Read { file: file.clone(), source })?;

@@ -81,7 +81,8 @@ pub fn notes(summary: &Summary) -> Vec<String> {
             notes.push(format!("{} is judged on {share} of the {resource} samples{why}", policy.name));
         }
     }
-    for (resource, it) in summary.policies.first().into_iter().flat_map(|it| [("cpu", &it.cpu), ("memory", &it.memory)]) {
+    for (resource, it) in summary.policies.first().into_iter().flat_map(|it| [("cpu", &it.cpu), ("memory", &it.memory)])
+    {
         if it.censored_ratio > 0.0 {
             notes.push(format!(
                 "{} of the {resource} samples were cut by the recorded limit: what was wanted there is not known",
@@ -95,8 +96,19 @@ pub fn notes(summary: &Summary) -> Vec<String> {
 /// What came of the policies where sizes have effects.
 fn closed(summary: &Summary) -> String {
     let head = [
-        "CLOSED LOOP", "", "FOOTPRINT", "IN PLACE/DAY", "RESTART/DAY", "DEFERRED/DAY", "INFEASIBLE/DAY", "KILLS/DAY", "OVER", "LATE",
-        "WAITED", "NODES", "UNPLACED",
+        "CLOSED LOOP",
+        "",
+        "FOOTPRINT",
+        "IN PLACE/DAY",
+        "RESTART/DAY",
+        "DEFERRED/DAY",
+        "INFEASIBLE/DAY",
+        "KILLS/DAY",
+        "OVER",
+        "LATE",
+        "WAITED",
+        "NODES",
+        "UNPLACED",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for resource in ["cpu", "memory"] {

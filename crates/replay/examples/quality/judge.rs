@@ -49,7 +49,9 @@ pub fn least(series: &[Vec<Sample>], warmup: i64, resource: Resource) -> Vec<Fig
         let mut counted = Vec::new();
         let mut range = Range::default();
         for sample in samples {
-            let (Some(hours), Some(used)) = (interval.next(sample.time), sample.cpu.or(sample.memory)) else { continue };
+            let (Some(hours), Some(used)) = (interval.next(sample.time), sample.cpu.or(sample.memory)) else {
+                continue;
+            };
             if sample.time - first >= warmup {
                 range.put(used, hours);
                 counted.push((used, hours));

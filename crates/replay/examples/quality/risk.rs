@@ -23,8 +23,12 @@ fn incidents(it: &Figures, resource: Resource) -> f64 {
 /// Excess of the footprint over the bound's, at no more incidents than `vpa` has.
 pub fn at_equal_incidents(sets: &[Set]) {
     println!("\n### At no more incidents than vpa\n");
-    println!("Incidents are kills a day (memory) and per cent of samples over (CPU). The price of an incident is raised or lowered by the factor until there are no more than vpa has; of those factors the one with the smallest footprint is shown.\n");
-    println!("| half | set | resource | vpa: footprint, incidents | factor | supple: footprint, incidents | bound | excess by vpa's | aim |");
+    println!(
+        "Incidents are kills a day (memory) and per cent of samples over (CPU). The price of an incident is raised or lowered by the factor until there are no more than vpa has; of those factors the one with the smallest footprint is shown.\n"
+    );
+    println!(
+        "| half | set | resource | vpa: footprint, incidents | factor | supple: footprint, incidents | bound | excess by vpa's | aim |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
     for (half, even) in HALVES {
         for resource in [Resource::Cpu, Resource::Memory] {
@@ -72,15 +76,16 @@ pub fn at_equal_incidents(sets: &[Set]) {
 /// Stated risks against what happened in the second half of every series, the first half being learning time.
 pub fn calibration(sets: &[Set]) {
     println!("\n### Did the stated risk hold on held-out time?\n");
-    println!("The first half of every series is learned from, the second half is judged. *All* is the rate over all series together; *kept* the share of series within the stated rate.\n");
+    println!(
+        "The first half of every series is learned from, the second half is judged. *All* is the rate over all series together; *kept* the share of series within the stated rate.\n"
+    );
     println!("| set | resource | stated | happened, all | kept |\n|---|---|---|---|---|");
     for (resource, stated) in [
         (Resource::Memory, ["1 per 3 days", "1 per 10 days", "1 per 30 days"]),
         (Resource::Cpu, ["2 % of time", "1 % of time", "0.5 % of time"]),
     ] {
         for set in sets {
-            let series: Vec<Vec<Sample>> =
-                HALVES.iter().flat_map(|(_, even)| set.half(*even, resource)).collect();
+            let series: Vec<Vec<Sample>> = HALVES.iter().flat_map(|(_, even)| set.half(*even, resource)).collect();
             for words in stated.iter().filter(|_| !series.is_empty()) {
                 let Ok(risk) = words.parse::<Risk>() else { continue };
                 let mut policy = Policy::default();

@@ -23,8 +23,12 @@ const SLOT: i64 = 3600;
 /// The table.
 pub fn table() {
     println!("\n### What the fast path saves, by sampling interval\n");
-    println!("Memory of {SERVICES} made services, {DAYS} days of seconds (how: the head of `examples/quality/sampling.rs`); the first day is learning time.\n");
-    println!("| interval | kills a day without the fast path | with it | saved | footprint without | with |\n|---|---|---|---|---|---|");
+    println!(
+        "Memory of {SERVICES} made services, {DAYS} days of seconds (how: the head of `examples/quality/sampling.rs`); the first day is learning time.\n"
+    );
+    println!(
+        "| interval | kills a day without the fast path | with it | saved | footprint without | with |\n|---|---|---|---|---|---|"
+    );
     for interval in [1, 15, 60, 300] {
         let of = |reflexes| {
             let mut total = Figures::default();

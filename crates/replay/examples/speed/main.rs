@@ -48,13 +48,18 @@ fn recommender() {
     let begin = Instant::now();
     for _ in 0..200 {
         let (mut state, mut cursor) = (State::default(), Cursor::default());
-        samples.iter().for_each(|sample| drop(state.observe(&mut cursor, sample, &policy)));
+        for sample in &samples {
+            state.observe(&mut cursor, sample, &policy);
+        }
         states.push(state);
     }
     let taken = begin.elapsed().as_secs_f64();
     let count = 200.0 * amount(i64::try_from(samples.len()).unwrap_or(0));
     println!("| | measured | aim |\n|---|---|---|");
-    println!("| samples taken in by the recommender, a second and core | {:.1} million | ≥ 5 million |", count / taken / 1e6);
+    println!(
+        "| samples taken in by the recommender, a second and core | {:.1} million | ≥ 5 million |",
+        count / taken / 1e6
+    );
     let begin = Instant::now();
     let mut sum = 0_i64;
     for i in 0..100_000 {
@@ -102,7 +107,8 @@ fn measure(command: &mut Command) -> Result<Run, Box<dyn std::error::Error>> {
     let (mut peak, mut ticks) = (0, 0);
     loop {
         if let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", child.id())) {
-            let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map(|it| it.trim_end_matches("kB"));
+            let kibibytes =
+                status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map(|it| it.trim_end_matches("kB"));
             peak = kibibytes.and_then(|it| it.trim().parse::<u64>().ok()).map_or(peak, |it| it << 10);
         }
         if let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", child.id())) {

@@ -1,15 +1,16 @@
 //! The slow path: from a state to the size of each resource, its bounds, how sure we are, and why.
 
 use crate::explain::{Account, Climb, Confidence, Doubt, Rule};
-use crate::forecast::{Outlook, Price, look_ahead};
+use crate::forecast::{Outlook, Price, Views};
 use crate::past::Past;
 use crate::policy::{Policy, Terms};
 use crate::resource::Resource;
 use crate::sample::{amount, whole};
 use crate::state::State;
+use crate::ways::MEMORY;
 
-/// By how much a long hold makes a small gain worth its price.
-const MOST_LASTING: f64 = 2.5;
+/// A change has to promise this much more than its price: a forecast is surer of its price than of its gain.
+const INERTIA: f64 = 1.3;
 
 /// What one resource of a container should have. Thousandths of a core or bytes; `lower <= request <= upper`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,36 +41,63 @@ pub struct Advice {
 impl State {
     /// The sizes for a container of which `in_force` (thousandths of a core, bytes) is in force.
     pub fn advise(&self, policy: &Policy, in_force: (Option<i64>, Option<i64>)) -> Advice {
-        Advice { cpu: self.advise_cpu(policy, in_force.0, 0), memory: self.advise_memory(policy, in_force.1, 0) }
+        Advice { cpu: self.advise_cpu(policy, in_force.0), memory: self.advise_memory(policy, in_force.1) }
     }
 
-    /// CPU alone, the size in force having held for so many seconds.
-    pub fn advise_cpu(&self, policy: &Policy, in_force: Option<i64>, held: i64) -> Option<Part> {
+    /// CPU alone.
+    pub fn advise_cpu(&self, policy: &Policy, in_force: Option<i64>) -> Option<Part> {
         let hour = self.hour?;
-        let per_hour = f64::from(self.cpu.tally().per_hour.max(self.cpu.tally().sum.1).max(1));
         let terms = &policy.cpu;
-        let price = Self::price(Resource::Cpu, terms, per_hour);
-        let outlook = look_ahead(&self.cpu, hour, in_force.map(amount), &terms.beliefs, &price)?;
-        Some(self.part(&self.cpu, hour, terms, (in_force, held), &outlook, &price, None, self.cpu.habit()))
+        let price = self.price(Resource::Cpu, terms);
+        let views = Views::of(&self.cpu, hour, &terms.beliefs)?;
+        let outlook = views.plan(self.ways.way(self.cpu.tally.hours), in_force.map(amount), &price);
+        Some(self.part(&self.cpu, hour, terms, in_force, &outlook, &price, None, self.cpu.habit()))
     }
 
-    /// Memory alone, the size in force having held for so many seconds.
-    pub fn advise_memory(&self, policy: &Policy, in_force: Option<i64>, held: i64) -> Option<Part> {
+    /// Memory alone.
+    pub fn advise_memory(&self, policy: &Policy, in_force: Option<i64>) -> Option<Part> {
         let hour = self.hour?;
         let terms = &policy.memory;
-        let price = Self::price(Resource::Memory, terms, 1.0);
-        let outlook = look_ahead(&self.memory, hour, in_force.map(amount), &terms.beliefs, &price)?;
+        let price = self.price(Resource::Memory, terms);
+        let views = Views::of(&self.memory, hour, &terms.beliefs)?;
+        let outlook = views.plan(&MEMORY, in_force.map(amount), &price);
         let climb = self.memory.climb(hour).map(|per_hour| {
             let now = Resource::Memory.amount(self.memory.peak(hour - 1).min(crate::resource::TOP));
             Climb { per_hour, hours_to_limit: in_force.map(|limit| ((amount(limit) - now) / per_hour).max(0.0)) }
         });
-        Some(self.part(&self.memory, hour, terms, (in_force, held), &outlook, &price, climb, None))
+        Some(self.part(&self.memory, hour, terms, in_force, &outlook, &price, climb, None))
     }
 
-    /// Prices an hour is reckoned with: `per_hour` chances of an incident in it.
-    fn price(resource: Resource, terms: &Terms, per_hour: f64) -> Price {
+    /// Lets every way to read the CPU's past say where it would stand now. To be called by whoever applies sizes, whenever
+    /// it looks; once an hour it does something.
+    pub fn rehearse(&mut self, policy: &Policy) {
+        let Some(hour) = self.hour.filter(|_| !self.ways.done) else { return };
+        let price = self.price(Resource::Cpu, &policy.cpu);
+        let Some(views) = Views::of(&self.cpu, hour, &policy.cpu.beliefs) else { return };
+        let sample = price.incident / self.samples_an_hour();
+        self.ways.rehearse(sample, price.resize, |way, from| {
+            let outlook = views.plan(way, from.map(|it| Resource::Cpu.amount(it)), &price);
+            match from {
+                Some(level) if outlook.stay - outlook.cost <= price.resize => level,
+                _ => Resource::Cpu.level(outlook.best()),
+            }
+        });
+    }
+
+    /// CPU samples in an hour.
+    fn samples_an_hour(&self) -> f64 {
+        f64::from(self.cpu.tally().per_hour.max(self.cpu.tally().sum.1).max(1))
+    }
+
+    /// Prices an hour is reckoned with: of a kill in it, of being over during all of its samples.
+    fn price(&self, resource: Resource, terms: &Terms) -> Price {
         let factor = terms.risk.map_or(1.0, |risk| risk.price_factor(resource));
-        Price { incident: terms.incident * factor * per_hour, resize: terms.resize }
+        let chances = if resource == Resource::Cpu { self.samples_an_hour() } else { 1.0 };
+        Price {
+            incident: terms.incident * factor * chances,
+            resize: terms.resize * INERTIA,
+            once: resource == Resource::Memory,
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "one private step of two callers; a struct would only rename them")]
@@ -78,16 +106,13 @@ impl State {
         past: &P,
         hour: i64,
         terms: &Terms,
-        (in_force, held): (Option<i64>, i64),
-        outlook: &Outlook,
+        in_force: Option<i64>,
+        outlook: &Outlook<'_>,
         price: &Price,
         climb: Option<Climb>,
         habit: Option<f64>,
     ) -> Part {
-        // What has held long will hold long: the gain is reckoned over as many hours as the size in force has lasted.
-        let horizon = f64::from(u32::try_from(terms.beliefs.horizon.max(1)).unwrap_or(u32::MAX));
-        let lasting = (amount(held) / 3600.0 / horizon).clamp(1.0, MOST_LASTING);
-        let changes = (outlook.stay - outlook.cost) * lasting > price.resize;
+        let changes = outlook.stay - outlook.cost > price.resize;
         let (mut request, mut rule) = match in_force {
             Some(size) if !changes => (size, Rule::Stay),
             _ => (whole(outlook.best()), Rule::Plan),

@@ -1,23 +1,54 @@
-//! The state as bytes: versioned, exact, and small.
+//! The state as bytes: versioned, exact, and never more than [`MOST`] bytes.
 //!
 //! Levels of neighbouring hours are near each other, so what is written is the difference, in an Exp-Golomb code: a
-//! steady container's week costs a few bits an hour. Recorded containers come to 200-450 bytes; what is not smooth
-//! costs more, and nothing is ever rounded to fit.
+//! steady container's week costs a few bits an hour. What is not smooth would cost more than the plain eleven bits a
+//! level; so every part is written both ways, the shorter is kept, and a bit says which. The longest plain form is
+//! [`MOST`]: no input makes a state longer.
 
-use crate::cpu::CpuPast;
-use crate::digest::Digest;
+use crate::cpu::{Away, CpuPast, DAY, DAYS, LATELY, LONG, OPEN};
+use crate::digest::{Digest, MAX_WEIGHT};
 use crate::memory::{MemoryPast, WEEK};
 use crate::past::{Tally, UNKNOWN};
-use crate::state::State;
+use crate::resource::TOP;
+use crate::state::{REMEMBERED, State};
+use crate::ways::{Rehearsal, WAYS};
 
 /// Written first. A reader refuses what it does not know.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// The longest a state can be.
+pub const MOST: usize = 600;
+
+/// What a level is written as where nothing is known: the one number of eleven bits that is no level.
+const NOTHING: u64 = TOP as u64 + 1;
+
+/// Bits of a plain level, of a plain weight, and of the fixed part of a step between two levels of a histogram.
+const LEVEL: u32 = 11;
+const WEIGHT: u32 = 13;
+const STEP: u32 = 5;
+
+/// The bits of the longest state there can be, part by part as [`State::save`] writes them.
+const LONGEST: usize = {
+    let level = LEVEL as usize;
+    let weight = (WEIGHT + STEP + 1) as usize;
+    let head = 8 + (1 + 8 * 8) + (15 + level) + 15 + level + 16 + 64;
+    let digests = 4 * (5 + 1 + (TOP as usize >> STEP)) + weight * (OPEN + LATELY + DAYS + LONG);
+    let daily = 1 + DAY * 3 * level;
+    let away = 8 + 2 * level;
+    let tally = 16 + 16 + level + 4 * 32 + 16;
+    let week = level + 1 + WEEK * level;
+    let ways = WAYS * (level + 16) + 3 + 32 + 1;
+    head + digests + daily + away + week + 2 * tally + ways
+};
+const _: () = assert!(LONGEST.div_ceil(8) <= MOST, "the longest state must fit");
 
 /// Why bytes are not a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// Another version wrote them.
-    #[error("cannot load the state of a recommender: written as version {0}, this program reads version 1")]
+    #[error(
+        "cannot load the state of a recommender: written as version {0}, this program reads version 2; begin with an empty state"
+    )]
     Version(u8),
     /// They end too early.
     #[error("cannot load the state of a recommender: it ends too early; it was cut")]
@@ -27,83 +58,126 @@ pub enum LoadError {
     Damaged(&'static str),
 }
 
+impl LoadError {
+    /// For machines; never changes.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Version(_) => "StateVersion",
+            Self::Cut => "StateCut",
+            Self::Damaged(_) => "StateDamaged",
+        }
+    }
+}
+
 impl State {
     /// As bytes.
     pub fn save(&self) -> Vec<u8> {
-        let Self { cpu, memory, hour, start_peak, kill, kills, shift, cut } = self;
-        let mut out = Writer { bytes: vec![VERSION], bits: 0, free: 8 };
+        let Self { cpu, memory, ways, hour, start_peak, kill, kills, shift, cut } = self;
+        let mut out = Writer::default();
+        out.bits(u64::from(VERSION), 8);
         out.time(*hour);
-        out.time(kill.map(|(hour, _)| hour));
-        out.bits(u64::from(kill.map_or(0, |(_, level)| level)), 11);
-        out.time(*shift);
-        out.number(u32::from(*start_peak));
-        out.number(u32::from(*kills));
-        out.bits(u64::from(cut.0.to_bits()), 32);
-        out.bits(u64::from(cut.1.to_bits()), 32);
-        let CpuPast { open, recent, daily, long, grown, course, tally } = cpu;
+        out.since(*hour, kill.map(|(then, _)| then));
+        out.level(kill.map_or(0, |(_, level)| level));
+        out.since(*hour, *shift);
+        out.level(*start_peak);
+        out.bits(u64::from(*kills), 16);
+        out.float(cut.0);
+        out.float(cut.1);
+        let CpuPast { open, lately, day, long, daily, away, tally } = cpu;
         out.digest(open);
+        out.digest(lately);
+        out.digest(day);
         out.digest(long);
-        out.number(u32::from(*grown));
-        out.bits(u64::from(course.0.to_bits()), 32);
-        out.bits(u64::from(course.1.to_bits()), 32);
+        out.hours(daily);
+        out.bits(u64::from(away.hours), 8);
+        out.level(away.low);
+        out.level(away.high);
         out.tally(tally);
-        out.hours(recent.iter().copied());
-        out.hours(daily.iter().copied());
         let MemoryPast { open, week, tally } = memory;
-        out.hours(std::iter::once([*open]));
+        out.level(*open);
+        out.hours(&week.map(|peak| [peak]));
         out.tally(tally);
-        out.hours(week.iter().map(|peak| [*peak]));
+        let Rehearsal { sizes, charges, leader, price, done } = ways;
+        sizes.iter().for_each(|it| out.level(*it));
+        charges.iter().for_each(|it| out.bits(u64::from(*it), 16));
+        out.bits(u64::from(*leader), 3);
+        out.float(*price);
+        out.bits(u64::from(*done), 1);
         out.finish()
     }
 
     /// From bytes that [`State::save`] wrote.
     pub fn load(bytes: &[u8]) -> Result<Self, LoadError> {
-        let version = *bytes.first().ok_or(LoadError::Cut)?;
-        if version != VERSION {
-            return Err(LoadError::Version(version));
+        let mut from = Reader { bytes, at: 0 };
+        let version = from.bits(8)?;
+        if version != u64::from(VERSION) {
+            return Err(LoadError::Version(bytes[0]));
         }
-        let mut from = Reader { bytes: &bytes[1..], at: 0 };
         let mut state = Self { hour: from.time()?, ..Self::default() };
-        let kill = from.time()?;
+        let kill = from.since(state.hour)?;
         let level = from.level()?;
         state.kill = kill.map(|hour| (hour, level));
-        state.shift = from.time()?;
-        state.start_peak = from.short("a level")?;
-        state.kills = from.short("a count")?;
+        state.shift = from.since(state.hour)?;
+        state.start_peak = from.level()?;
+        state.kills = from.short(16)?;
         state.cut = (from.float()?, from.float()?);
         state.cpu.open = from.digest()?;
+        state.cpu.lately = from.digest()?;
+        state.cpu.day = from.digest()?;
         state.cpu.long = from.digest()?;
-        state.cpu.grown = from.short("an age")?;
-        state.cpu.course = (from.float()?, from.float()?);
+        state.cpu.daily = from.hours::<3, DAY>()?;
+        let hours = u8::try_from(from.bits(8)?).unwrap_or(u8::MAX);
+        state.cpu.away = Away { hours, low: from.level()?, high: from.level()? };
         state.cpu.tally = from.tally()?;
-        from.hours(state.cpu.recent.iter_mut())?;
-        from.hours(state.cpu.daily.iter_mut())?;
-        let mut open = [[UNKNOWN]];
-        from.hours(open.iter_mut())?;
-        state.memory.open = open[0][0];
+        state.memory.open = from.level()?;
+        state.memory.week = from.hours::<1, WEEK>()?.map(|[peak]| peak);
         state.memory.tally = from.tally()?;
-        let mut week = [[UNKNOWN]; WEEK];
-        from.hours(week.iter_mut())?;
-        state.memory.week = week.map(|[peak]| peak);
+        for size in &mut state.ways.sizes {
+            *size = from.level()?;
+        }
+        for charge in &mut state.ways.charges {
+            *charge = from.short(16)?;
+        }
+        state.ways.leader = u8::try_from(from.bits(3)?).unwrap_or(0);
+        if usize::from(state.ways.leader) >= WAYS {
+            return Err(LoadError::Damaged("a way"));
+        }
+        state.ways.price = from.float()?;
+        state.ways.done = from.bits(1)? == 1;
         Ok(state)
     }
 }
 
+#[derive(Default)]
 struct Writer {
     bytes: Vec<u8>,
-    bits: u8,
-    free: u8,
+    /// Bits written.
+    length: usize,
 }
 
 impl Writer {
     fn bits(&mut self, value: u64, count: u32) {
         for bit in (0..count).rev() {
-            self.bits = (self.bits << 1) | u8::from((value >> bit) & 1 == 1);
-            self.free -= 1;
-            if self.free == 0 {
-                self.bytes.push(self.bits);
-                (self.bits, self.free) = (0, 8);
+            if self.length.is_multiple_of(8) {
+                self.bytes.push(0);
             }
+            if let Some(last) = self.bytes.last_mut() {
+                *last |= u8::from((value >> bit) & 1 == 1) << (7 - self.length % 8);
+            }
+            self.length += 1;
+        }
+    }
+
+    /// The shorter of two ways to write the same, after a bit that says which.
+    fn shorter(&mut self, plain: impl FnOnce(&mut Self), coded: impl FnOnce(&mut Self)) {
+        let (mut a, mut b) = (Self::default(), Self::default());
+        plain(&mut a);
+        coded(&mut b);
+        let is_coded = b.length < a.length;
+        self.bits(u64::from(is_coded), 1);
+        let chosen = if is_coded { b } else { a };
+        for at in 0..chosen.length {
+            self.bits(u64::from(chosen.bytes[at / 8] >> (7 - at % 8)), 1);
         }
     }
 
@@ -119,56 +193,93 @@ impl Writer {
         self.number(if value < 0 { value.unsigned_abs() * 2 - 1 } else { value.unsigned_abs() * 2 });
     }
 
+    fn level(&mut self, level: u16) {
+        self.bits(if level == UNKNOWN { NOTHING } else { u64::from(level) }, LEVEL);
+    }
+
+    fn float(&mut self, value: f32) {
+        self.bits(u64::from(value.to_bits()), 32);
+    }
+
+    /// An hour in groups of seven bits: the present takes three of them.
     fn time(&mut self, hour: Option<i64>) {
         self.bits(u64::from(hour.is_some()), 1);
-        if let Some(hour) = hour {
-            self.bits(hour.cast_unsigned(), 64);
+        let mut left = hour.map_or(0, |it| ((it << 1) ^ (it >> 63)).cast_unsigned());
+        while hour.is_some() {
+            self.bits(u64::from(left > 0x7f), 1);
+            self.bits(left & 0x7f, 7);
+            left >>= 7;
+            if left == 0 {
+                break;
+            }
+        }
+    }
+
+    /// A moment as hours before `now`: fewer than [`REMEMBERED`].
+    fn since(&mut self, now: Option<i64>, then: Option<i64>) {
+        let age = now.zip(then).map(|(now, then)| now.saturating_sub(then).clamp(0, REMEMBERED - 1));
+        self.bits(u64::from(age.is_some()), 1);
+        if let Some(age) = age {
+            self.bits(age.cast_unsigned(), 14);
         }
     }
 
     fn digest<const N: usize>(&mut self, digest: &Digest<N>) {
-        self.number(u32::try_from(digest.entries().count()).unwrap_or(0));
+        self.bits(digest.entries().count() as u64, 5);
+        // Levels ascend to TOP at most: so many steps of a fixed part and a few more bits, whatever they are.
         let mut before = 0;
-        for (level, weight) in digest.entries() {
-            self.number(u32::from(level - before));
-            self.number(u32::from(weight));
+        for (level, _) in digest.entries() {
+            let step = level - before;
+            (0..step >> STEP).for_each(|_| self.bits(1, 1));
+            self.bits(0, 1);
+            self.bits(u64::from(step), STEP);
             before = level;
         }
+        self.shorter(
+            |plain| digest.entries().for_each(|(_, weight)| plain.bits(u64::from(weight), WEIGHT)),
+            |coded| digest.entries().for_each(|(_, weight)| coded.number(u32::from(weight))),
+        );
     }
 
     fn tally(&mut self, tally: &Tally) {
-        let Tally { per_hour, hours, mean, sum, restless } = tally;
-        self.number(u32::from(*per_hour));
-        self.number(u32::from(*hours));
-        for it in [mean.0, mean.1, restless.0, restless.1] {
-            self.bits(u64::from(it.to_bits()), 32);
+        let Tally { per_hour, hours, last, mean, restless, weight, sum } = tally;
+        self.bits(u64::from(*per_hour), 16);
+        self.bits(u64::from(*hours), 16);
+        self.level(last.unwrap_or(UNKNOWN));
+        for it in [*mean, *restless, *weight, sum.0] {
+            self.float(it);
         }
-        self.bits(sum.0.to_bits(), 64);
-        self.number(u32::from(sum.1));
+        self.bits(u64::from(sum.1), 16);
     }
 
-    fn hours<const Q: usize>(&mut self, hours: impl Iterator<Item = [u16; Q]>) {
-        let mut before = [0; Q];
-        for hour in hours {
-            self.bits(u64::from(hour[0] != UNKNOWN), 1);
-            if hour[0] == UNKNOWN {
-                continue;
+    fn hours<const Q: usize>(&mut self, hours: &[[u16; Q]]) {
+        let plain = |out: &mut Self| {
+            for hour in hours {
+                let known = if hour[0] == UNKNOWN { 1 } else { Q };
+                hour[..known].iter().for_each(|it| out.level(*it));
             }
-            // The lowest against the hour before; the others against what that move alone would have made of them.
-            let mut moved = 0;
-            for (now, before) in hour.iter().zip(before) {
-                let change = i32::from(*now) - i32::from(before);
-                self.signed(change - moved);
-                moved = change;
+        };
+        let coded = |out: &mut Self| {
+            let mut before = [0; Q];
+            for hour in hours {
+                out.bits(u64::from(hour[0] != UNKNOWN), 1);
+                if hour[0] == UNKNOWN {
+                    continue;
+                }
+                // The lowest against the hour before; the others against what that move alone would have made of them.
+                let mut moved = 0;
+                for (now, before) in hour.iter().zip(before) {
+                    let change = i32::from(*now) - i32::from(before);
+                    out.signed(change - moved);
+                    moved = change;
+                }
+                before = *hour;
             }
-            before = hour;
-        }
+        };
+        self.shorter(plain, coded);
     }
 
-    fn finish(mut self) -> Vec<u8> {
-        while self.free != 8 {
-            self.bits(0, 1);
-        }
+    fn finish(self) -> Vec<u8> {
         self.bytes
     }
 }
@@ -189,88 +300,125 @@ impl Reader<'_> {
         Ok(value)
     }
 
+    fn short(&mut self, count: u32) -> Result<u16, LoadError> {
+        u16::try_from(self.bits(count)?).map_err(|_| LoadError::Damaged("a count"))
+    }
+
     fn number(&mut self) -> Result<u32, LoadError> {
-        let mut zeros = 0;
+        let mut length = 3;
         while self.bits(1)? == 0 {
-            zeros += 1;
-            if zeros > 32 {
+            length += 1;
+            if length > 34 {
                 return Err(LoadError::Damaged("a number"));
             }
         }
-        let rest = self.bits(zeros + 2)?;
-        u32::try_from((1 << (zeros + 2)) + rest - 4).map_err(|_| LoadError::Damaged("a number"))
+        let value = (1 << (length - 1)) | self.bits(length - 1)?;
+        u32::try_from(value - 4).map_err(|_| LoadError::Damaged("a number"))
     }
 
     fn signed(&mut self) -> Result<i32, LoadError> {
-        let number = self.number()?;
-        let half = i32::try_from(number.div_ceil(2)).map_err(|_| LoadError::Damaged("a difference"))?;
-        Ok(if number % 2 == 1 { -half } else { half })
-    }
-
-    fn short(&mut self, what: &'static str) -> Result<u16, LoadError> {
-        u16::try_from(self.number()?).map_err(|_| LoadError::Damaged(what))
+        let coded = self.number()?;
+        let half = i32::try_from(coded.div_ceil(2)).map_err(|_| LoadError::Damaged("a number"))?;
+        Ok(if coded % 2 == 1 { -half } else { half })
     }
 
     fn level(&mut self) -> Result<u16, LoadError> {
-        u16::try_from(self.bits(11)?).map_err(|_| LoadError::Damaged("a level"))
+        let level = self.bits(LEVEL)?;
+        Ok(if level == NOTHING { UNKNOWN } else { u16::try_from(level).unwrap_or(UNKNOWN) })
     }
 
     fn float(&mut self) -> Result<f32, LoadError> {
-        let bits = u32::try_from(self.bits(32)?).map_err(|_| LoadError::Damaged("an average"))?;
-        let value = f32::from_bits(bits);
-        if value.is_finite() && value >= 0.0 { Ok(value) } else { Err(LoadError::Damaged("an average")) }
+        let value = f32::from_bits(self.short(16).map(u32::from)? << 16 | u32::from(self.short(16)?));
+        if value.is_finite() && value >= 0.0 { Ok(value) } else { Err(LoadError::Damaged("a sum")) }
     }
 
     fn time(&mut self) -> Result<Option<i64>, LoadError> {
-        if self.bits(1)? == 0 { Ok(None) } else { Ok(Some(self.bits(64)?.cast_signed())) }
+        if self.bits(1)? == 0 {
+            return Ok(None);
+        }
+        let (mut coded, mut shift) = (0_u64, 0);
+        loop {
+            let more = self.bits(1)? == 1;
+            let part = self.bits(7)?;
+            if shift > 63 || (shift == 63 && part > 1) {
+                return Err(LoadError::Damaged("a time"));
+            }
+            coded |= part << shift;
+            shift += 7;
+            if !more {
+                break;
+            }
+        }
+        Ok(Some((coded >> 1).cast_signed() ^ -(coded & 1).cast_signed()))
+    }
+
+    fn since(&mut self, now: Option<i64>) -> Result<Option<i64>, LoadError> {
+        if self.bits(1)? == 0 {
+            return Ok(None);
+        }
+        let age = i64::from(self.short(14)?);
+        Ok(now.map(|now| now.saturating_sub(age)))
     }
 
     fn digest<const N: usize>(&mut self) -> Result<Digest<N>, LoadError> {
-        let count = self.number()?;
-        if usize::try_from(count).unwrap_or(usize::MAX) > N {
-            return Err(LoadError::Damaged("a histogram"));
+        let count = usize::from(self.short(5)?);
+        if count > N {
+            return Err(LoadError::Damaged("a count"));
         }
-        let mut digest = Digest::default();
-        let mut level = 0_u16;
-        for _ in 0..count {
-            let gap = self.short("a level")?;
-            level =
-                level.checked_add(gap).filter(|it| *it <= crate::resource::TOP).ok_or(LoadError::Damaged("a level"))?;
-            let weight = self.short("a weight")?;
-            if weight == 0 || weight > crate::digest::MAX_WEIGHT {
-                return Err(LoadError::Damaged("a weight"));
+        let mut levels = [0; N];
+        let mut before = 0_u16;
+        for level in &mut levels[..count] {
+            let mut step = 0_u16;
+            while self.bits(1)? == 1 {
+                step = step.saturating_add(1 << STEP);
             }
-            digest.put(level, weight);
+            before = before.saturating_add(step.saturating_add(self.short(STEP)?));
+            *level = before;
+        }
+        let coded = self.bits(1)? == 1;
+        let mut digest = Digest::default();
+        for level in &levels[..count] {
+            let weight = if coded { self.number()? } else { u32::from(self.short(WEIGHT)?) };
+            let weight = u16::try_from(weight).ok().filter(|it| (1..=MAX_WEIGHT).contains(it));
+            if *level > TOP || digest.top().is_some_and(|top| top >= *level) {
+                return Err(LoadError::Damaged("a level"));
+            }
+            digest.put(*level, weight.ok_or(LoadError::Damaged("a weight"))?);
         }
         Ok(digest)
     }
 
     fn tally(&mut self) -> Result<Tally, LoadError> {
-        let (per_hour, hours) = (self.short("a count")?, self.short("a count")?);
-        let mean = (self.float()?, self.float()?);
-        let restless = (self.float()?, self.float()?);
-        let sum = f64::from_bits(self.bits(64)?);
-        if !sum.is_finite() || sum < 0.0 {
-            return Err(LoadError::Damaged("a sum"));
-        }
-        Ok(Tally { per_hour, hours, mean, sum: (sum, self.short("a count")?), restless })
+        let (per_hour, hours) = (self.short(16)?, self.short(16)?);
+        let last = Some(self.level()?).filter(|it| *it != UNKNOWN);
+        let (mean, restless, weight) = (self.float()?, self.float()?, self.float()?);
+        Ok(Tally { per_hour, hours, last, mean, restless, weight, sum: (self.float()?, self.short(16)?) })
     }
 
-    fn hours<'h, const Q: usize>(&mut self, hours: impl Iterator<Item = &'h mut [u16; Q]>) -> Result<(), LoadError> {
+    fn hours<const Q: usize, const H: usize>(&mut self) -> Result<[[u16; Q]; H], LoadError> {
+        let coded = self.bits(1)? == 1;
+        let mut hours = [[UNKNOWN; Q]; H];
         let mut before = [0_u16; Q];
-        for hour in hours {
-            if self.bits(1)? == 0 {
-                *hour = [UNKNOWN; Q];
+        for hour in &mut hours {
+            let first = if coded { u64::from(self.bits(1)? == 1) } else { 0 };
+            if coded && first == 0 {
                 continue;
             }
             let mut moved = 0;
-            for (now, before) in hour.iter_mut().zip(before) {
-                moved += self.signed()?;
-                let level = u16::try_from(i32::from(before) + moved).ok();
-                *now = level.filter(|it| *it <= crate::resource::TOP).ok_or(LoadError::Damaged("a level"))?;
+            for at in 0..Q {
+                hour[at] = if coded {
+                    moved += self.signed()?;
+                    let level = u16::try_from(i32::from(before[at]).saturating_add(moved)).ok();
+                    level.filter(|it| *it <= TOP).ok_or(LoadError::Damaged("a level"))?
+                } else {
+                    self.level()?
+                };
+                if hour[0] == UNKNOWN {
+                    break;
+                }
             }
             before = *hour;
         }
-        Ok(())
+        Ok(hours)
     }
 }

@@ -1,14 +1,14 @@
-//! The past of CPU: the last day hour by hour, the usual course of the day, and a decaying histogram of everything.
+//! The past of CPU: three histograms that forget at different speeds, and the usual course of the day.
 //!
 //! ```text
-//! sample ──▶ open (digest of the running hour) ──hour ends──▶ Hour (four order statistics)
-//!                                                               ├──▶ recent[hour mod 24]   the last day
-//!                                                               ├──▶ daily[hour mod 24]    averaged over days
-//!                                                               └──▶ long                  decaying histogram
+//! sample ──▶ open (the running hour) ──hour ends──┬──▶ lately   half forgotten after an hour
+//!                                                 ├──▶ day      half forgotten after a day
+//!                                                 ├──▶ long     half forgotten after 200 hours
+//!                                                 └──▶ daily    three order statistics by hour of the day
 //! ```
 //!
-//! Unlike memory, it counts here how long a use lasted: an hour is four order statistics and the share of the hour each
-//! stands for.
+//! Unlike memory, it counts here how long a use lasted. When weights are halved is told by the clock and not by when the
+//! recording began, so that two pasts of the same hour can be added.
 
 use crate::digest::Digest;
 use crate::past::{Past, Tally, UNKNOWN, place};
@@ -18,22 +18,31 @@ use crate::resource::{Resource, TOP};
 pub const DAY: usize = 24;
 
 /// Order statistics of one hour, lowest first, the last one the peak. All [`UNKNOWN`] where nothing was measured.
-pub type Hour = [u16; 4];
+pub type Hour = [u16; 3];
 
-/// At which shares of the hour the order statistics are taken ...
-const RANKS: [f64; 4] = [0.4, 0.8, 0.95, 1.0];
+/// Entries of the histograms: of the running hour, of the hours just past, of the last days, of everything.
+pub const OPEN: usize = 12;
+/// See [`OPEN`].
+pub const LATELY: usize = 10;
+/// See [`OPEN`].
+pub const DAYS: usize = 14;
+/// See [`OPEN`].
+pub const LONG: usize = 20;
 
-/// ... and up to which share each stands for what it is the middle of. The peak stands for one sample.
-const EDGES: [f64; 2] = [0.7, 0.9];
+/// At which shares of the hour the order statistics are taken: the second is what five minutes of an hour reach ...
+const RANKS: [f64; 3] = [0.5, 0.93, 1.0];
 
-/// Hours after which the weight of an old hour in the long memory has halved.
-const LONG_HALF_LIFE: u16 = 200;
+/// ... and up to which share the first stands for what it is the middle of. The peak stands for one sample.
+const EDGE: f64 = 0.75;
 
-/// Weight of one hour in the long memory when it is new, before growth.
-const HOUR_WEIGHT: f64 = 16.0;
+/// Weight of a new hour, before growth, and after how many hours it has halved: of the last day, of everything. The last
+/// hours are halved every hour.
+const LATELY_WEIGHT: f64 = 512.0;
+const DAYS_WEIGHT: (f64, i64) = (32.0, 24);
+const LONG_WEIGHT: (f64, i64) = (24.0, 200);
 
 /// Hours a new level must have lasted before it is a new way of the program and not a mood.
-pub const SHIFT_HOURS: i64 = 12;
+pub const SHIFT_HOURS: u8 = 12;
 
 /// By how many steps (a third) the new level must lie outside of what was before it.
 const SHIFT_STEPS: u16 = 60;
@@ -47,22 +56,32 @@ const NOT_HABIT: usize = 4;
 /// Steps a day by which the remembered peak of an hour of the day comes down when it is not reached again (8 %).
 const DAILY_DECAY: u16 = 12;
 
+/// Hours in a row that lie well outside of all that was before them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Away {
+    /// How many.
+    pub hours: u8,
+    /// The lowest of what they were at for half of an hour.
+    pub low: u16,
+    /// The highest they reached.
+    pub high: u16,
+}
+
 /// What is remembered of CPU.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CpuPast {
     /// The running hour.
-    pub open: Digest<16>,
-    /// The last 24 closed hours, at their number modulo 24.
-    pub recent: [Hour; DAY],
+    pub open: Digest<OPEN>,
+    /// The hours just past.
+    pub lately: Digest<LATELY>,
+    /// The last day or two.
+    pub day: Digest<DAYS>,
+    /// Everything.
+    pub long: Digest<LONG>,
     /// The usual course of the day.
     pub daily: [Hour; DAY],
-    /// Everything, decaying.
-    pub long: Digest<20>,
-    /// Hours since the weights of `long` were last halved.
-    pub grown: u16,
-    /// Decayed sums, in steps: how far hours lay from the same hour of earlier days, and from the hour a quarter of a day
-    /// before. Their quotient says how regular the days are.
-    pub course: (f32, f32),
+    /// Whether another program seems to run now.
+    pub away: Away,
     /// Averages.
     pub tally: Tally,
 }
@@ -71,11 +90,11 @@ impl Default for CpuPast {
     fn default() -> Self {
         Self {
             open: Digest::default(),
-            recent: [[UNKNOWN; 4]; DAY],
-            daily: [[UNKNOWN; 4]; DAY],
+            lately: Digest::default(),
+            day: Digest::default(),
             long: Digest::default(),
-            grown: 0,
-            course: (0.0, 0.0),
+            daily: [[UNKNOWN; 3]; DAY],
+            away: Away::default(),
             tally: Tally::default(),
         }
     }
@@ -88,25 +107,20 @@ impl CpuPast {
         self.open.put(Resource::Cpu.level(amount), 1);
     }
 
-    /// Ends the running hour, number `hour`, and the `gap` unseen ones after it.
-    pub fn close(&mut self, hour: i64, gap: i64) {
-        self.age(gap.saturating_add(1));
-        let here = place(hour, DAY);
-        let before = self.recent[place(hour - 1, DAY)][3];
-        match self.summary() {
-            Some(summary) => {
-                self.tally.close(summary[3], before);
-                self.compare(here, hour, summary);
-                self.recent[here] = summary;
-                self.remember_day(here, summary);
-                self.remember_long(summary);
-            }
-            None => self.recent[here] = [UNKNOWN; 4],
+    /// Ends the running hour, number `hour`, and the `gap` unseen ones after it. True where the program turned out to be
+    /// another one.
+    pub fn close(&mut self, hour: i64, gap: i64) -> bool {
+        let summary = self.summary();
+        if let Some(summary) = summary {
+            self.remember(hour);
+            let usual = &mut self.daily[place(hour, DAY)];
+            *usual = course(*usual, summary);
         }
-        for missing in 1..=gap.min(24) {
-            self.recent[place(hour + missing, DAY)] = [UNKNOWN; 4];
-        }
+        self.tally.close(summary.map(|it| it[2]), gap);
         self.open = Digest::default();
+        let shifted = summary.is_some_and(|it| self.shifted(hour, it)) && gap == 0;
+        self.age(hour, gap.saturating_add(1));
+        shifted
     }
 
     /// The running hour as order statistics.
@@ -115,170 +129,137 @@ impl CpuPast {
         Some(RANKS.map(|rank| self.open.quantile(rank).unwrap_or(TOP)))
     }
 
-    /// What nearly every hour of the last day reached for several of its minutes. At the default price such bursts are
-    /// dearer to cover than to suffer, and yet nobody wants them to vanish.
+    /// What nearly every hour of the day reaches for five of its minutes, and the last hours did. At the default price such
+    /// bursts are dearer to cover than to suffer, and yet nobody wants them to vanish.
     pub fn habit(&self) -> Option<f64> {
-        let mut reached: [u16; DAY] = self.recent.map(|hour| hour[2]);
+        let mut reached: [u16; DAY] = self.daily.map(|hour| hour[1]);
         if reached.contains(&UNKNOWN) {
             return None;
         }
         reached.sort_unstable();
-        Some(Resource::Cpu.amount(reached[NOT_HABIT]))
-    }
-
-    /// True when the last hours lie well outside of everything before them: another program runs now.
-    ///
-    /// The long memory holds these hours too. So: what it holds at their side of the gap must be no more than what they
-    /// put there themselves. A night is no shift, for earlier nights lie on its side.
-    pub fn shifted(&self, hour: i64) -> bool {
-        if self.tally.hours < SHIFT_KNOWN {
-            return false;
-        }
-        let (mut low, mut high) = (u16::MAX, 0);
-        for age in 1..=SHIFT_HOURS {
-            let known = self.recent[place(hour - age, DAY)];
-            if known[0] == UNKNOWN {
-                return false;
-            }
-            low = low.min(known[1]);
-            high = high.max(known[3]);
-        }
-        let share_within = |from: u16, to: u16| {
-            let weight: u32 =
-                self.long.entries().filter(|(level, _)| (from..=to).contains(level)).map(|(_, w)| u32::from(w)).sum();
-            f64::from(weight) / f64::from(self.long.total().max(1))
-        };
-        // What these hours at the present growth come to, with a third of tolerance for rounding.
-        let growth = (f64::from(self.grown) / f64::from(LONG_HALF_LIFE)).exp2();
-        let own = 15.0 * HOUR_WEIGHT * growth / f64::from(self.long.total().max(1));
-        let down = share_within(0, high.saturating_add(SHIFT_STEPS)) <= own;
-        let up = share_within(low.saturating_sub(SHIFT_STEPS), TOP) <= own;
-        down || up
+        let level = reached[NOT_HABIT].min(self.lately.quantile(RANKS[1])?);
+        Some(Resource::Cpu.amount(level))
     }
 
     /// Takes over another past at the same running hour.
-    pub fn merge(&mut self, other: &Self, hour: i64) {
+    pub fn merge(&mut self, other: &Self) {
         self.open.merge(&other.open);
-        for age in 1..=24 {
-            let here = place(hour - age, DAY);
-            self.recent[here] = higher(self.recent[here], other.recent[here]);
-            self.daily[here] = higher(self.daily[here], other.daily[here]);
-        }
+        self.lately.merge(&other.lately);
+        self.day.merge(&other.day);
         self.long.merge(&other.long);
-        self.grown = self.grown.max(other.grown);
+        for (mine, theirs) in self.daily.iter_mut().zip(other.daily) {
+            *mine = higher(*mine, theirs);
+        }
+        self.away = Away::default();
         self.tally.merge(&other.tally);
     }
 
-    /// Forgets everything but the last `keep` hours: the program is another one now.
-    pub fn forget(&mut self, hour: i64, keep: i64) {
-        self.daily = [[UNKNOWN; 4]; DAY];
-        self.long = Digest::default();
-        self.grown = 0;
-        for age in keep.max(0) + 1..=24 {
-            self.recent[place(hour - age, DAY)] = [UNKNOWN; 4];
-        }
-        for age in 1..=keep.min(24) {
-            let known = self.recent[place(hour - age, DAY)];
-            if known[0] != UNKNOWN {
-                self.remember_long(known);
+    /// True when the hours up to this one lie well outside of everything before them: another program runs now, and what
+    /// was before is forgotten.
+    ///
+    /// The long memory holds these hours too. So: what it holds at their side of the gap must be no more than what they
+    /// put there themselves. A night is no shift, for earlier nights lie on its side.
+    fn shifted(&mut self, hour: i64, summary: Hour) -> bool {
+        let here = Away { hours: 1, low: summary[0], high: summary[2] };
+        let longer = match self.away.hours {
+            0 => here,
+            hours => Away {
+                hours: hours.saturating_add(1),
+                low: self.away.low.min(here.low),
+                high: self.away.high.max(here.high),
+            },
+        };
+        for run in [longer, here] {
+            let own = (f64::from(run.hours) * 1.25 + 1.0) * LONG_WEIGHT.0 * growth(hour, LONG_WEIGHT.1);
+            let below = (0, run.high.saturating_add(SHIFT_STEPS));
+            let above = (run.low.saturating_sub(SHIFT_STEPS), TOP);
+            let side = [below, above].into_iter().find(|(from, to)| f64::from(self.long.within(*from, *to)) <= own);
+            let Some((from, to)) = side else { continue };
+            self.away = run;
+            if run.hours < SHIFT_HOURS || self.tally.hours < SHIFT_KNOWN {
+                return false;
             }
+            self.long.keep(from, to);
+            self.day.keep(from, to);
+            self.lately.keep(from, to);
+            self.daily = [[UNKNOWN; 3]; DAY];
+            self.away = Away::default();
+            return true;
+        }
+        self.away = Away::default();
+        false
+    }
+
+    /// The ended hour goes into the three histograms.
+    fn remember(&mut self, hour: i64) {
+        let total = f64::from(self.open.total());
+        let (day, long) = (DAYS_WEIGHT.0 * growth(hour, DAYS_WEIGHT.1), LONG_WEIGHT.0 * growth(hour, LONG_WEIGHT.1));
+        let open = self.open;
+        for (level, weight) in open.entries() {
+            let share = f64::from(weight) / total;
+            self.lately.put(level, rounded(LATELY_WEIGHT * share));
+            self.day.put(level, rounded(day * share));
+            self.long.put(level, rounded(long * share).max(1));
         }
     }
 
-    /// Notes how well the course of earlier days would have foretold this hour.
-    fn compare(&mut self, here: usize, hour: i64, summary: Hour) {
-        let (usual, before) = (self.daily[here][2], self.recent[place(hour - 6, DAY)][2]);
-        if usual != UNKNOWN && before != UNKNOWN {
-            let decay = 0.985_663; // half of it from the last two days
-            self.course.0 = self.course.0 * decay + f32::from(summary[2].abs_diff(usual));
-            self.course.1 = self.course.1 * decay + f32::from(summary[2].abs_diff(before));
+    /// Lets hours pass for the histograms.
+    fn age(&mut self, hour: i64, hours: i64) {
+        let crossed = |every: i64| hour.saturating_add(hours).div_euclid(every) - hour.div_euclid(every);
+        for _ in 0..crossed(1).min(16) {
+            self.lately.halve();
+        }
+        for _ in 0..crossed(DAYS_WEIGHT.1).min(16) {
+            self.day.halve();
+        }
+        for _ in 0..crossed(LONG_WEIGHT.1).min(16) {
+            self.long.halve();
         }
     }
 
-    fn remember_day(&mut self, here: usize, summary: Hour) {
-        for (statistic, (usual, now)) in self.daily[here].iter_mut().zip(summary).enumerate() {
-            *usual = match *usual {
-                UNKNOWN => now,
-                peak if statistic == 3 => now.max(peak.saturating_sub(DAILY_DECAY)),
-                other => towards(other, now),
-            };
-        }
-    }
-
-    fn remember_long(&mut self, summary: Hour) {
-        let growth = (f64::from(self.grown) / f64::from(LONG_HALF_LIFE)).exp2();
-        for (level, mass) in summary.iter().zip(masses(self.tally.per_hour)) {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 32")]
-            let weight = (HOUR_WEIGHT * growth * mass).round() as u16;
-            self.long.put(*level, weight.max(1));
-        }
-    }
-
-    /// Lets hours pass for the long memory: new weight grows, and once it has doubled, everything is halved.
-    fn age(&mut self, hours: i64) {
-        let mut left = u16::try_from(hours.max(0)).unwrap_or(u16::MAX);
-        while left > 0 {
-            let step = left.min(LONG_HALF_LIFE - self.grown);
-            self.grown += step;
-            left -= step;
-            if self.grown == LONG_HALF_LIFE {
-                self.grown = 0;
-                self.long.halve();
-            }
-        }
+    /// The running hour, as far as it was seen, beside whole hours of such a weight.
+    fn open(&self, whole: f64, visit: &mut impl FnMut(u16, f64)) {
+        let scale = whole * self.tally.seen() / f64::from(self.open.total().max(1));
+        self.open.entries().for_each(|(level, weight)| visit(level, f64::from(weight) * scale));
     }
 }
 
 impl Past for CpuPast {
     const RESOURCE: Resource = Resource::Cpu;
 
-    fn lately(&self, hour: i64, half_life: f64, mut visit: impl FnMut(u16, f64)) {
-        if let Some(open) = self.summary() {
-            weigh(open, masses(self.tally.sum.1), self.tally.seen(), &mut visit);
-        }
-        let decay = (-1.0 / half_life).exp2();
-        let masses = masses(self.tally.per_hour);
-        let mut mass = 1.0;
-        for age in 1..=24 {
-            mass *= decay;
-            let known = self.recent[place(hour - age, DAY)];
-            if known[0] != UNKNOWN {
-                weigh(known, masses, mass, &mut visit);
-            }
-        }
+    fn lately(&self, _: i64, mut visit: impl FnMut(u16, f64)) {
+        self.open(LATELY_WEIGHT, &mut visit);
+        self.lately.entries().for_each(|(level, weight)| visit(level, f64::from(weight)));
     }
 
-    fn ever(&self, _: i64, mut visit: impl FnMut(u16, f64)) {
-        for (level, weight) in self.long.entries() {
-            visit(level, f64::from(weight));
-        }
+    fn day(&self, hour: i64, mut visit: impl FnMut(u16, f64)) {
+        self.open(DAYS_WEIGHT.0 * growth(hour, DAYS_WEIGHT.1), &mut visit);
+        self.day.entries().for_each(|(level, weight)| visit(level, f64::from(weight)));
+    }
+
+    fn ever(&self, hour: i64, mut visit: impl FnMut(u16, f64)) {
+        self.open(LONG_WEIGHT.0 * growth(hour, LONG_WEIGHT.1), &mut visit);
+        self.long.entries().for_each(|(level, weight)| visit(level, f64::from(weight)));
     }
 
     fn same_hour(&self, hour: i64, ahead: i64, mut visit: impl FnMut(u16, f64)) {
         let known = self.daily[place(hour + ahead, DAY)];
         if self.tally.hours >= 22 && known[0] != UNKNOWN {
-            weigh(known, masses(self.tally.per_hour), 1.0, &mut visit);
+            let masses = masses(self.tally.per_hour);
+            known.into_iter().zip(masses).for_each(|(level, mass)| visit(level, mass));
         }
-    }
-
-    fn regularity(&self) -> f64 {
-        // Steps enough to tell a course from noise: a day of hours that move by a fifth.
-        if self.course.1 < 600.0 {
-            return 0.0;
-        }
-        (1.0 - 2.0 * f64::from(self.course.0) / f64::from(self.course.1)).clamp(0.0, 1.0)
     }
 
     fn range(&self, _: i64) -> Option<(u16, u16)> {
-        let open = self.open.entries().map(|(level, _)| level);
-        let long = self.long.entries().map(|(level, _)| level);
-        let hours = self.recent.iter().chain(&self.daily).flatten().copied().filter(|it| *it != UNKNOWN);
-        let mut range = None;
-        for level in open.chain(long).chain(hours) {
-            let (low, high) = range.unwrap_or((level, level));
-            range = Some((level.min(low), level.max(high)));
-        }
-        range
+        let seen = [self.open.top(), self.lately.top(), self.day.top(), self.long.top()];
+        let days = self.daily.iter().map(|it| it[2]).filter(|it| *it != UNKNOWN);
+        let high = seen.into_iter().flatten().chain(days).max()?;
+        // Sizes that most of every view is over cost more than they can save: the candidates begin above.
+        let middles =
+            [self.open.quantile(0.3), self.lately.quantile(0.3), self.day.quantile(0.3), self.long.quantile(0.3)];
+        let days = self.daily.iter().map(|it| it[0]).filter(|it| *it != UNKNOWN);
+        let low = middles.into_iter().flatten().chain(days).min()?;
+        Some((low, high))
     }
 
     fn tally(&self) -> &Tally {
@@ -286,18 +267,34 @@ impl Past for CpuPast {
     }
 }
 
-/// The share of an hour each order statistic stands for, when the hour has so many samples.
-fn masses(samples: u16) -> [f64; 4] {
-    let below_peak = 1.0 - 1.0 / f64::from(samples.max(1));
-    let first = EDGES[0].min(below_peak);
-    let second = EDGES[1].min(below_peak);
-    [first, second - first, below_peak - second, 1.0 - below_peak]
+/// How much a new hour weighs more than one at the last halving.
+fn growth(hour: i64, half_life: i64) -> f64 {
+    (hour.rem_euclid(half_life) as f64 / half_life as f64).exp2()
 }
 
-fn weigh(hour: Hour, masses: [f64; 4], weight: f64, visit: &mut impl FnMut(u16, f64)) {
-    for (level, mass) in hour.into_iter().zip(masses) {
-        visit(level, mass * weight);
+/// A weight as it is kept.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates; a weight is small")]
+fn rounded(weight: f64) -> u16 {
+    weight.round() as u16
+}
+
+/// The share of an hour each order statistic stands for, when the hour has so many samples.
+fn masses(samples: u16) -> [f64; 3] {
+    let below_peak = 1.0 - 1.0 / f64::from(samples.max(1));
+    let first = EDGE.min(below_peak);
+    [first, below_peak - first, 1.0 - below_peak]
+}
+
+/// The usual hour, one day on: two fifths of the way to the latest. The peak comes down slowly.
+fn course(usual: Hour, now: Hour) -> Hour {
+    if usual[0] == UNKNOWN {
+        return now;
     }
+    let mut next =
+        [towards(usual[0], now[0]), towards(usual[1], now[1]), now[2].max(usual[2].saturating_sub(DAILY_DECAY))];
+    next[1] = next[1].max(next[0]);
+    next[2] = next[2].max(next[1]);
+    next
 }
 
 fn higher(a: Hour, b: Hour) -> Hour {

@@ -15,7 +15,7 @@ const PRESSURE: f64 = 0.10;
 const THROTTLED: f64 = 0.15;
 
 /// What is raised to, from use (memory) or from the size in force (CPU).
-const MEMORY_RAISE: f64 = 1.15;
+const MEMORY_RAISE: f64 = 1.2;
 const CPU_RAISE: f64 = 1.25;
 const SUSTAINED_RAISE: f64 = 1.05;
 
@@ -87,8 +87,8 @@ mod tests {
         check(Resource::Memory, memory(500.0), Reflex::None);
         check(Resource::Memory, memory(980.0), Reflex::Raise(980.0 * MEMORY_RAISE));
         check(Resource::Memory, Latest { known_peak: Some(980.0), ..memory(980.0) }, Reflex::Veto);
-        check(Resource::Memory, Latest { breached: true, ..memory(500.0) }, Reflex::Raise(1150.0));
-        check(Resource::Memory, Latest { pressure: Some(0.2), ..memory(500.0) }, Reflex::Raise(1150.0));
+        check(Resource::Memory, Latest { breached: true, ..memory(500.0) }, Reflex::Raise(1200.0));
+        check(Resource::Memory, Latest { pressure: Some(0.2), ..memory(500.0) }, Reflex::Raise(1200.0));
         check(Resource::Memory, Latest::default(), Reflex::None);
         let cpu = |throttled| Latest { throttled: Some(throttled), ..Latest::default() };
         check(Resource::Cpu, cpu(0.0), Reflex::None);

@@ -3,31 +3,32 @@
 //! Four views of the past are mixed: the last hours, the last day, everything, and the same hour of earlier days. The
 //! nearer the hour looked at, the more the last hours count. A view is a set of atoms (level, mass); a one-sided
 //! exponential blur, as wide as the container's peaks are restless, stands for what was never seen yet. All curves of a
-//! view follow from two prefix sums, and a mixture of views is the same mixture of their curves, so nothing is
-//! computed twice for the hours ahead.
+//! view follow from two prefix sums, and a mixture of views is the same mixture of their curves. So the views are worked
+//! out once, and several ways to weigh them ([`crate::ways`]) cost little more than one.
 
 use crate::past::Past;
+use crate::resource::Resource;
+use crate::sample::{amount, whole};
+use crate::ways::Way;
 
 /// Candidate sizes at most.
 pub const CANDIDATES: usize = 96;
 
+/// The hours ahead, in stretches within which nothing is changed: 18 hours.
+const STRETCHES: [usize; 7] = [1, 1, 2, 2, 3, 3, 6];
+
+/// Hours looked ahead.
+const HORIZON: f32 = 18.0;
+
 /// What is believed about the past's worth for the future. The defaults are tuned on half of the shared recordings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Beliefs {
-    /// Half-life of the view of the last hours, in hours.
-    pub recent_half_life: f64,
-    /// Half-life of the view of the last day, in hours.
-    pub day_half_life: f64,
-    /// Weights of the views: last hours, last day, everything, same hour.
-    pub weights: [f64; 4],
     /// Hours ahead after which the last hours count 1/e of what they count now.
     pub fade: f64,
     /// Width of the blur in steps, and how much of the container's own restlessness is added to it.
     pub blur: (f64, f64),
     /// How many steps an hourly peak is believed to move while nothing is known.
     pub usual: f64,
-    /// Hours looked ahead.
-    pub horizon: usize,
     /// Multiplier on all sizes.
     pub margin: f64,
 }
@@ -39,12 +40,15 @@ pub struct Price {
     pub incident: f64,
     /// A resize.
     pub resize: f64,
+    /// An incident happens once, and the size is chosen anew after it: a kill. Otherwise it lasts.
+    pub once: bool,
 }
 
 /// Per candidate.
-type Curve = [f64; CANDIDATES];
+type Curve = [f32; CANDIDATES];
 
 /// One view of the past: expected slack (in units of mean use) and chance of being over, per candidate and hour.
+#[derive(Clone, Copy, Debug)]
 struct View {
     slack: Curve,
     over: Curve,
@@ -59,12 +63,26 @@ struct Grid {
     count: usize,
 }
 
+/// All views of a past, over one grid.
+#[derive(Clone, Debug)]
+pub struct Views {
+    grid: Grid,
+    /// The highest level seen in a candidate's stretch of levels, as an amount: who has it, has the candidate.
+    needs: [f64; CANDIDATES],
+    /// What a candidate would be as a size.
+    amounts: [f64; CANDIDATES],
+    average: f64,
+    lately: Option<View>,
+    day: Option<View>,
+    ever: Option<View>,
+    same: [Option<View>; STRETCHES.len()],
+    faded: [f32; STRETCHES.len()],
+}
+
 /// What the next hours may bring and what to do about it.
 #[derive(Clone, Debug)]
-pub struct Outlook {
-    grid: Grid,
-    amounts: Curve,
-    average: f64,
+pub struct Outlook<'a> {
+    views: &'a Views,
     /// Means over the hours ahead.
     slack: Curve,
     over: Curve,
@@ -76,105 +94,129 @@ pub struct Outlook {
     pub stay: f64,
 }
 
-impl Outlook {
+impl Outlook<'_> {
     /// The size the plan would take.
     pub fn best(&self) -> f64 {
-        self.amounts[self.best]
+        self.views.amounts[self.best]
     }
 
     /// The size that would be best for ever, were an incident to cost this.
     pub fn best_at(&self, incident: f64) -> f64 {
-        let cost = |c: usize| self.slack[c] + incident * self.over[c];
-        self.amounts[argmin(self.grid.count, cost)]
+        let cost = |c: usize| f64::from(self.slack[c]) + incident * f64::from(self.over[c]);
+        self.views.amounts[argmin(self.views.grid.count, cost)]
     }
 
     /// Expected slack at this size (in units of mean use) and the chance of an hour over.
     pub fn expect(&self, size: f64) -> (f64, f64) {
-        match self.at(size) {
-            Some(c) => (self.slack_at(size, c, &self.slack, &self.over), self.over[c]),
+        match self.views.at(size) {
+            Some((c, more)) => {
+                let over = f64::from(self.over[c]);
+                (f64::from(self.slack[c]) + f64::from(more) * (1.0 - over), over)
+            }
             None => (0.0, 1.0),
         }
     }
-
-    /// The slack at a size at or above candidate `c`: what it is more than the candidate is slack wherever that fits.
-    fn slack_at(&self, size: f64, c: usize, slack: &Curve, over: &Curve) -> f64 {
-        slack[c] + (size - self.amounts[c]) / self.average * (1.0 - over[c])
-    }
-
-    /// The highest candidate not above this size.
-    fn at(&self, size: f64) -> Option<usize> {
-        self.amounts[..self.grid.count].partition_point(|it| *it <= size * (1.0 + 1e-9)).checked_sub(1)
-    }
 }
 
-/// Looks ahead from a moment within `hour`. Nothing to say where nothing was seen.
-pub fn look_ahead<P: Past>(
-    past: &P,
-    hour: i64,
-    in_force: Option<f64>,
-    beliefs: &Beliefs,
-    price: &Price,
-) -> Option<Outlook> {
-    let blur = beliefs.blur.0 + beliefs.blur.1 * past.tally().restlessness(beliefs.usual);
-    let grid = grid(past, hour, blur)?;
-    let mut outlook = Outlook {
-        grid,
-        amounts: [0.0; CANDIDATES],
-        average: past.tally().average(P::RESOURCE),
-        slack: [0.0; CANDIDATES],
-        over: [0.0; CANDIDATES],
-        best: 0,
-        cost: 0.0,
-        stay: 0.0,
-    };
-    for (c, amount) in outlook.amounts[..grid.count].iter_mut().enumerate() {
-        *amount = P::RESOURCE.amount(grid.level(c)) * beliefs.margin;
+impl Views {
+    /// Of a past, from a moment within `hour`. Nothing where nothing was seen.
+    pub fn of<P: Past>(past: &P, hour: i64, beliefs: &Beliefs) -> Option<Self> {
+        let blur = beliefs.blur.0 + beliefs.blur.1 * past.tally().restlessness(beliefs.usual);
+        let grid = grid(past, hour, blur)?;
+        let mut lens = Lens { grid, resource: P::RESOURCE, reach: [0; CANDIDATES] };
+        let lately = lens.atoms(|visit| past.lately(hour, visit));
+        let day = lens.atoms(|visit| past.day(hour, visit));
+        let ever = lens.atoms(|visit| past.ever(hour, visit));
+        let mut ahead = 0;
+        let mut faded = [0.0; STRETCHES.len()];
+        let same: [Atoms; STRETCHES.len()] = std::array::from_fn(|stretch| {
+            let hours = STRETCHES[stretch];
+            let middle = ahead as f64 + (hours as f64 - 1.0) / 2.0;
+            #[expect(clippy::cast_possible_truncation, reason = "a weight")]
+            let weight = (-middle / beliefs.fade).exp() as f32;
+            faded[stretch] = weight;
+            let atoms = lens.atoms(|visit| {
+                for step in ahead..ahead + hours {
+                    past.same_hour(hour, i64::try_from(step).unwrap_or(0), &mut *visit);
+                }
+            });
+            ahead += hours;
+            atoms
+        });
+        let average = past.tally().average(P::RESOURCE);
+        let (needs, amounts) = lens.sizes(blur, beliefs.margin);
+        let view = |atoms: &Atoms| atoms.view(grid, &amounts, average, blur);
+        let same = std::array::from_fn(|stretch| view(&same[stretch]));
+        Some(Self {
+            grid,
+            average,
+            lately: view(&lately),
+            day: view(&day),
+            ever: view(&ever),
+            same,
+            faded,
+            needs,
+            amounts,
+        })
     }
-    let lens = Lens { grid, amounts: &outlook.amounts, margin: beliefs.margin, average: outlook.average, blur };
 
-    let fading = lens.view(|visit| past.lately(hour, beliefs.recent_half_life, visit));
-    let day = lens.view(|visit| past.lately(hour, beliefs.day_half_life, visit));
-    let long = lens.view(|visit| past.ever(hour, visit));
-    // What does not change from hour to hour is mixed once.
-    let other = 1.0 - past.regularity() * 0.95;
-    let steady = mix(grid.count, &[(beliefs.weights[1] * other, &day), (beliefs.weights[2] * other, &long)]);
-
-    // The clairvoyant's programme, run backwards over the forecast: `values[c]` is the least cost from an hour to the horizon's
-    // end when the hour begins at candidate c. A change costs the same from anywhere, so one minimum serves all.
-    let here = in_force.map(|size| (size, outlook.at(size)));
-    let mut values = [0.0; CANDIDATES];
-    let mut stay = 0.0_f64;
-    for ahead in (0..beliefs.horizon).rev() {
-        let step = i64::try_from(ahead).unwrap_or(0);
-        let faded = beliefs.weights[0] * (-(ahead as f64) / beliefs.fade).exp();
-        let same_hour = lens.view(|visit| past.same_hour(hour, step, visit));
-        let parts = [(faded, &fading), (steady.0, &steady.1), (beliefs.weights[3], &same_hour)];
-        let (_, Some(View { slack, over })) = mix(grid.count, &parts) else {
-            continue; // no view knows this hour, which cannot be where a range is known
-        };
-        let best_later = values[..grid.count].iter().copied().fold(f64::INFINITY, f64::min);
-        let changed = best_later + price.resize;
-        stay = stay.min(changed)
-            + match here {
-                Some((size, Some(c))) => outlook.slack_at(size, c, &slack, &over) + price.incident * over[c],
-                Some((_, None)) => price.incident, // under all candidates: over for certain
-                None => 0.0,
+    /// The clairvoyant's programme, run backwards over the forecast: `values[c]` is the least cost from a stretch to the
+    /// horizon's end when it begins at candidate c. A change costs the same from anywhere, so one minimum serves all.
+    pub fn plan(&self, way: &Way, in_force: Option<f64>, price: &Price) -> Outlook<'_> {
+        let count = self.grid.count;
+        #[expect(clippy::cast_possible_truncation, reason = "prices")]
+        let (incident, resize) = ((price.incident * way.fear) as f32, price.resize as f32);
+        let here = in_force.map(|size| self.at(size));
+        let (mut slack, mut over) = ([0.0; CANDIDATES], [0.0; CANDIDATES]);
+        let mut values: Curve = [0.0; CANDIDATES];
+        let mut stay = 0.0_f32;
+        for (stretch, hours) in STRETCHES.iter().enumerate().rev() {
+            let hours = *hours as f32;
+            let parts = [
+                (way.weights[0] * self.faded[stretch], &self.lately),
+                (way.weights[1], &self.day),
+                (way.weights[2], &self.ever),
+                (way.weights[3], &self.same[stretch]),
+            ];
+            let Some(view) = mix(count, &parts) else { continue };
+            let best_later = values[..count].iter().copied().fold(f32::INFINITY, f32::min);
+            let changed = best_later + resize;
+            // After a kill the size is chosen anew; after a sample over nothing is.
+            let cost = |slack: f32, over: f32, later: f32| {
+                if price.once {
+                    hours * slack + (hours * over).min(1.0) * (incident + changed - later) + later
+                } else {
+                    hours * (slack + over * incident) + later
+                }
             };
-        for c in 0..grid.count {
-            values[c] = slack[c] + price.incident * over[c] + values[c].min(changed);
-            outlook.slack[c] += slack[c];
-            outlook.over[c] += over[c];
+            if let Some(here) = here {
+                let (slack, over) =
+                    here.map_or((0.0, 1.0), |(c, more)| (view.slack[c] + more * (1.0 - view.over[c]), view.over[c]));
+                stay = cost(slack, over, stay.min(changed));
+            }
+            for c in 0..count {
+                values[c] = cost(view.slack[c], view.over[c], values[c].min(changed));
+                slack[c] += view.slack[c] * hours;
+                over[c] += view.over[c] * hours;
+            }
         }
+        for c in 0..count {
+            slack[c] /= HORIZON;
+            over[c] /= HORIZON;
+        }
+        let best = argmin(count, |c| f64::from(values[c]));
+        let stay = if in_force.is_some() { f64::from(stay) } else { f64::INFINITY };
+        Outlook { views: self, slack, over, best, cost: f64::from(values[best]), stay }
     }
-    let hours = beliefs.horizon.max(1) as f64;
-    for c in 0..grid.count {
-        outlook.slack[c] /= hours;
-        outlook.over[c] /= hours;
+
+    /// The highest candidate a size is as good as, and what the size is more than it, in units of mean use: that is slack
+    /// wherever the candidate fits.
+    fn at(&self, size: f64) -> Option<(usize, f32)> {
+        let needs = &self.needs[..self.grid.count];
+        let c = needs.partition_point(|it| *it <= size * (1.0 + 1e-9)).checked_sub(1)?;
+        #[expect(clippy::cast_possible_truncation, reason = "a share")]
+        Some((c, ((size - self.amounts[c]) / self.average) as f32))
     }
-    outlook.best = argmin(grid.count, |c| values[c]);
-    outlook.cost = values[outlook.best];
-    outlook.stay = if in_force.is_some() { stay } else { f64::INFINITY };
-    Some(outlook)
 }
 
 impl Grid {
@@ -187,14 +229,19 @@ impl Grid {
     }
 }
 
-/// A mixture of the views that know something, with the weight they have together.
-fn mix(count: usize, parts: &[(f64, &Option<View>)]) -> (f64, Option<View>) {
-    let known: f64 = parts.iter().filter(|(_, view)| view.is_some()).map(|(weight, _)| weight).sum();
-    if known <= 0.0 {
-        return (0.0, None);
-    }
-    let mut mixed = View { slack: [0.0; CANDIDATES], over: [0.0; CANDIDATES] };
-    for (weight, view) in parts.iter().filter_map(|(weight, view)| Some((weight / known, view.as_ref()?))) {
+/// A mixture of the views that know something.
+fn mix(count: usize, parts: &[(f32, &Option<View>)]) -> Option<View> {
+    let known: f32 = parts.iter().filter(|(_, view)| view.is_some()).map(|(weight, _)| weight).sum();
+    // A way that asks only for what is not known yet is answered with what is.
+    let even = known <= 0.0;
+    let known = if even { parts.iter().filter(|(_, view)| view.is_some()).count() as f32 } else { known };
+    let mut mixed: Option<View> = None;
+    for (weight, view) in parts.iter().filter_map(|(weight, view)| Some((*weight, view.as_ref()?))) {
+        let weight = if even { 1.0 } else { weight } / known;
+        if weight == 0.0 {
+            continue;
+        }
+        let mixed = mixed.get_or_insert(View { slack: [0.0; CANDIDATES], over: [0.0; CANDIDATES] });
         for (to, from) in mixed.slack[..count].iter_mut().zip(&view.slack) {
             *to += weight * from;
         }
@@ -202,52 +249,81 @@ fn mix(count: usize, parts: &[(f64, &Option<View>)]) -> (f64, Option<View>) {
             *to += weight * from;
         }
     }
-    (known, Some(mixed))
+    mixed
 }
 
-/// Candidates from the lowest level remembered to a blur's reach above the highest.
+/// Candidates from the lowest level worth having to a blur's reach above the highest.
 fn grid<P: Past>(past: &P, hour: i64, blur: f64) -> Option<Grid> {
     let (lowest, highest) = past.range(hour)?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
     let highest = highest.saturating_add((blur * 6.0).ceil() as u16);
     let mut stride = 1;
     while usize::from((highest - lowest / stride * stride).div_ceil(stride)) + 1 > CANDIDATES {
-        stride *= 2;
+        stride += if stride < 4 { 1 } else { stride / 2 };
     }
     let lowest = lowest / stride * stride;
     Some(Grid { lowest, stride, count: usize::from((highest - lowest).div_ceil(stride)) + 1 })
 }
 
-/// What turns atoms into curves.
-struct Lens<'a> {
-    grid: Grid,
-    amounts: &'a Curve,
-    margin: f64,
-    average: f64,
-    blur: f64,
+/// The mass of a view in each candidate's stretch of levels, and mass times amount.
+struct Atoms {
+    mass: [f64; CANDIDATES],
+    total: f64,
 }
 
-impl Lens<'_> {
-    fn view(&self, atoms: impl FnOnce(&mut dyn FnMut(u16, f64))) -> Option<View> {
-        let mut mass = [0.0; CANDIDATES];
-        let mut total = 0.0;
+/// What sorts atoms into candidates.
+struct Lens {
+    grid: Grid,
+    resource: Resource,
+    /// The highest level that was sorted into each.
+    reach: [u16; CANDIDATES],
+}
+
+impl Lens {
+    fn atoms(&mut self, atoms: impl FnOnce(&mut dyn FnMut(u16, f64))) -> Atoms {
+        let mut sorted = Atoms { mass: [0.0; CANDIDATES], total: 0.0 };
         atoms(&mut |level, weight| {
-            mass[self.grid.candidate(level)] += weight;
-            total += weight;
+            let c = self.grid.candidate(level);
+            sorted.mass[c] += weight;
+            sorted.total += weight;
+            self.reach[c] = self.reach[c].max(level);
         });
-        if total <= 0.0 {
+        sorted
+    }
+
+    /// What each candidate needs and what it would be as a size: no more than what was seen there and the blur ask for.
+    fn sizes(&self, blur: f64, margin: f64) -> ([f64; CANDIDATES], [f64; CANDIDATES]) {
+        let (mut needs, mut amounts) = ([0.0; CANDIDATES], [0.0; CANDIDATES]);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+        let more = blur.ceil() as u16;
+        for c in 0..self.grid.count {
+            let level = self.grid.level(c);
+            let reach = self.reach[c];
+            let (need, size) =
+                if reach == 0 { (level, level) } else { (reach.min(level), reach.saturating_add(more).min(level)) };
+            needs[c] = amount(whole(self.resource.amount(need) * margin));
+            amounts[c] = (self.resource.amount(size) * margin).floor().max(needs[c]);
+        }
+        (needs, amounts)
+    }
+}
+
+impl Atoms {
+    #[expect(clippy::cast_possible_truncation, reason = "shares and multiples of the mean")]
+    fn view(&self, grid: Grid, amounts: &[f64; CANDIDATES], average: f64, blur: f64) -> Option<View> {
+        if self.total <= 0.0 {
             return None;
         }
-        let stay = if self.blur > 0.0 { (-f64::from(self.grid.stride) / self.blur).exp() } else { 0.0 };
-        let scale = (1.0 - stay) / total;
+        let stay = if blur > 0.0 { (-f64::from(grid.stride) / blur).exp() } else { 0.0 };
+        let scale = (1.0 - stay) / self.total;
         let mut view = View { slack: [0.0; CANDIDATES], over: [0.0; CANDIDATES] };
         let (mut carried, mut under, mut used) = (0.0, 0.0, 0.0);
-        for (c, mass) in mass.iter().enumerate().take(self.grid.count) {
+        for (c, mass) in self.mass.iter().enumerate().take(grid.count) {
             carried = stay * carried + scale * mass;
             under += carried;
-            used += carried * self.amounts[c] / self.margin;
-            view.slack[c] = (self.amounts[c] * under - used) / self.average;
-            view.over[c] = (1.0 - under).max(0.0);
+            used += carried * amounts[c];
+            view.slack[c] = ((amounts[c] * under - used) / average) as f32;
+            view.over[c] = (1.0 - under).max(0.0) as f32;
         }
         Some(view)
     }

@@ -33,3 +33,4 @@ pub mod sample;
 pub mod state;
 pub mod strategy;
 pub mod supple;
+pub mod ways;

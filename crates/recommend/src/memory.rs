@@ -56,9 +56,7 @@ impl MemoryPast {
 
     /// Ends the running hour, number `hour`, and the `gap` unseen ones after it.
     pub fn close(&mut self, hour: i64, gap: i64) {
-        if self.open != UNKNOWN {
-            self.tally.close(self.open, self.peak(hour - 1));
-        }
+        self.tally.close((self.open != UNKNOWN).then_some(self.open), gap);
         self.week[place(hour, WEEK)] = self.open;
         for missing in 1..=gap.min(168) {
             self.week[place(hour + missing, WEEK)] = UNKNOWN;
@@ -134,22 +132,13 @@ impl MemoryPast {
         steady.then(|| (top - bottom) / hours)
     }
 
-    /// Forgets what is older than `keep` hours.
-    pub fn forget(&mut self, hour: i64, keep: i64) {
-        for age in keep.max(0) + 1..=168 {
-            self.week[place(hour - age, WEEK)] = UNKNOWN;
-        }
-    }
-}
-
-impl Past for MemoryPast {
-    const RESOURCE: Resource = Resource::Memory;
-
-    fn lately(&self, hour: i64, half_life: f64, mut visit: impl FnMut(u16, f64)) {
+    /// The running hour and those before it, their mass halving with every `half_life` hours of age.
+    fn aged(&self, hour: i64, half_life: f64, mut visit: impl FnMut(u16, f64)) {
         let decay = (-1.0 / half_life).exp2();
         let mut mass = 1.0;
         if self.open != UNKNOWN {
-            visit(self.open, self.tally.seen());
+            // A peak stands from when it was seen, however little of the hour that is.
+            visit(self.open, self.tally.seen().max(0.25));
         }
         for age in 1..168 {
             mass *= decay;
@@ -163,8 +152,27 @@ impl Past for MemoryPast {
         }
     }
 
+    /// Forgets what is older than `keep` hours.
+    pub fn forget(&mut self, hour: i64, keep: i64) {
+        for age in keep.max(0) + 1..=168 {
+            self.week[place(hour - age, WEEK)] = UNKNOWN;
+        }
+    }
+}
+
+impl Past for MemoryPast {
+    const RESOURCE: Resource = Resource::Memory;
+
+    fn lately(&self, hour: i64, visit: impl FnMut(u16, f64)) {
+        self.aged(hour, 1.0, visit);
+    }
+
+    fn day(&self, hour: i64, visit: impl FnMut(u16, f64)) {
+        self.aged(hour, 24.0, visit);
+    }
+
     fn ever(&self, hour: i64, visit: impl FnMut(u16, f64)) {
-        self.lately(hour, EVER_HALF_LIFE, visit);
+        self.aged(hour, EVER_HALF_LIFE, visit);
     }
 
     fn same_hour(&self, hour: i64, ahead: i64, mut visit: impl FnMut(u16, f64)) {

@@ -1,6 +1,6 @@
 //! The two resources and the one logarithmic scale on which both are remembered.
 //!
-//! A level is eleven bits: 2048 steps of 0.68 % from the smallest size worth naming (one thousandth of a core, one
+//! A level is eleven bits: 2047 steps of 0.68 % from the smallest size worth naming (one thousandth of a core, one
 //! mebibyte) to a little over a thousand cores and a tebibyte. Eleven bits, because the whole memory of a container has
 //! to fit in a few hundred bytes, and 0.68 %, because a steady heap deserves a margin of two per cent, which a
 //! five per cent bucket would swallow.
@@ -20,8 +20,8 @@ pub enum Resource {
 /// Steps to a doubling.
 const STEPS: f64 = 102.0;
 
-/// The highest level there is.
-pub const TOP: u16 = 2047;
+/// The highest level there is. One less than eleven bits hold: the last says that nothing is known.
+pub const TOP: u16 = 2046;
 
 impl Resource {
     /// Both, in the order in which they are printed.

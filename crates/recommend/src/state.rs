@@ -6,6 +6,7 @@ use crate::past::Past;
 use crate::policy::Policy;
 use crate::resource::Resource;
 use crate::sample::{OutOfMemory, Sample, amount, believable};
+use crate::ways::Rehearsal;
 
 /// Seconds of an hour.
 pub const HOUR: i64 = 3600;
@@ -21,6 +22,9 @@ const MOST_THROTTLED: f64 = 0.75;
 
 /// What a kill says about the need where the use that led to it was not seen: a tenth more than the limit.
 const BEYOND_KILL: f64 = 1.1;
+
+/// Hours after which a kill or a change of ways is forgotten: a year and more.
+pub const REMEMBERED: i64 = 1 << 14;
 
 /// Where one pod's samples stand. Kept by whoever feeds the state; a state that kept them would grow with the pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub struct State {
     pub cpu: CpuPast,
     /// Memory.
     pub memory: MemoryPast,
+    /// Ways to read the CPU's past, and what they cost.
+    pub ways: Rehearsal,
     /// The running hour, counted from time 0.
     pub hour: Option<i64>,
     /// Highest CPU level seen while starting.
@@ -105,7 +111,8 @@ impl State {
         let hour = kill.time.div_euclid(HOUR);
         self.advance(hour);
         let wanted = kill.wanted(BEYOND_KILL);
-        if believable(wanted) && wanted > 0.0 {
+        let lately = self.hour.is_some_and(|open| open.saturating_sub(hour) < REMEMBERED);
+        if believable(wanted) && wanted > 0.0 && lately {
             self.memory.raise(wanted);
             self.kill = Some((hour, Resource::Memory.level(wanted)));
             self.kills = self.kills.saturating_add(1);
@@ -122,15 +129,17 @@ impl State {
             return;
         }
         let gap = hour - open - 1;
-        self.cpu.close(open, gap);
+        self.ways.charge(Resource::Cpu, &self.cpu.open, self.cpu.tally.average(Resource::Cpu));
+        let shifted = self.cpu.close(open, gap);
         self.memory.close(open, gap);
         self.hour = Some(hour);
+        self.kill = self.kill.filter(|(then, _)| hour.saturating_sub(*then) < REMEMBERED);
+        self.shift = self.shift.filter(|then| hour.saturating_sub(*then) < REMEMBERED);
         if gap == 0 && self.memory.shifted(hour) {
             self.memory.forget(hour, crate::memory::SHIFT_HOURS);
             self.shift = Some(hour);
         }
-        if gap == 0 && self.cpu.shifted(hour) {
-            self.cpu.forget(hour, crate::cpu::SHIFT_HOURS);
+        if shifted {
             self.shift = Some(hour);
         }
     }
@@ -166,24 +175,16 @@ impl State {
         };
         let mut other = *other;
         let hour = mine.max(theirs);
-        self.pass(hour);
-        other.pass(hour);
-        self.cpu.merge(&other.cpu, hour);
+        self.advance(hour);
+        other.advance(hour);
+        self.cpu.merge(&other.cpu);
+        self.ways.merge(&other.ways);
         self.memory.merge(&other.memory, hour);
         self.start_peak = self.start_peak.max(other.start_peak);
         self.kill = self.kill.max(other.kill);
         self.kills = self.kills.saturating_add(other.kills);
         self.shift = self.shift.max(other.shift);
         self.cut = (self.cut.0 + other.cut.0, self.cut.1 + other.cut.1);
-    }
-
-    /// Closes hours up to `hour` without judging what they say.
-    fn pass(&mut self, hour: i64) {
-        if let Some(open) = self.hour.filter(|open| *open < hour) {
-            self.cpu.close(open, hour - open - 1);
-            self.memory.close(open, hour - open - 1);
-            self.hour = Some(hour);
-        }
     }
 
     /// Hours of history, of the resource known longer.

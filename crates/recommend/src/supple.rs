@@ -18,7 +18,7 @@ use crate::strategy::{Pod, Strategy};
 const WORTH_A_LOOK: f64 = 0.9;
 
 /// CPU samples in a row over the size in force that are a new level and no spike.
-const SUSTAINED: u32 = 4;
+const SUSTAINED: u32 = 5;
 
 /// What is known of one pod.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,8 +29,6 @@ struct Held {
     memory: Latest,
     /// Until when nothing is lowered below what was raised in haste: CPU, memory.
     until: [i64; 2],
-    /// Since when the size in force holds: CPU, memory.
-    since: [i64; 2],
     /// CPU samples in a row over the size in force, and their lowest.
     run: (u32, f64),
 }
@@ -95,7 +93,6 @@ impl Supple {
                 if resource == Resource::Memory {
                     held.until[place] = now + self.policy.hold;
                 }
-                held.since[place] = now;
                 self.note(resource, None, Rule::Raise);
                 return Some(to);
             }
@@ -103,10 +100,10 @@ impl Supple {
         if !look && in_force.is_some() {
             return in_force;
         }
-        let (until, since) = (held.until[place], held.since[place]);
+        let until = held.until[place];
         let part = match resource {
-            Resource::Cpu => self.state.advise_cpu(&self.policy, in_force, now - since),
-            Resource::Memory => self.state.advise_memory(&self.policy, in_force, now - since),
+            Resource::Cpu => self.state.advise_cpu(&self.policy, in_force),
+            Resource::Memory => self.state.advise_memory(&self.policy, in_force),
         };
         let part = part?;
         let lowered = in_force.is_some_and(|size| part.request < size);
@@ -116,11 +113,6 @@ impl Supple {
             _ => (Some(part.request), part.account.rule),
         };
         self.note(resource, Some(part), rule);
-        if size != in_force
-            && let Some(held) = self.pods.get_mut(&pod)
-        {
-            held.since[place] = now;
-        }
         size
     }
 
@@ -165,6 +157,7 @@ impl Strategy for Supple {
         let look_memory = due || near(held.memory.used, memory);
         if due {
             held.next = now + self.policy.every;
+            self.state.rehearse(&self.policy);
         }
         let cpu = self.settle(Resource::Cpu, pod, now, cpu, look_cpu);
         let memory = self.settle(Resource::Memory, pod, now, memory, look_memory);

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use supple_quantity::Bytes;
+use supple_recommend::codec::MOST;
 use supple_recommend::policy::{Policy, Risk};
 use supple_recommend::sample::{OutOfMemory, Sample, Size, amount};
 use supple_recommend::state::{Cursor, State, Taken};
@@ -209,7 +210,7 @@ fn use_at_a_limit_is_not_demand() {
             let sample = Sample { time: minute * 60, cpu: Some(500.0), cpu_limit, ..Sample::default() };
             assert_eq!(state.observe(&mut cursor, &sample, &Policy::default()), Taken::Counted);
         }
-        state.advise_cpu(&Policy::default(), None, 0).unwrap()
+        state.advise_cpu(&Policy::default(), None).unwrap()
     };
     assert!(feed(Some(500)).request >= feed(None).request * 115 / 100);
     assert_eq!(feed(Some(500)).confidence.doubt, supple_recommend::explain::Doubt::Cut);
@@ -239,5 +240,5 @@ fn a_state_is_small() {
         (500.0 + 300.0 * swing + 200.0 * noise, 800.0 + 200.0 * noise + amount(minute % 700) / 4.0)
     });
     let bytes = strategy.state().save().len();
-    assert!(bytes <= 600, "{bytes}");
+    assert!(bytes <= MOST, "{bytes}");
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::errors::ApiError;
 use crate::kinds::{Resource, Strategy};
 use crate::metadata::{self, subject};
-use crate::options::DeleteOptions;
+use crate::options::{DeleteOptions, Propagation};
 use crate::store::Object;
 
 /// Seconds a pod is given when it does not say itself.
@@ -14,6 +14,15 @@ const DEFAULT_GRACE: i64 = 30;
 
 /// Namespaces that the cluster cannot do without.
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+/// The finalizer of what waits for the objects it owns.
+const FOREGROUND: &str = "foregroundDeletion";
+
+/// The finalizer of what leaves the objects it owns behind.
+const ORPHAN: &str = "orphan";
+
+/// Kinds that leave what they own behind unless told otherwise: as they were before there was a garbage collector.
+const LEAVE_DEPENDENTS: [(&str, &str); 1] = [("batch", "jobs")];
 
 /// What becomes of an object that is to be deleted.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +73,14 @@ pub fn decide(
         Strategy::Rules(_) => None,
     };
     if metadata::is_deleting(&object) {
+        // A pod on its way out keeps what was said first; of anything else the last word counts.
+        if grace.is_none() && !is_namespace && say_what_of_dependents(resource, &mut object, options.propagation) {
+            return Ok(if metadata::is_finished(&object) { Removal::Now(object) } else { Removal::Marked(object) });
+        }
         return Ok(again(object, grace.filter(|_| options.grace_period.is_some())));
+    }
+    if !is_namespace {
+        say_what_of_dependents(resource, &mut object, options.propagation);
     }
     if let Some(grace) = grace {
         mark(&mut object, now, grace);
@@ -80,6 +96,52 @@ pub fn decide(
         object["status"]["phase"] = "Terminating".into();
     }
     Ok(Removal::Marked(object))
+}
+
+/// Whether a removal that says nothing of dependents leaves them behind.
+pub fn leaves_dependents(resource: &Resource) -> bool {
+    LEAVE_DEPENDENTS.contains(&(resource.group, resource.plural))
+}
+
+/// Sets the finalizer by which the garbage collector knows what becomes of dependents; whether that is news. What the
+/// removal says counts, then what the object already carries, then its kind (registry/generic/registry/store.go
+/// `deletionFinalizersForGarbageCollection`).
+fn say_what_of_dependents(resource: &Resource, object: &mut Value, said: Option<Propagation>) -> bool {
+    let old: Vec<String> = metadata::of(object)
+        .get("finalizers")
+        .and_then(Value::as_array)
+        .map(|it| it.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect())
+        .unwrap_or_default();
+    let carries = |finalizer: &str| old.iter().any(|it| it == finalizer);
+    let propagation = said.unwrap_or_else(|| {
+        if carries(ORPHAN) {
+            Propagation::Orphan
+        } else if carries(FOREGROUND) {
+            Propagation::Foreground
+        } else if leaves_dependents(resource) {
+            Propagation::Orphan
+        } else {
+            Propagation::Background
+        }
+    });
+    let finalizer = match propagation {
+        Propagation::Background => None,
+        Propagation::Foreground => Some(FOREGROUND),
+        Propagation::Orphan => Some(ORPHAN),
+    };
+    let kept = old.iter().map(String::as_str).filter(|it| ![FOREGROUND, ORPHAN].contains(it) || finalizer == Some(*it));
+    let mut new: Vec<&str> = kept.collect();
+    new.extend(finalizer.filter(|it| !carries(it)));
+    if new.iter().eq(old.iter()) {
+        return false;
+    }
+    let fields = metadata::of(object);
+    if new.is_empty() {
+        fields.remove("finalizers");
+    } else {
+        fields.insert("finalizers".to_owned(), new.into());
+    }
+    true
 }
 
 /// A DELETE of an object that is being deleted already: it may only shorten the grace period.
@@ -192,6 +254,46 @@ mod tests {
             "now",
         );
         check("pods", pod(json!({}), "", ""), DeleteOptions { resource_version: Some("6".into()), ..plain() }, "409");
+    }
+
+    /// The finalizers after a removal, of an object that is marked (`*`) or goes (`-`).
+    #[track_caller]
+    fn check_dependents(group: &str, plural: &str, metadata: Value, said: Option<Propagation>, expected: &str) {
+        let resource = kinds::find(group, "v1", plural).unwrap();
+        let mut object = json!({"metadata": {"name": "o"}});
+        object["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+        let stored = Draft::new(plural, &object, |_, _| Value::Null).seal(Key::new(plural, "n", "o"), 7);
+        let options = DeleteOptions { propagation: said, ..DeleteOptions::default() };
+        let (mark, object) = match decide(resource, &stored, &options, "2030-01-01T00:00:00Z".parse().unwrap()) {
+            Ok(Removal::Now(object)) => ("-", object),
+            Ok(Removal::Marked(object)) => ("*", object),
+            Ok(Removal::Pending) => ("=", object),
+            Err(error) => panic!("{error:?}"),
+        };
+        let finalizers = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        let names: Vec<&str> = finalizers.iter().filter_map(Value::as_str).collect();
+        assert_eq!(format!("{mark}{}", names.join(" ")), expected);
+    }
+
+    #[test]
+    fn a_removal_says_what_becomes_of_dependents() {
+        use Propagation::{Background, Foreground, Orphan};
+        let plain = || json!({});
+        let held = |finalizers: &[&str]| json!({"finalizers": finalizers});
+        let going = |finalizers: &[&str]| json!({"finalizers": finalizers, "deletionTimestamp": "2030-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0});
+        check_dependents("", "configmaps", plain(), None, "-");
+        check_dependents("", "configmaps", plain(), Some(Background), "-");
+        check_dependents("", "configmaps", plain(), Some(Foreground), "*foregroundDeletion");
+        check_dependents("", "configmaps", plain(), Some(Orphan), "*orphan");
+        check_dependents("", "configmaps", held(&["a/b"]), Some(Orphan), "*a/b orphan");
+        check_dependents("", "configmaps", held(&["orphan"]), None, "*orphan");
+        check_dependents("", "configmaps", held(&["orphan"]), Some(Background), "-");
+        check_dependents("", "configmaps", held(&["orphan"]), Some(Foreground), "*foregroundDeletion");
+        check_dependents("batch", "jobs", plain(), None, "*orphan");
+        check_dependents("batch", "jobs", plain(), Some(Background), "-");
+        check_dependents("", "configmaps", going(&["foregroundDeletion"]), None, "=foregroundDeletion");
+        check_dependents("", "configmaps", going(&["foregroundDeletion"]), Some(Background), "-");
+        check_dependents("", "configmaps", going(&["a/b", "foregroundDeletion"]), Some(Orphan), "*a/b orphan");
     }
 
     #[test]

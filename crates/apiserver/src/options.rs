@@ -95,16 +95,14 @@ pub struct DeleteOptions {
     pub uid: Option<String>,
     /// The object must be of this revision.
     pub resource_version: Option<String>,
-    /// Finalizer that `propagationPolicy` asks for.
-    pub propagation: Propagation,
+    /// What becomes of what it owns; absent: what the object or its kind says.
+    pub propagation: Option<Propagation>,
 }
 
-/// What happens to the objects that the removed one owns. There is no garbage collector in the embedded cluster yet;
-/// the policy is accepted and checked, so that clients need no special case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What happens to the objects that the removed one owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Propagation {
-    /// They are removed later, or nothing was said.
-    #[default]
+    /// They are removed later.
     Background,
     /// They are removed first.
     Foreground,
@@ -150,16 +148,16 @@ impl DeleteOptions {
             Some(value) => Some(value.as_i64().ok_or_else(|| wrong("gracePeriodSeconds", "a whole number"))?),
         };
         let orphan = match body.get("orphanDependents") {
-            None | Some(Value::Null) => query.flag("orphanDependents"),
-            Some(value) => value.as_bool().ok_or_else(|| wrong("orphanDependents", "a boolean"))?,
+            None | Some(Value::Null) => query.all("orphanDependents").next().map(|_| query.flag("orphanDependents")),
+            Some(value) => Some(value.as_bool().ok_or_else(|| wrong("orphanDependents", "a boolean"))?),
         };
         let policy = text(body.get("propagationPolicy"), "propagationPolicy")?
             .unwrap_or_else(|| query.get("propagationPolicy").to_owned());
         let propagation = match policy.as_str() {
-            "" if orphan => Propagation::Orphan,
-            "" | "Background" => Propagation::Background,
-            "Foreground" => Propagation::Foreground,
-            "Orphan" => Propagation::Orphan,
+            "" => orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background }),
+            "Background" => Some(Propagation::Background),
+            "Foreground" => Some(Propagation::Foreground),
+            "Orphan" => Some(Propagation::Orphan),
             other => {
                 let supported = "\"Foreground\", \"Background\", \"Orphan\", \"nil\"";
                 return Err(unsupported(KIND, "propagationPolicy", other, supported));
@@ -334,7 +332,7 @@ mod tests {
         assert_eq!((both.dry_run, both.grace_period, both.uid.as_deref()), (true, Some(3), Some("u")));
         let body = deletion("", json!({"gracePeriodSeconds": 0, "propagationPolicy": "Foreground", "dryRun": ["All"]}))
             .unwrap();
-        assert_eq!((body.dry_run, body.grace_period, body.propagation), (true, Some(0), Propagation::Foreground));
+        assert_eq!((body.dry_run, body.grace_period, body.propagation), (true, Some(0), Some(Propagation::Foreground)));
         for (query, body, code) in [
             ("dryRun=Some", json!({}), 422),
             ("propagationPolicy=Never", json!({}), 422),

@@ -22,13 +22,20 @@ use crate::store::{CommitError, Draft, Expect, Key, Object, Write};
 /// Kinds whose removal is answered with the object rather than with a Status, as in the reference.
 const ANSWERED_WITH_OBJECT: [&str; 3] = ["Pod", "ServiceAccount", "ResourceQuota"];
 
+/// Said where somebody might have meant otherwise.
+const DEPENDENTS_STAY: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background \
+                               to remove them or set propagationPolicy=Orphan to suppress this warning";
+
 impl Api {
     /// DELETE of an object.
     pub(super) async fn delete(&self, call: &Call, body: Body) -> Result<Response, ApiError> {
         let (target, resource) = (&call.target, call.target.resource);
         let bytes = body::read(&call.headers, body).await?;
         let options = DeleteOptions::parse(&call.query, body::decode_options(&call.headers, &bytes)?.as_ref())?;
-        let removed = self.remove(target, &target.key(&target.name), &options, Some(&target.name)).await?;
+        let mut removed = self.remove(target, &target.key(&target.name), &options, Some(&target.name)).await?;
+        if options.propagation.is_none() && deletion::leaves_dependents(resource) {
+            removed.warnings.push(DEPENDENTS_STAY.to_owned());
+        }
         if !removed.gone || ANSWERED_WITH_OBJECT.contains(&resource.kind) {
             let response = json(StatusCode::OK, call.wanted.object(resource, &removed.object));
             return Ok(warned(response, &removed.warnings));

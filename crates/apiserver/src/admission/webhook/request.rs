@@ -185,11 +185,11 @@ impl<'a> Request<'a> {
                 if !preconditions.is_empty() {
                     options.insert("preconditions".to_owned(), preconditions.into());
                 }
-                let policy = match given.propagation {
-                    Propagation::Background => None,
-                    Propagation::Foreground => Some("Foreground"),
-                    Propagation::Orphan => Some("Orphan"),
-                };
+                let policy = given.propagation.map(|it| match it {
+                    Propagation::Background => "Background",
+                    Propagation::Foreground => "Foreground",
+                    Propagation::Orphan => "Orphan",
+                });
                 if let Some(policy) = policy {
                     options.insert("propagationPolicy".to_owned(), policy.into());
                 }

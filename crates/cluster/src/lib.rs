@@ -22,6 +22,7 @@ mod quota;
 mod scheduler;
 mod start_error;
 mod tidy;
+mod workloads;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -216,7 +217,9 @@ impl Cluster {
         tasks.spawn(scheduler::run(client.clone(), clock.clone(), stop.clone()));
         tasks.spawn(quota::run(client.clone(), stop.clone()));
         tasks.spawn(namespaces::run(client.clone(), stop.clone()));
-        tasks.spawn(garbage::run(client, clock, stop.clone()));
+        tasks.spawn(workloads::run(client.clone(), clock.clone(), 0, stop.clone()));
+        tasks.spawn(garbage::run_owned(client.clone(), stop.clone()));
+        tasks.spawn(garbage::run_leftovers(client, clock, stop.clone()));
         Ok(Self { server, node: slot, runtime, address, dir, controllers, serving })
     }
 

@@ -70,7 +70,7 @@ async fn empty(client: &Client, name: &str) -> Result<bool, kube::Error> {
         if api.list_metadata(&ListParams::default().limit(1)).await?.items.is_empty() {
             continue;
         }
-        api.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+        api.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;
         left += api.list_metadata(&ListParams::default().limit(1)).await?.items.len();
     }
     if left > 0 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Taint, Toleration};
 use supple_quantity::Quantity;
 use supple_resize::resources;
 
@@ -67,29 +67,19 @@ impl Room {
     /// Every reason why the pod cannot go here: those of the first check that fails, in the reference's order of checks.
     fn refuse(&self, pod: &Pod) -> Vec<String> {
         let spec = pod.spec.clone().unwrap_or_default();
-        let tolerations = spec.tolerations.unwrap_or_default();
-        let node = self.node.spec.clone().unwrap_or_default();
         let cordon = Taint {
             key: "node.kubernetes.io/unschedulable".to_owned(),
             effect: "NoSchedule".to_owned(),
             ..Taint::default()
         };
-        if node.unschedulable == Some(true) && !tolerated(&cordon, &tolerations) {
+        let is_cordoned = self.node.spec.as_ref().is_some_and(|it| it.unschedulable == Some(true));
+        if is_cordoned && !tolerated(&cordon, spec.tolerations.as_deref().unwrap_or_default()) {
             return vec!["node(s) were unschedulable".to_owned()];
         }
-        let hard = |it: &&Taint| it.effect == "NoSchedule" || it.effect == "NoExecute";
-        if node.taints.iter().flatten().filter(hard).any(|it| !tolerated(it, &tolerations)) {
+        if untolerated(&spec, &self.node, |it| it.effect == "NoSchedule" || it.effect == "NoExecute") {
             return vec!["node(s) had untolerated taint(s)".to_owned()];
         }
-        let labels = self.node.metadata.labels.clone().unwrap_or_default();
-        let selected = spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
-        let terms = spec
-            .affinity
-            .and_then(|it| it.node_affinity)
-            .and_then(|it| it.required_during_scheduling_ignored_during_execution)
-            .map(|it| it.node_selector_terms);
-        let close = terms.is_none_or(|terms| terms.iter().any(|term| term_matches(term, &labels, self.name())));
-        if !selected || !close {
+        if !is_chosen(&spec, &self.node) {
             return vec!["node(s) didn't match Pod's node affinity/selector".to_owned()];
         }
         let mut reasons = Vec::new();
@@ -124,6 +114,26 @@ pub(super) fn place(pod: &Pod, rooms: &[Room]) -> Result<usize, NoFit> {
         }
     }
     best.map(|(index, _)| index).ok_or(no_fit)
+}
+
+/// Whether the node has a taint of such a kind that the pod does not tolerate.
+pub(crate) fn untolerated(spec: &PodSpec, node: &Node, is_meant: impl Fn(&Taint) -> bool) -> bool {
+    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
+    let mut taints = node.spec.iter().flat_map(|it| it.taints.iter().flatten());
+    taints.any(|it| is_meant(it) && !tolerated(it, tolerations))
+}
+
+/// Whether the pod's node selector and required node affinity want the node.
+pub(crate) fn is_chosen(spec: &PodSpec, node: &Node) -> bool {
+    let nothing = BTreeMap::new();
+    let labels = node.metadata.labels.as_ref().unwrap_or(&nothing);
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    let required = spec
+        .affinity
+        .as_ref()
+        .and_then(|it| it.node_affinity.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref());
+    spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value))
+        && required.is_none_or(|it| it.node_selector_terms.iter().any(|term| term_matches(term, labels, name)))
 }
 
 /// `v1.Toleration.ToleratesTaint`.

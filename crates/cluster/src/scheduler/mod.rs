@@ -4,7 +4,7 @@
 //! It wakes at any change of a pod or a node and looks at everything that is pending again; with one node and some
 //! hundred pods that is cheaper than knowing which change could have made room for whom.
 
-mod fit;
+pub(crate) mod fit;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

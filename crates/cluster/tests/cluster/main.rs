@@ -7,3 +7,4 @@ mod namespaces;
 mod node;
 mod quota;
 mod scheduler;
+mod workloads;

@@ -1,0 +1,160 @@
+//! The loop around the plans: what the watches say goes into the view, who is touched is planned for, plans are carried
+//! out, one at a time for each owner and many at once for all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::{FutureExt as _, StreamExt as _};
+use kube::Client;
+use kube::runtime::watcher;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::time::DelayQueue;
+
+use super::backoff::Backoff;
+use super::carry::{Hands, Outcome, Stop, carry_out};
+use super::expect::{Expectations, PATIENCE};
+use super::plan::Trouble;
+use super::row::{self, Id};
+use super::view::{self, Change, View};
+use crate::ClusterClock;
+
+/// How many plans are carried out at once.
+const AT_ONCE: usize = 32;
+
+/// No wait is longer: the clock may be set, and what is to happen at a time must then happen.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// All that the loop knows.
+struct Runner {
+    client: Client,
+    clock: ClusterClock,
+    view: View,
+    /// Who has to be looked at.
+    dirty: BTreeSet<Id>,
+    /// Whose plan is being carried out.
+    busy: BTreeSet<Id>,
+    later: DelayQueue<Id>,
+    expectations: Expectations,
+    troubles: BTreeMap<Id, Trouble>,
+    backoff: Backoff,
+    hands: JoinSet<(Id, Outcome)>,
+}
+
+/// Run every controller of the table until told to stop.
+pub(crate) async fn run(client: Client, clock: ClusterClock, seed: u64, stop: CancellationToken) {
+    let mut changes = futures::stream::select_all(view::watches(&client));
+    let mut runner = Runner {
+        client,
+        clock,
+        view: View::default(),
+        dirty: BTreeSet::new(),
+        busy: BTreeSet::new(),
+        later: DelayQueue::new(),
+        expectations: Expectations::default(),
+        troubles: BTreeMap::new(),
+        backoff: Backoff::new(seed),
+        hands: JoinSet::new(),
+    };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(change) = changes.next() => {
+                runner.take(change);
+                // What has come with it belongs to the same burst.
+                while let Some(Some(change)) = changes.next().now_or_never() {
+                    runner.take(change);
+                }
+            }
+            Some(due) = runner.later.next() => { runner.dirty.insert(due.into_inner()); }
+            Some(done) = runner.hands.join_next() => match done {
+                Ok((id, outcome)) => runner.finish(id, outcome),
+                Err(error) => tracing::error!(%error, "a controller's hand was lost"),
+            },
+        }
+        runner.plan();
+    }
+}
+
+impl Runner {
+    fn take(&mut self, change: Result<Change, watcher::Error>) {
+        match change {
+            Ok(change) => {
+                for touched in self.view.take(change) {
+                    self.dirty.extend(row::woken(&self.view, &touched));
+                }
+            }
+            Err(error) => tracing::debug!(%error, "a watch of the controllers is being resumed"),
+        }
+    }
+
+    /// Plan for everybody who can be planned for now.
+    fn plan(&mut self) {
+        if !self.view.is_complete() {
+            return;
+        }
+        let now = (self.clock)();
+        let ready: Vec<Id> = self.dirty.iter().filter(|id| !self.busy.contains(*id)).cloned().collect();
+        for id in ready {
+            if self.hands.len() >= AT_ONCE {
+                return;
+            }
+            if !self.expectations.are_met(&id, &self.view, now) {
+                continue; // the change that meets them comes by here again
+            }
+            self.dirty.remove(&id);
+            self.plan_for(id, now);
+        }
+    }
+
+    fn plan_for(&mut self, id: Id, now: jiff::Timestamp) {
+        let Some(row) = row::of(id.kind) else { return };
+        let Some(plan) = (row.plan)(&self.view, &id.key, now, self.troubles.get(&id)) else {
+            self.troubles.remove(&id);
+            self.backoff.forget(&id);
+            return;
+        };
+        if let Some(again) = plan.again {
+            let wait = Duration::try_from(again.duration_since(now)).unwrap_or_default();
+            self.later.insert(id.clone(), wait.clamp(Duration::from_millis(1), LONGEST_WAIT));
+        }
+        if plan.effects.is_empty() {
+            self.backoff.forget(&id);
+            return;
+        }
+        let uid = (row.uid)(&self.view, &id.key).unwrap_or_default();
+        let hands = Hands {
+            client: self.client.clone(),
+            clock: self.clock.clone(),
+            component: row.component,
+            owner: (id.kind, id.key.clone(), uid),
+        };
+        self.busy.insert(id.clone());
+        self.hands.spawn(async move { (id, carry_out(&hands, plan.effects).await) });
+    }
+
+    fn finish(&mut self, id: Id, outcome: Outcome) {
+        self.busy.remove(&id);
+        let Outcome { awaited, stopped } = outcome;
+        if !awaited.is_empty() {
+            self.expectations.await_all(&id, awaited, &self.view, (self.clock)());
+            self.later.insert(id.clone(), Duration::try_from(PATIENCE).unwrap_or(LONGEST_WAIT));
+        }
+        match stopped {
+            None => {
+                self.backoff.forget(&id);
+                // Looked at once more, so that the status stops telling of it.
+                if self.troubles.remove(&id).is_some() {
+                    self.dirty.insert(id);
+                }
+            }
+            Some(stop) => {
+                if let Stop::Refused(trouble) = stop {
+                    self.troubles.insert(id.clone(), trouble);
+                }
+                let wait = self.backoff.failed(&id);
+                self.later.insert(id, wait);
+            }
+        }
+    }
+}

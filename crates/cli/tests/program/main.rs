@@ -12,3 +12,4 @@ mod life;
 mod looped;
 mod replay;
 mod resize;
+mod workloads;

@@ -118,10 +118,8 @@ pub(super) fn plan(scene: &Scene<'_, Deployment>) -> Plan {
             scale::new_up(&wanted, &mut fleet);
         }
         fleet.write_out(&seen, &mut plan);
-        if !moved {
-            if progress::is_complete(&wanted, &progress::counts(scene, &wanted, &fleet, &old_status)) {
-                clean_up(&spec, &fleet, &mut plan);
-            }
+        if !moved && progress::is_complete(&wanted, &progress::counts(scene, &wanted, &fleet, &old_status)) {
+            clean_up(&spec, &fleet, &mut plan);
         }
     }
     settle(scene, &wanted, &fleet, deployment, old_status, Judge::Progress, &mut plan);

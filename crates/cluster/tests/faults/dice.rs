@@ -30,6 +30,8 @@ pub enum Layer {
     Wire,
     /// The machine: cgroups, containers.
     Machine,
+    /// The admission webhook.
+    Hook,
 }
 
 /// The dice of one run.

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   who asks ──▶ API server ──▶ store ──────▶ disk (fails, tears, forgets)
+//!                  │ └──▶ webhook (fails, hangs, answers half)
 //!                  ▲  wire (requests and watches break)
 //!                 node, scheduler, controllers ──▶ checkpoints ──▶ disk
 //!                   └──▶ machine (cgroup writes and containers fail, with a referee who sees every effect)
@@ -14,6 +15,7 @@
 mod checks;
 mod dice;
 mod disk;
+mod hook;
 mod life;
 mod machine;
 mod run;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -19,6 +20,7 @@ use supple_quantity::{Bytes, MilliCpu};
 use crate::checks;
 use crate::dice::Dice;
 use crate::disk::Disk;
+use crate::hook::{self, Hook};
 use crate::life::Life;
 use crate::machine::{HELD, Machine, Referee, lock};
 use crate::wire::wire;
@@ -38,6 +40,8 @@ pub struct World {
     pub referee: Arc<Mutex<Referee>>,
     /// What the clock says, and the start of the present life in the runtime's own time.
     clock: Arc<Mutex<(Timestamp, Option<tokio::time::Instant>)>>,
+    /// 0: no webhook; 1: one without which there are no resizes; 2: one that may be ignored.
+    hooked: u64,
     /// Sizes that were acknowledged, and those asked for since whose answer never came.
     pub acknowledged: BTreeMap<String, (Value, Vec<Value>)>,
 }
@@ -56,6 +60,7 @@ impl World {
             runtime: Arc::new(SimulatedRuntime::new(options)),
             referee: Arc::new(Mutex::new(Referee::new(restartable))),
             acknowledged: BTreeMap::new(),
+            hooked: dice.roll("hooked", 4) % 3,
             clock,
             dice,
         }
@@ -162,6 +167,7 @@ async fn process(world: &mut World, life: &Arc<Life>, last: bool) -> Result<End,
     };
     let client = cluster.client();
     checks::nothing_lost(world, &client).await?;
+    hook(world, &client).await;
     create(world, &client).await;
     let steps = if last { 4 } else { 4 + world.dice.roll("steps", 12) };
     for _ in 0..steps {
@@ -212,6 +218,18 @@ fn options(world: &World, life: &Arc<Life>) -> ClusterOptions {
         clock: reading(&world.clock),
         seams: Seams { crash: Some(Arc::new(crash)), wire: Some(wire(Arc::clone(&world.dice), Arc::clone(life))) },
     }
+}
+
+/// Has every second world ask a webhook about resizes.
+async fn hook(world: &World, client: &Client) {
+    if world.hooked == 0 {
+        return;
+    }
+    let configuration = serde_json::from_value(hook::configuration(world.hooked == 1)).expect("a configuration");
+    // It is there since an earlier life, or is not taken now: either is a world to be lived in.
+    let _ = Api::<ValidatingWebhookConfiguration>::all(client.clone())
+        .create(&PostParams::default(), &configuration)
+        .await;
 }
 
 /// Creates the pods that are not there.

@@ -216,7 +216,11 @@ fn options(world: &World, life: &Arc<Life>) -> ClusterOptions {
         home: Home::Disks { store: world.store.opener(), checkpoints: world.checkpoints.opener() },
         node: Some(node),
         clock: reading(&world.clock),
-        seams: Seams { crash: Some(Arc::new(crash)), wire: Some(wire(Arc::clone(&world.dice), Arc::clone(life))) },
+        seams: Seams {
+            crash: Some(Arc::new(crash)),
+            wire: Some(wire(Arc::clone(&world.dice), Arc::clone(life))),
+            webhooks: Some(Arc::new(Hook { dice: Arc::clone(&world.dice), life: Arc::clone(life) })),
+        },
     }
 }
 
@@ -227,9 +231,8 @@ async fn hook(world: &World, client: &Client) {
     }
     let configuration = serde_json::from_value(hook::configuration(world.hooked == 1)).expect("a configuration");
     // It is there since an earlier life, or is not taken now: either is a world to be lived in.
-    let _ = Api::<ValidatingWebhookConfiguration>::all(client.clone())
-        .create(&PostParams::default(), &configuration)
-        .await;
+    let _ =
+        Api::<ValidatingWebhookConfiguration>::all(client.clone()).create(&PostParams::default(), &configuration).await;
 }
 
 /// Creates the pods that are not there.

@@ -144,14 +144,14 @@ pub async fn settled(world: &World, client: &Client) -> Result<(), String> {
         };
         let spec = Allocation::of(&pod);
         match condition(&pod, "PodResizePending") {
-            Some((reason, _)) if reason == "Deferred" || reason == "Infeasible" => {
-                if spec.same_as(allocation) {
-                    return Err(format!("{name} is {reason}, and was promised what it asks for"));
-                }
+            Some((reason, _)) if reason != "Deferred" && reason != "Infeasible" => {
+                return of("the reason of its pending resize", &reason, &"Deferred or Infeasible");
             }
-            Some((reason, _)) => return of("the reason of its pending resize", &reason, &"Deferred or Infeasible"),
+            Some((reason, _)) if spec.same_as(allocation) => {
+                return of("its resize", &reason, &"over: it was promised what it asks for");
+            }
             None if !spec.same_as(allocation) => return of("its promise", allocation, &spec),
-            None => {}
+            _ => {}
         }
         // Below what it holds: it must not come into force, and says so for as long as it is asked for.
         if let Some((reason, message)) = condition(&pod, "PodResizeInProgress") {

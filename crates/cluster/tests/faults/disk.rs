@@ -3,7 +3,8 @@
 use std::io::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redb::{Builder, Database, DatabaseError, StorageBackend};
+use redb::{Database, StorageBackend};
+use supple_node::OpenDatabase;
 
 use crate::dice::{Dice, Fault, Layer};
 
@@ -41,9 +42,7 @@ impl Disk {
     }
 
     /// Opens the database on it, for the process that lives now.
-    pub fn opener(
-        self: &Arc<Self>,
-    ) -> Arc<dyn Fn(&Builder) -> std::result::Result<Database, DatabaseError> + Send + Sync> {
+    pub fn opener(self: &Arc<Self>) -> OpenDatabase {
         let (disk, life) = (Arc::clone(self), self.platter().deaths);
         Arc::new(move |builder| {
             disk.clear_unfinished();
@@ -157,7 +156,7 @@ impl StorageBackend for Handle {
         let live = platter.live.len();
         platter.durable.resize(live, 0);
         match fault {
-            Some(Fault::Lost) => Err(Error::other("flushed, but the answer was lost").into()),
+            Some(Fault::Lost) => Err(Error::other("flushed, but the answer was lost")),
             _ => Ok(()),
         }
     }

@@ -320,11 +320,15 @@ impl<'a> Passage<'a> {
     /// # Errors
     /// 403 with the words of the first quota that is exceeded.
     pub fn charge(self) -> Result<Admitted, ApiError> {
-        let also = match self.counted() {
-            Some(pod) => admission::charge(self.store, &self.target.namespace, pod, self.old_pod())
-                .map_err(|denial| self.denied(&denial))?,
-            None => Vec::new(),
+        let old = self.before.as_ref().map(|before| before.value);
+        let charged = match (&self.form, self.counted()) {
+            (_, Some(pod)) => admission::charge(self.store, &self.target.namespace, pod, self.old_pod()),
+            (Form::Tree(tree), None) if self.part == Part::Main => {
+                admission::charge_object(self.store, self.target, tree, old)
+            }
+            _ => Ok(Vec::new()),
         };
+        let also = charged.map_err(|denial| self.denied(&denial))?;
         Ok(Admitted { object: self.form.into_tree(self.target.resource)?, also })
     }
 

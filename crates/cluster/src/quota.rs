@@ -11,22 +11,15 @@ use kube::api::{DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
-use supple_resize::admission::quota as rules;
+use supple_quantity::Quantity;
+use supple_resize::admission::{objects, quota as rules};
 use tokio_util::sync::CancellationToken;
 
 /// Changes come in bursts; one recount serves them all.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// A recount even without a change, for objects that are counted but not watched (configmaps, secrets).
+/// A recount even without a change, for objects that are counted but not watched: all but pods.
 const RESYNC: Duration = Duration::from_secs(30);
-
-/// Kinds that are counted by name beside pods.
-const COUNTED: [(&str, &str); 4] = [
-    ("configmaps", "ConfigMap"),
-    ("secrets", "Secret"),
-    ("resourcequotas", "ResourceQuota"),
-    ("serviceaccounts", "ServiceAccount"),
-];
 
 /// Recount until told to stop.
 pub(crate) async fn run(client: Client, stop: CancellationToken) {
@@ -69,7 +62,7 @@ async fn recount(client: &Client, mut quota: ResourceQuota) -> Result<(), kube::
     for name in hard.keys() {
         let amount = match counted.get(name) {
             Some(amount) => ApiQuantity(amount.to_string()),
-            None => ApiQuantity(count_objects(client, &namespace, name).await?.to_string()),
+            None => ApiQuantity(sum_objects(client, &namespace, name).await?.to_string()),
         };
         used.insert(name.clone(), amount);
     }
@@ -84,11 +77,31 @@ async fn recount(client: &Client, mut quota: ResourceQuota) -> Result<(), kube::
     Ok(())
 }
 
-/// How many objects `configmaps` or `count/configmaps` speaks of; none for kinds this cluster does not have.
-async fn count_objects(client: &Client, namespace: &str, name: &str) -> Result<usize, kube::Error> {
-    let plural = name.strip_prefix("count/").unwrap_or(name);
-    let Some((plural, kind)) = COUNTED.iter().find(|(it, _)| *it == plural) else { return Ok(0) };
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", kind), plural);
+/// What the objects that a quota of this name counts add up to; nothing for kinds this cluster does not have.
+async fn sum_objects(client: &Client, namespace: &str, name: &str) -> Result<Quantity, kube::Error> {
+    let mut sum = Quantity::ZERO;
+    let Some((group, plural)) = objects::counted_by(name) else { return Ok(sum) };
+    let Some(resource) = served(client, group, plural).await? else { return Ok(sum) };
     let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
-    Ok(api.list_metadata(&ListParams::default()).await?.items.len())
+    for object in api.list(&ListParams::default()).await?.items {
+        if let Some(amount) = objects::usage(group, plural, &object.data).get(name) {
+            sum += amount;
+        }
+    }
+    Ok(sum)
+}
+
+/// A resource as the server serves it.
+async fn served(client: &Client, group: &str, plural: &str) -> Result<Option<ApiResource>, kube::Error> {
+    let (version, list) = if group.is_empty() {
+        ("v1".to_owned(), client.list_core_api_resources("v1").await?)
+    } else {
+        let groups = client.list_api_groups().await?.groups;
+        let found = groups.into_iter().find(|it| it.name == group);
+        let Some(version) = found.and_then(|it| it.preferred_version) else { return Ok(None) };
+        let list = client.list_api_group_resources(&version.group_version).await?;
+        (version.version, list)
+    };
+    let found = list.resources.iter().find(|it| it.name == plural && it.namespaced);
+    Ok(found.map(|it| ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, &version, &it.kind), plural)))
 }

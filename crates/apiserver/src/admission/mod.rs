@@ -6,8 +6,8 @@ pub mod webhook;
 
 use k8s_openapi::api::core::v1::{LimitRange, Node, Pod, ResourceQuota, Toleration};
 use serde::de::DeserializeOwned;
-use serde_json::json;
-use supple_resize::admission::{Denial, quota};
+use serde_json::{Value, json};
+use supple_resize::admission::{Denial, objects, quota};
 
 use crate::errors::{ApiError, Subject};
 use crate::kinds::Resource;
@@ -103,12 +103,34 @@ pub fn node_of(store: &Store, pod: &Pod) -> Result<Option<Node>, ApiError> {
 /// # Errors
 /// The denial of the first quota that refuses.
 pub fn charge(store: &Store, namespace: &str, new: &Pod, old: Option<&Pod>) -> Result<Vec<Write>, Denial> {
+    charge_with(store, namespace, |quotas| quota::check(new, old, quotas))
+}
+
+/// The same for an object that is no pod: it counts as one of its kind, and by what it asks for.
+///
+/// # Errors
+/// The denial of the first quota that refuses.
+pub fn charge_object(store: &Store, target: &Target, new: &Value, old: Option<&Value>) -> Result<Vec<Write>, Denial> {
+    charge_with(store, &target.namespace, |quotas| {
+        let usage = |object| objects::usage(target.resource.group, target.resource.plural, object);
+        objects::check(&usage(new), &old.map(usage).unwrap_or_default(), quotas)
+    })
+}
+
+fn charge_with(
+    store: &Store,
+    namespace: &str,
+    check: impl FnOnce(&[ResourceQuota]) -> Result<Vec<quota::Charge>, Denial>,
+) -> Result<Vec<Write>, Denial> {
+    if namespace.is_empty() {
+        return Ok(Vec::new());
+    }
     let stored = store.latest_of("resourcequotas", namespace);
     if stored.is_empty() {
         return Ok(Vec::new());
     }
     let quotas: Vec<ResourceQuota> = stored.iter().filter_map(|object| object.decode().ok()).collect();
-    let charges = quota::check(new, old, &quotas)?;
+    let charges = check(&quotas)?;
     let writes = charges.into_iter().filter_map(|charge| {
         let object = stored.iter().find(|object| object.key.name() == charge.quota)?;
         let mut value = object.value();

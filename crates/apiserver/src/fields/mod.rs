@@ -4,9 +4,11 @@
 mod normalise;
 mod parse;
 mod path;
+mod words;
 
 pub use normalise::{Decoder, Normalised, TypeError, normalise};
 pub use parse::{Parsed, SyntaxError, parse_json, parse_yaml};
+pub(crate) use words::{go_kind, json_word};
 
 use crate::kinds::Resource;
 

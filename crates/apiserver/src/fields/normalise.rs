@@ -9,6 +9,7 @@ use supple_quantity::Quantity;
 
 use super::MAX_FINDINGS;
 use super::path::Path;
+use super::words::{go_kind, json_word};
 use crate::schema::{Scalar, Shape, ShapeId, Struct, Types, types};
 
 /// An object of its type.
@@ -301,31 +302,6 @@ fn not_base64(error: &base64::DecodeError, path: &Path<'_>) -> TypeError {
         base64::DecodeError::InvalidPadding => 0,
     };
     TypeError { path: path.to_string(), message: format!("illegal base64 data at input byte {offset}") }
-}
-
-/// Go's word for a JSON value in `cannot unmarshal …`.
-fn json_word(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
-/// Go's word for the kind of a decoded value.
-fn go_kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "invalid",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "slice",
-        Value::Object(_) => "map",
-    }
 }
 
 /// Go's name for the type of a decoded value.

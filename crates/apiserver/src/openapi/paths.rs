@@ -8,8 +8,12 @@ use crate::kinds::{Resource, Subresource, SubresourceKind, Verb};
 
 const JSON: &str = "application/json";
 
-const PATCHES: &[&str] =
-    &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const PATCHES: &[&str] = &[
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+];
 
 /// Which parameters an operation takes: those that a verb knows, by name and JSON type.
 const OF_LIST: &[(&str, &str)] = &[
@@ -25,6 +29,8 @@ const OF_LIST: &[(&str, &str)] = &[
     ("watch", "boolean"),
 ];
 const OF_WRITE: &[(&str, &str)] = &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
+const OF_PATCH: &[(&str, &str)] =
+    &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"), ("force", "boolean")];
 const OF_DELETE: &[(&str, &str)] =
     &[("dryRun", "string"), ("gracePeriodSeconds", "integer"), ("propagationPolicy", "string")];
 const OF_LOG: &[(&str, &str)] = &[
@@ -107,7 +113,8 @@ fn operation(resource: &Resource, verb: Verb, subresource: Option<&Subresource>)
     let parameters = match verb {
         Verb::Get if log => OF_LOG,
         Verb::List | Verb::Watch | Verb::DeleteCollection => OF_LIST,
-        Verb::Create | Verb::Update | Verb::Patch => OF_WRITE,
+        Verb::Create | Verb::Update => OF_WRITE,
+        Verb::Patch => OF_PATCH,
         Verb::Delete => OF_DELETE,
         Verb::Get => &[],
     };

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::gvk;
 use crate::kinds::Resource;
 use crate::schema::merge_keys::MERGE_KEYS;
-use crate::schema::{ListMerge, types};
+use crate::schema::{ListMerge, Merge, types};
 
 const PREFIX: &str = "#/components/schemas/";
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
@@ -119,6 +119,16 @@ fn tidy(schema: &mut Value, found: &mut impl FnMut(&str)) {
     }
 }
 
+/// The mark of how a field is merged.
+fn strategy(merge: Merge) -> &'static str {
+    match merge {
+        Merge { whole: true, .. } => "replace",
+        Merge { list: ListMerge::Replace, .. } => "retainKeys",
+        Merge { retain_keys: true, .. } => "merge,retainKeys",
+        Merge { .. } => "merge",
+    }
+}
+
 /// Marks the merged lists of a type, for clients that merge themselves (`kubectl apply`, `kubectl diff`).
 fn mark_lists(name: &str, schema: &mut Value) {
     let short = name.strip_prefix("io.k8s.").unwrap_or(name);
@@ -131,8 +141,7 @@ fn mark_lists(name: &str, schema: &mut Value) {
             }
             continue;
         };
-        property["x-kubernetes-patch-strategy"] =
-            (if key.merge.retain_keys { "merge,retainKeys" } else { "merge" }).into();
+        property["x-kubernetes-patch-strategy"] = strategy(key.merge).into();
         match key.merge.list {
             ListMerge::ByKey(merge_key) => {
                 property["x-kubernetes-patch-merge-key"] = merge_key.into();

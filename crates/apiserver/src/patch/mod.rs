@@ -13,7 +13,7 @@ pub mod strategic;
 
 use serde_json::Value;
 
-use crate::fields::{Decoder, FieldValidation, Parsed, normalise, parse_json, strict_error};
+use crate::fields::{Decoder, FieldValidation, Parsed, json_word, normalise, parse_json, strict_error};
 use crate::kinds::Resource;
 use print::go_print;
 
@@ -222,13 +222,6 @@ impl From<strategic::MergeError> for PatchError {
 }
 
 fn not_this(wanted: &str, found: &Value) -> PatchError {
-    let word = match found {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
+    let word = json_word(found);
     PatchError::BadRequest(format!("json: cannot unmarshal {word} into Go value of type {wanted}"))
 }

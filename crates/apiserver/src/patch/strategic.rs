@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::order;
+use crate::fields::go_kind;
 use crate::schema::ownership::Ownership;
 use crate::schema::{Field, ListMerge, Merge, Shape, ShapeId, types};
 
@@ -126,6 +127,10 @@ fn merge_field(object: &mut Fields, key: &str, patch: &Value, field: Option<Fiel
         return Ok(());
     }
     match (object.get_mut(key), patch) {
+        (Some(Value::Object(stored)), Value::Object(patch)) if field.is_some_and(|it| it.merge.whole) => {
+            *stored = without_directives(patch);
+            Ok(())
+        }
         (Some(Value::Object(stored)), Value::Object(patch)) => merge(stored, patch, field.map(|it| it.shape)),
         (Some(Value::Array(stored)), Value::Array(patch)) => merge_list(stored, patch, field),
         (Some(stored), patch) => {
@@ -343,7 +348,7 @@ enum Items {
 fn items_of<'a>(items: impl Iterator<Item = &'a Value>) -> Result<Items, MergeError> {
     let mut first: Option<&'static str> = None;
     for item in items {
-        let kind = kind_of(item);
+        let kind = go_kind(item);
         if kind == "slice" {
             return Err(MergeError::ListOfLists);
         }
@@ -359,20 +364,8 @@ fn items_of<'a>(items: impl Iterator<Item = &'a Value>) -> Result<Items, MergeEr
     })
 }
 
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "nil",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "slice",
-        Value::Object(_) => "map",
-    }
-}
-
 fn as_list(value: &Value) -> Result<&[Value], MergeError> {
-    value.as_array().map(Vec::as_slice).ok_or(MergeError::BadArgument { expected: "slice", received: kind_of(value) })
+    value.as_array().map(Vec::as_slice).ok_or(MergeError::BadArgument { expected: "slice", received: go_kind(value) })
 }
 
 fn no_merge_key(item: &Value, key: &str) -> MergeError {

@@ -23,20 +23,20 @@ const fn by_key(
     key: &'static str,
     list_map_keys: &'static [&'static str],
 ) -> MergeKey {
-    MergeKey { type_name, field, merge: Merge { list: ListMerge::ByKey(key), retain_keys: false }, list_map_keys }
+    MergeKey { type_name, field, merge: Merge { list: ListMerge::ByKey(key), ..Merge::DEFAULT }, list_map_keys }
 }
 
 const fn retaining(type_name: &'static str, field: &'static str, key: &'static str) -> MergeKey {
     MergeKey {
         type_name,
         field,
-        merge: Merge { list: ListMerge::ByKey(key), retain_keys: true },
+        merge: Merge { list: ListMerge::ByKey(key), retain_keys: true, ..Merge::DEFAULT },
         list_map_keys: &["name"],
     }
 }
 
 const fn set(type_name: &'static str, field: &'static str) -> MergeKey {
-    MergeKey { type_name, field, merge: Merge { list: ListMerge::Set, retain_keys: false }, list_map_keys: &[] }
+    MergeKey { type_name, field, merge: Merge { list: ListMerge::Set, ..Merge::DEFAULT }, list_map_keys: &[] }
 }
 
 const CONTAINER: &str = "api.core.v1.Container";
@@ -57,7 +57,7 @@ pub const MERGE_KEYS: &[MergeKey] = &[
     MergeKey {
         type_name: "api.apps.v1.DeploymentSpec",
         field: "strategy",
-        merge: Merge { list: ListMerge::Replace, retain_keys: true },
+        merge: Merge { retain_keys: true, ..Merge::DEFAULT },
         list_map_keys: &[],
     },
     by_key("api.apps.v1.DeploymentStatus", "conditions", "type", &["type"]),
@@ -96,6 +96,12 @@ pub const MERGE_KEYS: &[MergeKey] = &[
     by_key("api.core.v1.ServiceAccount", "secrets", "name", &["name"]),
     by_key("api.core.v1.ServiceSpec", "ports", "port", &["port", "protocol"]),
     by_key("api.core.v1.ServiceStatus", "conditions", "type", &["type"]),
+    MergeKey {
+        type_name: "api.policy.v1.PodDisruptionBudgetSpec",
+        field: "selector",
+        merge: Merge { whole: true, ..Merge::DEFAULT },
+        list_map_keys: &[],
+    },
     by_key("api.policy.v1.PodDisruptionBudgetStatus", "conditions", "type", &["type"]),
     set(OBJECT_META, "finalizers"),
     by_key(OBJECT_META, "ownerReferences", "uid", &["uid"]),

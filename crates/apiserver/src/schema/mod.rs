@@ -102,11 +102,13 @@ pub struct Merge {
     pub list: ListMerge,
     /// Whether a patch lists the keys that stay (`$retainKeys`).
     pub retain_keys: bool,
+    /// Whether an object is replaced as a whole rather than merged.
+    pub whole: bool,
 }
 
 impl Merge {
     /// Objects are merged, lists are replaced: what a field without a mark does.
-    pub const DEFAULT: Self = Self { list: ListMerge::Replace, retain_keys: false };
+    pub const DEFAULT: Self = Self { list: ListMerge::Replace, retain_keys: false, whole: false };
 }
 
 /// How a list is merged.

@@ -100,3 +100,26 @@ fn the_v2_document_is_whole_and_empty() {
     );
     assert_eq!(openapi::v2::json()["swagger"], "2.0");
 }
+
+#[test]
+fn every_patch_may_be_an_apply_and_scales_are_described() {
+    let document = document("apis/apps/v1");
+    let paths = document["paths"].as_object().expect("paths");
+    for (path, item) in paths.iter().filter(|(_, item)| !item["patch"].is_null()) {
+        let patch = &item["patch"];
+        assert!(!patch["requestBody"]["content"]["application/apply-patch+yaml"].is_null(), "{path}");
+        let parameters = patch["parameters"].as_array().expect("parameters");
+        for wanted in ["dryRun", "fieldManager", "fieldValidation", "force"] {
+            assert!(parameters.iter().any(|it| it["name"] == wanted), "{path}: {wanted}");
+        }
+    }
+    let scale = &paths["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"];
+    for method in ["get", "put", "patch"] {
+        assert_eq!(scale[method]["x-kubernetes-group-version-kind"]["kind"], "Scale", "{method}");
+    }
+    let of = |name: &str, field: &str| {
+        document["components"]["schemas"][name]["properties"][field]["x-kubernetes-patch-strategy"].clone()
+    };
+    assert_eq!(of("io.k8s.api.apps.v1.DeploymentSpec", "strategy"), "retainKeys");
+    assert_eq!(of("io.k8s.api.apps.v1.DeploymentStatus", "conditions"), "merge");
+}

@@ -429,3 +429,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_selector_of_a_budget_is_replaced_and_that_of_a_set_merged() {
+    let merge = |kind: &str, path: &str| {
+        let resource = supple_apiserver::kinds::TABLE.iter().find(|it| it.kind == kind).expect("served");
+        let stored = json!({"spec": {"selector": {"matchLabels": {"a": "1"}}}});
+        let patch = json!({"spec": {"selector": {"matchLabels": {"b": "2"}}}});
+        let merged = supple_apiserver::patch::strategic_merge(&stored, &patch, resource).expect("merged");
+        merged.pointer(path).expect("there").clone()
+    };
+    assert_eq!(merge("PodDisruptionBudget", "/spec/selector/matchLabels"), json!({"b": "2"}));
+    assert_eq!(merge("ReplicaSet", "/spec/selector/matchLabels"), json!({"a": "1", "b": "2"}));
+}

@@ -282,3 +282,39 @@ async fn autoscalers_are_one_kind_in_two_versions() {
         ]
     );
 }
+
+#[tokio::test]
+async fn quotas_count_objects() {
+    let it = Harness::new().await;
+    let hard = json!({"count/deployments.apps": "1", "configmaps": "2"});
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": hard}});
+    it.post("/api/v1/namespaces/n/resourcequotas", quota).await.expect(201);
+    // Until it has been counted it limits nothing, as in the reference: its status has no limits yet.
+    it.post("/api/v1/namespaces/n/configmaps", json!({"metadata": {"name": "a"}})).await.expect(201);
+    let status = json!({"hard": hard, "used": {"count/deployments.apps": "0", "configmaps": "1"}});
+    it.set_status("/api/v1/namespaces/n/resourcequotas/q", status).await;
+    it.post(&format!("{DEPLOYMENTS}?dryRun=All"), deployment()).await.expect(201);
+    it.post(DEPLOYMENTS, deployment()).await.expect(201);
+    let mut second = deployment();
+    second["metadata"]["name"] = "second".into();
+    let refused = it.post(DEPLOYMENTS, second).await;
+    assert_eq!(
+        (refused.code, refused.message()),
+        (
+            403,
+            "deployments.apps \"second\" is forbidden: exceeded quota: q, requested: count/deployments.apps=1, used: count/deployments.apps=1, limited: count/deployments.apps=1"
+        )
+    );
+    it.patch(WEB, MERGE, json!({"spec": {"replicas": 3}})).await.expect(200);
+    let made = (0..4).map(|index| {
+        let it = &it;
+        async move {
+            it.post("/api/v1/namespaces/n/configmaps", json!({"metadata": {"name": format!("c{index}")}})).await.code
+        }
+    });
+    let mut codes = futures::future::join_all(made).await;
+    codes.sort_unstable();
+    assert_eq!(codes, [201, 403, 403, 403], "two cannot both take what is left");
+    let used = it.get("/api/v1/namespaces/n/resourcequotas/q").await.expect(200)["status"]["used"].clone();
+    assert_eq!(used, json!({"count/deployments.apps": "1", "configmaps": "2"}));
+}

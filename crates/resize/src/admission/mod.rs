@@ -2,6 +2,7 @@
 
 pub mod limit_range;
 pub mod node;
+pub mod objects;
 pub mod quota;
 
 /// A refusal: HTTP 403.

@@ -89,37 +89,50 @@ fn counted(stated: &Requirements) -> ResourceList {
 /// A quota that needs something the pod does not state, or that would be exceeded.
 pub fn check(new: &Pod, old: Option<&Pod>, quotas: &[ResourceQuota]) -> Result<Vec<Charge>, Denial> {
     let mut interesting = Vec::new();
-    for quota in quotas {
-        let status = quota.status.as_ref();
-        let hard = ResourceList::read(status.and_then(|status| status.hard.as_ref()));
-        let restricted: Vec<&str> = hard.iter().map(|(name, _)| name).filter(|name| is_pod_resource(name)).collect();
-        if restricted.is_empty() || !in_scope(quota, new) {
-            continue;
-        }
+    for quota in quotas.iter().filter(|quota| in_scope(quota, new)) {
+        let restricted = restricted(quota, is_pod_resource);
         let name = quota.metadata.name.as_deref().unwrap_or_default();
         constraints(new, &restricted).map_err(|missing| Denial::because(format!("failed quota: {name}: {missing}")))?;
-        let used = ResourceList::read(status.and_then(|status| status.used.as_ref()));
-        let unknown: Vec<&str> = restricted.iter().copied().filter(|name| used.get(name).is_none()).collect();
-        if !unknown.is_empty() {
-            let restricted = restricted.join(",");
-            return Err(Denial::because(format!("status unknown for quota: {name}, resources: {restricted}")));
-        }
-        interesting.push((name, hard, used));
+        interesting.extend(known(quota, is_pod_resource)?);
     }
     if interesting.is_empty() {
         return Ok(Vec::new());
     }
-    let growth = growth(new, old);
+    let growth = growth(&usage(new), &old.map(usage).unwrap_or_default());
     if growth.is_empty() {
         return Ok(Vec::new());
     }
     interesting.into_iter().map(|(name, hard, used)| charge(name, &hard, used, &growth)).collect()
 }
 
-/// What the pod uses more than before; nothing where it uses less.
-fn growth(new: &Pod, old: Option<&Pod>) -> ResourceList {
-    let before = old.map(usage).unwrap_or_default();
-    let mut growth: ResourceList = usage(new)
+/// The names of a quota's limits that `concerns` holds for, as its status has them.
+fn restricted(quota: &ResourceQuota, concerns: impl Fn(&str) -> bool) -> Vec<&str> {
+    let hard = quota.status.as_ref().and_then(|it| it.hard.as_ref());
+    hard.into_iter().flat_map(|it| it.keys()).map(String::as_str).filter(|name| concerns(name)).collect()
+}
+
+/// Name, limits and use of a quota that limits something `concerns` holds for; `None` for one that does not.
+pub(super) fn known(
+    quota: &ResourceQuota,
+    concerns: impl Fn(&str) -> bool,
+) -> Result<Option<(&str, ResourceList, ResourceList)>, Denial> {
+    let restricted = restricted(quota, concerns);
+    if restricted.is_empty() {
+        return Ok(None);
+    }
+    let status = quota.status.as_ref();
+    let name = quota.metadata.name.as_deref().unwrap_or_default();
+    let used = ResourceList::read(status.and_then(|status| status.used.as_ref()));
+    if restricted.iter().any(|name| used.get(name).is_none()) {
+        let restricted = restricted.join(",");
+        return Err(Denial::because(format!("status unknown for quota: {name}, resources: {restricted}")));
+    }
+    Ok(Some((name, ResourceList::read(status.and_then(|status| status.hard.as_ref())), used)))
+}
+
+/// What is used more than before; nothing where it is less.
+pub(super) fn growth(now: &ResourceList, before: &ResourceList) -> ResourceList {
+    let mut growth: ResourceList = now
         .iter()
         .map(|(name, now)| match before.get(name) {
             Some(before) => (name, now.clone() - before),
@@ -130,7 +143,12 @@ fn growth(new: &Pod, old: Option<&Pod>) -> ResourceList {
     growth
 }
 
-fn charge(name: &str, hard: &ResourceList, mut used: ResourceList, growth: &ResourceList) -> Result<Charge, Denial> {
+pub(super) fn charge(
+    name: &str,
+    hard: &ResourceList,
+    mut used: ResourceList,
+    growth: &ResourceList,
+) -> Result<Charge, Denial> {
     let mut exceeded: [Vec<String>; 3] = Default::default();
     for (resource, requested) in growth.iter() {
         let Some(limited) = hard.get(resource) else { continue };

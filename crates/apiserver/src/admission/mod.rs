@@ -1,7 +1,11 @@
 //! Admission that needs the store: whether the namespace is open, priority and service account of a new pod, limit
 //! ranges, quotas. What is decided stands in `supple_resize::admission`; here it is given what it decides on.
 
+pub mod condition;
+mod matching;
+pub mod policy;
 mod priority;
+mod request;
 pub mod webhook;
 
 use k8s_openapi::api::core::v1::{LimitRange, Node, Pod, ResourceQuota, Toleration};

@@ -6,8 +6,10 @@ use super::Api;
 use super::ownership::{put_managed, take_managed};
 use crate::admission::webhook::{Operation, Options, Panel, Remake, Request, Warnings};
 use crate::errors::ApiError;
+use crate::kinds::{ScalePaths, SubresourceKind};
 use crate::options::WriteOptions;
 use crate::route::Target;
+use crate::scale;
 use crate::strategy::{self, Passage};
 
 /// The object that webhooks change is on its way through a passage.
@@ -64,6 +66,13 @@ pub(super) async fn change<'a>(
         return Ok(());
     }
     let mut object = passage.object()?;
+    if let Some(paths) = scaled(target) {
+        let asked = scale::of(paths, &object);
+        if let Some(changed) = panel.mutate(Some(&asked), &mut AsItIs, warnings).await? {
+            passage.resume(scale::put(paths, object, &changed))?;
+        }
+        return Ok(());
+    }
     hide(&mut object);
     put_managed(&mut object, managed.clone());
     let mut remake = OnItsWay { target, passage, managed };
@@ -81,6 +90,7 @@ pub(super) async fn change<'a>(
 /// The first refusal.
 pub(super) async fn judge(
     panel: &Panel<'_>,
+    target: &Target,
     passage: &Passage<'_>,
     managed: &Value,
     revision: Option<u64>,
@@ -94,7 +104,21 @@ pub(super) async fn judge(
     if let Some(revision) = revision {
         object["metadata"]["resourceVersion"] = revision.to_string().into();
     }
+    let object = as_scale(target, &object).unwrap_or(object);
     panel.validate(Some(&object), warnings).await
+}
+
+/// The Scale of an object, if that is what a write to this target is about: then that is what others are shown.
+pub(super) fn as_scale(target: &Target, object: &Value) -> Option<Value> {
+    scaled(target).map(|paths| scale::of(paths, object))
+}
+
+/// Where the replicas are that a write to this target sets, if that is what it does.
+fn scaled(target: &Target) -> Option<ScalePaths> {
+    match target.subresource.map(|it| it.what) {
+        Some(SubresourceKind::Scale(paths)) => Some(paths),
+        _ => None,
+    }
 }
 
 impl Api {

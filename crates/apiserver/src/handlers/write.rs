@@ -103,7 +103,7 @@ impl Api {
             passage.validate()?;
             passage.admit()?;
             if let Some(panel) = &panel {
-                hooks::judge(&panel.named(passage.name()), &passage, &managed, None, warnings).await?;
+                hooks::judge(&panel.named(passage.name()), target, &passage, &managed, None, warnings).await?;
             }
             let Admitted { mut object, also } = passage.charge()?;
             put_managed(&mut object, managed);
@@ -231,12 +231,13 @@ impl Api {
                 None => author.updated(stored.value, object, asked, sent, self.clock.now()),
             };
             let mut passage = Passage::update(&self.store, target, part, object, stored)?;
+            let scale = hooks::as_scale(target, stored.value);
             let request = Request {
                 target,
                 operation: Operation::Update,
                 name: &target.name,
                 options: Options::Write(options),
-                old: Some(stored.value),
+                old: Some(scale.as_ref().unwrap_or(stored.value)),
             };
             // Webhooks have been asked about the binding itself.
             let panel = if part == Part::Binding { None } else { self.webhooks.panel(request) };
@@ -262,7 +263,7 @@ impl Api {
                     passage.prepare();
                     passage.validate()?;
                     passage.admit()?;
-                    hooks::judge(&panel, &passage, &owners, Some(old.revision), said).await?;
+                    hooks::judge(&panel, target, &passage, &owners, Some(old.revision), said).await?;
                     let Admitted { object, also } = passage.charge()?;
                     (object, also, owners)
                 }

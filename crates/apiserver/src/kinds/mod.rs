@@ -9,9 +9,9 @@
 //!              └─ printer     columns and cells of `kubectl get`
 //! ```
 
+mod admission;
 mod plain;
 mod rows;
-mod webhooks;
 mod workloads;
 
 use std::borrow::Cow;

@@ -4,7 +4,7 @@
 use k8s_openapi::api::{coordination, core::v1 as core, events, policy, scheduling};
 
 use super::{Backing, Body, Resource, Scope, Selectable, Strategy, Subresource, SubresourceKind, TypeOf, Verb};
-use super::{plain, webhooks, workloads};
+use super::{admission, plain, workloads};
 use crate::table::printers;
 use crate::validate::{NameRule, rules};
 
@@ -273,8 +273,10 @@ pub static TABLE: &[Resource] = &[
     plain::CLUSTER_ROLES,
     plain::ROLE_BINDINGS,
     plain::ROLES,
-    webhooks::MUTATING,
-    webhooks::VALIDATING,
+    admission::MUTATING_WEBHOOKS,
+    admission::POLICIES,
+    admission::POLICY_BINDINGS,
+    admission::VALIDATING_WEBHOOKS,
     Resource {
         group: "coordination.k8s.io",
         singular: "lease",

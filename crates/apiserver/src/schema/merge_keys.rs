@@ -51,6 +51,8 @@ const OBJECT_META: &str = "apimachinery.pkg.apis.meta.v1.ObjectMeta";
 pub const MERGE_KEYS: &[MergeKey] = &[
     by_key("api.admissionregistration.v1.MutatingWebhook", "matchConditions", "name", &["name"]),
     by_key("api.admissionregistration.v1.MutatingWebhookConfiguration", "webhooks", "name", &["name"]),
+    by_key("api.admissionregistration.v1.ValidatingAdmissionPolicySpec", "matchConditions", "name", &["name"]),
+    by_key("api.admissionregistration.v1.ValidatingAdmissionPolicySpec", "variables", "name", &["name"]),
     by_key("api.admissionregistration.v1.ValidatingWebhook", "matchConditions", "name", &["name"]),
     by_key("api.admissionregistration.v1.ValidatingWebhookConfiguration", "webhooks", "name", &["name"]),
     by_key("api.apps.v1.DaemonSetStatus", "conditions", "type", &["type"]),

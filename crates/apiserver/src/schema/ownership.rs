@@ -19,6 +19,11 @@ pub enum Ownership {
 
 /// Types that are owned as a whole wherever they stand.
 const WHOLE_TYPES: &[&str] = &[
+    "io.k8s.api.admissionregistration.v1.MatchResources",
+    "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations",
+    "io.k8s.api.admissionregistration.v1.ParamKind",
+    "io.k8s.api.admissionregistration.v1.ParamRef",
+    "io.k8s.api.admissionregistration.v1.Variable",
     "io.k8s.api.autoscaling.v1.CrossVersionObjectReference",
     "io.k8s.api.core.v1.ConfigMapKeySelector",
     "io.k8s.api.core.v1.FileKeySelector",
@@ -40,6 +45,8 @@ const WHOLE_TYPES: &[&str] = &[
 
 /// Maps and lists that differ from what their shape or their [merge key](MERGE_KEYS) says: type, field, ownership.
 const FIELDS: &[(&str, &str, Ownership)] = &[
+    ("api.admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec", "validationActions", Ownership::Set),
+    ("api.admissionregistration.v1.ValidatingAdmissionPolicyStatus", "conditions", Ownership::Items(&["type"])),
     ("api.core.v1.PodSpec", "nodeSelector", Ownership::Whole),
     ("api.batch.v1.PodFailurePolicyOnExitCodesRequirement", "values", Ownership::Set),
     ("api.batch.v1.UncountedTerminatedPods", "failed", Ownership::Set),

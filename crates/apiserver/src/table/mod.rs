@@ -1,5 +1,6 @@
 //! Answers in other forms than the object itself: `as=Table` (what `kubectl get` prints) and `as=PartialObjectMetadata`.
 
+pub mod admission;
 mod age;
 mod column;
 mod negotiate;

@@ -134,18 +134,6 @@ pub static SECRETS: Printer = Printer {
     condition: None,
 };
 
-/// Configurations of webhooks.
-pub static WEBHOOK_CONFIGURATIONS: Printer = Printer {
-    columns: &[
-        NAME,
-        Column::saying("Webhooks", "Webhooks indicates the number of webhooks registered in this configuration")
-            .holding("integer"),
-        AGE,
-    ],
-    cells: |it, now| vec![name(it), items(it, "webhooks").len().into(), age(it, now)],
-    condition: None,
-};
-
 /// Leases.
 pub static LEASES: Printer = Printer {
     columns: &[NAME, Column::of("Holder", "api.coordination.v1.LeaseSpec", "holderIdentity"), AGE],

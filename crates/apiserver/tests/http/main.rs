@@ -10,6 +10,7 @@ mod durability;
 mod fuzz;
 mod harness;
 mod lists;
+mod policies;
 mod sockets;
 mod subresources;
 mod transcripts;

@@ -12,4 +12,5 @@ mod life;
 mod looped;
 mod replay;
 mod resize;
+mod webhook;
 mod workloads;

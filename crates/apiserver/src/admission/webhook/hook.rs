@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::admissionregistration::v1::{MatchCondition, RuleWithOperations, WebhookClientConfig};
+use k8s_openapi::api::admissionregistration::v1::{MatchCondition, WebhookClientConfig};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::condition::Conditions;
-use super::request::{Operation, Request};
+use crate::admission::condition::{Conditions, WEBHOOK};
+use crate::admission::matching::{Rules, Selection};
+use crate::admission::request::Request;
 use crate::kinds::Resource;
-use crate::selector::{LabelSelector, SelectorError};
+use crate::selector::SelectorError;
 
 /// Seconds a webhook has to answer where its configuration does not say.
 const DEFAULT_TIMEOUT: i32 = 10;
@@ -53,13 +54,11 @@ pub struct Hook {
     pub dry_run_safe: bool,
     /// Whether it is asked again when others have changed the object (`reinvocationPolicy: IfNeeded`).
     pub asked_again: bool,
-    /// What its namespace's labels must be.
-    pub namespaces: LabelSelector,
-    /// What the object's labels must be, before or after the write.
-    pub objects: LabelSelector,
+    /// What labels the object and its namespace must have.
+    pub selection: Selection,
     /// What else must hold.
     pub conditions: Conditions,
-    rules: Vec<RuleWithOperations>,
+    rules: Rules,
     /// Only the versions that the rules name (`matchPolicy: Exact`).
     exact: bool,
 }
@@ -82,7 +81,7 @@ struct Spec {
     object_selector: Value,
     reinvocation_policy: Option<String>,
     #[serde(default)]
-    rules: Vec<RuleWithOperations>,
+    rules: Rules,
     side_effects: Option<String>,
     timeout_seconds: Option<i32>,
 }
@@ -122,59 +121,16 @@ impl Hook {
             fails_open,
             dry_run_safe: matches!(spec.side_effects.as_deref(), Some("None" | "NoneOnDryRun")),
             asked_again: spec.reinvocation_policy.as_deref() == Some("IfNeeded"),
-            namespaces: LabelSelector::of(&spec.namespace_selector)?,
-            objects: LabelSelector::of(&spec.object_selector)?,
-            conditions: Conditions::new(&spec.match_conditions),
+            selection: Selection::of(&spec.namespace_selector, &spec.object_selector)?,
+            conditions: Conditions::new(&spec.match_conditions, WEBHOOK),
             rules: spec.rules,
             exact: spec.match_policy.as_deref() == Some("Exact"),
             name: spec.name,
         })
     }
 
-    /// The version of the resource in which this webhook wants to see the request, if it wants to: the request's own if
-    /// a rule names it, else the first that a rule names of `others`, in which the same objects are served.
-    pub fn wants<'a>(
-        &self,
-        request: &Request<'a>,
-        others: impl Iterator<Item = &'a Resource> + Clone,
-    ) -> Option<&'a Resource> {
-        let own: &Resource = request.target.resource;
-        if self.rules.iter().any(|rule| matches(rule, request, own)) {
-            return Some(own);
-        }
-        if self.exact {
-            return None;
-        }
-        self.rules.iter().find_map(|rule| others.clone().find(|other| matches(rule, request, other)))
+    /// The version of the resource in which this webhook wants to see the request, if it wants to.
+    pub fn wants<'a>(&self, request: &Request<'a>) -> Option<&'a Resource> {
+        self.rules.wants(request, self.exact)
     }
-}
-
-fn matches(rule: &RuleWithOperations, request: &Request<'_>, resource: &Resource) -> bool {
-    scope(rule, request)
-        && operation(rule, request.operation)
-        && any_of(rule.api_groups.as_deref(), resource.group)
-        && any_of(rule.api_versions.as_deref(), resource.version)
-        && rule.resources.iter().flatten().any(|named| {
-            // `pods` is only the pods themselves, `pods/*` is them and every path below, `*` is every resource itself.
-            let (plural, subresource) = named.split_once('/').unwrap_or((named, ""));
-            (plural == "*" || plural == resource.plural) && (subresource == "*" || subresource == request.subresource())
-        })
-}
-
-fn scope(rule: &RuleWithOperations, request: &Request<'_>) -> bool {
-    let in_namespace = !request.is_namespace() && !request.namespace().is_empty();
-    match rule.scope.as_deref() {
-        None | Some("*") => true,
-        Some("Namespaced") => in_namespace,
-        Some("Cluster") => !in_namespace,
-        Some(_) => false,
-    }
-}
-
-fn operation(rule: &RuleWithOperations, operation: Operation) -> bool {
-    any_of(rule.operations.as_deref(), operation.as_str())
-}
-
-fn any_of(named: Option<&[String]>, word: &str) -> bool {
-    named.unwrap_or_default().iter().any(|it| it == "*" || it == word)
 }

@@ -6,7 +6,7 @@
 //!                 ▼
 //!               Panel ─ mutate ──▶ one after the other, each with what the one before made of the object;
 //!                 │                 once more where somebody changed what an earlier one has seen
-//!                 └──── validate ─▶ all at once; the first refusal in their order counts
+//!                 └──── validate ─▶ policies, then all at once; the first refusal in their order counts
 //!                         │
 //!                         ▼
 //!   request (the question) ─▶ service (where to) ─▶ Transport: https, or what a test puts there ─▶ review (the answer)
@@ -15,11 +15,9 @@
 //! No lock is held while a webhook is asked: a write that has been overtaken meanwhile is refused by the store, and the
 //! handler goes through all of this again on the newest object.
 
-mod condition;
 mod hook;
 mod https;
 mod panel;
-mod request;
 mod review;
 mod service;
 mod transport;
@@ -27,24 +25,32 @@ mod warnings;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-pub use condition::compile as compile_condition;
+use serde_json::Value;
+
+pub use crate::admission::request::{Operation, Options, Request};
 pub use https::Https;
 pub use panel::{Panel, Remake};
-pub use request::{Operation, Options, Request};
 pub use transport::{Answer, Call, Endpoint, Transport, TransportError};
 pub use warnings::Warnings;
 
-use crate::kinds::{Resource, TABLE};
+use super::policy::Policy;
+use crate::kinds::Resource;
 use crate::store::Store;
 use hook::Hook;
 
-/// The collections that configure webhooks: those that may change an object, those that may only refuse it.
-const CONFIGURATIONS: [&str; 2] = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
+/// The collections that configure who is asked: webhooks that may change an object, those that may only refuse it, and
+/// policies with their bindings.
+const CONFIGURATIONS: [&str; 4] = [
+    "mutatingwebhookconfigurations",
+    "validatingwebhookconfigurations",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
+];
 
-/// The kinds that no webhook is asked about, lest a broken one keep everybody from removing it.
+/// The kinds that nobody is asked about, lest a broken webhook keep everybody from removing it.
 const EXEMPT_GROUP: &str = "admissionregistration.k8s.io";
 
-/// All webhooks, read from their configurations when one has changed.
+/// All webhooks and policies, read from their configurations when one has changed.
 pub struct Webhooks {
     store: Store,
     transport: Arc<dyn Transport>,
@@ -57,6 +63,13 @@ struct Compiled {
     revision: u64,
     mutating: Vec<Hook>,
     validating: Vec<Hook>,
+    policies: Vec<Policy>,
+}
+
+impl Compiled {
+    fn is_empty(&self) -> bool {
+        self.mutating.is_empty() && self.validating.is_empty() && self.policies.is_empty()
+    }
 }
 
 impl Webhooks {
@@ -68,28 +81,26 @@ impl Webhooks {
 
     /// Whether there are any.
     pub fn any(&self) -> bool {
-        let compiled = self.current();
-        !compiled.mutating.is_empty() || !compiled.validating.is_empty()
+        !self.current().is_empty()
     }
 
     /// The webhooks that want to be asked about `request`; `None` where there are none.
     pub fn panel<'a>(&'a self, request: Request<'a>) -> Option<Panel<'a>> {
         let compiled = self.current();
-        if (compiled.mutating.is_empty() && compiled.validating.is_empty())
-            || request.target.resource.group == EXEMPT_GROUP
-            || request.is_scale()
-        {
+        if compiled.is_empty() || request.target.resource.group == EXEMPT_GROUP {
             return None;
         }
         let wanting = |hooks: &[Hook]| -> Vec<(usize, &'a Resource)> {
-            let wants = |(index, hook): (usize, &Hook)| Some((index, hook.wants(&request, others(&request))?));
+            let wants = |(index, hook): (usize, &Hook)| Some((index, hook.wants(&request)?));
             hooks.iter().enumerate().filter_map(wants).collect()
         };
         let (mutating, validating) = (wanting(&compiled.mutating), wanting(&compiled.validating));
-        if mutating.is_empty() && validating.is_empty() {
+        let bound = compiled.policies.iter().enumerate();
+        let policies: Vec<_> = bound.filter_map(|(index, policy)| Some((index, policy.wants(&request)?))).collect();
+        if mutating.is_empty() && validating.is_empty() && policies.is_empty() {
             return None;
         }
-        Some(Panel { webhooks: self, compiled, request, mutating, validating })
+        Some(Panel { webhooks: self, compiled, request, mutating, validating, policies })
     }
 
     fn current(&self) -> Arc<Compiled> {
@@ -110,23 +121,17 @@ impl Webhooks {
 fn compile(store: &Store) -> Compiled {
     // What is not there yet at this revision is found changed after it.
     let revision = store.revision();
-    let read = |collection: &str| -> Vec<Hook> {
+    let read = |collection: &str| -> Vec<Value> {
         // In the order of their names, as the store has them and the reference calls them.
         let listing = store.list(collection, "", "", None);
         let objects = listing.map(|listing| listing.objects).unwrap_or_default();
-        objects.iter().flat_map(|object| Hook::of(&object.value())).collect()
+        objects.iter().map(|object| object.value()).collect()
     };
-    Compiled { revision, mutating: read(CONFIGURATIONS[0]), validating: read(CONFIGURATIONS[1]) }
-}
-
-/// The other versions in which the objects of a request are served.
-fn others<'a>(request: &Request<'a>) -> impl Iterator<Item = &'a Resource> + Clone + use<'a> {
-    let own: &Resource = request.target.resource;
-    let subresource = request.subresource();
-    TABLE.iter().filter(move |other| {
-        other.backing.collection().is_some()
-            && other.backing.collection() == own.backing.collection()
-            && (other.group, other.version) != (own.group, own.version)
-            && (subresource.is_empty() || other.subresource(subresource).is_some())
-    })
+    let [mutating, validating, policies, bindings] = CONFIGURATIONS.map(read);
+    Compiled {
+        revision,
+        mutating: mutating.iter().flat_map(Hook::of).collect(),
+        validating: validating.iter().flat_map(Hook::of).collect(),
+        policies: Policy::all(policies.iter(), bindings.iter()),
+    }
 }

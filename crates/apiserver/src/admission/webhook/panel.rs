@@ -6,19 +6,18 @@ use std::sync::Arc;
 use futures::future::join_all;
 use serde_json::Value;
 
-use super::condition::Facts;
 use super::hook::Hook;
-use super::request::Request;
 use super::review::{Asked, Verdict, judge, question};
 use super::service;
 use super::transport::{Call, TransportError};
 use super::{Compiled, Warnings, Webhooks};
-use crate::errors::{ApiError, Subject};
+use crate::admission::policy;
+use crate::admission::request::{Facts, Request};
+use crate::errors::ApiError;
 use crate::fields::{Decoder, normalise};
 use crate::kinds::{Backing, Resource, TypeOf};
 use crate::metadata::subject;
 use crate::patch;
-use crate::store::Key;
 
 /// The webhooks that want one request.
 pub struct Panel<'a> {
@@ -29,6 +28,8 @@ pub struct Panel<'a> {
     pub(super) mutating: Vec<(usize, &'a Resource)>,
     /// Which of the validating ones, and the version each wants to see.
     pub(super) validating: Vec<(usize, &'a Resource)>,
+    /// Which of the policies, and the version each wants to see.
+    pub(super) policies: Vec<(usize, &'a Resource)>,
 }
 
 /// Why a write does not go on past a webhook.
@@ -63,6 +64,7 @@ impl<'a> Panel<'a> {
             request: Request { name, ..self.request },
             mutating: self.mutating.clone(),
             validating: self.validating.clone(),
+            policies: self.policies.clone(),
         }
     }
 
@@ -73,7 +75,7 @@ impl<'a> Panel<'a> {
 
     /// Whether anybody judges the outcome.
     pub fn validates(&self) -> bool {
-        !self.validating.is_empty()
+        !self.validating.is_empty() || !self.policies.is_empty()
     }
 
     /// Asks those that may change the object; it is absent for a removal. Returns what they made of it, `None` if
@@ -124,11 +126,16 @@ impl<'a> Panel<'a> {
         Ok(changed)
     }
 
-    /// Asks those that judge the outcome, all at once.
+    /// Asks those that judge the outcome: policies, then webhooks, all at once.
     ///
     /// # Errors
     /// The first refusal in their order.
     pub async fn validate(&self, object: Option<&Value>, warnings: &mut Warnings) -> Result<(), ApiError> {
+        for (index, resource) in &self.policies {
+            if let Some(policy) = self.compiled.policies.get(*index) {
+                policy::judge(policy, resource, &self.webhooks.store, &self.request, object, warnings)?;
+            }
+        }
         let mut calls = Vec::new();
         for (index, resource) in &self.validating {
             let Some(hook) = self.compiled.validating.get(*index) else { continue };
@@ -150,26 +157,15 @@ impl<'a> Panel<'a> {
 
     /// Whether selectors and conditions let the request through to the webhook.
     fn applies(&self, hook: &Hook, resource: &Resource, object: Option<&Value>) -> Result<bool, ApiError> {
-        if !hook.namespaces.is_empty() && !self.in_selected_namespace(hook, object)? {
+        let request = &self.request;
+        if !hook.selection.covers(&self.webhooks.store, request, object)? {
             return Ok(false);
         }
-        let old = self.request.old;
-        let selected = |object: Option<&Value>| object.is_some_and(|object| hook.objects.matches(object));
-        if !(hook.objects.is_empty() || selected(object) || selected(old)) {
-            return Ok(false);
-        }
-        self.meets_conditions(hook, resource, object)
-    }
-
-    fn meets_conditions(&self, hook: &Hook, resource: &Resource, object: Option<&Value>) -> Result<bool, ApiError> {
         if hook.conditions.is_empty() {
             return Ok(true);
         }
-        let request = &self.request;
-        let mut asked = request.review("", resource, object);
-        let mut take = |field: &str| asked.as_object_mut().and_then(|asked| asked.remove(field)).unwrap_or_default();
-        let (object, old, _) = (take("object"), take("oldObject"), take("uid"));
-        match hook.conditions.hold(Facts { object: &object, old: &old, request: &asked }) {
+        let Facts { object, old, request: asked } = request.facts(resource, object);
+        match hook.conditions.hold(&[("object", &object), ("oldObject", &old), ("request", &asked)]) {
             Ok(met) => Ok(met),
             Err(why) if hook.fails_open => {
                 tracing::warn!(webhook = hook.name, why, "match conditions cannot be told, the webhook is not asked");
@@ -177,21 +173,6 @@ impl<'a> Panel<'a> {
             }
             Err(why) => Err(ApiError::forbidden(subject(request.target.resource, request.name), &why)),
         }
-    }
-
-    fn in_selected_namespace(&self, hook: &Hook, object: Option<&Value>) -> Result<bool, ApiError> {
-        let request = &self.request;
-        // The labels of a namespace that is being written are those it will have.
-        if let Some(object) = object.filter(|_| request.is_namespace() && request.subresource().is_empty()) {
-            return Ok(hook.namespaces.matches(object));
-        }
-        let name = request.namespace();
-        if name.is_empty() {
-            return Ok(true);
-        }
-        let absent = || ApiError::not_found(Subject { name, group: "", kind: "namespaces" });
-        let namespace = self.webhooks.store.latest(&Key::new("namespaces", "", name)).ok_or_else(absent)?;
-        Ok(hook.namespaces.matches(&namespace.outline))
     }
 
     /// Asks one webhook.

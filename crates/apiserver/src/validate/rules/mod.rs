@@ -10,6 +10,7 @@ mod data;
 pub mod event;
 pub mod plain;
 mod pod_template;
+pub mod policy;
 mod replicated;
 mod schedule;
 pub mod webhook;

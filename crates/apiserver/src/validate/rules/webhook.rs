@@ -7,7 +7,8 @@ use supple_resize::field::Path;
 use supple_resize::validate::names;
 
 use super::{FieldError, NONE, Rules};
-use crate::admission::webhook::compile_condition;
+use crate::admission::condition;
+use crate::cel::Program;
 use crate::tree::{at, items, text};
 
 /// Configurations of webhooks that may change objects.
@@ -28,8 +29,8 @@ pub static VALIDATING: Rules = Rules {
 
 const COMMON: Rules = Rules { generation: &["webhooks"], ..NONE };
 
-const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
-const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
+pub(super) const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
+pub(super) const MATCH_POLICIES: &[&str] = &["Equivalent", "Exact"];
 const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 const SCOPES: &[&str] = &["*", "Cluster", "Namespaced"];
@@ -38,7 +39,7 @@ const SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun"];
 const ALL_SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun", "Some", "Unknown"];
 const REVIEW_VERSIONS: &[&str] = &["v1", "v1beta1"];
 
-const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an \
+pub(super) const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an \
                           alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', \
                           regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 
@@ -131,13 +132,13 @@ fn webhook(hook: &Value, path: &Path<'_>, strict: Strictness, errors: &mut Vec<F
     }
     one_of(hook, path, "reinvocationPolicy", REINVOCATION_POLICIES, errors);
     client(at(hook, "clientConfig"), &path.child("clientConfig"), errors);
-    conditions(items(hook, "matchConditions"), &path.child("matchConditions"), errors);
+    conditions(items(hook, "matchConditions"), &path.child("matchConditions"), condition::WEBHOOK, errors);
 }
 
 /// Most match conditions of a webhook.
 const CONDITIONS: usize = 64;
 
-fn conditions(conditions: &[Value], path: &Path<'_>, errors: &mut Vec<FieldError>) {
+pub(super) fn conditions(conditions: &[Value], path: &Path<'_>, variables: &[&str], errors: &mut Vec<FieldError>) {
     if conditions.len() > CONDITIONS {
         errors.push(path.too_many(conditions.len(), CONDITIONS));
     }
@@ -147,7 +148,7 @@ fn conditions(conditions: &[Value], path: &Path<'_>, errors: &mut Vec<FieldError
         let source = text(condition, "expression").trim();
         if source.is_empty() {
             errors.push(path.child("expression").required(""));
-        } else if let Err(error) = compile_condition(source) {
+        } else if let Err(error) = Program::condition(source, variables) {
             errors.push(path.child("expression").invalid(source, error.to_string()));
         }
         let name = text(condition, "name");
@@ -162,7 +163,7 @@ fn conditions(conditions: &[Value], path: &Path<'_>, errors: &mut Vec<FieldError
     }
 }
 
-fn one_of(hook: &Value, path: &Path<'_>, field: &str, supported: &[&str], errors: &mut Vec<FieldError>) {
+pub(super) fn one_of(hook: &Value, path: &Path<'_>, field: &str, supported: &[&str], errors: &mut Vec<FieldError>) {
     if let Some(given) = at(hook, field).as_str().filter(|given| !supported.contains(given)) {
         errors.push(path.child(field).not_supported(given, supported));
     }
@@ -182,6 +183,11 @@ fn full_name(name: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Whether this is a DNS-1035 label: one that begins with a letter.
+pub(super) fn is_label_1035(text: &str) -> bool {
+    text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase()) && names::dns_label(text).is_empty()
+}
+
 fn review_versions(hook: &Value, path: &Path<'_>, strict: Strictness, errors: &mut Vec<FieldError>) {
     let path = path.child("admissionReviewVersions");
     let given = items(hook, "admissionReviewVersions");
@@ -195,8 +201,7 @@ fn review_versions(hook: &Value, path: &Path<'_>, strict: Strictness, errors: &m
             errors.push(path.index(index).invalid(text, "duplicate version"));
             continue;
         }
-        let starts = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
-        if !(starts && names::dns_label(text).is_empty()) {
+        if !is_label_1035(text) {
             errors.push(path.index(index).invalid(text, LABEL_1035));
         }
     }
@@ -206,7 +211,7 @@ fn review_versions(hook: &Value, path: &Path<'_>, strict: Strictness, errors: &m
     }
 }
 
-fn rule(rule: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+pub(super) fn rule(rule: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     let operations = items(rule, "operations");
     let place = path.child("operations");
     if operations.is_empty() {

@@ -189,6 +189,44 @@ async fn an_equivalent_version_is_what_the_rule_names() {
     );
 }
 
+#[tokio::test]
+async fn a_write_to_scale_is_shown_as_a_scale() {
+    let (it, script) = scripted(|path, _| {
+        if path.starts_with("/m") {
+            change(json!([{"op": "replace", "path": "/spec/replicas", "value": 4}]))
+        } else {
+            allow()
+        }
+    })
+    .await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let deployment = json!({
+        "metadata": {"name": "d"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": template},
+    });
+    let path = "/apis/apps/v1/namespaces/n/deployments";
+    it.post(path, deployment).await.expect(201);
+    let rules = json!([{"operations": ["UPDATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments/scale"]}]);
+    configure(&it, "mutating", "m", json!([webhook("m", rules.clone(), Value::Null)])).await;
+    configure(&it, "validating", "v", json!([webhook("v", rules, Value::Null)])).await;
+    let patched = it.patch(&format!("{path}/d/scale"), MERGE, json!({"spec": {"replicas": 2}})).await.expect(200);
+    assert_eq!((&patched["kind"], &patched["spec"]["replicas"]), (&json!("Scale"), &json!(4)));
+    assert_eq!(it.get(&format!("{path}/d")).await.expect(200)["spec"]["replicas"], 4);
+    let of_interest = [
+        "/kind/group",
+        "/kind/kind",
+        "/resource/resource",
+        "/subResource",
+        "/object/kind",
+        "/object/spec/replicas",
+        "/oldObject/kind",
+        "/oldObject/spec/replicas",
+    ];
+    let seen: Vec<Value> = script.asked().iter().map(|(_, request)| parts(request, &of_interest)).collect();
+    let told = |replicas: u32| json!(["autoscaling", "Scale", "deployments", "scale", "Scale", replicas, "Scale", 1]);
+    assert_eq!(seen, [told(2), told(4)]);
+}
+
 /// What a creation of [`small`] becomes after these operations.
 #[track_caller]
 fn check_patch(operations: Value, pointer: &'static str, expected: Value) -> impl Future<Output = ()> {

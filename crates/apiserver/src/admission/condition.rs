@@ -1,14 +1,17 @@
-//! Match conditions: what else must hold, in the expression language, for a webhook to be asked. Pure.
+//! Match conditions: what else must hold, in the expression language, for a webhook or a policy to be asked. Pure.
 
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 use serde_json::Value;
 
 use crate::cel::{Budget, CompileError, MATCH_CONDITIONS_LIMIT, Program};
 
-/// What a condition may speak of. There is nobody to authorise here, so there is no `authorizer`.
-pub const VARIABLES: [&str; 3] = ["object", "oldObject", "request"];
+/// What a webhook's condition may speak of. There is nobody to authorise here, so there is no `authorizer`.
+pub const WEBHOOK: &[&str] = &["object", "oldObject", "request"];
 
-/// The conditions of a webhook.
+/// What a policy's condition may speak of.
+pub const POLICY: &[&str] = &["object", "oldObject", "request", "namespaceObject", "params"];
+
+/// The conditions of a webhook or of a policy.
 #[derive(Debug, Default)]
 pub struct Conditions(Vec<Condition>);
 
@@ -18,31 +21,13 @@ struct Condition {
     program: Result<Program, CompileError>,
 }
 
-/// What a condition is evaluated on.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
-    /// The object as it would be; null for a removal.
-    pub object: &'a Value,
-    /// The object as it is; null for a creation.
-    pub old: &'a Value,
-    /// What is asked, without the objects.
-    pub request: &'a Value,
-}
-
-/// Compiles one condition: what validation does with it, too.
-///
-/// # Errors
-/// [`CompileError`] in the reference's words.
-pub fn compile(source: &str) -> Result<Program, CompileError> {
-    Program::condition(source, &VARIABLES)
-}
-
 impl Conditions {
-    /// The conditions of a configuration. One that does not compile, which validation refuses, cannot be evaluated.
-    pub fn new(conditions: &[MatchCondition]) -> Self {
+    /// The conditions of a configuration, which may use `variables`. One that does not compile, which validation refuses,
+    /// cannot be evaluated.
+    pub fn new(conditions: &[MatchCondition], variables: &[&str]) -> Self {
         let compiled = conditions.iter().map(|condition| {
             let source = condition.expression.trim().to_owned();
-            Condition { program: compile(&source), source }
+            Condition { program: Program::condition(&source, variables), source }
         });
         Self(compiled.collect())
     }
@@ -56,13 +41,12 @@ impl Conditions {
     ///
     /// # Errors
     /// Why those that do not fail could not all be evaluated; the failure policy decides.
-    pub fn hold(&self, facts: Facts<'_>) -> Result<bool, String> {
-        let variables = [("object", facts.object), ("oldObject", facts.old), ("request", facts.request)];
+    pub fn hold(&self, facts: &[(&str, &Value)]) -> Result<bool, String> {
         let mut budget = Budget::new(MATCH_CONDITIONS_LIMIT);
         let mut wrong = Vec::new();
         for Condition { source, program } in &self.0 {
             let outcome = match program {
-                Ok(program) => program.test_json(&variables, &mut budget).map_err(|error| error.to_string()),
+                Ok(program) => program.test_json(facts, &mut budget).map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
             match outcome {
@@ -89,8 +73,8 @@ mod tests {
             .collect();
         let object = json!({"metadata": {"name": "a", "labels": {"x": "y"}}, "spec": {"replicas": 3}});
         let request = json!({"operation": "CREATE", "userInfo": {"username": "supple"}});
-        let facts = Facts { object: &object, old: &Value::Null, request: &request };
-        let found = Conditions::new(&conditions).hold(facts);
+        let facts = [("object", &object), ("oldObject", &Value::Null), ("request", &request)];
+        let found = Conditions::new(&conditions, WEBHOOK).hold(&facts);
         match expected {
             Ok(expected) => assert_eq!(found, Ok(expected)),
             Err(part) => assert!(found.as_ref().is_err_and(|error| error.contains(part)), "{found:?}"),

@@ -1,8 +1,8 @@
-//! What a webhook is asked about: a write on its way, and its form as an `AdmissionReview`. Pure.
+//! What webhooks and policies are asked about: a write on its way, and its form as an `AdmissionReview`. Pure.
 
 use serde_json::{Map, Value, json};
 
-use crate::kinds::{Backing, Resource, SubresourceKind};
+use crate::kinds::{Backing, Resource};
 use crate::options::{DeleteOptions, Propagation, WriteOptions};
 use crate::route::Target;
 
@@ -48,7 +48,7 @@ pub struct Request<'a> {
     pub name: &'a str,
     /// What came with it.
     pub options: Options<'a>,
-    /// The object that stands in the store, in its stored form.
+    /// What stands in the store, in its stored form: the object, or what of it the path shows.
     pub old: Option<&'a Value>,
 }
 
@@ -69,16 +69,21 @@ impl Named<'_> {
     }
 }
 
+/// A request as expressions see it.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The object as it would be; null for a removal.
+    pub object: Value,
+    /// The object as it is; null for a creation.
+    pub old: Value,
+    /// What is asked, without the objects.
+    pub request: Value,
+}
+
 impl<'a> Request<'a> {
     /// The path below the object; empty for the object itself.
     pub fn subresource(&self) -> &'a str {
         self.target.subresource.map_or("", |it| it.name)
-    }
-
-    /// Whether only the number of replicas is written. Nobody is asked about that: what is on its way here is the object
-    /// that is scaled, and a webhook would have to be shown a Scale.
-    pub fn is_scale(&self) -> bool {
-        self.target.subresource.is_some_and(|it| matches!(it.what, SubresourceKind::Scale(_)))
     }
 
     /// The kind of the object that is sent, in the version of `resource`: the path's own where it takes another.
@@ -121,7 +126,7 @@ impl<'a> Request<'a> {
             "operation": self.operation.as_str(),
             "userInfo": {"username": USER, "groups": GROUPS},
             "object": object.map(|object| self.in_version(seen, object)),
-            "oldObject": self.old_object().map(|object| self.in_version(seen, object)),
+            "oldObject": self.old.map(|object| self.in_version(seen, object)),
             "dryRun": self.dry_run(),
             "options": self.operation_options(),
         });
@@ -139,9 +144,12 @@ impl<'a> Request<'a> {
         review
     }
 
-    /// The object as it was; a path that takes a body of its own has none.
-    pub fn old_object(&self) -> Option<&'a Value> {
-        self.old.filter(|_| self.target.subresource.is_none_or(|it| it.body.is_none()))
+    /// What conditions and policies are evaluated on.
+    pub fn facts(&self, seen: &'a Resource, object: Option<&Value>) -> Facts {
+        let mut request = self.review("", seen, object);
+        let mut take = |field: &str| request.as_object_mut().and_then(|asked| asked.remove(field)).unwrap_or_default();
+        let (object, old, _) = (take("object"), take("oldObject"), take("uid"));
+        Facts { object, old, request }
     }
 
     /// An object in the form of a version of its resource.

@@ -92,7 +92,12 @@ fn short(mode: &str) -> &str {
 pub static ROLE_BINDINGS: Printer = Printer {
     columns: &[
         NAME,
-        Column::of("Role", "api.rbac.v1.RoleBinding", "roleRef"),
+        // As the reference printed it: in the words of an older schema than the field has today.
+        Column::saying(
+            "Role",
+            "RoleRef can reference a Role in the current namespace or a ClusterRole in the global namespace. If the RoleRef \
+             cannot be resolved, the Authorizer must return an error.",
+        ),
         AGE,
         Column::saying("Users", "Users in the roleBinding").wide(),
         Column::saying("Groups", "Groups in the roleBinding").wide(),
@@ -106,7 +111,11 @@ pub static ROLE_BINDINGS: Printer = Printer {
 pub static CLUSTER_ROLE_BINDINGS: Printer = Printer {
     columns: &[
         NAME,
-        Column::of("Role", "api.rbac.v1.ClusterRoleBinding", "roleRef"),
+        Column::saying(
+            "Role",
+            "RoleRef can only reference a ClusterRole in the global namespace. If the RoleRef cannot be resolved, the \
+             Authorizer must return an error.",
+        ),
         AGE,
         Column::saying("Users", "Users in the clusterRoleBinding").wide(),
         Column::saying("Groups", "Groups in the clusterRoleBinding").wide(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Taint, Toleration};
 use supple_quantity::Quantity;
@@ -10,7 +11,7 @@ use supple_resize::resources;
 /// A node with what is left of it.
 #[derive(Clone, Debug)]
 pub(super) struct Room {
-    node: Node,
+    node: Arc<Node>,
     free: BTreeMap<String, Quantity>,
     pods: i64,
 }
@@ -40,20 +41,16 @@ impl fmt::Display for NoFit {
 impl Room {
     /// A node and the pods bound to it. They count with the greatest of what they want, were promised and have, so
     /// that a deferred increase keeps its place (reference §3.7).
-    pub(super) fn of<'a>(node: &Node, bound: impl IntoIterator<Item = &'a Pod>) -> Self {
+    pub(super) fn of<'a>(node: &Arc<Node>, bound: impl IntoIterator<Item = &'a Pod>) -> Self {
         let allocatable = node.status.as_ref().and_then(|it| it.allocatable.clone()).unwrap_or_default();
         let mut free: BTreeMap<String, Quantity> =
             allocatable.into_iter().filter_map(|(name, value)| Some((name, value.0.parse().ok()?))).collect();
         let pods = free.remove("pods").map_or(i64::MAX, |it| it.value());
-        let mut room = Self { node: node.clone(), free, pods };
+        let mut room = Self { node: Arc::clone(node), free, pods };
         for pod in bound {
             room.take(pod);
         }
         room
-    }
-
-    pub(super) fn name(&self) -> &str {
-        self.node.metadata.name.as_deref().unwrap_or_default()
     }
 
     /// Count a pod in.
@@ -65,8 +62,8 @@ impl Room {
     }
 
     /// Every reason why the pod cannot go here: those of the first check that fails, in the reference's order of checks.
-    fn refuse(&self, pod: &Pod) -> Vec<String> {
-        let spec = pod.spec.clone().unwrap_or_default();
+    fn refuse(&self, wanted: &Wanted<'_>) -> Vec<String> {
+        let Wanted { spec, requests } = wanted;
         let cordon = Taint {
             key: "node.kubernetes.io/unschedulable".to_owned(),
             effect: "NoSchedule".to_owned(),
@@ -76,10 +73,10 @@ impl Room {
         if is_cordoned && !tolerated(&cordon, spec.tolerations.as_deref().unwrap_or_default()) {
             return vec!["node(s) were unschedulable".to_owned()];
         }
-        if untolerated(&spec, &self.node, |it| it.effect == "NoSchedule" || it.effect == "NoExecute") {
+        if untolerated(spec, &self.node, |it| it.effect == "NoSchedule" || it.effect == "NoExecute") {
             return vec!["node(s) had untolerated taint(s)".to_owned()];
         }
-        if !is_chosen(&spec, &self.node) {
+        if !is_chosen(spec, &self.node) {
             return vec!["node(s) didn't match Pod's node affinity/selector".to_owned()];
         }
         let mut reasons = Vec::new();
@@ -87,7 +84,7 @@ impl Room {
             reasons.push("Too many pods".to_owned());
         }
         let nothing = Quantity::default();
-        for (name, wanted) in resources::pod_requests(pod).iter() {
+        for (name, wanted) in requests.iter() {
             if *wanted > nothing && wanted > self.free.get(name).unwrap_or(&nothing) {
                 reasons.push(format!("Insufficient {name}"));
             }
@@ -96,24 +93,31 @@ impl Room {
     }
 }
 
-/// The node for a pod: of those that fit, the one with the most CPU left, so that resizes find room everywhere.
-pub(super) fn place(pod: &Pod, rooms: &[Room]) -> Result<usize, NoFit> {
+/// What a pod wants of a node, looked up once for all nodes.
+struct Wanted<'a> {
+    spec: &'a PodSpec,
+    requests: resources::ResourceList,
+}
+
+/// The node for a pod, by name: of those that fit, the one with the most CPU left, so that resizes find room everywhere.
+pub(super) fn place(pod: &Pod, rooms: &BTreeMap<String, Room>) -> Result<String, NoFit> {
     let mut no_fit = NoFit { nodes: rooms.len(), reasons: BTreeMap::new() };
-    let mut best: Option<(usize, &Quantity)> = None;
-    let nothing = Quantity::default();
-    for (index, room) in rooms.iter().enumerate() {
-        let reasons = room.refuse(pod);
+    let mut best: Option<(&String, &Quantity)> = None;
+    let (nothing, nobody) = (Quantity::default(), PodSpec::default());
+    let wanted = Wanted { spec: pod.spec.as_ref().unwrap_or(&nobody), requests: resources::pod_requests(pod) };
+    for (name, room) in rooms {
+        let reasons = room.refuse(&wanted);
         if reasons.is_empty() {
             let free = room.free.get("cpu").unwrap_or(&nothing);
             if best.is_none_or(|(_, most)| free > most) {
-                best = Some((index, free));
+                best = Some((name, free));
             }
         }
         for reason in reasons {
             *no_fit.reasons.entry(reason).or_default() += 1;
         }
     }
-    best.map(|(index, _)| index).ok_or(no_fit)
+    best.map(|(name, _)| name.clone()).ok_or(no_fit)
 }
 
 /// Whether the node has a taint of such a kind that the pod does not tolerate.
@@ -187,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    fn node(extra: serde_json::Value) -> Node {
+    fn node(extra: serde_json::Value) -> Arc<Node> {
         let mut node = json!({
             "metadata": {"name": "n", "labels": {"disk": "ssd", "cores": "8"}},
             "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "3"}},
@@ -195,7 +199,7 @@ mod tests {
         if let Some(extra) = extra.as_object() {
             node.as_object_mut().unwrap().extend(extra.clone());
         }
-        serde_json::from_value(node).unwrap()
+        Arc::new(serde_json::from_value(node).unwrap())
     }
 
     fn pod(cpu: &str, memory: &str, spec: serde_json::Value) -> Pod {
@@ -210,8 +214,12 @@ mod tests {
 
     #[track_caller]
     fn check(pod: &Pod, rooms: &[Room], expect: Result<usize, &str>) {
-        let got = place(pod, rooms).map_err(|it| it.to_string());
-        assert_eq!(got.as_ref().map_err(String::as_str).copied(), expect);
+        let named = rooms.iter().enumerate().map(|(index, room)| (index.to_string(), room.clone())).collect();
+        let got = place(pod, &named).map_err(|it| it.to_string());
+        assert_eq!(
+            got.as_ref().map(String::as_str).map_err(String::as_str),
+            expect.map(|it| it.to_string()).as_deref().map_err(|it| *it)
+        );
     }
 
     #[test]

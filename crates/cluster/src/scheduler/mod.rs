@@ -1,12 +1,14 @@
 //! The scheduler of the embedded cluster: which pending pod goes to which node. Small on purpose: whoever needs spread,
 //! preemption or plugins has a real cluster.
 //!
-//! It wakes at any change of a pod or a node and looks at everything that is pending again; with one node and some
-//! hundred pods that is cheaper than knowing which change could have made room for whom.
+//! It wakes at any change of a pod or a node and looks at everything that is pending again, which is cheaper than knowing
+//! which change could have made room for whom. What is left of each node is kept, and counted anew only where one of its
+//! pods has changed: clusters of thousands of simulated pods are scheduled too.
 
 pub(crate) mod fit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -28,11 +30,19 @@ const NAME: &str = "default-scheduler";
 /// Changes come in bursts (a manifest of many pods, a start): wait this long for the burst to be over.
 const SETTLE: Duration = Duration::from_millis(5);
 
-/// Everything it knows: the last state of every pod and node, and what it last told each unschedulable pod.
+/// Everything it knows: the last state of every pod and node, what follows from it, and what it last told each
+/// unschedulable pod. Pods are known by their UIDs, nodes by their names.
 #[derive(Default)]
 struct View {
     pods: BTreeMap<String, Pod>,
-    nodes: BTreeMap<String, Node>,
+    nodes: BTreeMap<String, Arc<Node>>,
+    /// The pods that wait for a node.
+    pending: BTreeSet<String>,
+    /// The pods that hold room, by node.
+    bound: BTreeMap<String, BTreeSet<String>>,
+    rooms: BTreeMap<String, Room>,
+    /// Nodes whose room is to be counted anew.
+    stale: BTreeSet<String>,
     told: BTreeMap<String, String>,
     /// Whether the first list of each is complete: before that, "no nodes" would only mean "not yet".
     listed: (bool, bool),
@@ -53,53 +63,95 @@ impl View {
 
     fn apply_pod(&mut self, event: watcher::Event<Pod>) {
         match event {
-            watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => {
-                self.pods.insert(pod.uid().unwrap_or_default(), pod);
-            }
+            watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => self.know(pod),
             watcher::Event::Delete(pod) => {
-                self.pods.remove(&pod.uid().unwrap_or_default());
-                self.told.remove(&pod.uid().unwrap_or_default());
+                let uid = pod.uid().unwrap_or_default();
+                self.forget(&uid);
+                self.told.remove(&uid);
             }
-            watcher::Event::Init => self.pods.clear(),
+            watcher::Event::Init => {
+                for uid in self.pods.keys().cloned().collect::<Vec<_>>() {
+                    self.forget(&uid);
+                }
+            }
             watcher::Event::InitDone => self.listed.0 = true,
+        }
+    }
+
+    fn know(&mut self, mut pod: Pod) {
+        // Nobody asks it who wrote what, and that is half of a small pod.
+        pod.metadata.managed_fields = None;
+        let uid = pod.uid().unwrap_or_default();
+        self.forget(&uid);
+        if is_ours(&pod) {
+            self.pending.insert(uid.clone());
+        }
+        if let Some(node) = node_of(&pod).filter(|_| !is_over(&pod)) {
+            self.bound.entry(node.to_owned()).or_default().insert(uid.clone());
+            self.stale.insert(node.to_owned());
+        }
+        self.pods.insert(uid, pod);
+    }
+
+    fn forget(&mut self, uid: &str) {
+        self.pending.remove(uid);
+        let Some(pod) = self.pods.remove(uid) else { return };
+        if let Some(node) = node_of(&pod) {
+            if let Some(bound) = self.bound.get_mut(node) {
+                bound.remove(uid);
+            }
+            self.stale.insert(node.to_owned());
         }
     }
 
     fn apply_node(&mut self, event: watcher::Event<Node>) {
         match event {
             watcher::Event::Apply(node) | watcher::Event::InitApply(node) => {
-                self.nodes.insert(node.name_any(), node);
+                self.stale.insert(node.name_any());
+                self.nodes.insert(node.name_any(), Arc::new(node));
             }
             watcher::Event::Delete(node) => {
                 self.nodes.remove(&node.name_any());
+                self.rooms.remove(&node.name_any());
             }
-            watcher::Event::Init => self.nodes.clear(),
+            watcher::Event::Init => {
+                self.nodes.clear();
+                self.rooms.clear();
+            }
             watcher::Event::InitDone => self.listed.1 = true,
+        }
+    }
+
+    fn count(&mut self) {
+        for name in std::mem::take(&mut self.stale) {
+            let Some(node) = self.nodes.get(&name) else { continue };
+            let bound = self.bound.get(&name).into_iter().flatten().filter_map(|uid| self.pods.get(uid));
+            self.rooms.insert(name, Room::of(node, bound));
         }
     }
 
     /// What to do now: each pending pod with the node it goes to, or the reason why it stays. Priority first, then age,
     /// then name, so that the same cluster is always scheduled in the same way.
-    fn decide(&self) -> Vec<(Pod, Result<String, NoFit>)> {
-        let mut pending: Vec<&Pod> = self.pods.values().filter(|pod| is_ours(pod)).collect();
-        if pending.is_empty() {
+    fn decide(&mut self) -> Vec<(Pod, Result<String, NoFit>)> {
+        if self.pending.is_empty() {
             return Vec::new(); // nearly always: most changes are statuses of pods that run
         }
-        let bound = |name: &str| {
-            let name = name.to_owned();
-            self.pods.values().filter(move |pod| node_of(pod) == Some(name.as_str()) && !is_over(pod))
-        };
-        let mut rooms: Vec<Room> = self.nodes.values().map(|node| Room::of(node, bound(&node.name_any()))).collect();
-        pending.sort_by_key(|pod| {
+        self.count();
+        let mut pending: Vec<&Pod> = self.pending.iter().filter_map(|uid| self.pods.get(uid)).collect();
+        pending.sort_by_cached_key(|pod| {
             let priority = pod.spec.as_ref().and_then(|it| it.priority).unwrap_or_default();
             (-i64::from(priority), pod.creation_timestamp(), pod.namespace(), pod.name_any())
         });
         let mut decided = Vec::new();
         for pod in pending {
-            let place = fit::place(pod, &rooms).map(|index| {
-                rooms[index].take(pod);
-                rooms[index].name().to_owned()
-            });
+            let place = fit::place(pod, &self.rooms);
+            if let Ok(name) = &place {
+                // Taken for this round; whether it really is, the binding will say.
+                if let Some(room) = self.rooms.get_mut(name) {
+                    room.take(pod);
+                }
+                self.stale.insert(name.clone());
+            }
             decided.push((pod.clone(), place));
         }
         decided
@@ -178,7 +230,9 @@ async fn bind(client: &Client, clock: &ClusterClock, view: &mut View, mut pod: P
             }
             let uid = pod.uid().unwrap_or_default();
             view.told.remove(&uid);
-            view.pods.entry(uid).and_modify(|it| *it = pod);
+            if view.pods.contains_key(&uid) {
+                view.know(pod);
+            }
         }
         // Deleted or bound by somebody else meanwhile: the watch will say.
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
@@ -260,7 +314,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(view: &View, expect: &[(&str, bool)]) {
+    fn check(view: &mut View, expect: &[(&str, bool)]) {
         let decided: Vec<(String, bool)> =
             view.decide().into_iter().map(|(pod, place)| (pod.name_any(), place.is_ok())).collect();
         let expect: Vec<(String, bool)> = expect.iter().map(|(name, placed)| ((*name).to_owned(), *placed)).collect();
@@ -271,12 +325,12 @@ mod tests {
     fn priority_then_age_then_name() {
         let pods =
             [pod("young", 0, 9, "400m"), pod("b", 0, 5, "400m"), pod("a", 0, 5, "100m"), pod("high", 7, 9, "400m")];
-        check(&view(pods), &[("high", true), ("a", true), ("b", true), ("young", false)]);
+        check(&mut view(pods), &[("high", true), ("a", true), ("b", true), ("young", false)]);
     }
 
     #[test]
     fn a_smaller_pod_behind_is_still_placed() {
-        check(&view([pod("big", 0, 1, "2"), pod("small", 0, 2, "500m")]), &[("big", false), ("small", true)]);
+        check(&mut view([pod("big", 0, 1, "2"), pod("small", 0, 2, "500m")]), &[("big", false), ("small", true)]);
     }
 
     #[test]
@@ -290,7 +344,7 @@ mod tests {
         let mut gated = pod("gated", 0, 1, "1m");
         gated.spec.as_mut().unwrap().scheduling_gates =
             Some(vec![k8s_openapi::api::core::v1::PodSchedulingGate { name: "wait".to_owned() }]);
-        check(&view([other, over, bound, gated, pod("waits", 0, 1, "1m")]), &[("waits", false)]);
+        check(&mut view([other, over, bound, gated, pod("waits", 0, 1, "1m")]), &[("waits", false)]);
     }
 
     #[test]
@@ -298,8 +352,8 @@ mod tests {
         let mut bound = pod("bound", 0, 1, "1");
         bound.spec.as_mut().unwrap().node_name = Some("n".to_owned());
         let mut view = view([bound.clone(), pod("waits", 0, 1, "1")]);
-        check(&view, &[("waits", false)]);
+        check(&mut view, &[("waits", false)]);
         view.apply_pod(watcher::Event::Delete(bound));
-        check(&view, &[("waits", true)]);
+        check(&mut view, &[("waits", true)]);
     }
 }

@@ -15,6 +15,8 @@ pub struct Path<'a> {
 enum Step<'a> {
     /// Nothing: the object as a whole, which the reference prints as `[]`.
     Whole,
+    /// Nothing, printed as `<nil>`; what is below it is at the top.
+    Top,
     Name(&'a str),
     Index(usize),
     Key(&'a str),
@@ -23,6 +25,10 @@ enum Step<'a> {
 impl<'a> Path<'a> {
     /// The object as a whole. Printed as `[]`, the reference's text for an error without a path.
     pub const WHOLE: Path<'static> = Path { parent: None, step: Step::Whole };
+
+    /// The object whose fields are at the top; an error about itself is printed as the reference prints the lack of a
+    /// path, `<nil>`.
+    pub const TOP: Path<'static> = Path { parent: None, step: Step::Top };
 
     /// A field at the top: `spec`.
     #[must_use]
@@ -82,10 +88,17 @@ impl<'a> Path<'a> {
         self.error(Kind::TooLong, None, format!("may not be more than {bytes} bytes"))
     }
 
-    /// The list has more than `most` items.
+    /// The value is of another type than the schema says.
     #[must_use]
-    pub fn too_many(&self, items: usize, most: usize) -> FieldError {
-        self.error(Kind::TooMany, Some(items.to_string()), format!("must have at most {most} items"))
+    pub fn type_invalid(&self, value: impl BadValue, detail: impl Into<String>) -> FieldError {
+        self.error(Kind::TypeInvalid, Some(value.shown()), detail)
+    }
+
+    /// There are more than `most` items.
+    #[must_use]
+    pub fn too_many(&self, found: usize, most: usize) -> FieldError {
+        let plural = if most == 1 { "" } else { "s" };
+        self.error(Kind::TooMany, Some(found.to_string()), format!("must have at most {most} item{plural}"))
     }
 
     /// What the value refers to does not exist.
@@ -104,12 +117,14 @@ impl<'a> Path<'a> {
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(parent) = self.parent {
+        let below = self.parent.filter(|parent| !matches!(parent.step, Step::Top));
+        if let Some(parent) = below {
             parent.fmt(f)?;
         }
         match self.step {
             Step::Whole => f.write_str("[]"),
-            Step::Name(name) if self.parent.is_some() => write!(f, ".{name}"),
+            Step::Top => f.write_str("<nil>"),
+            Step::Name(name) if below.is_some() => write!(f, ".{name}"),
             Step::Name(name) => f.write_str(name),
             Step::Index(index) => write!(f, "[{index}]"),
             Step::Key(key) => write!(f, "[{key}]"),
@@ -218,10 +233,12 @@ pub enum Kind {
     NotFound,
     /// A value that is too long.
     TooLong,
-    /// A list with too many items.
-    TooMany,
     /// A value that is none of the supported ones.
     NotSupported,
+    /// A list or map with too many entries.
+    TooMany,
+    /// A value of another type than the schema says.
+    TypeInvalid,
 }
 
 impl Kind {
@@ -235,21 +252,22 @@ impl Kind {
             Self::Duplicate => "FieldValueDuplicate",
             Self::NotFound => "FieldValueNotFound",
             Self::TooLong => "FieldValueTooLong",
-            Self::TooMany => "FieldValueTooMany",
             Self::NotSupported => "FieldValueNotSupported",
+            Self::TooMany => "FieldValueTooMany",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
         }
     }
 
     const fn text(self) -> &'static str {
         match self {
-            Self::Invalid => "Invalid value",
+            Self::Invalid | Self::TypeInvalid => "Invalid value",
             Self::Forbidden => "Forbidden",
             Self::Required => "Required value",
             Self::Duplicate => "Duplicate value",
             Self::NotFound => "Not found",
             Self::TooLong => "Too long",
-            Self::TooMany => "Too many",
             Self::NotSupported => "Unsupported value",
+            Self::TooMany => "Too many",
         }
     }
 }

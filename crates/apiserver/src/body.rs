@@ -86,6 +86,8 @@ pub struct Expected<'a> {
     pub kind: &'a str,
     /// The type's fields; `None`: taken as it is.
     pub shape: Option<ShapeId>,
+    /// The row whose type it is, where that is more than its fields.
+    pub resource: Option<&'a Resource>,
 }
 
 /// Reads an object of a known type from a body.
@@ -98,7 +100,7 @@ pub fn decode(
     expected: Expected<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
-    let Expected { api_version, kind, shape } = expected;
+    let Expected { api_version, kind, shape, resource } = expected;
     let unrecognized = |why: &str| {
         let summary: String = bytes.iter().take(30).map(|byte| format!("{byte:02x}")).collect();
         let more = if bytes.len() > 30 { " ..." } else { "" };
@@ -129,15 +131,14 @@ pub fn decode(
         )));
     }
     let mut findings = duplicates;
-    let mut value = match shape {
-        Some(shape) => {
-            let normalised =
-                fields::normalise(value, shape, Decoder::Text).map_err(|error| cannot(&error.to_string()))?;
-            findings.extend(normalised.unknown);
-            normalised.value
-        }
-        None => value,
+    let normalised = match (resource, shape) {
+        (Some(resource), _) => resource.normalise(value, Decoder::Text),
+        (None, Some(shape)) => fields::normalise(value, shape, Decoder::Text),
+        (None, None) => Ok(fields::Normalised { value, unknown: Vec::new() }),
     };
+    let normalised = normalised.map_err(|error| cannot(&error.to_string()))?;
+    findings.extend(normalised.unknown);
+    let mut value = normalised.value;
     let warnings = match validation {
         FieldValidation::Strict if !findings.is_empty() => return Err(cannot(&fields::strict_error(&findings))),
         FieldValidation::Warn => findings,
@@ -159,7 +160,8 @@ pub fn decode_object(
     validation: FieldValidation,
 ) -> Result<Decoded, ApiError> {
     let api_version = resource.api_version();
-    let expected = Expected { api_version: &api_version, kind: resource.kind, shape: resource.shape() };
+    let (kind, shape) = (resource.kind, resource.shape());
+    let expected = Expected { api_version: &api_version, kind, shape, resource: Some(resource) };
     decode(headers, bytes, expected, validation)
 }
 

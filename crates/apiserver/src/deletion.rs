@@ -3,6 +3,7 @@
 use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
 
+use crate::custom::{definition, naming};
 use crate::errors::ApiError;
 use crate::kinds::{Resource, Strategy};
 use crate::metadata::{self, subject};
@@ -70,7 +71,7 @@ pub fn decide(
 
     let grace = match resource.strategy {
         Strategy::Pod => Some(pod_grace(&object, options.grace_period)),
-        Strategy::Rules(_) => None,
+        Strategy::Rules(_) | Strategy::Custom(_) => None,
     };
     if metadata::is_deleting(&object) {
         // A pod on its way out keeps what was said first; of anything else the last word counts.
@@ -86,6 +87,9 @@ pub fn decide(
         mark(&mut object, now, grace);
         let stays = grace > 0 || metadata::has_finalizers(&object);
         return Ok(if stays { Removal::Marked(object) } else { Removal::Now(object) });
+    }
+    if resource.kind == "CustomResourceDefinition" {
+        hold(&mut object, now);
     }
     if !metadata::has_finalizers(&object) {
         return Ok(Removal::Now(object));
@@ -142,6 +146,15 @@ fn say_what_of_dependents(resource: &Resource, object: &mut Value, said: Option<
         fields.insert("finalizers".to_owned(), new.into());
     }
     true
+}
+
+/// A definition waits for its objects to go first.
+fn hold(object: &mut Value, now: Timestamp) {
+    let finalizers = metadata::of(object).entry("finalizers").or_insert_with(|| Value::Array(Vec::new()));
+    if let Some(finalizers) = finalizers.as_array_mut().filter(|it| !it.iter().any(|it| it == definition::FINALIZER)) {
+        finalizers.push(definition::FINALIZER.into());
+    }
+    naming::terminating(object, &metadata::moment(now));
 }
 
 /// A DELETE of an object that is being deleted already: it may only shorten the grace period.

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::kinds::{Resource, Subresource, TABLE, Verb};
+use crate::kinds::{Resource, Rows, Subresource, Verb};
 
 /// Content type of the aggregated documents; clients look at it to know that they were understood.
 pub const AGGREGATED_CONTENT_TYPE: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -16,34 +16,34 @@ const REFERENCE: (&str, &str, &str) = ("1", "36", "v1.36.2");
 pub fn api_versions(address: &str) -> Value {
     json!({
         "kind": "APIVersions",
-        "versions": versions("").collect::<Vec<_>>(),
+        "versions": versions(Rows::built_in(), "").collect::<Vec<_>>(),
         "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
     })
 }
 
 /// `GET /apis`.
-pub fn group_list() -> Value {
+pub fn group_list(rows: &Rows) -> Value {
     json!({
         "kind": "APIGroupList",
         "apiVersion": "v1",
-        "groups": groups().map(group_entry).collect::<Vec<_>>(),
+        "groups": groups(rows).map(|it| group_entry(rows, it)).collect::<Vec<_>>(),
     })
 }
 
 /// `GET /apis/{group}`.
-pub fn group(name: &str) -> Option<Value> {
-    let name = groups().find(|it| *it == name)?;
+pub fn group(rows: &Rows, name: &str) -> Option<Value> {
+    let name = groups(rows).find(|it| *it == name)?;
     let mut entry = json!({"kind": "APIGroup", "apiVersion": "v1"});
-    if let (Some(to), Value::Object(fields)) = (entry.as_object_mut(), group_entry(name)) {
+    if let (Some(to), Value::Object(fields)) = (entry.as_object_mut(), group_entry(rows, name)) {
         to.extend(fields);
     }
     Some(entry)
 }
 
 /// `GET /api/{version}` (`group` empty) and `GET /apis/{group}/{version}`.
-pub fn resource_list(group: &str, version: &str) -> Option<Value> {
+pub fn resource_list(rows: &Rows, group: &str, version: &str) -> Option<Value> {
     let mut resources = Vec::new();
-    for resource in resources_of(group, version) {
+    for resource in resources_of(rows, group, version) {
         resources.push(entry(resource));
         resources.extend(resource.subresources.iter().map(|it| subresource_entry(resource, it)));
     }
@@ -62,13 +62,13 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
 }
 
 /// `GET /api`, aggregated.
-pub fn aggregated_core() -> Value {
-    aggregated(std::iter::once(""))
+pub fn aggregated_core(rows: &Rows) -> Value {
+    aggregated(rows, std::iter::once(""))
 }
 
 /// `GET /apis`, aggregated.
-pub fn aggregated_groups() -> Value {
-    aggregated(groups())
+pub fn aggregated_groups(rows: &Rows) -> Value {
+    aggregated(rows, groups(rows))
 }
 
 /// `GET /version`.
@@ -97,13 +97,13 @@ fn platform_architecture() -> &'static str {
 }
 
 /// The named groups, in the order of the table.
-fn groups() -> impl Iterator<Item = &'static str> {
-    distinct(TABLE.iter().map(|it| it.group).filter(|it| !it.is_empty()))
+fn groups(rows: &Rows) -> impl Iterator<Item = &'static str> {
+    distinct(rows.iter().map(|it| it.group).filter(|it| !it.is_empty()))
 }
 
 /// The versions of a group, in the order of the table; the first is the preferred one.
-fn versions(group: &str) -> impl Iterator<Item = &'static str> {
-    distinct(TABLE.iter().filter(move |it| it.group == group).map(|it| it.version))
+fn versions(rows: &Rows, group: &str) -> impl Iterator<Item = &'static str> {
+    distinct(rows.iter().filter(move |it| it.group == group).map(|it| it.version))
 }
 
 fn distinct(names: impl Iterator<Item = &'static str>) -> impl Iterator<Item = &'static str> {
@@ -115,16 +115,16 @@ fn distinct(names: impl Iterator<Item = &'static str>) -> impl Iterator<Item = &
     })
 }
 
-fn resources_of(group: &str, version: &str) -> impl Iterator<Item = &'static Resource> {
-    TABLE.iter().filter(move |it| it.group == group && it.version == version)
+fn resources_of(rows: &Rows, group: &str, version: &str) -> impl Iterator<Item = &'static Resource> {
+    rows.iter().filter(move |it| it.group == group && it.version == version)
 }
 
 fn group_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
-fn group_entry(name: &str) -> Value {
-    let versions: Vec<Value> = versions(name)
+fn group_entry(rows: &Rows, name: &str) -> Value {
+    let versions: Vec<Value> = versions(rows, name)
         .map(|version| json!({"groupVersion": group_version(name, version), "version": version}))
         .collect();
     json!({"name": name, "versions": versions, "preferredVersion": versions.first()})
@@ -179,12 +179,12 @@ fn put_names(entry: &mut Value, resource: &Resource) {
     }
 }
 
-fn aggregated(groups: impl Iterator<Item = &'static str>) -> Value {
+fn aggregated(rows: &Rows, groups: impl Iterator<Item = &'static str>) -> Value {
     let items: Vec<Value> = groups
         .map(|group| {
-            let versions: Vec<Value> = versions(group)
+            let versions: Vec<Value> = versions(rows, group)
                 .map(|version| {
-                    let resources: Vec<Value> = resources_of(group, version).map(aggregated_entry).collect();
+                    let resources: Vec<Value> = resources_of(rows, group, version).map(aggregated_entry).collect();
                     json!({"version": version, "resources": resources, "freshness": "Current"})
                 })
                 .collect();

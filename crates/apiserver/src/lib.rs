@@ -39,6 +39,7 @@ mod bootstrap;
 pub mod cel;
 pub mod clock;
 pub mod crash;
+pub mod custom;
 mod deletion;
 pub mod discovery;
 mod disruption;
@@ -79,6 +80,7 @@ use std::sync::Arc;
 use admission::webhook::Webhooks;
 pub use clock::{Clock, SystemClock};
 pub use crash::CrashPoints;
+use custom::registry::Registry;
 use handlers::Api;
 pub use kubelet::{Kubelet, LogQuery, NoKubelet, PodMetricsSample};
 pub use server::ServeError;
@@ -180,8 +182,12 @@ impl ApiServer {
             Storage::Given(open) => Store::inline(open, outline::outline, HISTORY, crash_points).map_err(not_opened)?,
         };
         bootstrap::ensure(&store, clock.now()).map_err(|error| OpenError::Bootstrap(error.to_string()))?;
+        handlers::settle_definitions(&store, clock.now()).map_err(|error| OpenError::Bootstrap(error.to_string()))?;
+        let registry = Registry::default();
+        registry.refresh(&store);
         let webhooks = Webhooks::new(store.clone(), webhooks);
-        Ok(Self { inner: Arc::new(Inner { api: Arc::new(Api { store, clock, kubelet, webhooks }), token }) })
+        let api = Api { store, clock, kubelet, webhooks, registry };
+        Ok(Self { inner: Arc::new(Inner { api: Arc::new(api), token }) })
     }
 
     /// The newest revision (`resourceVersion`) that readers can see.

@@ -18,7 +18,30 @@ pub fn outline(collection: &str, object: &Value) -> Value {
             copy(object, &mut outline, field.path);
         }
     }
+    // Collections of custom resources have their group in their name.
+    if collection.contains('.') {
+        scalars(object, &mut outline);
+    }
     outline
+}
+
+/// Copies every scalar outside of lists and metadata: which of them selectors may name can change with the definition,
+/// and the outlines of stored objects are not made anew then.
+fn scalars(from: &Value, to: &mut Value) {
+    let (Value::Object(from), Value::Object(to)) = (from, to) else { return };
+    for (name, value) in from.iter().filter(|(name, _)| *name != "metadata") {
+        match value {
+            Value::Object(_) => {
+                let mut below = Value::Object(Map::new());
+                scalars(value, &mut below);
+                if below.as_object().is_some_and(|it| !it.is_empty()) {
+                    to.insert(name.clone(), below);
+                }
+            }
+            Value::String(_) | Value::Bool(_) | Value::Number(_) => drop(to.insert(name.clone(), value.clone())),
+            Value::Null | Value::Array(_) => {}
+        }
+    }
 }
 
 /// Copies the value at a dotted path, if there is one.

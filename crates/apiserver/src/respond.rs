@@ -17,7 +17,7 @@ use crate::table::{self, Form, Include};
 /// An object in the form of a resource's version.
 pub fn shown(resource: &Resource, object: &Object) -> Value {
     match resource.backing {
-        Backing::View { from_stored, .. } => from_stored(object.value()),
+        Backing::View { from_stored, .. } => from_stored.of(object.value()),
         Backing::Stored(_) | Backing::Metrics => object.value(),
     }
 }

@@ -3,7 +3,7 @@
 use http::Method;
 
 use crate::errors::ApiError;
-use crate::kinds::{self, Resource, Subresource, Verb};
+use crate::kinds::{Resource, Rows, Subresource, Verb};
 
 /// What a path leads to.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Action {
 ///
 /// # Errors
 /// 404 for a path that leads nowhere.
-pub fn route(path: &str) -> Result<Route, ApiError> {
+pub fn route(rows: &Rows, path: &str) -> Result<Route, ApiError> {
     let segments = path
         .split('/')
         .filter(|segment| !segment.is_empty())
@@ -104,18 +104,18 @@ pub fn route(path: &str) -> Result<Route, ApiError> {
         ["apis", group] => Ok(Route::Group((*group).to_owned())),
         ["api", version] => Ok(Route::Resources { group: String::new(), version: (*version).to_owned() }),
         ["apis", group, version] => Ok(Route::Resources { group: (*group).to_owned(), version: (*version).to_owned() }),
-        ["api", version, rest @ ..] => target("", version, rest).map(Route::Resource),
-        ["apis", group, version, rest @ ..] => target(group, version, rest).map(Route::Resource),
+        ["api", version, rest @ ..] => target(rows, "", version, rest).map(Route::Resource),
+        ["apis", group, version, rest @ ..] => target(rows, group, version, rest).map(Route::Resource),
         _ => Err(ApiError::no_such_path()),
     }
 }
 
-fn target(group: &str, version: &str, rest: &[&str]) -> Result<Target, ApiError> {
+fn target(rows: &Rows, group: &str, version: &str, rest: &[&str]) -> Result<Target, ApiError> {
     // `namespaces/x/pods` is a collection in a namespace, `namespaces/x` and `namespaces/x/status` are a namespace.
     let (namespace, rest) = match rest {
         ["namespaces", namespace, plural, tail @ ..]
             if !(tail.is_empty()
-                && kinds::find(group, version, "namespaces").is_some_and(|it| it.subresource(plural).is_some())) =>
+                && rows.find(group, version, "namespaces").is_some_and(|it| it.subresource(plural).is_some())) =>
         {
             let mut shifted = vec![*plural];
             shifted.extend_from_slice(tail);
@@ -129,7 +129,7 @@ fn target(group: &str, version: &str, rest: &[&str]) -> Result<Target, ApiError>
         [plural, name, subresource] => (*plural, *name, Some(*subresource)),
         _ => return Err(ApiError::no_such_path()),
     };
-    let resource = kinds::find(group, version, plural).ok_or_else(ApiError::no_such_path)?;
+    let resource = rows.find(group, version, plural).ok_or_else(ApiError::no_such_path)?;
     let in_namespace = !namespace.is_empty();
     if in_namespace && !resource.namespaced() || !in_namespace && resource.namespaced() && !name.is_empty() {
         return Err(ApiError::no_such_path());
@@ -248,7 +248,7 @@ mod tests {
     #[track_caller]
     fn check(method: &str, path: &str, expected: &str) {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let found = match route(path) {
+        let found = match route(Rows::built_in(), path) {
             Err(error) => error.code.as_u16().to_string(),
             Ok(Route::Resource(target)) => match target.action(&method) {
                 Err(error) => error.code.as_u16().to_string(),

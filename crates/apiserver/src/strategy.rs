@@ -97,6 +97,10 @@ impl Form {
                 (rules.default)(&mut object);
                 Ok(Self::Tree(object))
             }
+            Strategy::Custom(custom) => {
+                custom.default(&mut object);
+                Ok(Self::Tree(object))
+            }
         }
     }
 
@@ -148,6 +152,12 @@ impl<'a> Passage<'a> {
     /// 404 or 403 for the namespace, 400 for what is no object of the type, 403 for what admission cannot complete.
     pub fn create(store: &'a Store, target: &'a Target, object: Value) -> Result<Self, ApiError> {
         admission::namespace_open(store, target, metadata::text(&object, "name"))?;
+        if target.resource.custom().is_some_and(|it| it.terminating) {
+            return Err(ApiError {
+                message: "create not allowed while custom resource definition is terminating".to_owned(),
+                ..ApiError::method_not_allowed()
+            });
+        }
         let form = Form::new(target.resource, object, true)?;
         let ranges = match form {
             Form::Pod(_) => admission::limit_ranges(store, &target.namespace)?,
@@ -182,7 +192,7 @@ impl<'a> Passage<'a> {
                         ApiError::internal(format!("read the stored pod {:?}: {error}", target.name))
                     })?)
                 }
-                Strategy::Rules(_) => None,
+                Strategy::Rules(_) | Strategy::Custom(_) => None,
             };
         let deleting = pod.as_ref().is_some_and(|pod| pod.metadata.deletion_timestamp.is_some());
         let ranges = if part == Part::Resize && !deleting {
@@ -247,7 +257,18 @@ impl<'a> Passage<'a> {
             // A binding: it is the server's own, and has set no more than it says.
             (Form::Pod(_), Some(Before { pod: None, .. })) => {}
             (Form::Tree(tree), before) => {
-                let Strategy::Rules(rules) = self.target.resource.strategy else { return };
+                let rules = match self.target.resource.strategy {
+                    Strategy::Rules(rules) => rules,
+                    Strategy::Custom(custom) => {
+                        match (before, self.part) {
+                            (None, _) => custom.prepare_create(tree),
+                            (Some(old), Part::Status) => custom.prepare_status(tree, old.value),
+                            (Some(old), _) => custom.prepare_update(tree, old.value),
+                        }
+                        return;
+                    }
+                    Strategy::Pod => return,
+                };
                 match (before, self.part) {
                     (None, _) => {
                         (rules.prepare_create)(tree);
@@ -279,7 +300,19 @@ impl<'a> Passage<'a> {
             },
             (Form::Pod(_), Some(Before { pod: None, .. })) => Vec::new(),
             (Form::Tree(tree), before) => {
-                let Strategy::Rules(rules) = resource.strategy else { return Ok(()) };
+                let rules = match resource.strategy {
+                    Strategy::Rules(rules) => rules,
+                    Strategy::Custom(custom) => {
+                        let old = before.as_ref().map(|it| it.value);
+                        let mut errors = match old {
+                            None => validate::metadata(resource, tree),
+                            Some(old) => validate::metadata_update(tree, old),
+                        };
+                        errors.extend(custom.validate(tree, old));
+                        return refuse(resource, self.form.name(), &errors);
+                    }
+                    Strategy::Pod => return Ok(()),
+                };
                 match before {
                     None => {
                         let mut errors = validate::metadata(resource, tree);

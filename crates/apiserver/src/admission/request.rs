@@ -156,7 +156,7 @@ impl<'a> Request<'a> {
     pub fn in_version(&self, seen: &Resource, object: &Value) -> Value {
         match seen.backing {
             Backing::View { from_stored, .. } if self.target.subresource.is_none_or(|it| it.body.is_none()) => {
-                from_stored(object.clone())
+                from_stored.of(object.clone())
             }
             _ => object.clone(),
         }

@@ -66,9 +66,10 @@ impl Form {
     /// The place of a field or key of an object of this form; `None` for a field its type does not have.
     pub fn of(self, name: &str) -> Option<Place> {
         match self {
-            Self::Fields(of) => {
-                of.fields.get(name).map(|field| Place { shape: Some(field.shape), ownership: field.ownership })
-            }
+            Self::Fields(of) => match of.fields.get(name) {
+                Some(field) => Some(Place { shape: Some(field.shape), ownership: field.ownership }),
+                None => of.open.then(|| Place::root(None)),
+            },
             Self::Keys(place) => Some(place),
             Self::Whole | Self::Items(..) | Self::Set => None,
         }

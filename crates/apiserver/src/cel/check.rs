@@ -159,7 +159,7 @@ fn word(source: &str, name: &str) -> Option<usize> {
 }
 
 /// How many of its first arguments a macro of our own binds as names.
-pub(super) fn binds(name: &str, arguments: usize) -> usize {
+pub(crate) fn binds(name: &str, arguments: usize) -> usize {
     match (name, arguments) {
         ("optMap" | "optFlatMap", 2) | ("bind", 3) => 1,
         ("all" | "exists" | "exists_one" | "existsOne" | "transformList" | "transformMap", 3)

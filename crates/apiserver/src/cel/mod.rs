@@ -22,7 +22,8 @@ use serde_json::Value as Json;
 use eval::{Evaluator, Scope};
 
 pub use cel::Value;
-pub use value::{duration, from_json, key, timestamp};
+pub(crate) use check::{binds, point};
+pub use value::{bytes, duration, from_json, key, list, map, optional, timestamp};
 
 /// Longest source that is compiled, in bytes.
 pub const MAX_SOURCE: usize = 16 << 10;
@@ -196,6 +197,11 @@ impl Program {
     /// Whether the program reads this variable.
     pub fn uses(&self, variable: &str) -> bool {
         self.variables.iter().any(|it| it == variable)
+    }
+
+    /// The expression, for checks against a schema.
+    pub(crate) fn root(&self) -> &cel::IdedExpr {
+        &self.root
     }
 
     /// Evaluates the program. Variables that are not given count as absent.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use base64::Engine;
 use kube_cel::cel;
 use kube_cel::cel::Value;
 use kube_cel::cel::objects::{Key, Map, OptionalValue};
@@ -25,8 +26,18 @@ pub fn from_json(json: &Json) -> Value {
 }
 
 /// A map.
-pub(super) fn map(entries: impl Iterator<Item = (Key, Value)>) -> Value {
+pub fn map(entries: impl Iterator<Item = (Key, Value)>) -> Value {
     Value::Map(Map { map: Arc::new(entries.collect::<HashMap<_, _>>()) })
+}
+
+/// A list.
+pub fn list(items: impl Iterator<Item = Value>) -> Value {
+    Value::List(Arc::new(items.collect()))
+}
+
+/// Bytes from their base64, if it is that.
+pub fn bytes(text: &str) -> Option<Value> {
+    base64::engine::general_purpose::STANDARD.decode(text).ok().map(|it| Value::Bytes(Arc::new(it)))
 }
 
 /// A field name as a key.
@@ -57,7 +68,7 @@ pub(super) fn as_optional(value: &Value) -> Option<Option<&Value>> {
 }
 
 /// An optional value.
-pub(super) fn optional(value: Option<Value>) -> Value {
+pub fn optional(value: Option<Value>) -> Value {
     Value::Opaque(Arc::new(value.map_or_else(OptionalValue::none, OptionalValue::of)))
 }
 

@@ -109,6 +109,9 @@ impl Walk {
         for (name, entry) in entries.iter_mut() {
             let here = Path::Field(path, name);
             let Some(field) = of.fields.get(name) else {
+                if of.open {
+                    continue;
+                }
                 self.note_unknown(&here);
                 gone.push(name.clone());
                 continue;

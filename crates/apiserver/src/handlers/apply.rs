@@ -75,14 +75,19 @@ impl Api {
         let applied = author
             .edit(&now, |edit| {
                 let outcome = apply::apply(edit, live.as_ref(), config, &managed, force)?;
-                let shape = edit.shape;
-                Ok((outcome, shape))
+                Ok((outcome, edit.shape))
             })
             .map_err(|error| refused(target, config, &error))?;
         let (outcome, shape) = applied;
         let mut object = outcome.object;
+        let custom = target.resource.custom().is_some();
         if let Some(shape) = shape {
-            let normalised = normalise(object, shape, Decoder::Text).map_err(|error| {
+            let normalised = if custom {
+                target.resource.normalise(object, Decoder::Text)
+            } else {
+                normalise(object, shape, Decoder::Text)
+            };
+            let normalised = normalised.map_err(|error| {
                 let what = described(target, config);
                 unknown_error(format!(
                     "failed to convert new object ({what}) to proper version ({}): {error}",

@@ -8,9 +8,11 @@
 //!                    write   create, update, patch  metrics      metrics.k8s.io, from the node
 //!                    apply   server-side apply      ownership    who writes
 //!                                                   hooks        who else is asked
+//!                                                   definitions  what follows from custom resource definitions
 //! ```
 
 mod apply;
+mod definitions;
 mod delete;
 mod discover;
 mod evict;
@@ -23,6 +25,8 @@ mod subresource;
 mod watch;
 mod write;
 
+pub(crate) use definitions::settle_all as settle_definitions;
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -33,10 +37,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::webhook::Webhooks;
 use crate::clock::Clock;
+use crate::custom::registry::Registry;
 use crate::errors::ApiError;
 use crate::kinds::{Backing, SubresourceKind};
 use crate::kubelet::Kubelet;
-use crate::respond::Wanted;
+use crate::respond::{Wanted, warned};
 use crate::route::{Action, Query, Route, Target, route};
 use crate::server::Closing;
 use crate::skew;
@@ -49,6 +54,8 @@ pub(crate) struct Api {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) kubelet: Arc<dyn Kubelet>,
     pub(crate) webhooks: Webhooks,
+    /// Which kinds are served.
+    pub(crate) registry: Registry,
 }
 
 /// A request whose path and query have been read.
@@ -69,9 +76,10 @@ impl Api {
     }
 
     async fn dispatch(self: Arc<Self>, parts: Parts, body: Body) -> Result<Response, ApiError> {
-        let target = match route(parts.uri.path())? {
+        let rows = self.registry.rows();
+        let target = match route(&rows, parts.uri.path())? {
             Route::Resource(target) => target,
-            other => return discover::answer(&other, &parts),
+            other => return discover::answer(&rows, &other, &parts),
         };
         let action = target.action(&parts.method)?;
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
@@ -81,7 +89,7 @@ impl Api {
         if matches!(call.target.resource.backing, Backing::Metrics) {
             return self.metrics(&call).await;
         }
-        match (call.target.subresource.map(|it| it.what), action) {
+        let answer = match (call.target.subresource.map(|it| it.what), action) {
             (Some(SubresourceKind::Log), _) => self.log(&call).await,
             (Some(SubresourceKind::Binding), _) => self.bind(&call, body).await,
             (Some(SubresourceKind::Eviction), _) => self.evict(&call, body).await,
@@ -95,6 +103,13 @@ impl Api {
             (_, Action::Patch) => self.patch(&call, body).await,
             (_, Action::Delete) => self.delete(&call, body).await,
             (_, Action::DeleteCollection) => self.delete_collection(&call, body).await,
+        };
+        if !matches!(action, Action::Get | Action::List) {
+            self.follow_definitions(&call.target).await;
+        }
+        match (answer, call.target.resource.custom().and_then(|it| it.warning.as_ref())) {
+            (Ok(response), Some(warning)) => Ok(warned(response, std::slice::from_ref(warning))),
+            (answer, _) => answer,
         }
     }
 

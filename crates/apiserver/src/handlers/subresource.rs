@@ -73,7 +73,7 @@ impl Api {
         let api_version =
             if kind.group.is_empty() { kind.version.to_owned() } else { format!("{}/{}", kind.group, kind.version) };
         let shape = TypeOf::shape(kind.type_of);
-        let expected = Expected { api_version: &api_version, kind: kind.kind, shape };
+        let expected = Expected { api_version: &api_version, kind: kind.kind, shape, resource: None };
         let decoded = body::decode(&call.headers, &bytes, expected, options.field_validation)?;
         Ok((decoded.value, options))
     }

@@ -79,6 +79,8 @@ struct Watcher {
     goodbye: Instant,
     end: Instant,
     closing: CancellationToken,
+    /// When its kind is no longer served.
+    gone: CancellationToken,
     said_goodbye: bool,
     ended: bool,
 }
@@ -110,6 +112,7 @@ impl Watcher {
             goodbye: now + timeout.saturating_sub(LAST_BOOKMARK),
             end: now + timeout,
             closing: call.closing.clone(),
+            gone: api.registry.gone(call.target.resource),
             said_goodbye: false,
             ended: false,
             options,
@@ -161,6 +164,11 @@ impl Watcher {
             tokio::select! {
                 biased;
                 () = self.closing.cancelled() => self.ended = true,
+                () = self.gone.cancelled() => {
+                    // The objects went before their kind did.
+                    self.collect();
+                    self.ended = true;
+                }
                 () = tokio::time::sleep_until(self.end) => self.ended = true,
                 () = tokio::time::sleep_until(bookmark_at), if self.options.bookmarks && !self.said_goodbye => {
                     self.said_goodbye = Instant::now() >= self.goodbye;

@@ -19,12 +19,16 @@ use std::borrow::Cow;
 use k8s_openapi::schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
+use crate::custom::Custom;
+use crate::fields::{self, Decoder, Normalised, TypeError};
 use crate::schema::{ShapeId, types};
 use crate::table::Printer;
 use crate::validate::NameRule;
 use crate::validate::rules::Rules;
 
+pub use crate::custom::registry::Rows;
 pub use rows::TABLE;
+pub(crate) use workloads::SCALE_BODY;
 pub use workloads::SCALES;
 
 /// Whether objects of a resource live in a namespace.
@@ -166,12 +170,36 @@ pub enum Backing {
         /// The collection.
         collection: &'static str,
         /// From this resource's form to the stored one.
-        to_stored: fn(Value) -> Value,
+        to_stored: Conversion,
         /// From the stored form to this resource's.
-        from_stored: fn(Value) -> Value,
+        from_stored: Conversion,
     },
     /// Made at each request from what the node measures.
     Metrics,
+}
+
+/// How an object gets from one form into another.
+#[derive(Clone, Copy, Debug)]
+pub enum Conversion {
+    /// By a function of its own.
+    By(fn(Value) -> Value),
+    /// Nothing differs but the `apiVersion`.
+    ApiVersion(&'static str),
+}
+
+impl Conversion {
+    /// The object in the other form.
+    pub fn of(self, mut object: Value) -> Value {
+        match self {
+            Self::By(convert) => convert(object),
+            Self::ApiVersion(version) => {
+                if let Some(fields) = object.as_object_mut() {
+                    fields.insert("apiVersion".to_owned(), version.into());
+                }
+                object
+            }
+        }
+    }
 }
 
 impl Backing {
@@ -191,6 +219,8 @@ pub enum Strategy {
     Pod,
     /// Everything else: functions over the JSON of the object.
     Rules(&'static Rules),
+    /// Objects of a definition: its schema.
+    Custom(&'static Custom),
 }
 
 /// A field that a field selector may name.
@@ -282,7 +312,38 @@ impl Resource {
 
     /// The fields of the type, for decoding and merging; `None` for what clients never send.
     pub fn shape(&self) -> Option<ShapeId> {
-        self.type_of.and_then(TypeOf::shape)
+        match self.strategy {
+            Strategy::Custom(custom) => Some(custom.shape),
+            Strategy::Pod | Strategy::Rules(_) => self.type_of.and_then(TypeOf::shape),
+        }
+    }
+
+    /// What a definition says of the resource, if it comes from one.
+    pub fn custom(&self) -> Option<&'static Custom> {
+        match self.strategy {
+            Strategy::Custom(custom) => Some(custom),
+            Strategy::Pod | Strategy::Rules(_) => None,
+        }
+    }
+
+    /// The name of its type in OpenAPI documents, if clients send it.
+    pub fn type_name(&self) -> Option<Cow<'static, str>> {
+        match self.strategy {
+            Strategy::Custom(_) => Some(crate::custom::rows::type_name(self.group, self.version, self.kind).into()),
+            Strategy::Pod | Strategy::Rules(_) => self.type_of.map(|it| (it.name)()),
+        }
+    }
+
+    /// Makes `value` an object of the type.
+    ///
+    /// # Errors
+    /// [`TypeError`] for a field whose value its type cannot hold.
+    pub fn normalise(&self, mut value: Value, decoder: Decoder) -> Result<Normalised, TypeError> {
+        match (self.custom(), self.shape()) {
+            (Some(custom), _) => custom.prune(&mut value).map(|unknown| Normalised { value, unknown }),
+            (None, Some(shape)) => fields::normalise(value, shape, decoder),
+            (None, None) => Ok(Normalised { value, unknown: Vec::new() }),
+        }
     }
 }
 

@@ -2,8 +2,11 @@
 //! that the row names).
 
 use k8s_openapi::api::{coordination, core::v1 as core, events, policy, scheduling};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 
-use super::{Backing, Body, Resource, Scope, Selectable, Strategy, Subresource, SubresourceKind, TypeOf, Verb};
+use super::{
+    Backing, Body, Conversion, Resource, Scope, Selectable, Strategy, Subresource, SubresourceKind, TypeOf, Verb,
+};
 use super::{admission, plain, workloads};
 use crate::table::printers;
 use crate::validate::{NameRule, rules};
@@ -242,8 +245,8 @@ pub static TABLE: &[Resource] = &[
         short_names: &["ev"],
         backing: Backing::View {
             collection: "events",
-            to_stored: rules::event::to_core,
-            from_stored: rules::event::from_core,
+            to_stored: Conversion::By(rules::event::to_core),
+            from_stored: Conversion::By(rules::event::from_core),
         },
         type_of: Some(TypeOf::of::<events::v1::Event>()),
         selectable: &[
@@ -302,6 +305,21 @@ pub static TABLE: &[Resource] = &[
         printer: &printers::PRIORITY_CLASSES,
         storage_version_hash: "1QwjyaZjj3Y=",
         ..stored("priorityclasses")
+    },
+    Resource {
+        group: "apiextensions.k8s.io",
+        singular: "customresourcedefinition",
+        kind: "CustomResourceDefinition",
+        list_kind: "CustomResourceDefinitionList",
+        short_names: &["crd", "crds"],
+        categories: &["api-extensions"],
+        scope: Scope::Cluster,
+        subresources: &[STATUS],
+        type_of: Some(TypeOf::of::<apiextensions::v1::CustomResourceDefinition>()),
+        strategy: Strategy::Rules(&rules::CUSTOM_RESOURCE_DEFINITION),
+        printer: &printers::NAME_AND_CREATION,
+        storage_version_hash: "jfWCUB31mvA=",
+        ..stored("customresourcedefinitions")
     },
     Resource {
         group: "metrics.k8s.io",

@@ -3,7 +3,9 @@
 use k8s_openapi::api::{apps, autoscaling, batch, policy};
 
 use super::rows::{PART, STATUS, field, renamed, stored};
-use super::{Backing, Body, Resource, ScalePaths, Selectable, Strategy, Subresource, SubresourceKind, TypeOf};
+use super::{
+    Backing, Body, Conversion, Resource, ScalePaths, Selectable, Strategy, Subresource, SubresourceKind, TypeOf,
+};
 use crate::table::workloads as printers;
 use crate::validate::rules::{autoscaler, workloads as rules};
 
@@ -19,7 +21,7 @@ const SCALE: Subresource = Subresource {
 };
 
 /// What is read and written at the `scale` of anything.
-pub(super) const SCALE_BODY: Body =
+pub(crate) const SCALE_BODY: Body =
     Body { group: "autoscaling", version: "v1", kind: "Scale", type_of: TypeOf::of::<autoscaling::v1::Scale>() };
 
 /// How scales are decoded, checked and printed. They have no collection of their own: they stand below what they scale.
@@ -167,8 +169,8 @@ pub(super) const AUTOSCALERS_V1: Resource = Resource {
     version: "v1",
     backing: Backing::View {
         collection: "horizontalpodautoscalers",
-        to_stored: autoscaler::to_v2,
-        from_stored: autoscaler::from_v2,
+        to_stored: Conversion::By(autoscaler::to_v2),
+        from_stored: Conversion::By(autoscaler::from_v2),
     },
     type_of: Some(TypeOf::of::<autoscaling::v1::HorizontalPodAutoscaler>()),
     printer: &printers::AUTOSCALERS_V1,

@@ -2,18 +2,19 @@
 //! [types](crate::schema). kubectl explains kinds from them and learns from them that the server validates fields itself
 //! (a PATCH of the kind with a `fieldValidation` parameter), so that it need not validate by [`v2`] documents.
 
+mod custom;
 mod paths;
 mod schemas;
 pub mod v2;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::kinds::{Resource, TABLE};
+use crate::kinds::{Resource, Rows, TABLE};
 
 /// What documents say they describe.
 const TITLE: &str = "Kubernetes";
@@ -29,25 +30,43 @@ pub struct Document {
     pub hash: String,
 }
 
-/// `GET /openapi/v3`.
-pub fn index() -> Value {
-    let paths: Map<String, Value> = documents()
-        .iter()
-        .map(|(path, document)| {
-            let url = format!("/openapi/v3/{path}?hash={}", document.hash);
-            (path.clone(), json!({"serverRelativeURL": url}))
-        })
-        .collect();
-    json!({"paths": paths})
+/// The documents of a set of rows.
+#[derive(Debug)]
+pub struct Documents {
+    /// Of groups that definitions add to.
+    custom: BTreeMap<String, Document>,
 }
 
-/// `GET /openapi/v3/{path}`, where `path` is `api/v1` or `apis/{group}/{version}`.
-pub fn document(path: &str) -> Option<&'static Document> {
-    documents().get(path)
+impl Documents {
+    /// The documents of these rows. Those of the table alone are made once for the process.
+    pub fn of(rows: &Rows) -> Self {
+        let paths: BTreeSet<String> = rows.custom().iter().map(|it| prefix(it)).collect();
+        let of = |path: &String| make(&rows.iter().filter(|it| prefix(it) == *path).collect::<Vec<_>>());
+        Self { custom: paths.iter().map(|path| (path.clone(), of(path))).collect() }
+    }
+
+    /// `GET /openapi/v3`.
+    pub fn index(&self) -> Value {
+        let own = built_in().iter().filter(|(path, _)| !self.custom.contains_key(*path));
+        let paths: Map<String, Value> = own
+            .chain(&self.custom)
+            .map(|(path, document)| {
+                let url = format!("/openapi/v3/{path}?hash={}", document.hash);
+                (path.clone(), json!({"serverRelativeURL": url}))
+            })
+            .collect();
+        json!({"paths": paths})
+    }
+
+    /// `GET /openapi/v3/{path}`, where `path` is `api/v1` or `apis/{group}/{version}`.
+    pub fn get(&self, path: &str) -> Option<&Document> {
+        self.custom.get(path).or_else(|| built_in().get(path))
+    }
 }
 
-/// All documents, made at the first request for any: a server that only kube clients talk to never makes them.
-fn documents() -> &'static BTreeMap<String, Document> {
+/// The documents of the table, made at the first request for any: a server that only kube clients talk to never makes
+/// them.
+fn built_in() -> &'static BTreeMap<String, Document> {
     static DOCUMENTS: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| {
         let mut groups: BTreeMap<String, Vec<&'static Resource>> = BTreeMap::new();
         for resource in TABLE {

@@ -15,6 +15,10 @@ const PATCHES: &[&str] = &[
     "application/strategic-merge-patch+json",
 ];
 
+/// Lists of custom resources have no merge keys.
+const CUSTOM_PATCHES: &[&str] =
+    &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
+
 /// Which parameters an operation takes: those that a verb knows, by name and JSON type.
 const OF_LIST: &[(&str, &str)] = &[
     ("allowWatchBookmarks", "boolean"),
@@ -118,7 +122,7 @@ fn operation(resource: &Resource, verb: Verb, subresource: Option<&Subresource>)
         Verb::Delete => OF_DELETE,
         Verb::Get => &[],
     };
-    let type_of = body.map(|it| it.type_of).or(resource.type_of).map(|it| (it.name)());
+    let type_of = body.map(|it| (it.type_of.name)()).or_else(|| resource.type_name());
     let schema = match (&type_of, verb) {
         (_, Verb::Get) if log => json!({"type": "string"}),
         (Some(name), Verb::List) => reference(&list_name(name)),
@@ -134,8 +138,9 @@ fn operation(resource: &Resource, verb: Verb, subresource: Option<&Subresource>)
         "x-kubernetes-group-version-kind": gvk(group, version, kind),
     });
     if verb == Verb::Patch {
+        let patches = if resource.custom().is_some() { CUSTOM_PATCHES } else { PATCHES };
         let content: Map<String, Value> =
-            PATCHES.iter().map(|it| ((*it).to_owned(), json!({"schema": {"type": "object"}}))).collect();
+            patches.iter().map(|it| ((*it).to_owned(), json!({"schema": {"type": "object"}}))).collect();
         operation["requestBody"] = json!({"content": content, "required": true});
     } else if matches!(verb, Verb::Create | Verb::Update) {
         operation["requestBody"] = json!({"content": {JSON: {"schema": schema}}, "required": true});

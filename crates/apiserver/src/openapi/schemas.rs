@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::gvk;
+use super::{custom, gvk};
 use crate::kinds::Resource;
 use crate::schema::merge_keys::MERGE_KEYS;
 use crate::schema::{ListMerge, Merge, types};
@@ -17,11 +17,15 @@ pub(super) fn of(resources: &[&Resource]) -> Map<String, Value> {
     let mut schemas = Map::new();
     let mut wanted: Vec<String> = Vec::new();
     for resource in resources {
-        if let Some(type_of) = resource.type_of {
-            let name = (type_of.name)();
-            let list = list_name(&name);
-            schemas.insert(list, list_schema(resource, &name));
-            wanted.push(name.into_owned());
+        if let Some(name) = resource.type_name() {
+            schemas.insert(list_name(&name), list_schema(resource, &name));
+            match resource.custom() {
+                Some(custom) => {
+                    wanted.push(custom::OBJECT_META.to_owned());
+                    schemas.insert(name.into_owned(), custom::schema(&custom.source));
+                }
+                None => wanted.push(name.into_owned()),
+            }
         }
         let bodies = resource.subresources.iter().filter_map(|it| it.body);
         wanted.extend(bodies.map(|it| (it.type_of.name)().into_owned()));
@@ -39,8 +43,8 @@ pub(super) fn of(resources: &[&Resource]) -> Map<String, Value> {
         schemas.insert(name, schema);
     }
     for resource in resources {
-        if let Some(type_of) = resource.type_of {
-            mark_kind(&mut schemas, &(type_of.name)(), &gvk(resource.group, resource.version, resource.kind));
+        if let Some(name) = resource.type_name() {
+            mark_kind(&mut schemas, &name, &gvk(resource.group, resource.version, resource.kind));
         }
         for body in resource.subresources.iter().filter_map(|it| it.body) {
             mark_kind(&mut schemas, &(body.type_of.name)(), &gvk(body.group, body.version, body.kind));
@@ -107,7 +111,8 @@ fn tidy(schema: &mut Value, found: &mut impl FnMut(&str)) {
                     return;
                 }
             }
-            if fields.contains_key("x-kubernetes-int-or-string") {
+            // A mark, and not the field of this name that schemas of schemas have.
+            if fields.get("x-kubernetes-int-or-string").is_some_and(|it| it == true) {
                 fields.insert("format".to_owned(), "int-or-string".into());
                 fields.insert("oneOf".to_owned(), json!([{"type": "integer"}, {"type": "string"}]));
                 return;

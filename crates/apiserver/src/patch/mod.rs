@@ -13,7 +13,7 @@ pub mod strategic;
 
 use serde_json::Value;
 
-use crate::fields::{Decoder, FieldValidation, Parsed, json_word, normalise, parse_json, strict_error};
+use crate::fields::{Decoder, FieldValidation, Parsed, json_word, parse_json, strict_error};
 use crate::kinds::Resource;
 use print::go_print;
 
@@ -80,7 +80,7 @@ pub enum PatchError {
     TooManyOperations(usize),
     /// 415: this kind of patch is not for this caller.
     #[error(
-        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"
+        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
     )]
     Unsupported,
     /// 500: the patch contradicts itself in a way the reference reports as its own failure.
@@ -100,7 +100,9 @@ pub fn apply(
     body: &[u8],
     validation: FieldValidation,
 ) -> Result<Patched, PatchError> {
-    let shape = resource.shape().ok_or(PatchError::Unsupported)?;
+    if resource.shape().is_none() || (resource.custom().is_some() && patch_type == PatchType::Strategic) {
+        return Err(PatchError::Unsupported);
+    }
     let (patch, duplicates) = Patch::read(patch_type, body, validation)?;
     let decoder = if matches!(patch, Patch::Strategic(_)) { Decoder::Tree } else { Decoder::Text };
     let outcome = patch.outcome(current, resource)?;
@@ -108,7 +110,7 @@ pub fn apply(
         return Err(PatchError::BadRequest("the patch does not leave an object".to_owned()));
     }
     let invalid = |detail: String| PatchError::Invalid { value: patch.shown(current, resource), detail };
-    let normalised = normalise(outcome, shape, decoder).map_err(|error| invalid(error.to_string()))?;
+    let normalised = resource.normalise(outcome, decoder).map_err(|error| invalid(error.to_string()))?;
     let mut findings = duplicates;
     findings.extend(normalised.unknown);
     let warnings = match validation {

@@ -8,8 +8,8 @@
 pub mod merge_keys;
 pub mod ownership;
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{LazyLock, Mutex, PoisonError, RwLock};
 
 use k8s_openapi::schemars::SchemaGenerator;
 use k8s_openapi::schemars::generate::SchemaSettings;
@@ -21,6 +21,9 @@ use ownership::Ownership;
 
 /// Prefix of references between definitions.
 const DEFINITIONS: &str = "#/components/schemas/";
+
+/// Types that hold any JSON, though their schemas say `object`.
+const OPAQUE: [&str; 3] = ["FieldsV1", "RawExtension", ".JSON"];
 
 /// A shape in [`Types`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +76,8 @@ pub struct Struct {
     pub name: String,
     /// Its fields by name.
     pub fields: HashMap<String, Field>,
+    /// Whether it may have others too, of which nothing is known.
+    pub open: bool,
 }
 
 impl Struct {
@@ -133,7 +138,11 @@ pub struct Types {
 impl Types {
     /// What `id` stands for.
     pub fn get(&self, id: ShapeId) -> &Shape {
-        &self.shapes[id.0 as usize]
+        let at = id.0 as usize;
+        match self.shapes.get(at) {
+            Some(shape) => shape,
+            None => ADDED.read().unwrap_or_else(PoisonError::into_inner)[at - self.shapes.len()],
+        }
     }
 
     /// The definition of this name, such as `io.k8s.api.core.v1.Pod`.
@@ -151,6 +160,37 @@ impl Types {
 pub fn types() -> &'static Types {
     static TYPES: LazyLock<Types> = LazyLock::new(build);
     &TYPES
+}
+
+/// Shapes that came with definitions of custom resources. They are kept for as long as the process lives, as the rows
+/// that refer to them are.
+static ADDED: RwLock<Vec<&'static Shape>> = RwLock::new(Vec::new());
+
+/// Adds a shape that no type of the server has.
+pub fn add(shape: Shape) -> ShapeId {
+    let first = types().shapes.len();
+    let mut added = ADDED.write().unwrap_or_else(PoisonError::into_inner);
+    added.push(Box::leak(Box::new(shape)));
+    ShapeId(u32::try_from(first + added.len() - 1).expect("a shape takes more bytes than there are numbers for"))
+}
+
+/// A name that lives as long as the process; the same text is the same name.
+pub fn name(text: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    match names.get(text) {
+        Some(known) => known,
+        None => {
+            let known: &'static str = Box::leak(text.to_owned().into_boxed_str());
+            names.insert(known);
+            known
+        }
+    }
+}
+
+/// A list of [`name`]s.
+pub fn interned(texts: &[String]) -> &'static [&'static str] {
+    Box::leak(texts.iter().map(|it| name(it)).collect::<Vec<_>>().into_boxed_slice())
 }
 
 fn build() -> Types {
@@ -232,12 +272,12 @@ impl Builder<'_> {
                             (field.clone(), field_of)
                         })
                         .collect();
-                    Shape::Struct(Struct { name: name.to_owned(), fields })
+                    Shape::Struct(Struct { name: name.to_owned(), fields, open: false })
                 } else if let Some(values) = schema.get("additionalProperties").filter(|it| it.is_object()) {
                     Shape::Map(self.id(values))
-                } else if name.is_some_and(|it| !it.ends_with("FieldsV1") && !it.ends_with("RawExtension")) {
+                } else if name.is_some_and(|it| !OPAQUE.iter().any(|end| it.ends_with(end))) {
                     // A type without fields, such as `ContainerStateWaiting` would be if it had none.
-                    Shape::Struct(Struct { name: name.unwrap_or("").to_owned(), fields: HashMap::new() })
+                    Shape::Struct(Struct { name: name.unwrap_or("").to_owned(), fields: HashMap::new(), open: false })
                 } else {
                     Shape::Scalar(Scalar::Any)
                 }

@@ -32,7 +32,7 @@ pub fn human_duration(seconds: i64) -> String {
 }
 
 /// How long before `now` the moment in `timestamp` (RFC 3339) was.
-pub(super) fn since(timestamp: &str, now: Timestamp) -> String {
+pub(crate) fn since(timestamp: &str, now: Timestamp) -> String {
     match timestamp.parse::<Timestamp>() {
         Ok(moment) => human_duration(now.as_second().saturating_sub(moment.as_second())),
         Err(_) => UNKNOWN.to_owned(),

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 pub use age::human_duration;
+pub(crate) use age::since;
 pub use column::{Column, Description};
 pub use negotiate::{Form, negotiate};
 
@@ -64,8 +65,17 @@ pub fn table<'a>(
     now: Timestamp,
 ) -> Value {
     let printer = resource.printer;
-    let rows: Vec<Value> = objects.into_iter().map(|object| row(printer, object, include, now)).collect();
-    let columns = if columns { printer.columns.iter().map(Column::definition).collect() } else { Value::Null };
+    let custom = resource.custom().map(|it| &it.columns);
+    let cells = |object: &Value| match custom {
+        Some(custom) => custom.cells(object, now),
+        None => Value::Array((printer.cells)(object, now)),
+    };
+    let rows: Vec<Value> = objects.into_iter().map(|object| row(printer, object, cells(object), include)).collect();
+    let columns = match (columns, custom) {
+        (false, _) => Value::Null,
+        (true, Some(custom)) => custom.definitions(),
+        (true, None) => printer.columns.iter().map(Column::definition).collect(),
+    };
     json!({
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
@@ -75,9 +85,9 @@ pub fn table<'a>(
     })
 }
 
-fn row(printer: &Printer, object: &Value, include: Include, now: Timestamp) -> Value {
+fn row(printer: &Printer, object: &Value, cells: Value, include: Include) -> Value {
     let mut row = Map::new();
-    row.insert("cells".to_owned(), Value::Array((printer.cells)(object, now)));
+    row.insert("cells".to_owned(), cells);
     if let Some(condition) = printer.condition.and_then(|of| of(object)) {
         row.insert("conditions".to_owned(), Value::Array(vec![condition]));
     }

@@ -17,8 +17,10 @@ const NODE_STATUS: &str = "api.core.v1.NodeStatus";
 const EVENT: &str = "api.core.v1.Event";
 const PRIORITY_CLASS: &str = "api.scheduling.v1.PriorityClass";
 
-pub(super) const NAME: Column = Column::of("Name", META, "name").formatted("name");
+pub(crate) const NAME: Column = Column::of("Name", META, "name").formatted("name");
 pub(super) const AGE: Column = Column::of("Age", META, "creationTimestamp");
+/// The age of a custom resource, which its row gives as a moment ago.
+pub(crate) const AGE_OF_CUSTOM: Column = AGE.holding("date");
 
 /// Kinds whose row is a name and an age.
 pub static NAME_AND_AGE: Printer =

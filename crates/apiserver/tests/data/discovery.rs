@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use supple_apiserver::discovery;
-use supple_apiserver::kinds::{self, TABLE};
+use supple_apiserver::kinds::{self, Rows, TABLE};
 
 use crate::conformance;
 
@@ -18,7 +18,7 @@ fn plain_lists_are_those_of_the_reference() {
     for (path, expected) in recorded["plain"].as_object().expect("documents by path") {
         let mut parts = path.trim_start_matches("/api/").trim_start_matches("/apis/").rsplit('/');
         let (version, group) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        let Some(ours) = discovery::resource_list(group, version) else { continue };
+        let Some(ours) = discovery::resource_list(Rows::built_in(), group, version) else { continue };
         for field in ["kind", "apiVersion", "groupVersion"] {
             assert_eq!(ours.get(field), expected.get(field), "{path}: {field}");
         }
@@ -29,7 +29,7 @@ fn plain_lists_are_those_of_the_reference() {
         }
     }
     assert!(compared >= 48, "only {compared} entries compared");
-    for entry in discovery::group_list()["groups"].as_array().expect("a list") {
+    for entry in discovery::group_list(Rows::built_in())["groups"].as_array().expect("a list") {
         let name = entry["name"].as_str().expect("a name");
         // Metrics come from an extension in the reference.
         if name == "metrics.k8s.io" {
@@ -49,7 +49,10 @@ fn plain_lists_are_those_of_the_reference() {
 #[test]
 fn aggregated_documents_are_those_of_the_reference() {
     let Some(recorded) = conformance::load("discovery.json") else { return };
-    let documents = [("/api", discovery::aggregated_core()), ("/apis", discovery::aggregated_groups())];
+    let documents = [
+        ("/api", discovery::aggregated_core(Rows::built_in())),
+        ("/apis", discovery::aggregated_groups(Rows::built_in())),
+    ];
     let mut compared = 0;
     for (path, ours) in documents {
         let expected = &recorded["aggregated"][path];
@@ -99,16 +102,16 @@ fn aggregated_documents_are_those_of_the_reference() {
 
 #[test]
 fn groups_are_found_by_name() {
-    assert_eq!(discovery::group("policy-of-nobody"), None);
+    assert_eq!(discovery::group(Rows::built_in(), "policy-of-nobody"), None);
     assert_eq!(
-        discovery::group("coordination.k8s.io"),
+        discovery::group(Rows::built_in(), "coordination.k8s.io"),
         Some(json!({
             "kind": "APIGroup", "apiVersion": "v1", "name": "coordination.k8s.io",
             "versions": [{"groupVersion": "coordination.k8s.io/v1", "version": "v1"}],
             "preferredVersion": {"groupVersion": "coordination.k8s.io/v1", "version": "v1"},
         }))
     );
-    assert_eq!(discovery::resource_list("coordination.k8s.io", "v2"), None);
+    assert_eq!(discovery::resource_list(Rows::built_in(), "coordination.k8s.io", "v2"), None);
     assert_eq!(discovery::version()["minor"], "36");
 }
 

@@ -1,11 +1,11 @@
 //! OpenAPI: what kubectl looks for in the documents, and that they hold together.
 
 use serde_json::Value;
-use supple_apiserver::kinds::{TABLE, Verb};
+use supple_apiserver::kinds::{Rows, TABLE, Verb};
 use supple_apiserver::openapi;
 
 fn document(path: &str) -> Value {
-    serde_json::from_slice(&openapi::document(path).expect("served").body).expect("JSON")
+    serde_json::from_slice(&Rows::built_in().documents().get(path).expect("served").body).expect("JSON")
 }
 
 fn path_of(group: &str, version: &str) -> String {
@@ -14,15 +14,15 @@ fn path_of(group: &str, version: &str) -> String {
 
 #[test]
 fn the_index_names_every_document() {
-    let index = openapi::index();
+    let index = Rows::built_in().documents().index();
     for (path, entry) in index["paths"].as_object().expect("paths") {
-        let document = openapi::document(path).expect("every indexed document is served");
+        let document = Rows::built_in().documents().get(path).expect("every indexed document is served");
         assert_eq!(entry["serverRelativeURL"], format!("/openapi/v3/{path}?hash={}", document.hash));
     }
     for resource in TABLE {
         assert!(!index["paths"][path_of(resource.group, resource.version)].is_null(), "{}", resource.qualified());
     }
-    assert!(openapi::document("api/v2").is_none());
+    assert!(Rows::built_in().documents().get("api/v2").is_none());
 }
 
 /// kubectl asks for validation by the server only if a PATCH of the kind takes `fieldValidation`, and takes merge keys from
@@ -63,7 +63,7 @@ fn every_reference_leads_somewhere_and_every_kind_has_a_type() {
             _ => {}
         }
     }
-    for path in openapi::index()["paths"].as_object().expect("paths").keys() {
+    for path in Rows::built_in().documents().index()["paths"].as_object().expect("paths").keys() {
         let document = document(path);
         let mut all = Vec::new();
         references(&document, &mut all);

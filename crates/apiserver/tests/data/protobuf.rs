@@ -183,6 +183,8 @@ fn every_field_of_every_type_has_a_number() {
         }
         seen.push(id);
         match types().get(id) {
+            // Read as JSON only.
+            Shape::Struct(of) if of.name.contains(".apiextensions.") => {}
             Shape::Struct(of) => {
                 let known = protobuf::known_fields(&of.name);
                 for (name, field) in &of.fields {

@@ -13,7 +13,7 @@ fn resource(kind: &str) -> &'static Resource {
 fn rules(kind: &str) -> &'static Rules {
     match resource(kind).strategy {
         Hooks::Rules(rules) => rules,
-        Hooks::Pod => panic!("pods are validated elsewhere"),
+        Hooks::Pod | Hooks::Custom(_) => panic!("pods and custom resources are validated elsewhere"),
     }
 }
 

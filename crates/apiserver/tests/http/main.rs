@@ -5,6 +5,7 @@
 mod apply;
 mod concurrency;
 mod conformance;
+mod custom;
 mod deletion;
 mod durability;
 mod fuzz;

@@ -14,7 +14,7 @@ use super::{Compiled, Warnings, Webhooks};
 use crate::admission::policy;
 use crate::admission::request::{Facts, Request};
 use crate::errors::ApiError;
-use crate::fields::{Decoder, normalise};
+use crate::fields::{Decoder, Normalised, normalise};
 use crate::kinds::{Backing, Resource, TypeOf};
 use crate::metadata::subject;
 use crate::patch;
@@ -247,19 +247,21 @@ impl<'a> Panel<'a> {
         let mut tree = self.request.in_version(resource, object);
         patch::operate(&mut tree, operations)
             .map_err(|why| internal(format!("the patch of admission webhook {:?} does not apply: {why}", hook.name)))?;
-        let shape = if own { resource.shape() } else { body.and_then(|body| TypeOf::shape(body.type_of)) };
-        if let Some(shape) = shape {
-            let normalised = normalise(tree, shape, Decoder::Text).map_err(|error| {
-                internal(format!("the patch of admission webhook {:?} leaves no {}: {error}", hook.name, resource.kind))
-            })?;
-            tree = normalised.value;
-        }
+        let normalised = match body.and_then(|body| TypeOf::shape(body.type_of)) {
+            _ if own => resource.normalise(tree, Decoder::Text),
+            Some(shape) => normalise(tree, shape, Decoder::Text),
+            None => Ok(Normalised { value: tree, unknown: Vec::new() }),
+        };
+        let normalised = normalised.map_err(|error| {
+            internal(format!("the patch of admission webhook {:?} leaves no {}: {error}", hook.name, resource.kind))
+        })?;
+        tree = normalised.value;
         let kind = self.request.kind(resource);
         tree["apiVersion"] =
             if kind.group.is_empty() { kind.version.into() } else { format!("{}/{}", kind.group, kind.version).into() };
         tree["kind"] = kind.word.into();
         Ok(Some(match resource.backing {
-            Backing::View { to_stored, .. } if own => to_stored(tree),
+            Backing::View { to_stored, .. } if own => to_stored.of(tree),
             _ => tree,
         }))
     }

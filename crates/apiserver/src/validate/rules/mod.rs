@@ -20,6 +20,7 @@ use serde_json::Value;
 use supple_resize::field::Path;
 
 use super::FieldError;
+use crate::custom::definition;
 use crate::metadata::fields;
 use crate::tree::{at, number};
 
@@ -142,6 +143,18 @@ pub static PRIORITY_CLASS: Rules = Rules {
     prepare_create: |new| new["metadata"]["generation"] = 1.into(),
     validate_create: cluster::priority_class,
     validate_update: cluster::priority_class_update,
+    ..NONE
+};
+
+/// Definitions of custom resources.
+pub static CUSTOM_RESOURCE_DEFINITION: Rules = Rules {
+    generation: &["spec"],
+    default: definition::default,
+    prepare_create: definition::prepare_create,
+    prepare_update: definition::prepare_update,
+    validate_create: definition::create,
+    validate_update: definition::update,
+    validate_status: definition::status,
     ..NONE
 };
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use supple_node::runtime::Requested;
+use supple_node::runtime::cri::PodNetwork;
 
 use crate::values::{self, Amount, CapacityFlag, PodName};
 use crate::workload;
@@ -81,9 +82,17 @@ pub struct UpArgs {
     /// What the node has, as in cpu=4,memory=16Gi,pods=110; what is left out is the machine's.
     #[arg(long, value_name = "CAPACITY")]
     pub node_capacity: Option<CapacityFlag>,
-    /// What runs containers: auto, process (real processes in real cgroups) or simulated.
+    /// What runs containers: auto, process (real processes in real cgroups), simulated, or cri=unix:///PATH/OF/ITS.sock
+    /// (real containers of containerd or CRI-O).
     #[arg(long, value_name = "RUNTIME", default_value = "auto")]
     pub runtime: Requested,
+    /// With --runtime cri=…: the machine's own network (host), or one per pod by the container runtime's plugins (cni)
+    /// [default: host].
+    #[arg(long, value_name = "NETWORK")]
+    pub pod_network: Option<PodNetwork>,
+    /// With --runtime cri=…: name of the cgroup below which all pods are [default: one of this cluster's own].
+    #[arg(long, value_name = "NAME")]
+    pub cgroup_root: Option<String>,
     /// Manifests to apply once the cluster is up; repeatable.
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub files: Vec<PathBuf>,
@@ -213,7 +222,10 @@ mod tests {
             Ok(()),
         );
         check("supple up --demo --no-loop", Err("cannot be used with"));
-        check("supple up --runtime docker", Err("expected auto, process or simulated"));
+        check("supple up --runtime docker", Err("expected auto, process, simulated or cri=unix://"));
+        check("supple up --runtime cri=unix:///run/x.sock --pod-network cni --cgroup-root supple-a", Ok(()));
+        check("supple up --runtime cri=tcp://x", Err("is not the address of a container runtime"));
+        check("supple up --pod-network bridge", Err("expected host or cni"));
         check("supple up --node-capacity cpu=none", Err("\"none\" is not a quantity"));
         check("supple up --listen 6443", Err("is not ADDR:PORT"));
         check(

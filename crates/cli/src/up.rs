@@ -12,6 +12,7 @@ use supple_cluster::{
 use supple_controller::judge::Policy;
 use supple_controller::run::{self, Options};
 use supple_controller::snapshot::Snapshot;
+use supple_node::runtime::cri::{CriRequest, PodNetwork};
 use supple_quantity::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +50,9 @@ struct Pace {
 /// Run it.
 pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
     let stop = signals::stop_token()?;
-    let UpArgs { data_dir, listen, node_name, node_capacity, runtime, files, demo, no_loop } = args;
+    let UpArgs { data_dir, listen, node_name, node_capacity, runtime, pod_network, cgroup_root, files, demo, no_loop } =
+        args;
+    let runtime = with_cri_flags(runtime, pod_network, cgroup_root, demo)?;
     let path = data_dir.or_else(default_data_dir).ok_or_else(|| {
         Failure::Usage("there is no home directory to keep the cluster in: give --data-dir".to_owned())
     })?;
@@ -80,6 +83,28 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
     crate::say("stopping");
     cluster.stop().await;
     result
+}
+
+/// The flags that only a container runtime understands, put where it looks for them.
+fn with_cri_flags(
+    runtime: Requested,
+    network: Option<PodNetwork>,
+    cgroup_root: Option<String>,
+    demo: bool,
+) -> Result<Requested, Failure> {
+    match runtime {
+        Requested::Cri(_) if demo => {
+            let why = "the demonstration runs this program, which is in no image: use --runtime auto";
+            Err(Failure::Usage(why.to_owned()))
+        }
+        Requested::Cri(request) => {
+            Ok(Requested::Cri(CriRequest { network: network.unwrap_or(request.network), cgroup_root, ..request }))
+        }
+        _ if network.is_some() || cgroup_root.is_some() => {
+            Err(Failure::Usage("--pod-network and --cgroup-root go with --runtime cri=… alone".to_owned()))
+        }
+        other => Ok(other),
+    }
 }
 
 /// In the demonstration pods are young, and two minutes of usage are all there is.

@@ -20,8 +20,8 @@ use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings, S
 use supple_node::Capacity;
 use supple_node::runtime::process::{ProcessOptions, ProcessRuntime};
 use supple_node::runtime::{
-    ContainerConfig, ContainerRef, Exit, FoundPod, LogOptions, PodRef, PodUsage, RunState, Runtime, RuntimeError,
-    RuntimeEvent,
+    ContainerConfig, ContainerRef, Exit, FoundPod, LogOptions, PodConfig, PodRef, PodUsage, RunState, Runtime,
+    RuntimeError, RuntimeEvent,
 };
 use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::kernel::CgroupResources;
@@ -54,14 +54,14 @@ impl Runtime for Watched {
     fn recover(&self) -> Answer<'_, Vec<FoundPod>> {
         self.inner.recover()
     }
-    fn check_image(&self, image: &str, pull_policy: Option<&str>) -> Result<(), RuntimeError> {
+    fn check_image<'a>(&'a self, image: &'a str, pull_policy: Option<&'a str>) -> Answer<'a, ()> {
         self.inner.check_image(image, pull_policy)
     }
     fn ignored(&self, pod: &Pod) -> Vec<String> {
         self.inner.ignored(pod)
     }
-    fn create_pod<'a>(&'a self, pod: &'a PodRef, resources: &'a CgroupResources) -> Answer<'a, ()> {
-        self.inner.create_pod(pod, resources)
+    fn create_pod<'a>(&'a self, config: &'a PodConfig) -> Answer<'a, ()> {
+        self.inner.create_pod(config)
     }
     fn update_pod<'a>(&'a self, pod: &'a PodRef, resources: &'a CgroupResources) -> Answer<'a, ()> {
         self.inner.update_pod(pod, resources)

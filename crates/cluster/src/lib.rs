@@ -34,10 +34,12 @@ pub use start_error::StartError;
 use supple_apiserver::{ApiServer, Options, Storage, client_on, tls};
 pub use supple_node::Capacity;
 pub use supple_node::runtime::Requested;
+use supple_node::runtime::cri::CriOptions;
 use supple_node::runtime::process::ProcessOptions;
 use supple_node::runtime::simulated::SimulatedOptions;
 use supple_node::runtime::{Chosen, Images, Runtime, choose};
 use supple_node::{Keep, Node, NodeOptions, StopMode};
+use supple_resize::kernel::{self, CgroupResources};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -196,7 +198,10 @@ impl Cluster {
 
         // Only now: a runtime makes its mark on the machine (a cgroup of its own), and a start that fails over a taken
         // port or a damaged store must not leave one.
-        let runtime = node.as_ref().map(|it| chosen_runtime(it, dir.as_ref(), &clock)).transpose()?;
+        let runtime = match &node {
+            Some(node) => Some(chosen_runtime(node, dir.as_ref(), &clock).await?),
+            None => None,
+        };
         let controllers = Tasks::new();
         if let (Some(NodeSettings { name, capacity, .. }), Some(chosen)) = (node, &runtime) {
             if let Some(dir) = &dir {
@@ -293,10 +298,14 @@ async fn serve(
     Ok(address)
 }
 
-fn chosen_runtime(node: &NodeSettings, dir: Option<&DataDir>, clock: &ClusterClock) -> Result<Chosen, StartError> {
+async fn chosen_runtime(
+    node: &NodeSettings,
+    dir: Option<&DataDir>,
+    clock: &ClusterClock,
+) -> Result<Chosen, StartError> {
     let requested = match &node.runtime {
         NodeRuntime::Given(runtime) => return Ok(Chosen { runtime: runtime.clone(), why: "given".to_owned() }),
-        NodeRuntime::Requested(requested) => *requested,
+        NodeRuntime::Requested(requested) => requested.clone(),
     };
     let simulated = SimulatedOptions { clock: clock.clone(), seed: 0, images: Images::Any };
     let data_dir = match dir {
@@ -304,8 +313,20 @@ fn chosen_runtime(node: &NodeSettings, dir: Option<&DataDir>, clock: &ClusterClo
         None if requested == Requested::Simulated => PathBuf::new(),
         None => return Err(StartError::NoDirectory(requested)),
     };
+    // Beside the process runtime's records: who changes from one to the other finds both as they were.
+    let cri_dir = data_dir.join("cri");
     let process = ProcessOptions { stand_in: node.stand_in.clone(), ..ProcessOptions::new(data_dir) };
-    Ok(choose(requested, process, simulated)?)
+    let cri = |request| CriOptions { allocatable: allocatable(node.capacity), ..CriOptions::new(request, cri_dir) };
+    Ok(choose(requested, process, simulated, cri).await?)
+}
+
+/// What all pods may use together.
+fn allocatable(capacity: Capacity) -> CgroupResources {
+    CgroupResources {
+        cpu_shares: Some(kernel::shares(capacity.cpu)),
+        memory_limit_bytes: Some(kernel::memory_limit(capacity.memory)),
+        ..CgroupResources::default()
+    }
 }
 
 /// The cluster's clock as the API server takes it.

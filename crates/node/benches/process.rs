@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use divan::Bencher;
 use supple_node::runtime::process::{ProcessOptions, ProcessRuntime};
-use supple_node::runtime::{ContainerConfig, ContainerRef, PodRef, Runtime as _};
+use supple_node::runtime::{ContainerConfig, ContainerRef, PodConfig, PodRef, Runtime as _};
 use supple_resize::kernel::CgroupResources;
+use supple_resize::qos::QosClass;
 use tokio::runtime::Runtime;
 
 fn main() {
@@ -38,7 +39,13 @@ impl Lab {
         };
         let pod = PodRef { uid: "bench".into(), namespace: "default".into(), name: "bench".into() };
         let lab = Self { _dir: dir, tokio: Runtime::new().unwrap(), runtime, pod };
-        lab.tokio.block_on(lab.runtime.create_pod(&lab.pod, &CgroupResources::default())).unwrap();
+        lab.tokio
+            .block_on(lab.runtime.create_pod(&PodConfig::new(
+                lab.pod.clone(),
+                QosClass::Burstable,
+                CgroupResources::default(),
+            )))
+            .unwrap();
         lab.start("measured", 0);
         Some(lab)
     }
@@ -49,6 +56,7 @@ impl Lab {
             id: id.clone(),
             image: "none".into(),
             command: vec!["sleep".into(), "infinity".into()],
+            args: Vec::new(),
             env: Vec::new(),
             working_dir: None,
             resources: CgroupResources {

@@ -1,7 +1,7 @@
 //! Exponential back-off: how long to wait before trying again something that keeps failing.
 //!
-//! Two users with the same shape: crash-looping containers (10 s doubling to 5 min, forgotten after a run of 10 min, as
-//! the kubelet does) and failed actuations, checkpoints and API writes (shorter).
+//! Users with the same shape: crash-looping containers and images that cannot be pulled (10 s doubling to 5 min, forgotten
+//! after 10 min, as the kubelet does), and failed actuations, checkpoints and API writes (shorter).
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,6 +16,13 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// A container that keeps ending: the kubelet's `CrashLoopBackOff`.
     pub(crate) const CRASH_LOOP: Self = Self {
+        first: SignedDuration::from_secs(10),
+        longest: SignedDuration::from_secs(300),
+        forget_after: SignedDuration::from_secs(600),
+    };
+
+    /// An image that cannot be pulled: the kubelet's `ImagePullBackOff`.
+    pub(crate) const IMAGE_PULL: Self = Self {
         first: SignedDuration::from_secs(10),
         longest: SignedDuration::from_secs(300),
         forget_after: SignedDuration::from_secs(600),

@@ -167,7 +167,7 @@ fn status(options: &NodeOptions, old: &[NodeCondition], now: Timestamp) -> NodeS
         node_info: Some(NodeSystemInfo {
             architecture: architecture().into(),
             boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().into(),
-            container_runtime_version: format!("{}://{}", options.runtime.name(), env!("CARGO_PKG_VERSION")),
+            container_runtime_version: options.runtime.version(),
             kernel_version: text(kernel.release()),
             kubelet_version: VERSION.into(),
             operating_system: "linux".into(),

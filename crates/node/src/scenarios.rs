@@ -404,6 +404,44 @@ async fn a_missing_image_waits_and_its_pod_can_be_resized() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_image_that_cannot_be_pulled_is_tried_less_and_less_often() {
+    let mut stage = Stage::new();
+    let mut spec = small();
+    spec["containers"][0]["image"] = json!("unreachable");
+    stage.create("a", spec);
+    let reason = "/containerStatuses/0/state/waiting/reason";
+    stage.until("failed", |it| it.status("a", reason) == "ErrImagePull").await;
+    stage.until("waits", |it| it.status("a", reason) == "ImagePullBackOff").await;
+    assert_eq!(
+        stage.status("a", "/containerStatuses/0/state/waiting/message"),
+        "Back-off pulling image \"unreachable\": ErrImagePull: failed to pull and unpack image: no route to host"
+    );
+    // Tried again, in vain again.
+    stage.until("failed again", |it| it.status("a", reason) == "ErrImagePull").await;
+    stage.until("waits again", |it| it.status("a", reason) == "ImagePullBackOff").await;
+    let told = stage.events("a");
+    for expected in [
+        "Failed Failed to pull image \"unreachable\": failed to pull and unpack image: no route to host",
+        "Failed Error: ErrImagePull",
+        "BackOff Back-off pulling image \"unreachable\"",
+        "Failed Error: ImagePullBackOff",
+    ] {
+        assert!(told.iter().any(|it| it == expected), "{expected:?} is not among {told:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_whose_image_is_being_pulled_can_be_deleted() {
+    let mut stage = Stage::new();
+    let mut spec = small();
+    spec["containers"][0]["image"] = json!("slow");
+    stage.create("a", spec);
+    stage.until("creating", |it| it.status("a", "/phase") == "Pending").await;
+    stage.delete("a", 30);
+    stage.until("gone", |it| it.lines(&["forget"]) == ["forget a"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_critical_pod_pushes_another_out() {
     let mut stage = Stage::new();
     stage.create("c1", app(["1200m", "64Mi"], None));

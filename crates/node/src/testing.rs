@@ -23,8 +23,8 @@ use crate::events::Recorder;
 use crate::manager::Manager;
 use crate::options::{Capacity, Clock};
 use crate::runtime::{
-    ContainerConfig, ContainerRef, ContainerUsage, Exit, FoundPod, LogOptions, PodRef, PodUsage, RunState, Runtime,
-    RuntimeError, RuntimeEvent,
+    ContainerConfig, ContainerRef, ContainerUsage, Exit, FoundPod, LogOptions, PodConfig, PodRef, PodUsage, RunState,
+    Runtime, RuntimeError, RuntimeEvent,
 };
 use crate::shared::{Directory, Shared};
 use crate::worker::Report;
@@ -127,13 +127,21 @@ impl Runtime for Scripted {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn check_image(&self, image: &str, _: Option<&str>) -> Result<(), RuntimeError> {
-        if image == "missing" {
-            let [operation, object] = ["run".to_owned(), image.to_owned()];
-            let message = "Container image \"missing\" is not present with pull policy of Never".to_owned();
-            return Err(RuntimeError { reason: "ErrImageNeverPull", operation, object, message });
-        }
-        Ok(())
+    fn check_image<'a>(&'a self, image: &'a str, _: Option<&'a str>) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let refused = |reason, message: &str| {
+                let [operation, object] = ["run".to_owned(), image.to_owned()];
+                Err(RuntimeError { reason, operation, object, message: message.to_owned() })
+            };
+            match image {
+                "missing" => {
+                    refused("ErrImageNeverPull", "Container image \"missing\" is not present with pull policy of Never")
+                }
+                "unreachable" => refused("ErrImagePull", "failed to pull and unpack image: no route to host"),
+                "slow" => std::future::pending().await,
+                _ => Ok(()),
+            }
+        })
     }
 
     fn ignored(&self, pod: &Pod) -> Vec<String> {
@@ -141,8 +149,8 @@ impl Runtime for Scripted {
         if volumes { vec!["volumes".into()] } else { Vec::new() }
     }
 
-    fn create_pod<'a>(&'a self, pod: &'a PodRef, _: &'a CgroupResources) -> Answer<'a, ()> {
-        Box::pin(async move { self.call(format!("create {}", pod.name)) })
+    fn create_pod<'a>(&'a self, config: &'a PodConfig) -> Answer<'a, ()> {
+        Box::pin(async move { self.call(format!("create {}", config.id.name)) })
     }
 
     fn update_pod<'a>(&'a self, pod: &'a PodRef, resources: &'a CgroupResources) -> Answer<'a, ()> {

@@ -13,7 +13,7 @@ use supple_node::cgroup::{Group, Role};
 use supple_node::runtime::process::ProcessRuntime;
 use supple_node::runtime::{ContainerRef, FoundPod, PodRef, RunState, Runtime as _, RuntimeEvent};
 use supple_resize::kernel::CgroupResources;
-use support::{Lab, next, sh};
+use support::{Lab, next, pod_config, sh};
 
 /// Set for the program that is to be killed: its data directory.
 const PREDECESSOR: &str = "SUPPLE_TEST_PREDECESSOR";
@@ -35,7 +35,7 @@ fn predecessor() {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let runtime = ProcessRuntime::new(support::options(dir.clone())).unwrap();
         let values = CgroupResources { memory_limit_bytes: Some(64 << 20), ..Default::default() };
-        runtime.create_pod(&pod(), &values).await.unwrap();
+        runtime.create_pod(&pod_config(&pod(), values)).await.unwrap();
         let wait = format!("until [ -e {}/end ]; do sleep 0.01; done; exit 7", dir.display());
         for (id, script) in [
             (container("on", 0), "exit 1"),
@@ -62,7 +62,7 @@ fn busy_predecessor() {
     let Some(dir) = std::env::var_os(PREDECESSOR) else { return };
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let runtime = ProcessRuntime::new(support::options(dir.into())).unwrap();
-        runtime.create_pod(&pod(), &CgroupResources::default()).await.unwrap();
+        runtime.create_pod(&pod_config(&pod(), CgroupResources::default())).await.unwrap();
         println!("\nready");
         for attempt in 0.. {
             let mut config = sh(&pod(), "exec sleep 1000");
@@ -165,7 +165,7 @@ async fn killed_at_any_moment_of_a_start_it_leaves_nothing_unknown() {
         let attempt = found.iter().flat_map(|it| &it.containers).map(|(id, _)| id.attempt + 1).max().unwrap_or(0);
         let mut config = sh(&pod(), "exit 0");
         config.id = container("c", attempt);
-        lab.runtime.create_pod(&pod(), &CgroupResources::default()).await.unwrap();
+        lab.runtime.create_pod(&pod_config(&pod(), CgroupResources::default())).await.unwrap();
         lab.runtime.start_container(&config).await.unwrap();
         lab.runtime.shutdown().await.unwrap();
         assert!(!root.exists(), "at {moment}");

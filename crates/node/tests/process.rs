@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use supple_node::cgroup::{Hierarchies, Role};
+use supple_node::runtime::cri::CriOptions;
 use supple_node::runtime::process::ProcessOptions;
 use supple_node::runtime::simulated::SimulatedOptions;
 use supple_node::runtime::{
@@ -14,7 +15,7 @@ use supple_node::runtime::{
 };
 use supple_quantity::Bytes;
 use supple_resize::kernel::{self, CgroupResources};
-use support::{Lab, next, sh};
+use support::{Lab, next, pod_config, sh};
 
 const MIB: i64 = 1 << 20;
 
@@ -109,7 +110,7 @@ async fn names_that_lead_elsewhere_are_refused() {
         config.id.container = name.into();
         assert_eq!(lab.runtime.start_container(&config).await.unwrap_err().reason, "InvalidName", "{name:?}");
         pod.uid = name.into();
-        let created = lab.runtime.create_pod(&pod, &CgroupResources::default()).await;
+        let created = lab.runtime.create_pod(&pod_config(&pod, CgroupResources::default())).await;
         assert_eq!(created.unwrap_err().reason, "InvalidName", "{name:?}");
         assert_eq!(lab.runtime.forget_pod(&pod).await.unwrap_err().reason, "InvalidName", "{name:?}");
     }
@@ -358,17 +359,25 @@ async fn auto_takes_processes_where_it_can_and_says_why() {
         || SimulatedOptions { clock: std::sync::Arc::new(jiff::Timestamp::now), seed: 0, images: Images::Any };
     let mut nowhere = ProcessOptions::new(dir.path());
     nowhere.mounts.mountinfo = "/dev/null".into();
-    let chosen = choose(Requested::Auto, nowhere.clone(), simulated()).unwrap();
+    let cri = |request| CriOptions::new(request, dir.path());
+    let chosen = choose(Requested::Auto, nowhere.clone(), simulated(), cri).await.unwrap();
     assert_eq!(chosen.runtime.name(), "simulated");
     assert_eq!(
         chosen.why,
         "processes cannot be run here: no cgroup hierarchy has both cpu and memory: none is mounted"
     );
-    let refused = choose(Requested::Process, nowhere, simulated()).unwrap_err().to_string();
+    let refused = choose(Requested::Process, nowhere.clone(), simulated(), cri).await.unwrap_err().to_string();
     assert!(refused.contains("none is mounted; use --runtime simulated"), "{refused}");
+    let absent = "cri=unix:///nonexistent/containerd.sock".parse::<Requested>().unwrap();
+    let refused = choose(absent, nowhere, simulated(), cri).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("no container runtime listens at /nonexistent/containerd.sock")
+            && refused.contains("start it"),
+        "{refused}"
+    );
 
     let Some(lab) = Lab::new() else { return };
-    let chosen = choose(Requested::Auto, support::options(dir.path().to_owned()), simulated()).unwrap();
+    let chosen = choose(Requested::Auto, support::options(dir.path().to_owned()), simulated(), cri).await.unwrap();
     assert_eq!((chosen.runtime.name(), chosen.why), ("process", lab.runtime.describe()));
     chosen.runtime.shutdown().await.unwrap();
 }

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use supple_node::runtime::simulated::{SimulatedOptions, SimulatedRuntime};
-use supple_node::runtime::{ContainerConfig, ContainerRef, Images, LogOptions, PodRef, Runtime, RuntimeEvent};
+use supple_node::runtime::{
+    ContainerConfig, ContainerRef, Images, LogOptions, PodConfig, PodRef, Runtime, RuntimeEvent,
+};
 use supple_quantity::Bytes;
 use supple_resize::kernel::CgroupResources;
+use supple_resize::qos::QosClass;
 
 const MIB: i64 = 1 << 20;
 
@@ -29,7 +32,7 @@ impl Lab {
         let runtime = SimulatedRuntime::new(SimulatedOptions { clock: Arc::new(clock), seed, images: Images::Any });
         let pod = PodRef { uid: "u".into(), namespace: "default".into(), name: "p".into() };
         let resources = CgroupResources { memory_limit_bytes: Some(pod_limit), ..Default::default() };
-        runtime.create_pod(&pod, &resources).await.unwrap();
+        runtime.create_pod(&PodConfig::new(pod.clone(), QosClass::Burstable, resources)).await.unwrap();
         Self { runtime, millis, pod }
     }
 
@@ -39,6 +42,7 @@ impl Lab {
             id: id.clone(),
             image: "any".into(),
             command: vec!["serve".into()],
+            args: Vec::new(),
             env: Vec::new(),
             working_dir: None,
             resources,
@@ -132,6 +136,7 @@ async fn an_annotation_that_is_no_pattern_is_named() {
         id,
         image: "any".into(),
         command: Vec::new(),
+        args: Vec::new(),
         env: Vec::new(),
         working_dir: None,
         resources: CgroupResources::default(),

@@ -32,7 +32,13 @@ fn wrong_usage_is_2() {
     check(&["up", "--listen", "nowhere"], 2, &["\"nowhere\" is not ADDR:PORT", "127.0.0.1:6443"]);
     check(&["up", "--node-capacity", "cpu=x"], 2, &["\"x\" is not a quantity", "cpu=4,memory=16Gi,pods=110"]);
     check(&["up", "--node-name", "Not_A_Name"], 2, &["\"Not_A_Name\" is not a node's name"]);
-    check(&["up", "--runtime", "docker"], 2, &["expected auto, process or simulated"]);
+    check(&["up", "--runtime", "docker"], 2, &["expected auto, process, simulated or cri=unix://"]);
+    check(&["up", "--runtime", "simulated", "--pod-network", "cni"], 2, &["--pod-network", "--runtime cri=…"]);
+    check(
+        &["up", "--runtime", "cri=unix:///nonexistent/a.sock", "--demo"],
+        2,
+        &["the demonstration runs this program, which is in no image"],
+    );
     check(&["resize", "pod/a"], 2, &["--cpu"]);
     check(&["resize", "job/a", "--cpu", "1"], 2, &["only pods can", "pod/NAME"]);
     check(&["resize", "pod/a", "--cpu", "1 core"], 2, &["\"1 core\" is not a quantity", "300m:500m"]);

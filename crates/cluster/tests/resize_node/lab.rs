@@ -1,6 +1,5 @@
 //! The node of the recordings, embedded: name `lab`, two cores, 24581696Ki, one image.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +9,10 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, W
 use serde_json::{Value, json};
 use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings, Seams};
 use supple_node::Capacity;
-use supple_node::runtime::process::{ProcessOptions, ProcessRuntime};
-use supple_node::runtime::{Images, PodRef, Runtime};
+use supple_node::runtime::{PodRef, Runtime};
 use supple_quantity::{Bytes, MilliCpu};
 
+use crate::ground::Ground;
 use crate::observed::observed;
 use crate::{PATIENCE, Scenario, Told, expected};
 
@@ -26,34 +25,21 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 pub struct Lab {
     cluster: Cluster,
-    runtime: Arc<ProcessRuntime>,
+    runtime: Arc<dyn Runtime>,
     client: kube::Client,
     _dir: tempfile::TempDir,
 }
 
-fn options(dir: &std::path::Path) -> ProcessOptions {
-    let mut options = ProcessOptions::new(dir);
-    options.images = Images::Only(BTreeSet::from(["busybox:1.35".to_owned()]));
-    options
-}
-
 impl Lab {
-    /// Whether processes can be run in cgroups here. Tried for real, and taken back: a runtime makes its root at once.
-    pub async fn possible() -> Result<(), String> {
-        let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let runtime = ProcessRuntime::new(options(dir.path())).map_err(|error| error.to_string())?;
-        runtime.shutdown().await.map_err(|error| error.to_string())
-    }
-
-    pub async fn start() -> Self {
+    pub async fn start(ground: &Ground) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let runtime = Arc::new(ProcessRuntime::new(options(dir.path())).expect("cgroups can be written"));
+        let runtime = ground.runtime(dir.path()).await;
         let cluster = Cluster::start(ClusterOptions {
             home: Home::Memory,
             node: Some(NodeSettings {
                 name: "lab".into(),
                 capacity: Capacity { cpu: MilliCpu(2000), memory: Bytes(24_581_696 << 10), pods: 110 },
-                runtime: NodeRuntime::Given(Arc::clone(&runtime) as Arc<dyn Runtime>),
+                runtime: NodeRuntime::Given(Arc::clone(&runtime)),
                 stand_in: Vec::new(),
             }),
             clock: Arc::new(jiff::Timestamp::now),
@@ -165,7 +151,7 @@ impl Lab {
     pub async fn comes_to(&self, pod: &str, expected: &Value) -> Result<(), Value> {
         let end = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let seen = observed(&self.get(pod).await, &self.runtime).await;
+            let seen = observed(&self.get(pod).await, &*self.runtime).await;
             let gone = expected["gone"] == true && seen.is_null();
             if gone || seen == *expected {
                 return Ok(());

@@ -1,25 +1,32 @@
-//! Every scenario recorded on a real node of the reference, played on the embedded cluster with real processes in this
-//! machine's cgroups. What is done right where the reference is not is in `expected.rs`, each with its reason.
+//! Every scenario recorded on a real node of the reference, played on the embedded cluster: with real processes in this
+//! machine's cgroups, and with real containers of containerd. What is done right where the reference is not is in
+//! `expected.rs`, each with its reason.
 //!
 //! It has a `main` of its own because this very program is also the shim that the process runtime starts.
-//! `cargo test -p supple-cluster --test resize_node -- WORD` plays the scenarios whose name has that word.
+//! `cargo test -p supple-cluster --test resize_node -- WORD` plays the scenarios whose name has that word, with
+//! `--process` or `--cri` on that runtime alone.
 
+#[path = "../../../node/tests/support/containerd.rs"]
+mod containerd;
 mod expected;
+mod ground;
 mod lab;
 mod observed;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::Value;
 
+use ground::Ground;
 use lab::Lab;
 
 /// What was done and seen on a node of the reference.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct Scenario {
     name: String,
     pods: Vec<Value>,
@@ -27,7 +34,7 @@ struct Scenario {
     events: BTreeMap<String, Vec<Told>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct Step {
     /// `start`, `resize`, `NAME deleted` or `end`.
     step: String,
@@ -57,35 +64,56 @@ fn main() -> ExitCode {
     if args.next_if(|it| it == "shim").is_some() {
         supple_node::shim::main(args);
     }
-    let words: Vec<String> = args.filter_map(|it| it.into_string().ok()).filter(|it| !it.starts_with('-')).collect();
+    let (flags, words): (Vec<String>, Vec<String>) =
+        args.filter_map(|it| it.into_string().ok()).partition(|it| it.starts_with('-'));
     let scenarios = match scenarios() {
         Ok(scenarios) => scenarios,
         Err(why) => return skipped(&why),
     };
+    let chosen: Vec<Scenario> =
+        scenarios.into_iter().filter(|it| words.iter().all(|word| it.name.contains(word))).collect();
+    let wanted =
+        |flag: &str| !flags.iter().any(|it| it == "--process" || it == "--cri") || flags.iter().any(|it| it == flag);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
-    if let Err(why) = runtime.block_on(Lab::possible()) {
-        return skipped(&why);
-    }
-    let chosen = scenarios.into_iter().filter(|it| words.iter().all(|word| it.name.contains(word)));
-    let failed = runtime.block_on(async {
-        let results = futures::stream::iter(chosen).map(|scenario| async {
-            let result = tokio::spawn(play(scenario)).await;
-            result.unwrap_or_else(|panic| (String::from("a scenario"), vec![panic.to_string()]))
-        });
-        let mut results = results.buffer_unordered(AT_ONCE);
-        let (mut failed, mut played) = (0, 0);
-        while let Some((name, complaints)) = results.next().await {
-            played += 1;
-            println!("scenario {name:?} ... {}", if complaints.is_empty() { "ok" } else { "FAILED" });
-            for complaint in &complaints {
-                println!("    {complaint}");
-            }
-            failed += usize::from(!complaints.is_empty());
+    let codes = runtime.block_on(async {
+        let mut codes = Vec::new();
+        if wanted("--process") {
+            codes.push(play_all(Ground::process().await, &chosen).await);
         }
-        println!("{played} scenarios played, {failed} failed");
-        failed + usize::from(played == 0)
+        if wanted("--cri") {
+            codes.push(play_all(Ground::cri().await, &chosen).await);
+        }
+        codes
     });
-    ExitCode::from(u8::from(failed > 0))
+    codes.into_iter().find(|it| *it != ExitCode::SUCCESS).unwrap_or(ExitCode::SUCCESS)
+}
+
+/// Play these on one ground.
+async fn play_all(ground: Result<Ground, String>, scenarios: &[Scenario]) -> ExitCode {
+    let ground = match ground {
+        Ok(ground) => Arc::new(ground),
+        Err(why) => return skipped(&why),
+    };
+    let results = futures::stream::iter(scenarios.iter().cloned()).map(|scenario| {
+        let ground = Arc::clone(&ground);
+        async move {
+            let name = scenario.name.clone();
+            let result = tokio::spawn(async move { play(&ground, scenario).await }).await;
+            (name, result.unwrap_or_else(|panic| vec![panic.to_string()]))
+        }
+    });
+    let mut results = results.buffer_unordered(AT_ONCE);
+    let (mut failed, mut played) = (0, 0);
+    while let Some((name, complaints)) = results.next().await {
+        played += 1;
+        println!("{} scenario {name:?} ... {}", ground.name(), if complaints.is_empty() { "ok" } else { "FAILED" });
+        for complaint in &complaints {
+            println!("    {complaint}");
+        }
+        failed += usize::from(!complaints.is_empty());
+    }
+    println!("{}: {played} scenarios played, {failed} failed", ground.name());
+    ExitCode::from(u8::from(failed > 0 || played == 0))
 }
 
 fn scenarios() -> Result<Vec<Scenario>, String> {
@@ -102,9 +130,9 @@ fn skipped(why: &str) -> ExitCode {
 }
 
 /// Play one; returns what is not as it should be.
-async fn play(scenario: Scenario) -> (String, Vec<String>) {
+async fn play(ground: &Ground, scenario: Scenario) -> Vec<String> {
     let mut complaints = Vec::new();
-    let mut lab = Lab::start().await;
+    let mut lab = Lab::start(ground).await;
     if !scenario.name.starts_with("random schedule") {
         lab = lab.with_system_pod().await;
     }
@@ -137,5 +165,5 @@ async fn play(scenario: Scenario) -> (String, Vec<String>) {
         }
     }
     lab.stop().await;
-    (scenario.name, complaints)
+    complaints
 }

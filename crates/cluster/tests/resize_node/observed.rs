@@ -1,14 +1,13 @@
 //! A pod as the recordings describe one: from its object in the API and the files of its cgroups.
 
 use serde_json::{Map, Value, json};
-use supple_node::runtime::process::ProcessRuntime;
-use supple_node::runtime::{ContainerRef, PodRef, Runtime as _, RuntimeError};
+use supple_node::runtime::{ContainerRef, PodRef, Runtime};
 use supple_resize::kernel::CgroupResources;
 
 use crate::expected::comparable;
 
 /// What is to be seen of a pod now; `null` is one that the API does not have.
-pub async fn observed(pod: &Value, runtime: &ProcessRuntime) -> Value {
+pub async fn observed(pod: &Value, runtime: &dyn Runtime) -> Value {
     let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     if pod.is_null() {
         return Value::Null;
@@ -41,7 +40,7 @@ pub async fn observed(pod: &Value, runtime: &ProcessRuntime) -> Value {
         );
         let attempt = container["restartCount"].as_u64().and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
         let id = ContainerRef { pod: id.clone(), container: name.into(), attempt };
-        if let (Some("running"), Ok(values)) = (state.map(|it| it.0.as_str()), read(runtime, &id).await) {
+        if let (Some("running"), Ok(values)) = (state.map(|it| it.0.as_str()), runtime.read_container(&id).await) {
             cgroups.insert(name.into(), cgroup(&values));
         }
     }
@@ -55,10 +54,6 @@ pub async fn observed(pod: &Value, runtime: &ProcessRuntime) -> Value {
         "containers": containers,
         "cgroups": if cgroups.is_empty() { Value::Null } else { cgroups.into() },
     })
-}
-
-async fn read(runtime: &ProcessRuntime, id: &ContainerRef) -> Result<CgroupResources, RuntimeError> {
-    runtime.read_container(id).await
 }
 
 fn conditions(status: &Value, pod: &str) -> Vec<Value> {

@@ -116,6 +116,24 @@ impl Hierarchies {
     }
 }
 
+/// Where every hierarchy of this machine is mounted that may be written, with resource controllers or without: a
+/// container runtime makes its cgroups in each of them.
+///
+/// # Errors
+/// [`CgroupError::Read`] for the mount table.
+pub fn mounted(mounts: &Mounts) -> Result<Vec<PathBuf>, CgroupError> {
+    let text =
+        fs::read(&mounts.mountinfo).map_err(|source| CgroupError::Read { path: mounts.mountinfo.clone(), source })?;
+    let mut points: Vec<PathBuf> = parse::mountinfo(&String::from_utf8_lossy(&text))
+        .into_iter()
+        .filter(|mount| matches!(mount.kind.as_str(), "cgroup" | "cgroup2") && !mount.read_only)
+        .map(|mount| mount.point)
+        .collect();
+    points.sort_unstable();
+    points.dedup();
+    Ok(points)
+}
+
 /// The directory below which to make a cgroup: the mounted one where it may be written, else this process's own.
 fn base(mount: &Mount, own: Option<&str>) -> PathBuf {
     let may_write =

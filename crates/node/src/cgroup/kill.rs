@@ -127,6 +127,14 @@ fn wait_for_any(dying: &[OwnedFd]) {
     let _ = poll(&mut polled, Some(&round));
 }
 
+/// Remove the cgroup at `dir` with its descendants, in this one hierarchy; nothing if it is gone already. Blocking.
+///
+/// # Errors
+/// [`CgroupError::Remove`] where a process is inside, [`CgroupError::Read`].
+pub fn remove_tree(dir: &Path) -> Result<(), CgroupError> {
+    remove(dir, Instant::now() + PATIENCE)
+}
+
 /// Remove `dir`, its descendants first. A directory is busy for a moment after its last process has ended.
 fn remove(dir: &Path, deadline: Instant) -> Result<(), CgroupError> {
     for child in subdirectories(dir)? {

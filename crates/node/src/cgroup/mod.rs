@@ -20,7 +20,8 @@ pub mod parse;
 mod stat;
 mod values;
 
-pub use detect::{Hierarchies, Mounts, V1};
+pub use detect::{Hierarchies, Mounts, V1, mounted};
 pub use error::CgroupError;
 pub use group::{Group, Role};
+pub use kill::remove_tree;
 pub use stat::Stat;

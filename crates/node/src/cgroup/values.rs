@@ -26,6 +26,23 @@ impl Group {
         }
     }
 
+    /// Before somebody else lowers its memory limit to this many bytes: on version 2, whose kernel would rather kill than
+    /// refuse, reclaim what is above it. Version 1 does that itself. Blocking.
+    ///
+    /// # Errors
+    /// [`CgroupError::Write`] with EBUSY where more than that is in use and could not be reclaimed.
+    pub fn make_room(&self, limit: i64) -> Result<(), CgroupError> {
+        match (&self.at, u64::try_from(limit)) {
+            (Hierarchies::V2(dir), Ok(wanted)) => make_room_v2(dir, wanted),
+            (Hierarchies::V1(_), _) | (_, Err(_)) => Ok(()),
+        }
+    }
+
+    /// Whether it keeps CPU shares as a weight (version 2), from which they cannot be had back exactly.
+    pub fn keeps_weight(&self) -> bool {
+        matches!(self.at, Hierarchies::V2(_))
+    }
+
     /// Read them back. On v2 shares are what the weight stands for, which is coarser.
     ///
     /// # Errors
@@ -127,25 +144,31 @@ fn memory_v2(dir: &Path, limit: i64) -> Result<(), CgroupError> {
     let Ok(wanted) = u64::try_from(limit) else {
         return file::write(dir, File::MEMORY_MAX, "max");
     };
+    make_room_v2(dir, wanted)?;
+    file::write(dir, File::MEMORY_MAX, wanted)?;
+    if file::read_optional(dir, File::SWAP_MAX, "max or a number", parse::limit)?.is_some_and(|it| it != Limit::At(0)) {
+        file::write(dir, File::SWAP_MAX, 0)?;
+    }
+    Ok(())
+}
+
+fn make_room_v2(dir: &Path, wanted: u64) -> Result<(), CgroupError> {
     let lowered = match file::read_as(dir, File::MEMORY_MAX, "max or a number", parse::limit)? {
         Limit::Max => true,
         Limit::At(current) => wanted < current,
     };
-    if lowered {
-        let usage = || file::read_optional(dir, File::MEMORY_CURRENT, "a number", parse::number::<u64>);
-        let over = usage()?.unwrap_or(0).saturating_sub(wanted);
-        if over > 0 {
-            // Best effort, and absent before Linux 5.19: what counts is the usage afterwards.
-            let _ = file::write(dir, File::MEMORY_RECLAIM, over);
-            if usage()?.unwrap_or(0) > wanted {
-                let source = io::Error::from_raw_os_error(Errno::BUSY.raw_os_error());
-                return Err(CgroupError::Write { path: File::MEMORY_MAX.of(dir), value: limit.to_string(), source });
-            }
-        }
+    if !lowered {
+        return Ok(());
     }
-    file::write(dir, File::MEMORY_MAX, wanted)?;
-    if file::read_optional(dir, File::SWAP_MAX, "max or a number", parse::limit)?.is_some_and(|it| it != Limit::At(0)) {
-        file::write(dir, File::SWAP_MAX, 0)?;
+    let usage = || file::read_optional(dir, File::MEMORY_CURRENT, "a number", parse::number::<u64>);
+    let over = usage()?.unwrap_or(0).saturating_sub(wanted);
+    if over > 0 {
+        // Best effort, and absent before Linux 5.19: what counts is the usage afterwards.
+        let _ = file::write(dir, File::MEMORY_RECLAIM, over);
+        if usage()?.unwrap_or(0) > wanted {
+            let source = io::Error::from_raw_os_error(Errno::BUSY.raw_os_error());
+            return Err(CgroupError::Write { path: File::MEMORY_MAX.of(dir), value: wanted.to_string(), source });
+        }
     }
     Ok(())
 }

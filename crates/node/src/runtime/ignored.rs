@@ -5,12 +5,26 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 
 /// The parts that this pod uses, each once, in a fixed order.
 pub fn ignored(pod: &Pod) -> Vec<String> {
+    parts(pod, false)
+}
+
+/// The same of a runtime that has images.
+pub fn with_images(pod: &Pod) -> Vec<String> {
+    parts(pod, true)
+}
+
+fn parts(pod: &Pod, images: bool) -> Vec<String> {
+    let user = if images { "their images say" } else { "this program does" };
+    let security = format!("security contexts (everything runs as {user})");
     let Some(spec) = &pod.spec else { return Vec::new() };
     let containers = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
     let any = |uses: fn(&Container) -> bool| containers().any(uses);
     let has = |it: bool, what: &str| it.then(|| what.to_owned());
     [
-        has(any(|it| it.command.as_ref().is_none_or(Vec::is_empty)), "the image's own entry point (a stand-in runs)"),
+        has(
+            !images && any(|it| it.command.as_ref().is_none_or(Vec::is_empty)),
+            "the image's own entry point (a stand-in runs)",
+        ),
         has(spec.volumes.as_ref().is_some_and(|it| !it.is_empty()), "volumes"),
         has(any(|it| it.volume_mounts.as_ref().is_some_and(|it| !it.is_empty())), "volume mounts"),
         has(any(|it| it.volume_devices.as_ref().is_some_and(|it| !it.is_empty())), "volume devices"),
@@ -27,7 +41,7 @@ pub fn ignored(pod: &Pod) -> Vec<String> {
         has(
             any(|it| it.security_context.is_some())
                 || spec.security_context.as_ref().is_some_and(|it| *it != Default::default()),
-            "security contexts (everything runs as the user of this program)",
+            &security,
         ),
         has(any(|it| some(&it.stdin) || some(&it.tty)), "standard input and terminals"),
         has(spec.ephemeral_containers.as_ref().is_some_and(|it| !it.is_empty()), "ephemeral containers"),

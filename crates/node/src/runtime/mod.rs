@@ -5,14 +5,18 @@
 //! Everything here is an effect and nothing here decides: order, guards and retries belong to the worker.
 
 mod choose;
+pub mod cri;
 mod entries;
+mod error;
+mod ground;
 mod ignored;
 mod images;
+mod logs;
 pub mod process;
 mod rate;
 pub mod simulated;
 
-pub use choose::{ChooseError, Chosen, Requested, choose};
+pub use choose::{ChooseError, Chosen, Requested, UnknownRuntime, choose};
 pub use images::Images;
 
 use std::collections::BTreeMap;
@@ -22,6 +26,7 @@ use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Pod;
 use supple_quantity::Bytes;
 use supple_resize::kernel::CgroupResources;
+use supple_resize::qos::QosClass;
 
 /// Identity of a pod on this node. The UID is the key everywhere; the names are for messages and log paths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +50,28 @@ pub struct ContainerRef {
     pub attempt: u32,
 }
 
+/// What a pod's own cgroup and sandbox are made of.
+#[derive(Clone, Debug)]
+pub struct PodConfig {
+    /// Who it is.
+    pub id: PodRef,
+    /// Its class, which says where its cgroup is where classes have cgroups of their own.
+    pub qos: QosClass,
+    /// Values of its cgroup.
+    pub resources: CgroupResources,
+    /// `metadata.labels`, for a runtime that keeps them.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`, likewise.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl PodConfig {
+    /// A pod without labels and annotations.
+    pub fn new(id: PodRef, qos: QosClass, resources: CgroupResources) -> Self {
+        Self { id, qos, resources, labels: BTreeMap::new(), annotations: BTreeMap::new() }
+    }
+}
+
 /// How a container is to be run: resolved from the pod spec by the worker, so that a runtime need not read a spec.
 #[derive(Clone, Debug)]
 pub struct ContainerConfig {
@@ -52,9 +79,11 @@ pub struct ContainerConfig {
     pub id: ContainerRef,
     /// Image name as written in the spec; the process runtime runs none but reports it.
     pub image: String,
-    /// `command` and `args`, variables expanded. Empty: the image's own entry point, which a runtime without images
-    /// replaces by its stand-in.
+    /// `command`, variables expanded. Empty: the image's own entry point, which a runtime without images replaces by
+    /// its stand-in, or by `args` where there are some.
     pub command: Vec<String>,
+    /// `args`, variables expanded.
+    pub args: Vec<String>,
     /// Environment, resolved.
     pub env: Vec<(String, String)>,
     /// `workingDir`.
@@ -191,24 +220,31 @@ pub struct RuntimeError {
 /// What runs containers. All methods may be called for different pods at the same time; calls for one pod come from
 /// one worker, one after another.
 pub trait Runtime: Send + Sync + 'static {
-    /// `process`, `simulated`.
+    /// `process`, `simulated`, `cri`.
     fn name(&self) -> &'static str;
+
+    /// What runs containers here and in which version, for `containerRuntimeVersion` of the Node.
+    fn version(&self) -> String {
+        format!("{}://{}", self.name(), env!("CARGO_PKG_VERSION"))
+    }
 
     /// What a predecessor left on the machine. Called once, before anything else.
     fn recover(&self) -> BoxFuture<'_, Result<Vec<FoundPod>, RuntimeError>>;
 
-    /// Whether the image can be run, by its pull policy: `Err` with reason `ErrImageNeverPull` and the like.
-    fn check_image(&self, image: &str, pull_policy: Option<&str>) -> Result<(), RuntimeError>;
+    /// Make sure that the image can be run, by its pull policy, pulling it where there is a registry: `Err` with reason
+    /// `ErrImagePull`, `ErrImageNeverPull` and the like. May take as long as a pull does; dropping the future loses
+    /// nothing, the pull goes on.
+    fn check_image<'a>(
+        &'a self,
+        image: &'a str,
+        pull_policy: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>>;
 
     /// Parts of the spec that this runtime stores but does not act on, in words ("volumes", "liveness probes").
     fn ignored(&self, pod: &Pod) -> Vec<String>;
 
-    /// Create the pod's own cgroup with these values; nothing if it exists already.
-    fn create_pod<'a>(
-        &'a self,
-        pod: &'a PodRef,
-        resources: &'a CgroupResources,
-    ) -> BoxFuture<'a, Result<(), RuntimeError>>;
+    /// Create the pod's own cgroup, and its sandbox where the runtime has one; nothing if they exist already.
+    fn create_pod<'a>(&'a self, config: &'a PodConfig) -> BoxFuture<'a, Result<(), RuntimeError>>;
     /// Write those values of the pod's cgroup that are `Some`.
     fn update_pod<'a>(
         &'a self,

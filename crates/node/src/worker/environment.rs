@@ -26,8 +26,10 @@ pub(crate) type Sources = BTreeMap<Reference, BTreeMap<String, String>>;
 /// How a container is started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Resolved {
-    /// `command` and `args`, variables replaced.
+    /// `command`, variables replaced.
     pub(crate) command: Vec<String>,
+    /// `args`, likewise.
+    pub(crate) args: Vec<String>,
     /// The environment, in the order of the spec.
     pub(crate) env: Vec<(String, String)>,
 }
@@ -92,8 +94,8 @@ pub(crate) fn resolve(
             set(&mut env, &mut known, name.clone(), value);
         }
     }
-    let words = container.command.iter().flatten().chain(container.args.iter().flatten());
-    Ok(Resolved { command: words.map(|word| expand(word, &known)).collect(), env })
+    let expanded = |words: &Option<Vec<String>>| words.iter().flatten().map(|word| expand(word, &known)).collect();
+    Ok(Resolved { command: expanded(&container.command), args: expanded(&container.args), env })
 }
 
 fn missing(reference: &Reference) -> String {
@@ -295,7 +297,10 @@ mod tests {
         assert_eq!(references(&container), BTreeSet::from([map.clone(), Reference::Secret("s".into())]));
         let sources = Sources::from([(map, BTreeMap::from([("key".to_owned(), "world".to_owned())]))]);
         let resolved = resolve(&pod, &container, &sources, CAPACITY).unwrap();
-        assert_eq!(resolved.command, ["sh", "-c", "echo hello world"]);
+        assert_eq!(
+            (resolved.command, resolved.args),
+            (vec!["sh".into(), "-c".into()], vec!["echo hello world".into()])
+        );
         let env: Vec<_> = resolved.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(
             env,

@@ -4,10 +4,10 @@
 //! Init containers run one after another to success; a sidecar (init container with `restartPolicy: Always`) counts as
 //! done once it runs and is restarted for as long as the pod lives; then all other containers run together.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod};
 
-use super::runs::{Container, Containers, Ended, Waiting};
+use super::runs::{Container, Containers, Ended, PullFailed, Waiting};
 use crate::backoff::Schedule;
 
 /// How a pod ends by itself.
@@ -110,9 +110,11 @@ impl Decision {
         }
         if let Some(not_before) = container.not_before.filter(|not_before| *not_before > now) {
             self.wake_at(not_before);
-            if let Some(waiting) = &container.waiting {
-                self.waiting.push((spec.name.clone(), waiting.clone()));
-            }
+            let waiting = match &container.pull_failed {
+                Some(failed) => Some(self.waits_for_image(spec, failed, now)),
+                None => container.waiting.clone(),
+            };
+            self.waiting.extend(waiting.map(|waiting| (spec.name.clone(), waiting)));
             return;
         }
         let held = container
@@ -134,6 +136,20 @@ impl Decision {
             meta.uid.as_deref().unwrap_or_default(),
         );
         self.waiting.push((spec.name.clone(), Waiting { reason: "CrashLoopBackOff".into(), message: Some(message) }));
+    }
+
+    /// First the error itself, then that it is being waited: whoever looks now and then is to see both.
+    fn waits_for_image(&mut self, spec: &Spec, failed: &PullFailed, now: Timestamp) -> Waiting {
+        const SHOWN: SignedDuration = SignedDuration::from_secs(2);
+        let back_off = failed.at.checked_add(SHOWN).unwrap_or(Timestamp::MAX);
+        let message = &failed.message;
+        if now < back_off {
+            self.wake_at(back_off);
+            return Waiting { reason: "ErrImagePull".into(), message: Some(message.clone()) };
+        }
+        let image = spec.image.as_deref().unwrap_or_default();
+        let message = format!("Back-off pulling image {image:?}: ErrImagePull: {message}");
+        Waiting { reason: "ImagePullBackOff".into(), message: Some(message) }
     }
 
     fn wake_at(&mut self, at: Timestamp) {

@@ -22,9 +22,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use supple_resize::actuate;
-use supple_resize::amounts::Amounts;
+use supple_resize::amounts::{self, Amounts};
 use supple_resize::event::ResizeEvent;
 use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
+use supple_resize::qos;
 use tokio::sync::mpsc;
 
 pub(crate) use state::{Begin, Command};
@@ -33,7 +34,7 @@ use state::{End, Promise, State};
 use crate::backoff::Schedule;
 use crate::checkpoint::{Allocated, Change, Pending, Records};
 use crate::events::{Kind, Note};
-use crate::runtime::{ContainerRef, PodRef, RunState};
+use crate::runtime::{ContainerRef, PodConfig, PodRef, RunState};
 use crate::shared::Shared;
 use crate::status::writer::StatusWriter;
 use crate::status::{self, Failure};
@@ -264,7 +265,15 @@ impl Worker {
         let amounts = actuate::pod_amounts(&self.state.view);
         let resources = CgroupResources::of(&amounts, DEFAULT_PERIOD_US);
         let created = async {
-            self.shared.runtime.create_pod(&self.id, &resources).await?;
+            let metadata = &self.state.api.metadata;
+            let config = PodConfig {
+                id: self.id.clone(),
+                qos: qos::compute(&self.state.view),
+                resources,
+                labels: metadata.labels.clone().unwrap_or_default(),
+                annotations: metadata.annotations.clone().unwrap_or_default(),
+            };
+            self.shared.runtime.create_pod(&config).await?;
             // It may have stood since before a crash, with the values of another promise.
             self.shared.runtime.update_pod(&self.id, &resources).await
         };
@@ -295,12 +304,22 @@ impl Worker {
             if container.waiting.as_ref() == Some(&waiting) {
                 continue;
             }
-            let crash_loop = waiting.reason == "CrashLoopBackOff";
+            let reason = waiting.reason.clone();
             container.waiting = Some(waiting);
-            if crash_loop {
-                let PodRef { uid, namespace, name: pod } = &self.id;
-                let message = format!("Back-off restarting failed container {name} in pod {pod}_{namespace}({uid})");
-                self.note(Kind::Warning, "BackOff", message, Some(&name));
+            match reason.as_str() {
+                "CrashLoopBackOff" => {
+                    let PodRef { uid, namespace, name: pod } = &self.id;
+                    let message =
+                        format!("Back-off restarting failed container {name} in pod {pod}_{namespace}({uid})");
+                    self.note(Kind::Warning, "BackOff", message, Some(&name));
+                }
+                "ImagePullBackOff" => {
+                    let spec = amounts::containers(&self.state.view).find(|spec| spec.name == name);
+                    let image = spec.and_then(|spec| spec.image.clone()).unwrap_or_default();
+                    self.note(Kind::Normal, "BackOff", format!("Back-off pulling image {image:?}"), Some(&name));
+                    self.note(Kind::Warning, "Failed", "Error: ImagePullBackOff".into(), Some(&name));
+                }
+                _ => {}
             }
         }
     }

@@ -70,6 +70,15 @@ pub(crate) struct Waiting {
     pub(crate) message: Option<String>,
 }
 
+/// An image that could not be pulled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PullFailed {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// What the registry, or the way there, said.
+    pub(crate) message: String,
+}
+
 /// One container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Container {
@@ -87,6 +96,10 @@ pub(crate) struct Container {
     pub(crate) not_before: Option<Timestamp>,
     /// Attempt of a run whose start was answered with an error: nobody knows whether it runs.
     pub(crate) doubtful: Option<u32>,
+    /// Grows with each time its image could not be pulled.
+    pub(crate) pulls: Backoff,
+    /// The last of them.
+    pub(crate) pull_failed: Option<PullFailed>,
     /// Attempt of a run that a node before this one knew of and that left no trace: numbers go on behind it.
     pub(crate) lost_attempt: Option<u32>,
 }
@@ -127,6 +140,8 @@ impl Container {
         self.run = Some(run);
         self.waiting = None;
         self.not_before = None;
+        self.pull_failed = None;
+        self.pulls.reset();
         self.restart_now = false;
     }
 

@@ -1,6 +1,7 @@
 //! Starting one container: image, configuration, record, run; and what to say when one of them fails.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -11,7 +12,7 @@ use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
 
 use super::Worker;
 use super::environment::{Reference, Sources, oom_score, references, resolve};
-use super::runs::{Ended, Run, Waiting};
+use super::runs::{Ended, PullFailed, Run, Waiting};
 use crate::api::ApiError;
 use crate::backoff::Schedule;
 use crate::events::Kind;
@@ -25,8 +26,8 @@ struct NotStarted {
     /// `ErrImageNeverPull`, `CreateContainerConfigError`, `CreateContainerError`.
     reason: String,
     message: String,
-    /// Event of its own, where the reason has one.
-    event: Option<String>,
+    /// Event of its own, where the reason has one: its reason and message.
+    event: Option<(String, String)>,
 }
 
 impl Worker {
@@ -36,16 +37,20 @@ impl Worker {
             return;
         };
         let config = match self.prepare(&spec).await {
-            Ok(config) => config,
+            Ok(Some(config)) => config,
+            Ok(None) => return,
             Err(NotStarted { reason, message, event }) => {
-                let not_before = self.shared.now().checked_add(MISSING_AGAIN).ok();
-                if let Some(event) = event {
-                    self.note(Kind::Warning, &event, message.clone(), Some(name));
+                let now = self.shared.now();
+                if let Some((reason, message)) = event {
+                    self.note(Kind::Warning, &reason, message, Some(name));
                 }
                 let said = if reason == "CreateContainerConfigError" { message.clone() } else { reason.clone() };
                 self.note(Kind::Warning, "Failed", format!("Error: {said}"), Some(name));
                 if let Some(container) = self.state.containers.get_mut(name) {
-                    container.not_before = not_before;
+                    let pull = reason == "ErrImagePull";
+                    container.pull_failed = pull.then(|| PullFailed { at: now, message: message.clone() });
+                    let wait = if pull { container.pulls.failed(Schedule::IMAGE_PULL, now) } else { MISSING_AGAIN };
+                    container.not_before = now.checked_add(wait).ok();
                     container.waiting = Some(Waiting { reason, message: Some(message) });
                 }
                 return;
@@ -102,18 +107,22 @@ impl Worker {
         Ok(())
     }
 
-    /// Everything up to the start itself, the record that a container of this size is about to run included.
-    async fn prepare(&mut self, spec: &Spec) -> Result<ContainerConfig, NotStarted> {
+    /// Everything up to the start itself, the record that a container of this size is about to run included. `None`:
+    /// while its image was being pulled the pod came to its end.
+    async fn prepare(&mut self, spec: &Spec) -> Result<Option<ContainerConfig>, NotStarted> {
         self.end_doubtful(&spec.name).await.map_err(|error| NotStarted {
             reason: "CreateContainerError".into(),
             message: error.to_string(),
             event: None,
         })?;
         let image = spec.image.as_deref().unwrap_or_default();
-        self.shared.runtime.check_image(image, spec.image_pull_policy.as_deref()).map_err(|error| NotStarted {
-            reason: error.reason.into(),
-            message: error.message.clone(),
-            event: Some(error.reason.into()),
+        let Some(checked) = self.image(image, spec.image_pull_policy.as_deref()).await else { return Ok(None) };
+        checked.map_err(|RuntimeError { reason, message, .. }| {
+            let event = match reason {
+                "ErrImagePull" => ("Failed", format!("Failed to pull image {image:?}: {message}")),
+                reason => (reason, message.clone()),
+            };
+            NotStarted { reason: reason.into(), message, event: Some((event.0.into(), event.1)) }
         })?;
         let config_error = |message| NotStarted { reason: "CreateContainerConfigError".into(), message, event: None };
         let sources = self.sources(spec).await.map_err(config_error)?;
@@ -125,6 +134,7 @@ impl Worker {
             id: self.container_ref(&spec.name, attempt),
             image: image.to_owned(),
             command: resolved.command,
+            args: resolved.args,
             env: resolved.env,
             working_dir: spec.working_dir.clone(),
             resources: CgroupResources::at_start(&amounts, DEFAULT_PERIOD_US),
@@ -146,7 +156,25 @@ impl Worker {
                 tracing::debug!(%error, "an old run could not be removed");
             }
         }
-        Ok(config)
+        Ok(Some(config))
+    }
+
+    /// Have the image ready. A pull may take minutes, and the pod may be ended meanwhile: then `None`.
+    async fn image(&mut self, image: &str, pull_policy: Option<&str>) -> Option<Result<(), RuntimeError>> {
+        let runtime = Arc::clone(&self.shared.runtime);
+        let mut checking = runtime.check_image(image, pull_policy);
+        loop {
+            tokio::select! {
+                biased;
+                checked = &mut checking => return Some(checked),
+                Some(command) = self.inbox.recv() => {
+                    self.take(command);
+                    if self.state.abandon || self.state.end.is_some() {
+                        return None;
+                    }
+                }
+            }
+        }
     }
 
     /// The ConfigMaps and Secrets that the environment refers to.

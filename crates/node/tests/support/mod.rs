@@ -11,8 +11,9 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use supple_node::cgroup::{Group, Hierarchies, Mounts};
 use supple_node::runtime::process::{ProcessOptions, ProcessRuntime};
-use supple_node::runtime::{ContainerConfig, ContainerRef, Exit, LogOptions, PodRef, Runtime, RuntimeEvent};
+use supple_node::runtime::{ContainerConfig, ContainerRef, Exit, LogOptions, PodConfig, PodRef, Runtime, RuntimeEvent};
 use supple_resize::kernel::CgroupResources;
+use supple_resize::qos::QosClass;
 
 /// Longer than anything here takes; a test that waits as long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -78,7 +79,8 @@ impl Lab {
 
     pub async fn pod(&self, name: &str) -> PodRef {
         let pod = PodRef { uid: format!("uid-{name}"), namespace: "default".into(), name: name.into() };
-        self.runtime.create_pod(&pod, &CgroupResources { cpu_shares: Some(2), ..Default::default() }).await.unwrap();
+        let resources = CgroupResources { cpu_shares: Some(2), ..Default::default() };
+        self.runtime.create_pod(&pod_config(&pod, resources)).await.unwrap();
         pod
     }
 
@@ -146,12 +148,18 @@ impl Drop for Lab {
     }
 }
 
+/// A pod without labels, of the class most have.
+pub fn pod_config(pod: &PodRef, resources: CgroupResources) -> PodConfig {
+    PodConfig::new(pod.clone(), QosClass::Burstable, resources)
+}
+
 /// The container `c` of `pod`, running `sh -c script`.
 pub fn sh(pod: &PodRef, script: &str) -> ContainerConfig {
     ContainerConfig {
         id: ContainerRef { pod: pod.clone(), container: "c".into(), attempt: 0 },
         image: "busybox:1.35".into(),
         command: vec!["sh".into(), "-c".into(), script.into()],
+        args: Vec::new(),
         env: Vec::new(),
         working_dir: None,
         resources: CgroupResources::default(),

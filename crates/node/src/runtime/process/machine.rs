@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
-use supple_quantity::Bytes as Memory;
 use supple_resize::kernel::CgroupResources;
 use tokio::sync::mpsc;
 
 use super::run::{Phase, Run};
 use super::{NewError, ProcessOptions, error, logs};
 use crate::cgroup::{Group, Hierarchies, Role};
+use crate::runtime::ground::{end, lock, memory, remove_dir, root_name};
 use crate::runtime::{ContainerRef, ContainerUsage, LogOptions, PodRef, PodUsage, RuntimeError, RuntimeEvent};
 use crate::shim::record::{self, RunDir};
 
@@ -196,12 +196,7 @@ impl Machine {
         if let Ok(run) = self.run(id)
             && !matches!(&*run.phase.borrow(), Phase::Ended(_))
         {
-            return Err(RuntimeError {
-                reason: "StillRunning",
-                operation: "remove".into(),
-                object: error::describe(id),
-                message: "stop it first".into(),
-            });
+            return Err(error::still_running(id));
         }
         let dir = self.run_dir(id)?;
         for path in [dir.spec(), dir.state(), dir.exit(), dir.lock()] {
@@ -292,62 +287,6 @@ impl Machine {
             fs::remove_file(&name).map_err(|it| error::record("remove", &name, &it))
         }
     }
-}
-
-/// Write values to a cgroup. Lowering a memory limit makes the kernel reclaim before the call returns, which may take
-/// long: that alone is done on a thread of its own.
-pub async fn apply(group: Group, values: CgroupResources) -> Result<(), RuntimeError> {
-    let lowers = match values.memory_limit_bytes {
-        Some(limit) if limit >= 0 => {
-            let usage = group.memory_usage().map_err(|it| error::cgroup(&it))?;
-            u64::try_from(limit).is_ok_and(|limit| limit < usage)
-        }
-        _ => false,
-    };
-    let result = match lowers {
-        false => group.apply(&values),
-        true => tokio::task::spawn_blocking(move || group.apply(&values)).await.map_err(|lost| error::task(&lost))?,
-    };
-    result.map_err(|it| error::cgroup(&it))
-}
-
-/// End a cgroup with everything inside.
-pub async fn end(group: Group) -> Result<(), RuntimeError> {
-    let ended = tokio::task::spawn_blocking(move || group.end()).await.map_err(|lost| error::task(&lost))?;
-    ended.map_err(|it| error::cgroup(&it))
-}
-
-/// Lock; a panic elsewhere leaves maps that are still whole, so it does not spread.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn memory(bytes: u64) -> Memory {
-    Memory(i64::try_from(bytes).unwrap_or(i64::MAX))
-}
-
-fn remove_dir(dir: &Path) -> Result<(), RuntimeError> {
-    match fs::remove_dir_all(dir) {
-        Err(it) if it.kind() != io::ErrorKind::NotFound => Err(error::record("remove", dir, &it)),
-        _ => Ok(()),
-    }
-}
-
-/// The name of our root in the hierarchies, made once per data directory. Not derived from the directory's path: two
-/// programs in two containers may have the same path and see the same cgroups, and one would end the other's pods.
-fn root_name(file: &Path) -> io::Result<String> {
-    match fs::read_to_string(file) {
-        Ok(name) if Group::is_name(name.trim()) && name.starts_with("supple-") => return Ok(name.trim().to_owned()),
-        Ok(_) => {} // a torn or foreign file names nothing of ours
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let name = format!("supple-{}", uuid::Uuid::new_v4().simple());
-    let beside = file.with_extension("new");
-    fs::write(&beside, &name)?;
-    fs::File::open(&beside)?.sync_all()?;
-    fs::rename(&beside, file)?;
-    Ok(name)
 }
 
 /// Two descriptors are open for each container, and the usual soft limit of 1024 is for programs that use `select`.

@@ -9,8 +9,6 @@
 //! Each container has a [`crate::shim`] that outlives this program, so that a container survives its end and a
 //! runtime built later on the same data directory adopts it. What is in memory here can be had again from those files.
 
-mod error;
-mod logs;
 mod machine;
 mod oom;
 mod options;
@@ -30,8 +28,8 @@ use supple_resize::kernel::CgroupResources;
 
 use self::machine::Machine;
 pub use self::options::{NewError, ProcessOptions};
-use super::{ContainerConfig, ContainerRef, Exit, FoundPod, LogOptions, PodRef, PodUsage, RunState};
-use super::{Runtime, RuntimeError, RuntimeEvent};
+use super::{ContainerConfig, ContainerRef, Exit, FoundPod, LogOptions, PodConfig, PodRef, PodUsage, RunState};
+use super::{Runtime, RuntimeError, RuntimeEvent, error, ground, logs};
 
 /// The process runtime. Dropping it leaves everything running; [`Runtime::shutdown`] ends it.
 #[derive(Debug)]
@@ -69,20 +67,20 @@ impl Runtime for ProcessRuntime {
         Box::pin(recover::recover(Arc::clone(&self.machine)))
     }
 
-    fn check_image(&self, image: &str, pull_policy: Option<&str>) -> Result<(), RuntimeError> {
-        self.machine.options.images.check(image, pull_policy)
+    fn check_image<'a>(
+        &'a self,
+        image: &'a str,
+        pull_policy: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        Box::pin(async move { self.machine.options.images.check(image, pull_policy) })
     }
 
     fn ignored(&self, pod: &Pod) -> Vec<String> {
         super::ignored::ignored(pod)
     }
 
-    fn create_pod<'a>(
-        &'a self,
-        pod: &'a PodRef,
-        resources: &'a CgroupResources,
-    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
-        Box::pin(async move { self.machine.create_pod(pod, resources) })
+    fn create_pod<'a>(&'a self, config: &'a PodConfig) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        Box::pin(async move { self.machine.create_pod(&config.id, &config.resources) })
     }
 
     fn update_pod<'a>(
@@ -90,7 +88,7 @@ impl Runtime for ProcessRuntime {
         pod: &'a PodRef,
         resources: &'a CgroupResources,
     ) -> BoxFuture<'a, Result<(), RuntimeError>> {
-        Box::pin(async move { machine::apply(self.machine.pod_group(pod)?, *resources).await })
+        Box::pin(async move { ground::apply(self.machine.pod_group(pod)?, *resources).await })
     }
 
     fn read_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>> {
@@ -116,7 +114,7 @@ impl Runtime for ProcessRuntime {
         id: &'a ContainerRef,
         resources: &'a CgroupResources,
     ) -> BoxFuture<'a, Result<(), RuntimeError>> {
-        Box::pin(async move { machine::apply(self.machine.run(id)?.group.clone(), *resources).await })
+        Box::pin(async move { ground::apply(self.machine.run(id)?.group.clone(), *resources).await })
     }
 
     fn read_container<'a>(&'a self, id: &'a ContainerRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>> {

@@ -11,10 +11,11 @@ use std::time::Duration;
 use rustix::fs::FlockOperation;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::machine::{Machine, PodRecord, end};
+use super::machine::{Machine, PodRecord};
 use super::run::{self, Phase, Run};
 use super::{error, watch};
 use crate::cgroup::Role;
+use crate::runtime::ground::end;
 use crate::runtime::{ContainerRef, FoundPod, PodRef, RuntimeError};
 use crate::shim::record::{self, End, RunDir, Spec, State};
 

@@ -13,7 +13,7 @@ use tokio::net::unix::pipe;
 use super::machine::Machine;
 use super::run::{Phase, Run};
 use super::{error, watch};
-use crate::runtime::{ContainerConfig, ContainerRef, RunState, RuntimeError};
+use crate::runtime::{ContainerConfig, ContainerRef, RunState, RuntimeError, ground};
 use crate::shim::record::{self, End, RunDir, Spec, State};
 
 /// Where programs are looked for when the container does not say.
@@ -52,12 +52,13 @@ fn spec(machine: &Machine, config: &ContainerConfig, group: &crate::cgroup::Grou
         env.retain(|(known, _)| known != name);
         env.push((name.clone(), value.clone()));
     }
-    let command = if config.command.is_empty() { &machine.options.stand_in } else { &config.command };
+    let command: Vec<String> = config.command.iter().chain(&config.args).cloned().collect();
+    let command = if command.is_empty() { machine.options.stand_in.clone() } else { command };
     Spec {
         container: config.id.container.clone(),
         attempt: config.id.attempt,
         image: config.image.clone(),
-        command: command.clone(),
+        command,
         env,
         working_dir: config.working_dir.clone().filter(|it| !it.is_empty()),
         hostname,
@@ -131,7 +132,7 @@ async fn launch(machine: &Arc<Machine>, run: &Arc<Run>, lock: File) -> Result<()
 
 /// Leave nothing of an attempt that failed.
 async fn clean(machine: &Machine, id: &ContainerRef, group: crate::cgroup::Group) {
-    if let Err(it) = super::machine::end(group).await {
+    if let Err(it) = ground::end(group).await {
         tracing::warn!(container = %error::describe(id), error = %it, "could not remove the cgroup of a container that did not start");
     }
     if let Err(it) = machine.discard(id) {

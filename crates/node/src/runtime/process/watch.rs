@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::run::{self, Phase, Run};
 use super::{error, oom};
 use crate::kernel::readiness;
-use crate::runtime::{Exit, RuntimeEvent};
+use crate::runtime::{Exit, RuntimeEvent, ground};
 use crate::shim::record::{self, End};
 
 /// Exit code and signal of a container whose shim was killed with it: the kernel killed the container as well.
@@ -46,7 +46,7 @@ pub async fn finish(machine: &Machine, run: &Run) {
         Ok(None) => lost(run, "its shim was killed"),
         Err(error) => lost(run, &format!("its exit record cannot be read: {error}")),
     };
-    if let Err(it) = super::machine::end(run.group.clone()).await {
+    if let Err(it) = ground::end(run.group.clone()).await {
         tracing::warn!(container = %error::describe(&run.id), error = %it, "could not remove the cgroup of an ended container");
     }
     run.phase.send_replace(Phase::Ended(exit.clone()));

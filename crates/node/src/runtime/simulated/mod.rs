@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use self::world::World;
 use super::entries::{Selection, select};
 use super::{
-    ContainerConfig, ContainerRef, Exit, FoundPod, Images, LogOptions, PodRef, PodUsage, RunState, Runtime,
+    ContainerConfig, ContainerRef, Exit, FoundPod, Images, LogOptions, PodConfig, PodRef, PodUsage, RunState, Runtime,
     RuntimeError, RuntimeEvent,
 };
 use crate::Clock;
@@ -115,8 +115,12 @@ impl Runtime for SimulatedRuntime {
         self.with(|world, _| Ok(world.found()))
     }
 
-    fn check_image(&self, image: &str, pull_policy: Option<&str>) -> Result<(), RuntimeError> {
-        self.images.check(image, pull_policy)
+    fn check_image<'a>(
+        &'a self,
+        image: &'a str,
+        pull_policy: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        Box::pin(async move { self.images.check(image, pull_policy) })
     }
 
     fn ignored(&self, pod: &Pod) -> Vec<String> {
@@ -125,13 +129,9 @@ impl Runtime for SimulatedRuntime {
         ignored
     }
 
-    fn create_pod<'a>(
-        &'a self,
-        pod: &'a PodRef,
-        resources: &'a CgroupResources,
-    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
+    fn create_pod<'a>(&'a self, config: &'a PodConfig) -> BoxFuture<'a, Result<(), RuntimeError>> {
         self.with(|world, now| {
-            world.create_pod(pod, resources, now);
+            world.create_pod(&config.id, &config.resources, now);
             Ok(())
         })
     }

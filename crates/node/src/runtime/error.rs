@@ -38,6 +38,16 @@ pub fn no_container(id: &ContainerRef) -> RuntimeError {
     }
 }
 
+/// A run that cannot be removed yet.
+pub fn still_running(id: &ContainerRef) -> RuntimeError {
+    RuntimeError {
+        reason: "StillRunning",
+        operation: "remove".into(),
+        object: describe(id),
+        message: "stop it first".into(),
+    }
+}
+
 /// A pod or container whose name cannot be a file name.
 pub fn bad_name(pod: &PodRef, name: &str) -> RuntimeError {
     RuntimeError {
@@ -53,7 +63,7 @@ pub fn task(error: &tokio::task::JoinError) -> RuntimeError {
     RuntimeError {
         reason: "Interrupted",
         operation: "finish".into(),
-        object: "an operation of the process runtime".into(),
+        object: "an operation of the runtime".into(),
         message: error.to_string(),
     }
 }

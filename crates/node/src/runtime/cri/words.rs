@@ -1,0 +1,148 @@
+//! The CRI's words for what the house knows under others: resources, states, ends. Pure.
+
+use jiff::Timestamp;
+use supple_resize::kernel::{CgroupResources, UNLIMITED};
+
+use super::proto;
+use crate::runtime::Exit;
+
+/// Resources of an update: 0 is "leave as it is" in the CRI, and no limit is a value of its own.
+pub fn update(values: &CgroupResources) -> proto::LinuxContainerResources {
+    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes } = *values;
+    proto::LinuxContainerResources {
+        cpu_shares: signed(cpu_shares.unwrap_or(0)),
+        cpu_quota: cpu_quota_us.unwrap_or(0),
+        cpu_period: signed(cpu_period_us.unwrap_or(0)),
+        memory_limit_in_bytes: memory_limit_bytes.unwrap_or(0),
+        ..Default::default()
+    }
+}
+
+/// Resources of something that is yet to be made: without a limit from the beginning there is none to state.
+pub fn start(values: &CgroupResources, oom_score_adj: i32) -> proto::LinuxContainerResources {
+    let stated = |limit: Option<i64>| limit.filter(|it| *it != UNLIMITED);
+    let values = CgroupResources {
+        cpu_quota_us: stated(values.cpu_quota_us),
+        memory_limit_bytes: stated(values.memory_limit_bytes),
+        ..*values
+    };
+    proto::LinuxContainerResources { oom_score_adj: oom_score_adj.into(), ..update(&values) }
+}
+
+/// The shares that a runtime says a container has. What its cgroup has instead is a weight on cgroup v2, and which
+/// formula led there depends on the version of whoever wrote it.
+pub fn shares(status: &proto::ContainerStatus) -> Option<u64> {
+    let linux = status.resources.as_ref()?.linux.as_ref()?;
+    u64::try_from(linux.cpu_shares).ok().filter(|it| *it > 0)
+}
+
+/// Where a container is, by its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Made, not started.
+    Created,
+    /// Running since.
+    Running(Timestamp),
+    /// Over.
+    Exited(Exit),
+    /// The runtime has lost track of it.
+    Unknown,
+}
+
+/// What a status says.
+pub fn state(status: &proto::ContainerStatus) -> State {
+    match status.state() {
+        proto::ContainerState::ContainerCreated => State::Created,
+        proto::ContainerState::ContainerRunning => State::Running(time(status.started_at)),
+        proto::ContainerState::ContainerExited => State::Exited(exit(status)),
+        proto::ContainerState::ContainerUnknown => State::Unknown,
+    }
+}
+
+/// How it ended. The CRI knows no signals, so none is told; the code says 128+n.
+fn exit(status: &proto::ContainerStatus) -> Exit {
+    // One that never ran has no start: then it began when it ended.
+    let started = if status.started_at > 0 { status.started_at } else { status.finished_at };
+    Exit {
+        code: status.exit_code,
+        signal: None,
+        oom_killed: status.reason == "OOMKilled",
+        started_at: time(started),
+        finished_at: time(status.finished_at),
+    }
+}
+
+/// The end of a container that is gone without a trace: what the kubelet says of one.
+pub fn lost(started_at: Timestamp, now: Timestamp) -> Exit {
+    Exit { code: 137, signal: None, oom_killed: false, started_at, finished_at: now }
+}
+
+/// A moment in the CRI's nanoseconds.
+pub fn time(nanos: i64) -> Timestamp {
+    Timestamp::from_nanosecond(nanos.into()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Shares and periods are small; what is not is no value of a kernel.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use supple_quantity::{Bytes, MilliCpu};
+    use supple_resize::amounts::Amounts;
+
+    #[track_caller]
+    fn check(got: &proto::LinuxContainerResources, [shares, quota, period, memory]: [i64; 4]) {
+        let proto::LinuxContainerResources { cpu_shares, cpu_quota, cpu_period, memory_limit_in_bytes, .. } = got;
+        assert_eq!([*cpu_shares, *cpu_quota, *cpu_period, *memory_limit_in_bytes], [shares, quota, period, memory]);
+    }
+
+    #[test]
+    fn resources_as_the_kernel_takes_them() {
+        let amounts = Amounts {
+            cpu_request: MilliCpu(100),
+            cpu_limit: MilliCpu(250),
+            memory_limit: Bytes(64 << 20),
+            ..Amounts::default()
+        };
+        let all = CgroupResources::of(&amounts, 100_000);
+        check(&update(&all), [102, 25_000, 100_000, 64 << 20]);
+        check(&start(&all, 5), [102, 25_000, 100_000, 64 << 20]);
+        assert_eq!(start(&all, 5).oom_score_adj, 5);
+        let none = CgroupResources::of(&Amounts::default(), 100_000);
+        check(&update(&none), [2, -1, 100_000, -1]);
+        check(&start(&none, 0), [2, 0, 100_000, 0]);
+        check(&update(&CgroupResources::default()), [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn ends_as_the_runtime_tells_them() {
+        let status = |exit_code, reason: &str| proto::ContainerStatus {
+            state: proto::ContainerState::ContainerExited.into(),
+            started_at: 1_000_000_000,
+            finished_at: 3_500_000_000,
+            exit_code,
+            reason: reason.to_owned(),
+            ..Default::default()
+        };
+        let exit = |code, oom_killed| {
+            let (started_at, finished_at) = (time(1_000_000_000), time(3_500_000_000));
+            State::Exited(Exit { code, signal: None, oom_killed, started_at, finished_at })
+        };
+        assert_eq!(state(&status(0, "Completed")), exit(0, false));
+        assert_eq!(state(&status(3, "Error")), exit(3, false));
+        assert_eq!(state(&status(137, "OOMKilled")), exit(137, true));
+    }
+
+    #[test]
+    fn no_number_of_a_runtime_panics() {
+        for nanos in [i64::MIN, -1, 0, i64::MAX] {
+            let _ = time(nanos);
+        }
+        let status = proto::ContainerStatus { state: 77, ..Default::default() };
+        assert_eq!(state(&status), State::Created, "an unknown state is the first, as proto3 has it");
+        assert_eq!(shares(&status), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! What every runtime that works on this machine stands on: the name of its root cgroup, its directories, its locks.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use supple_quantity::Bytes;
+use supple_resize::kernel::CgroupResources;
+
+use super::{RuntimeError, error};
+use crate::cgroup::Group;
+
+/// The name of our root in the hierarchies, made once per data directory. Not derived from the directory's path: two
+/// programs in two containers may have the same path and see the same cgroups, and one would end the other's pods.
+pub fn root_name(file: &Path) -> io::Result<String> {
+    match fs::read_to_string(file) {
+        Ok(name) if Group::is_name(name.trim()) && name.starts_with("supple-") => return Ok(name.trim().to_owned()),
+        Ok(_) => {} // a torn or foreign file names nothing of ours
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let name = format!("supple-{}", uuid::Uuid::new_v4().simple());
+    let beside = file.with_extension("new");
+    fs::write(&beside, &name)?;
+    fs::File::open(&beside)?.sync_all()?;
+    fs::rename(&beside, file)?;
+    Ok(name)
+}
+
+/// Lock; a panic elsewhere leaves maps that are still whole, so it does not spread.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A size as the kernel and the CRI give it.
+pub fn memory(bytes: u64) -> Bytes {
+    Bytes(i64::try_from(bytes).unwrap_or(i64::MAX))
+}
+
+/// Remove a directory with everything in it; nothing if it is gone already.
+pub fn remove_dir(dir: &Path) -> Result<(), RuntimeError> {
+    match fs::remove_dir_all(dir) {
+        Err(it) if it.kind() != io::ErrorKind::NotFound => Err(error::record("remove", dir, &it)),
+        _ => Ok(()),
+    }
+}
+
+/// Write values to a cgroup. Lowering a memory limit makes the kernel reclaim before the call returns, which may take
+/// long: that alone is done on a thread of its own.
+pub async fn apply(group: Group, values: CgroupResources) -> Result<(), RuntimeError> {
+    let lowers = match values.memory_limit_bytes {
+        Some(limit) if limit >= 0 => {
+            let usage = group.memory_usage().map_err(|it| error::cgroup(&it))?;
+            u64::try_from(limit).is_ok_and(|limit| limit < usage)
+        }
+        _ => false,
+    };
+    let result = match lowers {
+        false => group.apply(&values),
+        true => tokio::task::spawn_blocking(move || group.apply(&values)).await.map_err(|lost| error::task(&lost))?,
+    };
+    result.map_err(|it| error::cgroup(&it))
+}
+
+/// End a cgroup with everything inside.
+pub async fn end(group: Group) -> Result<(), RuntimeError> {
+    let ended = tokio::task::spawn_blocking(move || group.end()).await.map_err(|lost| error::task(&lost))?;
+    ended.map_err(|it| error::cgroup(&it))
+}

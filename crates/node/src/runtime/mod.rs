@@ -228,6 +228,16 @@ pub trait Runtime: Send + Sync + 'static {
         format!("{}://{}", self.name(), env!("CARGO_PKG_VERSION"))
     }
 
+    /// Name of a run for `containerStatuses[].containerID`: the container runtime's own where there is one.
+    fn container_id(&self, id: &ContainerRef) -> String {
+        format!("{}://{}/{}/{}", self.name(), id.pod.uid, id.container, id.attempt)
+    }
+
+    /// Address of a pod that has one of its own; `None`: it shares the machine's.
+    fn pod_ip(&self, _pod: &PodRef) -> Option<String> {
+        None
+    }
+
     /// What a predecessor left on the machine. Called once, before anything else.
     fn recover(&self) -> BoxFuture<'_, Result<Vec<FoundPod>, RuntimeError>>;
 

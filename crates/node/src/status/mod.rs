@@ -16,6 +16,7 @@ use supple_resize::condition::{POD_RESIZE_IN_PROGRESS, POD_RESIZE_PENDING, Resiz
 use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
 use supple_resize::status::{Observed, Reported};
 
+use crate::runtime::{ContainerRef, PodRef, Runtime};
 use crate::worker::lifecycle::{Outcome, is_sidecar};
 use crate::worker::runs::{Container, Containers, Ended, Run, Waiting};
 
@@ -66,8 +67,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) failure: Option<&'a Failure>,
     /// When the node first saw it; `None` for a pod it rejected.
     pub(crate) started_at: Option<Timestamp>,
-    /// `process`, `simulated`: scheme of container ids.
-    pub(crate) runtime: &'a str,
+    /// Who it is to the runtime.
+    pub(crate) id: &'a PodRef,
+    /// What runs it: knows the names of containers and the pod's address.
+    pub(crate) runtime: &'a dyn Runtime,
     /// The conditions of the status published before, for their times.
     pub(crate) previous: &'a [PodCondition],
     /// Now.
@@ -101,8 +104,9 @@ pub(crate) fn build(facts: &Facts<'_>) -> PodStatus {
     }
     let phase = phase(facts, mains);
     if facts.sandbox {
-        status.pod_ip = Some(HOST_IP.into());
-        status.pod_ips = Some(vec![PodIP { ip: HOST_IP.into() }]);
+        let ip = facts.runtime.pod_ip(facts.id).unwrap_or_else(|| HOST_IP.to_owned());
+        status.pod_ip = Some(ip.clone());
+        status.pod_ips = Some(vec![PodIP { ip }]);
     }
     if !rejected {
         let reported = supple_resize::status::pod(facts.view, facts.actuated, phase == "Running");
@@ -132,8 +136,10 @@ fn phase(facts: &Facts<'_>, mains: &[Spec]) -> &'static str {
 fn container_status(facts: &Facts<'_>, spec: &Spec, init: bool) -> ContainerStatus {
     let never_ran = Container::default();
     let container = facts.containers.get(&spec.name).unwrap_or(&never_ran);
-    let uid = facts.api.metadata.uid.as_deref().unwrap_or_default();
-    let id = |attempt: u32| format!("{}://{uid}/{}/{attempt}", facts.runtime, spec.name);
+    let id = |attempt: u32| {
+        let id = ContainerRef { pod: facts.id.clone(), container: spec.name.clone(), attempt };
+        facts.runtime.container_id(&id)
+    };
     let running = container.is_running();
     let done = container.ended().is_some_and(|ended| ended.exit.code == 0);
     let (state, last) = states(facts, container, init, &id);

@@ -370,7 +370,8 @@ impl Worker {
             outcome: state.outcome(),
             failure,
             started_at: state.started_at,
-            runtime: self.shared.runtime.name(),
+            id: &self.id,
+            runtime: &*self.shared.runtime,
             previous: &state.published,
             now: self.shared.now(),
         });

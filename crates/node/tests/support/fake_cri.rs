@@ -24,7 +24,7 @@ use proto::*;
 use supple_node::cgroup::{Group, Hierarchies, Mounts, Role};
 use supple_resize::kernel::CgroupResources;
 use tokio::net::UnixListener;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::broadcast;
 use tonic::{Request, Response, Status};
 
 /// What a call comes to instead of its answer.
@@ -82,16 +82,15 @@ pub struct FakeCri {
     events: Arc<Mutex<broadcast::Sender<Result<ContainerEventResponse, Status>>>>,
 }
 
-/// A listening fake; dropped, its socket is gone and every connection breaks.
+/// A listening fake; dropped, every connection breaks and nobody listens.
 #[derive(Debug)]
-pub struct Serving {
-    _stop: oneshot::Sender<()>,
-    task: tokio::task::JoinHandle<()>,
-}
+pub struct Serving(Option<tokio::runtime::Runtime>);
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -102,25 +101,25 @@ impl FakeCri {
         Self { state: Arc::new(Mutex::new(state)), events: Arc::new(Mutex::new(events)) }
     }
 
-    /// Listen there.
+    /// Listen there, on a runtime of its own: with it the connections end too.
     pub fn serve(&self, socket: &Path) -> Serving {
         let _ = std::fs::remove_file(socket);
-        let listener = UnixListener::bind(socket).expect("the socket can be bound");
-        let incoming = futures::stream::unfold(listener, |listener| async {
-            let accepted = listener.accept().await.map(|(stream, _)| stream);
-            Some((accepted, listener))
-        });
-        let (stop, stopped) = oneshot::channel::<()>();
+        let listener = std::os::unix::net::UnixListener::bind(socket).expect("the socket can be bound");
+        listener.set_nonblocking(true).expect("a socket can be waited for");
         let server = tonic::transport::Server::builder()
             .add_service(RuntimeServiceServer::new(self.clone()))
             .add_service(ImageServiceServer::new(self.clone()));
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                served = server.serve_with_incoming(incoming) => served.expect("the fake serves"),
-                _ = stopped => {}
-            }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime can be made");
+        runtime.spawn(async move {
+            let listener = UnixListener::from_std(listener).expect("the socket listens");
+            let incoming = futures::stream::unfold(listener, |listener| async {
+                let accepted = listener.accept().await.map(|(stream, _)| stream);
+                Some((accepted, listener))
+            });
+            server.serve_with_incoming(incoming).await.expect("the fake serves");
         });
-        Serving { _stop: stop, task }
+        Serving(Some(runtime))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -202,8 +201,11 @@ impl FakeCri {
     }
 
     fn tell(&self, id: &str, kind: ContainerEventType) {
-        let event =
-            ContainerEventResponse { container_id: id.to_owned(), container_event_type: kind.into(), created_at: now() };
+        let event = ContainerEventResponse {
+            container_id: id.to_owned(),
+            container_event_type: kind.into(),
+            created_at: now(),
+        };
         // Nobody listens: then nobody is told.
         let _ = self.events.lock().unwrap_or_else(PoisonError::into_inner).send(Ok(event));
     }
@@ -450,7 +452,9 @@ impl RuntimeService for FakeCri {
         self.called("CreateContainer", &format!("{}#{}", metadata.name, metadata.attempt), |state| {
             let sandbox = state.sandboxes.get(&pod_sandbox_id).ok_or_else(|| absent("pod sandbox", &pod_sandbox_id))?;
             if !sandbox.ready {
-                return Err(Status::unknown(format!("CreateContainer failed as the sandbox was stopped: {pod_sandbox_id}")));
+                return Err(Status::unknown(format!(
+                    "CreateContainer failed as the sandbox was stopped: {pod_sandbox_id}"
+                )));
             }
             let of_pod = |it: &&Container| it.sandbox == pod_sandbox_id;
             if state.containers.values().filter(of_pod).any(|it| it.config.metadata.as_ref() == Some(&metadata)) {

@@ -117,8 +117,13 @@ impl Cgroups {
         if weighed { self.weigh().await } else { Ok(()) }
     }
 
-    /// Remove the cgroups of pods that are not known (`is_known` by UID or what a slice's name leaves of it).
-    pub async fn end_others(&self, known: &[(QosClass, String)]) -> Result<(), RuntimeError> {
+    /// These pods are there from before: their class has its shares again, and the cgroups of all others are removed.
+    pub async fn adopt(&self, known: &[(QosClass, String)]) -> Result<(), RuntimeError> {
+        for (qos, uid) in known.iter().filter(|(qos, _)| *qos == QosClass::Burstable) {
+            let values = self.pod(*qos, uid).read().map_err(|it| error::cgroup(&it))?;
+            lock(&self.burstable).insert(uid.clone(), values.cpu_shares.unwrap_or(MIN_SHARES));
+        }
+        self.weigh().await?;
         let known: Vec<Vec<String>> = known.iter().map(|(qos, uid)| self.layout.pod(*qos, uid)).collect();
         for qos in [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort] {
             let class = self.layout.class(qos);

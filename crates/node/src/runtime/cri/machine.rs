@@ -30,6 +30,8 @@ pub struct Sandbox {
     pub id: String,
     /// What it was made of; every container of it is made with the same again.
     pub config: PodSandboxConfig,
+    /// Its address, where it has one of its own.
+    pub ip: Option<String>,
 }
 
 /// One pod.

@@ -66,7 +66,13 @@ impl CriRuntime {
     ///
     /// # Errors
     /// [`NewError`], which says what to do.
-    pub async fn connect(options: CriOptions) -> Result<Self, NewError> {
+    pub async fn connect(mut options: CriOptions) -> Result<Self, NewError> {
+        // The container runtime has another current directory.
+        options.data_dir = std::path::absolute(&options.data_dir).map_err(|source| NewError::DataDir {
+            operation: "find",
+            path: options.data_dir.clone(),
+            source,
+        })?;
         let request = &options.request;
         let calls = Calls::open(&request.socket, options.deadlines, options.faults.clone()).map_err(|it| {
             let message = it.to_string();
@@ -143,6 +149,19 @@ impl Runtime for CriRuntime {
     fn version(&self) -> String {
         let (name, version) = &self.machine.name;
         format!("{name}://{version}")
+    }
+
+    fn container_id(&self, id: &ContainerRef) -> String {
+        let runtime = &self.machine.name.0;
+        match self.machine.run(id) {
+            Ok(run) => format!("{runtime}://{}", run.container),
+            // Forgotten by now: nothing is to be found by its name, but it is still one of its own.
+            Err(_) => format!("{runtime}://{}/{}/{}", id.pod.uid, id.container, id.attempt),
+        }
+    }
+
+    fn pod_ip(&self, pod: &PodRef) -> Option<String> {
+        self.machine.known(&pod.uid)?.sandbox?.ip.clone()
     }
 
     fn recover(&self) -> BoxFuture<'_, Result<Vec<FoundPod>, RuntimeError>> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use super::machine::{Machine, Sandbox, key};
+use super::machine::{Machine, key};
 use super::proto::{self, PodSandboxState, StopContainerRequest};
 use super::run::{Phase, Run};
 use super::start::{containers, remove_container, status};
@@ -41,7 +41,8 @@ pub async fn recover(machine: Arc<Machine>) -> Result<Vec<FoundPod>, RuntimeErro
         let metadata = chosen.metadata.clone();
         let mut config = machine.sandbox_config(&pod, qos, chosen.labels, chosen.annotations);
         config.metadata = metadata.or(config.metadata);
-        machine.set_sandbox(&pod, qos, Some(Sandbox { id: chosen.id, config }));
+        let sandbox = machine.sandbox(chosen.id, config).await;
+        machine.set_sandbox(&pod, qos, Some(sandbox));
         if !machine.cgroups.pod(qos, &pod.uid).exists() {
             // The machine was restarted; what is in it is read, found unlimited, and set right.
             machine.cgroups.make(qos, &pod.uid, &supple_resize::kernel::CgroupResources::default()).await?;
@@ -50,7 +51,7 @@ pub async fn recover(machine: Arc<Machine>) -> Result<Vec<FoundPod>, RuntimeErro
         let runs = adopt(&machine, &pod, of_pod).await.map_err(|it| failed(&it))?;
         found.push(FoundPod { pod, containers: newest(&runs) });
     }
-    machine.cgroups.end_others(&known).await?;
+    machine.cgroups.adopt(&known).await?;
     Ok(found)
 }
 

@@ -12,8 +12,8 @@ use super::machine::{Machine, Sandbox};
 use super::options::PodNetwork;
 use super::proto::{
     LinuxPodSandboxConfig, LinuxSandboxSecurityContext, ListPodSandboxRequest, NamespaceMode, NamespaceOption,
-    PodSandbox, PodSandboxConfig, PodSandboxFilter, PodSandboxMetadata, PodSandboxState, RemovePodSandboxRequest,
-    RunPodSandboxRequest, StopPodSandboxRequest, UpdatePodSandboxResourcesRequest,
+    PodSandbox, PodSandboxConfig, PodSandboxFilter, PodSandboxMetadata, PodSandboxState, PodSandboxStatusRequest,
+    RemovePodSandboxRequest, RunPodSandboxRequest, StopPodSandboxRequest, UpdatePodSandboxResourcesRequest,
 };
 use super::{error as cri, words};
 use crate::runtime::ground::remove_dir;
@@ -39,6 +39,8 @@ impl Machine {
         if self.known(&id.uid).is_some_and(|pod| pod.sandbox.is_some()) {
             return Ok(());
         }
+        // Until it is known: a sandbox that nobody makes and nobody knows is a stray.
+        let _making = self.making(id, None);
         fs::create_dir_all(&logs).map_err(|it| error::record("create", &logs, &it))?;
         self.cgroups.make(*qos, &id.uid, resources).await?;
         let mut labels = labels.clone();
@@ -90,7 +92,6 @@ impl Machine {
 
     /// Make the sandbox. One that stands already is taken (an answer may have been lost), dead ones are removed.
     async fn run_sandbox(&self, pod: &PodRef, mut config: PodSandboxConfig) -> Result<Sandbox, RuntimeError> {
-        let _making = self.making(pod, None);
         let failed = |status: &Status| cri::call("CreatePodSandboxError", "run the sandbox of", describe(pod), status);
         let mut last = None;
         for _ in 0..TRIES {
@@ -99,7 +100,7 @@ impl Machine {
                 let metadata = found.metadata.clone().unwrap_or_default();
                 if found.state() == PodSandboxState::SandboxReady {
                     config.metadata = Some(metadata);
-                    return Ok(Sandbox { id: found.id, config });
+                    return Ok(self.sandbox(found.id, config).await);
                 }
                 attempt = attempt.max(metadata.attempt.saturating_add(1));
                 self.remove_sandbox(&found.id).await.map_err(|it| failed(&it))?;
@@ -109,11 +110,25 @@ impl Machine {
             }
             let request = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
             match self.calls.run_pod_sandbox(request).await {
-                Ok(answer) => return Ok(Sandbox { id: answer.pod_sandbox_id, config }),
+                Ok(answer) => return Ok(self.sandbox(answer.pod_sandbox_id, config).await),
                 Err(status) => last = Some(status),
             }
         }
         Err(failed(&last.unwrap_or_else(|| Status::unknown("it was not tried"))))
+    }
+
+    /// A sandbox that stands, with its address where it has one of its own.
+    pub async fn sandbox(&self, id: String, config: PodSandboxConfig) -> Sandbox {
+        let ip = match self.options.request.network {
+            PodNetwork::Host => None,
+            PodNetwork::Cni => {
+                let request = PodSandboxStatusRequest { pod_sandbox_id: id.clone(), verbose: false };
+                // An address that is not known is not told; the pod runs all the same.
+                let status = self.calls.pod_sandbox_status(request).await.ok().and_then(|it| it.status);
+                status.and_then(|it| it.network).map(|it| it.ip).filter(|it| !it.is_empty())
+            }
+        };
+        Sandbox { id, config, ip }
     }
 
     /// The pod's sandbox has died under it (its process was killed, the machine was restarted): make another, in a
@@ -121,6 +136,7 @@ impl Machine {
     pub async fn renew_sandbox(&self, pod: &PodRef) -> Result<(), RuntimeError> {
         let known = self.pod(pod)?;
         let Some(old) = known.sandbox else { return Err(no_sandbox(pod)) };
+        let _making = self.making(pod, None);
         self.cgroups.make(known.qos, &pod.uid, &CgroupResources::default()).await?;
         let sandbox = self.run_sandbox(pod, old.config.clone()).await?;
         self.set_sandbox(pod, known.qos, Some(sandbox));

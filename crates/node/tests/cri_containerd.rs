@@ -1,0 +1,211 @@
+//! The CRI runtime on a real containerd of the test's own: what containers do, and what stays when something is killed.
+#![allow(clippy::unwrap_used, reason = "a lab that cannot be set up is a failed test")]
+
+#[path = "support/containerd.rs"]
+mod containerd;
+mod support;
+
+use std::time::Duration;
+
+use containerd::Containerd;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use supple_node::runtime::cri::{CriOptions, CriRequest, CriRuntime};
+use supple_node::runtime::{
+    ContainerConfig, ContainerRef, Exit, LogOptions, PodRef, RunState, Runtime as _, RuntimeEvent,
+};
+use supple_resize::kernel::CgroupResources;
+use support::{PATIENCE, next, pod_config, skipped};
+
+struct Lab {
+    dir: tempfile::TempDir,
+    containerd: Containerd,
+    runtime: CriRuntime,
+    events: BoxStream<'static, RuntimeEvent>,
+}
+
+impl Lab {
+    /// `None` (after saying so) where containers cannot be run.
+    async fn new() -> Option<Self> {
+        let containerd = match Containerd::start() {
+            Ok(containerd) => containerd,
+            Err(why) => {
+                skipped(&why);
+                return None;
+            }
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = CriRuntime::connect(options(&containerd, &dir)).await.unwrap();
+        assert!(runtime.recover().await.unwrap().is_empty());
+        let events = runtime.events();
+        Some(Self { dir, containerd, runtime, events })
+    }
+
+    async fn pod(&self, name: &str, resources: CgroupResources) -> PodRef {
+        let pod = PodRef { uid: format!("uid-{name}"), namespace: "default".into(), name: name.into() };
+        self.runtime.create_pod(&pod_config(&pod, resources)).await.unwrap();
+        pod
+    }
+
+    async fn start(&self, config: &ContainerConfig) -> ContainerRef {
+        self.runtime.start_container(config).await.unwrap();
+        config.id.clone()
+    }
+
+    async fn ended(&mut self) -> (ContainerRef, Exit) {
+        loop {
+            if let RuntimeEvent::Exited(id, exit) = next(&mut self.events).await {
+                return (id, exit);
+            }
+        }
+    }
+
+    async fn log(&self, id: &ContainerRef, options: LogOptions) -> String {
+        let mut stream = self.runtime.logs(id, options).await.unwrap();
+        let mut text = String::new();
+        while let Some(chunk) = stream.next().await {
+            text.push_str(&String::from_utf8_lossy(&chunk.unwrap()));
+        }
+        text
+    }
+
+    /// Wait until the container has written `line`.
+    async fn says(&self, id: &ContainerRef, line: &str) {
+        let options = LogOptions { follow: true, ..LogOptions::default() };
+        let mut stream = self.runtime.logs(id, options).await.unwrap();
+        let mut text = String::new();
+        let said = tokio::time::timeout(PATIENCE, async {
+            while !text.lines().any(|it| it == line) {
+                let chunk = stream.next().await.expect("the container still runs").unwrap();
+                text.push_str(&String::from_utf8_lossy(&chunk));
+            }
+        });
+        assert!(said.await.is_ok(), "waited for {line:?}");
+    }
+
+    async fn close(self) {
+        self.runtime.shutdown().await.unwrap();
+        assert_eq!(self.containerd.containers(), 0, "nothing is left in containerd");
+        assert!(!self.runtime.root_directory().exists(), "nor in the cgroups");
+    }
+}
+
+fn options(containerd: &Containerd, dir: &tempfile::TempDir) -> CriOptions {
+    let mut options = CriOptions::new(CriRequest::new(containerd.socket()), dir.path());
+    options.relist = Duration::from_millis(100);
+    options
+}
+
+fn memory(mebibytes: i64) -> CgroupResources {
+    CgroupResources { memory_limit_bytes: Some(mebibytes << 20), ..CgroupResources::default() }
+}
+
+#[tokio::test]
+async fn a_container_is_what_its_image_and_its_spec_say() {
+    let Some(mut lab) = Lab::new().await else { return };
+    assert!(lab.runtime.version().starts_with("containerd://1."), "{}", lab.runtime.version());
+    let pod = lab.pod("a", memory(256)).await;
+    let mut config = support::sh(&pod, "echo \"$GREETING $0\"; pwd; echo wrong >&2; exit 3");
+    config.args = vec!["world".into()];
+    config.env = vec![("GREETING".into(), "hello".into())];
+    config.working_dir = Some("/tmp".into());
+    let id = lab.start(&config).await;
+    let (ended, exit) = lab.ended().await;
+    assert_eq!((&ended, exit.code, exit.oom_killed), (&id, 3, false));
+    assert!(exit.started_at <= exit.finished_at);
+    assert_eq!(lab.log(&id, LogOptions::default()).await, "hello world\n/tmp\nwrong\n");
+    assert_eq!(lab.log(&id, LogOptions { tail_lines: Some(1), ..LogOptions::default() }).await, "wrong\n");
+    // Without a command the image's own is run, here a shell that finds no input.
+    config.id.attempt = 1;
+    config.command = Vec::new();
+    config.args = Vec::new();
+    lab.start(&config).await;
+    assert_eq!(lab.ended().await.1.code, 0);
+    // What cannot be executed is an error of the start, and leaves nothing.
+    config.id.attempt = 2;
+    config.command = vec!["/no/such/program".into()];
+    let failed = lab.runtime.start_container(&config).await.unwrap_err();
+    assert_eq!(failed.reason, "StartError");
+    assert!(failed.message.contains("no such file or directory"), "{failed}");
+    lab.runtime.remove_container(&id).await.unwrap();
+    assert_eq!(lab.log(&id, LogOptions { tail_lines: Some(1), ..LogOptions::default() }).await, "wrong\n");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn what_a_container_uses_and_what_happens_when_it_is_too_much() {
+    let Some(mut lab) = Lab::new().await else { return };
+    let pod = lab.pod("a", memory(128)).await;
+    let script = "dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null; echo full; while :; do :; done";
+    let mut config = support::sh(&pod, script);
+    config.resources = memory(64);
+    let id = lab.start(&config).await;
+    lab.says(&id, "full").await;
+    let usage = lab.runtime.usage(&pod).await.unwrap();
+    let used = &usage.containers[0];
+    assert!(used.memory_usage.0 >= 20 << 20 && used.memory_usage.0 < 64 << 20, "{used:?}");
+    assert!(used.memory_working_set.0 >= 20 << 20 && used.cpu_usage_nanos > 0, "{used:?}");
+    assert!(usage.memory_usage >= used.memory_usage, "a pod uses at least what its container does");
+    // The kernel refuses what is in use, and the container lives on.
+    let refused = lab.runtime.update_container(&id, &memory(8)).await.unwrap_err();
+    assert_eq!(refused.reason, "CgroupWrite");
+    assert_eq!(lab.runtime.read_container(&id).await.unwrap().memory_limit_bytes, Some(64 << 20), "{refused}");
+    // A request to end that a shell without a trap does not hear as its first process: killed after the grace.
+    let exit = lab.runtime.stop_container(&id, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(exit.code, 137);
+    assert_eq!(lab.ended().await.0, id);
+    let mut greedy = support::sh(&pod, "dd if=/dev/zero of=/dev/shm/x bs=1M count=60");
+    greedy.id.attempt = 1;
+    greedy.resources = memory(16);
+    lab.start(&greedy).await;
+    let (_, exit) = lab.ended().await;
+    assert_eq!((exit.code, exit.oom_killed), (137, true));
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn containers_outlive_this_program_and_containerd() {
+    let Some(lab) = Lab::new().await else { return };
+    let pod = lab.pod("a", memory(256)).await;
+    let script = "trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.1; done";
+    let long = support::sh(&pod, script);
+    let id = lab.start(&long).await;
+    let mut short = support::sh(&pod, "exit 5");
+    short.id.container = "short".into();
+    lab.start(&short).await;
+    lab.says(&id, "up").await;
+    // As kill -9 of the program: nobody cleans up.
+    let Lab { dir, mut containerd, runtime, .. } = lab;
+    drop(runtime);
+    containerd.restart().unwrap();
+    let runtime = CriRuntime::connect(options(&containerd, &dir)).await.unwrap();
+    let found = runtime.recover().await.unwrap();
+    let events = runtime.events();
+    let mut lab = Lab { dir, containerd, runtime, events };
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].pod, pod);
+    let state = |name: &str| found[0].containers.iter().find(|(id, _)| id.container == name).map(|(_, state)| state);
+    assert!(matches!(state("c"), Some(RunState::Running { .. })), "{found:?}");
+    assert!(matches!(state("short"), Some(RunState::Exited(exit)) if exit.code == 5), "{found:?}");
+    // And while it goes on: containerd is killed, a call fails, the next one works.
+    lab.containerd.restart().unwrap();
+    lab.runtime.update_container(&id, &memory(64)).await.unwrap();
+    assert_eq!(lab.runtime.read_container(&id).await.unwrap().memory_limit_bytes, Some(64 << 20));
+    let exit = lab.runtime.stop_container(&id, Duration::from_secs(20)).await.unwrap();
+    assert_eq!(exit.code, 9);
+    assert!(lab.log(&id, LogOptions::default()).await.ends_with("bye\n"));
+    assert_eq!(lab.ended().await.0, id);
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn an_absent_image_is_never_run() {
+    let Some(lab) = Lab::new().await else { return };
+    lab.runtime.check_image("busybox:1.35", None).await.unwrap();
+    lab.runtime.check_image("busybox:1.35", Some("Never")).await.unwrap();
+    let never = lab.runtime.check_image("absent.invalid/x:1", Some("Never")).await.unwrap_err();
+    assert_eq!(never.reason, "ErrImageNeverPull");
+    let pull = lab.runtime.check_image("absent.invalid/x:1", None).await.unwrap_err();
+    assert_eq!(pull.reason, "ErrImagePull", "{pull}");
+    lab.close().await;
+}

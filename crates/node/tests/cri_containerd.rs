@@ -15,13 +15,14 @@ use supple_node::runtime::{
     ContainerConfig, ContainerRef, Exit, LogOptions, PodRef, RunState, Runtime as _, RuntimeEvent,
 };
 use supple_resize::kernel::CgroupResources;
-use support::{PATIENCE, next, pod_config, skipped};
+use support::{OwnRoot, PATIENCE, next, pod_config, skipped};
 
 struct Lab {
     dir: tempfile::TempDir,
     containerd: Containerd,
     runtime: CriRuntime,
     events: BoxStream<'static, RuntimeEvent>,
+    root: OwnRoot,
 }
 
 impl Lab {
@@ -38,7 +39,8 @@ impl Lab {
         let runtime = CriRuntime::connect(options(&containerd, &dir)).await.unwrap();
         assert!(runtime.recover().await.unwrap().is_empty());
         let events = runtime.events();
-        Some(Self { dir, containerd, runtime, events })
+        let root = OwnRoot::of(runtime.root_directory());
+        Some(Self { dir, containerd, runtime, events, root })
     }
 
     async fn pod(&self, name: &str, resources: CgroupResources) -> PodRef {
@@ -115,6 +117,8 @@ async fn a_container_is_what_its_image_and_its_spec_say() {
     assert!(exit.started_at <= exit.finished_at);
     assert_eq!(lab.log(&id, LogOptions::default()).await, "hello world\n/tmp\nwrong\n");
     assert_eq!(lab.log(&id, LogOptions { tail_lines: Some(1), ..LogOptions::default() }).await, "wrong\n");
+    lab.runtime.remove_container(&id).await.unwrap();
+    assert_eq!(lab.log(&id, LogOptions { tail_lines: Some(1), ..LogOptions::default() }).await, "wrong\n", "logs stay");
     // Without a command the image's own is run, here a shell that finds no input.
     config.id.attempt = 1;
     config.command = Vec::new();
@@ -127,8 +131,6 @@ async fn a_container_is_what_its_image_and_its_spec_say() {
     let failed = lab.runtime.start_container(&config).await.unwrap_err();
     assert_eq!(failed.reason, "StartError");
     assert!(failed.message.contains("no such file or directory"), "{failed}");
-    lab.runtime.remove_container(&id).await.unwrap();
-    assert_eq!(lab.log(&id, LogOptions { tail_lines: Some(1), ..LogOptions::default() }).await, "wrong\n");
     lab.close().await;
 }
 
@@ -175,21 +177,24 @@ async fn containers_outlive_this_program_and_containerd() {
     lab.start(&short).await;
     lab.says(&id, "up").await;
     // As kill -9 of the program: nobody cleans up.
-    let Lab { dir, mut containerd, runtime, .. } = lab;
+    let Lab { dir, mut containerd, runtime, root, .. } = lab;
     drop(runtime);
     containerd.restart().unwrap();
     let runtime = CriRuntime::connect(options(&containerd, &dir)).await.unwrap();
     let found = runtime.recover().await.unwrap();
     let events = runtime.events();
-    let mut lab = Lab { dir, containerd, runtime, events };
+    let mut lab = Lab { dir, containerd, runtime, events, root };
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].pod, pod);
     let state = |name: &str| found[0].containers.iter().find(|(id, _)| id.container == name).map(|(_, state)| state);
     assert!(matches!(state("c"), Some(RunState::Running { .. })), "{found:?}");
     assert!(matches!(state("short"), Some(RunState::Exited(exit)) if exit.code == 5), "{found:?}");
-    // And while it goes on: containerd is killed, a call fails, the next one works.
+    // And while it goes on: containerd is killed, calls fail until it is there again, and nothing else is lost.
     lab.containerd.restart().unwrap();
-    lab.runtime.update_container(&id, &memory(64)).await.unwrap();
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while let Err(failed) = lab.runtime.update_container(&id, &memory(64)).await {
+        assert!(tokio::time::Instant::now() < end, "{failed}");
+    }
     assert_eq!(lab.runtime.read_container(&id).await.unwrap().memory_limit_bytes, Some(64 << 20));
     let exit = lab.runtime.stop_container(&id, Duration::from_secs(20)).await.unwrap();
     assert_eq!(exit.code, 9);

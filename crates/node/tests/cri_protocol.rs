@@ -18,7 +18,7 @@ use supple_node::runtime::{
     ContainerConfig, ContainerRef, Exit, PodRef, RunState, Runtime as _, RuntimeError, RuntimeEvent,
 };
 use supple_resize::kernel::CgroupResources;
-use support::{PATIENCE, next, pod_config, skipped};
+use support::{OwnRoot, PATIENCE, next, pod_config, skipped};
 use tonic::Status;
 
 /// Short enough for a test, long enough for a busy machine's answer.
@@ -30,6 +30,7 @@ struct Lab {
     serving: Option<Serving>,
     runtime: CriRuntime,
     events: BoxStream<'static, RuntimeEvent>,
+    root: OwnRoot,
 }
 
 impl Lab {
@@ -52,17 +53,18 @@ impl Lab {
         };
         assert!(runtime.recover().await.unwrap().is_empty(), "nothing is left of anything");
         let events = runtime.events();
-        Some(Self { dir, fake, serving: Some(serving), runtime, events })
+        let root = OwnRoot::of(runtime.root_directory());
+        Some(Self { dir, fake, serving: Some(serving), runtime, events, root })
     }
 
     /// This program is killed and started again.
     async fn again(self) -> (Self, Vec<supple_node::runtime::FoundPod>) {
-        let Self { dir, fake, serving, runtime, .. } = self;
+        let Self { dir, fake, serving, runtime, root, .. } = self;
         drop(runtime);
         let runtime = CriRuntime::connect(options(&dir, |_| {})).await.unwrap();
         let found = runtime.recover().await.unwrap();
         let events = runtime.events();
-        (Self { dir, fake, serving, runtime, events }, found)
+        (Self { dir, fake, serving, runtime, events, root }, found)
     }
 
     fn socket(&self) -> PathBuf {
@@ -514,6 +516,7 @@ async fn lives(seed: u64, faults: CallFaults) -> bool {
             return false;
         }
     };
+    let _root = OwnRoot::of(runtime.root_directory());
     let pod = PodRef { uid: "uid-a".into(), namespace: "default".into(), name: "a".into() };
     let config = pod_config(&pod, limits(50_000, 64));
     until_ok(seed, "recover", || runtime.recover()).await;

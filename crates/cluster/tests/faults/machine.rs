@@ -12,8 +12,8 @@ use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use supple_node::runtime::simulated::SimulatedRuntime;
 use supple_node::runtime::{
-    ContainerConfig, ContainerRef, Exit, FoundPod, LogOptions, PodRef, PodUsage, RunState, Runtime, RuntimeError,
-    RuntimeEvent,
+    ContainerConfig, ContainerRef, Exit, FoundPod, LogOptions, PodConfig, PodRef, PodUsage, RunState, Runtime,
+    RuntimeError, RuntimeEvent,
 };
 use supple_quantity::Bytes;
 use supple_resize::kernel::CgroupResources;
@@ -193,7 +193,11 @@ impl Runtime for Machine {
         })
     }
 
-    fn check_image(&self, image: &str, pull_policy: Option<&str>) -> Result<(), RuntimeError> {
+    fn check_image<'a>(
+        &'a self,
+        image: &'a str,
+        pull_policy: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
         self.runtime.check_image(image, pull_policy)
     }
 
@@ -201,17 +205,14 @@ impl Runtime for Machine {
         self.runtime.ignored(pod)
     }
 
-    fn create_pod<'a>(
-        &'a self,
-        pod: &'a PodRef,
-        resources: &'a CgroupResources,
-    ) -> BoxFuture<'a, Result<(), RuntimeError>> {
+    fn create_pod<'a>(&'a self, config: &'a PodConfig) -> BoxFuture<'a, Result<(), RuntimeError>> {
+        let PodConfig { id: pod, resources, .. } = config;
         let object = format!("{}: {}", pod.name, values(resources));
         let effect = |referee: &mut Referee| {
             // A cgroup that is there keeps what it has.
             referee.pods.entry(pod.uid.clone()).or_insert(*resources);
         };
-        self.perform("create pod", object, || self.runtime.create_pod(pod, resources), effect)
+        self.perform("create pod", object, || self.runtime.create_pod(config), effect)
     }
 
     fn update_pod<'a>(

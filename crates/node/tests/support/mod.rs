@@ -148,6 +148,27 @@ impl Drop for Lab {
     }
 }
 
+/// The root cgroup of a CRI runtime, gone from every hierarchy when the test is over, come what may.
+#[derive(Debug)]
+pub struct OwnRoot(std::ffi::OsString);
+
+impl OwnRoot {
+    /// The one whose directory this is in one of them.
+    pub fn of(directory: PathBuf) -> Self {
+        Self(directory.file_name().unwrap().to_owned())
+    }
+}
+
+impl Drop for OwnRoot {
+    fn drop(&mut self) {
+        for point in supple_node::cgroup::mounted(&Mounts::of_this_machine()).unwrap_or_default() {
+            if let Err(error) = supple_node::cgroup::remove_tree(&point.join(&self.0)) {
+                eprintln!("the test left a cgroup behind: {error}");
+            }
+        }
+    }
+}
+
 /// A pod without labels, of the class most have.
 pub fn pod_config(pod: &PodRef, resources: CgroupResources) -> PodConfig {
     PodConfig::new(pod.clone(), QosClass::Burstable, resources)

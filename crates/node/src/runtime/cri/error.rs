@@ -11,14 +11,25 @@ pub fn call(reason: &'static str, operation: &str, object: String, status: &Stat
 
 /// What it said, without the protocol's own decoration.
 pub fn words(status: &Status) -> String {
-    let said = match status.code() {
-        Code::Unavailable => format!("the container runtime cannot be reached: {}", status.message()),
-        _ => status.message().to_owned(),
+    let source = std::error::Error::source(status);
+    let said = match source.is_some_and(|it| it.is::<tonic::transport::Error>()) || status.code() == Code::Unavailable {
+        true => format!("the container runtime cannot be reached: {}", root_cause(source, status.message())),
+        false => status.message().to_owned(),
     };
     match hint(&said) {
         Some(hint) => format!("{said}; {hint}"),
         None => said,
     }
+}
+
+/// The last of what led to it: "transport error" says nothing, "Connection refused" does.
+fn root_cause(mut cause: Option<&(dyn std::error::Error + 'static)>, message: &str) -> String {
+    let mut said = message.to_owned();
+    while let Some(it) = cause {
+        said = it.to_string();
+        cause = it.source();
+    }
+    said
 }
 
 /// What is known of messages that do not say what would have to change.

@@ -241,7 +241,12 @@ impl Runtime for CriRuntime {
         id: &'a ContainerRef,
         grace: Duration,
     ) -> BoxFuture<'a, Result<Exit, RuntimeError>> {
-        Box::pin(async move { stop::stop(&self.machine, &*self.machine.run(id)?, grace).await })
+        Box::pin(async move {
+            match self.machine.run(id) {
+                Ok(run) => stop::stop(&self.machine, &run, grace).await,
+                Err(unknown) => Err(stop::end_unknown(&self.machine, id).await.err().unwrap_or(unknown)),
+            }
+        })
     }
 
     fn remove_container<'a>(&'a self, id: &'a ContainerRef) -> BoxFuture<'a, Result<(), RuntimeError>> {

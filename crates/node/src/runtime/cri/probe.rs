@@ -1,6 +1,7 @@
 //! Asking the container runtime what it is, once, before anything is made.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 use tonic::{Code, Status};
@@ -34,7 +35,7 @@ pub async fn probe(calls: &Calls, request: &CriRequest) -> Result<Probed, NewErr
     let unwell = |question| {
         move |status: Status| NewError::Unwell { socket: socket.clone(), question, message: cri::words(&status) }
     };
-    let version = match calls.version(VersionRequest { version: "v1".to_owned() }).await {
+    let version = match version(calls).await {
         Ok(version) => version,
         Err(status) if status.code() == Code::Unimplemented => {
             return Err(NewError::NotV1 { socket: socket.clone(), message: status.message().to_owned() });
@@ -59,6 +60,29 @@ pub async fn probe(calls: &Calls, request: &CriRequest) -> Result<Probed, NewErr
     };
     Ok(Probed { name: version.runtime_name, version: version.runtime_version, driver })
 }
+
+/// It may have been started a moment ago, and listens before it can answer.
+async fn version(calls: &Calls) -> Result<proto::VersionResponse, Status> {
+    let mut pauses = WHILE_IT_STARTS.into_iter();
+    loop {
+        let answer = calls.version(VersionRequest { version: "v1".to_owned() }).await;
+        let starting = answer.as_ref().err().is_some_and(|it| it.message().contains("not initialized yet"));
+        match pauses.next() {
+            Some(pause) if starting => tokio::time::sleep(pause).await,
+            _ => return answer,
+        }
+    }
+}
+
+/// Together longer than it takes.
+const WHILE_IT_STARTS: [Duration; 6] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(600),
+    Duration::from_secs(2),
+    Duration::from_secs(7),
+];
 
 /// Pods in the machine's own network need none of the runtime's.
 fn needed(network: PodNetwork) -> &'static [&'static str] {

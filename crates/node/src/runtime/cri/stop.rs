@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::error as cri;
-use super::machine::Machine;
+use super::machine::{Machine, key};
 use super::proto::StopContainerRequest;
 use super::run::Run;
 use super::sandbox::gone;
-use super::start::remove_container;
+use super::start::{containers, remove_container};
 use super::watch::look;
 use crate::runtime::{ContainerRef, Exit, RuntimeError, error};
 
@@ -49,6 +49,18 @@ pub async fn stop(machine: &Machine, run: &Run, grace: Duration) -> Result<Exit,
         object: error::describe(&run.id),
         message: "the container runtime says that it has stopped it, and shows it as running".into(),
     })
+}
+
+/// A run that nobody knows may still have been made by a call whose answer was lost: nothing of it stays.
+pub async fn end_unknown(machine: &Machine, id: &ContainerRef) -> Result<(), RuntimeError> {
+    let failed = |status| cri::call("KillContainerError", "end", error::describe(id), &status);
+    let Some(sandbox) = machine.known(&id.pod.uid).and_then(|it| it.sandbox) else { return Ok(()) };
+    for container in containers(machine, Some(&sandbox.id)).await.map_err(failed)? {
+        if container.metadata.is_some_and(|it| (it.name, it.attempt) == key(id)) {
+            remove_container(machine, &container.id).await.map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Forget an ended run; its log stays.

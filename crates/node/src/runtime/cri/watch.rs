@@ -193,7 +193,7 @@ async fn remove_stray_sandboxes(machine: &Machine) {
         }
         let known = machine.known(&pod.uid);
         // A dead one is there for its containers' sake until it is renewed.
-        if !known.and_then(|it| it.sandbox).is_some_and(|it| it.id == sandbox.id) {
+        if known.and_then(|it| it.sandbox).is_none_or(|it| it.id != sandbox.id) {
             tracing::info!(pod = pod.name, "removing a sandbox that nobody knows");
             if let Err(status) = machine.remove_sandbox(&sandbox.id).await {
                 tracing::debug!(error = %cri::words(&status), "it is tried again");

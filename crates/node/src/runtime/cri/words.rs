@@ -61,8 +61,9 @@ pub fn state(status: &proto::ContainerStatus) -> State {
 
 /// How it ended. The CRI knows no signals, so none is told; the code says 128+n.
 fn exit(status: &proto::ContainerStatus) -> Exit {
-    // One that never ran has no start: then it began when it ended.
-    let started = if status.started_at > 0 { status.started_at } else { status.finished_at };
+    // One that never ran has no start: then it began when it ended. One that ended at once may be said to have begun
+    // later: containerd notes a start when it has been answered, and an end when it came.
+    let started = if status.started_at > 0 { status.started_at.min(status.finished_at) } else { status.finished_at };
     Exit {
         code: status.exit_code,
         signal: None,
@@ -134,6 +135,20 @@ mod tests {
         assert_eq!(state(&status(0, "Completed")), exit(0, false));
         assert_eq!(state(&status(3, "Error")), exit(3, false));
         assert_eq!(state(&status(137, "OOMKilled")), exit(137, true));
+    }
+
+    #[test]
+    fn nothing_ends_before_it_began() {
+        let times = |started_at, finished_at| {
+            let state_ = proto::ContainerState::ContainerExited.into();
+            match state(&proto::ContainerStatus { state: state_, started_at, finished_at, ..Default::default() }) {
+                State::Exited(exit) => (exit.started_at, exit.finished_at),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(times(5, 7), (time(5), time(7)));
+        assert_eq!(times(9, 7), (time(7), time(7)));
+        assert_eq!(times(0, 7), (time(7), time(7)));
     }
 
     #[test]

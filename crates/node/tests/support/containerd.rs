@@ -57,14 +57,13 @@ impl Containerd {
 
     fn answers(&self) -> Result<(), String> {
         let end = Instant::now() + PATIENCE;
+        // Nobody announces that it listens; asking is a process of its own and takes long enough.
         while let Err(said) = self.ctr(&["version"]) {
             if Instant::now() > end {
                 let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
                 let last: Vec<&str> = log.lines().rev().take(5).collect();
                 return Err(format!("containerd does not answer: {said}; its log ends with {last:#?}"));
             }
-            // Nobody announces that it listens.
-            std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
     }

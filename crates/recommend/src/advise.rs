@@ -79,7 +79,8 @@ impl State {
             let outlook = views.plan(way, from.map(|it| Resource::Cpu.amount(it)), &price);
             match from {
                 Some(level) if outlook.stay - outlook.cost <= price.resize => level,
-                _ => Resource::Cpu.level(outlook.best()),
+                Some(_) => Resource::Cpu.level(outlook.best()),
+                None => Resource::Cpu.level(outlook.best_for_ever(1.0)),
             }
         });
     }
@@ -112,10 +113,10 @@ impl State {
         climb: Option<Climb>,
         habit: Option<f64>,
     ) -> Part {
-        let changes = outlook.stay - outlook.cost > price.resize;
         let (mut request, mut rule) = match in_force {
-            Some(size) if !changes => (size, Rule::Stay),
-            _ => (whole(outlook.best()), Rule::Plan),
+            Some(size) if outlook.stay - outlook.cost <= price.resize => (size, Rule::Stay),
+            Some(_) => (whole(outlook.best()), Rule::Plan),
+            None => (whole(outlook.best_for_ever(1.0)), Rule::Plan),
         };
         if let Some(habit) = habit.map(whole).filter(|habit| *habit > request) {
             (request, rule) = (habit, Rule::Habit);
@@ -126,13 +127,12 @@ impl State {
         if request > terms.most {
             (request, rule) = (terms.most, Rule::Most);
         }
-        let bound = |factor: f64| {
-            whole(outlook.best_at(price.incident * factor)).clamp(terms.least, terms.most.max(terms.least))
-        };
+        let bound = |factor: f64| whole(outlook.best_for_ever(factor)).clamp(terms.least, terms.most.max(terms.least));
         let (slack, over) = outlook.expect(amount(request));
         let since = |then: i64| hour - then;
         let account = Account {
             rule,
+            way: outlook.way,
             average: past.tally().average(P::RESOURCE),
             peak: past.range(hour).map_or(0.0, |(_, high)| P::RESOURCE.amount(high)),
             hours: past.tally().hours,

@@ -36,7 +36,7 @@ const LONGEST: usize = {
     let daily = 1 + DAY * 3 * level;
     let away = 8 + 2 * level;
     let tally = 16 + 16 + level + 4 * 32 + 16;
-    let week = level + 1 + WEEK * level;
+    let week = level + 1 + WEEK * level + 2 * 16;
     let ways = WAYS * (level + 16) + 3 + 32 + 1;
     head + digests + daily + away + week + 2 * tally + ways
 };
@@ -93,9 +93,11 @@ impl State {
         out.level(away.low);
         out.level(away.high);
         out.tally(tally);
-        let MemoryPast { open, week, tally } = memory;
+        let MemoryPast { open, week, weekly, tally } = memory;
         out.level(*open);
         out.hours(&week.map(|peak| [peak]));
+        out.bits(u64::from(weekly.0), 16);
+        out.bits(u64::from(weekly.1), 16);
         out.tally(tally);
         let Rehearsal { sizes, charges, leader, price, done } = ways;
         sizes.iter().for_each(|it| out.level(*it));
@@ -131,6 +133,7 @@ impl State {
         state.cpu.tally = from.tally()?;
         state.memory.open = from.level()?;
         state.memory.week = from.hours::<1, WEEK>()?.map(|[peak]| peak);
+        state.memory.weekly = (from.short(16)?, from.short(16)?);
         state.memory.tally = from.tally()?;
         for size in &mut state.ways.sizes {
             *size = from.level()?;

@@ -23,7 +23,7 @@ pub type Hour = [u16; 3];
 /// Entries of the histograms: of the running hour, of the hours just past, of the last days, of everything.
 pub const OPEN: usize = 12;
 /// See [`OPEN`].
-pub const LATELY: usize = 10;
+pub const LATELY: usize = 9;
 /// See [`OPEN`].
 pub const DAYS: usize = 14;
 /// See [`OPEN`].
@@ -173,7 +173,12 @@ impl CpuPast {
             let own = (f64::from(run.hours) * 1.25 + 1.0) * LONG_WEIGHT.0 * growth(hour, LONG_WEIGHT.1);
             let below = (0, run.high.saturating_add(SHIFT_STEPS));
             let above = (run.low.saturating_sub(SHIFT_STEPS), TOP);
-            let side = [below, above].into_iter().find(|(from, to)| f64::from(self.long.within(*from, *to)) <= own);
+            // Something must lie beyond the gap: what has always been so is no change.
+            let other = f64::from(SHIFT_HOURS) * LONG_WEIGHT.0 / 2.0;
+            let side = [below, above].into_iter().find(|(from, to)| {
+                let within = self.long.within(*from, *to);
+                f64::from(within) <= own && f64::from(self.long.total() - within) >= other
+            });
             let Some((from, to)) = side else { continue };
             self.away = run;
             if run.hours < SHIFT_HOURS || self.tally.hours < SHIFT_KNOWN {

@@ -65,6 +65,8 @@ pub struct Climb {
 pub struct Account {
     /// What settled it.
     pub rule: Rule,
+    /// The way to read the past that was listened to.
+    pub way: &'static str,
     /// Mean use, lately.
     pub average: f64,
     /// The highest use of the hours remembered.

@@ -86,6 +86,9 @@ pub struct Outlook<'a> {
     /// Means over the hours ahead.
     slack: Curve,
     over: Curve,
+    /// Whose outlook this is, and the price of an incident as it sees it.
+    pub way: &'static str,
+    incident: f64,
     /// The candidate the plan would take now.
     best: usize,
     /// Cost over the hours ahead, of taking it and of staying at the size in force, in hours of mean use.
@@ -100,9 +103,10 @@ impl Outlook<'_> {
         self.views.amounts[self.best]
     }
 
-    /// The size that would be best for ever, were an incident to cost this.
-    pub fn best_at(&self, incident: f64) -> f64 {
-        let cost = |c: usize| f64::from(self.slack[c]) + incident * f64::from(self.over[c]);
+    /// The size that would be best were it never changed and were an incident to cost so many times what it does. The
+    /// dearer, the larger: what a size is over can only fall with the size.
+    pub fn best_for_ever(&self, times: f64) -> f64 {
+        let cost = |c: usize| f64::from(self.slack[c]) + self.incident * times * f64::from(self.over[c]);
         self.views.amounts[argmin(self.views.grid.count, cost)]
     }
 
@@ -206,7 +210,8 @@ impl Views {
         }
         let best = argmin(count, |c| f64::from(values[c]));
         let stay = if in_force.is_some() { f64::from(stay) } else { f64::INFINITY };
-        Outlook { views: self, slack, over, best, cost: f64::from(values[best]), stay }
+        let incident = price.incident * way.fear;
+        Outlook { views: self, slack, over, way: way.name, incident, best, cost: f64::from(values[best]), stay }
     }
 
     /// The highest candidate a size is as good as, and what the size is more than it, in units of mean use: that is slack

@@ -18,6 +18,10 @@ pub const SHIFT_HOURS: i64 = 6;
 /// By how many steps (a third) the new level must lie outside of everything before it.
 const SHIFT_STEPS: u16 = 42;
 
+/// Of one miss of the day or the week before, at most this many steps count (35 %), and so many in all tell them apart.
+const LARGEST_MISS: u16 = 44;
+const ENOUGH_MISSES: u16 = 200;
+
 /// Hours a climb must have lasted.
 const CLIMB_HOURS: i64 = 8;
 
@@ -31,13 +35,15 @@ pub struct MemoryPast {
     pub open: u16,
     /// Peaks of closed hours, at their number modulo a week.
     pub week: [u16; WEEK],
+    /// Decayed sums, in steps: how far hours lay from the same hour a week before, and from that of the day before.
+    pub weekly: (u16, u16),
     /// Averages.
     pub tally: Tally,
 }
 
 impl Default for MemoryPast {
     fn default() -> Self {
-        Self { open: UNKNOWN, week: [UNKNOWN; WEEK], tally: Tally::default() }
+        Self { open: UNKNOWN, week: [UNKNOWN; WEEK], weekly: (0, 0), tally: Tally::default() }
     }
 }
 
@@ -57,11 +63,28 @@ impl MemoryPast {
     /// Ends the running hour, number `hour`, and the `gap` unseen ones after it.
     pub fn close(&mut self, hour: i64, gap: i64) {
         self.tally.close((self.open != UNKNOWN).then_some(self.open), gap);
+        self.compare(hour);
         self.week[place(hour, WEEK)] = self.open;
         for missing in 1..=gap.min(168) {
             self.week[place(hour + missing, WEEK)] = UNKNOWN;
         }
         self.open = UNKNOWN;
+    }
+
+    /// Notes which foretold the ended hour better: the week before, or the day before.
+    fn compare(&mut self, hour: i64) {
+        let (week, day) = (self.week[place(hour, WEEK)], self.peak(hour - 24));
+        if self.open == UNKNOWN || week == UNKNOWN || day == UNKNOWN {
+            return;
+        }
+        let next = |sum: u16, told: u16| sum - sum / 64 + self.open.abs_diff(told).min(LARGEST_MISS);
+        self.weekly = (next(self.weekly.0, week), next(self.weekly.1, day));
+    }
+
+    /// How far weeks are more regular than days, 0 to 1.
+    fn by_week(&self) -> f64 {
+        let (week, day) = (f64::from(self.weekly.0), f64::from(self.weekly.1));
+        if self.weekly.1 < ENOUGH_MISSES { 0.0 } else { (1.0 - 2.0 * week / day).max(0.0) }
     }
 
     /// The peak of a closed hour of the last week.
@@ -106,6 +129,7 @@ impl MemoryPast {
             let here = place(hour - age, WEEK);
             self.week[here] = higher(self.week[here], other.week[here]);
         }
+        self.weekly = (self.weekly.0.max(other.weekly.0), self.weekly.1.max(other.weekly.1));
         self.tally.merge(&other.tally);
     }
 
@@ -179,9 +203,11 @@ impl Past for MemoryPast {
         if self.tally.hours < 22 {
             return;
         }
+        let by_week = self.by_week();
         let mut mass = 1.0;
         for day in 1..=7 {
             mass *= 0.92; // half after eight days
+            let mass = mass * if day == 7 { 1.0 } else { 1.0 - by_week };
             let age = day * 24 - ahead;
             // The hours beside it count half: nobody's jobs start on the second.
             for (beside, share) in [(0, 1.0), (-1, 0.5), (1, 0.5)] {

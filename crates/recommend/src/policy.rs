@@ -62,7 +62,7 @@ impl Default for Policy {
                 least: 1_048_576,
                 most: i64::MAX,
                 limit: true,
-                beliefs: Beliefs { fade: 1.5, blur: (0.7, 0.2), usual: 4.4, margin: 1.0 },
+                beliefs: Beliefs { fade: 1.5, blur: (1.5, 0.3), usual: 4.4, margin: 1.0 },
             },
             startup: 120,
             hold: 2 * 3600,

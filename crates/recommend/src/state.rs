@@ -21,7 +21,7 @@ const BEYOND_LIMIT: f64 = 1.2;
 const MOST_THROTTLED: f64 = 0.75;
 
 /// What a kill says about the need where the use that led to it was not seen: a tenth more than the limit.
-const BEYOND_KILL: f64 = 1.1;
+pub const BEYOND_KILL: f64 = 1.1;
 
 /// Hours after which a kill or a change of ways is forgotten: a year and more.
 pub const REMEMBERED: i64 = 1 << 14;

@@ -11,7 +11,7 @@ use crate::past::UNKNOWN;
 use crate::policy::{Policy, Terms};
 use crate::resource::Resource;
 use crate::sample::{OutOfMemory, Sample, Size, amount, whole};
-use crate::state::{Cursor, State, Taken};
+use crate::state::{BEYOND_KILL, Cursor, State, Taken};
 use crate::strategy::{Pod, Strategy};
 
 /// Use at this share of the size in force is worth a look before its time.
@@ -142,7 +142,8 @@ impl Strategy for Supple {
         self.state.out_of_memory(kill);
         let held = self.pods.entry(pod).or_default();
         held.next = kill.time;
-        held.memory.breached = false;
+        // Known to have been wanted, though not measured: the fast path raises to it at once.
+        held.memory.used = Some(held.memory.used.unwrap_or(0.0).max(kill.wanted(BEYOND_KILL)));
     }
 
     fn size(&mut self, pod: Pod, now: i64, in_force: &Size) -> Size {

@@ -29,7 +29,7 @@ pub const CPU: [Way; WAYS] = [
 ];
 
 /// The way for memory. Kills are too rare for what they cost to tell a wise way from a lucky one.
-pub const MEMORY: Way = Way { name: "balanced", weights: [8.0, 1.0, 0.3, 8.0], fear: 0.7 };
+pub const MEMORY: Way = Way { name: "balanced", weights: [8.0, 1.0, 0.3, 4.0], fear: 0.7 };
 
 /// Ways there are.
 pub const WAYS: usize = 5;

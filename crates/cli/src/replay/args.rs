@@ -20,7 +20,7 @@ pub struct ReplayArgs {
     /// Two policies: what changing the first into the second would do, workload by workload.
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with = "policy")]
     pub compare: Vec<PathBuf>,
-    /// What to compare with: vpa, krr, p95, autopilot, static, none.
+    /// What to compare with: vpa, krr, p95, autopilot, newsvendor, static, none.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "vpa")]
     pub against: Vec<Baseline>,
     /// Learning time that is left out of all figures, for all policies alike.
@@ -69,6 +69,8 @@ pub enum Baseline {
     P95,
     /// Google Autopilot's moving window.
     Autopilot,
+    /// The least expected cost over the last hours, and a tenth more.
+    Newsvendor,
     /// The limits as recorded.
     Static,
     /// No requests, no limits.

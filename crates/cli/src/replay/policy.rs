@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use supple_quantity::{Bytes, MilliCpu, Quantity};
-use supple_recommend::baseline::{autopilot::Autopilot, fixed, percentile, vpa::Vpa};
+use supple_recommend::baseline::{autopilot::Autopilot, fixed, newsvendor, percentile, vpa::Vpa};
 use supple_recommend::policy::{Policy, Risk, Terms};
 use supple_recommend::strategy::Strategy;
 use supple_recommend::supple::Supple;
@@ -47,6 +47,7 @@ impl Contender {
             Baseline::Krr => "krr",
             Baseline::P95 => "p95",
             Baseline::Autopilot => "autopilot",
+            Baseline::Newsvendor => "newsvendor",
             Baseline::Static => "static",
             Baseline::None => "none",
         };
@@ -74,6 +75,7 @@ impl Contender {
             Kind::Baseline(Baseline::Krr) => Box::new(percentile::Percentile::new(percentile::Rule::krr())),
             Kind::Baseline(Baseline::P95) => Box::new(percentile::Percentile::new(percentile::Rule::p95())),
             Kind::Baseline(Baseline::Autopilot) => Box::new(Autopilot::default()),
+            Kind::Baseline(Baseline::Newsvendor) => Box::new(newsvendor::Newsvendor::default()),
             Kind::Baseline(Baseline::Static) => Box::new(fixed::AsRecorded::default()),
             Kind::Baseline(Baseline::None) => Box::new(fixed::Nothing),
         };

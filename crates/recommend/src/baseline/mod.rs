@@ -6,11 +6,13 @@
 //! | `krr` | Robusta KRR's simple strategy: CPU p95, memory maximum + 15 %, 14 days | once a day |
 //! | `p95` | 95th percentile + 15 % of both over 14 days | hourly, when 10 % off |
 //! | `autopilot` | Google Autopilot's moving window | when 10 % off |
+//! | `newsvendor` | least expected cost over what was lately seen (half-life 6 h), + 10 % | when 10 % off |
 //! | `static` | the limits that were recorded | never |
 //! | `none` | nothing reserved, nothing enforced | never |
 
 pub mod autopilot;
 pub mod fixed;
+pub mod newsvendor;
 pub mod percentile;
 pub mod vpa;
 

@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 
 use judge::{Make, cost, judge, least, ours, total};
 use sets::{HALVES, Set};
-use supple_recommend::baseline::{autopilot::Autopilot, percentile, vpa::Vpa};
+use supple_recommend::baseline::{autopilot::Autopilot, newsvendor::Newsvendor, percentile, vpa::Vpa};
 use supple_recommend::policy::Policy;
 use supple_recommend::resource::Resource;
 use supple_replay::figures::Figures;
 
-const NAMES: [&str; 6] = ["supple", "vpa", "autopilot", "krr", "p95", "bound"];
+const NAMES: [&str; 7] = ["supple", "vpa", "autopilot", "krr", "p95", "newsvendor", "bound"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).map(PathBuf::from).unwrap_or_else(|| {
@@ -55,12 +55,13 @@ fn table(set: &Set, even: bool, resource: Resource) -> Option<String> {
         return None;
     }
     let policy = Policy::default();
-    let makes: [&Make<'_>; 5] = [
+    let makes: [&Make<'_>; 6] = [
         &|| ours(&policy),
         &|| Box::new(Vpa::default()),
         &|| Box::new(Autopilot::default()),
         &|| Box::new(percentile::Percentile::new(percentile::Rule::krr())),
         &|| Box::new(percentile::Percentile::new(percentile::Rule::p95())),
+        &|| Box::new(Newsvendor::default()),
     ];
     let mut all: Vec<Vec<Figures>> = makes.map(|make| judge(&series, set.warmup, resource, make)).to_vec();
     all.push(least(&series, set.warmup, resource));
@@ -81,7 +82,7 @@ fn table(set: &Set, even: bool, resource: Resource) -> Option<String> {
             j / bound,
         );
     }
-    let baselines = NAMES[1..5].iter().zip(&costs[1..5]);
+    let baselines = NAMES[1..6].iter().zip(&costs[1..6]);
     let (best, least) = baselines.min_by(|a, b| a.1.total_cmp(b.1))?;
     let aim = match (resource, set.name) {
         (Resource::Cpu, _) => 1.6,

@@ -53,7 +53,7 @@ impl Default for Policy {
                 least: 1,
                 most: i64::MAX,
                 limit: false,
-                beliefs: Beliefs { fade: 1.5, blur: (0.0, 0.25), usual: 4.4, margin: 1.0 },
+                beliefs: Beliefs { fade: 1.5, blur: (0.0, 0.15), usual: 4.4, margin: 1.0 },
             },
             memory: Terms {
                 incident: 24.0,

@@ -22,7 +22,7 @@ pub struct Way {
 /// Ways for CPU. The first is listened to while nothing speaks for another.
 pub const CPU: [Way; WAYS] = [
     Way { name: "balanced", weights: [4.0, 1.0, 0.3, 4.0], fear: 1.0 },
-    Way { name: "bold", weights: [4.0, 1.0, 0.3, 4.0], fear: 0.5 },
+    Way { name: "bold", weights: [4.0, 1.0, 0.3, 4.0], fear: 0.4 },
     Way { name: "careful", weights: [4.0, 1.0, 0.3, 4.0], fear: 2.0 },
     Way { name: "daily", weights: [1.0, 0.2, 0.0, 10.0], fear: 1.0 },
     Way { name: "steady", weights: [0.0, 0.0, 1.0, 0.0], fear: 1.0 },

@@ -30,11 +30,11 @@ impl Lived {
     }
 
     fn at(&self, minute: i64) -> &Size {
-        &self.sizes[usize::try_from(minute).unwrap()]
+        &self.sizes[usize::try_from(minute).expect("minutes of a life are not negative")]
     }
 
     fn last(&self) -> i64 {
-        i64::try_from(self.sizes.len()).unwrap() - 1
+        i64::try_from(self.sizes.len()).expect("a life is short") - 1
     }
 
     /// Changes of CPU and of memory within some minutes.
@@ -209,7 +209,7 @@ fn check_kill(limit: Option<f64>, request: Option<f64>, peak: Option<f64>, at_le
         let sample = Sample { time: minute * 60, memory: Some(300.0 * MEBI), ..Sample::default() };
         lived.strategy.observe(0, &sample);
     }
-    let later = lived.strategy.state().advise_memory(&Policy::default(), None).unwrap();
+    let later = lived.strategy.state().advise_memory(&Policy::default(), None).expect("a day was measured");
     assert!(later.account.peak / MEBI >= at_least * 0.999, "{later:?}");
     assert!(later.account.killed_hours_ago.is_some_and(|it| it < 24));
 }

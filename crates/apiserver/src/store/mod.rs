@@ -189,9 +189,13 @@ impl Store {
         Ok((events, newest))
     }
 
-    /// Whether an object of a resource has changed after `revision`, or may have: the history need not reach back.
-    pub fn has_changed_since(&self, resource: &str, revision: u64) -> bool {
-        self.read().events_since(resource, revision).is_none_or(|mut events| events.next().is_some())
+    /// Whether an object of one of these resources has changed after `revision`, or may have: the history need not reach
+    /// back.
+    pub fn have_changed_since(&self, resources: &[&str], revision: u64) -> bool {
+        let state = self.read();
+        let changed =
+            |resource: &&str| state.events_since(resource, revision).is_none_or(|mut events| events.next().is_some());
+        resources.iter().any(changed)
     }
 
     /// Tells of every new durable revision.

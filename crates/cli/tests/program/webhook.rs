@@ -118,7 +118,7 @@ fn a_webhook_refuses_a_resize_in_its_own_words() {
     assert_eq!(kubectl.path("pod/db", "{.spec.containers[0].resources.limits.memory}"), "512Mi");
 
     // `supple resize` is one more client: it is told the same.
-    let refused = up.supple(["resize", "db", "--memory", "128Mi:128Mi"]);
+    let refused = up.supple(["resize", "db", "--memory", "384Mi:384Mi"]);
     assert!(!refused.status.success());
     let said = super::cluster::text(&refused.stderr) + &super::cluster::text(&refused.stdout);
     assert!(said.contains("memory of db may grow, not shrink"), "{said}");

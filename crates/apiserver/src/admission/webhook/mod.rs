@@ -105,7 +105,7 @@ impl Webhooks {
 
     fn current(&self) -> Arc<Compiled> {
         let known = self.compiled.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if !CONFIGURATIONS.iter().any(|collection| self.store.has_changed_since(collection, known.revision)) {
+        if !self.store.have_changed_since(&CONFIGURATIONS, known.revision) {
             return known;
         }
         let compiled = Arc::new(compile(&self.store));

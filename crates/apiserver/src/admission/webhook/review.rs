@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::hook::ReviewVersion;
 use super::transport::Answer;
 use crate::errors::ApiError;
+use crate::fields::parse_json;
 
 /// What a webhook is asked, as bytes.
 pub fn question(version: ReviewVersion, request: Value) -> Vec<u8> {
@@ -70,7 +71,7 @@ pub fn judge(asked: Asked<'_>, answer: &Answer) -> Result<Verdict, String> {
 
 /// The answer as a tree.
 fn read(answer: &Answer) -> Result<Value, String> {
-    let parsed: Result<Value, _> = serde_json::from_slice(&answer.body);
+    let parsed = parse_json(&answer.body).map(|parsed| parsed.value);
     let status = parsed.as_ref().ok().filter(|body| body.get("kind").and_then(Value::as_str) == Some("Status"));
     let said = |status: &Value| status.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
     if !(200..=206).contains(&answer.status) {
@@ -180,4 +181,51 @@ fn refusal(webhook: &str, status: Option<&Value>) -> ApiError {
     let code = u16::try_from(code).ok().filter(|code| *code >= 400).and_then(|code| StatusCode::from_u16(code).ok());
     let details = status.and_then(|status| status.get("details")).filter(|details| details.is_object()).cloned();
     ApiError { details, ..ApiError::new(code.unwrap_or(StatusCode::BAD_REQUEST), reason, message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FIELDS: [&str; 7] = ["uid", "allowed", "status", "patch", "patchType", "warnings", "auditAnnotations"];
+
+    /// Anything that looks like an answer, right and wrong.
+    fn answers() -> impl Strategy<Value = Vec<u8>> {
+        let odd = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[a-zA-Z/=+0-9]{0,12}".prop_map(Value::from),
+            Just(json!(["W10=", 1, null])),
+            Just(json!({"code": -1, "message": 5, "details": [], "reason": {}})),
+            Just(json!({"code": u64::MAX, "details": {"causes": 1}})),
+        ];
+        let response = prop::collection::vec((prop::sample::select(&FIELDS[..]), odd), 0..6);
+        let shaped = (response, any::<bool>()).prop_map(|(fields, to_the_question)| {
+            let mut response = json!({});
+            for (field, value) in fields {
+                response[field] = value;
+            }
+            if to_the_question {
+                response["uid"] = "u".into();
+            }
+            let review = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response});
+            review.to_string().into_bytes()
+        });
+        prop_oneof![prop::collection::vec(any::<u8>(), 0..200), shaped]
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_is_too_odd_to_be_judged(body in answers(), status in 100_u16..1000, mutating: bool, old: bool) {
+            let version = if old { ReviewVersion::V1Beta1 } else { ReviewVersion::V1 };
+            let asked = Asked { webhook: "w", version, uid: "u", mutating };
+            if let Ok(verdict) = judge(asked, &Answer { status, body: body.into() }) {
+                prop_assert!(verdict.refusal.is_none_or(|refusal| refusal.code.as_u16() >= 400));
+                prop_assert!(mutating || verdict.patch.is_empty());
+            }
+        }
+    }
 }

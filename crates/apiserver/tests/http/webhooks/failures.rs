@@ -63,7 +63,7 @@ async fn no_answer_or_none_that_is_one() {
     check_answer(
         "validating",
         |_| Reaction::Says(200, b"no JSON".to_vec()),
-        "failed to call webhook: couldn't get version/kind; json parse error: ",
+        "failed to call webhook: couldn't get version/kind; json parse error: invalid character",
     )
     .await;
     check_answer(

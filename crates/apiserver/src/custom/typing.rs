@@ -6,7 +6,7 @@ use kube_cel::cel::common::ast::{EntryExpr, Expr, operators as op};
 use serde_json::Value;
 
 use super::rules::{Rule, escape};
-use crate::cel::point;
+use crate::cel::{CompileError, point};
 
 /// What is known of a value.
 #[derive(Clone, Copy)]
@@ -17,7 +17,7 @@ enum Type<'a> {
     Dynamic,
 }
 
-/// Looks for fields that the schema of the value does not have.
+/// Looks for fields that the schema of the value does not have, and for an outcome that is no truth value.
 ///
 /// # Errors
 /// The text of the reference's compiler.
@@ -26,7 +26,12 @@ pub fn check(schema: &Value, source: &str, rule: &Rule) -> Result<(), String> {
     walk.bound.push(("self".to_owned(), Type::Of(schema)));
     let old = if rule.has_optional_old() { Type::Dynamic } else { Type::Of(schema) };
     walk.bound.push(("oldSelf".to_owned(), old));
-    walk.of(rule.program()).map(|_| ()).map_err(|error| format!("compilation failed: {error}"))
+    match walk.of(rule.program()).map_err(|error| format!("compilation failed: {error}"))? {
+        Type::Of(schema) if schema.get("type").is_some_and(|it| it != "boolean") => {
+            Err(CompileError::WrongType("bool").to_string())
+        }
+        Type::Of(_) | Type::Dynamic => Ok(()),
+    }
 }
 
 struct Walk<'a> {

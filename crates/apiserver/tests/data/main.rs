@@ -4,6 +4,7 @@
 
 mod apply;
 mod conformance;
+mod custom;
 mod decoding;
 mod discovery;
 mod openapi;

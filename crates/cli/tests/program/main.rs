@@ -6,6 +6,7 @@
 mod bad_input;
 mod cluster;
 mod crash;
+mod custom;
 mod examples;
 mod kubectl;
 mod life;

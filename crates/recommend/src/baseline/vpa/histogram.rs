@@ -74,22 +74,22 @@ impl Histogram {
         self.trim();
     }
 
-    /// The end of the bucket in which the share is reached; 0 where nothing is in.
-    pub fn percentile(&self, share: f64) -> f64 {
+    /// The ends of the buckets in which the shares, ascending, are reached; 0 where nothing is in.
+    pub fn percentiles(&self, shares: [f64; 3]) -> [f64; 3] {
         if self.weights[self.low] < EPSILON {
-            return 0.0;
+            return [0.0; 3];
         }
-        let threshold = share * self.total;
+        // One way through the buckets serves all: the sums up to a bucket are the same for each.
         let mut bucket = self.low;
-        let mut below = 0.0;
-        while bucket < self.high {
-            below += self.weights[bucket];
-            if below >= threshold {
-                break;
+        let mut below = self.weights[bucket];
+        shares.map(|share| {
+            let threshold = share * self.total;
+            while bucket < self.high && below < threshold {
+                bucket += 1;
+                below += self.weights[bucket];
             }
-            bucket += 1;
-        }
-        if bucket < BUCKETS - 1 { self.start(bucket + 1) } else { self.start(bucket) }
+            if bucket < BUCKETS - 1 { self.start(bucket + 1) } else { self.start(bucket) }
+        })
     }
 
     fn factor(&mut self, time: i64) -> f64 {

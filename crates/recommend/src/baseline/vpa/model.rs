@@ -12,6 +12,9 @@ use crate::strategy::Pod;
 const DAY: i64 = 86_400;
 const MEBI: f64 = 1_048_576.0;
 
+/// What lower bound, target and upper bound are percentiles of.
+const SHARES: [f64; 3] = [0.5, 0.9, 0.95];
+
 /// No amount passes this.
 pub const MAX_AMOUNT: i64 = 100_000_000_000_000;
 
@@ -41,6 +44,8 @@ struct Instance {
 pub struct Model {
     cpu: Histogram,
     memory: Histogram,
+    /// Of the memory, the percentiles at [`SHARES`]: it changes once a day, and is asked for with every sample.
+    memory_shares: [f64; 3],
     first: Option<i64>,
     last: Option<i64>,
     samples: u64,
@@ -52,6 +57,7 @@ impl Default for Model {
         Self {
             cpu: Histogram::new(0.01, DAY),
             memory: Histogram::new(1e7, DAY),
+            memory_shares: [0.0; 3],
             first: None,
             last: None,
             samples: 0,
@@ -118,6 +124,7 @@ impl Model {
         }
         if add {
             self.memory.add(bytes, 1.0, instance.window_end.unwrap_or(end));
+            self.memory_shares = self.memory.percentiles(SHARES);
             if killed {
                 instance.oom_peak = bytes;
             } else {
@@ -130,8 +137,8 @@ impl Model {
     pub fn estimate(&self, containers: i64) -> (Estimate, Estimate) {
         let containers = containers.max(1);
         let confidence = self.confidence();
-        let cpu = |share: f64| integer(self.cpu.percentile(share) * 1000.0);
-        let memory = |share: f64| integer(self.memory.percentile(share));
+        let cpu = self.cpu.percentiles(SHARES).map(|it| integer(it * 1000.0));
+        let memory = self.memory_shares.map(integer);
         (estimate(cpu, confidence, 25 / containers), estimate(memory, confidence, 250 * 1024 * 1024 / containers))
     }
 
@@ -146,15 +153,13 @@ impl Model {
     }
 }
 
-fn estimate(base: impl Fn(f64) -> i64, confidence: f64, floor: i64) -> Estimate {
-    let with_margin = |share: f64| {
-        let base = base(share);
-        base.saturating_add(scaled(base, 0.15)).min(MAX_AMOUNT)
-    };
+/// An estimate from the shares of [`SHARES`].
+fn estimate(bases: [i64; 3], confidence: f64, floor: i64) -> Estimate {
+    let [lower, target, upper] = bases.map(|base| base.saturating_add(scaled(base, 0.15)).min(MAX_AMOUNT));
     Estimate {
-        target: with_margin(0.9).max(floor),
-        lower: scaled(with_margin(0.5), (1.0 + 0.001 / confidence).powi(-2)).max(floor),
-        upper: scaled(with_margin(0.95), 1.0 + 1.0 / confidence).max(floor),
+        target: target.max(floor),
+        lower: scaled(lower, (1.0 + 0.001 / confidence).powi(-2)).max(floor),
+        upper: scaled(upper, 1.0 + 1.0 / confidence).max(floor),
     }
 }
 

@@ -60,6 +60,8 @@ struct Way {
     events: u32,
     resizes: u32,
     was_over: bool,
+    lowest: f64,
+    highest: f64,
 }
 
 /// The programme, fed one sample at a time.
@@ -73,6 +75,8 @@ pub struct Bound {
     best: usize,
     /// The first and the last size that may not be idle.
     window: (usize, usize),
+    /// The first size the last sample fitted.
+    fits: usize,
     started: bool,
     /// Price of a sample over and of a resize, in amount-hours.
     over: f64,
@@ -89,12 +93,12 @@ impl Bound {
 
     /// On these sizes (ascending), with prices in amount-hours.
     pub fn on(sizes: Vec<i64>, over: f64, resize: f64) -> Self {
-        let amounts = sizes.iter().map(|it| amount(*it)).collect();
+        let amounts: Vec<f64> = sizes.iter().map(|it| amount(*it)).collect();
         let values = vec![0.0; sizes.len()];
-        let ways = vec![Way::default(); sizes.len()];
+        let ways = amounts.iter().map(|it| Way { lowest: *it, highest: *it, ..Way::default() }).collect();
         let window = (0, sizes.len().saturating_sub(1));
         let total = Figures::default();
-        Self { sizes, amounts, values, ways, best: 0, window, started: false, over, resize, total }
+        Self { sizes, amounts, values, ways, best: 0, window, fits: 0, started: false, over, resize, total }
     }
 
     /// A sample standing for so many hours.
@@ -102,7 +106,7 @@ impl Bound {
         self.total.samples += 1;
         self.total.hours += hours;
         self.total.used += used * hours;
-        let fits = self.amounts.partition_point(|size| *size < used);
+        let fits = self.first_that_fits(used);
         let (low, high) = self.awake(fits, used, hours);
         let changed = self.cost() + self.resize;
         let mut came = self.ways.get(self.best).copied().unwrap_or_default();
@@ -113,7 +117,7 @@ impl Bound {
         for (i, ((size, value), way)) in sizes.take(high + 1).skip(low) {
             if self.started && changed < *value {
                 *value = changed;
-                *way = came;
+                *way = Way { lowest: came.lowest.min(*size), highest: came.highest.max(*size), ..came };
             }
             way.reserved += size * hours;
             if i < fits {
@@ -137,6 +141,19 @@ impl Bound {
         self.doze((low, high), least + self.resize);
     }
 
+    /// The first size that a use fits, looked for from where the last one was: use rarely jumps far.
+    fn first_that_fits(&mut self, used: f64) -> usize {
+        let mut at = self.fits;
+        while at > 0 && self.amounts[at - 1] >= used {
+            at -= 1;
+        }
+        while self.amounts.get(at).is_some_and(|size| *size < used) {
+            at += 1;
+        }
+        self.fits = at;
+        at
+    }
+
     /// The sizes to be reckoned: those not idle, and those the sample may wake.
     fn awake(&self, fits: usize, used: f64, hours: f64) -> (usize, usize) {
         let (low, high) = self.window;
@@ -151,9 +168,12 @@ impl Bound {
         // The minimum grows by no more than staying costs, and by no more than going where the sample is cheapest.
         let growth = cost(self.best).min(self.resize + cheapest);
         let first = if self.over < growth { 0 } else { fits };
-        // One more than those that cost less, so that rounding cannot leave one out.
-        let last = fits + self.amounts[fits..].partition_point(|size| (size - used) * hours < growth);
-        (low.min(first), high.max(last).min(self.sizes.len().saturating_sub(1)))
+        // Those that cost less, and one more, so that rounding cannot leave one out.
+        let mut high = high;
+        while high + 1 < self.sizes.len() && (high < fits || cost(high) < growth) {
+            high += 1;
+        }
+        (low.min(first), high)
     }
 
     /// Lets go of the sizes at both ends of what was reckoned that are idle now: at least `idle`.
@@ -183,6 +203,7 @@ impl Bound {
             over: u64::from(way.over),
             events: u64::from(way.events),
             resizes: u64::from(way.resizes),
+            range: self.started.then(|| (whole(way.lowest), whole(way.highest))),
             ..self.total
         }
     }
@@ -337,5 +358,6 @@ mod tests {
         }
         let it = bound.figures();
         assert_eq!((it.resizes, it.over), (2, 0), "up, and down again for 5 instead of 9 of slack");
+        assert_eq!(it.range, Some((1, 10)));
     }
 }

@@ -180,7 +180,7 @@ impl Closed {
             figures[0].events += u64::from(throttled && !before);
             figures[1].over += u64::from(killed.is_some());
             figures[1].events += u64::from(killed.is_some());
-            censor(recorded, figures);
+            censor(recorded, &living.in_force.size, figures);
         }
         lane.strategy.observe(living.number, &sample);
         if let Some(kill) = killed {

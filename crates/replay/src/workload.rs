@@ -130,7 +130,7 @@ impl Runner {
         let in_force = &mut self.pods[place];
         if counts {
             in_force.judge(sample, hours, &mut self.figures);
-            censor(sample, &mut self.figures);
+            censor(sample, &in_force.size, &mut self.figures);
         }
         let size = in_force.size;
         let killed = in_force.kill(sample);
@@ -169,13 +169,15 @@ pub(crate) fn changed(old: &Size, new: &Size) -> [bool; 2] {
 /// Use at this share of the recorded limit was cut by it.
 const CUT: f64 = 0.98;
 
-/// Counts what was cut by the recorded limit: what was wanted there is not known.
-pub(crate) fn censor(recorded: &Sample, figures: &mut [Figures; 2]) {
+/// Counts, of the samples that are judged, those cut by the recorded limit: what was wanted there is not known.
+pub(crate) fn censor(recorded: &Sample, in_force: &Size, figures: &mut [Figures; 2]) {
     let cut = |used: Option<f64>, limit: Option<i64>| {
         used.zip(limit).is_some_and(|(used, limit)| believable(used) && used >= amount(limit) * CUT)
     };
-    figures[0].censored += u64::from(cut(recorded.cpu, recorded.cpu_limit.map(|it| it.0)));
-    figures[1].censored += u64::from(cut(recorded.memory, recorded.memory_limit.map(|it| it.0)));
+    let cpu = in_force.cpu_request.is_some() && cut(recorded.cpu, recorded.cpu_limit.map(|it| it.0));
+    let memory = in_force.memory_request.is_some() && cut(recorded.memory, recorded.memory_limit.map(|it| it.0));
+    figures[0].censored += u64::from(cpu);
+    figures[1].censored += u64::from(memory);
 }
 
 impl InForce {

@@ -43,6 +43,9 @@ pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) 
         plane(&mut out, summary, resource);
         out.push_str("</div>");
     }
+    for note in super::text::notes(summary) {
+        let _ = write!(out, "<p class=\"note\">{}.</p>", escape(&note));
+    }
     out.push_str("<h2>Workloads over time</h2>");
     for outcome in workloads.iter().filter(|it| it.drawn.is_some()) {
         let _ = write!(
@@ -57,10 +60,41 @@ pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) 
         }
         out.push_str("</section>");
     }
+    closed(&mut out, summary);
     out.push_str("<h2>All workloads</h2>");
     all_workloads(&mut out, summary);
     let _ = writeln!(out, "<script>{SCRIPT}</script></body></html>");
     out
+}
+
+/// What came of the policies where sizes have effects, if that was asked for.
+fn closed(out: &mut String, summary: &Summary) {
+    if summary.policies.iter().all(|it| it.closed_loop.is_none()) {
+        return;
+    }
+    out.push_str(
+        "<h2>Closed loop</h2><p>The same recording where sizes have effects: CPU limits hold work up, kills begin the memory anew, nodes \
+         may put a resize off. Policies do not meet the same use here, so there is no bound to compare with.</p><div class=\"wide\"><table class=\"sort\"><thead><tr>\
+         <th>policy</th><th>resource</th><th>footprint</th><th>in place/day</th><th>restart/day</th><th>deferred/day</th><th>infeasible/day</th>\
+         <th>kills/day</th><th>% over</th><th>late core-hours</th><th>waited hours</th><th>nodes</th></tr></thead><tbody>",
+    );
+    for policy in &summary.policies {
+        let Some(it) = &policy.closed_loop else { continue };
+        for (name, own, memory) in [("memory", &it.memory, true), ("cpu", &it.cpu, false)] {
+            let _ = write!(out, "<tr><td>{}</td><td>{name}</td>", escape(&policy.name));
+            cell(out, own.footprint, 2);
+            cell(out, Some(own.resizes.in_place_per_day), 2);
+            cell(out, Some(own.resizes.with_restart_per_day), 2);
+            cell(out, Some(own.resizes.deferred_per_day), 2);
+            cell(out, Some(own.resizes.infeasible_per_day), 2);
+            cell(out, memory.then_some(it.kills_per_day), 3);
+            cell(out, (!memory).then_some(it.cpu_over_ratio * 100.0), 2);
+            cell(out, (!memory).then_some(it.late_core_hours), 1);
+            cell(out, Some(it.waited_hours), 1);
+            let _ = write!(out, "<td>{}</td></tr>", it.nodes);
+        }
+    }
+    out.push_str("</tbody></table></div>");
 }
 
 fn told(policy: &Policy, resource: Resource) -> &Told {
@@ -77,21 +111,63 @@ fn cell(out: &mut String, value: Option<f64>, digits: usize) {
     };
 }
 
-fn cells(out: &mut String, it: &Told) {
+/// `money`: whether there are prices. Where nothing was judged nothing is told: figures of nothing would look like good ones.
+fn cells(out: &mut String, it: &Told, resource: Resource, money: bool) {
+    let judged = |value: Option<f64>| value.filter(|_| it.judged_ratio > 0.0);
+    let size = |value: Option<f64>| value.map(|it| if resource == Resource::Cpu { it } else { it / 1_048_576.0 });
+    let digits = if resource == Resource::Cpu { 3 } else { 0 };
     cell(out, it.footprint, 2);
     cell(out, it.footprint_median, 2);
-    cell(out, Some(it.over_ratio * 100.0), 2);
-    cell(out, Some(it.events_per_day), 3);
-    cell(out, Some(it.resizes_per_day), 2);
+    cell(out, judged(Some(it.slack_hours)), 1);
+    cell(out, judged(Some(it.over_ratio * 100.0)), 2);
+    cell(out, judged(Some(it.events_per_day)), 3);
+    cell(out, judged(Some(it.resizes.in_place_per_day)), 2);
+    cell(out, judged(Some(it.resizes.with_restart_per_day)), 2);
+    cell(out, size(it.lowest), digits);
+    cell(out, size(it.highest), digits);
     cell(out, it.j, 3);
     cell(out, it.j_ratio, 2);
+    cell(out, it.captured.map(|it| it * 100.0), 0);
+    if money {
+        cell(out, judged(it.money), 2);
+    }
 }
 
-const HEAD: &str =
-    "<th>footprint</th><th>median</th><th>% over</th><th>events/day</th><th>resizes/day</th><th>J</th><th>J/bound</th>";
+/// The heads of [`cells`], each with what it means.
+fn head(money: bool) -> String {
+    let mut out = String::new();
+    let heads = [
+        ("footprint", "reserved ÷ used, all together"),
+        ("median", "of the containers' footprints"),
+        ("slack", "reserved minus used: core-hours, GiB-hours"),
+        ("% over", "share of samples over"),
+        ("events/day", "runs of samples over, a day and container; for memory: kills"),
+        ("resizes/day", "done in place, a day and container"),
+        ("restarts/day", "resizes that restart the container"),
+        ("lowest", "least size: cores, MiB"),
+        ("highest", "greatest size: cores, MiB"),
+        ("J", "hours of mean use lost in an hour"),
+        ("J/bound", "J by the least possible"),
+        ("stands %", "between the incumbent (0) and the bound (100)"),
+        ("money", "what was reserved costs"),
+    ];
+    for (name, meaning) in heads.iter().take(heads.len() - usize::from(!money)) {
+        let _ = write!(out, "<th title=\"{meaning}\">{name}</th>");
+    }
+    out
+}
+
+fn has_prices(summary: &Summary) -> bool {
+    summary.policies.iter().any(|it| it.cpu.money.is_some())
+}
 
 fn policies(out: &mut String, summary: &Summary, resource: Resource) {
-    let _ = write!(out, "<table class=\"sort\"><thead><tr><th>policy</th>{HEAD}</tr></thead><tbody>");
+    let money = has_prices(summary);
+    let _ = write!(
+        out,
+        "<div class=\"wide\"><table class=\"sort\"><thead><tr><th>policy</th>{}</tr></thead><tbody>",
+        head(money)
+    );
     for (index, policy) in summary.policies.iter().enumerate() {
         let _ = write!(
             out,
@@ -99,20 +175,23 @@ fn policies(out: &mut String, summary: &Summary, resource: Resource) {
             colour(&policy.name, index),
             escape(&policy.name)
         );
-        cells(out, told(policy, resource));
+        cells(out, told(policy, resource), resource, money);
         out.push_str("</tr>");
     }
-    out.push_str("</tbody></table>");
+    out.push_str("</tbody></table></div>");
 }
 
 fn all_workloads(out: &mut String, summary: &Summary) {
+    let money = has_prices(summary);
     let _ = write!(
         out,
-        "<table class=\"sort\"><thead><tr><th>workload</th><th>resource</th><th>policy</th>{HEAD}</tr></thead><tbody>"
+        "<div class=\"wide\"><table class=\"sort\"><thead><tr><th>workload</th><th>resource</th><th>policy</th>{}</tr></thead><tbody>",
+        head(money)
     );
     for it in &summary.workloads {
         for policy in &it.policies {
-            for (name, told) in [("memory", &policy.memory), ("cpu", &policy.cpu)] {
+            for (name, resource) in [("memory", Resource::Memory), ("cpu", Resource::Cpu)] {
+                let told = told(policy, resource);
                 if told.footprint.is_none() {
                     continue;
                 }
@@ -124,17 +203,17 @@ fn all_workloads(out: &mut String, summary: &Summary) {
                     escape(&it.container),
                     escape(&policy.name)
                 );
-                cells(out, told);
+                cells(out, told, resource, money);
                 out.push_str("</tr>");
             }
         }
     }
-    out.push_str("</tbody></table>");
+    out.push_str("</tbody></table></div>");
 }
 
 /// The plane of slack against incidents: down and to the left is better.
 fn plane(out: &mut String, summary: &Summary, resource: Resource) {
-    const W: f64 = 360.0;
+    const W: f64 = 420.0;
     const H: f64 = 230.0;
     let points: Vec<(usize, &str, f64, f64)> = summary
         .policies
@@ -160,21 +239,30 @@ fn plane(out: &mut String, summary: &Summary, resource: Resource) {
         out,
         "<text x=\"12\" y=\"105\" transform=\"rotate(-90 12 105)\" text-anchor=\"middle\">events a day</text>"
     );
+    let mut labels: Vec<(f64, f64)> = Vec::new();
     for (i, name, x, y) in points {
         let x = 40.0 + 290.0 * (x.min(right) - 1.0).max(0.0) / (right - 1.0);
         let y = 200.0 - 180.0 * y / top;
+        // A label goes up until it lies on no other.
+        let mut label = (x + 7.0, y + 4.0);
+        while labels.iter().any(|it| (it.0 - label.0).abs() < 60.0 && (it.1 - label.1).abs() < 11.0) && label.1 > 12.0 {
+            label.1 -= 11.0;
+        }
+        labels.push(label);
         let _ = write!(
             out,
-            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"{}\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"{0}\"/><path class=\"lead\" stroke=\"{0}\" d=\"M{x:.1} {y:.1}L{1:.1} {2:.1}\"/>\
+             <text x=\"{1:.1}\" y=\"{3:.1}\">{4}</text>",
             colour(name, i),
-            x + 7.0,
-            y + 4.0,
+            label.0 - 1.0,
+            label.1 - 4.0,
+            label.1,
             escape(name)
         );
     }
     let _ = write!(
         out,
-        "<text x=\"40\" y=\"212\">1</text><text x=\"330\" y=\"212\">{right:.1}</text><text x=\"36\" y=\"20\" text-anchor=\"end\">{top:.2}</text></svg>"
+        "<text x=\"40\" y=\"213\">1</text><text x=\"350\" y=\"213\" text-anchor=\"end\">{right:.1}</text><text x=\"36\" y=\"20\" text-anchor=\"end\">{top:.2}</text></svg>"
     );
 }
 

@@ -31,7 +31,8 @@ fn percent(value: f64) -> String {
 
 /// The policies side by side; with `workloads`, every workload too.
 pub fn table(summary: &Summary, workloads: usize) -> String {
-    let mut rows = vec![header("POLICY")];
+    let money = summary.policies.iter().any(|it| it.cpu.money.is_some());
+    let mut rows = vec![header("POLICY", money)];
     for resource in ["cpu", "memory"] {
         for policy in &summary.policies {
             rows.push(cells(&policy.name, resource, told(policy, resource)));
@@ -49,7 +50,7 @@ pub fn table(summary: &Summary, workloads: usize) -> String {
             .collect();
         let cost = |it: &Policy| it.cpu.slack_hours.max(0.0) + it.memory.slack_hours.max(0.0) / 4.0;
         all.sort_by(|a, b| cost(b.1).total_cmp(&cost(a.1)).then_with(|| a.0.cmp(&b.0)));
-        let mut rows = vec![header("WORKLOAD")];
+        let mut rows = vec![header("WORKLOAD", money)];
         for (name, policy) in all.iter().take(workloads) {
             for resource in ["cpu", "memory"] {
                 rows.push(cells(name, resource, told(policy, resource)));
@@ -229,8 +230,8 @@ fn resizes(it: &Told) -> String {
     if restarts > 0.0 { format!("{all} ({restarts:.2} restart)") } else { all }
 }
 
-fn header(first: &str) -> Vec<String> {
-    [
+fn header(first: &str, money: bool) -> Vec<String> {
+    let names = [
         first,
         "",
         "FOOTPRINT",
@@ -245,9 +246,8 @@ fn header(first: &str) -> Vec<String> {
         "J/BOUND",
         "STANDS",
         "MONEY",
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    ];
+    names[..names.len() - usize::from(!money)].iter().map(|it| (*it).to_owned()).collect()
 }
 
 fn cells(name: &str, resource: &str, it: &Told) -> Vec<String> {
@@ -256,7 +256,7 @@ fn cells(name: &str, resource: &str, it: &Told) -> Vec<String> {
     } else {
         ("GiB-h", |it| format!("{:.0} MiB", it / 1_048_576.0))
     };
-    vec![
+    let mut cells = vec![
         name.to_owned(),
         resource.to_owned(),
         number(it.footprint, 2),
@@ -270,6 +270,12 @@ fn cells(name: &str, resource: &str, it: &Told) -> Vec<String> {
         number(it.j, 3),
         number(it.j_ratio, 2),
         it.captured.map_or_else(|| "-".to_owned(), |it| format!("{:.0} %", it * 100.0)),
-        number(it.money, 2),
-    ]
+    ];
+    let judged = it.judged_ratio > 0.0;
+    if !judged {
+        // Nothing was judged: figures of nothing would look like good ones.
+        cells[2..].iter_mut().for_each(|cell| "-".clone_into(cell));
+    }
+    cells.extend(it.money.map(|it| if judged { format!("{it:.2}") } else { "-".to_owned() }));
+    cells
 }

@@ -132,3 +132,89 @@ fn a_change_of_policy_is_compared_by_workload() {
     ]));
     assert!(output.starts_with("old → new") && output.contains("worse"), "{output}");
 }
+
+/// The rows of a recording, but for their order: `pods` one after another, the last first.
+fn shuffled(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().skip(1).collect();
+    lines.sort_by_key(|line| std::cmp::Reverse(line.split(',').nth(3)));
+    format!("{}\n{}\n", text.lines().next().unwrap(), lines.join("\n"))
+}
+
+#[test]
+fn nothing_depends_on_the_order_of_series_and_what_is_emitted_neither() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = |name: &str| folder.path().join(name);
+    // Three pods of one workload that share a state, and another workload between them.
+    let head = "time,namespace,workload,pod,container,cpu_cores,memory_bytes\n";
+    let mut rows = String::new();
+    for minute in 0..1500 {
+        for (workload, pod) in [("web", "b"), ("web", "a"), ("db", "d"), ("web", "c")] {
+            let wave = (minute * 7 + i64::from(pod.as_bytes()[0]) * 13) % 29;
+            rows.push_str(&format!(
+                "{},n,{workload},{pod},app,0.{:02},{}\n",
+                minute * 60,
+                10 + wave,
+                50_000_000 + wave * 900_000
+            ));
+        }
+    }
+    let text = format!("{head}{rows}");
+    let run = |name: &str, text: &str| {
+        let (input, sizes) = (made(&format!("{name}.csv")), made(&format!("{name}.sizes")));
+        std::fs::write(&input, text).unwrap();
+        let args = ["-o", "json", "--closed-loop", "--node", "cpu=2,memory=400Mi", "--emit", sizes.to_str().unwrap()];
+        let told = stdout(&supple(&[&args[..], &[input.to_str().unwrap()]].concat()));
+        (told, std::fs::read_to_string(sizes).unwrap())
+    };
+    let straight = run("straight", &text);
+    assert_eq!(straight, run("shuffled", &shuffled(&text)));
+    let told: serde_json::Value = serde_json::from_str(&straight.0).unwrap();
+    let closed = &told["policies"][0]["closed_loop"];
+    assert!(closed["nodes"].as_u64() >= Some(1) && closed["memory"]["footprint"].as_f64() > Some(1.0), "{closed}");
+}
+
+#[test]
+fn recorded_limits_are_replayed_and_missing_ones_are_not_guessed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("limits.csv");
+    let head = "time,namespace,workload,pod,container,cpu_cores,memory_bytes,cpu_limit,memory_limit,restarts\n";
+    let rows: String = (0..600)
+        .map(|i| format!("{},a,w,p,c,{},100000000,1,200000000,0\n", i * 60, if i % 10 == 9 { 1.0 } else { 0.3 }))
+        .collect();
+    std::fs::write(&file, format!("{head}{rows}")).unwrap();
+    let output = supple(&[file.to_str().unwrap(), "--against", "static", "-o", "json"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("were cut by the recorded limit"));
+    let told: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let fixed = &told["policies"][1];
+    assert_eq!((fixed["name"].as_str(), fixed["memory"]["footprint"].as_f64()), (Some("static"), Some(2.0)));
+    assert_eq!(fixed["cpu"]["censored_ratio"].as_f64(), Some(60.0 / 599.0), "one sample in ten is at its limit");
+    let without = fixture();
+    let output = supple(&[without.to_str().unwrap(), "--against", "static"]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("static is judged on 0.00 %") && error.contains("no memory_limit"), "{error}");
+}
+
+#[test]
+fn a_policy_that_restarts_says_so_and_answers_of_prometheus_are_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("restarts.yaml");
+    std::fs::write(&policy, "resizePolicy: { memory: RestartContainer }\n").unwrap();
+    let matrix = |name: &str, value: &dyn Fn(i64) -> String| {
+        let values: Vec<String> = (0..900).map(|i| format!("[{},\"{}\"]", i * 60, value(i))).collect();
+        format!(
+            r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{"__name__":"{name}","namespace":"n","pod":"db-0","container":"c"}},"values":[{}]}}]}}}}"#,
+            values.join(",")
+        )
+    };
+    let cpu = matrix("container_cpu_usage_seconds_total", &|_| "0.25".to_owned());
+    let memory = matrix("container_memory_working_set_bytes", &|i| {
+        (if i < 450 { 100_000_000 } else { 300_000_000 }).to_string()
+    });
+    let (one, other) = (folder.path().join("cpu.json"), folder.path().join("memory.json"));
+    std::fs::write(&one, cpu).unwrap();
+    std::fs::write(&other, memory).unwrap();
+    let told = json(&["--policy", policy.to_str().unwrap(), "-o", "json", "--", folder.path().to_str().unwrap()]);
+    assert_eq!(told["samples"].as_u64(), Some(900), "two halves are one sample");
+    let it = &told["policies"][0]["memory"]["resizes"];
+    assert!(it["with_restart_per_day"].as_f64() > Some(0.0) && it["in_place_per_day"].as_f64() == Some(0.0), "{it}");
+}

@@ -1,6 +1,8 @@
 //! What must hold on recorded use, whatever the figures are: the bound is the bound, a replay repeats itself, and ours is not
 //! dearer than vpa where it must not be. (On CPU of a single quiet day it may be: `docs/recommender.md` has whole recordings.)
 
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -73,9 +73,9 @@ pub struct Harness {
 }
 
 impl Harness {
-    /// A server in memory with the namespace `n`.
+    /// A server in memory with the namespace `n`, where time stands still: nothing depends on how fast the test is.
     pub async fn new() -> Self {
-        Self::with(Options::in_memory()).await
+        Self::with(Options { clock: TestClock::new(), ..Options::in_memory() }).await
     }
 
     pub async fn with(options: Options) -> Self {

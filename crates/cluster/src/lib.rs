@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!             ┌───────────── kube::Client, in-process ─────────────┐
-//!   scheduler ┤ quota  namespaces  garbage                          ├─ node ─▶ runtime ─▶ processes
+//!   scheduler ┤ workloads  quota  namespaces  garbage               ├─ node ─▶ runtime ─▶ processes
 //!             └──────────────────────┬─────────────────────────────┘    ▲
 //!   kubectl ──TLS, token──▶ API server (store: memory or one file) ─────┘ metrics, logs (`kubelet`)
 //! ```

@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::ClusterClock;
-use crate::events::{Note, note};
+use crate::events::{Note, Series, note};
 use fit::{NoFit, Room};
 
 /// Who answers for pods that name no scheduler.
@@ -278,7 +278,12 @@ fn transition(pod: &Pod, now: Timestamp) -> Timestamp {
 
 async fn record(client: &Client, clock: &ClusterClock, pod: &Pod, kind: &str, reason: &str, text: &str) {
     let regarding: ObjectReference = pod.object_ref(&());
-    note(client, clock, Note { component: NAME, regarding, kind, reason, text }).await;
+    note(
+        client,
+        clock,
+        Note { component: NAME, regarding, kind, reason, text, series: Series::Once { action: "Scheduling" } },
+    )
+    .await;
 }
 
 /// For the garbage collector: pods bound to a node that does not exist.

@@ -2,6 +2,7 @@
 //! others that failed with it.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use super::row::Id;
@@ -10,7 +11,7 @@ use super::row::Id;
 const FIRST: Duration = Duration::from_millis(5);
 
 /// The longest one. The reference waits for up to a quarter of an hour, which on one machine nobody does.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Failures in a row, by owner.
 #[derive(Debug)]
@@ -29,11 +30,9 @@ impl Backoff {
         let count = self.failures.entry(id.clone()).or_default();
         let wait = FIRST.saturating_mul(1_u32.checked_shl(*count).unwrap_or(u32::MAX)).min(LONGEST);
         *count = count.saturating_add(1);
-        let name = format!("{}{id:?}{count}", self.seed);
-        let chance = name
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let permille = u32::try_from(chance % 101).unwrap_or_default();
+        let mut hasher = DefaultHasher::new();
+        (self.seed, id, *count).hash(&mut hasher);
+        let permille = u32::try_from(hasher.finish() % 101).unwrap_or_default();
         wait + wait * permille / 1000
     }
 

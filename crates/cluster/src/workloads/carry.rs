@@ -11,7 +11,7 @@ use super::expect::Awaited;
 use super::plan::{Act, Effect, Told, Trouble};
 use super::view::{Key, Kind};
 use crate::ClusterClock;
-use crate::events::{Note, note};
+use crate::events::{Note, Series, note};
 
 /// Who writes, as `managedFields` has it.
 const MANAGER: &str = "kube-controller-manager";
@@ -117,14 +117,22 @@ async fn tell(hands: &Hands, told: &Told, name: &str, error: &str) {
     let regarding = ObjectReference {
         api_version: Some(resource.api_version),
         kind: Some(resource.kind),
-        namespace: Some(key.namespace.clone()),
+        namespace: Some(key.namespace.clone()).filter(|it| !it.is_empty()),
         name: Some(key.name.clone()),
         uid: Some(uid.clone()),
         ..ObjectReference::default()
     };
-    let text = told.text.replace("{name}", name).replace("{error}", error);
-    let (kind, reason) = (told.kind, told.reason);
-    note(&hands.client, &hands.clock, Note { component: hands.component, regarding, kind, reason, text: &text }).await;
+    // The same thing refused again is the same event, whatever name the server made up in its answer.
+    let series = told.text.replace("{name}", name);
+    let text = series.replace("{error}", error);
+    let Told { kind, reason, .. } = told;
+    let series = Series::Counted(&series);
+    note(
+        &hands.client,
+        &hands.clock,
+        Note { component: hands.component, regarding, kind, reason, text: &text, series },
+    )
+    .await;
 }
 
 /// The name of what was written, and what the view has to show of it.

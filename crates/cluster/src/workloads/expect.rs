@@ -13,7 +13,7 @@ use super::row::Id;
 use super::view::{Key, Kind, View};
 
 /// How long a write may stay unseen (reference: `controller.ExpectationsTimeout`).
-pub(super) const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// Something the view must show.
 #[derive(Clone, Debug, PartialEq, Eq)]

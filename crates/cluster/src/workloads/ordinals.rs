@@ -3,8 +3,8 @@
 //!
 //! Slots are filled from the lowest and emptied from the highest. Ordered, nothing happens to a slot while one that
 //! matters for it is not well; in parallel, slots are filled and emptied at once, and only an update counts who is
-//! missing. Volumes are named in the pods as the claim templates say; the claims themselves are not made, because the
-//! embedded cluster has no volumes.
+//! missing. The claims of a pod are made before it and kept after it, whatever the retention policy says: the embedded
+//! cluster stores them and has no volumes.
 
 #[cfg(test)]
 mod tests;
@@ -13,13 +13,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, Pod, Volume};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, Volume};
+use kube::api::ObjectMeta;
 
 use super::amount::{Round, resolve};
 use super::history::{self, History, REVISION_LABEL, Source};
 use super::plan::{Effect, Plan, Scene, Told};
 use super::pods::{self, Available};
 use super::template::{self, label};
+use super::view::Key;
 
 /// What of a StatefulSet decides a step, read once.
 struct Slots<'a> {
@@ -129,7 +131,10 @@ impl<'a> Slots<'a> {
     fn fill(&self, plan: &mut Plan) -> bool {
         for (at, slot) in self.filled.iter().enumerate() {
             match slot {
-                None => plan.push(self.create(at)),
+                None => {
+                    plan.effects.extend(self.claims(at));
+                    plan.push(self.create(at));
+                }
                 Some(pod) if pods::is_over(pod) => {
                     if !pods::is_going(pod) {
                         let text = format!(
@@ -213,14 +218,52 @@ impl<'a> Slots<'a> {
         at < usize::try_from(partition).unwrap_or(0)
     }
 
+    fn ordinal(&self, at: usize) -> i64 {
+        i64::from(self.start) + i64::try_from(at).unwrap_or(i64::MAX)
+    }
+
+    fn name(&self, at: usize) -> String {
+        format!("{}-{}", self.scene.name(), self.ordinal(at))
+    }
+
+    /// The claims a pod needs and does not have yet.
+    fn claims(&self, at: usize) -> impl Iterator<Item = Effect> {
+        let (scene, pod) = (self.scene, self.name(at));
+        self.spec.volume_claim_templates.iter().flatten().filter_map(move |given| {
+            let name = format!("{}-{pod}", given.metadata.name.as_deref().unwrap_or_default());
+            if scene.view.claims.get(&Key::new(scene.namespace(), &name)).is_some() {
+                return None;
+            }
+            let mut labels = self.spec.selector.match_labels.clone().unwrap_or_default();
+            labels.extend(given.metadata.labels.clone().unwrap_or_default());
+            let claim = PersistentVolumeClaim {
+                metadata: ObjectMeta {
+                    name: Some(name.clone()),
+                    namespace: Some(scene.namespace().to_owned()),
+                    labels: Some(labels),
+                    annotations: given.metadata.annotations.clone(),
+                    ..ObjectMeta::default()
+                },
+                spec: given.spec.clone(),
+                status: None,
+            };
+            let what = format!("create Claim {name} Pod {pod} in StatefulSet {}", scene.name());
+            Some(
+                Effect::create(&claim)
+                    .done(Told::normal("SuccessfulCreate", format!("{what} success")))
+                    .failed(Told::warning("FailedCreate", format!("{what} failed error: {{error}}"))),
+            )
+        })
+    }
+
     fn create(&self, at: usize) -> Effect {
         let (scene, spec) = (self.scene, self.spec);
         let kept = self.history.all.iter().find(|it| history::name(it) == self.current);
         let current =
             kept.filter(|_| self.keeps_current(at)).and_then(|it| Some((history::template_of(it)?, &*self.current)));
         let (given, revision) = current.unwrap_or_else(|| (spec.template.clone(), self.present()));
-        let ordinal = i64::from(self.start) + i64::try_from(at).unwrap_or(i64::MAX);
-        let name = format!("{}-{ordinal}", scene.name());
+        let ordinal = self.ordinal(at);
+        let name = self.name(at);
         let mut pod = template::pod(scene.owner.as_ref(), &given);
         pod.metadata.generate_name = Some(format!("{}-", scene.name()));
         pod.metadata.name = Some(name.clone());

@@ -9,11 +9,11 @@ use kube::Client;
 use kube::runtime::watcher;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::time::DelayQueue;
+use tokio_util::time::{DelayQueue, delay_queue};
 
 use super::backoff::Backoff;
 use super::carry::{Hands, Outcome, Stop, carry_out};
-use super::expect::{Expectations, PATIENCE};
+use super::expect::Expectations;
 use super::plan::Trouble;
 use super::row::{self, Id};
 use super::view::{self, Change, View};
@@ -35,6 +35,8 @@ struct Runner {
     /// Whose plan is being carried out.
     busy: BTreeSet<Id>,
     later: DelayQueue<Id>,
+    /// Where each owner stands in that queue, which it does at most once.
+    timers: BTreeMap<Id, delay_queue::Key>,
     expectations: Expectations,
     troubles: BTreeMap<Id, Trouble>,
     backoff: Backoff,
@@ -51,6 +53,7 @@ pub(crate) async fn run(client: Client, clock: ClusterClock, seed: u64, stop: Ca
         dirty: BTreeSet::new(),
         busy: BTreeSet::new(),
         later: DelayQueue::new(),
+        timers: BTreeMap::new(),
         expectations: Expectations::default(),
         troubles: BTreeMap::new(),
         backoff: Backoff::new(seed),
@@ -66,7 +69,11 @@ pub(crate) async fn run(client: Client, clock: ClusterClock, seed: u64, stop: Ca
                     runner.take(change);
                 }
             }
-            Some(due) = runner.later.next() => { runner.dirty.insert(due.into_inner()); }
+            Some(due) = runner.later.next() => {
+                let id = due.into_inner();
+                runner.timers.remove(&id);
+                runner.dirty.insert(id);
+            }
             Some(done) = runner.hands.join_next() => match done {
                 Ok((id, outcome)) => runner.finish(id, outcome),
                 Err(error) => tracing::error!(%error, "a controller's hand was lost"),
@@ -88,6 +95,20 @@ impl Runner {
         }
     }
 
+    /// Look at an owner after this time, or earlier.
+    fn wake_in(&mut self, id: &Id, wait: Duration) {
+        let wait = wait.clamp(Duration::from_millis(1), LONGEST_WAIT);
+        let at = tokio::time::Instant::now() + wait;
+        match self.timers.get(id) {
+            Some(key) if self.later.deadline(key) <= at => {}
+            Some(key) => self.later.reset_at(key, at),
+            None => {
+                let key = self.later.insert_at(id.clone(), at);
+                self.timers.insert(id.clone(), key);
+            }
+        }
+    }
+
     /// Plan for everybody who can be planned for now.
     fn plan(&mut self) {
         if !self.view.is_complete() {
@@ -100,7 +121,9 @@ impl Runner {
                 return;
             }
             if !self.expectations.are_met(&id, &self.view, now) {
-                continue; // the change that meets them comes by here again
+                // The change that meets them comes by here again; so does the time after which they are given up.
+                self.wake_in(&id, LONGEST_WAIT);
+                continue;
             }
             self.dirty.remove(&id);
             self.plan_for(id, now);
@@ -116,7 +139,7 @@ impl Runner {
         };
         if let Some(again) = plan.again {
             let wait = Duration::try_from(again.duration_since(now)).unwrap_or_default();
-            self.later.insert(id.clone(), wait.clamp(Duration::from_millis(1), LONGEST_WAIT));
+            self.wake_in(&id, wait);
         }
         if plan.effects.is_empty() {
             self.backoff.forget(&id);
@@ -138,7 +161,6 @@ impl Runner {
         let Outcome { awaited, stopped } = outcome;
         if !awaited.is_empty() {
             self.expectations.await_all(&id, awaited, &self.view, (self.clock)());
-            self.later.insert(id.clone(), Duration::try_from(PATIENCE).unwrap_or(LONGEST_WAIT));
         }
         match stopped {
             None => {
@@ -153,7 +175,7 @@ impl Runner {
                     self.troubles.insert(id.clone(), trouble);
                 }
                 let wait = self.backoff.failed(&id);
-                self.later.insert(id, wait);
+                self.wake_in(&id, wait);
             }
         }
     }

@@ -160,6 +160,12 @@ fn a_pod_has_a_name_of_its_own_and_what_goes_with_it() {
     assert_eq!(labels[history::REVISION_LABEL], history::name(revision));
     assert_eq!((&pod["spec"]["hostname"], &pod["spec"]["subdomain"]), (&json!("s-0"), &json!("peers")));
     assert_eq!(pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"], "data-s-0");
+    let claim = world.truth.claims.get(&Key::new("n", "data-s-0")).unwrap();
+    assert_eq!(claim.metadata.labels.as_ref().unwrap()["app"], "s");
+    // It outlives its pod, and is not made twice.
+    world.set_pod(&Key::new("n", "s-0"), "Failed", false);
+    world.settle_now();
+    assert_eq!(world.told.iter().filter(|it| it.contains("Claim data-s-0")).count(), 1, "{:#?}", world.told);
 }
 
 #[test]

@@ -60,6 +60,8 @@ struct View {
 struct Grid {
     lowest: u16,
     stride: u16,
+    /// 2^32 by the stride, rounded up.
+    inverse: u64,
     count: usize,
 }
 
@@ -230,7 +232,9 @@ impl Grid {
     }
 
     fn candidate(self, level: u16) -> usize {
-        usize::from(level.saturating_sub(self.lowest).div_ceil(self.stride)).min(self.count - 1)
+        // Rounded up; a multiplication in place of a division, for this is done for every atom. Exact: levels are small.
+        let steps = u64::from(level.saturating_sub(self.lowest)) + u64::from(self.stride) - 1;
+        usize::try_from((steps * self.inverse) >> 32).unwrap_or(usize::MAX).min(self.count - 1)
     }
 }
 
@@ -267,7 +271,8 @@ fn grid<P: Past>(past: &P, hour: i64, blur: f64) -> Option<Grid> {
         stride += if stride < 4 { 1 } else { stride / 2 };
     }
     let lowest = lowest / stride * stride;
-    Some(Grid { lowest, stride, count: usize::from((highest - lowest).div_ceil(stride)) + 1 })
+    let inverse = (1_u64 << 32).div_ceil(u64::from(stride));
+    Some(Grid { lowest, stride, inverse, count: usize::from((highest - lowest).div_ceil(stride)) + 1 })
 }
 
 /// The mass of a view in each candidate's stretch of levels, and mass times amount.

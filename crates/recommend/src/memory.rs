@@ -92,9 +92,15 @@ impl MemoryPast {
         self.week[place(hour, WEEK)]
     }
 
+    /// The peak so many hours (fewer than a week) before the one at `here` in the ring.
+    fn back(&self, here: usize, age: usize) -> u16 {
+        self.week[(here + WEEK - age) % WEEK]
+    }
+
     /// Peaks by age in hours, the running hour being 0. Unknown hours are left out.
     pub fn peaks(&self, hour: i64) -> impl Iterator<Item = (i64, u16)> + '_ {
-        let closed = (1..168).map(move |age| (age, self.peak(hour - age)));
+        let here = place(hour, WEEK);
+        let closed = (1..WEEK).zip(1..).map(move |(back, age)| (age, self.back(here, back)));
         std::iter::once((0, self.open)).chain(closed).filter(|(_, peak)| *peak != UNKNOWN)
     }
 
@@ -164,12 +170,13 @@ impl MemoryPast {
             // A peak stands from when it was seen, however little of the hour that is.
             visit(self.open, self.tally.seen().max(0.25));
         }
-        for age in 1..168 {
+        let here = place(hour, WEEK);
+        for age in 1..WEEK {
             mass *= decay;
             if mass < 1e-6 {
                 break;
             }
-            let peak = self.peak(hour - age);
+            let peak = self.back(here, age);
             if peak != UNKNOWN {
                 visit(peak, mass);
             }
@@ -203,7 +210,7 @@ impl Past for MemoryPast {
         if self.tally.hours < 22 {
             return;
         }
-        let by_week = self.by_week();
+        let (by_week, here) = (self.by_week(), place(hour, WEEK));
         let mut mass = 1.0;
         for day in 1..=7 {
             mass *= 0.92; // half after eight days
@@ -212,10 +219,8 @@ impl Past for MemoryPast {
             // The hours beside it count half: nobody's jobs start on the second.
             for (beside, share) in [(0, 1.0), (-1, 0.5), (1, 0.5)] {
                 let age = age + beside;
-                if !(1..168).contains(&age) {
-                    continue;
-                }
-                let peak = self.peak(hour - age);
+                let Some(age) = usize::try_from(age).ok().filter(|it| (1..WEEK).contains(it)) else { continue };
+                let peak = self.back(here, age);
                 if peak != UNKNOWN {
                     visit(peak, mass * share);
                 }

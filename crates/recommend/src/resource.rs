@@ -5,6 +5,8 @@
 //! to fit in a few hundred bytes, and 0.68 %, because a steady heap deserves a margin of two per cent, which a
 //! five per cent bucket would swallow.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
 /// What is sized.
@@ -22,6 +24,16 @@ const STEPS: f64 = 102.0;
 
 /// The highest level there is. One less than eleven bits hold: the last says that nothing is known.
 pub const TOP: u16 = 2046;
+
+/// By how much each level is more than the lowest: a plan asks for hundreds of them.
+static FACTORS: LazyLock<[f64; TOP as usize + 1]> = LazyLock::new(|| {
+    let mut level = 0.0;
+    [(); TOP as usize + 1].map(|()| {
+        let factor = step_factor(level);
+        level += 1.0;
+        factor
+    })
+});
 
 impl Resource {
     /// Both, in the order in which they are printed.
@@ -51,7 +63,8 @@ impl Resource {
 
     /// The amount of a level.
     pub fn amount(self, level: u16) -> f64 {
-        self.unit() * step_factor(f64::from(level))
+        let factor = FACTORS.get(usize::from(level)).copied();
+        self.unit() * factor.unwrap_or_else(|| step_factor(f64::from(level)))
     }
 }
 

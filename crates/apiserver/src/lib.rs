@@ -183,9 +183,9 @@ impl ApiServer {
         };
         bootstrap::ensure(&store, clock.now()).map_err(|error| OpenError::Bootstrap(error.to_string()))?;
         handlers::settle_definitions(&store, clock.now()).map_err(|error| OpenError::Bootstrap(error.to_string()))?;
-        let registry = Registry::default();
+        let registry = Arc::new(Registry::default());
         registry.refresh(&store);
-        let webhooks = Webhooks::new(store.clone(), webhooks);
+        let webhooks = Webhooks::new(store.clone(), webhooks, registry.clone());
         let api = Api { store, clock, kubelet, webhooks, registry };
         Ok(Self { inner: Arc::new(Inner { api: Arc::new(api), token }) })
     }

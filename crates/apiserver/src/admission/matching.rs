@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::request::{Operation, Request};
 use crate::errors::{ApiError, Subject};
-use crate::kinds::{Resource, TABLE};
+use crate::kinds::{Resource, Rows};
 use crate::selector::{LabelSelector, SelectorError};
 use crate::store::{Key, Store};
 
@@ -24,7 +24,7 @@ impl Rules {
     /// The version of the resource in which rules of this kind want to see the request, if they are about it: the
     /// request's own if a rule names it, else (unless `exact`) the first that a rule names of those in which the same
     /// objects are served.
-    pub fn wants<'a>(&self, request: &Request<'a>, exact: bool) -> Option<&'a Resource> {
+    pub fn wants<'a>(&self, request: &Request<'a>, rows: &Rows, exact: bool) -> Option<&'a Resource> {
         let own: &Resource = request.target.resource;
         if self.0.iter().any(|rule| matches(rule, request, own)) {
             return Some(own);
@@ -32,15 +32,15 @@ impl Rules {
         if exact {
             return None;
         }
-        self.0.iter().find_map(|rule| others(request).find(|other| matches(rule, request, other)))
+        self.0.iter().find_map(|rule| others(request, rows).find(|other| matches(rule, request, other)))
     }
 }
 
 /// The other versions in which the objects of a request are served.
-fn others<'a>(request: &Request<'a>) -> impl Iterator<Item = &'a Resource> + use<'a> {
+fn others<'r>(request: &Request<'r>, rows: &'r Rows) -> impl Iterator<Item = &'static Resource> + use<'r> {
     let own: &Resource = request.target.resource;
     let subresource = request.subresource();
-    TABLE.iter().filter(move |other| {
+    rows.iter().filter(move |other| {
         other.backing.collection().is_some()
             && other.backing.collection() == own.backing.collection()
             && (other.group, other.version) != (own.group, own.version)

@@ -55,7 +55,7 @@ pub(crate) struct Api {
     pub(crate) kubelet: Arc<dyn Kubelet>,
     pub(crate) webhooks: Webhooks,
     /// Which kinds are served.
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
 }
 
 /// A request whose path and query have been read.

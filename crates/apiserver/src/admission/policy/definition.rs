@@ -9,7 +9,7 @@ use crate::admission::matching::{Rules, Selection};
 use crate::admission::request::Request;
 use crate::cel::{CompileError, Program};
 use crate::errors::ApiError;
-use crate::kinds::Resource;
+use crate::kinds::{Resource, Rows};
 use crate::metadata;
 use crate::selector::SelectorError;
 use crate::store::Store;
@@ -129,11 +129,11 @@ impl Constraints {
     }
 
     /// The version in which the request is to be seen, if it is meant. Without rules, all are.
-    pub fn wants<'a>(&self, request: &Request<'a>) -> Option<&'a Resource> {
-        if self.except.wants(request, self.exact).is_some() {
+    pub fn wants<'a>(&self, request: &Request<'a>, rows: &Rows) -> Option<&'a Resource> {
+        if self.except.wants(request, rows, self.exact).is_some() {
             return None;
         }
-        if self.rules.is_empty() { Some(request.target.resource) } else { self.rules.wants(request, self.exact) }
+        if self.rules.is_empty() { Some(request.target.resource) } else { self.rules.wants(request, rows, self.exact) }
     }
 
     /// Whether selectors let the request through.
@@ -247,8 +247,8 @@ impl Policy {
     }
 
     /// The version in which the policy wants to see the request, if it is meant.
-    pub fn wants<'a>(&self, request: &Request<'a>) -> Option<&'a Resource> {
-        self.constraints.wants(request)
+    pub fn wants<'a>(&self, request: &Request<'a>, rows: &Rows) -> Option<&'a Resource> {
+        self.constraints.wants(request, rows)
     }
 }
 

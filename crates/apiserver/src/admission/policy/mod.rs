@@ -16,12 +16,21 @@ use serde_json::{Value, json};
 use super::request::Request;
 use super::webhook::Warnings;
 use crate::errors::ApiError;
-use crate::kinds::Resource;
+use crate::kinds::{Resource, Rows};
 use crate::metadata::subject;
 use crate::store::{Key, Store};
 
 pub use definition::{Action, Binding, Policy, VARIABLES};
 use evaluate::{Input, Verdict};
+
+/// Where a policy looks for what it needs besides the request.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// Namespaces and parameters.
+    pub store: &'a Store,
+    /// What is served.
+    pub rows: &'a Rows,
+}
 
 /// Asks a policy about a request in the version that it wants to see.
 ///
@@ -30,11 +39,12 @@ use evaluate::{Input, Verdict};
 pub fn judge(
     policy: &Policy,
     resource: &Resource,
-    store: &Store,
+    place: Place<'_>,
     request: &Request<'_>,
     object: Option<&Value>,
     warnings: &mut Warnings,
 ) -> Result<(), ApiError> {
+    let Place { store, .. } = place;
     if !policy.constraints.covers(store, request, object)? {
         return Ok(());
     }
@@ -45,9 +55,9 @@ pub fn judge(
         name => store.latest(&Key::new("namespaces", "", name)).map(|it| it.value()).unwrap_or_default(),
     };
     for binding in &policy.bindings {
-        let verdicts = match holds(binding, store, request, object) {
+        let verdicts = match holds(binding, place, request, object) {
             Ok(false) => continue,
-            Ok(true) => match params::of(policy, binding, store, request.namespace()) {
+            Ok(true) => match params::of(policy, binding, place, request.namespace()) {
                 Ok(params) => params
                     .iter()
                     .flat_map(|params| {
@@ -66,9 +76,11 @@ pub fn judge(
 }
 
 /// Whether a binding is about the request, too.
-fn holds(binding: &Binding, store: &Store, request: &Request<'_>, object: Option<&Value>) -> Result<bool, ApiError> {
+fn holds(binding: &Binding, place: Place<'_>, request: &Request<'_>, object: Option<&Value>) -> Result<bool, ApiError> {
     match &binding.narrowed {
-        Some(narrowed) => Ok(narrowed.wants(request).is_some() && narrowed.covers(store, request, object)?),
+        Some(narrowed) => {
+            Ok(narrowed.wants(request, place.rows).is_some() && narrowed.covers(place.store, request, object)?)
+        }
         None => Ok(true),
     }
 }

@@ -2,23 +2,26 @@
 
 use serde_json::Value;
 
+use super::Place;
 use super::definition::{Binding, Policy};
-use crate::kinds;
+use crate::kinds::Resource;
 use crate::respond::shown;
 use crate::selector::LabelSelector;
-use crate::store::{Key, Store};
+use crate::store::Key;
 
 /// The parameters for a request in `namespace`: null where the policy or the binding has none, and nothing where there is
 /// none to be found and that is allowed.
 ///
 /// # Errors
 /// What is wrong with the binding; the failure policy decides.
-pub fn of(policy: &Policy, binding: &Binding, store: &Store, namespace: &str) -> Result<Vec<Value>, String> {
+pub fn of(policy: &Policy, binding: &Binding, place: Place<'_>, namespace: &str) -> Result<Vec<Value>, String> {
     let (Some((api_version, kind)), Some(wanted)) = (&policy.param_kind, &binding.params) else {
         return Ok(vec![Value::Null]);
     };
     let unknown = || format!("paramKind kind `{api_version}, Kind={kind}` not known");
-    let resource = kinds::by_kind(api_version, kind).ok_or_else(unknown)?;
+    let Place { store, rows } = place;
+    let named = |row: &&Resource| row.kind == kind && row.api_version() == *api_version;
+    let resource = rows.iter().find(|row| named(row)).ok_or_else(unknown)?;
     let collection = resource.backing.collection().ok_or_else(unknown)?;
     let place = match (resource.namespaced(), wanted.namespace.as_str()) {
         (false, "") => "",

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::admission::condition::{Conditions, WEBHOOK};
 use crate::admission::matching::{Rules, Selection};
 use crate::admission::request::Request;
-use crate::kinds::Resource;
+use crate::kinds::{Resource, Rows};
 use crate::selector::SelectorError;
 
 /// Seconds a webhook has to answer where its configuration does not say.
@@ -130,7 +130,7 @@ impl Hook {
     }
 
     /// The version of the resource in which this webhook wants to see the request, if it wants to.
-    pub fn wants<'a>(&self, request: &Request<'a>) -> Option<&'a Resource> {
-        self.rules.wants(request, self.exact)
+    pub fn wants<'a>(&self, request: &Request<'a>, rows: &Rows) -> Option<&'a Resource> {
+        self.rules.wants(request, rows, self.exact)
     }
 }

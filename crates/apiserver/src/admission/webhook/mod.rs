@@ -34,6 +34,7 @@ pub use transport::{Answer, Call, Endpoint, Transport, TransportError};
 pub use warnings::Warnings;
 
 use super::policy::Policy;
+use crate::custom::registry::Registry;
 use crate::kinds::Resource;
 use crate::store::Store;
 use hook::Hook;
@@ -54,6 +55,7 @@ const EXEMPT_GROUP: &str = "admissionregistration.k8s.io";
 pub struct Webhooks {
     store: Store,
     transport: Arc<dyn Transport>,
+    registry: Arc<Registry>,
     compiled: RwLock<Arc<Compiled>>,
 }
 
@@ -73,10 +75,10 @@ impl Compiled {
 }
 
 impl Webhooks {
-    /// The webhooks that are configured in `store`, called over `transport`.
-    pub fn new(store: Store, transport: Arc<dyn Transport>) -> Self {
+    /// The webhooks that are configured in `store`, called over `transport`, about what `registry` serves.
+    pub fn new(store: Store, transport: Arc<dyn Transport>, registry: Arc<Registry>) -> Self {
         let compiled = RwLock::new(Arc::new(compile(&store)));
-        Self { store, transport, compiled }
+        Self { store, transport, registry, compiled }
     }
 
     /// Whether there are any.
@@ -90,17 +92,19 @@ impl Webhooks {
         if compiled.is_empty() || request.target.resource.group == EXEMPT_GROUP {
             return None;
         }
+        let rows = self.registry.rows();
         let wanting = |hooks: &[Hook]| -> Vec<(usize, &'a Resource)> {
-            let wants = |(index, hook): (usize, &Hook)| Some((index, hook.wants(&request)?));
+            let wants = |(index, hook): (usize, &Hook)| Some((index, hook.wants(&request, &rows)?));
             hooks.iter().enumerate().filter_map(wants).collect()
         };
         let (mutating, validating) = (wanting(&compiled.mutating), wanting(&compiled.validating));
         let bound = compiled.policies.iter().enumerate();
-        let policies: Vec<_> = bound.filter_map(|(index, policy)| Some((index, policy.wants(&request)?))).collect();
+        let policies: Vec<_> =
+            bound.filter_map(|(index, policy)| Some((index, policy.wants(&request, &rows)?))).collect();
         if mutating.is_empty() && validating.is_empty() && policies.is_empty() {
             return None;
         }
-        Some(Panel { webhooks: self, compiled, request, mutating, validating, policies })
+        Some(Panel { webhooks: self, compiled, request, mutating, validating, policies, rows })
     }
 
     fn current(&self) -> Arc<Compiled> {

@@ -15,7 +15,7 @@ use crate::admission::policy;
 use crate::admission::request::{Facts, Request};
 use crate::errors::ApiError;
 use crate::fields::{Decoder, Normalised, normalise};
-use crate::kinds::{Backing, Resource, TypeOf};
+use crate::kinds::{Backing, Resource, Rows, TypeOf};
 use crate::metadata::subject;
 use crate::patch;
 
@@ -30,6 +30,8 @@ pub struct Panel<'a> {
     pub(super) validating: Vec<(usize, &'a Resource)>,
     /// Which of the policies, and the version each wants to see.
     pub(super) policies: Vec<(usize, &'a Resource)>,
+    /// What is served.
+    pub(super) rows: Arc<Rows>,
 }
 
 /// Why a write does not go on past a webhook.
@@ -65,6 +67,7 @@ impl<'a> Panel<'a> {
             mutating: self.mutating.clone(),
             validating: self.validating.clone(),
             policies: self.policies.clone(),
+            rows: self.rows.clone(),
         }
     }
 
@@ -133,7 +136,8 @@ impl<'a> Panel<'a> {
     pub async fn validate(&self, object: Option<&Value>, warnings: &mut Warnings) -> Result<(), ApiError> {
         for (index, resource) in &self.policies {
             if let Some(policy) = self.compiled.policies.get(*index) {
-                policy::judge(policy, resource, &self.webhooks.store, &self.request, object, warnings)?;
+                let place = policy::Place { store: &self.webhooks.store, rows: &self.rows };
+                policy::judge(policy, resource, place, &self.request, object, warnings)?;
             }
         }
         let mut calls = Vec::new();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{allow, configure, rule, scripted, webhook};
+use super::{allow, change, configure, rule, scripted, webhook};
 use crate::harness::{Harness, JSON, MERGE, STRATEGIC, cpu, small};
 
 const PODS: &str = "/api/v1/namespaces/n/pods";
@@ -153,4 +153,31 @@ async fn configurations_are_read_when_they_change_and_never_asked_about() {
     it.delete(&path).await.expect(200);
     it.call("DELETE", &format!("{PODS}/a"), &[("content-type", JSON)], "").await.expect(200);
     assert!(script.paths().is_empty());
+}
+
+#[tokio::test]
+async fn a_custom_kind_is_shown_in_the_version_that_a_rule_names() {
+    let patch = json!([{"op": "add", "path": "/spec/seen", "value": true}]);
+    let (it, script) = scripted(move |_, _| change(patch.clone())).await;
+    let version = |name: &str, storage: bool| {
+        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        json!({"name": name, "served": true, "storage": storage, "schema": {"openAPIV3Schema": schema}})
+    };
+    let definition = json!({
+        "metadata": {"name": "gadgets.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "gadgets", "kind": "Gadget"},
+            "versions": [version("v1", true), version("v1beta1", false)],
+        },
+    });
+    it.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition).await.expect(201);
+    let rules = json!([{"operations": ["*"], "apiGroups": ["example.com"], "apiVersions": ["v1beta1"], "resources": ["gadgets"]}]);
+    configure(&it, "mutating", "m", json!([webhook("m", rules, Value::Null)])).await;
+    let gadget = json!({"metadata": {"name": "g"}, "spec": {}});
+    let created = it.post("/apis/example.com/v1/namespaces/n/gadgets", gadget).await.expect(201);
+    assert_eq!((&created["apiVersion"], &created["spec"]), (&json!("example.com/v1"), &json!({"seen": true})));
+    let asked = script.asked();
+    let request = &asked[0].1;
+    assert_eq!(request["object"]["apiVersion"], "example.com/v1beta1");
+    assert_eq!((&request["kind"]["version"], &request["requestKind"]["version"]), (&json!("v1beta1"), &json!("v1")));
 }

@@ -130,9 +130,10 @@ impl Views {
         let blur = beliefs.blur.0 + beliefs.blur.1 * past.tally().restlessness(beliefs.usual);
         let grid = grid(past, hour, blur)?;
         let mut lens = Lens { grid, resource: P::RESOURCE, reach: [0; CANDIDATES] };
-        let lately = lens.atoms(|visit| past.lately(hour, visit));
-        let day = lens.atoms(|visit| past.day(hour, visit));
-        let ever = lens.atoms(|visit| past.ever(hour, visit));
+        let (mut lately, mut day, mut ever) = (Atoms::default(), Atoms::default(), Atoms::default());
+        past.lately(hour, |level, mass| lens.sort(&mut lately, level, mass));
+        past.day(hour, |level, mass| lens.sort(&mut day, level, mass));
+        past.ever(hour, |level, mass| lens.sort(&mut ever, level, mass));
         let mut ahead = 0;
         let mut faded = [0.0; STRETCHES.len()];
         let same: [Atoms; STRETCHES.len()] = std::array::from_fn(|stretch| {
@@ -141,11 +142,11 @@ impl Views {
             #[expect(clippy::cast_possible_truncation, reason = "a weight")]
             let weight = (-middle / beliefs.fade).exp() as f32;
             faded[stretch] = weight;
-            let atoms = lens.atoms(|visit| {
-                for step in ahead..ahead + hours {
-                    past.same_hour(hour, i64::try_from(step).unwrap_or(0), &mut *visit);
-                }
-            });
+            let mut atoms = Atoms::default();
+            for step in ahead..ahead + hours {
+                let step = i64::try_from(step).unwrap_or(0);
+                past.same_hour(hour, step, |level, mass| lens.sort(&mut atoms, level, mass));
+            }
             ahead += hours;
             atoms
         });
@@ -275,7 +276,7 @@ fn grid<P: Past>(past: &P, hour: i64, blur: f64) -> Option<Grid> {
     Some(Grid { lowest, stride, inverse, count: usize::from((highest - lowest).div_ceil(stride)) + 1 })
 }
 
-/// The mass of a view in each candidate's stretch of levels, and mass times amount.
+/// The mass of a view in each candidate's stretch of levels.
 struct Atoms {
     mass: [f64; CANDIDATES],
     total: f64,
@@ -290,15 +291,11 @@ struct Lens {
 }
 
 impl Lens {
-    fn atoms(&mut self, atoms: impl FnOnce(&mut dyn FnMut(u16, f64))) -> Atoms {
-        let mut sorted = Atoms { mass: [0.0; CANDIDATES], total: 0.0 };
-        atoms(&mut |level, weight| {
-            let c = self.grid.candidate(level);
-            sorted.mass[c] += weight;
-            sorted.total += weight;
-            self.reach[c] = self.reach[c].max(level);
-        });
-        sorted
+    fn sort(&mut self, atoms: &mut Atoms, level: u16, mass: f64) {
+        let c = self.grid.candidate(level);
+        atoms.mass[c] += mass;
+        atoms.total += mass;
+        self.reach[c] = self.reach[c].max(level);
     }
 
     /// What each candidate needs and what it would be as a size: no more than what was seen there and the blur ask for.
@@ -315,6 +312,12 @@ impl Lens {
             amounts[c] = (self.resource.amount(size) * margin).floor().max(needs[c]);
         }
         (needs, amounts)
+    }
+}
+
+impl Default for Atoms {
+    fn default() -> Self {
+        Self { mass: [0.0; CANDIDATES], total: 0.0 }
     }
 }
 

@@ -2,16 +2,16 @@
 //!
 //! ```text
 //!              ┌─ State ───────────────────────────────┐
-//! Sample ─────▶│ CpuPast      MemoryPast     kills ... │──▶ look_ahead ──▶ Outlook ──▶ Advice
-//! OutOfMemory ▶│ (digest, day, (a week of              │    (costs of the   (least cost)  (request, limit, bounds,
-//!              │  hours, long)  hourly peaks)          │     hours ahead)                  confidence, account)
+//! Sample ─────▶│ CpuPast      MemoryPast   Rehearsal   │──▶ Views ──▶ plan, by the way ──▶ Outlook ──▶ Advice
+//! OutOfMemory ▶│ (lately, day, (a week of  (what each  │    (of the   that cost least      (least      (request, limit,
+//!              │  ever, daily)  peaks)      way cost)  │     past)    so far)               cost)       bounds, account)
 //!              └───────────────────────────────────────┘
 //! latest sample ────────────────────────────────────────▶ react ──▶ raise now · veto · nothing
 //! ```
 //!
 //! * [`resource`], [`sample`]: the scale of sizes, and what is said here and back.
 //! * [`digest`], [`past`], [`cpu`], [`memory`], [`state`], [`codec`]: what is remembered, and how it is kept.
-//! * [`forecast`], [`advise`]: the slow path, which chooses the size. [`fast`]: the one that cannot wait.
+//! * [`forecast`], [`ways`], [`advise`]: the slow path, which chooses the size. [`fast`]: the one that cannot wait.
 //! * [`strategy`], [`supple`], [`baseline`]: both paths, and what others do, behind one trait.
 //! * [`policy`], [`explain`]: what a person may say, and what is said to a person.
 //!

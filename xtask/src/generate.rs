@@ -4,9 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+/// The API server's chapter, by its file: it is data alone, and building the whole server to read it would take minutes.
+#[path = "../../crates/apiserver/src/differences.rs"]
+mod api_differences;
+
 /// Every generated file: its path below the root and what it must contain.
 fn files() -> Vec<(PathBuf, String)> {
-    vec![("docs/differences.md".into(), supple_resize::differences::to_markdown())]
+    let chapters = [supple_resize::differences::CHAPTER, api_differences::CHAPTER];
+    vec![("docs/differences.md".into(), supple_resize::differences::to_markdown(&chapters))]
 }
 
 /// Write what differs; the list says which files changed.

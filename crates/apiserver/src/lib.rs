@@ -41,6 +41,7 @@ pub mod clock;
 pub mod crash;
 pub mod custom;
 mod deletion;
+pub mod differences;
 pub mod discovery;
 mod disruption;
 mod errors;

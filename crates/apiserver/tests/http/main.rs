@@ -7,6 +7,7 @@ mod concurrency;
 mod conformance;
 mod custom;
 mod deletion;
+mod differences;
 mod durability;
 mod fuzz;
 mod harness;

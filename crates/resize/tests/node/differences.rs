@@ -8,7 +8,7 @@ use supple_resize::actuate::{Actuated, Decrease, Plan, Target, in_progress, pod_
 use supple_resize::allocate::{Allocation, Capacity, Decision, NodeView, Used, decide};
 use supple_resize::condition::{PendingReason, ResizeConditions};
 use supple_resize::defaults;
-use supple_resize::differences::{DIFFERENCES, to_markdown};
+use supple_resize::differences::{CHAPTER, DIFFERENCES, to_markdown};
 use supple_resize::guard::{self, MemoryUsage};
 use supple_resize::kernel::{self, CgroupResources};
 use supple_resize::queue::Waiting;
@@ -22,13 +22,13 @@ use crate::support::{amounts, at, milli, pod, requirements};
 fn every_difference_has_a_proof() {
     let ids: BTreeSet<&str> = DIFFERENCES.iter().map(|it| it.id).collect();
     assert_eq!(ids.len(), DIFFERENCES.len(), "an id stands for one difference");
-    let page = to_markdown();
+    let page = to_markdown(&[CHAPTER]);
     for difference in DIFFERENCES {
         let id = difference.id;
         let (_, proof) = PROOFS.iter().find(|(it, _)| *it == id).unwrap_or_else(|| panic!("no proof of {id}"));
         println!("{id}");
         proof();
-        assert!(page.contains(&format!("\n## {id}\n")));
+        assert!(page.contains(&format!("\n### {id}\n")));
         let words = [difference.reference, difference.ours, difference.why, difference.source];
         assert!(words.iter().all(|it| !it.is_empty() && !it.contains("  ")), "{id}");
     }

@@ -1,14 +1,17 @@
 //! What every runtime that works on this machine stands on: the name of its root cgroup, its directories, its locks.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures::stream::{BoxStream, StreamExt as _};
 use supple_quantity::Bytes;
 use supple_resize::kernel::CgroupResources;
+use tokio::sync::{mpsc, watch};
 
-use super::{RuntimeError, error};
+use super::{ContainerRef, Exit, RunState, RuntimeError, RuntimeEvent, error};
 use crate::cgroup::Group;
 
 /// The name of our root in the hierarchies, made once per data directory. Not derived from the directory's path: two
@@ -67,4 +70,40 @@ pub async fn apply(group: Group, values: CgroupResources) -> Result<(), RuntimeE
 pub async fn end(group: Group) -> Result<(), RuntimeError> {
     let ended = tokio::task::spawn_blocking(move || group.end()).await.map_err(|lost| error::task(&lost))?;
     ended.map_err(|it| error::cgroup(&it))
+}
+
+/// Everything that is told, for the first who asks; for any other nothing.
+pub fn events(receiver: Option<mpsc::UnboundedReceiver<RuntimeEvent>>) -> BoxStream<'static, RuntimeEvent> {
+    match receiver {
+        Some(receiver) => futures::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|event| (event, receiver))
+        })
+        .boxed(),
+        None => futures::stream::empty().boxed(),
+    }
+}
+
+/// Of each container of one pod the run with the greatest attempt.
+pub fn newest(runs: impl Iterator<Item = (ContainerRef, RunState)>) -> Vec<(ContainerRef, RunState)> {
+    let mut newest: BTreeMap<String, (ContainerRef, RunState)> = BTreeMap::new();
+    for (id, state) in runs {
+        if newest.get(&id.container).is_none_or(|(known, _)| known.attempt < id.attempt) {
+            newest.insert(id.container.clone(), (id, state));
+        }
+    }
+    newest.into_values().collect()
+}
+
+/// Wait until a phase has come in which `ended` finds an end.
+pub async fn end_of<P>(phase: &watch::Sender<P>, ended: impl Fn(&P) -> Option<Exit>) -> Exit {
+    let mut phase = phase.subscribe();
+    loop {
+        if let Some(exit) = ended(&phase.borrow_and_update()) {
+            return exit;
+        }
+        if phase.changed().await.is_err() {
+            // The sender is borrowed by the caller of this.
+            std::future::pending::<()>().await;
+        }
+    }
 }

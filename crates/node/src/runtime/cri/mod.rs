@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::stream::{BoxStream, StreamExt as _};
+use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Pod;
 use supple_resize::kernel::CgroupResources;
 use tokio::task::AbortHandle;
@@ -278,13 +278,7 @@ impl Runtime for CriRuntime {
     }
 
     fn events(&self) -> BoxStream<'static, RuntimeEvent> {
-        match self.machine.subscribe() {
-            Some(receiver) => futures::stream::unfold(receiver, |mut receiver| async move {
-                receiver.recv().await.map(|event| (event, receiver))
-            })
-            .boxed(),
-            None => futures::stream::empty().boxed(),
-        }
+        ground::events(self.machine.subscribe())
     }
 
     fn shutdown(&self) -> BoxFuture<'_, Result<(), RuntimeError>> {

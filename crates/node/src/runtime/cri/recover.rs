@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use super::machine::{Machine, key};
+use super::machine::Machine;
 use super::proto::{self, PodSandboxState, StopContainerRequest};
 use super::run::{Phase, Run};
 use super::start::{containers, remove_container, status};
 use super::words::{self, State};
 use super::{error as cri, layout};
-use crate::runtime::{ContainerRef, FoundPod, PodRef, RunState, RuntimeError, error};
+use crate::runtime::ground::{lock, newest};
+use crate::runtime::{ContainerRef, FoundPod, PodRef, RuntimeError, error};
 
 /// See the module.
 pub async fn recover(machine: Arc<Machine>) -> Result<Vec<FoundPod>, RuntimeError> {
@@ -49,7 +50,7 @@ pub async fn recover(machine: Arc<Machine>) -> Result<Vec<FoundPod>, RuntimeErro
         }
         known.push((qos, pod.uid.clone()));
         let runs = adopt(&machine, &pod, of_pod).await.map_err(|it| failed(&it))?;
-        found.push(FoundPod { pod, containers: newest(&runs) });
+        found.push(FoundPod { pod, containers: newest(runs.iter().map(|run| (run.id.clone(), run.state()))) });
     }
     machine.cgroups.adopt(&known).await?;
     Ok(found)
@@ -79,23 +80,11 @@ async fn adopt(machine: &Machine, pod: &PodRef, of_pod: Vec<proto::Container>) -
         let run = Arc::new(Run::new(id, container.id, phase));
         if let Some(group) = machine.group(&run) {
             // Told by the predecessor.
-            *crate::runtime::ground::lock(&run.oom_kills) = group.oom_kills().unwrap_or(0);
+            *lock(&run.oom_kills) = group.oom_kills().unwrap_or(0);
         }
         machine.add_run(&run);
         tracing::debug!(container = %error::describe(&run.id), "adopted");
         runs.push(run);
     }
     Ok(runs)
-}
-
-/// Of each container the run with the greatest attempt.
-fn newest(runs: &[Arc<Run>]) -> Vec<(ContainerRef, RunState)> {
-    let mut newest: BTreeMap<&str, &Arc<Run>> = BTreeMap::new();
-    for run in runs {
-        let slot = newest.entry(&run.id.container).or_insert(run);
-        if key(&run.id).1 > slot.id.attempt {
-            *slot = run;
-        }
-    }
-    newest.into_values().map(|run| (run.id.clone(), run.state())).collect()
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use tokio::sync::watch;
 
 use crate::cgroup::{Group, Role};
-use crate::runtime::ground::lock;
+use crate::runtime::ground::{end_of, lock};
 use crate::runtime::rate::Rate;
 use crate::runtime::{ContainerRef, Exit, RunState};
 
@@ -74,16 +74,11 @@ impl Run {
 
     /// Wait until it is over.
     pub async fn ended(&self) -> Exit {
-        let mut phase = self.phase.subscribe();
-        loop {
-            if let Phase::Ended(exit) = &*phase.borrow_and_update() {
-                return exit.clone();
-            }
-            if phase.changed().await.is_err() {
-                // The sender is in `self`, which is borrowed here.
-                std::future::pending::<()>().await;
-            }
-        }
+        end_of(&self.phase, |phase| match phase {
+            Phase::Ended(exit) => Some(exit.clone()),
+            Phase::Running(_) => None,
+        })
+        .await
     }
 
     /// Its cgroup in the pod's: the container runtime named it after the container, each in its own way

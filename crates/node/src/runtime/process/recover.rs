@@ -15,7 +15,7 @@ use super::machine::{Machine, PodRecord};
 use super::run::{self, Phase, Run};
 use super::{error, watch};
 use crate::cgroup::Role;
-use crate::runtime::ground::end;
+use crate::runtime::ground::{end, newest};
 use crate::runtime::{ContainerRef, FoundPod, PodRef, RuntimeError};
 use crate::shim::record::{self, End, RunDir, Spec, State};
 
@@ -35,7 +35,7 @@ pub async fn recover(machine: Arc<Machine>) -> Result<Vec<FoundPod>, RuntimeErro
         };
         let pod = PodRef { uid, namespace, name };
         let runs = recover_pod(&machine, &pod, &dir).await?;
-        found.push(FoundPod { pod, containers: newest(&runs) });
+        found.push(FoundPod { pod, containers: newest(runs.iter().map(|run| (run.id.clone(), run.state()))) });
     }
     remove_orphans(&machine, &found).await?;
     Ok(found)
@@ -159,18 +159,6 @@ async fn remove_orphans(machine: &Machine, found: &[FoundPod]) -> Result<(), Run
         }
     }
     Ok(())
-}
-
-/// Of each container the run with the greatest attempt.
-fn newest(runs: &[Arc<Run>]) -> Vec<(ContainerRef, crate::runtime::RunState)> {
-    let mut newest: BTreeMap<&str, &Arc<Run>> = BTreeMap::new();
-    for run in runs {
-        let slot = newest.entry(&run.id.container).or_insert(run);
-        if run.id.attempt > slot.id.attempt {
-            *slot = run;
-        }
-    }
-    newest.into_values().map(|run| (run.id.clone(), run.state())).collect()
 }
 
 /// Names of the directories in `dir` that can be names of ours; none where it is not there.

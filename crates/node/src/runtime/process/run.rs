@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::error;
 use crate::cgroup::Group;
+use crate::runtime::ground::end_of;
 use crate::runtime::rate::Rate;
 use crate::runtime::{ContainerRef, Exit, RunState, RuntimeError};
 use crate::shim::record::{End, ProcessId, RunDir, Started};
@@ -62,16 +63,11 @@ impl Run {
 
     /// Wait until it is over.
     pub async fn ended(&self) -> Exit {
-        let mut phase = self.phase.subscribe();
-        loop {
-            if let Phase::Ended(exit) = &*phase.borrow_and_update() {
-                return exit.clone();
-            }
-            if phase.changed().await.is_err() {
-                // The sender is in `self`, which is borrowed here.
-                std::future::pending::<()>().await;
-            }
-        }
+        end_of(&self.phase, |phase| match phase {
+            Phase::Ended(exit) => Some(exit.clone()),
+            Phase::Starting | Phase::Running(_) => None,
+        })
+        .await
     }
 
     /// SIGTERM to its first process, SIGKILL to everything in its cgroup after `grace`. May be dropped and called

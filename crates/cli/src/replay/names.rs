@@ -54,7 +54,7 @@ pub struct LaneName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// After all rows of its workload so far.
-    InOrder,
+    Straight,
     /// Before a row of another pod of its workload.
     LaneTurnedBack,
     /// Not after the last row of the same series.
@@ -135,7 +135,7 @@ impl Names {
             return Order::LaneTurnedBack;
         }
         lane.time = Some(time);
-        Order::InOrder
+        Order::Straight
     }
 
     /// Another reading begins: no time was seen yet.
@@ -213,9 +213,9 @@ mod tests {
             let (place, _) = names.find(text.as_bytes()).unwrap();
             names.note(place, time)
         };
-        assert_eq!(row("a,w,p1,c,", 60), Order::InOrder);
-        assert_eq!(row("a,w,p2,c,", 60), Order::InOrder);
-        assert_eq!(row("a,w,p1,c,", 120), Order::InOrder);
+        assert_eq!(row("a,w,p1,c,", 60), Order::Straight);
+        assert_eq!(row("a,w,p2,c,", 60), Order::Straight);
+        assert_eq!(row("a,w,p1,c,", 120), Order::Straight);
         assert_eq!(row("a,w,p1,c,", 120), Order::Late);
         assert_eq!(row("a,w,p2,c,", 90), Order::LaneTurnedBack);
     }

@@ -69,7 +69,7 @@ impl<'a> Recording<'a> {
         }
         let mut in_order = true;
         self.read(progress, &mut |names, place, sample, order| {
-            in_order = order == Order::InOrder;
+            in_order = order == Order::Straight;
             if in_order {
                 f(names, place, &sample);
             }
@@ -91,11 +91,7 @@ impl<'a> Recording<'a> {
         Ok(())
     }
 
-    fn read(
-        &mut self,
-        progress: &Progress,
-        row: &mut dyn FnMut(&Names, Place, Sample, Order) -> Result<bool, InputError>,
-    ) -> Result<(), InputError> {
+    fn read(&mut self, progress: &Progress, row: &mut Take<'_>) -> Result<(), InputError> {
         let quiet = std::mem::replace(&mut self.read_before, true);
         self.known.names.rewind();
         (self.known.samples, self.known.by_time) = (0, true);
@@ -129,6 +125,9 @@ impl<'a> Recording<'a> {
     }
 }
 
+/// Who takes a row; false ends the reading.
+type Take<'a> = dyn FnMut(&Names, Place, Sample, Order) -> Result<bool, InputError> + 'a;
+
 /// One reading of the files.
 struct Taking<'a> {
     known: &'a mut Known,
@@ -139,7 +138,7 @@ struct Taking<'a> {
     latest: i64,
     goes_on: bool,
     progress: &'a Progress,
-    row: &'a mut dyn FnMut(&Names, Place, Sample, Order) -> Result<bool, InputError>,
+    row: &'a mut Take<'a>,
 }
 
 impl Sink for Taking<'_> {
@@ -180,7 +179,7 @@ impl Sink for Taking<'_> {
 impl Taking<'_> {
     fn part(&mut self, place: Place, sample: Sample, order: Order) -> Result<bool, InputError> {
         self.known.samples += 1;
-        if self.known.samples % STEP == 0 {
+        if self.known.samples.is_multiple_of(STEP) {
             self.progress.advance(STEP);
         }
         self.goes_on = (self.row)(&self.known.names, place, sample, order)?;
@@ -262,7 +261,7 @@ fn each_sorted(
         }
         f(row.place, &row.sample);
         samples += 1;
-        if samples % STEP == 0 {
+        if u64::is_multiple_of(samples, STEP) {
             progress.advance(STEP);
         }
     }

@@ -101,6 +101,7 @@ struct Run {
 }
 
 /// Runs a program to its end and asks the kernel now and again what it took.
+#[expect(clippy::disallowed_methods, reason = "what a program takes is looked at now and again; growing is no event")]
 fn measure(command: &mut Command) -> Result<Run, Box<dyn std::error::Error>> {
     let begin = Instant::now();
     let mut child = command.stdout(Stdio::null()).spawn()?;

@@ -65,6 +65,24 @@ pub struct LogQuery {
     pub limit_bytes: Option<u64>,
 }
 
+/// What a node answers to a request that is for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeAnswer {
+    /// Of the body.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: String,
+}
+
+/// Why a node answers nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// It is not running, or is unknown to whoever was asked.
+    Unreachable,
+    /// It has nothing at that path.
+    NotFound,
+}
+
 /// A log as it is read.
 pub type LogStream = BoxStream<'static, std::io::Result<Bytes>>;
 
@@ -75,6 +93,12 @@ pub trait Kubelet: Send + Sync + 'static {
 
     /// Usage of every node; the sum of its pods where an implementation knows no better.
     fn node_metrics(&self) -> BoxFuture<'_, Vec<NodeMetricsSample>>;
+
+    /// What the node answers at a path of its own (`nodes/NAME/proxy/PATH`): `stats/summary`, `metrics/cadvisor`.
+    fn ask<'a>(&'a self, node: &'a str, path: &'a str) -> BoxFuture<'a, Result<NodeAnswer, NoAnswer>> {
+        let _ = (node, path);
+        Box::pin(std::future::ready(Err(NoAnswer::Unreachable)))
+    }
 
     /// The log of a container of the pod with this UID. The error is a sentence for the person who asked.
     fn logs<'a>(

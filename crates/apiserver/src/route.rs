@@ -31,6 +31,13 @@ pub enum Route {
     OpenApiIndex,
     /// `/openapi/v3/{path}`.
     OpenApiDocument(String),
+    /// `/api/v1/nodes/{node}/proxy/{path}`: what the node itself answers.
+    NodeProxy {
+        /// Its name.
+        node: String,
+        /// What is asked of it, without a slash before or behind.
+        path: String,
+    },
     /// Objects.
     Resource(Target),
 }
@@ -104,6 +111,9 @@ pub fn route(rows: &Rows, path: &str) -> Result<Route, ApiError> {
         ["apis", group] => Ok(Route::Group((*group).to_owned())),
         ["api", version] => Ok(Route::Resources { group: String::new(), version: (*version).to_owned() }),
         ["apis", group, version] => Ok(Route::Resources { group: (*group).to_owned(), version: (*version).to_owned() }),
+        ["api", "v1", "nodes", node, "proxy", path @ ..] => {
+            Ok(Route::NodeProxy { node: (*node).to_owned(), path: path.join("/") })
+        }
         ["api", version, rest @ ..] => target(rows, "", version, rest).map(Route::Resource),
         ["apis", group, version, rest @ ..] => target(rows, group, version, rest).map(Route::Resource),
         _ => Err(ApiError::no_such_path()),
@@ -281,6 +291,8 @@ mod tests {
             r#"Update leases.coordination.k8s.io "n" "x.y""#,
         );
         check("GET", "/apis/metrics.k8s.io/v1beta1/nodes", r#"List nodes.metrics.k8s.io "" """#);
+        let summary = r#"NodeProxy { node: "n", path: "stats/summary" }"#;
+        check("GET", "/api/v1/nodes/n/proxy/stats/summary", summary);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use supple_cluster::{MemoryQos, Reservation};
 use supple_node::runtime::Requested;
 use supple_node::runtime::cri::PodNetwork;
 
@@ -82,6 +83,8 @@ pub struct UpArgs {
     /// What the node has, as in cpu=4,memory=16Gi,pods=110; what is left out is the machine's.
     #[arg(long, value_name = "CAPACITY")]
     pub node_capacity: Option<CapacityFlag>,
+    #[command(flatten)]
+    pub memory: MemoryArgs,
     /// What runs containers: auto, process (real processes in real cgroups), simulated, or cri=unix:///PATH/OF/ITS.sock
     /// (real containers of containerd or CRI-O).
     #[arg(long, value_name = "RUNTIME", default_value = "auto")]
@@ -102,6 +105,26 @@ pub struct UpArgs {
     /// The cluster alone: nothing is resized by itself.
     #[arg(long)]
     pub no_loop: bool,
+}
+
+/// Memory QoS of the node: what a kubelet has under the feature of that name. Needs cgroup version 2.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct MemoryArgs {
+    /// Slow a container down (memory.high) from this part of the way between its memory request and its limit on, as
+    /// in 0.9 [default: never].
+    #[arg(long, value_name = "FACTOR", value_parser = values::permille)]
+    pub memory_throttling_factor: Option<u16>,
+    /// Protect memory requests from reclaim: none, or tiered (memory.min for Guaranteed pods, memory.low for Burstable
+    /// ones).
+    #[arg(long, value_name = "POLICY", default_value = "none", value_parser = values::reservation)]
+    pub memory_reservation: Reservation,
+}
+
+impl MemoryArgs {
+    /// As the node is asked for it.
+    pub fn qos(self) -> MemoryQos {
+        MemoryQos { throttling_permille: self.memory_throttling_factor, reservation: self.memory_reservation }
+    }
 }
 
 /// Which cluster, as kubectl has it.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use supple_cluster::manifest::{self, Applied, Manifest};
 use supple_cluster::{
-    Capacity, Cluster, ClusterOptions, CrashHook, Home, NodeRuntime, NodeSettings, Requested, Seams, StartError,
-    machine,
+    Capacity, Cluster, ClusterOptions, CrashHook, Home, MemoryQos, NodeRuntime, NodeSettings, Requested, Seams,
+    StartError, machine,
 };
 use supple_controller::judge::Policy;
 use supple_controller::run::{self, Options};
@@ -36,6 +36,7 @@ pub const SETTLE: Duration = Duration::from_secs(60);
 struct Plan {
     node: String,
     capacity: Capacity,
+    memory_qos: MemoryQos,
     manifests: Vec<Manifest>,
     /// `None`: nothing is resized by itself.
     pace: Option<Pace>,
@@ -50,8 +51,19 @@ struct Pace {
 /// Run it.
 pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
     let stop = signals::stop_token()?;
-    let UpArgs { data_dir, listen, node_name, node_capacity, runtime, pod_network, cgroup_root, files, demo, no_loop } =
-        args;
+    let UpArgs {
+        data_dir,
+        listen,
+        node_name,
+        node_capacity,
+        memory,
+        runtime,
+        pod_network,
+        cgroup_root,
+        files,
+        demo,
+        no_loop,
+    } = args;
     let runtime = with_cri_flags(runtime, pod_network, cgroup_root, demo)?;
     let path = data_dir.or_else(default_data_dir).ok_or_else(|| {
         Failure::Usage("there is no home directory to keep the cluster in: give --data-dir".to_owned())
@@ -73,6 +85,7 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
             memory: flag.memory.unwrap_or(own.memory),
             pods: flag.pods.unwrap_or(own.pods),
         },
+        memory_qos: memory.qos(),
         manifests,
         pace: (!no_loop).then(|| pace(demo)),
     };
@@ -122,6 +135,7 @@ async fn start(home: Home, plan: &Plan, runtime: Requested, program: String) -> 
     let node = NodeSettings {
         name: plan.node.clone(),
         capacity: plan.capacity,
+        memory_qos: plan.memory_qos,
         runtime: NodeRuntime::Requested(runtime),
         stand_in: vec![program, "workload".to_owned(), "stand-in".to_owned()],
     };
@@ -138,7 +152,7 @@ async fn start(home: Home, plan: &Plan, runtime: Requested, program: String) -> 
 }
 
 async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &CancellationToken) -> Result<(), Failure> {
-    let Plan { node, capacity, manifests, pace } = plan;
+    let Plan { node, capacity, manifests, pace, .. } = plan;
     announce(cluster, &node, capacity)?;
     let client = cluster.client();
     for (object, what) in manifest::apply(&client, &manifests).await.map_err(Failure::refused)? {

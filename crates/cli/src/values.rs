@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use supple_cluster::Reservation;
 use supple_quantity::{Bytes, MilliCpu, Quantity};
 
 /// `REQUEST[:LIMIT]` of `--cpu` and `--memory`; `:LIMIT` changes the limit alone.
@@ -155,6 +156,28 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| format!("{text:?} is not ADDR:PORT; expected for example 127.0.0.1:6443, or port 0 for any"))
 }
 
+/// A part of one, as in 0.9, in thousandths.
+pub fn permille(text: &str) -> Result<u16, String> {
+    let expected = "expected a part of one with up to three digits, greater than 0, as in 0.9";
+    let milli = text.parse::<Quantity>().ok().map(|it| (MilliCpu::from(&it).0, it));
+    match milli {
+        // Thousandths are exact, or they would be rounded up unseen.
+        Some((milli @ 1..=1000, quantity)) if quantity == Quantity::milli_units(milli) => {
+            u16::try_from(milli).map_err(|_| expected.to_owned())
+        }
+        _ => Err(format!("{text:?} is no factor; {expected}")),
+    }
+}
+
+/// `--memory-reservation`.
+pub fn reservation(text: &str) -> Result<Reservation, String> {
+    match text {
+        "none" => Ok(Reservation::None),
+        "tiered" => Ok(Reservation::Tiered),
+        _ => Err(format!("{text:?} is no reservation; expected none or tiered")),
+    }
+}
+
 /// A node's name: a DNS subdomain, as the API server will demand.
 pub fn node_name(text: &str) -> Result<String, String> {
     let label = |part: &str| {
@@ -184,6 +207,25 @@ mod tests {
             (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
             (got, expect) => panic!("{text}: {got:?}, expected {expect:?}"),
         }
+    }
+
+    #[test]
+    fn factors() {
+        #[track_caller]
+        fn check(text: &str, expect: Option<u16>) {
+            assert_eq!(permille(text).ok(), expect, "{text}");
+        }
+        check("0.9", Some(900));
+        check("1", Some(1000));
+        check("0.001", Some(1));
+        check("0", None);
+        check("1.1", None);
+        check("0.0005", None);
+        check("-0.5", None);
+        check("most", None);
+        assert!(permille("2").unwrap_err().contains("as in 0.9"));
+        assert_eq!(reservation("tiered"), Ok(Reservation::Tiered));
+        assert!(reservation("hard").is_err());
     }
 
     #[test]

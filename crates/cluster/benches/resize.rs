@@ -152,6 +152,7 @@ async fn measure(dir: &std::path::Path, runtime: Arc<Watched>, pods: u64, second
         node: Some(NodeSettings {
             name: "bench".into(),
             capacity: Capacity { cpu: MilliCpu(1_000_000), memory: Bytes(1 << 40), pods: 1000 },
+            memory_qos: supple_cluster::MemoryQos::default(),
             runtime: NodeRuntime::Given(Arc::clone(&runtime) as Arc<dyn Runtime>),
             stand_in: Vec::new(),
         }),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use supple_apiserver::kubelet::{ContainerMetricsSample, LogStream, NodeMetricsSample};
+use supple_apiserver::kubelet::{ContainerMetricsSample, LogStream, NoAnswer, NodeAnswer, NodeMetricsSample};
 use supple_apiserver::{Kubelet, LogQuery, PodMetricsSample};
 use supple_node::runtime::{LogOptions, PodUsage};
 use supple_node::{Node, StopMode};
@@ -61,6 +61,15 @@ impl Kubelet for NodeSlot {
                 cpu_nano_cores: containers().map(|it| it.cpu_nano_cores).sum(),
                 memory_working_set: containers().map(|it| it.memory_working_set).sum(),
             }]
+        })
+    }
+
+    fn ask<'a>(&'a self, node: &'a str, path: &'a str) -> BoxFuture<'a, Result<NodeAnswer, NoAnswer>> {
+        Box::pin(async move {
+            let running = self.node.read().await;
+            let running = running.as_ref().filter(|_| self.name.as_deref() == Some(node));
+            let answer = running.ok_or(NoAnswer::Unreachable)?.answer(path).await.ok_or(NoAnswer::NotFound)?;
+            Ok(NodeAnswer { content_type: answer.content_type, body: answer.body })
         })
     }
 

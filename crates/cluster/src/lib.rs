@@ -40,6 +40,7 @@ use supple_node::runtime::simulated::SimulatedOptions;
 use supple_node::runtime::{Chosen, Images, Runtime, choose};
 use supple_node::{Keep, Node, NodeOptions, StopMode};
 use supple_resize::kernel::{self, CgroupResources};
+pub use supple_resize::memory_qos::{MemoryQos, Reservation};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -106,6 +107,8 @@ pub struct NodeSettings {
     pub name: String,
     /// What it has.
     pub capacity: Capacity,
+    /// How memory is protected and slowed down beyond limits; off by default, and only on cgroup version 2.
+    pub memory_qos: MemoryQos,
     /// What runs its containers.
     pub runtime: NodeRuntime,
     /// What is run where a container names no command.
@@ -203,7 +206,7 @@ impl Cluster {
             None => None,
         };
         let controllers = Tasks::new();
-        if let (Some(NodeSettings { name, capacity, .. }), Some(chosen)) = (node, &runtime) {
+        if let (Some(NodeSettings { name, capacity, memory_qos, .. }), Some(chosen)) = (node, &runtime) {
             if let Some(dir) = &dir {
                 checkpoints = Keep::Directory(dir.node()?);
             }
@@ -211,6 +214,7 @@ impl Cluster {
             let options = NodeOptions {
                 name,
                 capacity,
+                memory_qos,
                 checkpoints,
                 runtime: chosen.runtime.clone(),
                 clock: clock.clone(),

@@ -132,6 +132,7 @@ fn write_all_values(bencher: Bencher<'_, '_>) {
         cpu_quota_us: Some(50_000),
         cpu_period_us: Some(100_000),
         memory_limit_bytes: Some(1 << 30),
+        ..CgroupResources::default()
     };
     bencher.bench_local(|| lab.tokio.block_on(lab.runtime.update_container(&id, &values)).unwrap());
 }

@@ -15,11 +15,14 @@ mod api;
 mod backoff;
 pub mod cgroup;
 pub mod checkpoint;
+pub mod endpoint;
 mod events;
 mod kernel;
 mod main_loop;
 mod manager;
 mod options;
+#[cfg(test)]
+mod qos_scenarios;
 mod registration;
 pub mod runtime;
 #[cfg(test)]
@@ -37,6 +40,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 pub use options::{Capacity, Clock, CrashPoints, Keep, NodeOptions, OpenDatabase, StartError, StopMode};
 use runtime::{ContainerRef, LogOptions, PodUsage, Runtime, RuntimeError};
 use tokio::sync::{mpsc, oneshot};
@@ -45,6 +49,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{KubeApi, PodApi};
 use crate::checkpoint::Checkpoints;
+use crate::endpoint::figures::Figures;
+use crate::endpoint::{Answer, Path, PodScene, Scene};
 use crate::events::Recorder;
 use crate::main_loop::{MainLoop, Stop};
 use crate::manager::Manager;
@@ -56,6 +62,7 @@ const LAST_STEPS: Duration = Duration::from_secs(5);
 /// A running node. Dropping it ends its tasks and leaves its pods as they are; [`Node::stop`] ends it in order.
 pub struct Node {
     shared: Arc<Shared>,
+    started_at: Timestamp,
     stop: mpsc::UnboundedSender<Stop>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -99,7 +106,9 @@ impl Node {
             clock: Arc::clone(&options.clock),
             node: options.name.clone(),
             capacity: options.capacity,
+            memory_qos: options.memory_qos,
             directory: Directory::default(),
+            figures: Figures::default(),
             workers: TaskTracker::new(),
             reports,
         });
@@ -114,7 +123,8 @@ impl Node {
             tokio::spawn(registration::heartbeat(client, options.clone())),
             recording,
         ];
-        let node = Self { shared, stop, tasks };
+        let started_at = shared.now();
+        let node = Self { shared, started_at, stop, tasks };
         match first_list.await {
             Ok(Ok(())) => Ok(node),
             Ok(Err(source)) => Err(StartError::List { name: options.name, source: Box::new(source) }),
@@ -128,6 +138,21 @@ impl Node {
         let pods = self.shared.directory.live_pods();
         let readings = join_all(pods.iter().map(|pod| self.shared.runtime.usage(pod))).await;
         readings.into_iter().filter_map(Result::ok).collect()
+    }
+
+    /// What the node answers at one of the kubelet's own paths ([`endpoint`]); `None` where there is nothing.
+    pub async fn answer(&self, path: &str) -> Option<Answer> {
+        let path = Path::parse(path)?;
+        let usage = if path.tells_usage() { self.usage().await } else { Vec::new() };
+        let runs = |usage: &PodUsage| self.shared.directory.get(&usage.pod.uid).map(|it| it.runs()).unwrap_or_default();
+        let scene = Scene {
+            node: self.shared.node.clone(),
+            started_at: self.started_at,
+            now: self.shared.now(),
+            capacity: self.shared.capacity,
+            pods: usage.into_iter().map(|usage| PodScene { runs: runs(&usage), usage }).collect(),
+        };
+        Some(scene.answer(path, || self.shared.figures.render()))
     }
 
     /// The log of a container of the pod with this UID: its newest run, or with `previous` the run before it.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use supple_quantity::{Bytes, MilliCpu};
+use supple_resize::memory_qos::MemoryQos;
 
 use crate::runtime::{Runtime, RuntimeError};
 
@@ -110,6 +111,9 @@ pub struct NodeOptions {
     pub capacity: Capacity,
     /// Where checkpoints are kept.
     pub checkpoints: Keep,
+    /// How memory is protected and slowed down beyond limits; needs a runtime that can
+    /// ([`Runtime::has_memory_qos`]).
+    pub memory_qos: MemoryQos,
     /// What runs containers.
     pub runtime: Arc<dyn Runtime>,
     /// Where time comes from.
@@ -120,10 +124,11 @@ pub struct NodeOptions {
 
 impl fmt::Debug for NodeOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, capacity, checkpoints, runtime, clock: _, crash_points: _ } = self;
+        let Self { name, capacity, checkpoints, memory_qos, runtime, clock: _, crash_points: _ } = self;
         f.debug_struct("NodeOptions")
             .field("name", name)
             .field("capacity", capacity)
+            .field("memory_qos", memory_qos)
             .field("checkpoints", checkpoints)
             .field("runtime", &runtime.name())
             .finish_non_exhaustive()
@@ -143,6 +148,14 @@ pub enum StopMode {
 /// Why a node could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Memory QoS was asked for, and cannot be had.
+    #[error(
+        "memory QoS needs cgroup version 2, and the {runtime} runtime has none here; leave it out, or boot with systemd.unified_cgroup_hierarchy=1"
+    )]
+    MemoryQos {
+        /// Name of the runtime.
+        runtime: &'static str,
+    },
     /// The checkpoint file could not be opened or read.
     #[error("open the node's checkpoints: {0}")]
     Checkpoint(#[source] crate::checkpoint::CheckpointError),

@@ -1,14 +1,16 @@
 //! What all workers of a node share: the seams to the machine, the API and the disk, and the directory of what runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use supple_resize::memory_qos::MemoryQos;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::api::PodApi;
 use crate::checkpoint::Checkpoints;
+use crate::endpoint::figures::Figures;
 use crate::events::Recorder;
 use crate::options::{Capacity, Clock};
 use crate::runtime::{PodRef, Runtime};
@@ -30,8 +32,12 @@ pub(crate) struct Shared {
     pub(crate) node: String,
     /// What the node has: a missing limit, as a container's environment sees it.
     pub(crate) capacity: Capacity,
+    /// How memory is protected and slowed down beyond limits.
+    pub(crate) memory_qos: MemoryQos,
     /// What runs.
     pub(crate) directory: Directory,
+    /// What was done.
+    pub(crate) figures: Figures,
     /// Every task that may be doing something on the machine: waited for before the machine is cleared.
     pub(crate) workers: TaskTracker,
     /// To the manager.
@@ -57,6 +63,8 @@ pub(crate) struct Listed {
     pub(crate) pod: PodRef,
     /// Newest attempt of each container that has run.
     pub(crate) attempts: HashMap<String, u32>,
+    /// The image of each container.
+    pub(crate) images: BTreeMap<String, String>,
     /// Whether its cgroup stands, so that its usage can be read.
     pub(crate) live: bool,
 }
@@ -65,6 +73,11 @@ impl Directory {
     fn with<T>(&self, f: impl FnOnce(&mut HashMap<String, Listed>) -> T) -> T {
         // Every change is one insertion or removal: a panic elsewhere cannot leave it half done.
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Which images the pod's containers have.
+    pub(crate) fn introduce(&self, pod: &PodRef, images: BTreeMap<String, String>) {
+        self.with(|pods| pods.entry(pod.uid.clone()).or_insert_with(|| Listed::of(pod)).images = images);
     }
 
     /// The pod's cgroup stands (or no longer does).
@@ -98,6 +111,12 @@ impl Directory {
 
 impl Listed {
     fn of(pod: &PodRef) -> Self {
-        Self { pod: pod.clone(), attempts: HashMap::new(), live: false }
+        Self { pod: pod.clone(), attempts: HashMap::new(), images: BTreeMap::new(), live: false }
+    }
+
+    /// Of each container that has run its image and its newest attempt.
+    pub(crate) fn runs(&self) -> BTreeMap<String, (String, u32)> {
+        let image = |name| self.images.get(name).cloned().unwrap_or_default();
+        self.attempts.iter().map(|(name, attempt)| (name.clone(), (image(name), *attempt))).collect()
     }
 }

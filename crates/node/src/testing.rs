@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod, Secret};
 use serde_json::{Value, json};
 use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::kernel::CgroupResources;
+use supple_resize::memory_qos::{MemoryQos, MemoryTiers};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -88,12 +89,13 @@ impl Scripted {
     }
 
     fn write(&self, target: &str, resources: &CgroupResources) -> Result<(), RuntimeError> {
-        let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us: _, memory_limit_bytes } = resources;
+        let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us: _, memory_limit_bytes, tiers } = resources;
         let mut line = format!("write {target}");
         let values = [
             cpu_shares.map(|it| format!(" shares={it}")),
             cpu_quota_us.map(|it| format!(" quota={it}")),
-            memory_limit_bytes.map(|it| format!(" memory={}Mi", if it > 0 { it >> 20 } else { it })),
+            memory_limit_bytes.map(|it| format!(" memory={}Mi", mebibytes(it))),
+            Some(tiered(*tiers)),
         ];
         values.into_iter().flatten().for_each(|value| line.push_str(&value));
         self.call(line)?;
@@ -110,6 +112,18 @@ impl Scripted {
         let _ = self.events.send(RuntimeEvent::Exited(id.clone(), exit.clone()));
         exit
     }
+}
+
+/// What memory QoS writes, in words.
+fn tiered(MemoryTiers { min_bytes, low_bytes, high_bytes }: MemoryTiers) -> String {
+    let values = [("min", min_bytes), ("low", low_bytes), ("high", high_bytes)];
+    let words = values.into_iter().filter_map(|(name, it)| Some(format!(" {name}={}Mi", mebibytes(it?))));
+    words.collect()
+}
+
+/// What is limited, in MiB; -1 is unlimited.
+fn mebibytes(bytes: i64) -> i64 {
+    if bytes > 0 { bytes >> 20 } else { bytes }
 }
 
 fn target(id: &ContainerRef) -> String {
@@ -174,7 +188,7 @@ impl Runtime for Scripted {
             let id = &config.id;
             let memory = config.resources.memory_limit_bytes.filter(|it| *it > 0);
             let memory = memory.map(|it| format!(" memory={}Mi", it >> 20)).unwrap_or_default();
-            self.call(format!("start {}{memory}", target(id)))?;
+            self.call(format!("start {}{memory}{}", target(id), tiered(config.resources.tiers)))?;
             let started_at = (self.clock)();
             let mut state = lock(&self.state);
             state.cgroups.insert(target(id), config.resources);
@@ -221,7 +235,8 @@ impl Runtime for Scripted {
                 .collect();
             let memory_usage = Bytes(containers.iter().map(|it| it.memory_usage.0).sum());
             let window = Duration::from_secs(1);
-            Ok(PodUsage { pod: pod.clone(), at: (self.clock)(), window, memory_usage, containers })
+            let strains = crate::runtime::Strains::new();
+            Ok(PodUsage { pod: pod.clone(), at: (self.clock)(), window, memory_usage, strains, containers })
         })
     }
 
@@ -384,7 +399,14 @@ pub(crate) struct Stage {
     reports: mpsc::UnboundedReceiver<Report>,
     seen: mpsc::UnboundedReceiver<Seen>,
     happenings: BoxStream<'static, RuntimeEvent>,
+    configured: Configured,
+}
+
+/// What a node on a stage is given.
+#[derive(Clone, Copy)]
+struct Configured {
     capacity: Capacity,
+    memory_qos: MemoryQos,
 }
 
 fn clock() -> Clock {
@@ -398,7 +420,13 @@ fn clock() -> Clock {
 impl Stage {
     /// An empty node with two cores, 24 GiB and room for 110 pods. To be called with the clock paused.
     pub(crate) fn new() -> Self {
+        Self::with(MemoryQos::default())
+    }
+
+    /// The same with memory QoS.
+    pub(crate) fn with(memory_qos: MemoryQos) -> Self {
         let capacity = Capacity { cpu: MilliCpu(2000), memory: Bytes(24 << 30), pods: 110 };
+        let configured = Configured { capacity, memory_qos };
         let log = Log::default();
         let (seen_sender, seen) = mpsc::unbounded_channel();
         let api = Table {
@@ -409,7 +437,7 @@ impl Stage {
             unavailable: Mutex::default(),
         };
         let disk = Disk { log: log.clone(), ..Disk::default() };
-        Self::on(log, Arc::new(api), seen, disk, Vec::new(), clock(), capacity)
+        Self::on(log, Arc::new(api), seen, disk, Vec::new(), clock(), configured)
     }
 
     fn on(
@@ -419,8 +447,9 @@ impl Stage {
         disk: Disk,
         found: Vec<FoundPod>,
         clock: Clock,
-        capacity: Capacity,
+        configured: Configured,
     ) -> Self {
+        let Configured { capacity, memory_qos } = configured;
         let (events, stream) = mpsc::unbounded_channel();
         let runtime = Arc::new(Scripted {
             log: log.clone(),
@@ -446,17 +475,26 @@ impl Stage {
             clock: Arc::clone(&clock),
             node: "lab".into(),
             capacity,
+            memory_qos,
             directory: Directory::default(),
+            figures: Default::default(),
             workers: TaskTracker::new(),
             reports: sender,
         });
         let happenings = runtime.events();
         let manager = Manager::new(shared, capacity.into(), records, found);
-        Self { log, api, disk, runtime, clock, manager, reports, seen, happenings, capacity }
+        Self { log, api, disk, runtime, clock, manager, reports, seen, happenings, configured }
     }
 
     /// The node dies here and another one starts on what it left: the same API, disk and processes.
-    pub(crate) fn restarted(mut self) -> Self {
+    pub(crate) fn restarted(self) -> Self {
+        let same = self.configured.memory_qos;
+        self.restarted_with(same)
+    }
+
+    /// The same, and the other one is asked for this memory QoS.
+    pub(crate) fn restarted_with(mut self, memory_qos: MemoryQos) -> Self {
+        self.configured.memory_qos = memory_qos;
         self.manager.stop();
         let mut found = BTreeMap::<PodRef, Vec<(ContainerRef, RunState)>>::new();
         for (id, started_at) in &lock(&self.runtime.state).running {
@@ -465,7 +503,7 @@ impl Stage {
         }
         let found = found.into_iter().map(|(pod, containers)| FoundPod { pod, containers }).collect();
         let cgroups = lock(&self.runtime.state).cgroups.clone();
-        let mut next = Self::on(self.log, self.api, self.seen, self.disk, found, self.clock, self.capacity);
+        let mut next = Self::on(self.log, self.api, self.seen, self.disk, found, self.clock, self.configured);
         lock(&next.runtime.state).cgroups = cgroups;
         while next.seen.try_recv().is_ok() {}
         let pods = lock(&next.api.pods).values().cloned().collect::<Vec<_>>();

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use supple_node::cgroup::{CgroupError, Group, Hierarchies, Role, Stat, V1};
+use supple_node::cgroup::{CgroupError, Group, Hierarchies, MemoryEvents, Pressure, Psi, Role, Stat, V1};
 use supple_resize::kernel::CgroupResources;
 
 /// A cgroup made of plain files, as the kernel presents a fresh one.
@@ -22,12 +22,15 @@ const V2: &[(&str, &str)] = &[
     ("cpu.max", "max 100000\n"),
     ("cpu.weight", "100\n"),
     ("cpu.stat", "usage_usec 1500\nuser_usec 1000\nnr_periods 9\nnr_throttled 4\nthrottled_usec 70\n"),
-    ("cpu.pressure", "some avg10=12.50 avg60=1.00 avg300=0.10 total=99\n"),
+    (
+        "cpu.pressure",
+        "some avg10=12.50 avg60=1.00 avg300=0.10 total=99\nfull avg10=2.50 avg60=0.00 avg300=0.00 total=9\n",
+    ),
     ("memory.max", "max\n"),
     ("memory.current", "1000000\n"),
     ("memory.peak", "2000000\n"),
-    ("memory.stat", "anon 1\ninactive_file 400000\n"),
-    ("memory.events", "low 0\nhigh 0\nmax 7\noom 2\noom_kill 3\noom_group_kill 0\n"),
+    ("memory.stat", "anon 1\nfile 600000\ninactive_file 400000\npgfault 30\npgmajfault 2\n"),
+    ("memory.events", "low 0\nhigh 5\nmax 7\noom 2\noom_kill 3\noom_group_kill 0\n"),
     ("memory.pressure", "some avg10=0.25 avg60=0.00 avg300=0.00 total=5\n"),
     ("memory.swap.max", "max\n"),
 ];
@@ -61,6 +64,7 @@ fn values(shares: u64, quota: i64, memory: i64) -> CgroupResources {
         cpu_quota_us: Some(quota),
         cpu_period_us: Some(100_000),
         memory_limit_bytes: Some(memory),
+        ..CgroupResources::default()
     }
 }
 
@@ -123,14 +127,27 @@ fn v2_readings() {
     let fixture = v2(Role::Container);
     let expect = Stat {
         cpu_usage_nanos: 1_500_000,
+        cpu_periods: 9,
         throttled_periods: 4,
         throttled_nanos: 70_000,
         memory_usage: 1_000_000,
         memory_inactive_file: 400_000,
         memory_peak: 2_000_000,
-        oom_kills: 3,
-        cpu_some_avg10: Some(12.5),
-        memory_some_avg10: Some(0.25),
+        memory_rss: 1,
+        memory_cache: 600_000,
+        page_faults: 30,
+        major_page_faults: 2,
+        memory_events: MemoryEvents { high: 5, max: 7, oom_kill: 3 },
+        cpu_pressure: Some(Psi {
+            some: Pressure { avg10: 12.5, avg60: 1.0, avg300: 0.1, total: 99 },
+            full: Pressure { avg10: 2.5, avg60: 0.0, avg300: 0.0, total: 9 },
+        }),
+        // Without a second line, as CPU had it before Linux 5.13.
+        memory_pressure: Some(Psi {
+            some: Pressure { avg10: 0.25, avg60: 0.0, avg300: 0.0, total: 5 },
+            full: Pressure::default(),
+        }),
+        io_pressure: None,
     };
     assert_eq!(fixture.group.stat().unwrap(), expect);
     assert_eq!(expect.memory_working_set(), 600_000);
@@ -138,7 +155,7 @@ fn v2_readings() {
     for name in ["memory.peak", "cpu.pressure", "memory.pressure"] {
         fs::remove_file(fixture.at.join(name)).unwrap();
     }
-    let without = Stat { memory_peak: 0, cpu_some_avg10: None, memory_some_avg10: None, ..expect };
+    let without = Stat { memory_peak: 0, cpu_pressure: None, memory_pressure: None, ..expect };
     assert_eq!(fixture.group.stat().unwrap(), without);
     assert_eq!(fixture.group.read().unwrap(), values(1024, -1, -1).rounded_to_weight(&fixture.group));
 }

@@ -138,6 +138,7 @@ fn limits(quota: i64, mebibytes: i64) -> CgroupResources {
         cpu_quota_us: Some(quota),
         cpu_period_us: Some(100_000),
         memory_limit_bytes: Some(mebibytes << 20),
+        ..CgroupResources::default()
     }
 }
 
@@ -548,6 +549,7 @@ const POD: CgroupResources = CgroupResources {
     cpu_quota_us: Some(80_000),
     cpu_period_us: Some(100_000),
     memory_limit_bytes: Some(128 << 20),
+    tiers: supple_resize::memory_qos::MemoryTiers { min_bytes: None, low_bytes: None, high_bytes: None },
 };
 
 const CONTAINER: CgroupResources =

@@ -27,6 +27,7 @@ fn options(checkpoints: Keep) -> NodeOptions {
     NodeOptions {
         name: "lab".into(),
         capacity: Capacity { cpu: MilliCpu(2000), memory: Bytes(1 << 30), pods: 10 },
+        memory_qos: Default::default(),
         checkpoints,
         runtime: Arc::new(SimulatedRuntime::new(SimulatedOptions {
             clock: Arc::new(jiff::Timestamp::now),

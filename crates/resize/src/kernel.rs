@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use supple_quantity::{Bytes, MilliCpu};
 
 use crate::amounts::{self, Amounts, containers};
+use crate::memory_qos::MemoryTiers;
 use crate::qos::{self, QosClass};
 use crate::resources::ContainerKind;
 
@@ -48,9 +49,18 @@ pub struct CgroupResources {
     /// `memory.limit_in_bytes`; -1 is unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<i64>,
+    /// What memory QoS adds; cgroup v2 only.
+    #[serde(skip_serializing_if = "MemoryTiers::is_empty")]
+    pub tiers: MemoryTiers,
 }
 
 impl CgroupResources {
+    /// The same with these tiers.
+    #[must_use]
+    pub const fn tiered(self, tiers: MemoryTiers) -> Self {
+        Self { tiers, ..self }
+    }
+
     /// What a cgroup with these amounts is to have: every value stated, "not set" as unlimited.
     #[must_use]
     pub fn of(amounts: &Amounts, period_us: u64) -> Self {
@@ -59,6 +69,7 @@ impl CgroupResources {
             cpu_quota_us: Some(quota_us(amounts.cpu_limit, period_us)),
             cpu_period_us: Some(period_us),
             memory_limit_bytes: Some(memory_limit(amounts.memory_limit)),
+            tiers: MemoryTiers::default(),
         }
     }
 
@@ -88,6 +99,7 @@ impl CgroupResources {
             cpu_quota_us: write.cpu_quota_us.or(self.cpu_quota_us),
             cpu_period_us: write.cpu_period_us.or(self.cpu_period_us),
             memory_limit_bytes: write.memory_limit_bytes.or(self.memory_limit_bytes),
+            tiers: self.tiers.with(&write.tiers),
         }
     }
 

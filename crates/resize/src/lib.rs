@@ -8,7 +8,7 @@
 //!                         change)      causes)      node, quota)
 //!
 //! stored ─▶ allocate ─▶ actuate ─▶ guard ─▶ kernel ─▶ status, condition, event              the node's side
-//!           (queue)     (steps)
+//!           (queue)     (steps)             (memory_qos)
 //! ```
 //!
 //! `predict` runs both without a server and a node. `resources`, `qos` and `field` are what all of them speak. Every function
@@ -26,6 +26,7 @@ pub mod event;
 pub mod field;
 pub mod guard;
 pub mod kernel;
+pub mod memory_qos;
 pub mod predict;
 pub mod qos;
 pub mod queue;

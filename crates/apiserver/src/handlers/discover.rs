@@ -51,7 +51,7 @@ pub(super) fn answer(rows: &Rows, route: &Route, parts: &Parts) -> Result<Respon
             }
             Ok(response)
         }
-        Route::Resource(_) => Err(ApiError::no_such_path()),
+        Route::Resource(_) | Route::NodeProxy { .. } => Err(ApiError::no_such_path()),
     }
 }
 

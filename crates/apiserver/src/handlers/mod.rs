@@ -9,6 +9,7 @@
 //!                    apply   server-side apply      ownership    who writes
 //!                                                   hooks        who else is asked
 //!                                                   definitions  what follows from custom resource definitions
+//!                                                   node_proxy   what a node answers itself
 //! ```
 
 mod apply;
@@ -18,6 +19,7 @@ mod discover;
 mod evict;
 mod hooks;
 mod metrics;
+mod node_proxy;
 mod ownership;
 mod read;
 mod scale;
@@ -79,6 +81,7 @@ impl Api {
         let rows = self.registry.rows();
         let target = match route(&rows, parts.uri.path())? {
             Route::Resource(target) => target,
+            Route::NodeProxy { node, path } => return self.node_proxy(&parts.method, &node, &path).await,
             other => return discover::answer(&rows, &other, &parts),
         };
         let action = target.action(&parts.method)?;

@@ -20,6 +20,7 @@ pub async fn cluster() -> Cluster {
     let node = NodeSettings {
         name: "node".to_owned(),
         capacity: Capacity { cpu: MilliCpu(2000), memory: Bytes(4 << 30), pods: 20 },
+        memory_qos: supple_cluster::MemoryQos::default(),
         runtime: NodeRuntime::Requested(Requested::Simulated),
         stand_in: Vec::new(),
     };

@@ -201,6 +201,7 @@ fn options(world: &World, life: &Arc<Life>) -> ClusterOptions {
     let node = NodeSettings {
         name: "node".to_owned(),
         capacity: CAPACITY,
+        memory_qos: supple_cluster::MemoryQos::default(),
         runtime: NodeRuntime::Given(Arc::new(machine)),
         stand_in: Vec::new(),
     };

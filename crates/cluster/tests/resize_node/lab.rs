@@ -1,5 +1,6 @@
 //! The node of the recordings, embedded: name `lab`, two cores, 24581696Ki, one image.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use supple_quantity::{Bytes, MilliCpu};
 
 use crate::ground::Ground;
 use crate::observed::observed;
-use crate::{PATIENCE, Scenario, Told, expected};
+use crate::{PATIENCE, Scenario, Told, expected, version_2};
 
 /// Events that the recordings have.
 const REASONS: [&str; 7] =
@@ -27,6 +28,8 @@ pub struct Lab {
     cluster: Cluster,
     runtime: Arc<dyn Runtime>,
     client: kube::Client,
+    /// Of our own cgroups on version 2; read there, whatever the runtime says.
+    root: Option<PathBuf>,
     _dir: tempfile::TempDir,
 }
 
@@ -39,6 +42,7 @@ impl Lab {
             node: Some(NodeSettings {
                 name: "lab".into(),
                 capacity: Capacity { cpu: MilliCpu(2000), memory: Bytes(24_581_696 << 10), pods: 110 },
+                memory_qos: supple_cluster::MemoryQos::default(),
                 runtime: NodeRuntime::Given(Arc::clone(&runtime)),
                 stand_in: Vec::new(),
             }),
@@ -48,7 +52,8 @@ impl Lab {
         .await
         .expect("the cluster starts");
         let client = cluster.client();
-        Self { cluster, runtime, client, _dir: dir }
+        let root = version_2::root(dir.path()).filter(|_| matches!(ground, Ground::Process));
+        Self { cluster, runtime, client, root, _dir: dir }
     }
 
     /// The pods that the recorded node had of its own, which took 300m: there until the random schedules began.
@@ -147,11 +152,16 @@ impl Lab {
         let _ = tokio::time::timeout(LOOK_AGAIN, watch.next()).await;
     }
 
+    /// What is recorded, in the words of this machine's cgroups.
+    pub fn in_its_words(&self, recorded: Value) -> Value {
+        if self.root.is_some() { version_2::expected(recorded) } else { recorded }
+    }
+
     /// Wait until a pod looks like this; `Err`: what it looks like instead.
     pub async fn comes_to(&self, pod: &str, expected: &Value) -> Result<(), Value> {
         let end = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let seen = observed(&self.get(pod).await, &*self.runtime).await;
+            let seen = observed(&self.get(pod).await, &*self.runtime, self.root.as_deref()).await;
             let gone = expected["gone"] == true && seen.is_null();
             if gone || seen == *expected {
                 return Ok(());

@@ -12,6 +12,7 @@ mod expected;
 mod ground;
 mod lab;
 mod observed;
+mod version_2;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -56,8 +57,8 @@ struct Told {
 /// Scenarios played at the same time: each has a cluster of its own, and they mostly wait.
 const AT_ONCE: usize = 3;
 
-/// Longer than any step takes: back-off is 10 s, and the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any step takes: back-off is 10 s, and the machine may be busy, or emulated.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1).peekable();
@@ -151,7 +152,7 @@ async fn play(ground: &Ground, scenario: Scenario) -> Vec<String> {
             lab.delete(pod).await;
         }
         for (name, recorded) in &step.observed {
-            let expected = expected::expected(&scenario, number, name, recorded);
+            let expected = lab.in_its_words(expected::expected(&scenario, number, name, recorded));
             if let Err(seen) = lab.comes_to(name, &expected).await {
                 complaints
                     .push(format!("step {number}, pod {name}:\n      expected {expected}\n      seen     {seen}"));

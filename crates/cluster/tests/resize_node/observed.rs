@@ -1,13 +1,16 @@
 //! A pod as the recordings describe one: from its object in the API and the files of its cgroups.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 use supple_node::runtime::{ContainerRef, PodRef, Runtime};
 use supple_resize::kernel::CgroupResources;
 
 use crate::expected::comparable;
+use crate::version_2;
 
-/// What is to be seen of a pod now; `null` is one that the API does not have.
-pub async fn observed(pod: &Value, runtime: &dyn Runtime) -> Value {
+/// What is to be seen of a pod now, on version 2 in the files below `root`; `null` is one that the API does not have.
+pub async fn observed(pod: &Value, runtime: &dyn Runtime, root: Option<&Path>) -> Value {
     let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     if pod.is_null() {
         return Value::Null;
@@ -20,8 +23,8 @@ pub async fn observed(pod: &Value, runtime: &dyn Runtime) -> Value {
     let status = &pod["status"];
     let mut containers = Map::new();
     let mut cgroups = Map::new();
-    if let Ok(values) = runtime.read_pod(&id).await {
-        cgroups.insert("pod".into(), cgroup(&values));
+    if let Some(values) = pod_cgroup(runtime, root, &id).await {
+        cgroups.insert("pod".into(), values);
     }
     let lists = [&status["initContainerStatuses"], &status["containerStatuses"]];
     for container in lists.into_iter().filter_map(Value::as_array).flatten() {
@@ -40,8 +43,10 @@ pub async fn observed(pod: &Value, runtime: &dyn Runtime) -> Value {
         );
         let attempt = container["restartCount"].as_u64().and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
         let id = ContainerRef { pod: id.clone(), container: name.into(), attempt };
-        if let (Some("running"), Ok(values)) = (state.map(|it| it.0.as_str()), runtime.read_container(&id).await) {
-            cgroups.insert(name.into(), cgroup(&values));
+        if let (Some("running"), Some(values)) =
+            (state.map(|it| it.0.as_str()), container_cgroup(runtime, root, &id).await)
+        {
+            cgroups.insert(name.into(), values);
         }
     }
     json!({
@@ -54,6 +59,20 @@ pub async fn observed(pod: &Value, runtime: &dyn Runtime) -> Value {
         "containers": containers,
         "cgroups": if cgroups.is_empty() { Value::Null } else { cgroups.into() },
     })
+}
+
+async fn pod_cgroup(runtime: &dyn Runtime, root: Option<&Path>, id: &PodRef) -> Option<Value> {
+    match root {
+        Some(root) => version_2::pod(root, id),
+        None => runtime.read_pod(id).await.ok().map(|it| cgroup(&it)),
+    }
+}
+
+async fn container_cgroup(runtime: &dyn Runtime, root: Option<&Path>, id: &ContainerRef) -> Option<Value> {
+    match root {
+        Some(root) => version_2::container(root, id),
+        None => runtime.read_container(id).await.ok().map(|it| cgroup(&it)),
+    }
 }
 
 fn conditions(status: &Value, pod: &str) -> Vec<Value> {

@@ -39,6 +39,7 @@ impl Lab {
         let node = NodeSettings {
             name: "node".to_owned(),
             capacity: Capacity { cpu: MilliCpu(4000), memory: Bytes(16 << 30), pods: 50 },
+            memory_qos: supple_cluster::MemoryQos::default(),
             runtime: NodeRuntime::Requested(Requested::Simulated),
             stand_in: Vec::new(),
         };

@@ -58,12 +58,20 @@ files! {
     CPU_WEIGHT = "cpu.weight";
     /// v2.
     MEMORY_MAX = "memory.max";
+    /// v2: what is never reclaimed.
+    MEMORY_MIN = "memory.min";
+    /// v2: what is reclaimed last.
+    MEMORY_LOW = "memory.low";
+    /// v2: from where on it is slowed down.
+    MEMORY_HIGH = "memory.high";
     /// v2.
     MEMORY_CURRENT = "memory.current";
     /// v2: highest usage seen, from Linux 5.19 on.
     MEMORY_PEAK = "memory.peak";
     /// v2: `oom_kill`.
     MEMORY_EVENTS = "memory.events";
+    /// v2: the same, of this cgroup's own limits alone; from Linux 5.2 on.
+    MEMORY_EVENTS_LOCAL = "memory.events.local";
     /// v2: writing a number of bytes reclaims as much, from Linux 5.19 on.
     MEMORY_RECLAIM = "memory.reclaim";
     /// v2: absent without swap accounting.
@@ -72,10 +80,16 @@ files! {
     OOM_GROUP = "memory.oom.group";
     /// Both: `inactive_file`.
     MEMORY_STAT = "memory.stat";
-    /// v2.
+    /// v1: how often the limit was met.
+    MEMORY_FAILCNT = "memory.failcnt";
+    /// v1: where an eventfd is told of reclaim.
+    PRESSURE_LEVEL = "memory.pressure_level";
+    /// v2, and the v2 side of a hybrid machine.
     CPU_PRESSURE = "cpu.pressure";
-    /// v2.
+    /// Likewise.
     MEMORY_PRESSURE = "memory.pressure";
+    /// Likewise.
+    IO_PRESSURE = "io.pressure";
 }
 
 impl File {

@@ -24,4 +24,5 @@ pub use detect::{Hierarchies, Mounts, V1, mounted};
 pub use error::CgroupError;
 pub use group::{Group, Role};
 pub use kill::remove_tree;
-pub use stat::Stat;
+pub use parse::{Pressure, Psi};
+pub use stat::{MemoryEvents, Stat};

@@ -59,7 +59,7 @@ pub fn nested<'a>(text: &'a str, head: &str, key: &str) -> Option<&'a str> {
 }
 
 /// One line of a pressure file: how long some (or all) tasks waited for the resource.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pressure {
     /// Percent of the last 10 s.
     pub avg10: f64,
@@ -80,6 +80,20 @@ pub fn pressure(text: &str, head: &str) -> Option<Pressure> {
         avg300: percent("avg300")?,
         total: nested(text, head, "total")?.parse().ok()?,
     })
+}
+
+/// A pressure file: how long tasks waited for a resource (PSI).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Psi {
+    /// At least one task waited.
+    pub some: Pressure,
+    /// All that could have worked waited: nothing was done. Zero where the kernel does not say (CPU before Linux 5.13).
+    pub full: Pressure,
+}
+
+/// Both lines of a pressure file.
+pub fn psi(text: &str) -> Option<Psi> {
+    Some(Psi { some: pressure(text, "some")?, full: pressure(text, "full").unwrap_or_default() })
 }
 
 /// One line of `/proc/self/mountinfo`, as far as it matters here.

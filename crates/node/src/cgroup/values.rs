@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 use supple_resize::kernel::{self, CgroupResources};
+use supple_resize::memory_qos::MemoryTiers;
 
 use super::file::{self, File};
 use super::parse::{self, Limit};
@@ -56,7 +57,8 @@ impl Group {
 }
 
 fn apply_v1(V1 { cpu, memory, .. }: &V1, values: &CgroupResources) -> Result<(), CgroupError> {
-    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes } = *values;
+    // There is nothing on version 1 that tiers could be written to.
+    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes, tiers: _ } = *values;
     if let Some(limit) = memory_limit_bytes {
         memory_v1(memory, limit)?;
     }
@@ -107,13 +109,31 @@ fn read_v1(V1 { cpu, memory, .. }: &V1) -> Result<CgroupResources, CgroupError> 
         cpu_period_us: Some(file::read_as(cpu, File::CPU_PERIOD, "a number", parse::number)?),
         // "No limit" is the greatest multiple of a page, whatever the page's size.
         memory_limit_bytes: Some(if limit >= i64::MAX - (1 << 20) { kernel::UNLIMITED } else { limit }),
+        tiers: MemoryTiers::default(),
     })
 }
 
 fn apply_v2(dir: &Path, role: Role, values: &CgroupResources) -> Result<(), CgroupError> {
-    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes } = *values;
+    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes, tiers } = *values;
+    // A container that grows is given its room before more of it is protected; one that shrinks is slowed down before
+    // its limit comes down, so that reclaim has begun.
+    let grows = match memory_limit_bytes {
+        Some(limit) if !tiers.is_empty() => {
+            limit < 0 || {
+                let now = file::read_as(dir, File::MEMORY_MAX, "max or a number", parse::limit)?;
+                matches!(now, Limit::At(now) if u64::try_from(limit).is_ok_and(|limit| limit > now))
+            }
+        }
+        _ => true,
+    };
+    if !grows {
+        tiers_v2(dir, &tiers)?;
+    }
     if let Some(limit) = memory_limit_bytes {
         memory_v2(dir, limit)?;
+    }
+    if grows {
+        tiers_v2(dir, &tiers)?;
     }
     if let Some(shares) = cpu_shares {
         let weight = match role {
@@ -136,6 +156,19 @@ fn apply_v2(dir: &Path, role: Role, values: &CgroupResources) -> Result<(), Cgro
             file::write(dir, File::CPU_MAX, format!("{quota} {period}"))
         }
     }
+}
+
+/// What memory QoS protects and slows down; nothing where nothing is asked for.
+fn tiers_v2(dir: &Path, MemoryTiers { min_bytes, low_bytes, high_bytes }: &MemoryTiers) -> Result<(), CgroupError> {
+    for (name, value) in [(File::MEMORY_MIN, min_bytes), (File::MEMORY_LOW, low_bytes), (File::MEMORY_HIGH, high_bytes)]
+    {
+        match value {
+            Some(value) if *value < 0 => file::write(dir, name, "max")?,
+            Some(value) => file::write(dir, name, value)?,
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 /// Version 2 never refuses a limit below usage: it reclaims, then kills. A resize must not kill, so what v1's kernel
@@ -189,5 +222,10 @@ fn read_v2(dir: &Path, role: Role) -> Result<CgroupResources, CgroupError> {
         cpu_quota_us: Some(signed(quota)),
         cpu_period_us: Some(period),
         memory_limit_bytes: Some(signed(memory)),
+        tiers: MemoryTiers {
+            min_bytes: file::read_optional(dir, File::MEMORY_MIN, "max or a number", parse::limit)?.map(signed),
+            low_bytes: file::read_optional(dir, File::MEMORY_LOW, "max or a number", parse::limit)?.map(signed),
+            high_bytes: file::read_optional(dir, File::MEMORY_HIGH, "max or a number", parse::limit)?.map(signed),
+        },
     })
 }

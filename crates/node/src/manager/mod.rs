@@ -150,6 +150,7 @@ impl Manager {
             return;
         }
         if old.metadata.generation != pod.metadata.generation && entry.active {
+            self.shared.figures.requested(&old, &pod);
             if Allocation::of(&pod) == entry.allocation {
                 self.settle(&uid);
             } else {
@@ -186,6 +187,7 @@ impl Manager {
         let (uid, command) = match event {
             RuntimeEvent::Exited(id, exit) => (id.pod.uid.clone(), Command::Exited(id, exit)),
             RuntimeEvent::OomKill(id) => (id.pod.uid.clone(), Command::OomKill(id)),
+            RuntimeEvent::Strained { pod, container, strain } => (pod.uid, Command::Strained(container, strain)),
         };
         if let Some(entry) = self.entries.get(&uid) {
             let _ = entry.worker.send(command);
@@ -334,11 +336,11 @@ impl Manager {
         waiting.sort();
         tracing::trace!(trigger = trigger.as_str(), waiting = waiting.len(), "waiting resizes are tried");
         for it in waiting {
-            self.try_resize(&it.uid);
+            self.try_resize(&it.uid, trigger);
         }
     }
 
-    fn try_resize(&mut self, uid: &str) {
+    fn try_resize(&mut self, uid: &str, trigger: Trigger) {
         let Some(entry) = self.entries.get_mut(uid) else { return };
         let pod = Arc::clone(&entry.pod);
         let generation = pod.metadata.generation;
@@ -347,6 +349,10 @@ impl Manager {
             Decision::Allocate(allocation) => {
                 self.ledger.promise(uid, &actuate::pod_amounts(&pod));
                 entry.allocation = allocation.clone();
+                let waited = entry.conditions.pending.as_ref().is_some_and(|it| it.reason == PendingReason::Deferred);
+                if waited {
+                    self.shared.figures.accepted(trigger);
+                }
                 entry.conditions.settle();
                 self.pending.remove(uid);
                 entry.tell(|pod| Command::Allocate(pod, allocation));
@@ -360,6 +366,7 @@ impl Manager {
             }
             Decision::Infeasible(why) => {
                 self.pending.remove(uid);
+                self.shared.figures.infeasible(why.detail());
                 let event = || event::infeasible(&pod, generation.unwrap_or_default(), why);
                 self.refuse(uid, PendingReason::Infeasible, why.to_string(), event);
             }

@@ -15,16 +15,17 @@ mod logs;
 pub mod process;
 mod rate;
 pub mod simulated;
+mod usage;
 
 pub use choose::{ChooseError, Chosen, Requested, UnknownRuntime, choose};
 pub use images::Images;
+pub use usage::{ContainerUsage, PodUsage, Psi, Seen, Strain, Strains};
 
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Pod;
-use supple_quantity::Bytes;
 use supple_resize::kernel::CgroupResources;
 use supple_resize::qos::QosClass;
 
@@ -141,48 +142,16 @@ pub enum RuntimeEvent {
     Exited(ContainerRef, Exit),
     /// The OOM killer struck in a container without ending its first process.
     OomKill(ContainerRef),
-}
-
-/// Usage of one container, from its cgroup. Counters are since the container started.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ContainerUsage {
-    /// `spec.containers[].name`.
-    pub container: String,
-    /// CPU time used, nanoseconds (counter).
-    pub cpu_usage_nanos: u64,
-    /// CPU in use over the last window, in nano-cores; absent before the second reading.
-    pub cpu_nano_cores: Option<u64>,
-    /// Memory charged to the cgroup, page cache included.
-    pub memory_usage: Bytes,
-    /// Memory charged minus inactive file cache: what `kubectl top` and the OOM killer care about.
-    pub memory_working_set: Bytes,
-    /// Highest memory charge seen.
-    pub memory_peak: Bytes,
-    /// CFS periods in which the container was throttled (counter) and time lost to it (counter, nanoseconds).
-    pub throttled_periods: u64,
-    /// See `throttled_periods`.
-    pub throttled_nanos: u64,
-    /// Kills by the OOM killer (counter).
-    pub oom_kills: u64,
-    /// Share of the last 10 s in which some task waited for memory, in percent, where the kernel says (PSI).
-    pub memory_pressure_some_avg10: Option<f64>,
-    /// The same for CPU.
-    pub cpu_pressure_some_avg10: Option<f64>,
-}
-
-/// Usage of one pod at one moment.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PodUsage {
-    /// Which pod.
-    pub pod: PodRef,
-    /// When it was read.
-    pub at: jiff::Timestamp,
-    /// Over how long `cpu_nano_cores` was measured.
-    pub window: std::time::Duration,
-    /// Memory charged to the pod's cgroup as a whole.
-    pub memory_usage: Bytes,
-    /// Per container.
-    pub containers: Vec<ContainerUsage>,
+    /// A container, or a pod as a whole, suffers; told when it begins and then now and then, while its usage counts
+    /// every time.
+    Strained {
+        /// Which pod.
+        pod: PodRef,
+        /// Which of its containers; `None`: it is a limit of the pod.
+        container: Option<String>,
+        /// What.
+        strain: Strain,
+    },
 }
 
 /// Which log lines are asked for (`kubectl logs`).
@@ -236,6 +205,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// Address of a pod that has one of its own; `None`: it shares the machine's.
     fn pod_ip(&self, _pod: &PodRef) -> Option<String> {
         None
+    }
+
+    /// Whether it writes [`CgroupResources::tiers`]: on cgroup version 2.
+    fn has_memory_qos(&self) -> bool {
+        false
     }
 
     /// What a predecessor left on the machine. Called once, before anything else.

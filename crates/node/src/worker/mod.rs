@@ -33,11 +33,15 @@ use state::{End, Promise, State};
 
 use crate::backoff::Schedule;
 use crate::checkpoint::{Allocated, Change, Pending, Records};
+use crate::endpoint::figures::Resizing;
 use crate::events::{Kind, Note};
-use crate::runtime::{ContainerRef, PodConfig, PodRef, RunState};
+use crate::runtime::{ContainerRef, PodConfig, PodRef, RunState, Strain};
 use crate::shared::Shared;
 use crate::status::writer::StatusWriter;
 use crate::status::{self, Failure};
+
+/// Events about strains of one pod, at most. Half of what the recorder lets through in the long run.
+const STRAIN_EVENTS: SignedDuration = SignedDuration::from_mins(10);
 
 /// What a worker tells the manager.
 #[derive(Clone, Debug)]
@@ -102,6 +106,10 @@ impl Worker {
 
     /// Tell others what was found at the beginning.
     fn introduce(&mut self) {
+        let containers = self.state.api.spec.iter();
+        let containers = containers.flat_map(|it| it.init_containers.iter().flatten().chain(&it.containers));
+        let images = containers.map(|it| (it.name.clone(), it.image.clone().unwrap_or_default()));
+        self.shared.directory.introduce(&self.id, images.collect());
         for (name, container) in &self.state.containers {
             if let Some(run) = &container.run {
                 self.shared.directory.ran(&self.id, name, run.attempt());
@@ -157,6 +165,7 @@ impl Worker {
                 let message = format!("The kernel's OOM killer ended a process of container {}", id.container);
                 self.note(Kind::Warning, "OOMKilling", message, Some(&id.container.clone()));
             }
+            Command::Strained(container, strain) => self.tell_of_strain(container.as_deref(), *strain),
             Command::Evict(Failure { reason, message }) => self.note(Kind::Warning, reason, message.clone(), None),
             _ => {}
         }
@@ -263,7 +272,8 @@ impl Worker {
 
     async fn create_sandbox(&mut self) -> Step {
         let amounts = actuate::pod_amounts(&self.state.view);
-        let resources = CgroupResources::of(&amounts, DEFAULT_PERIOD_US);
+        let tiers = self.shared.memory_qos.of_pod(qos::recorded(&self.state.view), &amounts);
+        let resources = CgroupResources::of(&amounts, DEFAULT_PERIOD_US).tiered(tiers);
         let created = async {
             let metadata = &self.state.api.metadata;
             let config = PodConfig {
@@ -375,6 +385,11 @@ impl Worker {
             previous: &state.published,
             now: self.shared.now(),
         });
+        let resizing = Resizing {
+            pending: state.resize.pending.as_ref().map(|it| it.reason),
+            in_progress: state.resize.in_progress.is_some(),
+        };
+        self.shared.figures.resizing(&self.id.uid, Some(resizing).filter(|_| state.end.is_none()));
         match serde_json::to_value(&status) {
             Ok(value) => {
                 self.state.published = status.conditions.unwrap_or_default();
@@ -382,6 +397,23 @@ impl Worker {
             }
             Err(error) => tracing::error!(pod = self.id.name, %error, "a status has no JSON form"),
         }
+    }
+
+    /// An event about a strain: rarely, because events about one pod are rationed and a resize must still be told.
+    fn tell_of_strain(&mut self, container: Option<&str>, strain: Strain) {
+        let now = self.shared.now();
+        if self.state.strain_told.is_some_and(|told| now.duration_since(told) < STRAIN_EVENTS) {
+            return;
+        }
+        self.state.strain_told = Some(now);
+        let who = container.map_or("The pod".to_owned(), |name| format!("Container {name}"));
+        let what = match strain {
+            Strain::MemoryHigh => "went over its memory.high and is slowed down",
+            Strain::MemoryMax => "meets its memory limit",
+            Strain::MemoryStall => "loses time waiting for memory",
+            Strain::CpuStall => "loses time waiting for CPU",
+        };
+        self.note(Kind::Warning, strain.as_str(), format!("{who} {what}"), container);
     }
 
     fn note(&self, kind: Kind, reason: &str, message: String, container: Option<&str>) {

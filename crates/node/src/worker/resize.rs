@@ -1,15 +1,18 @@
 //! From allocated to actuated: makes the plan, checks it against usage, carries it out step by step, and records each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use supple_resize::actuate::{self, Plan, Situation, Step, Target};
+use jiff::SignedDuration;
+use supple_resize::actuate::{self, Plan, Situation, Target};
 use supple_resize::event;
 use supple_resize::guard::{self, MemoryUsage};
 use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
+use supple_resize::memory_qos::MemoryTiers;
+use supple_resize::qos;
 
 use super::runs::Run;
 use super::{Report, Worker};
-use crate::runtime::RuntimeError;
+use crate::runtime::{ContainerRef, RuntimeError};
 
 /// Why an attempt ended early. The display is the message of the condition and the event.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +43,11 @@ impl Worker {
         if self.state.promise.is_none() {
             self.state.resize.proceed(self.state.api.metadata.generation, self.shared.now());
         }
-        match self.actuate().await {
+        let began = self.shared.now();
+        let result = self.actuate().await;
+        let took = self.shared.now().duration_since(began).max(SignedDuration::ZERO).unsigned_abs();
+        self.shared.figures.actuated(result.is_ok(), took);
+        match result {
             Ok(()) => {
                 self.state.backoff.reset();
                 self.state.retry_at = None;
@@ -74,6 +81,10 @@ impl Worker {
             guard::check(&plan, &self.memory_usage().await)?;
         }
         self.stop_for_restart(&plan).await?;
+        let ahead = self.shared.memory_qos.ahead(&self.state.view, self.state.actuated.pod);
+        if let Some(tiers) = ahead {
+            self.shared.runtime.update_pod(&self.id, &CgroupResources::default().tiered(tiers)).await?;
+        }
         let mut recorded = None;
         for step in &plan.steps {
             if plan
@@ -83,7 +94,11 @@ impl Worker {
             {
                 guard::check_step(&plan, step, &self.memory_usage().await)?;
             }
-            let carried_out = self.carry_out(step).await;
+            let mut write = self.shared.memory_qos.complete(step, &self.state.view, self.shared.capacity.memory);
+            if ahead.is_some() && step.target == Target::Pod {
+                write.tiers = MemoryTiers::default(); // written above
+            }
+            let carried_out = self.carry_out(&step.target, write).await;
             self.state.unsure |= carried_out.is_err();
             if !carried_out? {
                 // The container has ended meanwhile: what is left is planned anew without it.
@@ -94,7 +109,16 @@ impl Worker {
             // nothing. The last one is waited for, because completion is told to others.
             recorded = Some(self.write_actuated());
         }
-        if let Some(recorded) = recorded {
+        if let Some(mut recorded) = recorded {
+            // What was written is one thing and what the kernel holds another: status tells the latter.
+            let before = self.state.actuated.clone();
+            let written: BTreeSet<&Target> = plan.steps.iter().map(|it| &it.target).collect();
+            for target in written {
+                self.look_at(target).await;
+            }
+            if self.state.actuated != before {
+                recorded = self.write_actuated();
+            }
             recorded.durable().await?;
         }
         if plan.is_empty() {
@@ -106,40 +130,89 @@ impl Worker {
 
     /// See what the cgroups really have, and believe that over the record. What cannot be read stays as recorded.
     pub(super) async fn look(&mut self) {
-        let unreadable = |error: RuntimeError| tracing::warn!(%error, "a cgroup cannot be read");
-        match self.shared.runtime.read_pod(&self.id).await {
-            Ok(reading) => self.state.actuated.adopt(&self.state.view, &Target::Pod, &reading),
-            Err(error) => unreadable(error),
-        }
-        let running = self.state.containers.iter().filter_map(|(name, container)| match container.run {
-            Some(Run::Running { attempt, .. }) => Some((name.clone(), attempt)),
-            _ => None,
-        });
-        for (name, attempt) in running.collect::<Vec<_>>() {
-            match self.shared.runtime.read_container(&self.container_ref(&name, attempt)).await {
-                Ok(reading) => self.state.actuated.adopt(&self.state.view, &Target::Container(name), &reading),
-                Err(error) => unreadable(error),
+        let running = self.state.containers.iter().filter(|(_, container)| container.is_running());
+        let containers = running.map(|(name, _)| Target::Container(name.clone()));
+        for target in std::iter::once(Target::Pod).chain(containers).collect::<Vec<_>>() {
+            if let Some(reading) = self.look_at(&target).await {
+                self.tier(&target, &reading).await;
             }
         }
     }
 
+    /// Read one cgroup and believe it over the record; returns the reading.
+    async fn look_at(&mut self, target: &Target) -> Option<CgroupResources> {
+        let reading = match target {
+            Target::Pod => self.shared.runtime.read_pod(&self.id).await,
+            Target::Container(name) => {
+                let id = self.running(name)?;
+                self.shared.runtime.read_container(&id).await
+            }
+        };
+        match reading {
+            Ok(reading) => {
+                self.state.actuated.adopt(&self.state.view, target, &reading);
+                Some(reading)
+            }
+            Err(error) => {
+                tracing::warn!(pod = self.id.name, namespace = self.id.namespace, %error, "a cgroup cannot be read");
+                None
+            }
+        }
+    }
+
+    /// Bring what an earlier node protected and slowed down to what this one is asked for; it may have been asked for
+    /// something else.
+    async fn tier(&mut self, target: &Target, reading: &CgroupResources) {
+        if reading.tiers.is_empty() {
+            return; // there are none here
+        }
+        let (qos, memory) = (self.shared.memory_qos, self.shared.capacity.memory);
+        let class = qos::recorded(&self.state.view);
+        let wanted = match target {
+            Target::Pod => qos.of_pod(class, &actuate::pod_amounts(&self.state.view)),
+            Target::Container(name) => {
+                let amounts = actuate::container_amounts(&self.state.view, name).unwrap_or_default();
+                qos.of_container(class, &amounts, memory)
+            }
+        };
+        let write = CgroupResources::default().tiered(reading.tiers.missing_from(&MemoryTiers::NONE.with(&wanted)));
+        if write.is_empty() {
+            return;
+        }
+        let written = match target {
+            Target::Pod => self.shared.runtime.update_pod(&self.id, &write).await,
+            Target::Container(name) => match self.running(name) {
+                Some(id) => self.shared.runtime.update_container(&id, &write).await,
+                None => Ok(()),
+            },
+        };
+        if let Err(error) = written {
+            tracing::warn!(pod = self.id.name, namespace = self.id.namespace, %error, "memory QoS cannot be written");
+        }
+    }
+
+    /// The run of a container that runs.
+    fn running(&self, name: &str) -> Option<ContainerRef> {
+        match self.state.containers.get(name).and_then(|it| it.run.as_ref()) {
+            Some(Run::Running { attempt, .. }) => Some(self.container_ref(name, *attempt)),
+            _ => None,
+        }
+    }
+
     /// One write. Returns whether its target was there.
-    async fn carry_out(&mut self, step: &Step) -> Result<bool, RuntimeError> {
-        if step.write.is_empty() {
+    async fn carry_out(&mut self, target: &Target, write: CgroupResources) -> Result<bool, RuntimeError> {
+        if write.is_empty() {
             return Ok(true);
         }
-        let name = match &step.target {
+        let name = match target {
             Target::Pod => {
-                self.shared.runtime.update_pod(&self.id, &step.write).await?;
+                self.shared.runtime.update_pod(&self.id, &write).await?;
                 return Ok(true);
             }
             Target::Container(name) => name,
         };
-        let Some(Run::Running { attempt, .. }) = self.state.containers.get(name).and_then(|it| it.run.as_ref()) else {
-            return Ok(false);
-        };
-        let id = self.container_ref(name, *attempt);
-        let written = self.shared.runtime.update_container(&id, &step.write).await;
+        let Some(id) = self.running(name) else { return Ok(false) };
+        let written = self.shared.runtime.update_container(&id, &write).await;
         if written.is_err() {
             while let Ok(command) = self.inbox.try_recv() {
                 self.take(command);

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Container as Spec;
 use supple_resize::actuate;
 use supple_resize::amounts;
 use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
+use supple_resize::qos;
 
 use super::Worker;
 use super::environment::{Reference, Sources, oom_score, references, resolve};
@@ -129,7 +130,9 @@ impl Worker {
         let resolved = resolve(&self.state.view, spec, &sources, self.shared.capacity).map_err(config_error)?;
         let amounts = actuate::container_amounts(&self.state.view, &spec.name).unwrap_or_default();
         let attempt = self.state.containers.get(&spec.name).map_or(0, super::runs::Container::next_attempt);
-        let qos = self.state.api.status.as_ref().and_then(|status| status.qos_class.as_deref());
+        let class_name = self.state.api.status.as_ref().and_then(|status| status.qos_class.as_deref());
+        let class = qos::recorded(&self.state.view);
+        let tiers = self.shared.memory_qos.of_container(class, &amounts, self.shared.capacity.memory);
         let config = ContainerConfig {
             id: self.container_ref(&spec.name, attempt),
             image: image.to_owned(),
@@ -137,9 +140,9 @@ impl Worker {
             args: resolved.args,
             env: resolved.env,
             working_dir: spec.working_dir.clone(),
-            resources: CgroupResources::at_start(&amounts, DEFAULT_PERIOD_US),
+            resources: CgroupResources::at_start(&amounts, DEFAULT_PERIOD_US).tiered(tiers),
             annotations: self.state.api.metadata.annotations.clone().unwrap_or_default(),
-            oom_score_adj: oom_score(&self.state.view, spec, qos, self.shared.capacity.memory),
+            oom_score_adj: oom_score(&self.state.view, spec, class_name, self.shared.capacity.memory),
         };
         self.state.actuated.container_starting(&spec.name, amounts);
         self.write_actuated().durable().await.map_err(|error| NotStarted {

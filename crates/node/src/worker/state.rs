@@ -12,7 +12,7 @@ use super::lifecycle::Outcome;
 use super::runs::{Container, Containers, Run};
 use crate::backoff::Backoff;
 use crate::checkpoint::Records;
-use crate::runtime::{ContainerRef, Exit, RunState};
+use crate::runtime::{ContainerRef, Exit, RunState, Strain};
 use crate::status::Failure;
 
 /// What a worker is told.
@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Exited(ContainerRef, Exit),
     /// The OOM killer took a process of this container but not its first one.
     OomKill(ContainerRef),
+    /// This container, or the pod as a whole, suffers.
+    Strained(Option<String>, Strain),
     /// It has to go.
     Evict(Failure),
     /// It is no longer in the API.
@@ -105,6 +107,8 @@ pub(crate) struct State {
     pub(crate) started_at: Option<Timestamp>,
     /// Conditions of the status published last.
     pub(crate) published: Vec<PodCondition>,
+    /// When the last strain was told of: one must not crowd out other events.
+    pub(crate) strain_told: Option<Timestamp>,
     /// The cgroups may be ahead of the record of them: a predecessor may have been killed, or a write have failed, halfway.
     pub(crate) unsure: bool,
     /// How long to wait before the machine or the disk is tried again.
@@ -142,6 +146,7 @@ impl State {
             abandon: false,
             started_at: Some(started),
             published,
+            strain_told: None,
             unsure: sandbox,
             backoff: Backoff::default(),
             retry_at: None,
@@ -201,7 +206,7 @@ impl State {
                 // Memory may be free now that a decrease waited for.
                 self.retry_at = None;
             }
-            Command::OomKill(_) => {}
+            Command::OomKill(_) | Command::Strained(..) => {}
             Command::Evict(failure) => {
                 if matches!(self.end, None | Some(End::Deleted)) {
                     self.end = Some(End::Failed(failure));

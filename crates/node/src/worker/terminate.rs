@@ -139,6 +139,7 @@ impl Worker {
             tracing::warn!(pod = self.id.name, namespace = self.id.namespace, %error, "a pod's checkpoints could not be removed");
         }
         self.shared.directory.forget(&self.id.uid);
+        self.shared.figures.resizing(&self.id.uid, None);
         self.shared.recorder.forget(&self.id.uid);
         let _ = self.shared.reports.send(Report::Gone(self.id.uid.clone()));
         Step::Over

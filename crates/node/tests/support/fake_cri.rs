@@ -290,6 +290,7 @@ fn resources(linux: &LinuxContainerResources) -> CgroupResources {
         cpu_quota_us: stated(linux.cpu_quota),
         cpu_period_us: unsigned(linux.cpu_period),
         memory_limit_bytes: stated(linux.memory_limit_in_bytes),
+        ..CgroupResources::default()
     }
 }
 

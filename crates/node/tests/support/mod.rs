@@ -15,8 +15,8 @@ use supple_node::runtime::{ContainerConfig, ContainerRef, Exit, LogOptions, PodC
 use supple_resize::kernel::CgroupResources;
 use supple_resize::qos::QosClass;
 
-/// Longer than anything here takes; a test that waits as long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than anything here takes, on an emulated processor too; a test that waits as long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Options for this test binary's shim in `dir`.
 pub fn options(dir: PathBuf) -> ProcessOptions {

@@ -50,7 +50,8 @@ fn shown(step: &Step) -> String {
         Target::Pod => "pod",
         Target::Container(name) => name,
     };
-    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes } = step.write;
+    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes, tiers } = step.write;
+    assert!(tiers.is_empty(), "a plan knows nothing of memory QoS");
     assert_eq!(cpu_quota_us.is_some(), cpu_period_us.is_some(), "quota and period are one value");
     let mut written = Vec::new();
     written.extend(cpu_quota_us.map(|it| format!("quota={it}")));

@@ -84,7 +84,7 @@ fn any_reading() -> impl Strategy<Value = CgroupResources> {
     let number = || prop_oneof![Just(None), Just(Some(i64::MIN)), Just(Some(i64::MAX)), any::<Option<i64>>()];
     let count = || prop_oneof![Just(Some(0)), Just(Some(u64::MAX)), any::<Option<u64>>()];
     (count(), number(), count(), number()).prop_map(|(cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes)| {
-        CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes }
+        CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes, ..CgroupResources::default() }
     })
 }
 

@@ -90,6 +90,7 @@ fn a_resize_that_comes_to_pass() {
         cpu_quota_us: Some(20_000),
         cpu_period_us: Some(100_000),
         memory_limit_bytes: Some(256 << 20),
+        ..CgroupResources::default()
     };
     assert_eq!((forecast.cgroups.pod, forecast.cgroups.containers["c"]), (expected, expected));
     assert_eq!(forecast.steps.len(), 4);

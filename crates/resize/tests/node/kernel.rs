@@ -85,6 +85,7 @@ fn what_a_cgroup_is_given() {
             cpu_quota_us: Some(quota),
             cpu_period_us: Some(100_000),
             memory_limit_bytes: Some(memory),
+            ..CgroupResources::default()
         };
         assert_eq!(CgroupResources::of(&amounts(text), 100_000), expected);
     }
@@ -105,6 +106,7 @@ fn limits_of_a_reading() {
         cpu_period_us: period,
         memory_limit_bytes: memory,
         cpu_shares: None,
+        ..CgroupResources::default()
     };
     let nothing = read(Some(-1), Some(100_000), Some(-1));
     assert_eq!((nothing.cpu_limit(), nothing.memory_limit()), (None, None));

@@ -11,6 +11,7 @@ mod extremes;
 mod forecast;
 mod guard;
 mod kernel;
+mod memory_qos;
 mod predict;
 mod properties;
 mod queue;

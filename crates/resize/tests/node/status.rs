@@ -54,6 +54,7 @@ fn drift_is_reported() {
         cpu_quota_us: Some(50_000),
         cpu_period_us: Some(100_000),
         memory_limit_bytes: Some(64 << 20),
+        ..CgroupResources::default()
     };
     let observed = Observed::Running { actuated: Some(&actuated), cgroup: Some(&drifted), previous: None };
     let reported = status::container(&allocated, observed);

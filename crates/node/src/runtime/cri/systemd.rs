@@ -82,7 +82,8 @@ impl Systemd {
 
 /// Values in systemd's words. It takes what it knows of either cgroup version and uses what fits.
 fn properties(values: &CgroupResources) -> Vec<String> {
-    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes } = *values;
+    // Memory QoS is refused on this runtime: there are no tiers.
+    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes, tiers: _ } = *values;
     let limit = |value: i64| if value < 0 { "infinity".to_owned() } else { value.to_string() };
     let mut out = Vec::new();
     if let Some(shares) = cpu_shares {
@@ -118,6 +119,7 @@ mod tests {
                 cpu_quota_us: Some(25_000),
                 cpu_period_us: Some(100_000),
                 memory_limit_bytes: Some(64 << 20),
+                ..CgroupResources::default()
             },
             &["CPUWeight=39", "CPUQuota=25%", "MemoryMax=67108864"],
         );

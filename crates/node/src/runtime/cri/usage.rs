@@ -35,6 +35,7 @@ pub async fn usage(machine: &Machine, pod: &PodRef) -> Result<PodUsage, RuntimeE
         containers.push(usage);
     }
     Ok(PodUsage {
+        strains: Default::default(),
         pod: pod.clone(),
         at: jiff::Timestamp::now(),
         window,
@@ -81,11 +82,20 @@ fn container(machine: &Machine, run: &Run, reading: &Reading) -> (ContainerUsage
         memory_usage: memory(stat.memory_usage),
         memory_working_set: memory(working_set),
         memory_peak: memory(stat.memory_peak),
+        memory_rss: memory(stat.memory_rss),
+        memory_cache: memory(stat.memory_cache),
+        page_faults: stat.page_faults,
+        major_page_faults: stat.major_page_faults,
+        cpu_periods: stat.cpu_periods,
         throttled_periods: stat.throttled_periods,
         throttled_nanos: stat.throttled_nanos,
-        oom_kills: stat.oom_kills,
-        memory_pressure_some_avg10: stat.memory_some_avg10,
-        cpu_pressure_some_avg10: stat.cpu_some_avg10,
+        memory_high_hits: stat.memory_events.high,
+        memory_max_hits: stat.memory_events.max,
+        oom_kills: stat.memory_events.oom_kill,
+        cpu_pressure: stat.cpu_pressure,
+        memory_pressure: stat.memory_pressure,
+        io_pressure: stat.io_pressure,
+        ..ContainerUsage::default()
     };
     (usage, measured.map_or(Duration::ZERO, |(_, over)| over))
 }

@@ -8,7 +8,8 @@ use crate::runtime::Exit;
 
 /// Resources of an update: 0 is "leave as it is" in the CRI, and no limit is a value of its own.
 pub fn update(values: &CgroupResources) -> proto::LinuxContainerResources {
-    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes } = *values;
+    // Memory QoS is refused on this runtime: there are no tiers.
+    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes, tiers: _ } = *values;
     proto::LinuxContainerResources {
         cpu_shares: signed(cpu_shares.unwrap_or(0)),
         cpu_quota: cpu_quota_us.unwrap_or(0),

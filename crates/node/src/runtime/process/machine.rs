@@ -14,11 +14,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use supple_resize::kernel::CgroupResources;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
+use super::protection::Protection;
 use super::run::{Phase, Run};
+use super::strain::{self, Suffered};
 use super::{NewError, ProcessOptions, error, logs};
 use crate::cgroup::{Group, Hierarchies, Role};
-use crate::runtime::ground::{end, lock, memory, remove_dir, root_name};
+use crate::runtime::ground::{apply, end, lock, memory, remove_dir, root_name};
 use crate::runtime::{ContainerRef, ContainerUsage, LogOptions, PodRef, PodUsage, RuntimeError, RuntimeEvent};
 use crate::shim::record::{self, RunDir};
 
@@ -45,11 +48,31 @@ pub struct Machine {
     pub isolate: bool,
     described: String,
     pods: Mutex<Pods>,
-    /// Unbounded, and still bounded by nature: a run sends at most one end and one event per OOM kill.
+    /// What pods protect of their memory.
+    protection: Protection,
+    /// The pods whose own limits are listened to, by UID.
+    sandboxes: Mutex<BTreeMap<String, Sandbox>>,
+    /// Unbounded, and still bounded by nature: a run sends at most one end, one event per OOM kill, and each strain
+    /// every few seconds.
     events: mpsc::UnboundedSender<RuntimeEvent>,
     subscriber: Mutex<Option<mpsc::UnboundedReceiver<RuntimeEvent>>>,
     /// The origin of the clock that CPU readings are stamped with.
     began: std::time::Instant,
+}
+
+/// A pod's own cgroup, as far as it is listened to.
+#[derive(Debug)]
+struct Sandbox {
+    /// What the kernel told of it.
+    suffered: Arc<Mutex<Suffered>>,
+    /// The task that listens.
+    watch: AbortHandle,
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
 }
 
 impl Machine {
@@ -86,6 +109,8 @@ impl Machine {
             isolate,
             described,
             pods: Mutex::default(),
+            protection: Protection::default(),
+            sandboxes: Mutex::default(),
             events,
             subscriber: Mutex::new(Some(receiver)),
             began: std::time::Instant::now(),
@@ -167,10 +192,21 @@ impl Machine {
         lock(&self.pods).values().flat_map(BTreeMap::values).map(Arc::clone).collect()
     }
 
-    pub fn create_pod(&self, pod: &PodRef, resources: &CgroupResources) -> Result<(), RuntimeError> {
+    /// Listen to the pod's own limits from now on; nothing if that is done already.
+    pub fn listen(self: &Arc<Self>, pod: &PodRef) -> Result<(), RuntimeError> {
+        let group = self.pod_group(pod)?;
+        lock(&self.sandboxes).entry(pod.uid.clone()).or_insert_with(|| {
+            let suffered = Arc::<Mutex<Suffered>>::default();
+            let watch = strain::watch_pod(Arc::clone(self), pod.clone(), Arc::clone(&suffered), group);
+            Sandbox { suffered, watch: tokio::spawn(watch).abort_handle() }
+        });
+        Ok(())
+    }
+
+    pub fn create_pod(self: &Arc<Self>, pod: &PodRef, resources: &CgroupResources) -> Result<(), RuntimeError> {
         let group = self.pod_group(pod)?;
         if group.exists() {
-            return Ok(());
+            return self.listen(pod);
         }
         let dir = self.pod_dir(pod);
         let record = PodRecord { namespace: pod.namespace.clone(), name: pod.name.clone() };
@@ -178,12 +214,37 @@ impl Machine {
         fs::create_dir_all(&dir)
             .and_then(|()| record::write(&dir.join("pod.json"), &record))
             .map_err(|it| error::record("write the record of the pod in", &dir, &it))?;
-        group.create().and_then(|()| group.apply(resources)).map_err(|it| error::cgroup(&it))
+        let protected = || self.protection.set(&self.root, &pod.uid, &resources.tiers);
+        let made = group.create().and_then(|()| group.apply(resources)).and_then(|()| protected());
+        made.map_err(|it| error::cgroup(&it))?;
+        self.listen(pod)
+    }
+
+    /// Write those values of the pod's cgroup that are `Some`.
+    pub async fn update_pod(&self, pod: &PodRef, resources: CgroupResources) -> Result<(), RuntimeError> {
+        let group = self.pod_group(pod)?;
+        self.protection.set(&self.root, &pod.uid, &resources.tiers).map_err(|it| error::cgroup(&it))?;
+        apply(group, resources).await
+    }
+
+    /// A pod that a predecessor left: its limits are listened to again, and what it protects is known.
+    pub fn adopt_pod(self: &Arc<Self>, pod: &PodRef) -> Result<(), RuntimeError> {
+        let group = self.pod_group(pod)?;
+        if group.exists() {
+            let tiers = group.read().map_err(|it| error::cgroup(&it))?.tiers;
+            self.protection.set(&self.root, &pod.uid, &tiers).map_err(|it| error::cgroup(&it))?;
+        }
+        self.listen(pod)
     }
 
     pub fn remove_pod(&self, pod: &PodRef) -> impl Future<Output = Result<(), RuntimeError>> + Send + use<> {
         let group = self.pod_group(pod);
-        async move { end(group?).await }
+        lock(&self.sandboxes).remove(&pod.uid);
+        let forgotten = self.protection.forget(&self.root, &pod.uid).map_err(|it| error::cgroup(&it));
+        async move {
+            end(group?).await?;
+            forgotten
+        }
     }
 
     pub fn forget_pod(&self, pod: &PodRef) -> Result<(), RuntimeError> {
@@ -221,9 +282,10 @@ impl Machine {
         let mut window = Duration::ZERO;
         let mut containers = Vec::new();
         for run in self.runs(pod) {
-            if !matches!(&*run.phase.borrow(), Phase::Running(_)) {
-                continue;
-            }
+            let started_at = match &*run.phase.borrow() {
+                Phase::Running(started) => Some(started.at),
+                Phase::Starting | Phase::Ended(_) => continue,
+            };
             let stat = match run.group.stat() {
                 Ok(stat) => stat,
                 Err(it) if it.is_gone() => continue, // ended a moment ago
@@ -233,19 +295,30 @@ impl Machine {
             window = window.max(measured.map_or(Duration::ZERO, |(_, over)| over));
             containers.push(ContainerUsage {
                 container: run.id.container.clone(),
+                started_at,
                 cpu_usage_nanos: stat.cpu_usage_nanos,
                 cpu_nano_cores: measured.map(|(nano_cores, _)| nano_cores),
                 memory_usage: memory(stat.memory_usage),
                 memory_working_set: memory(stat.memory_working_set()),
                 memory_peak: memory(stat.memory_peak),
+                memory_rss: memory(stat.memory_rss),
+                memory_cache: memory(stat.memory_cache),
+                page_faults: stat.page_faults,
+                major_page_faults: stat.major_page_faults,
+                cpu_periods: stat.cpu_periods,
                 throttled_periods: stat.throttled_periods,
                 throttled_nanos: stat.throttled_nanos,
-                oom_kills: stat.oom_kills,
-                memory_pressure_some_avg10: stat.memory_some_avg10,
-                cpu_pressure_some_avg10: stat.cpu_some_avg10,
+                memory_high_hits: stat.memory_events.high,
+                memory_max_hits: stat.memory_events.max,
+                oom_kills: stat.memory_events.oom_kill,
+                cpu_pressure: stat.cpu_pressure,
+                memory_pressure: stat.memory_pressure,
+                io_pressure: stat.io_pressure,
+                strains: lock(&run.suffered).seen(),
             });
         }
-        Ok(PodUsage { pod: pod.clone(), at, window, memory_usage: memory(memory_usage), containers })
+        let strains = lock(&self.sandboxes).get(&pod.uid).map(|it| lock(&it.suffered).seen()).unwrap_or_default();
+        Ok(PodUsage { pod: pod.clone(), at, window, memory_usage: memory(memory_usage), strains, containers })
     }
 
     /// The reading from which a container that has just started is measured: its counter is zero now.
@@ -282,6 +355,7 @@ impl Machine {
             futures::future::try_join_all(runs.iter().map(|run| run.stop(Duration::ZERO))).await?;
             end(machine.root.clone()).await?;
             lock(&machine.pods).clear();
+            lock(&machine.sandboxes).clear();
             remove_dir(&machine.containers_dir())?;
             let name = machine.options.data_dir.join("cgroup");
             fs::remove_file(&name).map_err(|it| error::record("remove", &name, &it))

@@ -9,12 +9,14 @@
 //! Each container has a [`crate::shim`] that outlives this program, so that a container survives its end and a
 //! runtime built later on the same data directory adopts it. What is in memory here can be had again from those files.
 
+mod bell;
 mod machine;
-mod oom;
 mod options;
+mod protection;
 mod recover;
 mod run;
 mod start;
+mod strain;
 mod watch;
 
 use std::sync::Arc;
@@ -63,6 +65,10 @@ impl Runtime for ProcessRuntime {
         "process"
     }
 
+    fn has_memory_qos(&self) -> bool {
+        self.machine.root.version_2().is_some()
+    }
+
     fn recover(&self) -> BoxFuture<'_, Result<Vec<FoundPod>, RuntimeError>> {
         Box::pin(recover::recover(Arc::clone(&self.machine)))
     }
@@ -88,7 +94,7 @@ impl Runtime for ProcessRuntime {
         pod: &'a PodRef,
         resources: &'a CgroupResources,
     ) -> BoxFuture<'a, Result<(), RuntimeError>> {
-        Box::pin(async move { ground::apply(self.machine.pod_group(pod)?, *resources).await })
+        Box::pin(self.machine.update_pod(pod, *resources))
     }
 
     fn read_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>> {

@@ -35,6 +35,7 @@ pub async fn recover(machine: Arc<Machine>) -> Result<Vec<FoundPod>, RuntimeErro
         };
         let pod = PodRef { uid, namespace, name };
         let runs = recover_pod(&machine, &pod, &dir).await?;
+        machine.adopt_pod(&pod)?;
         found.push(FoundPod { pod, containers: newest(runs.iter().map(|run| (run.id.clone(), run.state()))) });
     }
     remove_orphans(&machine, &found).await?;
@@ -70,7 +71,7 @@ async fn recover_run(machine: &Arc<Machine>, id: ContainerRef) -> Result<Option<
     };
     if let Some(Adopted { state, pidfd }) = found {
         let run = run(state.container.map_or(Phase::Starting, Phase::Running));
-        let seen = run.group.oom_kills().unwrap_or(0); // told by the predecessor
+        let seen = run.group.memory_events().unwrap_or_default(); // told by the predecessor
         watch::spawn(Arc::clone(machine), Arc::clone(&run), pidfd, seen);
         return Ok(Some(run));
     }

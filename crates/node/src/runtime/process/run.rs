@@ -8,6 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::watch;
 
 use super::error;
+use super::strain::Suffered;
 use crate::cgroup::Group;
 use crate::runtime::ground::end_of;
 use crate::runtime::rate::Rate;
@@ -41,6 +42,8 @@ pub struct Run {
     pub phase: watch::Sender<Phase>,
     /// CPU readings.
     pub rate: Mutex<Rate>,
+    /// What the kernel told of it.
+    pub suffered: Mutex<Suffered>,
     /// SIGTERM has been sent; a second one could end a handler that is at work.
     asked_to_stop: AtomicBool,
 }
@@ -49,7 +52,8 @@ impl Run {
     /// A run in `phase`.
     pub fn new(id: ContainerRef, dir: RunDir, group: Group, phase: Phase) -> Self {
         let phase = watch::Sender::new(phase);
-        Self { id, dir, group, phase, rate: Mutex::default(), asked_to_stop: AtomicBool::new(false) }
+        let (rate, suffered) = (Mutex::default(), Mutex::default());
+        Self { id, dir, group, phase, rate, suffered, asked_to_stop: AtomicBool::new(false) }
     }
 
     /// Its state in the runtime's words; a run that is being started counts as running since now.

@@ -13,6 +13,7 @@ use tokio::net::unix::pipe;
 use super::machine::Machine;
 use super::run::{Phase, Run};
 use super::{error, watch};
+use crate::cgroup::MemoryEvents;
 use crate::runtime::{ContainerConfig, ContainerRef, RunState, RuntimeError, ground};
 use crate::shim::record::{self, End, RunDir, Spec, State};
 
@@ -126,7 +127,7 @@ async fn launch(machine: &Arc<Machine>, run: &Arc<Run>, lock: File) -> Result<()
         .ok_or_else(|| failed("start", "its shim says that it runs and left no record of it".into()))?;
     machine.start_measuring(run);
     run.phase.send_replace(Phase::Running(started));
-    watch::spawn(Arc::clone(machine), Arc::clone(run), pidfd, 0);
+    watch::spawn(Arc::clone(machine), Arc::clone(run), pidfd, MemoryEvents::default());
     Ok(())
 }
 

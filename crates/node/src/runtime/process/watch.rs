@@ -8,7 +8,8 @@ use tokio::io::Interest;
 
 use super::machine::Machine;
 use super::run::{self, Phase, Run};
-use super::{error, oom};
+use super::{error, strain};
+use crate::cgroup::MemoryEvents;
 use crate::kernel::readiness;
 use crate::runtime::{Exit, RuntimeEvent, ground};
 use crate::shim::record::{self, End};
@@ -16,12 +17,18 @@ use crate::shim::record::{self, End};
 /// Exit code and signal of a container whose shim was killed with it: the kernel killed the container as well.
 const KILLED: (i32, i32) = (137, 9);
 
-/// Wait for the end of the shim behind `pidfd` and tell of it; until then tell of OOM kills after the first `seen` ones.
-pub fn spawn(machine: Arc<Machine>, run: Arc<Run>, pidfd: OwnedFd, seen: u64) {
+/// Wait for the end of the shim behind `pidfd` and tell of it; until then listen to what its container suffers beyond
+/// what has been `seen`.
+pub fn spawn(machine: Arc<Machine>, run: Arc<Run>, pidfd: OwnedFd, seen: MemoryEvents) {
     tokio::spawn(async move {
-        let oom = tokio::spawn(oom::watch(Arc::clone(&machine), Arc::clone(&run), seen));
-        reap(pidfd).await;
-        oom.abort();
+        tokio::select! {
+            () = reap(pidfd) => {}
+            // Nothing more will be heard; the end is still to come.
+            () = async {
+                strain::watch(Arc::clone(&machine), Arc::clone(&run), seen).await;
+                std::future::pending().await
+            } => {}
+        }
         finish(&machine, &run).await;
     });
 }

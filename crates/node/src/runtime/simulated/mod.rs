@@ -111,6 +111,10 @@ impl Runtime for SimulatedRuntime {
         "simulated"
     }
 
+    fn has_memory_qos(&self) -> bool {
+        true
+    }
+
     fn recover(&self) -> BoxFuture<'_, Result<Vec<FoundPod>, RuntimeError>> {
         self.with(|world, _| Ok(world.found()))
     }

@@ -14,7 +14,7 @@ use super::pattern::{ANNOTATION, Pattern};
 use crate::runtime::rate::Rate;
 use crate::runtime::{
     CONTAINER_NOT_FOUND, ContainerConfig, ContainerRef, ContainerUsage, Exit, FoundPod, PodRef, PodUsage, RunState,
-    RuntimeError, RuntimeEvent,
+    RuntimeError, RuntimeEvent, Strains,
 };
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -191,7 +191,7 @@ impl World {
             window = window.max(measured.map_or(Duration::ZERO, |(_, over)| over));
             containers.push(usage);
         }
-        Ok(PodUsage { pod: id.clone(), at: now, window, memory_usage, containers })
+        Ok(PodUsage { pod: id.clone(), at: now, window, memory_usage, strains: Strains::new(), containers })
     }
 
     /// The log from this byte on, and whether it is complete; `None` for a container that is not there (any more).
@@ -347,6 +347,7 @@ fn merged(old: &CgroupResources, write: &CgroupResources) -> CgroupResources {
         cpu_quota_us: write.cpu_quota_us.or(old.cpu_quota_us).or(Some(-1)),
         cpu_period_us: write.cpu_period_us.or(old.cpu_period_us).or(Some(100_000)),
         memory_limit_bytes: write.memory_limit_bytes.or(old.memory_limit_bytes).or(Some(-1)),
+        tiers: old.tiers.with(&write.tiers),
     }
 }
 

@@ -1,13 +1,16 @@
-//! `cargo xtask`: the house rules and the generated files, checked. Run by CI, and by hand after a change of either.
+//! `cargo xtask`: the house rules and the generated files, checked, and the tests that need a kernel of their own. Run
+//! by CI, and by hand after a change of either.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 mod generate;
 mod house;
+mod vm;
 
 const USAGE: &str = "usage: cargo xtask house              check the rules of ARCHITECTURE.md
-       cargo xtask generate [--check]  write the generated files, or check that they are current";
+       cargo xtask generate [--check]  write the generated files, or check that they are current
+       cargo xtask vm [TEST [WORD…]]   run the tests that need cgroup v2 in a virtual machine (by way of .ci/vm)";
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
@@ -16,6 +19,7 @@ fn main() -> ExitCode {
         ["house"] => house::check(root),
         ["generate"] => generate::write(root),
         ["generate", "--check"] => generate::check(root),
+        ["vm", arguments @ ..] => vm::run(root, arguments),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -6,9 +6,10 @@ mod support;
 use std::fs;
 
 use supple_node::cgroup::Hierarchies;
-use supple_node::runtime::{PodRef, Runtime as _};
+use supple_node::runtime::{PodConfig, PodRef, Runtime as _};
 use supple_resize::kernel::CgroupResources;
 use supple_resize::memory_qos::MemoryTiers;
+use supple_resize::qos::QosClass;
 use support::{Lab, sh};
 
 const MIB: i64 = 1 << 20;
@@ -36,8 +37,8 @@ async fn what_is_asked_for_is_in_the_kernels_files() {
     assert!(lab.runtime.has_memory_qos());
     let pod = |name: &str| PodRef { uid: format!("uid-{name}"), namespace: "default".into(), name: name.into() };
     let (a, b) = (pod("a"), pod("b"));
-    lab.runtime.create_pod(&a, &tiers(64, 0, None)).await.unwrap();
-    lab.runtime.create_pod(&b, &tiers(0, 32, None)).await.unwrap();
+    lab.runtime.create_pod(&PodConfig::new(a.clone(), QosClass::Guaranteed, tiers(64, 0, None))).await.unwrap();
+    lab.runtime.create_pod(&PodConfig::new(b.clone(), QosClass::Burstable, tiers(0, 32, None))).await.unwrap();
     let mut config = sh(&b, "sleep 1000");
     config.resources = CgroupResources { memory_limit_bytes: Some(64 * MIB), ..tiers(0, 32, Some(56 * MIB)) };
     lab.runtime.start_container(&config).await.unwrap();

@@ -7,7 +7,7 @@
 //!   /metrics             what the node itself did: its resizes
 //! ```
 //!
-//! A [`Scene`] is taken once; what is made of it is pure. Clients reach them as `/api/v1/nodes/NAME/proxy/…`.
+//! A `Scene` is taken once; what is made of it is pure. Clients reach them as `/api/v1/nodes/NAME/proxy/…`.
 
 mod cadvisor;
 pub(crate) mod exposition;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use supple_recommend::State;
+use supple_recommend::state::State;
 use supple_resize::actuate::Actuated;
 use supple_resize::allocate::Allocation;
 use supple_resize::condition::ResizeConditions;

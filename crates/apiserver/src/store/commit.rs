@@ -2,6 +2,7 @@
 //! busy and flushes it at once, so that the number of writes a second is not the number of flushes a second. *Inline*:
 //! at once and in the caller, for tests in which one thread must be all there is.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::file::{File, FileError};
@@ -107,7 +108,9 @@ impl Disk {
 fn run(shared: &Shared, queue: &Queue, mut disk: Disk) {
     while let Some(batch) = queue.take() {
         let events: Vec<_> = batch.iter().flat_map(|pending| pending.events.iter().cloned()).collect();
-        match disk.commit(&events, || shared.publish(&events)) {
+        let outcome = disk.commit(&events, || shared.publish(&events));
+        shared.in_doubt.store(disk.file.in_doubt(), Ordering::Release);
+        match outcome {
             Ok(()) => finish(batch, &Ok(())),
             Err(error) => {
                 // Whatever was staged meanwhile stands on writes that never took place: it goes with them.

@@ -98,6 +98,9 @@ pub(super) struct File {
     place: Place,
     /// `None` after a failed write: redb asks for the file to be opened anew before it is used again.
     database: Option<Database>,
+    /// Events of writes that failed when the file could not be asked whether it has them. Everybody was told that they
+    /// did not take place, so they are taken back with the next write.
+    doubtful: Vec<Arc<Event>>,
 }
 
 impl File {
@@ -106,31 +109,51 @@ impl File {
         let database = place.open()?;
         let (objects, revision) =
             load(&database, indexer).map_err(|error| failure("read", &place.path, &error.to_string()))?;
-        Ok((Self { place, database: Some(database) }, objects, revision))
+        Ok((Self { place, database: Some(database), doubtful: Vec::new() }, objects, revision))
     }
 
-    /// Writes events in one transaction and flushes it. On return they are durable.
+    /// Whether the file may have more than anybody was told.
+    pub(super) fn in_doubt(&self) -> bool {
+        !self.doubtful.is_empty()
+    }
+
+    /// Writes events in one transaction and flushes it. On return they are durable. Without events only what is in doubt
+    /// is taken back.
     pub(super) fn commit(&mut self, events: &[Arc<Event>]) -> Result<(), FileError> {
-        let Some(newest) = events.last().map(|event| event.object.revision) else { return Ok(()) };
+        if events.is_empty() && !self.in_doubt() {
+            return Ok(());
+        }
+        let newest = events.last().map(|event| event.object.revision);
         let database = match self.database.take() {
             Some(database) => database,
             None => self.place.open()?,
         };
-        match write(&database, events, newest) {
-            Ok(()) => {
-                self.database = Some(database);
+        let Err(error) = write(&database, &self.doubtful, events, newest) else {
+            self.database = Some(database);
+            self.doubtful.clear();
+            return Ok(());
+        };
+        // After a failed flush the kernel may or may not have kept the pages: only the file can say.
+        drop(database);
+        match self.newest() {
+            Ok(found) if newest == Some(found) => {
+                self.doubtful.clear();
                 Ok(())
             }
+            Ok(_) => Err(failure("write", &self.place.path, &error.to_string())),
             Err(error) => {
-                // After a failed flush the kernel may or may not have kept the pages: only the file can say.
-                drop(database);
-                let reopened = self.place.open()?;
-                let path = &self.place.path;
-                let found = revision(&reopened).map_err(|error| failure("read", path, &error.to_string()))?;
-                self.database = Some(reopened);
-                if found == newest { Ok(()) } else { Err(failure("write", path, &error.to_string())) }
+                self.doubtful.extend(events.iter().cloned());
+                Err(error)
             }
         }
+    }
+
+    /// Opens the file anew; the revision of its last commit.
+    fn newest(&mut self) -> Result<u64, FileError> {
+        let reopened = self.place.open()?;
+        let found = revision(&reopened).map_err(|error| failure("read", &self.place.path, &error.to_string()))?;
+        self.database = Some(reopened);
+        Ok(found)
     }
 }
 
@@ -138,21 +161,34 @@ fn failure(operation: &'static str, path: &Path, message: &str) -> FileError {
     FileError { operation, path: path.to_owned(), message: message.to_owned() }
 }
 
-fn write(database: &Database, events: &[Arc<Event>], newest: u64) -> Result<(), redb::Error> {
+fn write(
+    database: &Database,
+    doubtful: &[Arc<Event>],
+    events: &[Arc<Event>],
+    newest: Option<u64>,
+) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
     {
         let mut objects = transaction.open_table(OBJECTS)?;
-        for event in events {
-            let object = &event.object;
-            match event.kind {
-                EventType::Deleted => drop(objects.remove(object.key.as_str())?),
-                EventType::Added | EventType::Modified => {
-                    drop(objects.insert(object.key.as_str(), (object.revision, object.json().as_ref()))?);
-                }
+        let mut be = |key: &Key, object: Option<&Object>| -> Result<(), redb::Error> {
+            match object {
+                Some(object) => drop(objects.insert(key.as_str(), (object.revision, object.json().as_ref()))?),
+                None => drop(objects.remove(key.as_str())?),
             }
+            Ok(())
+        };
+        // The newest first: what was before the oldest of them is what remains.
+        for event in doubtful.iter().rev() {
+            be(&event.object.key, event.previous.as_deref())?;
         }
-        transaction.open_table(META)?.insert(REVISION, newest)?;
+        for event in events {
+            let is_there = event.kind != EventType::Deleted;
+            be(&event.object.key, is_there.then_some(&*event.object))?;
+        }
+        if let Some(newest) = newest {
+            transaction.open_table(META)?.insert(REVISION, newest)?;
+        }
     }
     transaction.commit()?;
     Ok(())

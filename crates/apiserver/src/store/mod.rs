@@ -12,6 +12,7 @@ mod file;
 mod object;
 mod state;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use file::{FileError, OpenDatabase};
@@ -74,6 +75,8 @@ enum Durability {
 struct Shared {
     state: RwLock<State>,
     published: watch::Sender<u64>,
+    /// Whether the file may have more than anybody was told: see [`Store::settled`].
+    in_doubt: AtomicBool,
 }
 
 /// A panic while the lock was held left the state whole: every mutation is a single map operation after its checks.
@@ -249,6 +252,7 @@ impl Store {
                 if outcome.is_err() {
                     state.abandon();
                 }
+                self.shared.in_doubt.store(disk.file.in_doubt(), Ordering::Release);
                 outcome
             }
         };
@@ -259,8 +263,14 @@ impl Store {
         Ok(events)
     }
 
-    /// Waits until the object is durable. `false`: its write failed, and what was built on it must be done again.
+    /// Waits until the object is durable, and is what the file has. `false`: its write failed, or the file may have
+    /// another; what was built on it must be done again.
     pub async fn settled(&self, object: &Object) -> bool {
+        if self.shared.in_doubt.load(Ordering::Acquire) && self.resolve().await.is_err() {
+            // The disk is not given up: whoever waits for the answer will.
+            tokio::time::sleep(SETTLE_CHECK).await;
+            return false;
+        }
         let mut published = self.published();
         loop {
             {
@@ -277,6 +287,24 @@ impl Store {
         }
     }
 
+    /// Takes back what the file may have of writes that failed.
+    async fn resolve(&self) -> Outcome {
+        let (done, wait) = oneshot::channel();
+        match &self.durability {
+            Durability::None => return Ok(()),
+            Durability::Inline(disk) => {
+                let mut disk = disk.lock().unwrap_or_else(read_poisoned);
+                let outcome = disk.commit(&[], || {});
+                self.shared.in_doubt.store(disk.file.in_doubt(), Ordering::Release);
+                return outcome;
+            }
+            Durability::Thread { queue, .. } => {
+                queue.push(Pending { events: Vec::new(), done: Box::new(|outcome| drop(done.send(outcome))) });
+            }
+        }
+        wait.await.unwrap_or_else(|_| Err(thread_ended()))
+    }
+
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
         self.shared.state.read().unwrap_or_else(read_poisoned)
     }
@@ -287,7 +315,7 @@ const SETTLE_CHECK: std::time::Duration = std::time::Duration::from_millis(20);
 
 fn shared(state: State) -> Arc<Shared> {
     let published = watch::Sender::new(state.revision());
-    Arc::new(Shared { state: RwLock::new(state), published })
+    Arc::new(Shared { state: RwLock::new(state), published, in_doubt: AtomicBool::new(false) })
 }
 
 fn prefix(resource: &str, namespace: &str) -> String {

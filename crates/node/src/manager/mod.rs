@@ -269,7 +269,7 @@ impl Manager {
             };
             let room = allocate::admit(&view, &self.view, &used);
             match room {
-                // Whoever is on the way out holds what it has until it is gone.
+                // Whoever is on the way out is not refused: it holds what it has until that is gone.
                 Err(_) if leaving => Begin::Admitted(allocation.clone()),
                 Ok(()) => Begin::Admitted(allocation.clone()),
                 Err(shortage) => {
@@ -285,7 +285,8 @@ impl Manager {
         self.records.remove(&id.uid);
         let found: Option<Vec<(ContainerRef, RunState)>> = self.found.remove(&id.uid).map(|it| it.containers);
         let active = matches!(begin, Begin::Admitted(_));
-        if active {
+        // Of one that is being deleted nothing may be left: its room has been given to others before the node was started.
+        if active && (!leaving || found.is_some()) {
             self.ledger.promise(&id.uid, &actuate::pod_amounts(&view));
             if let Some(amounts) = records.actuated.as_ref().and_then(|it| it.pod.as_ref()) {
                 self.ledger.actuated(&id.uid, amounts);

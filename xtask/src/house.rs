@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// The crates from the ground up: each may know only those before it.
-const ORDER: [&str; 9] = [
+const ORDER: [&str; 10] = [
     "supple-quantity",
     "supple-resize",
     "supple-recommend",
+    "supple-decide",
     "supple-replay",
     "supple-apiserver",
     "supple-node",
@@ -30,10 +31,11 @@ const WALLS: [(&str, &str, &str); 5] = [
 ];
 
 /// Pure crates and everything they may know. What is not here does IO, reads a clock, or has not been looked at.
-const PURE: [(&str, &[&str]); 4] = [
+const PURE: [(&str, &[&str]); 5] = [
     ("supple-quantity", &["num-bigint", "serde", "thiserror"]),
     ("supple-resize", &["supple-quantity", "k8s-openapi", "serde", "serde_json", "jiff", "thiserror"]),
     ("supple-recommend", &["supple-quantity", "serde", "thiserror"]),
+    ("supple-decide", &["supple-quantity", "supple-resize", "k8s-openapi", "serde", "serde_json", "jiff", "thiserror"]),
     (
         "supple-replay",
         &["supple-quantity", "supple-resize", "supple-recommend", "k8s-openapi", "serde", "serde_json", "thiserror"],

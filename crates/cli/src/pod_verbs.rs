@@ -3,9 +3,9 @@
 use std::io::Write as _;
 
 use supple_controller::act::{Order, Wish, carry_out};
-use supple_controller::last::Author;
 use supple_controller::outcome::Outcome;
-use supple_controller::settle::Progress;
+use supple_decide::note::Author;
+use supple_decide::progress::Progress;
 use supple_resize::predict::Sizes;
 
 use crate::args::{Output, PodArgs, ResizeArgs, UndoArgs};

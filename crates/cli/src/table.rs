@@ -1,8 +1,8 @@
 //! The loop's snapshot as text: the table of a terminal and the lines of a log. Pure.
 
 use jiff::Timestamp;
-use supple_controller::numbers::{pair, show_measured_memory};
 use supple_controller::snapshot::{Last, Row, Snapshot};
+use supple_decide::numbers::{pair, show_measured_memory};
 
 const HEADER: [&str; 5] =
     ["WORKLOAD", "CONTAINER", "CPU request → used → next", "MEMORY request → used → next", "LAST RESIZE"];
@@ -124,8 +124,8 @@ fn cut(line: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use supple_controller::numbers::Numbers;
     use supple_controller::reason::Reason;
+    use supple_decide::numbers::Numbers;
     use supple_quantity::{Bytes, MilliCpu};
 
     use super::*;

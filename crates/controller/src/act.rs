@@ -21,13 +21,13 @@ use supple_resize::amounts::containers;
 use supple_resize::predict::{Change, NoSuchContainer, Sizes};
 
 use crate::forecast::{self, Forecast};
-use crate::hand::MANAGER;
-use crate::last::{ANNOTATION, Author, LastResize};
-use crate::numbers::sizes_of;
 use crate::outcome::{Outcome, compare, in_words, restarts_in_words};
 use crate::reason::Reason;
-use crate::settle::{Progress, progress};
 use crate::surroundings::Surroundings;
+use supple_decide::hand::MANAGER;
+use supple_decide::note::{ANNOTATION, Author, LastResize};
+use supple_decide::numbers::sizes_of;
+use supple_decide::progress::{Progress, progress};
 
 /// What is wanted of a pod.
 #[derive(Clone, Debug, PartialEq)]

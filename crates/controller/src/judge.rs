@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use supple_quantity::{Bytes, MilliCpu};
 
-use crate::numbers::{Numbers, show_measured_memory};
 use crate::samples::Samples;
+use supple_decide::numbers::{Numbers, show_measured_memory};
 
 /// The knobs of the judgement. [`Policy::default`] holds the published numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,16 +14,12 @@
 pub mod act;
 pub mod event;
 pub mod forecast;
-pub mod hand;
 pub mod judge;
-pub mod last;
-pub mod numbers;
 pub mod outcome;
 pub mod reason;
 mod record;
 pub mod run;
 pub mod samples;
-pub mod settle;
 pub mod snapshot;
 pub mod surroundings;
 pub mod usage;

@@ -5,9 +5,9 @@ use serde::Serialize;
 use supple_resize::amounts::containers;
 use supple_resize::predict::{Change, Sizes};
 
-use crate::numbers::{pair, sizes_of};
 use crate::reason::Reason;
-use crate::settle::container_status;
+use supple_decide::numbers::{pair, sizes_of};
+use supple_decide::progress::container_status;
 
 /// What came of a resize.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

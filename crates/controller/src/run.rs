@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 use crate::act::{Order, Wish, carry_out};
 use crate::event::{Effect, Ended, Event, PodKey, Request};
 use crate::judge::Policy;
-use crate::last::Author;
 use crate::reason::Reason;
 use crate::snapshot::Snapshot;
 use crate::world::{ENABLED, World};
 use crate::{record, usage};
+use supple_decide::note::Author;
 
 /// Where time comes from.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

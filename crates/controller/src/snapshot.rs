@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use supple_quantity::{Bytes, MilliCpu};
 
-use crate::numbers::Numbers;
 use crate::reason::Reason;
+use supple_decide::numbers::Numbers;
 
 /// The loop at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use kube::{Api, Client};
 use serde::Deserialize;
 use supple_quantity::{Bytes, MilliCpu};
 
-use crate::numbers::parse;
 use crate::samples::Sample;
+use supple_decide::numbers::parse;
 
 /// What one pod used.
 #[derive(Clone, Debug, PartialEq, Eq)]

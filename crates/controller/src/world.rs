@@ -11,14 +11,14 @@ use supple_resize::predict::{Change, Sizes};
 use supple_resize::resources::{ContainerKind, resizable_containers};
 
 use crate::event::{Effect, Ended, Event, PodKey, Request, Told};
-use crate::hand::{Hand, hand};
 use crate::judge::{Policy, Verdict, Why, judge};
-use crate::numbers::Numbers;
 use crate::reason::Reason;
 use crate::samples::Samples;
-use crate::settle::{Progress, progress};
 use crate::snapshot::{Last, Row, Snapshot};
 use crate::usage::PodUse;
+use supple_decide::hand::{Hand, hand};
+use supple_decide::numbers::Numbers;
+use supple_decide::progress::{Progress, progress};
 
 /// The label that opts a namespace or a pod in.
 pub const ENABLED: &str = "supple.dev/enabled";

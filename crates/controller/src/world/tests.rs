@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use supple_quantity::{Bytes, MilliCpu};
 
 use super::*;
-use crate::last::{ANNOTATION, Author, LastResize};
 use crate::samples::Sample;
+use supple_decide::note::{ANNOTATION, Author, LastResize};
 
 const MINUTE: i64 = 60;
 

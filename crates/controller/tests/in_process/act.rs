@@ -5,10 +5,10 @@ use std::time::Duration;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use supple_controller::act::{Order, Wish, carry_out};
-use supple_controller::last::{ANNOTATION, Author};
 use supple_controller::outcome::Outcome;
 use supple_controller::reason::Reason;
-use supple_controller::settle::Progress;
+use supple_decide::note::{ANNOTATION, Author};
+use supple_decide::progress::Progress;
 use supple_resize::predict::Sizes;
 
 use super::lab::{Lab, generation, requests};

@@ -3,11 +3,10 @@
 use std::fmt;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
 
-use crate::last::{Author, LastResize, Standing};
+use crate::note::{Author, LastResize, Standing};
 
-/// The manager name of every write this crate makes.
+/// The manager name of every write of ours.
 pub const MANAGER: &str = "supple";
 
 /// Who sets the pod's resources.
@@ -52,7 +51,7 @@ pub fn hand(pod: &Pod) -> Hand {
     let Some(note) = LastResize::read(pod) else {
         return manager.map_or(Hand::Free, |it| Hand::Theirs(Other::Manager(it)));
     };
-    if note.by != Author::Controller {
+    if !note.by.is_loop() {
         return Hand::Theirs(Other::Person(note.by));
     }
     // The pod was never written after the note: the write was refused or interrupted, and the numbers are still those
@@ -67,7 +66,7 @@ pub fn hand(pod: &Pod) -> Hand {
 
 /// The latest manager but us that wrote through `/resize`.
 fn other_manager(pod: &Pod) -> Option<String> {
-    let writes = pod.managed_fields().iter().filter(|it| it.subresource.as_deref() == Some("resize"));
+    let writes = pod.metadata.managed_fields.iter().flatten().filter(|it| it.subresource.as_deref() == Some("resize"));
     let latest =
         writes.filter(|it| it.manager.as_deref() != Some(MANAGER)).max_by_key(|it| it.time.as_ref().map(|it| it.0))?;
     latest.manager.clone()
@@ -81,7 +80,7 @@ mod tests {
     use supple_resize::predict::{Change, Sizes};
 
     use super::*;
-    use crate::last::ANNOTATION;
+    use crate::note::ANNOTATION;
 
     fn pod(cpu: &str, generation: i64, by: Option<Author>, managers: Value) -> Pod {
         let mut pod: Pod = serde_json::from_value(json!({

@@ -1,11 +1,11 @@
 //! The note a resize leaves on its pod, `supple.dev/last-resize`: what was before, so that it can be undone, and what
-//! was set, so that a change by somebody else can be noticed, also by a controller that was started afterwards.
+//! was set, so that a change by somebody else can be noticed, also by a controller that was started afterwards. It is where a resize under
+//! way is remembered: on the pod itself, so that no crash forgets it.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
 use supple_resize::amounts::{Requirement, Resource};
 use supple_resize::predict::{Change, Sizes};
@@ -25,6 +25,16 @@ pub enum Author {
     Resize,
     /// A person with `supple undo`.
     Undo,
+    /// The loop, taking back a resize that did harm.
+    RollBack,
+}
+
+impl Author {
+    /// Whether nobody but the loop was at it.
+    #[must_use]
+    pub const fn is_loop(self) -> bool {
+        matches!(self, Self::Controller | Self::RollBack)
+    }
 }
 
 /// The note.
@@ -98,7 +108,7 @@ impl LastResize {
 
     /// The note on the pod. One that cannot be read counts as none: it is only an annotation, anybody may write it.
     pub fn read(pod: &Pod) -> Option<Self> {
-        serde_json::from_str(pod.annotations().get(ANNOTATION)?).ok()
+        serde_json::from_str(pod.metadata.annotations.as_ref()?.get(ANNOTATION)?).ok()
     }
 
     /// How the pod stands to it.
@@ -118,7 +128,7 @@ impl LastResize {
     /// [`UndoError`] says why it cannot be undone.
     pub fn undo(pod: &Pod) -> Result<Change, UndoError> {
         let note = Self::read(pod).ok_or(UndoError::NoNote)?;
-        if note.by == Author::Undo {
+        if matches!(note.by, Author::Undo | Author::RollBack) {
             return Err(UndoError::AlreadyUndone);
         }
         match note.standing(pod) {

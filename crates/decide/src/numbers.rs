@@ -1,16 +1,18 @@
-//! The four numbers of a container as the loop counts them, in integers, and how they are written for a person. The
+//! The four numbers of a container as decisions count them, in integers, and how they are written for a person. The
 //! exact quantities of a change are [`Sizes`]; these are for arithmetic.
 
 use std::fmt::Display;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
+use serde::{Deserialize, Serialize};
 use supple_quantity::{Bytes, MilliCpu, Quantity};
 use supple_resize::predict::Sizes;
 use supple_resize::resources;
 
 /// What a container asks for. An absent number was not asked for, which is not the same as zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Numbers {
     /// `requests.cpu`
     pub cpu_request: Option<MilliCpu>,
@@ -63,17 +65,17 @@ pub fn pair<T: Display>(request: Option<T>, limit: Option<T>) -> Option<String> 
 }
 
 /// The exact quantity of an API object's field.
-pub(crate) fn parse(quantity: &ApiQuantity) -> Option<Quantity> {
+pub fn parse(quantity: &ApiQuantity) -> Option<Quantity> {
     quantity.0.parse().ok()
 }
 
 /// The container of that name, init or not.
-pub(crate) fn find<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+pub fn find<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
     resources::resizable_containers(pod).map(|it| it.container).find(|it| it.name == name)
 }
 
 /// What the container of that name asks for; nothing where there is none.
-pub(crate) fn sizes_of(pod: &Pod, name: &str) -> Sizes {
+pub fn sizes_of(pod: &Pod, name: &str) -> Sizes {
     Sizes::of(find(pod, name).and_then(|it| it.resources.as_ref()))
 }
 

@@ -1,0 +1,191 @@
+//! What the API says of pods, workloads, nodes and namespaces, cut down to what a decision needs: twenty thousand pods
+//! fit in a few dozen megabytes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{LimitRange, Node, ResourceQuota};
+use supple_resize::qos::QosClass;
+use supple_resize::resources::ContainerKind;
+
+use crate::hand::Hand;
+use crate::key::{PodKey, WorkloadKey};
+use crate::note::LastResize;
+use crate::numbers::Numbers;
+use crate::progress::Progress;
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodFacts {
+    /// Which.
+    pub key: PodKey,
+    /// Whose.
+    pub workload: WorkloadKey,
+    /// `metadata.generation`
+    pub generation: i64,
+    /// Where it runs; `None` while it is not bound.
+    pub node: Option<Arc<str>>,
+    /// `status.phase`
+    pub phase: Phase,
+    /// It is on its way out.
+    pub deleting: bool,
+    /// `status.startTime`, or when it was created.
+    pub started: Option<Timestamp>,
+    /// Its `Ready` condition is true, and since when.
+    pub ready: Option<Timestamp>,
+    /// Its class, as recorded: a resize never changes it.
+    pub qos: QosClass,
+    /// How far its newest resize has come.
+    pub progress: Progress,
+    /// Since when that has been so, where a condition tells.
+    pub progress_since: Option<Timestamp>,
+    /// Whose hand it is in.
+    pub hand: Hand,
+    /// What our last resize left on it.
+    pub note: Option<LastResize>,
+    /// `pod-template-hash` or `controller-revision-hash`: pods of two revisions at once are a rollout.
+    pub revision: Option<Arc<str>>,
+    /// Pod-level `spec.resources`.
+    pub pod_level: Numbers,
+    /// Its containers, init containers first, in the order of the spec: all of them, so that the pod can be made again for a
+    /// prediction.
+    pub containers: Vec<ContainerFacts>,
+    /// `spec.overhead`
+    pub overhead: Numbers,
+    /// `spec.priority`
+    pub priority: i32,
+    /// Annotations that speak to us: those under `supple.dev/`, the note left out.
+    pub words: BTreeMap<String, String>,
+    /// Somebody asked for it to be left in peace: `cluster-autoscaler.kubernetes.io/safe-to-evict: "false"` or
+    /// `karpenter.sh/do-not-disrupt: "true"`. It may be resized, never evicted.
+    pub do_not_evict: bool,
+}
+
+/// `status.phase`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not all of its containers run yet.
+    Pending,
+    /// It runs.
+    Running,
+    /// It has ended, well or not.
+    Ended,
+    /// Its node does not answer.
+    Unknown,
+}
+
+/// A container of a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerFacts {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Regular, sidecar, or an init container that ends: only the first two are judged.
+    pub kind: ContainerKind,
+    /// What its spec asks for.
+    pub asked: Numbers,
+    /// What its node has promised it (`status.allocatedResources`); limits are not in it.
+    pub allocated: Option<Numbers>,
+    /// What it runs with (`status.resources`).
+    pub actual: Option<Numbers>,
+    /// `resizePolicy` wants a restart when CPU changes.
+    pub restarts_for_cpu: bool,
+    /// `resizePolicy` wants a restart when memory changes.
+    pub restarts_for_memory: bool,
+    /// `restartCount`
+    pub restarts: u32,
+    /// It runs now, and since when.
+    pub running_since: Option<Timestamp>,
+    /// Its readiness, as the status has it.
+    pub ready: bool,
+    /// How its last run ended, if one has.
+    pub last_end: Option<LastEnd>,
+    /// The kernel killed it for want of memory and it is waiting to be started again.
+    pub killed_and_waiting: bool,
+}
+
+/// How a run of a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastEnd {
+    /// When.
+    pub at: Timestamp,
+    /// For want of memory.
+    pub out_of_memory: bool,
+    /// Its exit code.
+    pub exit_code: i32,
+}
+
+/// A workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadFacts {
+    /// Which.
+    pub key: WorkloadKey,
+    /// Its UID; empty where the object itself could not be read.
+    pub uid: Arc<str>,
+    /// `apps/v1`, `v1`, …
+    pub api_version: Arc<str>,
+    /// `spec.replicas`; one for a bare pod.
+    pub replicas: u32,
+    /// Replicas that are ready.
+    pub ready: u32,
+    /// Its newest template is being rolled out, or it is paused in the middle.
+    pub rolling: bool,
+    /// What its template asks for, by container.
+    pub template: BTreeMap<String, Numbers>,
+    /// What budgets (`PodDisruptionBudget`) over its pods leave: the least `disruptionsAllowed`; `None`: no budget.
+    pub disruptions_allowed: Option<u32>,
+    /// It can be restarted through its template: a deployment, stateful set or daemon set.
+    pub can_roll_out: bool,
+    /// What scales it sideways.
+    pub scalers: Vec<Scaler>,
+    /// Vertical autoscalers of others that act on it: `VerticalPodAutoscaler` objects that are not ours to carry out.
+    pub other_vertical: Vec<String>,
+    /// Annotations that speak to us: those under `supple.dev/`.
+    pub words: BTreeMap<String, String>,
+}
+
+/// What scales a workload sideways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scaler {
+    /// Its name.
+    pub name: String,
+    /// `HorizontalPodAutoscaler`, or `ScaledObject` where KEDA made it.
+    pub kind: String,
+    /// The utilisation of requested CPU it aims at, in percent.
+    pub cpu_utilization: Option<u32>,
+    /// The utilisation of requested memory it aims at, in percent.
+    pub memory_utilization: Option<u32>,
+    /// Only this container's use counts (`ContainerResource`); `None`: the whole pod's.
+    pub container: Option<String>,
+    /// `spec.minReplicas`
+    pub min_replicas: u32,
+    /// `spec.maxReplicas`
+    pub max_replicas: u32,
+    /// `status.currentReplicas`
+    pub current_replicas: u32,
+}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub struct NodeFacts {
+    /// The object, cut down to what prediction reads: name, labels, allocatable, capacity, declared features, info, and
+    /// conditions.
+    pub object: Arc<Node>,
+    /// `MemoryPressure`, `DiskPressure` or `PIDPressure` is true: which.
+    pub pressure: Vec<String>,
+    /// `Ready` is true.
+    pub ready: bool,
+}
+
+/// A namespace.
+#[derive(Clone, Debug, Default)]
+pub struct NamespaceFacts {
+    /// `supple.dev/mode`, where it is labelled.
+    pub mode: Option<String>,
+    /// It is being deleted.
+    pub deleting: bool,
+    /// Its limit ranges.
+    pub limit_ranges: Vec<LimitRange>,
+    /// Its quotas, with their status.
+    pub quotas: Vec<ResourceQuota>,
+}

@@ -1,0 +1,31 @@
+//! What is to be done about the sizes of a cluster's pods, and why: recommendation, cluster state and policy in; actions
+//! and reasons out.
+//!
+//! ```text
+//!   Pod objects ──▶ facts (small, comparable) ─┐
+//!   usage ────────▶ need, use ─────────────────┤
+//!   policies ─────▶ policy (resolved) ─────────┼─▶ Scene ─▶ check … check ─▶ Proposal ─▶ ledger ─▶ Round: actions, decisions,
+//!   what we did ──▶ record ────────────────────┘    (one pod at a time)      (across pods)       the next record
+//! ```
+//!
+//! * [`facts`], [`need`], [`record`], [`policy`]: what is known, plain data.
+//! * [`scene`]: all of it at one moment. [`round`]: what comes of it.
+//! * [`check`]: the named checks in their published order; [`code`]: the codes they speak in.
+//! * [`hand`], [`note`], [`progress`], [`numbers`]: what can be read off a pod itself.
+//!
+//! Pure: time is an argument, nothing is read but what is passed in, and the same scene gives the same round whatever order
+//! it was put together in. Whoever carries the actions out decides nothing.
+
+pub mod check;
+pub mod code;
+pub mod facts;
+pub mod hand;
+pub mod key;
+pub mod need;
+pub mod note;
+pub mod numbers;
+pub mod policy;
+pub mod progress;
+pub mod record;
+pub mod round;
+pub mod scene;

@@ -1,0 +1,63 @@
+//! What a container needs, as a recommender says it, and what it uses, as it was measured: integers with units.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use supple_quantity::{Bytes, MilliCpu};
+
+/// What one container of a workload needs, whichever pod it is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Need {
+    /// CPU, in thousandths of a core; `None` while nothing is known.
+    pub cpu: Option<Wanted<MilliCpu>>,
+    /// Memory.
+    pub memory: Option<Wanted<Bytes>>,
+    /// The newest sample it rests on, of any pod; `None` while there was none.
+    pub fresh: Option<Timestamp>,
+    /// For how long the container has been watched, in hours.
+    pub hours: u32,
+}
+
+/// What is wanted of one resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wanted<T> {
+    /// The request to have.
+    pub target: T,
+    /// Below this the risk is more than was asked for.
+    pub lower: T,
+    /// Above this there is nothing to gain.
+    pub upper: T,
+    /// How sure, 0 to 1000.
+    pub confidence_permille: u16,
+    /// What settled the size, in one word of the recommender's: `plan`, `stay`, `raise`, `habit`, …
+    pub rule: String,
+    /// What speaks against more confidence, in one word: `none`, `short-history`, `changed`, …
+    pub doubt: String,
+    /// It cannot wait for a cool-down or a budget: use is at the limit, or the container was killed.
+    pub urgent: bool,
+    /// Lowering is forbidden for now: pressure, throttling, or a raise in haste that is being held.
+    pub veto: bool,
+}
+
+/// What one container of one pod uses. Where a source does not tell, the field is `None`, which is not zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Use {
+    /// End of the interval it was measured over.
+    pub at: Timestamp,
+    /// Mean CPU over the interval.
+    pub cpu: Option<MilliCpu>,
+    /// Working set.
+    pub memory: Option<Bytes>,
+    /// Highest working set known of the last day, this one included.
+    pub memory_peak: Option<Bytes>,
+    /// The whole charge of the cgroup, page cache included: what the kernel compares with a limit.
+    pub memory_charged: Option<Bytes>,
+    /// Swap in use.
+    pub swap: Option<Bytes>,
+    /// Share of the last ten seconds in which some task waited for memory (PSI some avg10), 0 to 1000.
+    pub memory_pressure_permille: Option<u16>,
+    /// Share of CPU periods throttled since the measurement before, 0 to 1000.
+    pub throttled_permille: Option<u16>,
+}

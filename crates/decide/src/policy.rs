@@ -1,0 +1,336 @@
+//! What may be done with one workload: every setting with the layer it comes from, and how layers are laid over each other.
+//!
+//! Layers go from the general to the particular: built in, `ClusterRightsizePolicy`, the namespace's label, `RightsizePolicy`,
+//! `VerticalPodAutoscaler`, the workload's own annotations. Each setting is taken from the last layer that has it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use supple_quantity::{Bytes, MilliCpu};
+
+/// Which layer a setting comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Origin {
+    /// The program's own.
+    #[default]
+    BuiltIn,
+    /// A `ClusterRightsizePolicy` of this name.
+    ClusterPolicy(Arc<str>),
+    /// The label `supple.dev/mode` of the namespace.
+    NamespaceLabel,
+    /// A `RightsizePolicy` of this name.
+    Policy(Arc<str>),
+    /// A `VerticalPodAutoscaler` of this name.
+    VerticalPodAutoscaler(Arc<str>),
+    /// An annotation or label of the workload or the pod.
+    Workload,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("built in"),
+            Self::ClusterPolicy(name) => write!(f, "clusterrightsizepolicy/{name}"),
+            Self::NamespaceLabel => f.write_str("namespace label supple.dev/mode"),
+            Self::Policy(name) => write!(f, "rightsizepolicy/{name}"),
+            Self::VerticalPodAutoscaler(name) => write!(f, "verticalpodautoscaler/{name}"),
+            Self::Workload => f.write_str("workload annotation"),
+        }
+    }
+}
+
+/// A setting and where it comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Setting<T> {
+    /// The value in force.
+    pub value: T,
+    /// The layer that said so.
+    pub origin: Origin,
+}
+
+/// How far we may go (VPA's words).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Mode {
+    /// Recommend only.
+    #[default]
+    Off,
+    /// Size pods as they are created, and never afterwards.
+    Initial,
+    /// Evict pods whose sizes are wrong; they come back with the right ones.
+    Recreate,
+    /// Resize in place; where that cannot be, recreate.
+    InPlaceOrRecreate,
+    /// Resize in place, and never restart anything.
+    InPlace,
+}
+
+/// What becomes of limits when requests change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Limits {
+    /// They stay, and cap the request.
+    Keep,
+    /// They keep their proportion to the request (VPA's `RequestsAndLimits`).
+    #[default]
+    Ratio,
+    /// They equal the request.
+    Equal,
+    /// None is set, and the recommender's own is ignored: a limit that is there stays where it is or above the request.
+    None,
+}
+
+/// What is done with a request that a horizontal autoscaler on the same resource reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WithScaler {
+    /// The request is left alone.
+    #[default]
+    Refuse,
+    /// The autoscaler's target changes in the same round, so that it scales at the same use as before.
+    Adjust,
+}
+
+/// When something may or must not be done: a cron expression that says when it begins, for how long, in a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Whether changes are allowed in it or denied.
+    pub allow: bool,
+    /// When it is, already worked out for the days around now, so that this crate reads no table of zones: from, until.
+    pub spans: Vec<(Timestamp, Timestamp)>,
+    /// As it was written: `0 22 * * 1-5 for 8h Europe/Berlin`.
+    pub text: String,
+}
+
+/// Sizes for a time of day, worked out like a [`Window`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduledSize {
+    /// When it holds: from, until.
+    pub spans: Vec<(Timestamp, Timestamp)>,
+    /// As it was written.
+    pub text: String,
+    /// The least to have meanwhile, by container (`*`: all).
+    pub at_least: BTreeMap<Arc<str>, CpuAndMemory>,
+    /// The most to have meanwhile, by container (`*`: all).
+    pub at_most: BTreeMap<Arc<str>, CpuAndMemory>,
+}
+
+/// An amount of each resource; `None`: nothing is said of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuAndMemory {
+    /// CPU.
+    pub cpu: Option<MilliCpu>,
+    /// Memory.
+    pub memory: Option<Bytes>,
+}
+
+/// What is said about one container (`*`: about all that are not named).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerPolicy {
+    /// Whether it is resized at all (`mode: Off`); `None`: yes.
+    pub off: Option<bool>,
+    /// No request below this.
+    pub at_least: CpuAndMemory,
+    /// No request above this.
+    pub at_most: CpuAndMemory,
+    /// Which resources are ours: CPU, memory; `None`: both.
+    pub controlled: Option<(bool, bool)>,
+    /// What becomes of its limits; `None`: as the policy says.
+    pub limits: Option<Limits>,
+}
+
+/// How much may change at once, in percent of the size in force; `None`: any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepCaps {
+    /// CPU upwards.
+    pub cpu_up: Option<u32>,
+    /// CPU downwards.
+    pub cpu_down: Option<u32>,
+    /// Memory upwards.
+    pub memory_up: Option<u32>,
+    /// Memory downwards.
+    pub memory_down: Option<u32>,
+}
+
+/// A guard: a PromQL expression that is watched after a resize.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Its name, for people.
+    pub name: String,
+    /// The expression; its answer is one number.
+    pub query: String,
+    /// Harm is what lies above this, in thousandths; `None`: nothing above is harm.
+    pub above_milli: Option<i64>,
+    /// Harm is what lies below this, in thousandths.
+    pub below_milli: Option<i64>,
+}
+
+/// Nothing is to be done, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// It ends by itself then; `None`: only by hand.
+    pub until: Option<Timestamp>,
+    /// Who wanted it and why, as written.
+    pub why: String,
+}
+
+/// One table of settings: what a [`Layer`] may say, what a [`Policy`] holds, and what is built in.
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $built_in:expr,)+) => {
+        /// One layer: what somebody said, and nothing about the rest.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Layer {
+            /// Who said it.
+            pub origin: Origin,
+            /// By container name, or `*`.
+            pub containers: BTreeMap<Arc<str>, ContainerPolicy>,
+            $($(#[doc = $doc])+ pub $name: Option<$type>,)+
+        }
+
+        /// The settings in force for one workload, each with the layer that said so.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Policy {
+            /// What is said about containers, general layers first.
+            pub containers: Vec<(Origin, BTreeMap<Arc<str>, ContainerPolicy>)>,
+            $($(#[doc = $doc])+ pub $name: Setting<$type>,)+
+        }
+
+        impl Default for Policy {
+            fn default() -> Self {
+                Self {
+                    containers: Vec::new(),
+                    $($name: Setting { value: $built_in, origin: Origin::BuiltIn },)+
+                }
+            }
+        }
+
+        impl Policy {
+            /// Lay one more layer over these.
+            #[must_use]
+            pub fn under(mut self, layer: Layer) -> Self {
+                $(if let Some(value) = layer.$name {
+                    self.$name = Setting { value, origin: layer.origin.clone() };
+                })+
+                if !layer.containers.is_empty() {
+                    self.containers.push((layer.origin, layer.containers));
+                }
+                self
+            }
+
+            /// Every setting by name with its layer and its value, in the order of the table: for `explain`.
+            #[must_use]
+            pub fn rows(&self) -> Vec<(&'static str, &Origin, String)> {
+                vec![$((stringify!($name), &self.$name.origin, format!("{:?}", self.$name.value)),)+]
+            }
+        }
+    };
+}
+
+settings! {
+    /// How far we may go.
+    mode: Mode = Mode::Off,
+    /// Nothing is to be done.
+    pause: Option<Pause> = None,
+    /// Who goes first where room or budget is short; higher first.
+    priority: i32 = 0,
+    /// How often memory may be short, in the recommender's words: `1 per 30 days`.
+    memory_risk: Option<Arc<str>> = None,
+    /// How much of the time CPU may be short: `0.5 % of time`.
+    cpu_risk: Option<Arc<str>> = None,
+    /// Room above what is recommended, in percent, for CPU. None by itself: the recommender's sizes have their margin in them.
+    cpu_headroom_percent: u32 = 0,
+    /// The same for memory.
+    memory_headroom_percent: u32 = 0,
+    /// What becomes of limits.
+    limits: Limits = Limits::Ratio,
+    /// How much may change at once.
+    steps: StepCaps = StepCaps { cpu_up: None, cpu_down: Some(50), memory_up: None, memory_down: Some(30) },
+    /// Changes of less than this share of the size in force are not worth a resize, in percent.
+    threshold_percent: u32 = 10,
+    /// How long after a resize the next one upwards waits, unless it is urgent.
+    cool_down_up: SignedDuration = SignedDuration::from_mins(5),
+    /// How long after a resize the next one downwards waits.
+    cool_down_down: SignedDuration = SignedDuration::from_hours(1),
+    /// When changes may be made; none: always.
+    windows: Vec<Window> = Vec::new(),
+    /// Sizes for times of day.
+    schedules: Vec<ScheduledSize> = Vec::new(),
+    /// What to do beside a horizontal autoscaler on the same resource.
+    with_scaler: WithScaler = WithScaler::Refuse,
+    /// A memory decrease needs the annotation `supple.dev/approve-memory-decrease`.
+    approve_memory_decrease: bool = false,
+    /// How long a pod is watched after its resize before it counts as good and the next pod follows.
+    settle: SignedDuration = SignedDuration::from_mins(5),
+    /// Pods of a workload that may be under way at once, after the first one has settled.
+    pods_at_once: u32 = 3,
+    /// With fewer ready replicas than this nothing is evicted or restarted.
+    min_replicas: u32 = 2,
+    /// Pods younger than this are starting up, which is not how they live.
+    startup: SignedDuration = SignedDuration::from_mins(10),
+    /// Nothing is lowered before it has been watched for this long.
+    learn: SignedDuration = SignedDuration::from_hours(24),
+    /// Nothing is lowered with less confidence than this, 0 to 1000.
+    min_confidence_permille: u16 = 500,
+    /// What is watched after a resize beside the pod itself; at most ten.
+    guards: Vec<Guard> = Vec::new(),
+    /// A deferred resize is given up after this.
+    give_up_deferred: SignedDuration = SignedDuration::from_mins(30),
+}
+
+/// What is in force for one container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerSettings {
+    /// It is not resized.
+    pub off: Setting<bool>,
+    /// No request below this.
+    pub at_least: CpuAndMemory,
+    /// No request above this.
+    pub at_most: CpuAndMemory,
+    /// Whether CPU is ours, and memory.
+    pub controlled: Setting<(bool, bool)>,
+    /// What becomes of its limits.
+    pub limits: Setting<Limits>,
+}
+
+impl Policy {
+    /// The settings of one container. Within a layer its own entry wins over `*` as a whole, as VPA has it; between layers
+    /// the more particular one wins field by field.
+    #[must_use]
+    pub fn container(&self, name: &str) -> ContainerSettings {
+        let mut settings = ContainerSettings {
+            off: Setting::default(),
+            at_least: CpuAndMemory::default(),
+            at_most: CpuAndMemory::default(),
+            controlled: Setting { value: (true, true), origin: Origin::BuiltIn },
+            limits: self.limits.clone(),
+        };
+        for (origin, containers) in &self.containers {
+            let Some(said) = containers.get(name).or_else(|| containers.get("*")) else { continue };
+            let set = |it: &mut Origin| *it = origin.clone();
+            if let Some(off) = said.off {
+                settings.off.value = off;
+                set(&mut settings.off.origin);
+            }
+            settings.at_least = said.at_least.or(settings.at_least);
+            settings.at_most = said.at_most.or(settings.at_most);
+            if let Some(controlled) = said.controlled {
+                settings.controlled.value = controlled;
+                set(&mut settings.controlled.origin);
+            }
+            if let Some(limits) = said.limits {
+                settings.limits.value = limits;
+                set(&mut settings.limits.origin);
+            }
+        }
+        settings
+    }
+}
+
+impl CpuAndMemory {
+    /// These, and where nothing is said, the others.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self { cpu: self.cpu.or(others.cpu), memory: self.memory.or(others.memory) }
+    }
+}

@@ -1,0 +1,129 @@
+//! What comes of a scene: actions in the order in which they are to be carried out, one decision a pod with everything that
+//! was found, and what is to be remembered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use supple_resize::predict::Change;
+
+use crate::check::Check;
+use crate::code::Code;
+use crate::key::{PodKey, WorkloadKey};
+use crate::numbers::Numbers;
+use crate::record::Record;
+
+/// What comes of a scene.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Round {
+    /// What is to be done, in this order: what takes room back goes before what needs it.
+    pub actions: Vec<Action>,
+    /// What was found, one entry a pod that was judged, by name.
+    pub decisions: Vec<Decision>,
+    /// Records that are different from what they were.
+    pub records: BTreeMap<WorkloadKey, Record>,
+}
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Action {
+    /// The pod it is about.
+    pub pod: PodKey,
+    /// Its workload.
+    pub workload: WorkloadKey,
+    /// What.
+    pub what: What,
+    /// The code of the decision.
+    pub code: Code,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// What is to be done with a pod or its workload.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// Resize it in place.
+    Resize(Change),
+    /// Give it back the sizes it had.
+    RollBack(Change),
+    /// Evict it; its owner makes another.
+    Evict,
+    /// Restart its workload through the template.
+    RollOut,
+    /// Change the target of a horizontal autoscaler, then resize: both or neither.
+    AdjustScaler {
+        /// Its name; the namespace is the pod's.
+        scaler: String,
+        /// Utilisation it aimed at, in percent.
+        from_percent: u32,
+        /// Utilisation it is to aim at.
+        to_percent: u32,
+        /// The pod's own change.
+        change: Change,
+    },
+}
+
+/// What was found for one pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    /// Which pod.
+    pub pod: PodKey,
+    /// Its workload.
+    pub workload: WorkloadKey,
+    /// Per container, in the order of the pod.
+    pub containers: Vec<Proposal>,
+    /// What the checks had to say, in their order; one that passed says nothing.
+    pub findings: Vec<Finding>,
+    /// What settled it: the code of the action, or of the first finding that stopped it.
+    pub code: Code,
+    /// The sentence for people.
+    pub message: String,
+    /// When it may be otherwise by itself.
+    pub again: Option<Timestamp>,
+}
+
+/// One container: what it has and what it should have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proposal {
+    /// Its name.
+    pub container: Arc<str>,
+    /// What its spec asks for now.
+    pub now: Numbers,
+    /// What the recommender wants, before any check: requests alone.
+    pub wanted: Numbers,
+    /// What is left of it after the checks; equal to `now` where nothing is to change.
+    pub next: Numbers,
+}
+
+/// What a check had to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// Which check.
+    pub check: Check,
+    /// About which container; `None`: about the pod.
+    pub container: Option<Arc<str>>,
+    /// What it comes to.
+    pub outcome: Outcome,
+    /// The code.
+    pub code: Code,
+    /// The sentence for people, with the numbers in it.
+    pub message: String,
+    /// The setting that says so, and where it comes from, where a setting does.
+    pub setting: Option<String>,
+}
+
+/// What a finding comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// The numbers were changed; the rest goes on.
+    Clamped,
+    /// Not now; perhaps by itself later.
+    Delayed,
+    /// Not as things are: somebody would have to change something.
+    Refused,
+}

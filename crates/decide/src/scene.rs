@@ -1,0 +1,70 @@
+//! Everything that is known of a cluster at one moment, as the checks see it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::facts::{NamespaceFacts, NodeFacts, PodFacts, WorkloadFacts};
+use crate::key::{PodKey, WorkloadKey};
+use crate::need::{Need, Use};
+use crate::policy::Policy;
+use crate::record::Record;
+
+/// The cluster at one moment. Ordered collections throughout: no result may depend on the order in which things were learned.
+#[derive(Clone, Debug, Default)]
+pub struct Scene {
+    /// Every pod of the cluster, opted in or not: neighbours count.
+    pub pods: BTreeMap<PodKey, PodFacts>,
+    /// The workloads of those pods.
+    pub workloads: BTreeMap<WorkloadKey, Subject>,
+    /// By name.
+    pub nodes: BTreeMap<Arc<str>, NodeFacts>,
+    /// By name.
+    pub namespaces: BTreeMap<Arc<str>, NamespaceFacts>,
+    /// What containers use: pod, then container.
+    pub uses: BTreeMap<PodKey, BTreeMap<Arc<str>, Use>>,
+    /// What holds for the whole cluster.
+    pub cluster: Cluster,
+}
+
+/// One workload with all that belongs to it.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// What the API says of it.
+    pub facts: WorkloadFacts,
+    /// What may be done with it, resolved from all layers.
+    pub policy: Arc<Policy>,
+    /// By container.
+    pub needs: BTreeMap<Arc<str>, Need>,
+    /// What we remember.
+    pub record: Record,
+}
+
+/// What holds for the whole cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Somebody pulled the switch: nothing is done, and why.
+    pub stopped: Option<String>,
+    /// Resizes that may be under way in the whole cluster at once.
+    pub max_in_flight: u32,
+    /// The cluster's minor version, `36` for v1.36: what its nodes can do depends on it; `None`: not known.
+    pub minor_version: Option<u32>,
+    /// Samples older than this are stale: they may raise, never lower.
+    pub stale_after: jiff::SignedDuration,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self { stopped: None, max_in_flight: 50, minor_version: None, stale_after: jiff::SignedDuration::from_mins(10) }
+    }
+}
+
+/// The moment a scene is judged at, and what of it is to be judged.
+#[derive(Clone, Debug)]
+pub struct Moment<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// Only these workloads; `None`: all. What the others have under way counts all the same.
+    pub only: Option<&'a std::collections::BTreeSet<WorkloadKey>>,
+}

@@ -61,3 +61,61 @@ pub struct Use {
     /// Share of CPU periods throttled since the measurement before, 0 to 1000.
     pub throttled_permille: Option<u16>,
 }
+
+impl Use {
+    /// Nothing known yet of an interval that ended then.
+    #[must_use]
+    pub const fn at(at: Timestamp) -> Self {
+        Self {
+            at,
+            cpu: None,
+            memory: None,
+            memory_peak: None,
+            memory_charged: None,
+            swap: None,
+            memory_pressure_permille: None,
+            throttled_permille: None,
+        }
+    }
+}
+
+impl Use {
+    /// This, and what it does not tell as another source told it not long before.
+    #[must_use]
+    pub fn beside(self, other: &Self) -> Self {
+        if self.at.duration_since(other.at).abs() > Self::BESIDE {
+            return self;
+        }
+        Self {
+            at: self.at.max(other.at),
+            cpu: self.cpu.or(other.cpu),
+            memory: self.memory.or(other.memory),
+            memory_peak: self.memory_peak.max(other.memory_peak),
+            memory_charged: self.memory_charged.or(other.memory_charged),
+            swap: self.swap.or(other.swap),
+            memory_pressure_permille: self.memory_pressure_permille.or(other.memory_pressure_permille),
+            throttled_permille: self.throttled_permille.or(other.throttled_permille),
+        }
+    }
+
+    /// How far apart two measurements may be to be told as one.
+    const BESIDE: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
+}
+
+impl<T> Wanted<T> {
+    /// The same in another unit.
+    #[must_use]
+    pub fn map<U>(self, with: impl Fn(T) -> U) -> Wanted<U> {
+        let Self { target, lower, upper, confidence_permille, rule, doubt, urgent, veto } = self;
+        Wanted {
+            target: with(target),
+            lower: with(lower),
+            upper: with(upper),
+            confidence_permille,
+            rule,
+            doubt,
+            urgent,
+            veto,
+        }
+    }
+}

@@ -8,12 +8,13 @@ use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// The crates from the ground up: each may know only those before it.
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 11] = [
     "supple-quantity",
     "supple-resize",
     "supple-recommend",
     "supple-decide",
     "supple-replay",
+    "supple-api",
     "supple-apiserver",
     "supple-node",
     "supple-cluster",

@@ -1,0 +1,281 @@
+//! A `VerticalPodAutoscaler` as a layer of settings, whose it is to carry out, and what is written into its status.
+//!
+//! # Whose it is
+//! VPA has no field that says who carries an object out: its updater takes every object, whatever recommender it names. So
+//! the rule is ours:
+//!
+//! | `spec.recommenders` | `--vpa=named` (default) | `--vpa=all` | `--vpa=none` |
+//! |---|---|---|---|
+//! | names `supple` | ours | ours | another's |
+//! | none, or names `default` | another's | ours | another's |
+//! | names anybody else | another's | another's | another's |
+//!
+//! *Ours*: its settings are a layer of the policy, and we write `status`. With `updateMode: Off` that is all that is done.
+//! *Another's*: it is not touched, and if its mode acts we stand back from its workload
+//! ([`WorkloadFacts::other_vertical`](supple_decide::facts::WorkloadFacts::other_vertical)). `--vpa=all` is for clusters
+//! from which VPA has been removed. Where VPA's updater still runs, an object that names `supple` should have `updateMode: Off` and
+//! the mode be set by a `RightsizePolicy` or label, or both would act.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use supple_decide::need::Need;
+use supple_decide::policy::{ContainerPolicy, CpuAndMemory, Layer, Limits, Mode, Origin, Policy, StepCaps};
+use supple_quantity::{Bytes, MilliCpu, Quantity};
+
+use crate::layer::Reader;
+use crate::names;
+use crate::problem::{Problem, Problems};
+use crate::vpa::{
+    Amounts, ContainerResourcePolicy, EvictionRequirement, RecommendedContainerResources, RecommendedPodResources,
+    VerticalPodAutoscaler,
+};
+use crate::word::Amount;
+
+/// Which autoscalers are ours to carry out; the flag `--vpa`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CarryOut {
+    /// Those that name `supple` in `spec.recommenders`.
+    #[default]
+    Named,
+    /// Those that name nobody else too: VPA itself is not installed.
+    All,
+    /// None.
+    None,
+}
+
+impl std::str::FromStr for CarryOut {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "named" => Ok(Self::Named),
+            "all" => Ok(Self::All),
+            "none" => Ok(Self::None),
+            other => Err(format!("{other:?} is not known: write named, all or none")),
+        }
+    }
+}
+
+/// Whose an autoscaler is to carry out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Ours: it is a layer, and we write its status.
+    Ours,
+    /// Another's, who acts on the pods.
+    OtherActs,
+    /// Another's, who recommends only.
+    OtherWatches,
+}
+
+/// Whose it is.
+#[must_use]
+pub fn standing(autoscaler: &VerticalPodAutoscaler, carry_out: CarryOut) -> Standing {
+    let named = autoscaler.spec.recommenders.first().map_or(names::VPA_RECOMMENDER, |it| it.name.as_str());
+    let ours = match carry_out {
+        CarryOut::None => false,
+        CarryOut::Named => named == names::RECOMMENDER,
+        CarryOut::All => named == names::RECOMMENDER || named == names::VPA_RECOMMENDER,
+    };
+    let off = update_mode(autoscaler).is_some_and(|it| it == "Off");
+    match (ours, off) {
+        (true, _) => Standing::Ours,
+        (false, true) => Standing::OtherWatches,
+        (false, false) => Standing::OtherActs,
+    }
+}
+
+/// What an autoscaler is called in problems and ties: `verticalpodautoscaler/shop/web`.
+#[must_use]
+pub fn object(autoscaler: &VerticalPodAutoscaler) -> String {
+    let meta = &autoscaler.metadata;
+    let text = |it: &Option<String>| it.clone().unwrap_or_default();
+    format!("verticalpodautoscaler/{}/{}", text(&meta.namespace), text(&meta.name))
+}
+
+fn update_mode(autoscaler: &VerticalPodAutoscaler) -> Option<&str> {
+    autoscaler.spec.update_policy.as_ref()?.update_mode.as_deref()
+}
+
+/// The layer of one that is ours. The problems name every field that is not carried out, and what happens instead.
+#[must_use]
+pub fn layer(autoscaler: &VerticalPodAutoscaler) -> (Layer, Vec<Problem>) {
+    let spec = &autoscaler.spec;
+    let name = autoscaler.metadata.name.as_deref().unwrap_or_default();
+    let mut to = Reader { problems: Problems::of(&object(autoscaler)), now: Timestamp::UNIX_EPOCH };
+    let mut layer = Layer { origin: Origin::VerticalPodAutoscaler(name.into()), ..Layer::default() };
+
+    layer.mode = Some(match update_mode(autoscaler) {
+        None | Some("Recreate" | "Auto") => Mode::Recreate,
+        Some("Off") => Mode::Off,
+        Some("Initial") => Mode::Initial,
+        Some("InPlaceOrRecreate") => Mode::InPlaceOrRecreate,
+        Some("InPlace") => Mode::InPlace,
+        Some(other) => {
+            to.problems.add("spec.updatePolicy.updateMode", format!("{other:?} is not known, so nothing is done"));
+            Mode::Off
+        }
+    });
+    if let Some(update) = &spec.update_policy {
+        layer.min_replicas = to.count("spec.updatePolicy.minReplicas", update.min_replicas);
+        if !update.eviction_requirements.is_empty() {
+            layer.steps = Some(directions(&mut to, &update.eviction_requirements));
+        }
+        if update.evict_after_oom_seconds.is_some() {
+            let message = "not needed: a container killed for want of memory is answered at once, however long it ran";
+            to.problems.add("spec.updatePolicy.evictAfterOOMSeconds", message);
+        }
+    }
+    if spec.startup_boost.is_some() {
+        to.problems.add("spec.startupBoost", NO_BOOST);
+    }
+    let containers = spec.resource_policy.iter().flat_map(|it| it.container_policies.iter().enumerate());
+    for (index, said) in containers {
+        let field = format!("spec.resourcePolicy.containerPolicies[{index}]");
+        let name = if said.container_name.is_empty() { "*" } else { &said.container_name };
+        let policy = container(&mut to, &field, said);
+        to.once(&field, &mut layer.containers, name, policy);
+    }
+    (layer, to.problems.found)
+}
+
+const NO_BOOST: &str = "not carried out: pods start with what is recommended, and what they use while starting is not \
+                        taken for how they live";
+
+/// Directions are kept by resource: one that may only rise is never lowered, and the other way round. VPA lets all of a pod
+/// move if one resource moves the right way; that would lower what was never to be lowered.
+fn directions(to: &mut Reader, requirements: &[EvictionRequirement]) -> StepCaps {
+    let mut steps = Policy::default().steps.value;
+    for (index, requirement) in requirements.iter().enumerate() {
+        let field = format!("spec.updatePolicy.evictionRequirements[{index}]");
+        for resource in &requirement.resources {
+            let cap = match (resource.as_str(), requirement.change_requirement.as_str()) {
+                ("cpu", "TargetHigherThanRequests") => &mut steps.cpu_down,
+                ("cpu", "TargetLowerThanRequests") => &mut steps.cpu_up,
+                ("memory", "TargetHigherThanRequests") => &mut steps.memory_down,
+                ("memory", "TargetLowerThanRequests") => &mut steps.memory_up,
+                ("cpu" | "memory", word) => {
+                    to.problems
+                        .add(format!("{field}.changeRequirement"), format!("{word:?} is not known and left out"));
+                    continue;
+                }
+                (other, _) => {
+                    to.problems
+                        .add(format!("{field}.resources"), format!("{other:?} cannot be resized and is left out"));
+                    continue;
+                }
+            };
+            *cap = Some(0);
+        }
+    }
+    steps
+}
+
+fn container(to: &mut Reader, field: &str, said: &ContainerResourcePolicy) -> ContainerPolicy {
+    let off = said.mode.as_deref().map(|word| {
+        if !matches!(word, "Auto" | "Off") {
+            to.problems.add(format!("{field}.mode"), format!("{word:?} is not known, so the container is not sized"));
+        }
+        word != "Auto"
+    });
+    let at_least = bounds(to, &format!("{field}.minAllowed"), said.min_allowed.as_ref());
+    let at_most = bounds(to, &format!("{field}.maxAllowed"), said.max_allowed.as_ref());
+    to.ordered(field, at_least, at_most);
+    let controlled = said.controlled_resources.as_ref().map(|list| {
+        for other in list.iter().filter(|it| !matches!(it.as_str(), "cpu" | "memory")) {
+            let message = format!("{other:?} cannot be resized and is left out");
+            to.problems.add(format!("{field}.controlledResources"), message);
+        }
+        (list.iter().any(|it| it == "cpu"), list.iter().any(|it| it == "memory"))
+    });
+    let limits = said.controlled_values.as_deref().and_then(|word| match word {
+        "RequestsAndLimits" => Some(Limits::Ratio),
+        "RequestsOnly" => Some(Limits::Keep),
+        other => {
+            to.problems.add(format!("{field}.controlledValues"), format!("{other:?} is not known and left out"));
+            None
+        }
+    });
+    let learned = "not carried out: the size after a kill comes from what is known of the container's need";
+    let history = "not carried out: memory is remembered hour by hour for a week";
+    for (set, name, message) in [
+        (said.oom_bump_up_ratio.is_some(), "oomBumpUpRatio", learned),
+        (said.oom_min_bump_up.is_some(), "oomMinBumpUp", learned),
+        (said.memory_aggregation_interval_seconds.is_some(), "memoryAggregationIntervalSeconds", history),
+        (said.memory_aggregation_interval_count.is_some(), "memoryAggregationIntervalCount", history),
+        (said.startup_boost.is_some(), "startupBoost", NO_BOOST),
+    ] {
+        if set {
+            to.problems.add(format!("{field}.{name}"), message);
+        }
+    }
+    ContainerPolicy { off, at_least, at_most, controlled, limits }
+}
+
+fn bounds(to: &mut Reader, field: &str, amounts: Option<&Amounts>) -> CpuAndMemory {
+    let Some(amounts) = amounts else { return CpuAndMemory::default() };
+    for other in amounts.keys().filter(|it| !matches!(it.as_str(), "cpu" | "memory")) {
+        to.problems.add(format!("{field}.{other}"), "it cannot be resized and is left out");
+    }
+    CpuAndMemory {
+        cpu: to.cpu(&format!("{field}.cpu"), amounts.get("cpu")),
+        memory: to.memory(&format!("{field}.memory"), amounts.get("memory")),
+    }
+}
+
+/// `status.recommendation`: by container, in VPA's notation (memory in plain bytes), held within the policy's bounds, and what it were
+/// without them. Containers that are not sized, and resources that are not ours, are left out, as VPA leaves them out.
+#[must_use]
+pub fn recommendation(needs: &BTreeMap<Arc<str>, Need>, policy: &Policy) -> RecommendedPodResources {
+    let mut all = RecommendedPodResources::default();
+    for (name, need) in needs {
+        let settings = policy.container(name);
+        if settings.off.value {
+            continue;
+        }
+        let mut one = RecommendedContainerResources { container_name: name.to_string(), ..Default::default() };
+        let (cpu_is_ours, memory_is_ours) = settings.controlled.value;
+        if let Some(cpu) = need.cpu.as_ref().filter(|_| cpu_is_ours) {
+            let held = |it: MilliCpu| cpu_text(within(it, settings.at_least.cpu, settings.at_most.cpu));
+            one.set("cpu", held(cpu.target), held(cpu.lower), held(cpu.upper), cpu_text(cpu.target));
+        }
+        if let Some(memory) = need.memory.as_ref().filter(|_| memory_is_ours) {
+            let held = |it: Bytes| memory_text(within(it, settings.at_least.memory, settings.at_most.memory));
+            one.set("memory", held(memory.target), held(memory.lower), held(memory.upper), memory_text(memory.target));
+        }
+        if !one.target.is_empty() {
+            all.container_recommendations.push(one);
+        }
+    }
+    all
+}
+
+impl RecommendedContainerResources {
+    fn set(&mut self, resource: &str, target: Amount, lower: Amount, upper: Amount, uncapped: Amount) {
+        self.target.insert(resource.to_owned(), target);
+        self.lower_bound.insert(resource.to_owned(), lower);
+        self.upper_bound.insert(resource.to_owned(), upper);
+        self.uncapped_target.insert(resource.to_owned(), uncapped);
+    }
+}
+
+/// The least first and the most last, so that the most wins, as VPA has it.
+fn within<T: Ord>(it: T, least: Option<T>, most: Option<T>) -> T {
+    let it = match least {
+        Some(least) => it.max(least),
+        None => it,
+    };
+    match most {
+        Some(most) => it.min(most),
+        None => it,
+    }
+}
+
+fn cpu_text(cpu: MilliCpu) -> Amount {
+    Amount(cpu.to_string())
+}
+
+fn memory_text(memory: Bytes) -> Amount {
+    Amount(Quantity::units(memory.0).to_string())
+}

@@ -1,0 +1,89 @@
+//! Names that are fixed because people type them or other programs look for them.
+
+/// The API group of our resources; labels and annotations are under it too.
+pub const GROUP: &str = "supple.dev";
+
+/// The version of our resources.
+pub const VERSION: &str = "v1alpha1";
+
+/// The category of our resources: `kubectl get supple`.
+pub const CATEGORY: &str = "supple";
+
+/// Who writes, in `managedFields`.
+pub const FIELD_MANAGER: &str = "supple";
+
+/// The `reportingController` of our events.
+pub const REPORTING_CONTROLLER: &str = "supple.dev/controller";
+
+/// The lease that controllers contend for, in their own namespace.
+pub const LEASE: &str = "supple-controller";
+
+/// What every metric's name begins with.
+pub const METRICS_PREFIX: &str = "supple_";
+
+/// What labels and annotations that speak to us begin with.
+pub const PREFIX: &str = "supple.dev/";
+
+/// Label or annotation of a namespace, workload or pod: how far we may go. `recommend` and `in-place`, or the words of
+/// `updateMode`; see [`crate::words::mode`].
+pub const MODE: &str = "supple.dev/mode";
+
+/// Annotation of a namespace, workload or pod: nothing is to be done. `true`, a reason, or `2026-12-01T06:00:00Z reason`;
+/// see [`crate::words::pause`].
+pub const PAUSED: &str = "supple.dev/paused";
+
+/// Annotation of a workload or pod: a memory decrease that waits for approval has it (`"true"`).
+pub const APPROVE_MEMORY_DECREASE: &str = "supple.dev/approve-memory-decrease";
+
+/// Annotation we leave on a pod: its last resize, so that it can be undone and a stranger's hand is noticed.
+pub const LAST_RESIZE: &str = supple_decide::note::ANNOTATION;
+
+/// Annotation of the controller's own namespace: the switch that stops everything. Its value is the reason.
+pub const STOP: &str = "supple.dev/stop";
+
+/// Annotation we set in a workload's template to restart it: when.
+pub const ROLLOUT: &str = "supple.dev/rollout";
+
+/// Annotation of a pod that the simulated runtime reads: how its usage goes.
+pub const USAGE_PATTERN: &str = "supple.dev/usage-pattern";
+
+/// The name by which a `VerticalPodAutoscaler` asks for us in `spec.recommenders`.
+pub const RECOMMENDER: &str = "supple";
+
+/// VPA's own recommender, where `spec.recommenders` names none.
+pub const VPA_RECOMMENDER: &str = "default";
+
+/// The name of a workload's `Rightsizing`: `deployment-web`. Where that is longer than a name may be, it is cut and a hash
+/// of the whole makes it unique again.
+#[must_use]
+pub fn rightsizing(kind: &str, name: &str) -> String {
+    const MOST: usize = 253;
+    let whole = format!("{}-{name}", kind.to_lowercase());
+    if whole.len() <= MOST {
+        return whole;
+    }
+    let hash = whole.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3) // FNV-1a: short, and the same in every version
+    });
+    let mut end = MOST - 17;
+    while !whole.is_char_boundary(end) {
+        end -= 1;
+    }
+    let cut = whole[..end].trim_end_matches(['-', '.']);
+    format!("{cut}-{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rightsizing_is_named_after_its_workload() {
+        assert_eq!(rightsizing("Deployment", "web"), "deployment-web");
+        let (one, other) = (rightsizing("Deployment", &"a".repeat(253)), rightsizing("Deployment", &"a".repeat(252)));
+        assert_eq!((one.len(), other.len()), (253, 253));
+        assert_ne!(one, other);
+        assert!(one.starts_with("deployment-aaa"));
+        assert!(rightsizing("Pod", &"é".repeat(200)).len() <= 253);
+    }
+}

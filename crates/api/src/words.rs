@@ -1,0 +1,90 @@
+//! What people write into labels and annotations: how far we may go, and that we may not.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use supple_decide::policy::{Layer, Mode, Origin, Pause};
+
+use crate::names;
+use crate::problem::{Problem, Problems};
+
+/// The mode a word stands for: `recommend` and `in-place`, or a word of `updateMode`. `None`: not a word of ours.
+///
+/// ```
+/// use supple_api::words::mode;
+/// use supple_decide::policy::Mode;
+///
+/// assert_eq!(mode("recommend"), Some(Mode::Off));
+/// assert_eq!(mode("in-place"), Some(Mode::InPlace));
+/// assert_eq!(mode("InPlaceOrRecreate"), Some(Mode::InPlaceOrRecreate));
+/// assert_eq!(mode("yes please"), None);
+/// ```
+#[must_use]
+pub fn mode(word: &str) -> Option<Mode> {
+    Some(match word.trim() {
+        "recommend" | "Off" => Mode::Off,
+        "Initial" => Mode::Initial,
+        "Recreate" => Mode::Recreate,
+        "InPlaceOrRecreate" => Mode::InPlaceOrRecreate,
+        "in-place" | "InPlace" => Mode::InPlace,
+        _ => return None,
+    })
+}
+
+/// The words [`mode`] knows, for messages.
+pub const MODES: &str = "recommend, in-place, Off, Initial, Recreate, InPlaceOrRecreate or InPlace";
+
+/// The pause an annotation stands for: empty or `false` is none; what begins with a time ends then; everything else is the
+/// reason of one that ends when the annotation goes.
+///
+/// ```
+/// use supple_api::words::pause;
+///
+/// assert_eq!(pause("false"), None);
+/// assert_eq!(pause("true").unwrap().until, None);
+/// let pause = pause("2026-12-01T06:00:00Z the sale, Ann").unwrap();
+/// assert_eq!(pause.until, "2026-12-01T06:00:00Z".parse().ok());
+/// assert_eq!(pause.why, "the sale, Ann");
+/// ```
+#[must_use]
+pub fn pause(text: &str) -> Option<Pause> {
+    let text = text.trim();
+    if text.is_empty() || text == "false" {
+        return None;
+    }
+    let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    Some(match first.parse::<Timestamp>() {
+        Ok(until) => Pause { until: Some(until), why: rest.trim().to_owned() },
+        Err(_) if first == "true" => Pause { until: None, why: rest.trim().to_owned() },
+        Err(_) => Pause { until: None, why: text.to_owned() },
+    })
+}
+
+/// The layer that labels and annotations come to; a label goes before an annotation of the same name. A mode nobody
+/// knows is `Off`: what was meant is not known, so nothing is done.
+#[must_use]
+pub fn layer<'a>(
+    origin: Origin,
+    object: &str,
+    labels: impl Fn(&str) -> Option<&'a str>,
+    annotations: impl Fn(&str) -> Option<&'a str>,
+) -> (Layer, Vec<Problem>) {
+    let mut problems = Problems::of(object);
+    let mut layer = Layer { origin, ..Layer::default() };
+    let label = labels(names::MODE).map(|it| ("labels", it));
+    if let Some((list, word)) = label.or_else(|| annotations(names::MODE).map(|it| ("annotations", it))) {
+        layer.mode = Some(mode(word).unwrap_or_else(|| {
+            let message = format!("{word:?} is no mode, so nothing is done; write {MODES}");
+            problems.add(format!("metadata.{list}[{}]", names::MODE), message);
+            Mode::Off
+        }));
+    }
+    layer.pause = annotations(names::PAUSED).and_then(pause).map(Some);
+    (layer, problems.found)
+}
+
+/// The layer of a map of annotations alone: what [`supple_decide::facts`] keeps of a workload or pod.
+#[must_use]
+pub fn layer_of(origin: Origin, object: &str, words: &BTreeMap<String, String>) -> (Layer, Vec<Problem>) {
+    layer(origin, object, |_| None, |key| words.get(key).map(String::as_str))
+}

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{LimitRange, Node, ResourceQuota};
+use k8s_openapi::api::core::v1::{LimitRange, Node, ResourceQuota, ResourceRequirements};
+use supple_resize::allocate::Capacity;
 use supple_resize::qos::QosClass;
 use supple_resize::resources::ContainerKind;
 
 use crate::hand::Hand;
 use crate::key::{PodKey, WorkloadKey};
-use crate::note::LastResize;
+use crate::note::Author;
 use crate::numbers::Numbers;
 use crate::progress::Progress;
 
@@ -34,6 +35,8 @@ pub struct PodFacts {
     pub started: Option<Timestamp>,
     /// Its `Ready` condition is true, and since when.
     pub ready: Option<Timestamp>,
+    /// Its `Ready` condition is false, and since when; `None` where the condition is true or not there.
+    pub unready: Option<Timestamp>,
     /// Its class, as recorded: a resize never changes it.
     pub qos: QosClass,
     /// How far its newest resize has come.
@@ -43,11 +46,13 @@ pub struct PodFacts {
     /// Whose hand it is in.
     pub hand: Hand,
     /// What our last resize left on it.
-    pub note: Option<LastResize>,
+    pub note: Option<Box<Noted>>,
     /// `pod-template-hash` or `controller-revision-hash`: pods of two revisions at once are a rollout.
     pub revision: Option<Arc<str>>,
     /// Pod-level `spec.resources`.
     pub pod_level: Numbers,
+    /// What the status says the pod as a whole was promised and has; only where it has pod-level resources.
+    pub pod_level_held: Option<Box<PodLevelHeld>>,
     /// Its containers, init containers first, in the order of the spec: all of them, so that the pod can be made again for a
     /// prediction.
     pub containers: Vec<ContainerFacts>,
@@ -60,6 +65,56 @@ pub struct PodFacts {
     /// Somebody asked for it to be left in peace: `cluster-autoscaler.kubernetes.io/safe-to-evict: "false"` or
     /// `karpenter.sh/do-not-disrupt: "true"`. It may be resized, never evicted.
     pub do_not_evict: bool,
+    /// No resize of it will ever be taken, whatever the sizes.
+    pub fixed: Option<Fixed>,
+    /// `spec.restartPolicy` is `Never`.
+    pub never_restarts: bool,
+    /// `spec.priorityClassName`: quotas may count by it.
+    pub priority_class: Option<Arc<str>>,
+    /// `spec.activeDeadlineSeconds` is set: quotas may count by it.
+    pub has_deadline: bool,
+}
+
+/// What a resize of the loop or of a person left on a pod: the note ([`crate::note::LastResize`]) in integers, because twenty
+/// thousand of them have to fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// Who.
+    pub by: Author,
+    /// When.
+    pub at: Timestamp,
+    /// The pod's generation before the change.
+    pub generation: i64,
+    /// By container, in the order of names: what changed as it was, and as it was set.
+    pub containers: Vec<(Arc<str>, Numbers, Numbers)>,
+}
+
+impl Noted {
+    /// What it says of a container: before and after.
+    #[must_use]
+    pub fn container(&self, name: &str) -> Option<(&Numbers, &Numbers)> {
+        self.containers.iter().find(|(it, _, _)| &**it == name).map(|(_, before, after)| (before, after))
+    }
+}
+
+/// What the status says of a pod with resources of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PodLevelHeld {
+    /// `status.allocatedResources`
+    pub allocated: Option<Numbers>,
+    /// `status.resources`
+    pub actual: Option<Numbers>,
+}
+
+/// Why no resize of a pod will ever be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fixed {
+    /// It comes from a file on its node.
+    StaticPod,
+    /// It runs on Windows.
+    Windows,
+    /// It holds resources of its node through resource claims.
+    ResourceClaims,
 }
 
 /// `status.phase`
@@ -84,9 +139,9 @@ pub struct ContainerFacts {
     pub kind: ContainerKind,
     /// What its spec asks for.
     pub asked: Numbers,
-    /// What its node has promised it (`status.allocatedResources`); limits are not in it.
+    /// What its node has promised it (`status.allocatedResources`); `None` where the status does not say. Limits are not in it.
     pub allocated: Option<Numbers>,
-    /// What it runs with (`status.resources`).
+    /// What it runs with (`status.resources`); `None` where the status does not say.
     pub actual: Option<Numbers>,
     /// `resizePolicy` wants a restart when CPU changes.
     pub restarts_for_cpu: bool,
@@ -102,6 +157,8 @@ pub struct ContainerFacts {
     pub last_end: Option<LastEnd>,
     /// The kernel killed it for want of memory and it is waiting to be started again.
     pub killed_and_waiting: bool,
+    /// What else it asks for: huge pages, devices, storage, claims. Never changed, but part of what is checked.
+    pub others: Option<Box<ResourceRequirements>>,
 }
 
 /// How a run of a container ended.
@@ -171,6 +228,8 @@ pub struct NodeFacts {
     /// The object, cut down to what prediction reads: name, labels, allocatable, capacity, declared features, info, and
     /// conditions.
     pub object: Arc<Node>,
+    /// `status.allocatable`, in integers.
+    pub allocatable: Capacity,
     /// `MemoryPressure`, `DiskPressure` or `PIDPressure` is true: which.
     pub pressure: Vec<String>,
     /// `Ready` is true.

@@ -8,7 +8,8 @@
 //!   what we did ──▶ record ────────────────────┘    (one pod at a time)      (across pods)       the next record
 //! ```
 //!
-//! * [`facts`], [`need`], [`record`], [`policy`]: what is known, plain data.
+//! * [`facts`], [`need`], [`record`], [`policy`]: what is known, plain data. [`extract`] makes facts of API objects; [`rebuild`]
+//!   makes a pod of them again for the rules of a resize; [`held`] sums what it holds of its node.
 //! * [`scene`]: all of it at one moment. [`round`]: what comes of it.
 //! * [`check`]: the named checks in their published order; [`code`]: the codes they speak in.
 //! * [`hand`], [`note`], [`progress`], [`numbers`]: what can be read off a pod itself.
@@ -18,14 +19,17 @@
 
 pub mod check;
 pub mod code;
+pub mod extract;
 pub mod facts;
 pub mod hand;
+pub mod held;
 pub mod key;
 pub mod need;
 pub mod note;
 pub mod numbers;
 pub mod policy;
 pub mod progress;
+pub mod rebuild;
 pub mod record;
 pub mod round;
 pub mod scene;

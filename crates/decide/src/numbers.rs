@@ -3,10 +3,11 @@
 
 use std::fmt::Display;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use serde::{Deserialize, Serialize};
 use supple_quantity::{Bytes, MilliCpu, Quantity};
+use supple_resize::amounts::{Amounts, Requirement, Resource};
 use supple_resize::predict::Sizes;
 use supple_resize::resources;
 
@@ -51,6 +52,71 @@ impl Numbers {
             memory_request: new(self.memory_request, others.memory_request),
             memory_limit: new(self.memory_limit, others.memory_limit),
         }
+    }
+}
+
+impl Numbers {
+    /// One of the four as a plain integer.
+    #[must_use]
+    pub const fn get(&self, resource: Resource, requirement: Requirement) -> Option<i64> {
+        match (resource, requirement) {
+            (Resource::Cpu, Requirement::Request) => match self.cpu_request {
+                Some(MilliCpu(amount)) => Some(amount),
+                None => None,
+            },
+            (Resource::Cpu, Requirement::Limit) => match self.cpu_limit {
+                Some(MilliCpu(amount)) => Some(amount),
+                None => None,
+            },
+            (Resource::Memory, Requirement::Request) => match self.memory_request {
+                Some(Bytes(amount)) => Some(amount),
+                None => None,
+            },
+            (Resource::Memory, Requirement::Limit) => match self.memory_limit {
+                Some(Bytes(amount)) => Some(amount),
+                None => None,
+            },
+        }
+    }
+
+    /// Set one of the four.
+    pub fn set(&mut self, resource: Resource, requirement: Requirement, amount: Option<i64>) {
+        match (resource, requirement) {
+            (Resource::Cpu, Requirement::Request) => self.cpu_request = amount.map(MilliCpu),
+            (Resource::Cpu, Requirement::Limit) => self.cpu_limit = amount.map(MilliCpu),
+            (Resource::Memory, Requirement::Request) => self.memory_request = amount.map(Bytes),
+            (Resource::Memory, Requirement::Limit) => self.memory_limit = amount.map(Bytes),
+        }
+    }
+
+    /// Both numbers of one resource taken from the other.
+    pub fn take(&mut self, resource: Resource, other: &Self) {
+        for requirement in [Requirement::Request, Requirement::Limit] {
+            self.set(resource, requirement, other.get(resource, requirement));
+        }
+    }
+
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// As amounts, in which an absent number is zero.
+    #[must_use]
+    pub fn amounts(&self) -> Amounts {
+        Amounts {
+            cpu_request: self.cpu_request.unwrap_or_default(),
+            cpu_limit: self.cpu_limit.unwrap_or_default(),
+            memory_request: self.memory_request.unwrap_or_default(),
+            memory_limit: self.memory_limit.unwrap_or_default(),
+        }
+    }
+
+    /// Of a spec or a status.
+    #[must_use]
+    pub fn read(requirements: Option<&ResourceRequirements>) -> Self {
+        Self::of(&Sizes::of(requirements))
     }
 }
 

@@ -1,0 +1,229 @@
+//! Facts out of API objects: what a decision needs of a pod or a node, and nothing else of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    Container, ContainerStatus, Node, NodeStatus, Pod, PodCondition, PodStatus, ResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use supple_resize::allocate::{Capacity, restarts_for};
+use supple_resize::amounts::{Resource, requests_of};
+use supple_resize::qos;
+use supple_resize::resources::{CPU, MEMORY, ResourceList, WireList, containers};
+
+use crate::facts::{ContainerFacts, Fixed, LastEnd, NodeFacts, Noted, Phase, PodFacts, PodLevelHeld};
+use crate::hand::hand;
+use crate::key::{PodKey, WorkloadKey};
+use crate::note::{ANNOTATION, LastResize};
+use crate::numbers::Numbers;
+use crate::progress::{container_status, progress};
+
+/// Labels and annotations under this speak to us.
+const OURS: &str = "supple.dev/";
+
+/// The word for "killed for want of memory" in a container's status.
+const OUT_OF_MEMORY: &str = "OOMKilled";
+
+impl PodFacts {
+    /// Of a pod; whose it is takes look-ups, and is known to the caller.
+    #[must_use]
+    pub fn of(pod: &Pod, workload: WorkloadKey) -> Self {
+        let mut key = PodKey::of(pod);
+        if key.namespace == workload.namespace {
+            key.namespace = Arc::clone(&workload.namespace); // one copy for all pods of a workload
+        }
+        let spec = pod.spec.as_ref();
+        let empty = PodStatus::default();
+        let status = pod.status.as_ref().unwrap_or(&empty);
+        let condition = |kind: &str| status.conditions.iter().flatten().find(|it| it.type_ == kind);
+        let started = time(status.start_time.as_ref()).or(time(pod.metadata.creation_timestamp.as_ref()));
+        let since = |it: &PodCondition| time(it.last_transition_time.as_ref()).or(started);
+        let ready_is = |value: &str| condition("Ready").filter(|it| it.status == value);
+        let pending = condition("PodResizePending").filter(|it| it.status == "True");
+        let in_progress = condition("PodResizeInProgress").filter(|it| it.status == "True");
+        let generation = pod.metadata.generation.unwrap_or_default();
+        let pod_level = Numbers::read(spec.and_then(|it| it.resources.as_ref()));
+        let held = (!pod_level.is_empty()).then(|| {
+            let allocated = status.allocated_resources.as_ref().map(requested);
+            let actual = status.resources.as_ref().map(|it| Numbers::read(Some(it)));
+            Box::new(PodLevelHeld { allocated, actual })
+        });
+        let class = spec.and_then(|it| it.priority_class_name.as_deref()).filter(|it| !it.is_empty());
+        Self {
+            key,
+            workload,
+            generation,
+            node: spec.and_then(|it| it.node_name.as_deref()).filter(|it| !it.is_empty()).map(Arc::from),
+            phase: match status.phase.as_deref() {
+                Some("Running") => Phase::Running,
+                Some("Succeeded" | "Failed") => Phase::Ended,
+                Some("Unknown") => Phase::Unknown,
+                _ => Phase::Pending,
+            },
+            deleting: pod.metadata.deletion_timestamp.is_some(),
+            started,
+            ready: ready_is("True").map(|it| since(it).unwrap_or(Timestamp::UNIX_EPOCH)),
+            unready: ready_is("False").map(|it| since(it).unwrap_or(Timestamp::UNIX_EPOCH)),
+            qos: qos::recorded(pod),
+            progress: progress(pod, generation),
+            progress_since: pending.or(in_progress).and_then(since),
+            hand: hand(pod),
+            note: LastResize::read(pod).map(|it| Box::new(Noted::of(&it))),
+            revision: label(&pod.metadata, "pod-template-hash")
+                .or_else(|| label(&pod.metadata, "controller-revision-hash"))
+                .map(Arc::from),
+            pod_level,
+            pod_level_held: held,
+            containers: containers(pod).map(|it| ContainerFacts::of(pod, it.container, it.kind)).collect(),
+            overhead: spec.and_then(|it| it.overhead.as_ref()).map(requested).unwrap_or_default(),
+            priority: spec.and_then(|it| it.priority).unwrap_or_default(),
+            words: words(&pod.metadata),
+            do_not_evict: annotation(&pod.metadata, "cluster-autoscaler.kubernetes.io/safe-to-evict") == Some("false")
+                || annotation(&pod.metadata, "karpenter.sh/do-not-disrupt") == Some("true"),
+            fixed: fixed(pod),
+            never_restarts: spec.and_then(|it| it.restart_policy.as_deref()) == Some("Never"),
+            priority_class: class.map(Arc::from),
+            has_deadline: spec.and_then(|it| it.active_deadline_seconds).is_some_and(|it| it >= 0),
+        }
+    }
+}
+
+/// Labels and annotations that speak to us, the note left out; an annotation wins over a label of the same name. For
+/// pods, workloads and namespaces alike.
+#[must_use]
+pub fn words(meta: &ObjectMeta) -> BTreeMap<String, String> {
+    let ours = |list: &Option<BTreeMap<String, String>>| {
+        let list = list.iter().flatten().filter(|(name, _)| name.starts_with(OURS) && *name != ANNOTATION);
+        list.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
+    };
+    ours(&meta.labels).into_iter().chain(ours(&meta.annotations)).collect()
+}
+
+fn annotation<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a str> {
+    meta.annotations.as_ref()?.get(name).map(String::as_str)
+}
+
+fn label<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a str> {
+    meta.labels.as_ref()?.get(name).map(String::as_str)
+}
+
+fn time(it: Option<&Time>) -> Option<Timestamp> {
+    it.map(|it| it.0)
+}
+
+fn fixed(pod: &Pod) -> Option<Fixed> {
+    let status = pod.status.as_ref();
+    let claims = status.and_then(|it| it.node_allocatable_resource_claim_statuses.as_ref());
+    if annotation(&pod.metadata, "kubernetes.io/config.mirror").is_some() {
+        Some(Fixed::StaticPod)
+    } else if pod.spec.as_ref().and_then(|it| it.os.as_ref()).is_some_and(|it| it.name == "windows") {
+        Some(Fixed::Windows)
+    } else {
+        claims.is_some_and(|it| !it.is_empty()).then_some(Fixed::ResourceClaims)
+    }
+}
+
+/// The requests of a list; what is not in it stays absent.
+fn requested(list: &WireList) -> Numbers {
+    let amounts = requests_of(Some(list));
+    Numbers {
+        cpu_request: list.contains_key(CPU).then_some(amounts.cpu_request),
+        memory_request: list.contains_key(MEMORY).then_some(amounts.memory_request),
+        ..Numbers::default()
+    }
+}
+
+impl Noted {
+    /// Of the note itself, rounded up where it is finer than integers.
+    #[must_use]
+    pub fn of(note: &LastResize) -> Self {
+        let before = |name: &String| note.before.get(name).map(Numbers::of).unwrap_or_default();
+        let containers = note.after.iter().map(|(name, it)| (Arc::from(name.as_str()), before(name), Numbers::of(it)));
+        Self { by: note.by, at: note.at, generation: note.generation, containers: containers.collect() }
+    }
+}
+
+impl ContainerFacts {
+    fn of(pod: &Pod, container: &Container, kind: supple_resize::resources::ContainerKind) -> Self {
+        let none = ContainerStatus::default();
+        let status = container_status(pod, &container.name).unwrap_or(&none);
+        let state = status.state.as_ref();
+        let running = state.and_then(|it| it.running.as_ref());
+        let ended = state.and_then(|it| it.terminated.as_ref());
+        let before = status.last_state.as_ref().and_then(|it| it.terminated.as_ref());
+        let ends = ended.into_iter().chain(before).filter_map(|it| {
+            let out_of_memory = it.reason.as_deref() == Some(OUT_OF_MEMORY);
+            Some(LastEnd { at: time(it.finished_at.as_ref())?, out_of_memory, exit_code: it.exit_code })
+        });
+        let last_end = ends.max_by_key(|it| it.at);
+        Self {
+            name: Arc::from(container.name.as_str()),
+            kind,
+            asked: Numbers::read(container.resources.as_ref()),
+            allocated: status.allocated_resources.as_ref().map(requested),
+            actual: status.resources.as_ref().map(|it| Numbers::read(Some(it))),
+            restarts_for_cpu: restarts_for(container, Resource::Cpu),
+            restarts_for_memory: restarts_for(container, Resource::Memory),
+            restarts: u32::try_from(status.restart_count).unwrap_or_default(),
+            running_since: running.map(|it| time(it.started_at.as_ref()).unwrap_or(Timestamp::UNIX_EPOCH)),
+            ready: status.ready,
+            killed_and_waiting: state.is_some() && running.is_none() && last_end.is_some_and(|it| it.out_of_memory),
+            last_end,
+            others: container.resources.as_ref().and_then(others),
+        }
+    }
+}
+
+/// What a container states beside CPU and memory; nothing for nearly all of them.
+fn others(stated: &ResourceRequirements) -> Option<Box<ResourceRequirements>> {
+    let without = |list: &Option<WireList>| {
+        let list = list.iter().flatten().filter(|(name, _)| *name != CPU && *name != MEMORY);
+        let list: WireList = list.map(|(name, amount)| (name.clone(), amount.clone())).collect();
+        (!list.is_empty()).then_some(list)
+    };
+    let claims = stated.claims.clone().filter(|it| !it.is_empty());
+    let others = ResourceRequirements { claims, requests: without(&stated.requests), limits: without(&stated.limits) };
+    (others != ResourceRequirements::default()).then(|| Box::new(others))
+}
+
+impl NodeFacts {
+    /// Of a node: what prediction reads of it, without images, addresses, managed fields and annotations.
+    #[must_use]
+    pub fn of(node: &Node) -> Self {
+        let empty = NodeStatus::default();
+        let status = node.status.as_ref().unwrap_or(&empty);
+        let is_true = |kind: &str| status.conditions.iter().flatten().any(|it| it.type_ == kind && it.status == "True");
+        let pressure = ["MemoryPressure", "DiskPressure", "PIDPressure"].into_iter().filter(|it| is_true(it));
+        let allocatable = ResourceList::read(status.allocatable.as_ref());
+        let pods = allocatable.get("pods").map_or(0, supple_quantity::Quantity::value);
+        let slim = Node {
+            metadata: ObjectMeta {
+                name: node.metadata.name.clone(),
+                uid: node.metadata.uid.clone(),
+                labels: node.metadata.labels.clone(),
+                ..ObjectMeta::default()
+            },
+            spec: None,
+            status: Some(NodeStatus {
+                allocatable: status.allocatable.clone(),
+                capacity: status.capacity.clone(),
+                conditions: status.conditions.clone(),
+                declared_features: status.declared_features.clone(),
+                node_info: status.node_info.clone(),
+                ..NodeStatus::default()
+            }),
+        };
+        Self {
+            object: Arc::new(slim),
+            allocatable: Capacity {
+                cpu: allocatable.cpu(),
+                memory: allocatable.memory(),
+                pods: u32::try_from(pods).unwrap_or(u32::MAX),
+            },
+            pressure: pressure.map(str::to_owned).collect(),
+            ready: is_true("Ready"),
+        }
+    }
+}

@@ -78,6 +78,8 @@ codes! {
     ModeInitial => "set another mode, or recreate the pod",
     /// The container is excluded by its container policy.
     ContainerOff => "take `mode: Off` out of its container policy",
+    /// The resource is not ours to size.
+    NotControlled => "take it into `controlledResources`",
     /// A pause is in force.
     Paused => "end the pause, or wait until it ends",
     /// The switch that stops everything in the cluster is pulled.
@@ -154,6 +156,12 @@ codes! {
     NoRoom => "free room on the node, or move the pod",
     /// The node is short of memory, disk or process ids.
     NodePressure => "wait until the node's condition is false again",
+    /// The node does not answer.
+    NodeNotReady => "see the node",
+    /// The pod as a whole has resources of its own, and the containers' would not fit into them.
+    PodLevel => "raise `spec.resources` of the pod",
+    /// Pods of this kind are never resized: static ones, those on Windows, those with claims on their node's resources.
+    NotResizable => "",
     /// The API server would refuse it for another reason.
     Rejected => "change the sizes as the message says",
     /// The API server refused it.
@@ -162,10 +170,12 @@ codes! {
     // What a memory decrease needs.
     /// The memory limit would go to or below what is used, or was used lately.
     BelowUse => "wait until it uses less",
-    /// The container waits for memory, or came near its limit: nothing is lowered.
+    /// The container waits for CPU or memory, or came near its limit: nothing is lowered.
     UnderPressure => "wait until the pressure is over",
     /// The memory limit would be lowered while swap is in use.
     SwapInUse => "wait until the swap is empty",
+    /// The cluster is older than 1.34, which lowers no memory limit without a restart.
+    LimitNotLowered => "upgrade the cluster, or give the container's memory the resize policy RestartContainer",
     /// The memory decrease waits for somebody's approval.
     NeedsApproval => "annotate the pod or workload: supple.dev/approve-memory-decrease=true",
 

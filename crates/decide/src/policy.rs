@@ -68,6 +68,21 @@ pub enum Mode {
     InPlace,
 }
 
+impl Mode {
+    /// What a person writes for it: VPA's words, or `recommend` and `in-place`; `None` for anything else.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "recommend" | "Off" => Self::Off,
+            "Initial" => Self::Initial,
+            "Recreate" => Self::Recreate,
+            "InPlaceOrRecreate" => Self::InPlaceOrRecreate,
+            "in-place" | "InPlace" => Self::InPlace,
+            _ => return None,
+        })
+    }
+}
+
 /// What becomes of limits when requests change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Limits {
@@ -90,6 +105,16 @@ pub enum WithScaler {
     Refuse,
     /// The autoscaler's target changes in the same round, so that it scales at the same use as before.
     Adjust,
+}
+
+/// How a pod is recreated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecreateBy {
+    /// It is evicted, within the disruption budgets, and its owner makes another.
+    #[default]
+    Eviction,
+    /// Its workload is restarted through the template, as its rolling update says; evicted where it has no template to restart by.
+    Rollout,
 }
 
 /// When something may or must not be done: a cron expression that says when it begins, for how long, in a zone.
@@ -276,6 +301,8 @@ settings! {
     guards: Vec<Guard> = Vec::new(),
     /// A deferred resize is given up after this.
     give_up_deferred: SignedDuration = SignedDuration::from_mins(30),
+    /// How a pod is recreated where it has to be.
+    recreate_by: RecreateBy = RecreateBy::Eviction,
 }
 
 /// What is in force for one container.

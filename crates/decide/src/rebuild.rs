@@ -157,5 +157,5 @@ fn list(numbers: &Numbers, limits: bool) -> Option<WireList> {
 
 fn requirements(numbers: &Numbers) -> Option<ResourceRequirements> {
     let (requests, limits) = (list(numbers, false), list(numbers, true));
-    (requests.is_some() || limits.is_some()).then(|| ResourceRequirements { requests, limits, claims: None })
+    (requests.is_some() || limits.is_some()).then_some(ResourceRequirements { requests, limits, claims: None })
 }

@@ -33,6 +33,9 @@ pub struct Record {
     /// Up to when incidents have been reckoned with: none counts twice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incidents_until: Option<Timestamp>,
+    /// Since when some pod of it has found no room on its node for what it is to have; `None`: all have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_room_since: Option<Timestamp>,
 }
 
 /// One resize that was carried out.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use supple_resize::amounts::Resource;
 use supple_resize::predict::Change;
 
 use crate::check::Check;
@@ -49,10 +50,12 @@ pub enum What {
     RollBack(Change),
     /// Evict it; its owner makes another.
     Evict,
-    /// Restart its workload through the template.
+    /// Restart its workload through the template; at most one such action a workload.
     RollOut,
     /// Change the target of a horizontal autoscaler, then resize: both or neither.
     AdjustScaler {
+        /// `HorizontalPodAutoscaler`, or `ScaledObject` where KEDA made it.
+        kind: String,
         /// Its name; the namespace is the pod's.
         scaler: String,
         /// Utilisation it aimed at, in percent.
@@ -94,7 +97,8 @@ pub struct Proposal {
     pub now: Numbers,
     /// What the recommender wants, before any check: requests alone.
     pub wanted: Numbers,
-    /// What is left of it after the checks; equal to `now` where nothing is to change.
+    /// What is left of it after the checks that concern numbers; equal to `now` where nothing is to change. Where something
+    /// else stands in the way, the decision's findings say so and this says what it would have been.
     pub next: Numbers,
 }
 
@@ -106,6 +110,9 @@ pub struct Finding {
     pub check: Check,
     /// About which container; `None`: about the pod.
     pub container: Option<Arc<str>>,
+    /// About which resource; `None`: about both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Resource>,
     /// What it comes to.
     pub outcome: Outcome,
     /// The code.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use supple_resize::predict::Change;
 
 use crate::facts::{NamespaceFacts, NodeFacts, PodFacts, WorkloadFacts};
 use crate::key::{PodKey, WorkloadKey};
@@ -24,8 +25,24 @@ pub struct Scene {
     pub namespaces: BTreeMap<Arc<str>, NamespaceFacts>,
     /// What containers use: pod, then container.
     pub uses: BTreeMap<PodKey, BTreeMap<Arc<str>, Use>>,
+    /// Changes that have been sent and do not show on their pods yet: they hold their room, and their pods are left alone. A
+    /// pod on which an eviction or a rollout was begun stands here with an empty change.
+    pub acting: BTreeMap<PodKey, Change>,
+    /// What guards read, by workload: the newest reading of each.
+    pub guards: BTreeMap<WorkloadKey, Vec<GuardReading>>,
     /// What holds for the whole cluster.
     pub cluster: Cluster,
+}
+
+/// What the expression of a [`crate::policy::Guard`] came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardReading {
+    /// The guard's name.
+    pub name: String,
+    /// When it was evaluated.
+    pub at: Timestamp,
+    /// The answer, in thousandths.
+    pub value_milli: i64,
 }
 
 /// One workload with all that belongs to it.

@@ -1,6 +1,8 @@
 //! Facts say of a pod what the pod itself says: a forecast for the pod made again from its facts is the forecast for the
 //! real one, and the sums in integers are the sums of the rules.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -39,6 +39,8 @@ checks! {
     Permission,
     /// Is the pod in another's hand: a VPA, a horizontal autoscaler on the same resource, KEDA, another field manager?
     Owner,
+    /// Did its last resize do harm, or is it still being watched?
+    Settling,
     /// Is a rollout, a restart or a resize in progress?
     Progress,
     /// Is the change worth it, within floors, ceilings and schedules?
@@ -47,6 +49,8 @@ checks! {
     Startup,
     /// Is the QoS class kept?
     Qos,
+    /// Would the API server take it?
+    Valid,
     /// Do the limit ranges allow it, ratios included?
     LimitRange,
     /// Does the quota have room, neighbours resized in the same round included?

@@ -68,6 +68,7 @@ pub fn of_spec(spec: &RightsizePolicySpec, origin: Origin, object: &str, now: Ti
         memory_headroom_percent: to.count("spec.headroom.memory", spec.headroom.as_ref().and_then(|it| it.memory)),
         limits: spec.limits.as_ref().and_then(|it| to.limits("spec.limits", it)),
         steps: None,
+        recreate_by: None,
         threshold_percent: to.count("spec.threshold", spec.threshold),
         cool_down_up: to.time("spec.coolDown.up", spec.cool_down.as_ref().and_then(|it| it.up.as_ref())),
         cool_down_down: to.time("spec.coolDown.down", spec.cool_down.as_ref().and_then(|it| it.down.as_ref())),

@@ -17,6 +17,7 @@ pub mod cgroup;
 pub mod checkpoint;
 pub mod endpoint;
 mod events;
+mod feed;
 mod kernel;
 mod main_loop;
 mod manager;
@@ -29,6 +30,7 @@ pub mod runtime;
 mod scenarios;
 mod shared;
 pub mod shim;
+mod speed;
 mod status;
 #[cfg(test)]
 mod testing;
@@ -38,11 +40,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use feed::{Fed, Feed};
 use futures::future::join_all;
 use futures::stream::BoxStream;
+use futures::{FutureExt as _, future::BoxFuture};
 use jiff::Timestamp;
-pub use options::{Capacity, Clock, CrashPoints, Keep, NodeOptions, OpenDatabase, StartError, StopMode};
+pub use options::{Beat, Capacity, Clock, CrashPoints, Keep, NodeOptions, OpenDatabase, StartError, StopMode};
 use runtime::{ContainerRef, LogOptions, PodUsage, Runtime, RuntimeError};
+pub use speed::Speed;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -89,6 +94,23 @@ impl Node {
     /// When the checkpoints cannot be opened, the runtime cannot say what runs, or the API server refuses the node or
     /// its first list of pods.
     pub async fn start(client: kube::Client, options: NodeOptions) -> Result<Self, StartError> {
+        let pods = kube::Api::all(client.clone());
+        Self::begin(client, options, |main_loop| main_loop.run(pods).boxed()).await
+    }
+
+    /// [`Node::start`] for one of many nodes of this process, which share a watch.
+    ///
+    /// # Errors
+    /// As [`Node::start`], but for the list of pods: that is the feed's.
+    pub async fn start_fed(client: kube::Client, options: NodeOptions, pods: Fed) -> Result<Self, StartError> {
+        Self::begin(client, options, |main_loop| main_loop.run_on(pods).boxed()).await
+    }
+
+    async fn begin(
+        client: kube::Client,
+        options: NodeOptions,
+        run: impl FnOnce(MainLoop) -> BoxFuture<'static, ()>,
+    ) -> Result<Self, StartError> {
         let (checkpoints, records) =
             Checkpoints::open(&options.checkpoints, options.crash_points.clone()).map_err(StartError::Checkpoint)?;
         let found = options.runtime.recover().await.map_err(StartError::Recover)?;
@@ -105,6 +127,7 @@ impl Node {
             recorder,
             clock: Arc::clone(&options.clock),
             node: options.name.clone(),
+            speed: options.speed,
             capacity: options.capacity,
             memory_qos: options.memory_qos,
             directory: Directory::default(),
@@ -117,9 +140,8 @@ impl Node {
         let (listed, first_list) = oneshot::channel();
         let main_loop =
             MainLoop { shared: Arc::clone(&shared), manager, reports: reported, stop: stopped, listed: Some(listed) };
-        let pods = kube::Api::all(client.clone());
         let tasks = vec![
-            tokio::spawn(main_loop.run(pods)),
+            tokio::spawn(run(main_loop)),
             tokio::spawn(registration::heartbeat(client, options.clone())),
             recording,
         ];
@@ -138,6 +160,11 @@ impl Node {
         let pods = self.shared.directory.live_pods();
         let readings = join_all(pods.iter().map(|pod| self.shared.runtime.usage(pod))).await;
         readings.into_iter().filter_map(Result::ok).collect()
+    }
+
+    /// Whether something of the pod with this UID has run on this node and is still known here.
+    pub fn knows(&self, pod_uid: &str) -> bool {
+        self.shared.directory.get(pod_uid).is_some()
     }
 
     /// What the node answers at one of the kubelet's own paths ([`endpoint`]); `None` where there is nothing.

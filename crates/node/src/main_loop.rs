@@ -40,15 +40,17 @@ impl MainLoop {
         self.run_on(watcher(pods, config).default_backoff()).await;
     }
 
-    async fn run_on(mut self, watch: impl Stream<Item = watcher::Result<watcher::Event<Pod>>>) {
+    /// Run on what somebody else watches until told to stop.
+    pub(crate) async fn run_on(mut self, watch: impl Stream<Item = watcher::Result<watcher::Event<Pod>>>) {
         let mut watch = std::pin::pin!(watch);
         let mut happenings = self.shared.runtime.events();
         let mut listing = Vec::new();
         loop {
             let retry = self.manager.wake().map(|at| at.duration_since(self.shared.now()).max(SignedDuration::ZERO));
+            let retry = retry.map(|wait| self.shared.speed.wait(wait.unsigned_abs()));
             let retry = async {
                 match retry {
-                    Some(wait) => tokio::time::sleep(wait.unsigned_abs()).await,
+                    Some(wait) => tokio::time::sleep(wait).await,
                     None => std::future::pending().await,
                 }
             };

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::memory_qos::MemoryQos;
 
 use crate::runtime::{Runtime, RuntimeError};
+use crate::speed::Speed;
 
 /// What the node has to give. It is published as both capacity and allocatable: this node keeps nothing back for the
 /// system, because the machine's other work lives outside the cgroups it owns.
@@ -102,6 +104,22 @@ impl fmt::Debug for Keep {
     }
 }
 
+/// When the node says that it lives, on the node's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beat {
+    /// How often its lease is renewed.
+    pub every: Duration,
+    /// How long after its start it does so for the first time: many nodes of one process do not do it all at once.
+    pub first: Duration,
+}
+
+impl Default for Beat {
+    /// The kubelet's.
+    fn default() -> Self {
+        Self { every: Duration::from_secs(10), first: Duration::ZERO }
+    }
+}
+
 /// Everything a node is started with.
 #[derive(Clone)]
 pub struct NodeOptions {
@@ -118,19 +136,25 @@ pub struct NodeOptions {
     pub runtime: Arc<dyn Runtime>,
     /// Where time comes from.
     pub clock: Clock,
+    /// How fast that goes by.
+    pub speed: Speed,
+    /// When it says that it lives.
+    pub beat: Beat,
     /// Where a test may kill the process.
     pub crash_points: CrashPoints,
 }
 
 impl fmt::Debug for NodeOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, capacity, checkpoints, memory_qos, runtime, clock: _, crash_points: _ } = self;
+        let Self { name, capacity, checkpoints, memory_qos, runtime, clock: _, speed, beat, crash_points: _ } = self;
         f.debug_struct("NodeOptions")
             .field("name", name)
             .field("capacity", capacity)
             .field("memory_qos", memory_qos)
             .field("checkpoints", checkpoints)
             .field("runtime", &runtime.name())
+            .field("speed", speed)
+            .field("beat", beat)
             .finish_non_exhaustive()
     }
 }

@@ -1,8 +1,5 @@
 //! The Node object: what the node has and is, that it lives, and the lease by which others notice when it does not.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Node as NodeObject;
@@ -11,9 +8,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as WireQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Time};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
+use std::collections::BTreeMap;
 use supple_quantity::Quantity;
 
-use crate::options::{Capacity, NodeOptions};
+use crate::options::{Beat, Capacity, NodeOptions};
 
 /// What this node can do beyond what every node can; without them the API refuses the resizes they stand for.
 const DECLARED_FEATURES: [&str; 2] =
@@ -23,9 +21,8 @@ const DECLARED_FEATURES: [&str; 2] =
 const VERSION: &str = concat!("v1.36.2-supple.", env!("CARGO_PKG_VERSION"));
 
 const LEASE_NAMESPACE: &str = "kube-node-lease";
-/// How long a lease is good for, and how often it is renewed (the kubelet's values).
-const LEASE_SECONDS: i32 = 40;
-const RENEW: Duration = Duration::from_secs(10);
+/// A lease is good for so many renewals (the kubelet's values: 40 and 10 seconds).
+const BEATS_PER_LEASE: u32 = 4;
 /// How often the node's status is written though nothing has changed (the kubelet's value), in renewals.
 const STATUS_EVERY: u32 = 30;
 
@@ -67,6 +64,8 @@ async fn report(client: &kube::Client, options: &NodeOptions) -> Result<(), kube
 /// what a missed beat is for.
 pub(crate) async fn heartbeat(client: kube::Client, options: NodeOptions) {
     let leases = Api::<Lease>::namespaced(client.clone(), LEASE_NAMESPACE);
+    let Beat { every, first } = options.beat;
+    tokio::time::sleep(options.speed.wait(first)).await;
     for beat in 0_u32.. {
         if let Err(error) = renew(&leases, &options).await {
             tracing::debug!(%error, "the node's lease could not be renewed");
@@ -77,21 +76,22 @@ pub(crate) async fn heartbeat(client: kube::Client, options: NodeOptions) {
         {
             tracing::warn!(%error, "the node's status could not be written");
         }
-        tokio::time::sleep(RENEW).await;
+        tokio::time::sleep(options.speed.wait(every)).await;
     }
 }
 
 async fn renew(leases: &Api<Lease>, options: &NodeOptions) -> Result<(), kube::Error> {
     let now = MicroTime((options.clock)());
-    let patch =
-        json!({ "spec": { "renewTime": now, "holderIdentity": options.name, "leaseDurationSeconds": LEASE_SECONDS } });
+    let lasts = options.beat.every.saturating_mul(BEATS_PER_LEASE).as_secs();
+    let lasts = i32::try_from(lasts).unwrap_or(i32::MAX);
+    let patch = json!({ "spec": { "renewTime": now, "holderIdentity": options.name, "leaseDurationSeconds": lasts } });
     match leases.patch(&options.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
         Err(kube::Error::Api(status)) if status.code == 404 => {
             let lease = Lease {
                 metadata: ObjectMeta { name: Some(options.name.clone()), ..ObjectMeta::default() },
                 spec: Some(LeaseSpec {
                     holder_identity: Some(options.name.clone()),
-                    lease_duration_seconds: Some(LEASE_SECONDS),
+                    lease_duration_seconds: Some(lasts),
                     renew_time: Some(now),
                     ..LeaseSpec::default()
                 }),

@@ -14,6 +14,7 @@ use crate::endpoint::figures::Figures;
 use crate::events::Recorder;
 use crate::options::{Capacity, Clock};
 use crate::runtime::{PodRef, Runtime};
+use crate::speed::Speed;
 use crate::worker::Report;
 
 /// Handed to every worker.
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) recorder: Recorder,
     /// Where time comes from.
     pub(crate) clock: Clock,
+    /// How fast that goes by.
+    pub(crate) speed: Speed,
     /// Name of the node.
     pub(crate) node: String,
     /// What the node has: a missing limit, as a container's environment sees it.

@@ -473,6 +473,7 @@ impl Stage {
             checkpoints: Checkpoints::inline(disk.clone()),
             recorder,
             clock: Arc::clone(&clock),
+            speed: Default::default(),
             node: "lab".into(),
             capacity,
             memory_qos,

@@ -11,7 +11,7 @@ use supple_node::runtime::cri::CriOptions;
 use supple_node::runtime::process::ProcessOptions;
 use supple_node::runtime::simulated::SimulatedOptions;
 use supple_node::runtime::{
-    ContainerRef, ContainerUsage, Images, LogOptions, Requested, RunState, Runtime as _, RuntimeEvent, choose,
+    ContainerRef, ContainerUsage, LogOptions, Requested, RunState, Runtime as _, RuntimeEvent, choose,
 };
 use supple_quantity::Bytes;
 use supple_resize::kernel::{self, CgroupResources};
@@ -364,8 +364,7 @@ async fn a_container_without_a_command_runs_the_stand_in() {
 #[tokio::test]
 async fn auto_takes_processes_where_it_can_and_says_why() {
     let dir = tempfile::tempdir().unwrap();
-    let simulated =
-        || SimulatedOptions { clock: std::sync::Arc::new(jiff::Timestamp::now), seed: 0, images: Images::Any };
+    let simulated = || SimulatedOptions::new(std::sync::Arc::new(jiff::Timestamp::now));
     let mut nowhere = ProcessOptions::new(dir.path());
     nowhere.mounts.mountinfo = "/dev/null".into();
     let cri = |request| CriOptions::new(request, dir.path());

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use supple_node::runtime::simulated::{SimulatedOptions, SimulatedRuntime};
-use supple_node::runtime::{
-    ContainerConfig, ContainerRef, Images, LogOptions, PodConfig, PodRef, Runtime, RuntimeEvent,
-};
+use supple_node::runtime::{ContainerConfig, ContainerRef, LogOptions, PodConfig, PodRef, Runtime, RuntimeEvent};
 use supple_quantity::Bytes;
 use supple_resize::kernel::CgroupResources;
 use supple_resize::qos::QosClass;
@@ -29,7 +27,7 @@ impl Lab {
         let millis = Arc::new(AtomicI64::new(1_700_000_000_000));
         let read = Arc::clone(&millis);
         let clock = move || jiff::Timestamp::from_millisecond(read.load(Ordering::Relaxed)).unwrap();
-        let runtime = SimulatedRuntime::new(SimulatedOptions { clock: Arc::new(clock), seed, images: Images::Any });
+        let runtime = SimulatedRuntime::new(SimulatedOptions { seed, ..SimulatedOptions::new(Arc::new(clock)) });
         let pod = PodRef { uid: "u".into(), namespace: "default".into(), name: "p".into() };
         let resources = CgroupResources { memory_limit_bytes: Some(pod_limit), ..Default::default() };
         runtime.create_pod(&PodConfig::new(pod.clone(), QosClass::Burstable, resources)).await.unwrap();

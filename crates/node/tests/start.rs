@@ -30,11 +30,12 @@ fn options(checkpoints: Keep) -> NodeOptions {
         memory_qos: Default::default(),
         checkpoints,
         runtime: Arc::new(SimulatedRuntime::new(SimulatedOptions {
-            clock: Arc::new(jiff::Timestamp::now),
-            seed: 0,
             images: Images::default(),
+            ..SimulatedOptions::new(Arc::new(jiff::Timestamp::now))
         })),
         clock: Arc::new(jiff::Timestamp::now),
+        speed: Default::default(),
+        beat: Default::default(),
         crash_points: CrashPoints::none(),
     }
 }

@@ -53,7 +53,7 @@ impl World {
         let clock = Arc::new(Mutex::new((start, None)));
         let restartable = PODS.iter().filter(|_| dice.roll("restarts", 3) == 0);
         let restartable = restartable.map(|name| format!("{name}/app")).collect();
-        let options = SimulatedOptions { clock: reading(&clock), seed, images: Images::Any };
+        let options = SimulatedOptions { seed, ..SimulatedOptions::new(reading(&clock)) };
         Self {
             store: Disk::new("store", Arc::clone(&dice)),
             checkpoints: Disk::new("checkpoints", Arc::clone(&dice)),

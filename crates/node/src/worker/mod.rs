@@ -439,6 +439,7 @@ impl Worker {
 /// Sleeps until that moment of the node's clock; without one, for ever.
 fn sleep_until(shared: &Shared, wake: Option<Timestamp>) -> impl Future<Output = ()> + use<> {
     let wait = wake.map(|wake| wake.duration_since(shared.now()).max(SignedDuration::ZERO).unsigned_abs());
+    let wait = wait.map(|wait| shared.speed.wait(wait));
     async move {
         match wait {
             Some(wait) => tokio::time::sleep(wait).await,

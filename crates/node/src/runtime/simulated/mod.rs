@@ -1,12 +1,13 @@
 //! Containers that are only computed: usage from patterns, deterministic from a seed and the clock. For machines without
 //! cgroups, and for nodes of thousands of pods.
 //!
-//! What a container uses is said by the pod's annotation `supple.dev/usage-pattern` (its language is in [`pattern`]), or
+//! What a container uses is played from a recording ([`recorded`]) that has it, or is said by the pod's annotation `supple.dev/usage-pattern` (its language is in [`pattern`]), or
 //! by a command that is known, or is drawn from the seed to suit its requests. Limits hold: CPU above the quota is
 //! throttled, memory above the limit is an OOM kill, and a memory limit below what is held is refused as the kernel
 //! would. Nothing outlives the process; a node that is started anew on the same runtime finds what the last one left.
 
 pub mod pattern;
+pub mod recorded;
 mod world;
 
 use std::fmt;
@@ -21,15 +22,16 @@ use k8s_openapi::api::core::v1::Pod;
 use supple_resize::kernel::CgroupResources;
 use tokio::sync::watch;
 
+use self::recorded::Recording;
 use self::world::World;
 use super::entries::{Selection, select};
 use super::{
     ContainerConfig, ContainerRef, Exit, FoundPod, Images, LogOptions, PodConfig, PodRef, PodUsage, RunState, Runtime,
     RuntimeError, RuntimeEvent,
 };
-use crate::Clock;
+use crate::{Clock, Speed};
 
-/// How often the clock is looked at for something that has happened by itself.
+/// How often the clock is looked at for something that has happened by itself, where something may.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Everything the simulated runtime is built from.
@@ -37,16 +39,32 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct SimulatedOptions {
     /// Where time comes from; usage is a function of it.
     pub clock: Clock,
+    /// How fast that goes by.
+    pub speed: Speed,
     /// Which of the many possible worlds: same seed, same usage.
     pub seed: u64,
     /// Which images count as present.
     pub images: Images,
+    /// What was recorded of some or all containers.
+    pub recording: Option<Arc<Recording>>,
+}
+
+impl SimulatedOptions {
+    /// The world of seed 0 on this clock, with every image and no recording.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, speed: Speed::REAL, seed: 0, images: Images::Any, recording: None }
+    }
 }
 
 impl fmt::Debug for SimulatedOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { clock: _, seed, images } = self;
-        f.debug_struct("SimulatedOptions").field("seed", seed).field("images", images).finish_non_exhaustive()
+        let Self { clock: _, speed, seed, images, recording } = self;
+        f.debug_struct("SimulatedOptions")
+            .field("speed", speed)
+            .field("seed", seed)
+            .field("images", images)
+            .field("recorded", &recording.as_ref().map(|it| it.len()))
+            .finish_non_exhaustive()
     }
 }
 
@@ -59,6 +77,7 @@ pub struct SimulatedRuntime {
 struct Shared {
     world: Mutex<World>,
     clock: Clock,
+    speed: Speed,
     /// Raised after every call that may have made something happen.
     changed: watch::Sender<()>,
 }
@@ -75,9 +94,10 @@ impl Shared {
 
     /// Wait until something may have happened.
     async fn wait(&self, changed: &mut watch::Receiver<()>) {
+        let restless = self.world.lock().unwrap_or_else(PoisonError::into_inner).is_restless();
         tokio::select! {
             _ = changed.changed() => {}
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(self.speed.wait(LOOK)), if restless => {}
         }
     }
 }
@@ -85,9 +105,9 @@ impl Shared {
 impl SimulatedRuntime {
     /// An empty machine.
     pub fn new(options: SimulatedOptions) -> Self {
-        let SimulatedOptions { clock, seed, images } = options;
-        let world = Mutex::new(World::new(seed));
-        Self { shared: Arc::new(Shared { world, clock, changed: watch::Sender::new(()) }), images }
+        let SimulatedOptions { clock, speed, seed, images, recording } = options;
+        let world = Mutex::new(World::new(seed, recording));
+        Self { shared: Arc::new(Shared { world, clock, speed, changed: watch::Sender::new(()) }), images }
     }
 
     /// Do something to the world as it is now.

@@ -7,7 +7,8 @@
 //!
 //! `cpu` and `memory` take a quantity (`200m`: always that) or one of `ramp(from,to,over)` (then stays), `wave(low,high,
 //! period)` (up and down in straight lines), `saw(from,to,period)` (up, then falls back), `burst(base,peak,every,
-//! lasting)`. `noise` is a percentage around the CPU figure. `exit=CODE@AGE` ends the container. Several containers of
+//! lasting)`. `noise` is a percentage around the CPU figure. `phase=AGE`: both shapes are as if the container had begun so
+//! much earlier. `exit=CODE@AGE` ends the container. Several containers of
 //! one pod are told apart by `name:` before a pattern and `|` between patterns; one without a name is for all others.
 
 use std::str::FromStr;
@@ -34,6 +35,14 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// The most it ever is.
+    pub fn most(&self) -> u64 {
+        match *self {
+            Self::Steady(amount) => amount,
+            Self::Ramp(a, b, _) | Self::Wave(a, b, _) | Self::Saw(a, b, _) | Self::Burst(a, b, _, _) => a.max(b),
+        }
+    }
+
     /// The amount at this age.
     pub fn at(&self, age: Duration) -> u64 {
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
@@ -73,6 +82,8 @@ pub struct Pattern {
     pub memory: Shape,
     /// Percent by which its CPU strays.
     pub noise: u8,
+    /// How much older it is than its container.
+    pub phase: Duration,
     /// When it ends by itself, and with which code.
     pub exit: Option<(Duration, i32)>,
 }
@@ -92,7 +103,7 @@ impl FromStr for Pattern {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = |what: String| PatternError { text: text.chars().take(200).collect(), what };
-        let mut pattern = Self { cpu: Shape::Steady(1), memory: Shape::Steady(1 << 20), noise: 0, exit: None };
+        let mut pattern = Self::steady(1, 1 << 20);
         for word in text.split_whitespace() {
             let (key, value) = word.split_once('=').ok_or_else(|| wrong(format!("{word:?} has no \"=\"")))?;
             let bad = || wrong(format!("{value:?} is no value of {key:?}"));
@@ -100,6 +111,7 @@ impl FromStr for Pattern {
                 "cpu" => pattern.cpu = shape(value, milli).ok_or_else(bad)?,
                 "memory" => pattern.memory = shape(value, bytes).ok_or_else(bad)?,
                 "noise" => pattern.noise = value.parse().ok().filter(|it| *it <= 100).ok_or_else(bad)?,
+                "phase" => pattern.phase = Duration::from_nanos(nanos(value).ok_or_else(bad)?),
                 "exit" => {
                     let (code, age) = value.split_once('@').ok_or_else(bad)?;
                     let code = code.parse().ok().filter(|it| (0..256).contains(it)).ok_or_else(bad)?;
@@ -113,6 +125,11 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
+    /// Always the same, without noise and without end.
+    pub const fn steady(cpu: u64, memory: u64) -> Self {
+        Self { cpu: Shape::Steady(cpu), memory: Shape::Steady(memory), noise: 0, phase: Duration::ZERO, exit: None }
+    }
+
     /// The pattern of `container` in the value of the annotation; `None` where it says nothing of this container.
     ///
     /// # Errors
@@ -154,9 +171,15 @@ impl Pattern {
 
     /// CPU at this age with its noise, thousandths of a core; `draw` is any number, and the same one gives the same.
     pub fn cpu_at(&self, age: Duration, draw: u64) -> u64 {
+        let age = age.saturating_add(self.phase);
         let (base, noise) = (self.cpu.at(age), u64::from(self.noise.min(100)));
         let percent = 100 - noise + draw % (2 * noise + 1);
         base.saturating_mul(percent) / 100
+    }
+
+    /// Memory at this age, bytes.
+    pub fn memory_at(&self, age: Duration) -> u64 {
+        self.memory.at(age.saturating_add(self.phase))
     }
 }
 
@@ -206,7 +229,7 @@ mod tests {
     fn check(text: &str, seconds: u64, cpu_and_memory: (u64, u64)) {
         let pattern: Pattern = text.parse().unwrap();
         let age = Duration::from_secs(seconds);
-        assert_eq!((pattern.cpu_at(age, 0), pattern.memory.at(age)), cpu_and_memory, "{text} at {seconds} s");
+        assert_eq!((pattern.cpu_at(age, 0), pattern.memory_at(age)), cpu_and_memory, "{text} at {seconds} s");
     }
 
     #[test]
@@ -219,6 +242,7 @@ mod tests {
         check("cpu=burst(1m,9m,10s,2s) memory=0", 7, (1, 0));
         check("cpu=burst(1m,9m,10s,2s) memory=0", 8, (9, 0));
         check("cpu=100m memory=0 noise=20", 0, (80, 0));
+        check("cpu=wave(100m,300m,10s) memory=ramp(10,20,10s) phase=4s", 1, (300, 15));
     }
 
     #[test]
@@ -243,6 +267,7 @@ mod tests {
         check("cpu=wave(1,2,0s)", r#""wave(1,2,0s)" is no value of "cpu""#);
         check("memory=-1", r#""-1" is no value of "memory""#);
         check("disk=1", r#""disk" is unknown"#);
+        check("phase=soon", r#""soon" is no value of "phase""#);
         check("exit=300@1s", r#""300@1s" is no value of "exit""#);
     }
 
@@ -258,13 +283,13 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_and_no_age_panics(
-            text in r"(cpu=|memory=|noise=|exit=|wave|saw|ramp|burst|\(|\)|,|[0-9]{1,20}|Gi|m|s|ms|h|@| |\||:|x){0,24}",
+            text in r"(cpu=|memory=|noise=|phase=|exit=|wave|saw|ramp|burst|\(|\)|,|[0-9]{1,20}|Gi|m|s|ms|h|@| |\||:|x){0,24}",
             age: u64, draw: u64,
         ) {
             let _ = Pattern::of_container(&text, "x");
             if let Ok(pattern) = text.parse::<Pattern>() {
                 let age = Duration::from_nanos(age);
-                let _ = (pattern.cpu_at(age, draw), pattern.memory.at(age));
+                let _ = (pattern.cpu_at(age, draw), pattern.memory_at(age));
             }
         }
 
@@ -273,6 +298,7 @@ mod tests {
             let (high, age) = (low + more, Duration::from_nanos(age));
             for shape in [Shape::Ramp(low, high, period), Shape::Wave(low, high, period), Shape::Saw(low, high, period)] {
                 prop_assert!((low..=high).contains(&shape.at(age)), "{shape:?}");
+                prop_assert!(shape.at(age) <= shape.most(), "{shape:?}");
             }
         }
     }

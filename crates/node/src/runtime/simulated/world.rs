@@ -4,6 +4,7 @@
 //! limit is killed. So the outcome depends on the clock alone, not on how often somebody looks.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use supple_quantity::Bytes;
 use supple_resize::kernel::CgroupResources;
 
 use super::pattern::{ANNOTATION, Pattern};
+use super::recorded::{Played, Recording};
 use crate::runtime::rate::Rate;
 use crate::runtime::{
     CONTAINER_NOT_FOUND, ContainerConfig, ContainerRef, ContainerUsage, Exit, FoundPod, PodRef, PodUsage, RunState,
@@ -27,6 +29,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct World {
     seed: u64,
+    recording: Option<Arc<Recording>>,
     pods: BTreeMap<String, Pod>,
     happened: VecDeque<RuntimeEvent>,
 }
@@ -46,7 +49,7 @@ struct Pod {
 struct Container {
     id: ContainerRef,
     resources: CgroupResources,
-    pattern: Pattern,
+    course: Course,
     seed: u64,
     started_at: Timestamp,
     usage: ContainerUsage,
@@ -55,10 +58,56 @@ struct Container {
     log: Vec<u8>,
 }
 
+/// Where a container's usage comes from.
+#[derive(Debug)]
+enum Course {
+    Pattern(Pattern),
+    Played(Played),
+}
+
+impl Course {
+    /// CPU it would use, thousandths of a core.
+    fn cpu_at(&self, at: Timestamp, age: Duration, draw: u64) -> u64 {
+        match self {
+            Self::Pattern(pattern) => pattern.cpu_at(age, draw),
+            Self::Played(played) => played.cpu_at(at),
+        }
+    }
+
+    /// Memory it holds, bytes.
+    fn memory_at(&self, at: Timestamp, age: Duration) -> u64 {
+        match self {
+            Self::Pattern(pattern) => pattern.memory_at(age),
+            Self::Played(played) => played.memory_at(at),
+        }
+    }
+
+    fn most_memory(&self) -> u64 {
+        match self {
+            Self::Pattern(pattern) => pattern.memory.most(),
+            Self::Played(played) => played.most_memory(),
+        }
+    }
+
+    /// When it ends by itself, and with which code.
+    fn exit(&self) -> Option<(Duration, i32)> {
+        match self {
+            Self::Pattern(pattern) => pattern.exit,
+            Self::Played(_) => None,
+        }
+    }
+}
+
 impl World {
     /// An empty one.
-    pub fn new(seed: u64) -> Self {
-        Self { seed, ..Self::default() }
+    pub fn new(seed: u64, recording: Option<Arc<Recording>>) -> Self {
+        Self { seed, recording, ..Self::default() }
+    }
+
+    /// Whether time alone can make something happen: a container that will end, or that may hold more memory than it
+    /// or its pod may have. Of most worlds it is enough to look when somebody asks.
+    pub fn is_restless(&self) -> bool {
+        self.pods.values().any(Pod::is_restless)
     }
 
     /// What has happened, oldest first.
@@ -134,12 +183,17 @@ impl World {
         let seed = config.id.pod.namespace.bytes().chain(*b"/").chain(config.id.pod.name.bytes()).chain(*b"/");
         // By name, not by UID, which is another one in each run of the same world.
         let seed = seed.chain(config.id.container.bytes()).fold(self.seed, |hash, byte| mix(hash ^ u64::from(byte)));
-        let pattern = pattern(config, seed)?;
+        let id = &config.id;
+        let recorded = self.recording.as_ref().and_then(|it| it.of(&id.pod.namespace, &id.pod.name, &id.container));
+        let course = match recorded {
+            Some(played) => Course::Played(played),
+            None => Course::Pattern(pattern(config, seed)?),
+        };
         let pod = self.pod(&config.id.pod)?;
         let mut container = Container {
             id: config.id.clone(),
             resources: merged(&CgroupResources::default(), &config.resources),
-            pattern,
+            course,
             seed,
             started_at: now,
             usage: ContainerUsage { container: config.id.container.clone(), ..ContainerUsage::default() },
@@ -149,7 +203,7 @@ impl World {
         };
         container.say(now, &format!("simulated, nothing is executed: {}", config.command.join(" ")));
         container.rate.take(since_epoch(now), 0, WINDOW);
-        container.hold(Duration::ZERO);
+        container.hold(now, Duration::ZERO);
         let state = container.state();
         pod.containers.insert((config.id.container.clone(), config.id.attempt), container);
         Ok(state)
@@ -222,6 +276,14 @@ impl World {
 }
 
 impl Pod {
+    fn is_restless(&self) -> bool {
+        let running = || self.containers.values().filter(|it| it.exit.is_none());
+        let over =
+            |most: u64, resources| limited(resources).is_some_and(|it| u64::try_from(it).is_ok_and(|it| most > it));
+        running().any(|it| it.course.exit().is_some() || over(it.course.most_memory(), &it.resources))
+            || over(running().map(|it| it.course.most_memory()).fold(0, u64::saturating_add), &self.resources)
+    }
+
     /// The second that ends `at`.
     fn tick(&mut self, at: Timestamp, happened: &mut VecDeque<RuntimeEvent>) {
         let limit = self.resources;
@@ -248,7 +310,7 @@ impl Pod {
 impl Container {
     fn tick(&mut self, at: Timestamp, pod: &CgroupResources) -> Option<Exit> {
         let age = Duration::from_nanos(nanos_between(self.started_at, at));
-        if let Some((after, code)) = self.pattern.exit
+        if let Some((after, code)) = self.course.exit()
             && age >= after
         {
             let finished =
@@ -262,14 +324,14 @@ impl Container {
             self.usage.throttled_periods += elapsed / PERIOD_NANOS;
             self.usage.throttled_nanos += throttled;
         }
-        self.hold(age);
+        self.hold(at, age);
         let over = limited(&self.resources).is_some_and(|limit| self.usage.memory_usage.0 > limit);
         over.then(|| self.end(at, 137, Some(9), true))
     }
 
-    /// Take the memory that the pattern says.
-    fn hold(&mut self, age: Duration) {
-        let held = Bytes(i64::try_from(self.pattern.memory.at(age)).unwrap_or(i64::MAX));
+    /// Take the memory that its course says.
+    fn hold(&mut self, at: Timestamp, age: Duration) {
+        let held = Bytes(i64::try_from(self.course.memory_at(at, age)).unwrap_or(i64::MAX));
         self.usage.memory_usage = held;
         self.usage.memory_working_set = held;
         self.usage.memory_peak = self.usage.memory_peak.max(held);
@@ -279,7 +341,7 @@ impl Container {
     fn cpu(&self, at: Timestamp, elapsed: u64, pod: &CgroupResources) -> (u64, u64) {
         let draw = mix(self.seed ^ u64::try_from(at.as_second()).unwrap_or(0));
         let age = Duration::from_nanos(nanos_between(self.started_at, at));
-        let wanted = self.pattern.cpu_at(age, draw);
+        let wanted = self.course.cpu_at(at, age, draw);
         let limits = [&self.resources, pod].into_iter().filter_map(CgroupResources::cpu_limit);
         let limit = limits.map(|it| u64::try_from(it.0).unwrap_or(0)).min().unwrap_or(u64::MAX);
         // At most 10^9 ns a call, and a container of 10^9 cores is still below 2^64.
@@ -336,7 +398,7 @@ fn pattern(config: &ContainerConfig, seed: u64) -> Result<Pattern, RuntimeError>
         ),
         memory: super::pattern::Shape::Steady(memory / 100 * part(4, 20, 60)),
         noise: 10,
-        exit: None,
+        ..Pattern::steady(0, 0)
     })
 }
 

@@ -4,12 +4,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+mod bench;
 mod generate;
 mod house;
 mod vm;
 
 const USAGE: &str = "usage: cargo xtask house              check the rules of ARCHITECTURE.md
        cargo xtask generate [--check]  write the generated files, or check that they are current
+       cargo xtask bench [ARGUMENT…]   measure the release build and write docs/benchmarks.md (takes minutes)
        cargo xtask vm [TEST [WORD…]]   run the tests that need cgroup v2 in a virtual machine (by way of .ci/vm)";
 
 fn main() -> ExitCode {
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
         ["house"] => house::check(root),
         ["generate"] => generate::write(root),
         ["generate", "--check"] => generate::check(root),
+        ["bench", arguments @ ..] => bench::run(root, arguments),
         ["vm", arguments @ ..] => vm::run(root, arguments),
         _ => {
             eprintln!("{USAGE}");

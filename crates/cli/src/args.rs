@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use supple_cluster::{MemoryQos, Reservation};
+use supple_cluster::{MemoryQos, Reservation, Speed};
 use supple_node::runtime::Requested;
 use supple_node::runtime::cri::PodNetwork;
 
+use crate::simulate::flag::{self, SimulateFlag};
 use crate::values::{self, Amount, CapacityFlag, PodName};
 use crate::workload;
 
@@ -77,7 +78,7 @@ pub struct UpArgs {
     /// Address of the API server; port 0 is any free one [default: 127.0.0.1:6443, or a free port if that is taken].
     #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen_address)]
     pub listen: Option<SocketAddr>,
-    /// Name of the node [default: the machine's].
+    /// Name of the node [default: the machine's]; of many, what their names begin with [default: node].
     #[arg(long, value_name = "NAME", value_parser = values::node_name)]
     pub node_name: Option<String>,
     /// What the node has, as in cpu=4,memory=16Gi,pods=110; what is left out is the machine's.
@@ -105,6 +106,32 @@ pub struct UpArgs {
     /// The cluster alone: nothing is resized by itself.
     #[arg(long)]
     pub no_loop: bool,
+    #[command(flatten)]
+    pub simulate: SimulateArgs,
+}
+
+/// A cluster that is only computed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "A simulated cluster")]
+pub struct SimulateArgs {
+    /// Many nodes and the workloads on them, none of them real, as in nodes=500,pods=20000[,seed=7]; same numbers, same
+    /// cluster. It is kept in memory: of --data-dir only kubeconfig, token and certificates are used.
+    #[arg(
+        long,
+        value_name = "CLUSTER",
+        conflicts_with_all = [
+            "runtime", "pod_network", "cgroup_root", "demo", "memory_throttling_factor", "memory_reservation",
+        ]
+    )]
+    pub simulate: Option<SimulateFlag>,
+    /// Pods and their usage from a recording, in a form that `supple replay` reads, instead of patterns; it is played in a
+    /// loop from the start on. With fewer or more pods= than were recorded: a part of it, or copies.
+    #[arg(long, value_name = "FILE", requires = "simulate")]
+    pub usage: Option<PathBuf>,
+    /// How many times as fast as the machine's the clock runs, 1 to 3600: timestamps, usage, back-offs and graces of the
+    /// nodes, and the loop's interval (15 s of that clock). At 60, a day takes 24 minutes.
+    #[arg(long, value_name = "TIMES", requires = "simulate", value_parser = flag::speed)]
+    pub speed: Option<Speed>,
 }
 
 /// Memory QoS of the node: what a kubelet has under the feature of that name. Needs cgroup version 2.
@@ -245,6 +272,13 @@ mod tests {
             Ok(()),
         );
         check("supple up --demo --no-loop", Err("cannot be used with"));
+        check("supple up --simulate nodes=5,pods=60 --speed 60 --usage a.csv --node-capacity cpu=4 --no-loop", Ok(()));
+        check("supple up --simulate nodes=5,pods=60 --runtime process", Err("cannot be used with"));
+        check("supple up --simulate nodes=5,pods=60 --demo", Err("cannot be used with"));
+        check("supple up --simulate nodes=0,pods=60", Err("is not from 1 to 5000"));
+        check("supple up --speed 60", Err("--simulate <CLUSTER>"));
+        check("supple up --usage a.csv", Err("--simulate <CLUSTER>"));
+        check("supple up --simulate nodes=5,pods=60 --speed 0", Err("is not a whole number from 1 to 3600"));
         check("supple up --runtime docker", Err("expected auto, process, simulated or cri=unix://"));
         check("supple up --runtime cri=unix:///run/x.sock --pod-network cni --cgroup-root supple-a", Ok(()));
         check("supple up --runtime cri=tcp://x", Err("is not the address of a container runtime"));

@@ -24,15 +24,16 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
         .await
         .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
     crate::say(&format!("connected to Kubernetes {}", version.git_version));
+    let clock: Clock = Arc::new(jiff::Timestamp::now);
     let options = Options {
         interval,
         policy: Policy { min_pod_age, ..Policy::default() },
         settle: up::SETTLE,
-        clock: Arc::new(jiff::Timestamp::now),
+        clock: clock.clone(),
     };
     let (rows, shown) = watch::channel(Snapshot::default());
     let ((), shown) = tokio::join!(run::run(client, options, rows, stop.clone()), async {
-        let shown = live::show(shown, logs, stop.clone()).await;
+        let shown = live::show(shown, logs, &clock, stop.clone()).await;
         stop.cancel();
         shown
     });

@@ -4,7 +4,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use supple_controller::run::Clock;
 use supple_controller::snapshot::Snapshot;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,16 +19,21 @@ const REDRAW: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When stdout cannot be written; a closed pipe is for the caller to recognise.
-pub async fn show(rows: watch::Receiver<Snapshot>, logs: &LogLines, stop: CancellationToken) -> io::Result<()> {
-    if io::stdout().is_terminal() { standing(rows, logs, stop).await } else { flowing(rows, stop).await }
+pub async fn show(
+    rows: watch::Receiver<Snapshot>,
+    logs: &LogLines,
+    clock: &Clock,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    if io::stdout().is_terminal() { standing(rows, logs, clock, stop).await } else { flowing(rows, clock, stop).await }
 }
 
-async fn flowing(mut rows: watch::Receiver<Snapshot>, stop: CancellationToken) -> io::Result<()> {
+async fn flowing(mut rows: watch::Receiver<Snapshot>, clock: &Clock, stop: CancellationToken) -> io::Result<()> {
     let mut old = Snapshot::default();
     loop {
         let Some(Ok(())) = stop.run_until_cancelled(rows.changed()).await else { return Ok(()) };
         let new = rows.borrow_and_update().clone();
-        let at = jiff::Zoned::now().strftime("%H:%M:%S").to_string();
+        let at = clock().to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string();
         let mut out = io::stdout().lock();
         for line in table::news(&old, &new) {
             writeln!(out, "{at} {line}")?;
@@ -38,7 +43,12 @@ async fn flowing(mut rows: watch::Receiver<Snapshot>, stop: CancellationToken) -
     }
 }
 
-async fn standing(mut rows: watch::Receiver<Snapshot>, logs: &LogLines, stop: CancellationToken) -> io::Result<()> {
+async fn standing(
+    mut rows: watch::Receiver<Snapshot>,
+    logs: &LogLines,
+    clock: &Clock,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let mut lines = logs.divert();
     let mut drawn = 0;
     let mut ticks = tokio::time::interval(REDRAW);
@@ -54,7 +64,7 @@ async fn standing(mut rows: watch::Receiver<Snapshot>, logs: &LogLines, stop: Ca
             above.push(line);
         }
         let (width, height) = size();
-        let table = table::table(&rows.borrow_and_update(), Timestamp::now(), width, height);
+        let table = table::table(&rows.borrow_and_update(), clock(), width, height);
         draw(&mut drawn, &above, &table)?;
     }
     logs.restore();

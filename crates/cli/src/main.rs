@@ -10,6 +10,7 @@ mod log;
 mod pod_verbs;
 mod replay;
 mod signals;
+mod simulate;
 mod table;
 mod up;
 mod values;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use supple_cluster::manifest::{self, Applied, Manifest};
 use supple_cluster::{
-    Capacity, Cluster, ClusterOptions, CrashHook, Home, MemoryQos, NodeRuntime, NodeSettings, Requested, Seams,
-    StartError, machine,
+    Capacity, Cluster, ClusterClock, ClusterOptions, CrashHook, Home, MemoryQos, NodeRuntime, NodeSettings, Requested,
+    Seams, Speed, StartError, machine,
 };
 use supple_controller::judge::Policy;
 use supple_controller::run::{self, Options};
@@ -17,10 +17,12 @@ use supple_quantity::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::UpArgs;
+use crate::args::{SimulateArgs, UpArgs};
 use crate::connect::{chain, default_data_dir};
 use crate::exit::Failure;
 use crate::log::LogLines;
+use crate::simulate::{self, Simulation};
+use crate::values::CapacityFlag;
 use crate::{demo, live, signals};
 
 /// How often the loop looks.
@@ -34,10 +36,13 @@ pub const SETTLE: Duration = Duration::from_secs(60);
 
 /// What is to be done with the cluster once it stands.
 struct Plan {
-    node: String,
-    capacity: Capacity,
-    memory_qos: MemoryQos,
+    /// What is said of it besides, a line each: a word, and the rest.
+    lines: Vec<(&'static str, String)>,
     manifests: Vec<Manifest>,
+    /// Whether what became of each manifest is said.
+    tells: bool,
+    clock: ClusterClock,
+    speed: Speed,
     /// `None`: nothing is resized by itself.
     pace: Option<Pace>,
 }
@@ -63,6 +68,7 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
         files,
         demo,
         no_loop,
+        simulate: SimulateArgs { simulate, usage, speed },
     } = args;
     let runtime = with_cri_flags(runtime, pod_network, cgroup_root, demo)?;
     let path = data_dir.or_else(default_data_dir).ok_or_else(|| {
@@ -76,21 +82,29 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
     if demo {
         manifests.extend(demo::manifests(&program));
     }
-    let flag = node_capacity.unwrap_or_default();
-    let own = machine::capacity();
-    let plan = Plan {
-        node: node_name.unwrap_or_else(machine::node_name),
-        capacity: Capacity {
-            cpu: flag.cpu.unwrap_or(own.cpu),
-            memory: flag.memory.unwrap_or(own.memory),
-            pods: flag.pods.unwrap_or(own.pods),
-        },
-        memory_qos: memory.qos(),
-        manifests,
-        pace: (!no_loop).then(|| pace(demo)),
+    let capacity = node_capacity.unwrap_or_default();
+    let speed = speed.unwrap_or_default();
+    let clock = simulate::clock(speed);
+    let (home, nodes, lines, tells) = match simulate {
+        Some(flag) => {
+            let simulation = simulate::simulation(flag, usage.as_deref(), capacity, node_name, clock())?;
+            let Simulation { fleet, population, mut lines } = simulation;
+            manifests.splice(0..0, population.manifests());
+            let count = format!("{} of {} each", fleet.count, told(fleet.capacity));
+            lines.insert(0, ("nodes", count));
+            if speed != Speed::REAL {
+                lines.push(("clock", format!("{} times as fast, from {} on", speed.factor(), whole_second(clock()))));
+            }
+            (Home::Passing { path, listen }, fleet.nodes(&clock, speed), lines, false)
+        }
+        None => {
+            let node = node(capacity, node_name, memory.qos(), runtime, program);
+            let lines = vec![("node", format!("{}: {}", node.name, told(node.capacity)))];
+            (Home::Directory { path, listen }, vec![node], lines, true)
+        }
     };
-    let home = Home::Directory { path, listen };
-    let cluster = start(home, &plan, runtime, program).await?;
+    let plan = Plan { lines, manifests, tells, clock: clock.clone(), speed, pace: (!no_loop).then(|| pace(demo)) };
+    let cluster = start(home, nodes, clock, speed).await?;
     // From here on there is something to clean up, whatever happens.
     let result = serve(&cluster, plan, logs, &stop).await;
     crate::say("stopping");
@@ -131,20 +145,31 @@ fn pace(demo: bool) -> Pace {
     }
 }
 
-async fn start(home: Home, plan: &Plan, runtime: Requested, program: String) -> Result<Cluster, Failure> {
-    let node = NodeSettings {
-        name: plan.node.clone(),
-        capacity: plan.capacity,
-        memory_qos: plan.memory_qos,
+/// The node of a cluster that runs something on this machine; what its capacity leaves out is the machine's.
+fn node(
+    capacity: CapacityFlag,
+    name: Option<String>,
+    memory_qos: MemoryQos,
+    runtime: Requested,
+    program: String,
+) -> NodeSettings {
+    let own = machine::capacity();
+    NodeSettings {
+        name: name.unwrap_or_else(machine::node_name),
+        capacity: Capacity {
+            cpu: capacity.cpu.unwrap_or(own.cpu),
+            memory: capacity.memory.unwrap_or(own.memory),
+            pods: capacity.pods.unwrap_or(own.pods),
+        },
+        memory_qos,
         runtime: NodeRuntime::Requested(runtime),
         stand_in: vec![program, "workload".to_owned(), "stand-in".to_owned()],
-    };
-    let options = ClusterOptions {
-        home,
-        node: Some(node),
-        clock: Arc::new(jiff::Timestamp::now),
-        seams: Seams { crash: crash_hook(), ..Seams::default() },
-    };
+    }
+}
+
+async fn start(home: Home, nodes: Vec<NodeSettings>, clock: ClusterClock, speed: Speed) -> Result<Cluster, Failure> {
+    let options =
+        ClusterOptions { home, nodes, clock, speed, seams: Seams { crash: crash_hook(), ..Seams::default() } };
     Cluster::start(options).await.map_err(|error| match error {
         StartError::DataDir(_) | StartError::Listen { .. } => Failure::unreachable(chain(&error)),
         error => Failure::refused(chain(&error)),
@@ -152,8 +177,8 @@ async fn start(home: Home, plan: &Plan, runtime: Requested, program: String) -> 
 }
 
 async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &CancellationToken) -> Result<(), Failure> {
-    let Plan { node, capacity, manifests, pace, .. } = plan;
-    announce(cluster, &node, capacity)?;
+    let Plan { lines, manifests, tells, clock, speed, pace } = plan;
+    announce(cluster, &lines)?;
     let client = cluster.client();
     for (object, what) in manifest::apply(&client, &manifests).await.map_err(Failure::refused)? {
         let what = match what {
@@ -161,16 +186,18 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
             Applied::Configured => "configured",
             Applied::Unchanged => "unchanged",
         };
-        crate::say(&format!("{object} {what}"));
+        if tells {
+            crate::say(&format!("{object} {what}"));
+        }
     }
     let Some(Pace { interval, policy }) = pace else {
         stop.cancelled().await;
         return Ok(());
     };
-    let options = Options { interval, policy, settle: SETTLE, clock: Arc::new(jiff::Timestamp::now) };
+    let options = Options { interval: speed.wait(interval), policy, settle: speed.wait(SETTLE), clock: clock.clone() };
     let (rows, shown) = watch::channel(Snapshot::default());
     let ((), shown) = tokio::join!(run::run(client, options, rows, stop.clone()), async {
-        let shown = live::show(shown, logs, stop.clone()).await;
+        let shown = live::show(shown, logs, &clock, stop.clone()).await;
         stop.cancel(); // nobody reads the table any more: `supple up | head` ends like a signal
         shown
     });
@@ -178,7 +205,7 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
 }
 
 /// Where the cluster is and what it runs on.
-fn announce(cluster: &Cluster, node: &str, capacity: Capacity) -> Result<(), Failure> {
+fn announce(cluster: &Cluster, lines: &[(&'static str, String)]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     if let Some(url) = cluster.url() {
         writeln!(out, "API server  {url}")?;
@@ -189,11 +216,23 @@ fn announce(cluster: &Cluster, node: &str, capacity: Capacity) -> Result<(), Fai
     if let Some((name, why)) = cluster.runtime() {
         writeln!(out, "runtime     {name}: {why}")?;
     }
-    let Capacity { cpu, memory, pods } = capacity;
-    writeln!(out, "node        {node}: cpu {cpu}, memory {}, {pods} pods", rounded(memory))?;
+    for (word, rest) in lines {
+        writeln!(out, "{word:<11} {rest}")?;
+    }
     writeln!(out)?;
     out.flush()?;
     Ok(())
+}
+
+/// What a node has, for people.
+fn told(capacity: Capacity) -> String {
+    let Capacity { cpu, memory, pods } = capacity;
+    format!("cpu {cpu}, memory {}, {pods} pods", rounded(memory))
+}
+
+/// A moment without its fraction.
+fn whole_second(at: jiff::Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// Memory for people: exact where that is short, else in tenths of a GiB.

@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use serde_json::json;
-use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings, Seams};
+use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings, Seams, Speed};
 use supple_node::Capacity;
 use supple_node::runtime::process::{ProcessOptions, ProcessRuntime};
 use supple_node::runtime::{
@@ -149,14 +149,15 @@ fn main() -> ExitCode {
 async fn measure(dir: &std::path::Path, runtime: Arc<Watched>, pods: u64, seconds: u64) {
     let cluster = Cluster::start(ClusterOptions {
         home: Home::Directory { path: dir.join("data"), listen: None },
-        node: Some(NodeSettings {
+        nodes: vec![NodeSettings {
             name: "bench".into(),
             capacity: Capacity { cpu: MilliCpu(1_000_000), memory: Bytes(1 << 40), pods: 1000 },
             memory_qos: supple_cluster::MemoryQos::default(),
             runtime: NodeRuntime::Given(Arc::clone(&runtime) as Arc<dyn Runtime>),
             stand_in: Vec::new(),
-        }),
+        }],
         clock: Arc::new(jiff::Timestamp::now),
+        speed: Speed::REAL,
         seams: Seams::default(),
     })
     .await

@@ -1,4 +1,5 @@
-//! The embedded cluster: API server, store, scheduler, the controllers that pods need, and one node, in one process.
+//! The embedded cluster: API server, store, scheduler, the controllers that pods need, and its nodes, in one process: one
+//! that runs something on this machine, or any number of simulated ones ([`simulate`]).
 //!
 //! ```text
 //!             ┌───────────── kube::Client, in-process ─────────────┐
@@ -18,8 +19,10 @@ mod kubelet;
 pub mod machine;
 pub mod manifest;
 mod namespaces;
+mod nodes;
 mod quota;
 mod scheduler;
+pub mod simulate;
 mod start_error;
 mod tidy;
 mod workloads;
@@ -29,16 +32,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use data_dir::{DataDirError, kubeconfig_in};
-use kubelet::NodeSlot;
+use kubelet::Nodes;
 pub use start_error::StartError;
 use supple_apiserver::{ApiServer, Options, Storage, client_on, tls};
-pub use supple_node::Capacity;
 pub use supple_node::runtime::Requested;
 use supple_node::runtime::cri::CriOptions;
 use supple_node::runtime::process::ProcessOptions;
 use supple_node::runtime::simulated::SimulatedOptions;
-use supple_node::runtime::{Chosen, Images, Runtime, choose};
-use supple_node::{Keep, Node, NodeOptions, StopMode};
+use supple_node::runtime::{Chosen, Runtime, choose};
+pub use supple_node::{Capacity, Speed};
+use supple_node::{Keep, StopMode};
 use supple_resize::kernel::{self, CgroupResources};
 pub use supple_resize::memory_qos::{MemoryQos, Reservation};
 use tokio::net::TcpListener;
@@ -89,6 +92,14 @@ pub enum Home {
         /// Where to listen. `None`: 127.0.0.1:6443, or any free port where that one is taken.
         listen: Option<SocketAddr>,
     },
+    /// Over TLS, but in memory: the directory has only what others need to get in, and what is in it from another time
+    /// is left alone.
+    Passing {
+        /// The directory; created if absent.
+        path: PathBuf,
+        /// Where to listen, as in [`Home::Directory`].
+        listen: Option<SocketAddr>,
+    },
 }
 
 /// What runs the node's containers.
@@ -100,7 +111,7 @@ pub enum NodeRuntime {
     Given(Arc<dyn Runtime>),
 }
 
-/// The node of the cluster.
+/// A node of the cluster.
 #[derive(Clone)]
 pub struct NodeSettings {
     /// `metadata.name` of the Node.
@@ -120,18 +131,28 @@ pub struct NodeSettings {
 pub struct ClusterOptions {
     /// Where it lives.
     pub home: Home,
-    /// Its node; `None`: an API server without a node.
-    pub node: Option<NodeSettings>,
+    /// Its nodes. None: an API server without a node. Several: each with a runtime of its own that is
+    /// [given](NodeRuntime::Given) or simulated, and without checkpoints.
+    pub nodes: Vec<NodeSettings>,
     /// Where time comes from.
     pub clock: ClusterClock,
+    /// How fast that goes by: what waits for a moment of it waits so many times shorter.
+    pub speed: Speed,
     /// Where tests take hold of it.
     pub seams: Seams,
+}
+
+impl ClusterOptions {
+    /// A cluster in memory: what most tests want.
+    pub fn in_memory(nodes: Vec<NodeSettings>, clock: ClusterClock) -> Self {
+        Self { home: Home::Memory, nodes, clock, speed: Speed::REAL, seams: Seams::default() }
+    }
 }
 
 /// A running cluster.
 pub struct Cluster {
     server: ApiServer,
-    node: NodeSlot,
+    nodes: Nodes,
     runtime: Option<Chosen>,
     address: Option<SocketAddr>,
     dir: Option<DataDir>,
@@ -164,15 +185,20 @@ impl Drop for Tasks {
 }
 
 impl Cluster {
-    /// Start everything; returns when the node is registered and the API answers. If a step fails, what was started
+    /// Start everything; returns when the nodes are registered and the API answers. If a step fails, what was started
     /// before it is ended.
     ///
     /// # Errors
     /// [`StartError`] names the step and what to do about it.
     pub async fn start(options: ClusterOptions) -> Result<Self, StartError> {
-        let ClusterOptions { home, node, clock, seams: Seams { crash, wire, webhooks } } = options;
+        let ClusterOptions { home, nodes: settings, clock, speed, seams: Seams { crash, wire, webhooks } } = options;
+        nodes::check(&settings)?;
+        let is_passing = matches!(home, Home::Passing { .. });
         let (dir, listen, storage, mut checkpoints) = match home {
             Home::Memory => (None, None, Storage::Memory, Keep::Nowhere),
+            Home::Passing { path, listen } => {
+                (Some(DataDir::open(&path)?), Some(listen), Storage::Memory, Keep::Nowhere)
+            }
             Home::Disks { store, checkpoints } => (None, None, Storage::Given(store), Keep::Given(checkpoints)),
             Home::Directory { path, listen } => {
                 let dir = DataDir::open(&path)?;
@@ -180,12 +206,12 @@ impl Cluster {
                 (Some(dir), Some(listen), storage, Keep::Nowhere)
             }
         };
-        let slot = NodeSlot::new(node.as_ref().map(|it| it.name.as_str()));
+        let nodes = Nodes::default();
         let token = dir.as_ref().map(access::token).transpose()?;
         let server = ApiServer::open(Options {
             storage,
             clock: Arc::new(ServerClock(clock.clone())),
-            kubelet: Arc::new(slot.clone()),
+            kubelet: Arc::new(nodes.clone()),
             webhooks: webhooks.unwrap_or_else(|| Arc::new(supple_apiserver::webhook::Https::default())),
             token: token.clone(),
             crash_points: server_crash_points(crash.clone()),
@@ -201,35 +227,30 @@ impl Cluster {
 
         // Only now: a runtime makes its mark on the machine (a cgroup of its own), and a start that fails over a taken
         // port or a damaged store must not leave one.
-        let runtime = match &node {
-            Some(node) => Some(chosen_runtime(node, dir.as_ref(), &clock).await?),
-            None => None,
-        };
+        let mut chosen = Vec::with_capacity(settings.len());
+        for node in &settings {
+            chosen.push(chosen_runtime(node, dir.as_ref(), &clock, speed).await?);
+        }
+        let runtime = chosen.first().cloned();
         let controllers = Tasks::new();
-        if let (Some(NodeSettings { name, capacity, memory_qos, .. }), Some(chosen)) = (node, &runtime) {
-            if let Some(dir) = &dir {
+        let Tasks { stop, tasks } = &controllers;
+        if !settings.is_empty() {
+            if let Some(dir) = dir.as_ref().filter(|_| !is_passing) {
                 checkpoints = Keep::Directory(dir.node()?);
             }
-            tidy::forget_other_nodes(&client, &name).await.map_err(|error| StartError::Nodes(Box::new(error)))?;
-            let options = NodeOptions {
-                name,
-                capacity,
-                memory_qos,
-                checkpoints,
-                runtime: chosen.runtime.clone(),
-                clock: clock.clone(),
-                crash_points: node_crash_points(crash),
-            };
-            slot.put(Node::start(client.clone(), options).await?).await;
+            let names = settings.iter().map(|it| it.name.as_str()).collect();
+            tidy::forget_other_nodes(&client, &names).await.map_err(|error| StartError::Nodes(Box::new(error)))?;
+            let crash_points = node_crash_points(crash);
+            let options = nodes::options(settings, chosen, checkpoints, &clock, speed, &crash_points);
+            nodes::start(&nodes, &client, options, &controllers).await?;
         }
-        let Tasks { stop, tasks } = &controllers;
         tasks.spawn(scheduler::run(client.clone(), clock.clone(), stop.clone()));
         tasks.spawn(quota::run(client.clone(), stop.clone()));
         tasks.spawn(namespaces::run(client.clone(), stop.clone()));
-        tasks.spawn(workloads::run(client.clone(), clock.clone(), 0, stop.clone()));
+        tasks.spawn(workloads::run(client.clone(), clock.clone(), speed, 0, stop.clone()));
         tasks.spawn(garbage::run_owned(client.clone(), stop.clone()));
         tasks.spawn(garbage::run_leftovers(client, clock, stop.clone()));
-        Ok(Self { server, node: slot, runtime, address, dir, controllers, serving })
+        Ok(Self { server, nodes, runtime, address, dir, controllers, serving })
     }
 
     /// A client on the API server with no socket between.
@@ -252,16 +273,16 @@ impl Cluster {
         self.dir.as_ref().map(DataDir::path)
     }
 
-    /// The name of the node's runtime and why it was chosen; `None` without a node.
+    /// The name of the first node's runtime and why it was chosen; `None` without a node.
     pub fn runtime(&self) -> Option<(&'static str, &str)> {
         self.runtime.as_ref().map(|it| (it.runtime.name(), it.why.as_str()))
     }
 
-    /// End everything, in the order in which it depends on each other: controllers, then the node with every process
-    /// and cgroup it made (it still reports to the API), then the API server.
+    /// End everything, in the order in which it depends on each other: controllers, then the nodes with every process
+    /// and cgroup they made (they still report to the API), then the API server.
     pub async fn stop(self) {
         self.controllers.end().await;
-        self.node.stop(StopMode::EndPods).await;
+        self.nodes.stop(StopMode::EndPods).await;
         self.serving.end().await;
     }
 }
@@ -306,12 +327,13 @@ async fn chosen_runtime(
     node: &NodeSettings,
     dir: Option<&DataDir>,
     clock: &ClusterClock,
+    speed: Speed,
 ) -> Result<Chosen, StartError> {
     let requested = match &node.runtime {
         NodeRuntime::Given(runtime) => return Ok(Chosen { runtime: runtime.clone(), why: "given".to_owned() }),
         NodeRuntime::Requested(requested) => requested.clone(),
     };
-    let simulated = SimulatedOptions { clock: clock.clone(), seed: 0, images: Images::Any };
+    let simulated = SimulatedOptions { speed, ..SimulatedOptions::new(clock.clone()) };
     let data_dir = match dir {
         Some(dir) => dir.node()?,
         None if requested == Requested::Simulated => PathBuf::new(),

@@ -34,6 +34,12 @@ pub enum StartError {
     /// A runtime with processes was asked for in a cluster that lives in memory.
     #[error("runtime {0} keeps records of its processes and needs a data directory")]
     NoDirectory(Requested),
+    /// Several nodes, one of which wants this machine.
+    #[error("node {node:?} cannot run containers on this machine beside other nodes; give it the simulated runtime")]
+    OneMachine {
+        /// Which.
+        node: String,
+    },
     /// The nodes of earlier starts could not be removed.
     #[error("cannot remove the nodes of earlier starts: {0}")]
     Nodes(#[source] Box<kube::Error>),

@@ -5,17 +5,17 @@
 
 pub mod args;
 mod change;
-mod csv;
+pub(crate) mod csv;
 mod drawing;
 mod html;
 mod lane;
 mod lived;
-mod names;
-mod open;
+pub(crate) mod names;
+pub(crate) mod open;
 mod policy;
 mod progress;
-mod prometheus;
-mod row;
+pub(crate) mod prometheus;
+pub(crate) mod row;
 mod run;
 mod source;
 mod spill;

@@ -39,6 +39,12 @@ fn wrong_usage_is_2() {
         2,
         &["the demonstration runs this program, which is in no image"],
     );
+    check(&["up", "--simulate", "nodes=two,pods=1"], 2, &["\"two\" is not a number of nodes", "nodes=500,pods=20000"]);
+    check(&["up", "--simulate", "nodes=2"], 2, &["--simulate needs pods=NUMBER, unless --usage names a recording"]);
+    check(&["up", "--simulate", "nodes=2,pods=500"], 2, &["500 pods do not fit on 2 nodes", "at least nodes=5"]);
+    check(&["up", "--simulate", "nodes=2,pods=5", "--runtime", "process"], 2, &["cannot be used with"]);
+    check(&["up", "--simulate", "nodes=2,pods=5", "--speed", "fast"], 2, &["\"fast\" is not a whole number from 1"]);
+    check(&["up", "--usage", "usage.csv"], 2, &["--simulate"]);
     check(&["resize", "pod/a"], 2, &["--cpu"]);
     check(&["resize", "job/a", "--cpu", "1"], 2, &["only pods can", "pod/NAME"]);
     check(&["resize", "pod/a", "--cpu", "1 core"], 2, &["\"1 core\" is not a quantity", "300m:500m"]);
@@ -50,6 +56,11 @@ fn wrong_usage_is_2() {
 #[test]
 fn nothing_to_reach_is_3() {
     check(&["resize", "pod/a", "--cpu", "1"], 3, &["no cluster is known", "--kubeconfig", "supple up"]);
+    check(
+        &["up", "--simulate", "nodes=1", "--usage", "/nonexistent/usage.csv"],
+        3,
+        &["cannot read /nonexistent/usage.csv: No such file"],
+    );
     check(&["undo", "pod/a", "--kubeconfig", "/nonexistent"], 3, &["kubeconfig /nonexistent cannot be used"]);
     check(&["controller", "--kubeconfig", "/nonexistent"], 3, &["kubeconfig /nonexistent cannot be used"]);
 }

@@ -43,12 +43,20 @@ impl Up {
 
     /// As [`Self::start`], with environment variables.
     pub fn launch(data_dir: &Path, runtime: &str, more: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut child = up_command(data_dir, runtime, more)
-            .envs(env.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
+        let mut command = up_command(data_dir, runtime, more);
+        command.envs(env.iter().copied());
+        Self::run(command, data_dir)
+    }
+
+    /// A simulated cluster in `data_dir`.
+    pub fn simulated(data_dir: &Path, more: &[&str]) -> Self {
+        let mut command = Command::new(SUPPLE);
+        command.args(["up", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir).args(more);
+        Self::run(command, data_dir)
+    }
+
+    fn run(mut command: Command, data_dir: &Path) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut announced = Vec::new();
         loop {

@@ -13,5 +13,6 @@ mod life;
 mod looped;
 mod replay;
 mod resize;
+mod simulate;
 mod webhook;
 mod workloads;

@@ -64,14 +64,15 @@ impl Room {
     /// Every reason why the pod cannot go here: those of the first check that fails, in the reference's order of checks.
     fn refuse(&self, wanted: &Wanted<'_>) -> Vec<String> {
         let Wanted { spec, requests } = wanted;
-        let cordon = Taint {
-            key: "node.kubernetes.io/unschedulable".to_owned(),
-            effect: "NoSchedule".to_owned(),
-            ..Taint::default()
-        };
-        let is_cordoned = self.node.spec.as_ref().is_some_and(|it| it.unschedulable == Some(true));
-        if is_cordoned && !tolerated(&cordon, spec.tolerations.as_deref().unwrap_or_default()) {
-            return vec!["node(s) were unschedulable".to_owned()];
+        if self.node.spec.as_ref().is_some_and(|it| it.unschedulable == Some(true)) {
+            let cordon = Taint {
+                key: "node.kubernetes.io/unschedulable".to_owned(),
+                effect: "NoSchedule".to_owned(),
+                ..Taint::default()
+            };
+            if !tolerated(&cordon, spec.tolerations.as_deref().unwrap_or_default()) {
+                return vec!["node(s) were unschedulable".to_owned()];
+            }
         }
         if untolerated(spec, &self.node, |it| it.effect == "NoSchedule" || it.effect == "NoExecute") {
             return vec!["node(s) had untolerated taint(s)".to_owned()];
@@ -241,6 +242,62 @@ mod tests {
         let bound = [pod("0", "0", json!({})), pod("0", "0", json!({})), pod("0", "0", json!({}))];
         let rooms = [Room::of(&node(json!({})), &bound)];
         check(&pod("1m", "1", json!({})), &rooms, Err("0/1 nodes are available: 1 Too many pods."));
+    }
+
+    /// How many millicores a pod takes of its node: what it wants, was allocated and has (nothing: not told of) are given,
+    /// and the reason of its pending resize, if one is pending.
+    #[track_caller]
+    fn check_held(wants: &str, allocated: &str, has: &str, pending: &str, expect: i64) {
+        let mut bound = pod(wants, "1Gi", json!({}));
+        let mut status = json!({"name": "c", "ready": true, "restartCount": 0, "image": "", "imageID": ""});
+        if !allocated.is_empty() {
+            status["allocatedResources"] = json!({"cpu": allocated});
+        }
+        if !has.is_empty() {
+            status["resources"] = json!({"requests": {"cpu": has}});
+        }
+        let pending =
+            (!pending.is_empty()).then(|| json!({"type": "PodResizePending", "status": "True", "reason": pending}));
+        let conditions: Vec<_> = pending.into_iter().collect();
+        let status = json!({"containerStatuses": [status], "conditions": conditions});
+        bound.status = serde_json::from_value(status).unwrap();
+        let free = |room: &Room| room.free["cpu"].milli();
+        let (empty, full) = (Room::of(&node(json!({})), []), Room::of(&node(json!({})), [&bound]));
+        assert_eq!(free(&empty) - free(&full), expect, "wants {wants}, {allocated:?} allocated, has {has:?}");
+    }
+
+    /// The reference's own cases (scheduler/framework/types_test.go, component-helpers/resource/helpers_test.go).
+    #[test]
+    fn a_pod_takes_the_greatest_of_what_it_wants_was_promised_and_has() {
+        check_held("700m", "500m", "500m", "Deferred", 700);
+        check_held("700m", "500m", "500m", "Infeasible", 500);
+        check_held("6", "4", "2", "Infeasible", 4000);
+        check_held("4", "2", "2", "", 4000);
+        check_held("30m", "10m", "20m", "", 30);
+        check_held("10m", "30m", "20m", "", 30);
+        check_held("10m", "20m", "30m", "", 30);
+        check_held("500m", "500m", "800m", "", 800);
+        check_held("4", "", "", "Infeasible", 4000);
+        check_held("4", "", "", "", 4000);
+    }
+
+    #[test]
+    fn a_sidecar_is_counted_likewise_and_another_init_container_by_what_it_wants() {
+        let told = |name: &str| {
+            json!({
+                "name": name, "ready": true, "restartCount": 0, "image": "", "imageID": "",
+                "resources": {"requests": {"cpu": "900m"}}, "allocatedResources": {"cpu": "900m"},
+            })
+        };
+        let taken = |restart: serde_json::Value| {
+            let requests = json!({"requests": {"cpu": "100m"}});
+            let init = json!([{"name": "i", "resources": requests, "restartPolicy": restart}]);
+            let mut bound = pod("200m", "1Gi", json!({"initContainers": init}));
+            bound.status = serde_json::from_value(json!({"initContainerStatuses": [told("i")]})).unwrap();
+            2000 - Room::of(&node(json!({})), [&bound]).free["cpu"].milli()
+        };
+        assert_eq!(taken(json!("Always")), 1100);
+        assert_eq!(taken(json!(null)), 200);
     }
 
     #[test]

@@ -14,10 +14,12 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ClusterClock;
@@ -29,6 +31,16 @@ const NAME: &str = "default-scheduler";
 
 /// Changes come in bursts (a manifest of many pods, a start): wait this long for the burst to be over.
 const SETTLE: Duration = Duration::from_millis(5);
+
+/// But no longer than this: where thousands of pods start, there is no pause.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How many bindings are written side by side: they become durable together.
+const AT_ONCE: usize = 32;
+
+/// How many pods are placed before changes are taken in again. Of twenty thousand new pods the last would else be placed by
+/// what was true before the first, and the watch be left so far behind that it has to begin anew.
+const ROUND: usize = 512;
 
 /// Everything it knows: the last state of every pod and node, what follows from it, and what it last told each
 /// unschedulable pod. Pods are known by their UIDs, nodes by their names.
@@ -130,9 +142,9 @@ impl View {
         }
     }
 
-    /// What to do now: each pending pod with the node it goes to, or the reason why it stays. Priority first, then age,
-    /// then name, so that the same cluster is always scheduled in the same way.
-    fn decide(&mut self) -> Vec<(Pod, Result<String, NoFit>)> {
+    /// What to do now: each pending pod with the node it goes to, or the reason why it stays, up to so many that go.
+    /// Priority first, then age, then name, so that the same cluster is always scheduled in the same way.
+    fn decide(&mut self, most: usize) -> Vec<(Pod, Result<String, NoFit>)> {
         if self.pending.is_empty() {
             return Vec::new(); // nearly always: most changes are statuses of pods that run
         }
@@ -142,8 +154,11 @@ impl View {
             let priority = pod.spec.as_ref().and_then(|it| it.priority).unwrap_or_default();
             (-i64::from(priority), pod.creation_timestamp(), pod.namespace(), pod.name_any())
         });
-        let mut decided = Vec::new();
+        let (mut decided, mut placed) = (Vec::new(), 0);
         for pod in pending {
+            if placed == most {
+                break;
+            }
             let place = fit::place(pod, &self.rooms);
             if let Ok(name) = &place {
                 // Taken for this round; whether it really is, the binding will say.
@@ -151,10 +166,21 @@ impl View {
                     room.take(pod);
                 }
                 self.stale.insert(name.clone());
+                placed += 1;
             }
             decided.push((pod.clone(), place));
         }
         decided
+    }
+
+    /// A pod was bound. Until the watch brings it, it counts as such: a second binding would be refused, but its room must
+    /// not be given away twice.
+    fn bound(&mut self, pod: Pod) {
+        let uid = pod.uid().unwrap_or_default();
+        self.told.remove(&uid);
+        if self.pods.contains_key(&uid) {
+            self.know(pod);
+        }
     }
 }
 
@@ -184,21 +210,41 @@ pub(crate) async fn run(client: Client, clock: ClusterClock, stop: CancellationT
         nodes.map(|it| it.map(|it| Change::Node(Box::new(it)))).boxed(),
     );
     let mut view = View::default();
+    let mut goes_on = false;
     loop {
-        let Some(Some(change)) = stop.run_until_cancelled(changes.next()).await else { return };
-        take(&mut view, change);
+        if !goes_on {
+            let Some(Some(change)) = stop.run_until_cancelled(changes.next()).await else { return };
+            take(&mut view, change);
+        }
         // Take what else is coming before looking at everything.
-        while let Ok(Some(change)) = tokio::time::timeout(SETTLE, changes.next()).await {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end
+            && let Ok(Some(change)) = tokio::time::timeout(SETTLE, changes.next()).await
+        {
             take(&mut view, change);
         }
         if view.listed != (true, true) {
             continue;
         }
-        for (pod, place) in view.decide() {
+        let (mut bindings, mut placed) = (JoinSet::new(), 0);
+        for (pod, place) in view.decide(ROUND) {
             match place {
-                Ok(node) => bind(&client, &clock, &mut view, pod, &node).await,
+                Ok(node) => {
+                    placed += 1;
+                    if bindings.len() >= AT_ONCE {
+                        bindings.join_next().await.into_iter().flatten().flatten().for_each(|pod| view.bound(pod));
+                    }
+                    bindings.spawn(bind(client.clone(), clock.clone(), pod, node));
+                }
                 Err(no_fit) => refuse(&client, &clock, &mut view, &pod, &no_fit.to_string()).await,
             }
+        }
+        while let Some(done) = bindings.join_next().await {
+            done.into_iter().flatten().for_each(|pod| view.bound(pod));
+        }
+        goes_on = placed == ROUND;
+        if stop.is_cancelled() {
+            return;
         }
     }
 }
@@ -210,7 +256,8 @@ fn take(view: &mut View, change: Result<Change, watcher::Error>) {
     }
 }
 
-async fn bind(client: &Client, clock: &ClusterClock, view: &mut View, mut pod: Pod, node: &str) {
+/// Bind it; the pod as it is then, if it was.
+async fn bind(client: Client, clock: ClusterClock, mut pod: Pod, node: String) -> Option<Pod> {
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
     let api = Api::<Pod>::namespaced(client.clone(), &namespace);
     let binding = json!({
@@ -222,22 +269,17 @@ async fn bind(client: &Client, clock: &ClusterClock, view: &mut View, mut pod: P
     match api.create_subresource("binding", &name, &PostParams::default(), &binding).await {
         Ok::<serde_json::Value, _>(_) => {
             let text = format!("Successfully assigned {namespace}/{name} to {node}");
-            record(client, clock, &pod, "Normal", "Scheduled", &text).await;
-            // Until the watch brings it, the pod counts as bound: a second binding would be refused, but its room
-            // must not be given away twice.
+            record(&client, &clock, &pod, "Normal", "Scheduled", &text).await;
             if let Some(spec) = &mut pod.spec {
-                spec.node_name = Some(node.to_owned());
+                spec.node_name = Some(node);
             }
-            let uid = pod.uid().unwrap_or_default();
-            view.told.remove(&uid);
-            if view.pods.contains_key(&uid) {
-                view.know(pod);
-            }
+            return Some(pod);
         }
         // Deleted or bound by somebody else meanwhile: the watch will say.
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
         Err(error) => tracing::warn!(%error, pod = name, namespace, node, "bind a pod"),
     }
+    None
 }
 
 async fn refuse(client: &Client, clock: &ClusterClock, view: &mut View, pod: &Pod, why: &str) {
@@ -286,15 +328,6 @@ async fn record(client: &Client, clock: &ClusterClock, pod: &Pod, kind: &str, re
     .await;
 }
 
-/// For the garbage collector: pods bound to a node that does not exist.
-pub(crate) async fn orphans(client: &Client) -> Result<Vec<Pod>, kube::Error> {
-    let nodes = Api::<Node>::all(client.clone()).list_metadata(&ListParams::default()).await?;
-    let names: Vec<String> = nodes.iter().map(kube::ResourceExt::name_any).collect();
-    let pods = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await?;
-    let lost = |pod: &Pod| node_of(pod).is_some_and(|node| !names.iter().any(|it| it == node));
-    Ok(pods.into_iter().filter(lost).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,7 +354,7 @@ mod tests {
     #[track_caller]
     fn check(view: &mut View, expect: &[(&str, bool)]) {
         let decided: Vec<(String, bool)> =
-            view.decide().into_iter().map(|(pod, place)| (pod.name_any(), place.is_ok())).collect();
+            view.decide(usize::MAX).into_iter().map(|(pod, place)| (pod.name_any(), place.is_ok())).collect();
         let expect: Vec<(String, bool)> = expect.iter().map(|(name, placed)| ((*name).to_owned(), *placed)).collect();
         assert_eq!(decided, expect);
     }
@@ -331,6 +364,14 @@ mod tests {
         let pods =
             [pod("young", 0, 9, "400m"), pod("b", 0, 5, "400m"), pod("a", 0, 5, "100m"), pod("high", 7, 9, "400m")];
         check(&mut view(pods), &[("high", true), ("a", true), ("b", true), ("young", false)]);
+    }
+
+    #[test]
+    fn a_round_ends_after_so_many_that_go() {
+        let pods = [pod("big", 0, 1, "2"), pod("a", 0, 2, "10m"), pod("b", 0, 3, "10m"), pod("c", 0, 4, "10m")];
+        let decided = view(pods).decide(2);
+        let names: Vec<String> = decided.into_iter().map(|(pod, _)| pod.name_any()).collect();
+        assert_eq!(names, ["big", "a", "b"]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::expect::Expectations;
 use super::plan::Trouble;
 use super::row::{self, Id};
 use super::view::{self, Change, View};
-use crate::ClusterClock;
+use crate::{ClusterClock, Speed};
 
 /// How many plans are carried out at once.
 const AT_ONCE: usize = 32;
@@ -29,6 +29,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 struct Runner {
     client: Client,
     clock: ClusterClock,
+    speed: Speed,
     view: View,
     /// Who has to be looked at.
     dirty: BTreeSet<Id>,
@@ -44,11 +45,12 @@ struct Runner {
 }
 
 /// Run every controller of the table until told to stop.
-pub(crate) async fn run(client: Client, clock: ClusterClock, seed: u64, stop: CancellationToken) {
+pub(crate) async fn run(client: Client, clock: ClusterClock, speed: Speed, seed: u64, stop: CancellationToken) {
     let mut changes = futures::stream::select_all(view::watches(&client));
     let mut runner = Runner {
         client,
         clock,
+        speed,
         view: View::default(),
         dirty: BTreeSet::new(),
         busy: BTreeSet::new(),
@@ -139,7 +141,7 @@ impl Runner {
         };
         if let Some(again) = plan.again {
             let wait = Duration::try_from(again.duration_since(now)).unwrap_or_default();
-            self.wake_in(&id, wait);
+            self.wake_in(&id, self.speed.wait(wait));
         }
         if plan.effects.is_empty() {
             self.backoff.forget(&id);

@@ -10,7 +10,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings, Seams};
+use supple_cluster::{Cluster, ClusterOptions, NodeRuntime, NodeSettings};
 use supple_node::Capacity;
 use supple_node::runtime::Requested;
 use supple_quantity::{Bytes, MilliCpu};
@@ -24,13 +24,12 @@ pub async fn cluster() -> Cluster {
         runtime: NodeRuntime::Requested(Requested::Simulated),
         stand_in: Vec::new(),
     };
-    start(Some(node)).await
+    start(vec![node]).await
 }
 
-/// A cluster with this node, or none.
-pub async fn start(node: Option<NodeSettings>) -> Cluster {
-    let clock = Arc::new(jiff::Timestamp::now);
-    Cluster::start(ClusterOptions { home: Home::Memory, node, clock, seams: Seams::default() }).await.unwrap()
+/// A cluster with these nodes.
+pub async fn start(nodes: Vec<NodeSettings>) -> Cluster {
+    Cluster::start(ClusterOptions::in_memory(nodes, Arc::new(jiff::Timestamp::now))).await.unwrap()
 }
 
 /// A pod with one container and these requests; `spec` is merged into its spec.

@@ -65,7 +65,7 @@ async fn the_reason_is_told_once() {
 
 #[tokio::test]
 async fn without_a_node_it_says_so() {
-    let cluster = start(None).await;
+    let cluster = start(Vec::new()).await;
     let client = cluster.client();
     create(&client, &pod("a", "1m", "1Mi", json!({}))).await;
     assert_eq!(until(pods(&client), "a", unscheduled).await, "no nodes available to schedule pods");

@@ -11,10 +11,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings, Seams};
+use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings, Seams, Speed};
 use supple_node::Capacity;
+use supple_node::runtime::Runtime;
 use supple_node::runtime::simulated::{SimulatedOptions, SimulatedRuntime};
-use supple_node::runtime::{Images, Runtime};
 use supple_quantity::{Bytes, MilliCpu};
 
 use crate::checks;
@@ -215,8 +215,9 @@ fn options(world: &World, life: &Arc<Life>) -> ClusterOptions {
     };
     ClusterOptions {
         home: Home::Disks { store: world.store.opener(), checkpoints: world.checkpoints.opener() },
-        node: Some(node),
+        nodes: vec![node],
         clock: reading(&world.clock),
+        speed: Speed::REAL,
         seams: Seams {
             crash: Some(Arc::new(crash)),
             wire: Some(wire(Arc::clone(&world.dice), Arc::clone(life))),

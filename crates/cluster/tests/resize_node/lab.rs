@@ -8,7 +8,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use serde_json::{Value, json};
-use supple_cluster::{Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings, Seams};
+use supple_cluster::{Cluster, ClusterOptions, NodeRuntime, NodeSettings};
 use supple_node::Capacity;
 use supple_node::runtime::{PodRef, Runtime};
 use supple_quantity::{Bytes, MilliCpu};
@@ -37,20 +37,15 @@ impl Lab {
     pub async fn start(ground: &Ground) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let runtime = ground.runtime(dir.path()).await;
-        let cluster = Cluster::start(ClusterOptions {
-            home: Home::Memory,
-            node: Some(NodeSettings {
-                name: "lab".into(),
-                capacity: Capacity { cpu: MilliCpu(2000), memory: Bytes(24_581_696 << 10), pods: 110 },
-                memory_qos: supple_cluster::MemoryQos::default(),
-                runtime: NodeRuntime::Given(Arc::clone(&runtime)),
-                stand_in: Vec::new(),
-            }),
-            clock: Arc::new(jiff::Timestamp::now),
-            seams: Seams::default(),
-        })
-        .await
-        .expect("the cluster starts");
+        let node = NodeSettings {
+            name: "lab".into(),
+            capacity: Capacity { cpu: MilliCpu(2000), memory: Bytes(24_581_696 << 10), pods: 110 },
+            memory_qos: supple_cluster::MemoryQos::default(),
+            runtime: NodeRuntime::Given(Arc::clone(&runtime)),
+            stand_in: Vec::new(),
+        };
+        let options = ClusterOptions::in_memory(vec![node], Arc::new(jiff::Timestamp::now));
+        let cluster = Cluster::start(options).await.expect("the cluster starts");
         let client = cluster.client();
         let root = version_2::root(dir.path()).filter(|_| matches!(ground, Ground::Process));
         Self { cluster, runtime, client, root, _dir: dir }

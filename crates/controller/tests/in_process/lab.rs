@@ -9,7 +9,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use supple_cluster::{Capacity, Cluster, ClusterOptions, Home, NodeRuntime, NodeSettings, Requested, Seams};
+use supple_cluster::{Capacity, Cluster, ClusterOptions, NodeRuntime, NodeSettings, Requested};
 use supple_controller::judge::Policy;
 use supple_controller::run::{Clock, Options, run};
 use supple_controller::snapshot::Snapshot;
@@ -43,9 +43,7 @@ impl Lab {
             runtime: NodeRuntime::Requested(Requested::Simulated),
             stand_in: Vec::new(),
         };
-        let options =
-            ClusterOptions { home: Home::Memory, node: Some(node), clock: clock.clone(), seams: Seams::default() };
-        let cluster = Cluster::start(options).await.unwrap();
+        let cluster = Cluster::start(ClusterOptions::in_memory(vec![node], clock.clone())).await.unwrap();
         Self { client: cluster.client(), cluster, clock }
     }
 

@@ -83,12 +83,12 @@ struct Shared {
 }
 
 impl Shared {
-    /// The world as it is now.
+    /// The world, and the time at which it is looked at.
     fn now(&self) -> (MutexGuard<'_, World>, jiff::Timestamp) {
-        let now = (self.clock)();
         // A panic elsewhere leaves maps that are still whole.
-        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        world.advance(now);
+        let world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock, so that nobody comes with an older time after one with a newer.
+        let now = (self.clock)();
         (world, now)
     }
 
@@ -136,7 +136,7 @@ impl Runtime for SimulatedRuntime {
     }
 
     fn recover(&self) -> BoxFuture<'_, Result<Vec<FoundPod>, RuntimeError>> {
-        self.with(|world, _| Ok(world.found()))
+        self.with(|world, now| Ok(world.found(now)))
     }
 
     fn check_image<'a>(
@@ -165,11 +165,11 @@ impl Runtime for SimulatedRuntime {
         pod: &'a PodRef,
         resources: &'a CgroupResources,
     ) -> BoxFuture<'a, Result<(), RuntimeError>> {
-        self.with(|world, _| world.update_pod(pod, resources))
+        self.with(|world, now| world.update_pod(pod, resources, now))
     }
 
     fn read_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>> {
-        self.with(|world, _| world.read_pod(pod))
+        self.with(|world, now| world.read_pod(pod, now))
     }
 
     fn remove_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), RuntimeError>> {
@@ -196,11 +196,11 @@ impl Runtime for SimulatedRuntime {
         id: &'a ContainerRef,
         resources: &'a CgroupResources,
     ) -> BoxFuture<'a, Result<(), RuntimeError>> {
-        self.with(|world, _| world.update(id, resources))
+        self.with(|world, now| world.update(id, resources, now))
     }
 
     fn read_container<'a>(&'a self, id: &'a ContainerRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>> {
-        self.with(|world, _| world.read(id))
+        self.with(|world, now| world.read(id, now))
     }
 
     fn stop_container<'a>(
@@ -227,7 +227,9 @@ impl Runtime for SimulatedRuntime {
     ) -> BoxFuture<'a, Result<BoxStream<'static, io::Result<Bytes>>, RuntimeError>> {
         let (shared, id) = (Arc::clone(&self.shared), id.clone());
         Box::pin(async move {
-            shared.now().0.read(&id)?; // not there: say so now, not as an empty log
+            let (mut world, now) = shared.now();
+            world.read(&id, now)?; // not there: say so now, not as an empty log
+            drop(world);
             let (follow, selection) = (options.follow, Selection::new(options));
             let changed = shared.changed.subscribe();
             let start = (shared, id, selection, changed, 0_usize, false);
@@ -238,7 +240,10 @@ impl Runtime for SimulatedRuntime {
                         return None;
                     }
                     loop {
-                        let (text, ended) = shared.now().0.log(&id, from)?;
+                        let (text, ended) = {
+                            let (mut world, now) = shared.now();
+                            world.log(&id, from, now)?
+                        };
                         from += text.len();
                         let out = select(&text, &mut selection);
                         selection.no_more_tail();
@@ -258,7 +263,11 @@ impl Runtime for SimulatedRuntime {
         let changed = self.shared.changed.subscribe();
         futures::stream::unfold((Arc::clone(&self.shared), changed), |(shared, mut changed)| async move {
             loop {
-                let event = shared.now().0.next_event();
+                let event = {
+                    let (mut world, now) = shared.now();
+                    world.advance(now);
+                    world.next_event()
+                };
                 if let Some(event) = event {
                     return Some((event, (shared, changed)));
                 }

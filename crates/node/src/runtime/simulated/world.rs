@@ -3,7 +3,7 @@
 //! Time goes in whole seconds of the clock: at each, every container uses what its pattern says, and who is over its
 //! limit is killed. So the outcome depends on the clock alone, not on how often somebody looks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub struct World {
     seed: u64,
     recording: Option<Arc<Recording>>,
     pods: BTreeMap<String, Pod>,
+    /// The pods with a container that will end, or that may hold more memory than it or its pod may have.
+    restless: BTreeSet<String>,
     happened: VecDeque<RuntimeEvent>,
 }
 
@@ -104,10 +106,9 @@ impl World {
         Self { seed, recording, ..Self::default() }
     }
 
-    /// Whether time alone can make something happen: a container that will end, or that may hold more memory than it
-    /// or its pod may have. Of most worlds it is enough to look when somebody asks.
+    /// Whether time alone can make something happen. Of most worlds it is enough to look when somebody asks.
     pub fn is_restless(&self) -> bool {
-        self.pods.values().any(Pod::is_restless)
+        !self.restless.is_empty()
     }
 
     /// What has happened, oldest first.
@@ -115,19 +116,25 @@ impl World {
         self.happened.pop_front()
     }
 
-    /// Let time go by, up to `now`.
+    /// Let time go by for those to whom it can do something. For all others it does when somebody asks for them: one of
+    /// ten thousand pods is resized without a look at the rest.
     pub fn advance(&mut self, now: Timestamp) {
-        for pod in self.pods.values_mut() {
-            while pod.second < now.as_second() {
-                if pod.containers.values().all(|it| it.exit.is_some()) {
-                    pod.second = now.as_second();
-                    break;
-                }
-                pod.second += 1;
-                let Ok(at) = Timestamp::from_second(pod.second) else { break };
-                pod.tick(at, &mut self.happened);
-            }
+        for uid in self.restless.iter().cloned().collect::<Vec<_>>() {
+            self.touch(&uid, now, |_| ());
         }
+    }
+
+    /// Do something with a pod as it is now; `None` if it is not there.
+    fn touch<T>(&mut self, uid: &str, now: Timestamp, act: impl FnOnce(&mut Pod) -> T) -> Option<T> {
+        let pod = self.pods.get_mut(uid)?;
+        pod.advance(now, &mut self.happened);
+        let done = act(pod);
+        if pod.is_restless() {
+            self.restless.insert(uid.to_owned());
+        } else {
+            self.restless.remove(uid);
+        }
+        Some(done)
     }
 
     pub fn create_pod(&mut self, id: &PodRef, resources: &CgroupResources, now: Timestamp) {
@@ -148,7 +155,10 @@ impl World {
     }
 
     /// The pods that are there, each with its newest runs.
-    pub fn found(&self) -> Vec<FoundPod> {
+    pub fn found(&mut self, now: Timestamp) -> Vec<FoundPod> {
+        for pod in self.pods.values_mut() {
+            pod.advance(now, &mut self.happened);
+        }
         let present = self.pods.values().filter(|pod| pod.present);
         let found = present.map(|pod| {
             // In order of attempts, so the last of a name is its newest.
@@ -159,24 +169,26 @@ impl World {
         found.collect()
     }
 
-    pub fn update_pod(&mut self, id: &PodRef, resources: &CgroupResources) -> Result<(), RuntimeError> {
-        let pod = self.pod(id)?;
-        let held = pod.memory();
-        refuse_below(held, resources, &format!("pod {}/{}", id.namespace, id.name))?;
-        pod.resources = merged(&pod.resources, resources);
-        Ok(())
+    pub fn update_pod(&mut self, id: &PodRef, resources: &CgroupResources, now: Timestamp) -> Result<(), RuntimeError> {
+        self.pod(id, now, |pod| {
+            refuse_below(pod.memory(), resources, &format!("pod {}/{}", id.namespace, id.name))?;
+            pod.resources = merged(&pod.resources, resources);
+            Ok(())
+        })?
     }
 
-    pub fn read_pod(&mut self, id: &PodRef) -> Result<CgroupResources, RuntimeError> {
-        Ok(self.pod(id)?.resources)
+    pub fn read_pod(&mut self, id: &PodRef, now: Timestamp) -> Result<CgroupResources, RuntimeError> {
+        self.pod(id, now, |pod| pod.resources)
     }
 
     pub fn forget_pod(&mut self, id: &PodRef) {
         self.pods.remove(&id.uid);
+        self.restless.remove(&id.uid);
     }
 
     pub fn clear(&mut self) {
         self.pods.clear();
+        self.restless.clear();
     }
 
     pub fn start(&mut self, config: &ContainerConfig, now: Timestamp) -> Result<RunState, RuntimeError> {
@@ -189,7 +201,6 @@ impl World {
             Some(played) => Course::Played(played),
             None => Course::Pattern(pattern(config, seed)?),
         };
-        let pod = self.pod(&config.id.pod)?;
         let mut container = Container {
             id: config.id.clone(),
             resources: merged(&CgroupResources::default(), &config.resources),
@@ -205,57 +216,52 @@ impl World {
         container.rate.take(since_epoch(now), 0, WINDOW);
         container.hold(now, Duration::ZERO);
         let state = container.state();
-        pod.containers.insert((config.id.container.clone(), config.id.attempt), container);
+        self.pod(&id.pod, now, |pod| pod.containers.insert((id.container.clone(), id.attempt), container))?;
         Ok(state)
     }
 
-    pub fn update(&mut self, id: &ContainerRef, resources: &CgroupResources) -> Result<(), RuntimeError> {
-        let container = self.container(id)?;
-        refuse_below(container.usage.memory_usage.0, resources, &format!("container {:?}", id.container))?;
-        container.resources = merged(&container.resources, resources);
-        Ok(())
+    pub fn update(
+        &mut self,
+        id: &ContainerRef,
+        resources: &CgroupResources,
+        now: Timestamp,
+    ) -> Result<(), RuntimeError> {
+        self.container(id, now, |container| {
+            refuse_below(container.usage.memory_usage.0, resources, &format!("container {:?}", id.container))?;
+            container.resources = merged(&container.resources, resources);
+            Ok(())
+        })?
     }
 
-    pub fn read(&mut self, id: &ContainerRef) -> Result<CgroupResources, RuntimeError> {
-        Ok(self.container(id)?.resources)
+    pub fn read(&mut self, id: &ContainerRef, now: Timestamp) -> Result<CgroupResources, RuntimeError> {
+        self.container(id, now, |container| container.resources)
     }
 
     pub fn stop(&mut self, id: &ContainerRef, now: Timestamp) -> Result<Exit, RuntimeError> {
-        let container = self.container(id)?;
-        if let Some(exit) = &container.exit {
-            return Ok(exit.clone());
+        let (exit, is_new) = self.container(id, now, |container| match &container.exit {
+            Some(exit) => (exit.clone(), false),
+            None => (container.end(now, 143, Some(15), false), true),
+        })?;
+        if is_new {
+            self.happened.push_back(RuntimeEvent::Exited(id.clone(), exit.clone()));
         }
-        let exit = container.end(now, 143, Some(15), false);
-        self.happened.push_back(RuntimeEvent::Exited(id.clone(), exit.clone()));
         Ok(exit)
     }
 
     pub fn usage(&mut self, id: &PodRef, now: Timestamp) -> Result<PodUsage, RuntimeError> {
-        let pod = self.pod(id)?;
-        let (second, memory_usage) = (pod.second, Bytes(pod.memory()));
-        let (mut window, mut containers) = (Duration::ZERO, Vec::new());
-        let limit = pod.resources;
-        for container in pod.containers.values_mut().filter(|it| it.exit.is_none()) {
-            let mut usage = container.usage.clone();
-            // The part of a second that has not gone by as a whole yet.
-            let since = Timestamp::from_second(second).map_or(container.started_at, |at| at.max(container.started_at));
-            usage.cpu_usage_nanos += container.cpu(now, nanos_between(since, now), &limit).0;
-            let measured = container.rate.take(since_epoch(now), usage.cpu_usage_nanos, WINDOW);
-            usage.cpu_nano_cores = measured.map(|(nano_cores, _)| nano_cores);
-            window = window.max(measured.map_or(Duration::ZERO, |(_, over)| over));
-            containers.push(usage);
-        }
-        Ok(PodUsage { pod: id.clone(), at: now, window, memory_usage, strains: Strains::new(), containers })
+        self.pod(id, now, |pod| pod.usage(now))
     }
 
     /// The log from this byte on, and whether it is complete; `None` for a container that is not there (any more).
-    pub fn log(&mut self, id: &ContainerRef, from: usize) -> Option<(Vec<u8>, bool)> {
-        let container = self.container(id).ok()?;
-        Some((container.log.get(from..).unwrap_or_default().to_vec(), container.exit.is_some()))
+    pub fn log(&mut self, id: &ContainerRef, from: usize, now: Timestamp) -> Option<(Vec<u8>, bool)> {
+        let read = |container: &mut Container| {
+            (container.log.get(from..).unwrap_or_default().to_vec(), container.exit.is_some())
+        };
+        self.container(id, now, read).ok()
     }
 
-    fn pod(&mut self, id: &PodRef) -> Result<&mut Pod, RuntimeError> {
-        self.pods.get_mut(&id.uid).ok_or_else(|| RuntimeError {
+    fn pod<T>(&mut self, id: &PodRef, now: Timestamp, act: impl FnOnce(&mut Pod) -> T) -> Result<T, RuntimeError> {
+        self.touch(&id.uid, now, act).ok_or_else(|| RuntimeError {
             reason: "PodNotFound",
             operation: "find".into(),
             object: format!("pod {}/{}", id.namespace, id.name),
@@ -263,10 +269,15 @@ impl World {
         })
     }
 
-    fn container(&mut self, id: &ContainerRef) -> Result<&mut Container, RuntimeError> {
-        let found = self.pods.get_mut(&id.pod.uid);
-        let found = found.and_then(|pod| pod.containers.get_mut(&(id.container.clone(), id.attempt)));
-        found.ok_or_else(|| RuntimeError {
+    fn container<T>(
+        &mut self,
+        id: &ContainerRef,
+        now: Timestamp,
+        act: impl FnOnce(&mut Container) -> T,
+    ) -> Result<T, RuntimeError> {
+        let key = (id.container.clone(), id.attempt);
+        let found = self.touch(&id.pod.uid, now, |pod| pod.containers.get_mut(&key).map(act));
+        found.flatten().ok_or_else(|| RuntimeError {
             reason: CONTAINER_NOT_FOUND,
             operation: "find".into(),
             object: format!("container {:?} of pod {}/{}", id.container, id.pod.namespace, id.pod.name),
@@ -282,6 +293,36 @@ impl Pod {
             |most: u64, resources| limited(resources).is_some_and(|it| u64::try_from(it).is_ok_and(|it| most > it));
         running().any(|it| it.course.exit().is_some() || over(it.course.most_memory(), &it.resources))
             || over(running().map(|it| it.course.most_memory()).fold(0, u64::saturating_add), &self.resources)
+    }
+
+    /// Let time go by, up to `now`.
+    fn advance(&mut self, now: Timestamp, happened: &mut VecDeque<RuntimeEvent>) {
+        while self.second < now.as_second() {
+            if self.containers.values().all(|it| it.exit.is_some()) {
+                self.second = now.as_second();
+                break;
+            }
+            self.second += 1;
+            let Ok(at) = Timestamp::from_second(self.second) else { break };
+            self.tick(at, happened);
+        }
+    }
+
+    fn usage(&mut self, now: Timestamp) -> PodUsage {
+        let (second, memory_usage) = (self.second, Bytes(self.memory()));
+        let (mut window, mut containers) = (Duration::ZERO, Vec::new());
+        let limit = self.resources;
+        for container in self.containers.values_mut().filter(|it| it.exit.is_none()) {
+            let mut usage = container.usage.clone();
+            // The part of a second that has not gone by as a whole yet.
+            let since = Timestamp::from_second(second).map_or(container.started_at, |at| at.max(container.started_at));
+            usage.cpu_usage_nanos += container.cpu(now, nanos_between(since, now), &limit).0;
+            let measured = container.rate.take(since_epoch(now), usage.cpu_usage_nanos, WINDOW);
+            usage.cpu_nano_cores = measured.map(|(nano_cores, _)| nano_cores);
+            window = window.max(measured.map_or(Duration::ZERO, |(_, over)| over));
+            containers.push(usage);
+        }
+        PodUsage { pod: self.id.clone(), at: now, window, memory_usage, strains: Strains::new(), containers }
     }
 
     /// The second that ends `at`.

@@ -1,0 +1,250 @@
+//! The page of benchmarks: everything that [docs/benchmarks.md](../../../docs/benchmarks.md) says, measured in one run of the
+//! program over its socket, and printed as that page. `cargo xtask bench` runs it and writes the page.
+//!
+//! `cargo bench -p supple --bench page [-- --pods 10000 --seconds 10 --simulate nodes=500,pods=20000]`
+
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot be made is a failure")]
+
+mod load;
+mod program;
+mod report;
+mod wire;
+
+use std::path::Path;
+use std::time::Duration;
+
+use load::{Rate, median};
+use program::{Program, SUPPLE};
+use report::{Aim, Page};
+
+/// Connections over which requests are made at once.
+const CONNECTIONS: usize = 64;
+
+/// Connections for resizes: more of them wait together for each flush.
+const RESIZERS: usize = 128;
+
+/// How often what is short is measured.
+const TIMES: usize = 15;
+
+/// How long the program is left alone before it counts as idle.
+const REST: Duration = Duration::from_secs(10);
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let value = |flag: &str| args.iter().position(|it| it == flag).and_then(|at| args.get(at + 1)).cloned();
+    let number = |flag: &str, usual: usize| {
+        value(flag).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{flag} takes a number, not {text:?}")))
+    };
+    let pods = number("--pods", 10_000);
+    let seconds = Duration::from_secs(number("--seconds", 10) as u64);
+    let simulate = value("--simulate").unwrap_or_else(|| "nodes=500,pods=20000".to_owned());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let page = runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let mut page = Page::new(&report::machine(dir.path()));
+        small(&mut page, dir.path()).await;
+        loaded(&mut page, dir.path(), pods, seconds).await;
+        simulated(&mut page, dir.path(), &simulate).await;
+        page
+    });
+    print!("{}", page.text());
+}
+
+/// Size, start, and a program with nothing to do.
+async fn small(page: &mut Page, dir: &Path) {
+    page.part(
+        "The program",
+        "`supple up --no-loop --runtime simulated`: API server, store on disk, controllers and one node.",
+    );
+    let size = std::fs::metadata(SUPPLE).unwrap().len();
+    page.row(
+        "size of the binary",
+        &format!("{:.1} MiB", mebibytes(size)),
+        Aim::AtMost(30.0, mebibytes(size), "MiB"),
+        "`target/release/supple`, stripped",
+    );
+    let (mut first, mut again) = (Vec::new(), Vec::new());
+    for time in 0..TIMES {
+        let data = dir.join(format!("start-{time}"));
+        for kept in [&mut first, &mut again] {
+            let program = Program::start(&data, &["--no-loop", "--runtime", "simulated"]);
+            kept.push(program.started_in);
+            program.connect().await.get("/readyz").await;
+            program.stop();
+        }
+    }
+    for (what, times) in [("start to ready, first time", first), ("start to ready, again", again)] {
+        let (middle, longest) = median(times);
+        let told = format!("{:.0} ms (longest {:.0} ms)", ms(middle), ms(longest));
+        page.row(
+            what,
+            &told,
+            Aim::AtMost(300.0, ms(middle), "ms"),
+            &format!("median of {TIMES}, from exec until it announces that the API answers and the node is registered"),
+        );
+    }
+    for (what, flags) in [
+        ("idle memory, cluster alone", &["--no-loop", "--runtime", "simulated"][..]),
+        ("idle memory, with the loop", &["--runtime", "simulated"][..]),
+    ] {
+        let program = Program::start(&dir.join("idle"), flags);
+        tokio::time::sleep(REST).await;
+        let memory = program.memory();
+        page.row(what, &format!("{memory:.1} MiB"), Aim::AtMost(40.0, memory, "MiB"), "resident, 10 s after the start");
+        program.stop();
+    }
+}
+
+/// Thousands of pods on one node, everything durable, over the socket.
+async fn loaded(page: &mut Page, dir: &Path, pods: usize, seconds: Duration) {
+    let told = format!(
+        "{pods} running pods on one simulated node, store and checkpoints on disk, nothing resized by itself. Requests come \
+         over TLS on {CONNECTIONS} connections (resizes: {RESIZERS}), one at a time on each, from a client on the same \
+         machine."
+    );
+    page.part("Requests", &told);
+    let program = Program::start(
+        &dir.join("loaded"),
+        &[
+            "--no-loop",
+            "--runtime",
+            "simulated",
+            "--node-name",
+            "bench",
+            "--node-capacity",
+            "cpu=10000,memory=10Ti,pods=100000",
+        ],
+    );
+    let created = load::create(&program, pods, CONNECTIONS).await;
+    page.row(
+        "creates",
+        &told_rate(&created),
+        Aim::None,
+        "POST of a pod, answered after its flush, while those before it are scheduled and started",
+    );
+    program.all_run(pods).await;
+    tokio::time::sleep(REST).await;
+    page.row(
+        &format!("memory with {pods} pods"),
+        &format!("{:.0} MiB", program.memory()),
+        Aim::None,
+        "resident, API server, controllers and node together",
+    );
+    let gets = load::gets(&program, pods, CONNECTIONS, seconds).await;
+    page.row("gets", &told_rate(&gets), Aim::AtLeast(10_000.0, gets.rate, "a second"), "GET of single pods");
+    let (middle, longest, length) = load::list(&program, TIMES).await;
+    page.row(
+        &format!("list of {pods} pods"),
+        &format!("{:.0} ms (longest {:.0} ms)", ms(middle), ms(longest)),
+        Aim::None,
+        &format!("one answer of {length:.0} MiB, median of {TIMES}"),
+    );
+    let (took, seen) = load::watch(&program, 4, pods).await;
+    page.row(
+        &format!("4 watches begin with {pods} pods"),
+        &format!("{:.0} ms", ms(took)),
+        Aim::None,
+        "until each has every pod",
+    );
+    let memory = program.most_memory();
+    page.row(
+        "most memory so far",
+        &format!("{memory:.0} MiB"),
+        Aim::AtMost(200.0, memory, "MiB"),
+        "peak resident, lists and watches included",
+    );
+    for connections in [1, RESIZERS] {
+        let before = seen.load(std::sync::atomic::Ordering::Relaxed);
+        let resized = load::resizes(&program, pods, connections, seconds).await;
+        let events = seen.load(std::sync::atomic::Ordering::Relaxed) - before;
+        let aim = if connections == 1 { Aim::None } else { Aim::AtLeast(3_000.0, resized.rate, "a second") };
+        let what = if connections == 1 {
+            "resizes, one at a time".to_owned()
+        } else {
+            format!("resizes, {connections} at a time")
+        };
+        let how = format!(
+            "PATCH of `pods/resize`, answered after its flush; meanwhile the node allocates, checkpoints and actuates them, and 4 \
+             watches were told {events} times"
+        );
+        page.row(&what, &told_rate(&resized), aim, &how);
+    }
+    program.stop();
+}
+
+/// A cluster that is only computed.
+async fn simulated(page: &mut Page, dir: &Path, flag: &str) {
+    page.part(
+        "A simulated cluster",
+        &format!("`supple up --simulate {flag} --no-loop`: see [simulation.md](simulation.md)."),
+    );
+    let pods = flag.split(',').find_map(|it| it.strip_prefix("pods=")?.parse().ok()).expect("it says how many pods");
+    let began = std::time::Instant::now();
+    let program = Program::start(&dir.join("simulated"), &["--simulate", flag, "--no-loop"]);
+    page.row(
+        "nodes registered",
+        &format!("{:.1} s", program.started_in.as_secs_f64()),
+        Aim::None,
+        "from exec until it announces itself",
+    );
+    program.all_run(pods).await;
+    page.row(
+        "all pods run",
+        &format!("{:.1} s", began.elapsed().as_secs_f64()),
+        Aim::None,
+        "from exec: deployments and stateful sets, their pods, scheduling, start, status",
+    );
+    tokio::time::sleep(REST).await;
+    let memory = program.memory();
+    page.row("memory", &format!("{memory:.0} MiB"), Aim::AtMost(2048.0, memory, "MiB"), "resident");
+    let idle = program.idle_cpu(3 * REST).await;
+    page.row("idle CPU", &format!("{idle:.1} % of a core"), Aim::None, "leases of all nodes, and nobody asking");
+    let (middle, longest, length) = load::list(&program, 5).await;
+    page.row(
+        "list of all pods",
+        &format!("{:.0} ms (longest {:.0} ms)", ms(middle), ms(longest)),
+        Aim::None,
+        &format!("one answer of {length:.0} MiB, median of 5"),
+    );
+    let mut connection = program.connect().await;
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let began = std::time::Instant::now();
+        connection.get("/apis/metrics.k8s.io/v1beta1/pods").await;
+        times.push(began.elapsed());
+    }
+    let (middle, longest) = median(times);
+    page.row(
+        "usage of all pods",
+        &format!("{:.0} ms (longest {:.0} ms)", ms(middle), ms(longest)),
+        Aim::None,
+        "metrics.k8s.io, all namespaces, median of 5",
+    );
+    page.row(
+        "most memory",
+        &format!("{:.0} MiB", program.most_memory()),
+        Aim::AtMost(2048.0, program.most_memory(), "MiB"),
+        "peak resident, all of the above included",
+    );
+    drop(connection);
+    program.stop();
+}
+
+fn told_rate(rate: &Rate) -> String {
+    format!(
+        "{:.0}/s (p50 {:.2} ms, p99 {:.2} ms; {} µs of the server's CPU each)",
+        rate.rate,
+        rate.at(50),
+        rate.at(99),
+        rate.cpu_each.as_micros()
+    )
+}
+
+fn ms(it: Duration) -> f64 {
+    it.as_secs_f64() * 1000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a file's size, for people")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

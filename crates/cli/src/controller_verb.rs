@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use supple_controller::judge::Policy;
-use supple_controller::run::{self, Options};
+use supple_controller::run::{self, Clock, Options};
 use supple_controller::snapshot::Snapshot;
 use tokio::sync::watch;
 

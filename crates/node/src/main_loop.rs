@@ -75,7 +75,8 @@ impl MainLoop {
     }
 
     fn watched(&mut self, event: watcher::Event<Pod>, listing: &mut Vec<Pod>) {
-        match event {
+        // The node does not ask who wrote what, and that is half of a small pod.
+        match event.modify(|pod| pod.metadata.managed_fields = None) {
             watcher::Event::Init => listing.clear(),
             watcher::Event::InitApply(pod) => listing.push(pod),
             watcher::Event::InitDone => {

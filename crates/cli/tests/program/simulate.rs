@@ -79,9 +79,14 @@ fn a_recording_is_played() {
         let items = metrics["items"].as_array().unwrap().clone();
         (items.len() == 2).then_some(items)
     });
-    let of = |pod: usize| usage[pod]["containers"][0]["usage"].clone();
-    assert_eq!((&of(0)["cpu"], &of(0)["memory"]), (&"250000000n".into(), &"102400Ki".into()));
-    assert_eq!((&of(1)["cpu"], &of(1)["memory"]), (&"500000000n".into(), &"51200Ki".into()));
+    // Whole millicores: it is measured as a counter is, to the nanosecond.
+    let of = |pod: usize| {
+        let usage = &usage[pod]["containers"][0]["usage"];
+        let cpu: f64 = usage["cpu"].as_str().unwrap().trim_end_matches('n').parse().unwrap();
+        ((cpu / 1e6).round(), usage["memory"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(of(0), (250.0, "102400Ki".to_owned()));
+    assert_eq!(of(1), (500.0, "51200Ki".to_owned()));
 }
 
 #[test]

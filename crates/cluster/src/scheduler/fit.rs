@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Taint, Toleration};
 use supple_quantity::Quantity;
-use supple_resize::resources;
+use supple_resize::resources::{self, ResourceList};
 
 /// A node with what is left of it.
 #[derive(Clone, Debug)]
@@ -39,24 +39,23 @@ impl fmt::Display for NoFit {
 }
 
 impl Room {
-    /// A node and the pods bound to it. They count with the greatest of what they want, were promised and have, so
-    /// that a deferred increase keeps its place (reference §3.7).
-    pub(super) fn of<'a>(node: &Arc<Node>, bound: impl IntoIterator<Item = &'a Pod>) -> Self {
+    /// A node and what the pods bound to it [hold](held).
+    pub(super) fn of<'a>(node: &Arc<Node>, bound: impl IntoIterator<Item = &'a ResourceList>) -> Self {
         let allocatable = node.status.as_ref().and_then(|it| it.allocatable.clone()).unwrap_or_default();
         let mut free: BTreeMap<String, Quantity> =
             allocatable.into_iter().filter_map(|(name, value)| Some((name, value.0.parse().ok()?))).collect();
         let pods = free.remove("pods").map_or(i64::MAX, |it| it.value());
         let mut room = Self { node: Arc::clone(node), free, pods };
-        for pod in bound {
-            room.take(pod);
+        for held in bound {
+            room.take(held);
         }
         room
     }
 
-    /// Count a pod in.
-    pub(super) fn take(&mut self, pod: &Pod) {
+    /// Count a pod in that holds this.
+    pub(super) fn take(&mut self, held: &ResourceList) {
         self.pods = self.pods.saturating_sub(1);
-        for (name, wanted) in resources::pod_requests_with_status(pod).iter() {
+        for (name, wanted) in held.iter() {
             *self.free.entry(name.to_owned()).or_default() -= wanted;
         }
     }
@@ -94,10 +93,16 @@ impl Room {
     }
 }
 
+/// What a pod takes of its node: of each container the greatest of what it wants, was promised and has, so that a deferred
+/// increase keeps its place (reference §3.7).
+pub(super) fn held(pod: &Pod) -> ResourceList {
+    resources::pod_requests_with_status(pod)
+}
+
 /// What a pod wants of a node, looked up once for all nodes.
 struct Wanted<'a> {
     spec: &'a PodSpec,
-    requests: resources::ResourceList,
+    requests: ResourceList,
 }
 
 /// The node for a pod, by name: of those that fit, the one with the most CPU left, so that resizes find room everywhere.
@@ -213,6 +218,12 @@ mod tests {
         serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": all})).unwrap()
     }
 
+    /// A node with these pods.
+    fn room<'a>(node: &Arc<Node>, bound: impl IntoIterator<Item = &'a Pod>) -> Room {
+        let held: Vec<ResourceList> = bound.into_iter().map(held).collect();
+        Room::of(node, &held)
+    }
+
     #[track_caller]
     fn check(pod: &Pod, rooms: &[Room], expect: Result<usize, &str>) {
         let named = rooms.iter().enumerate().map(|(index, room)| (index.to_string(), room.clone())).collect();
@@ -226,7 +237,7 @@ mod tests {
     #[test]
     fn room_is_what_bound_pods_leave() {
         let bound = [pod("500m", "1Gi", json!({})), pod("1", "1Gi", json!({}))];
-        let rooms = [Room::of(&node(json!({})), &bound)];
+        let rooms = [room(&node(json!({})), &bound)];
         check(&pod("500m", "2Gi", json!({})), &rooms, Ok(0));
         check(&pod("501m", "1Gi", json!({})), &rooms, Err("0/1 nodes are available: 1 Insufficient cpu."));
         check(
@@ -240,7 +251,7 @@ mod tests {
     #[test]
     fn pods_are_counted() {
         let bound = [pod("0", "0", json!({})), pod("0", "0", json!({})), pod("0", "0", json!({}))];
-        let rooms = [Room::of(&node(json!({})), &bound)];
+        let rooms = [room(&node(json!({})), &bound)];
         check(&pod("1m", "1", json!({})), &rooms, Err("0/1 nodes are available: 1 Too many pods."));
     }
 
@@ -262,7 +273,7 @@ mod tests {
         let status = json!({"containerStatuses": [status], "conditions": conditions});
         bound.status = serde_json::from_value(status).unwrap();
         let free = |room: &Room| room.free["cpu"].milli();
-        let (empty, full) = (Room::of(&node(json!({})), []), Room::of(&node(json!({})), [&bound]));
+        let (empty, full) = (room(&node(json!({})), []), room(&node(json!({})), [&bound]));
         assert_eq!(free(&empty) - free(&full), expect, "wants {wants}, {allocated:?} allocated, has {has:?}");
     }
 
@@ -294,7 +305,7 @@ mod tests {
             let init = json!([{"name": "i", "resources": requests, "restartPolicy": restart}]);
             let mut bound = pod("200m", "1Gi", json!({"initContainers": init}));
             bound.status = serde_json::from_value(json!({"initContainerStatuses": [told("i")]})).unwrap();
-            2000 - Room::of(&node(json!({})), [&bound]).free["cpu"].milli()
+            2000 - room(&node(json!({})), [&bound]).free["cpu"].milli()
         };
         assert_eq!(taken(json!("Always")), 1100);
         assert_eq!(taken(json!(null)), 200);
@@ -309,17 +320,17 @@ mod tests {
             "allocatedResources": {"cpu": "500m", "memory": "1Gi"},
         }]}))
         .unwrap();
-        let rooms = [Room::of(&node(json!({})), [&bound])];
+        let rooms = [room(&node(json!({})), [&bound])];
         check(&pod("1", "1Gi", json!({})), &rooms, Err("0/1 nodes are available: 1 Insufficient cpu."));
     }
 
     #[test]
     fn cordons_and_taints_are_heeded() {
-        let cordoned = [Room::of(&node(json!({"spec": {"unschedulable": true}})), [])];
+        let cordoned = [room(&node(json!({"spec": {"unschedulable": true}})), [])];
         check(&pod("1", "1", json!({})), &cordoned, Err("0/1 nodes are available: 1 node(s) were unschedulable."));
         check(&pod("1", "1", json!({"tolerations": [{"operator": "Exists"}]})), &cordoned, Ok(0));
         let tainted =
-            [Room::of(&node(json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}})), [])];
+            [room(&node(json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}})), [])];
         check(&pod("1", "1", json!({})), &tainted, Err("0/1 nodes are available: 1 node(s) had untolerated taint(s)."));
         check(&pod("1", "1", json!({"tolerations": [{"key": "k", "value": "v"}]})), &tainted, Ok(0));
         check(
@@ -327,14 +338,13 @@ mod tests {
             &tainted,
             Err("0/1 nodes are available: 1 node(s) had untolerated taint(s)."),
         );
-        let preferred =
-            [Room::of(&node(json!({"spec": {"taints": [{"key": "k", "effect": "PreferNoSchedule"}]}})), [])];
+        let preferred = [room(&node(json!({"spec": {"taints": [{"key": "k", "effect": "PreferNoSchedule"}]}})), [])];
         check(&pod("1", "1", json!({})), &preferred, Ok(0));
     }
 
     #[test]
     fn selectors_and_affinity_are_heeded() {
-        let rooms = [Room::of(&node(json!({})), [])];
+        let rooms = [room(&node(json!({})), [])];
         let refused = Err("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.");
         check(&pod("1", "1", json!({"nodeSelector": {"disk": "ssd"}})), &rooms, Ok(0));
         check(&pod("1", "1", json!({"nodeSelector": {"disk": "tape"}})), &rooms, refused);
@@ -351,8 +361,8 @@ mod tests {
 
     #[test]
     fn the_emptier_node_is_taken() {
-        let full = Room::of(&node(json!({})), &[pod("1", "1Gi", json!({}))]);
-        let empty = Room::of(&node(json!({})), []);
+        let full = room(&node(json!({})), &[pod("1", "1Gi", json!({}))]);
+        let empty = room(&node(json!({})), []);
         check(&pod("1", "1", json!({})), &[full.clone(), empty, full], Ok(1));
     }
 }

@@ -18,6 +18,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
+use supple_resize::resources::ResourceList;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +47,7 @@ const ROUND: usize = 512;
 /// unschedulable pod. Pods are known by their UIDs, nodes by their names.
 #[derive(Default)]
 struct View {
-    pods: BTreeMap<String, Pod>,
+    pods: BTreeMap<String, Known>,
     nodes: BTreeMap<String, Arc<Node>>,
     /// The pods that wait for a node.
     pending: BTreeSet<String>,
@@ -58,6 +59,16 @@ struct View {
     told: BTreeMap<String, String>,
     /// Whether the first list of each is complete: before that, "no nodes" would only mean "not yet".
     listed: (bool, bool),
+}
+
+/// What is kept of a pod. Of most, that they run somewhere and take so much of it: a tenth of the pod itself.
+enum Known {
+    /// It waits for a node.
+    Waits(Box<Pod>),
+    /// It is bound to this node and holds this of it.
+    Bound(String, ResourceList),
+    /// It is nobody's business here: it has ended, or somebody else schedules it.
+    Other,
 }
 
 enum Change {
@@ -95,24 +106,28 @@ impl View {
         pod.metadata.managed_fields = None;
         let uid = pod.uid().unwrap_or_default();
         self.forget(&uid);
-        if is_ours(&pod) {
-            self.pending.insert(uid.clone());
-        }
-        if let Some(node) = node_of(&pod).filter(|_| !is_over(&pod)) {
-            self.bound.entry(node.to_owned()).or_default().insert(uid.clone());
-            self.stale.insert(node.to_owned());
-        }
-        self.pods.insert(uid, pod);
+        let known = match node_of(&pod).filter(|_| !is_over(&pod)) {
+            Some(node) => {
+                self.bound.entry(node.to_owned()).or_default().insert(uid.clone());
+                self.stale.insert(node.to_owned());
+                Known::Bound(node.to_owned(), fit::held(&pod))
+            }
+            None if is_ours(&pod) => {
+                self.pending.insert(uid.clone());
+                Known::Waits(Box::new(pod))
+            }
+            None => Known::Other,
+        };
+        self.pods.insert(uid, known);
     }
 
     fn forget(&mut self, uid: &str) {
         self.pending.remove(uid);
-        let Some(pod) = self.pods.remove(uid) else { return };
-        if let Some(node) = node_of(&pod) {
-            if let Some(bound) = self.bound.get_mut(node) {
+        if let Some(Known::Bound(node, _)) = self.pods.remove(uid) {
+            if let Some(bound) = self.bound.get_mut(&node) {
                 bound.remove(uid);
             }
-            self.stale.insert(node.to_owned());
+            self.stale.insert(node);
         }
     }
 
@@ -137,8 +152,12 @@ impl View {
     fn count(&mut self) {
         for name in std::mem::take(&mut self.stale) {
             let Some(node) = self.nodes.get(&name) else { continue };
-            let bound = self.bound.get(&name).into_iter().flatten().filter_map(|uid| self.pods.get(uid));
-            self.rooms.insert(name, Room::of(node, bound));
+            let bound = self.bound.get(&name).into_iter().flatten();
+            let held = bound.filter_map(|uid| match self.pods.get(uid) {
+                Some(Known::Bound(_, held)) => Some(held),
+                _ => None,
+            });
+            self.rooms.insert(name, Room::of(node, held));
         }
     }
 
@@ -149,7 +168,11 @@ impl View {
             return Vec::new(); // nearly always: most changes are statuses of pods that run
         }
         self.count();
-        let mut pending: Vec<&Pod> = self.pending.iter().filter_map(|uid| self.pods.get(uid)).collect();
+        let pending = self.pending.iter().filter_map(|uid| match self.pods.get(uid) {
+            Some(Known::Waits(pod)) => Some(&**pod),
+            _ => None,
+        });
+        let mut pending: Vec<&Pod> = pending.collect();
         pending.sort_by_cached_key(|pod| {
             let priority = pod.spec.as_ref().and_then(|it| it.priority).unwrap_or_default();
             (-i64::from(priority), pod.creation_timestamp(), pod.namespace(), pod.name_any())
@@ -163,7 +186,7 @@ impl View {
             if let Ok(name) = &place {
                 // Taken for this round; whether it really is, the binding will say.
                 if let Some(room) = self.rooms.get_mut(name) {
-                    room.take(pod);
+                    room.take(&fit::held(pod));
                 }
                 self.stale.insert(name.clone());
                 placed += 1;

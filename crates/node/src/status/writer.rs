@@ -35,7 +35,8 @@ impl Drop for StatusWriter {
 impl StatusWriter {
     /// A writer for one pod. `known` is the status the API has already.
     pub(crate) fn start(api: Arc<dyn PodApi>, pod: PodRef, clock: Clock, known: Value) -> Self {
-        let (slot, mut newest) = watch::channel(Slot { number: 0, status: Arc::new(known.clone()) });
+        let known = Arc::new(known);
+        let (slot, mut newest) = watch::channel(Slot { number: 0, status: Arc::clone(&known) });
         let (done, written) = watch::channel(0);
         let task = tokio::spawn(async move {
             let mut backoff = Backoff::default();
@@ -46,7 +47,7 @@ impl StatusWriter {
                     match api.patch_status(&pod, &difference(&base, &status)).await {
                         Err(ApiError::Unavailable(error)) => {
                             // Whether it was written is not known, so the next one says everything.
-                            base = Value::Null;
+                            base = Arc::new(Value::Null);
                             let wait = backoff.failed(Schedule::API, clock());
                             tracing::warn!(pod = pod.name, namespace = pod.namespace, %error, "a pod's status could not be written; it is tried again");
                             tokio::time::sleep(wait.unsigned_abs()).await;
@@ -58,7 +59,7 @@ impl StatusWriter {
                         // The pod has left the API: nobody is there to be told.
                         Err(ApiError::Gone(_)) | Ok(()) => {
                             backoff.reset();
-                            base = Value::clone(&status);
+                            base = status; // the same one: a status is as large as its pod
                         }
                     }
                     done.send_replace(number);

@@ -8,7 +8,7 @@
 #
 #   --build-arg BUILDER=…    an image with rustup's Rust of the version in Cargo.toml, on Debian, with a C compiler
 #   --build-arg BASE=…       an image with glibc, not older than the builder's, and libgcc
-#   --build-arg PROFILE=dev  a debug build, in a third of the time
+#   --build-arg PROFILE=dev  a debug build, sooner ready and slower
 ARG BUILDER=rust:1.95-bookworm
 ARG BASE=gcr.io/distroless/cc-debian12:nonroot
 

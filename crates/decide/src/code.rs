@@ -186,6 +186,8 @@ codes! {
     DisruptionBudget => "wait until the budget allows one",
     /// It is the last ready replica, or there are too few.
     TooFewReplicas => "add replicas, or set a lower `minReplicas`",
+    /// Recreating it would bring the same sizes back.
+    ComesBackSame => "let the webhook size new pods, or change the template",
     /// The pod asks not to be disturbed.
     DoNotDisrupt => "remove its safe-to-evict or do-not-disrupt annotation",
 

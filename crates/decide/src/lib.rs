@@ -19,11 +19,13 @@
 
 pub mod check;
 pub mod code;
+mod engine;
 pub mod extract;
 pub mod facts;
 pub mod hand;
 pub mod held;
 pub mod key;
+mod ledger;
 pub mod need;
 pub mod note;
 pub mod numbers;
@@ -32,4 +34,7 @@ pub mod progress;
 pub mod rebuild;
 pub mod record;
 pub mod round;
+mod scaler;
 pub mod scene;
+mod settle;
+mod size;

@@ -119,3 +119,19 @@ impl<T> Wanted<T> {
         }
     }
 }
+
+impl<T: Copy> Wanted<T> {
+    /// With the amounts in another type, and without the words.
+    pub(crate) fn amounts<U>(&self, f: impl Fn(T) -> U) -> Wanted<U> {
+        Wanted {
+            target: f(self.target),
+            lower: f(self.lower),
+            upper: f(self.upper),
+            confidence_permille: self.confidence_permille,
+            rule: String::new(),
+            doubt: String::new(),
+            urgent: self.urgent,
+            veto: self.veto,
+        }
+    }
+}

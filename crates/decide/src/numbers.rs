@@ -96,6 +96,15 @@ impl Numbers {
         }
     }
 
+    /// Set what the exact sizes set.
+    pub fn set_all(&mut self, sizes: &Sizes) {
+        let set = Self::of(sizes);
+        self.cpu_request = set.cpu_request.or(self.cpu_request);
+        self.cpu_limit = set.cpu_limit.or(self.cpu_limit);
+        self.memory_request = set.memory_request.or(self.memory_request);
+        self.memory_limit = set.memory_limit.or(self.memory_limit);
+    }
+
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -3,14 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
 use crate::numbers::Numbers;
+use crate::policy::Policy;
 
 /// How many resizes are remembered of a workload.
 pub const LAST_RESIZES: usize = 10;
+
+/// For how long a size that did harm is remembered.
+pub const TOO_SMALL_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// No pause after setbacks is longer than this.
+pub const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 
 /// What is remembered of a workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,4 +73,38 @@ pub struct TooSmall {
     pub at: Timestamp,
     /// Why it is blamed.
     pub code: Code,
+}
+
+impl Record {
+    /// It came to harm, or was refused for good: nothing but what is urgent is done for a while, and for twice as long each time.
+    /// Not for errors that pass by themselves.
+    pub fn set_back(&mut self, now: Timestamp, policy: &Policy) {
+        self.setbacks = self.setbacks.saturating_add(1);
+        let base = policy.cool_down_up.value.max(policy.cool_down_down.value).as_secs().max(1);
+        let doubled = base.saturating_mul(1_i64.checked_shl(self.setbacks).filter(|it| *it > 0).unwrap_or(i64::MAX));
+        let pause = SignedDuration::from_secs(doubled.min(LONGEST_PAUSE.as_secs()));
+        self.not_before = Some(now.checked_add(pause).unwrap_or(Timestamp::MAX));
+    }
+
+    /// Whether it has been said how the resize of this pod at this time ended.
+    #[must_use]
+    pub fn knows(&self, pod: &str, at: Timestamp) -> Option<&Done> {
+        self.last.iter().find(|it| it.pod == pod && it.at == at)
+    }
+
+    /// Whether a resize of this time is older than all that are remembered: how it ended has been said and forgotten.
+    #[must_use]
+    pub fn is_forgotten(&self, at: Timestamp) -> bool {
+        self.last.len() >= LAST_RESIZES && self.last.iter().all(|it| it.at >= at)
+    }
+
+    /// Remember how a resize ended, in place of what was said of the same one before.
+    pub fn remember(&mut self, done: Done) {
+        self.last.retain(|it| !(it.pod == done.pod && it.at == done.at));
+        let place = self.last.partition_point(|it| (it.at, &it.pod) <= (done.at, &done.pod));
+        self.last.insert(place, done);
+        if self.last.len() > LAST_RESIZES {
+            self.last.remove(0);
+        }
+    }
 }

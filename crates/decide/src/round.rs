@@ -134,3 +134,5 @@ pub enum Outcome {
     /// Not as things are: somebody would have to change something.
     Refused,
 }
+
+pub use crate::engine::decide;

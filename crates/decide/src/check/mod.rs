@@ -1,8 +1,33 @@
-//! The named checks, in the order in which they are asked. Each is one small function in a room of its own below here.
+//! The named checks, in the order in which they are asked. Each is one small function in a room of its own below here, all of
+//! one shape: what is known of a pod goes in, its draft is changed. A check that has nothing to say says nothing.
+
+pub(crate) mod budget;
+pub(crate) mod cool_down;
+pub(crate) mod data;
+pub(crate) mod draft;
+pub(crate) mod limit_range;
+pub(crate) mod memory_decrease;
+pub(crate) mod node_pressure;
+pub(crate) mod owner;
+pub(crate) mod permission;
+pub(crate) mod progress;
+pub(crate) mod qos;
+pub(crate) mod quota;
+pub(crate) mod restart;
+pub(crate) mod room;
+pub(crate) mod settling;
+pub(crate) mod sight;
+pub(crate) mod startup;
+pub(crate) mod step;
+pub(crate) mod valid;
+pub(crate) mod worth;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use draft::Draft;
+use sight::Sight;
 
 macro_rules! checks {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -74,5 +99,52 @@ checks! {
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+/// When a check is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Always.
+    Always,
+    /// Where something is to change.
+    Change,
+    /// Where something is to change, and again as pods are given their places one after the other: the answer depends on
+    /// what others got before.
+    Place,
+}
+
+/// A check's function.
+pub(crate) type Ask = fn(&Sight<'_>, &mut Draft);
+
+/// Every check with its function, in the published order.
+pub(crate) const TABLE: [(Check, When, Ask); 18] = [
+    (Check::Data, When::Always, data::ask),
+    (Check::Permission, When::Change, permission::ask),
+    (Check::Owner, When::Change, owner::ask),
+    (Check::Settling, When::Always, settling::ask),
+    (Check::Progress, When::Always, progress::ask),
+    (Check::Worth, When::Change, worth::ask),
+    (Check::Startup, When::Change, startup::ask),
+    (Check::Qos, When::Change, qos::ask),
+    (Check::Valid, When::Change, valid::ask),
+    (Check::LimitRange, When::Change, limit_range::ask),
+    (Check::Quota, When::Place, quota::ask),
+    (Check::Room, When::Place, room::ask),
+    (Check::MemoryDecrease, When::Change, memory_decrease::ask),
+    (Check::Restart, When::Place, restart::ask),
+    (Check::Budget, When::Place, budget::ask),
+    (Check::NodePressure, When::Change, node_pressure::ask),
+    (Check::Step, When::Change, step::ask),
+    (Check::CoolDown, When::Change, cool_down::ask),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_published_order() {
+        assert_eq!(TABLE.map(|(check, _, _)| check).as_slice(), Check::ALL);
     }
 }

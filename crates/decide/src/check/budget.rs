@@ -1,0 +1,75 @@
+//! Do the budgets of workload, node and cluster have a place? What cannot wait needs none, nor what changes together with all
+//! its siblings.
+
+use supple_resize::amounts::Requirement;
+
+use crate::check::Check;
+use crate::check::draft::{Deed, Draft, Part, Saying};
+use crate::check::sight::{Sight, after, is_watched};
+use crate::code::Code;
+use crate::facts::{Phase, PodFacts};
+use crate::progress::Progress;
+
+pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
+    if draft.deed != Deed::Resize || draft.together {
+        return; // disruptions have budgets of their own
+    }
+    let pod = sight.pod;
+    let say = |code, message: String| Saying::delayed(Check::Budget, code, message);
+    let most = sight.scene.cluster.max_in_flight;
+    if sight.ledger.under_way >= most {
+        draft.wait(
+            None,
+            say(Code::ClusterBudget, format!("{most} resizes are under way in the cluster, as many as may be")),
+        );
+    }
+    let given = sight.ledger.team(&pod.workload).resized;
+    let watched = sight.team.watched.saturating_add(given);
+    if watched > 0 && !is_proven(sight, draft) {
+        let message = "another pod of its workload goes first, and is watched until it has settled";
+        let saying = say(Code::CanarySettling, message.to_owned());
+        draft.wait(None, saying.by("settle", &sight.policy().settle));
+    } else if watched >= sight.policy().pods_at_once.value.max(1) {
+        let message = format!("{watched} pods of its workload are being resized or watched, as many as may be");
+        let saying = say(Code::WorkloadBudget, message);
+        draft.wait(None, saying.by("podsAtOnce", &sight.policy().pods_at_once));
+    }
+    let busy = pod.node.as_deref().and_then(|it| sight.ledger.node(it)).is_some_and(|it| it.under_way > 0);
+    if busy {
+        draft.wait(None, say(Code::NodeBusy, "another resize is under way on its node".to_owned()));
+    }
+}
+
+/// Whether some sibling lives with such sizes already, and has for long enough to say so: nobody has to go first any more.
+fn is_proven(sight: &Sight<'_>, draft: &Draft) -> bool {
+    sight
+        .team
+        .pods
+        .iter()
+        .any(|it| it.key != sight.pod.key && lives_well(sight, it) && draft.going().all(|part| proves(sight, it, part)))
+}
+
+fn lives_well(sight: &Sight<'_>, sibling: &PodFacts) -> bool {
+    let settle = sight.policy().settle.value;
+    sibling.phase == Phase::Running
+        && !sibling.deleting
+        && sibling.progress == Progress::Settled
+        && sibling.ready.is_some_and(|it| after(it, settle) <= sight.now)
+        && !is_watched(sibling, settle, sight.now)
+        && !sight.team.harms.contains_key(&*sibling.key.name)
+}
+
+/// Whether the sibling has as little, or as much, give or take what would not be worth a resize.
+fn proves(sight: &Sight<'_>, sibling: &PodFacts, part: &Part) -> bool {
+    let name = &sight.pod.containers[part.container].name;
+    let Some(container) = sibling.containers.iter().find(|it| it.name == *name) else { return false };
+    let slack = i128::from(sight.policy().threshold_percent.value);
+    [(Requirement::Request, part.now.request, part.next.request), (Requirement::Limit, part.now.limit, part.next.limit)]
+        .into_iter()
+        .all(|(requirement, now, next)| {
+            let Some((now, next)) = now.zip(next).filter(|(now, next)| now != next) else { return true };
+            let Some(has) = container.asked.get(part.resource, requirement) else { return false };
+            let (has, next) = (i128::from(has) * 100, i128::from(next));
+            if next < i128::from(now) { has <= next * (100 + slack) } else { has >= next * (100 - slack) }
+        })
+}

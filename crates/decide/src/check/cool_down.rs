@@ -1,0 +1,40 @@
+//! Is the cool-down over, and the back-off after harm? Both are waived for what cannot wait.
+
+use crate::check::Check;
+use crate::check::draft::{Deed, Draft, Saying};
+use crate::check::sight::{Sight, after};
+use crate::code::Code;
+
+pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
+    if matches!(draft.deed, Deed::RollBack(_) | Deed::Recreate(Code::StuckAfterKill)) {
+        return;
+    }
+    let policy = sight.policy();
+    if let Some(until) = sight.subject.record.not_before.filter(|it| *it > sight.now) {
+        let times = sight.subject.record.setbacks;
+        let message = format!("it came to harm or was refused {times} times in a row: not before {until:.0}");
+        draft.wait(Some(until), Saying::delayed(Check::CoolDown, Code::BackOff, message));
+    }
+    let Some(note) = sight.pod.note.as_deref().filter(|it| it.generation < sight.pod.generation) else { return };
+    let mut again = None;
+    for index in 0..draft.parts.len() {
+        let part = &draft.parts[index];
+        if !part.changes() || part.urgent {
+            continue;
+        }
+        let (setting, name) = match part.lowers() {
+            true => (&policy.cool_down_down, "coolDownDown"),
+            false => (&policy.cool_down_up, "coolDownUp"),
+        };
+        let until = after(note.at, setting.value);
+        if until > sight.now {
+            let message = format!("it was resized at {:.0}: not before {until:.0}", note.at);
+            let saying = Saying::delayed(Check::CoolDown, Code::CoolDown, message).by(name, setting);
+            draft.hold(sight.pod, index, saying);
+            again = again.max(Some(until));
+        }
+    }
+    if !draft.acts() {
+        draft.again = draft.again.max(again);
+    }
+}

@@ -1,0 +1,56 @@
+//! Is there enough data, and is it fresh? Little or old data may raise, never lower.
+
+use supple_resize::amounts::Resource;
+
+use crate::check::Check;
+use crate::check::draft::{Deed, Draft, Saying};
+use crate::check::sight::Sight;
+use crate::code::Code;
+
+pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
+    if draft.deed != Deed::Resize {
+        return;
+    }
+    let policy = sight.policy();
+    for index in 0..draft.parts.len() {
+        let part = &draft.parts[index];
+        let container = &sight.pod.containers[part.container];
+        if part.wanted.is_none() && part.now.request.is_some() {
+            let saying =
+                Saying::delayed(Check::Data, Code::NoData, "nothing has been measured that would say what it needs");
+            draft.remark_part(sight.pod, index, saying);
+            continue;
+        }
+        if !part.lowers() {
+            continue;
+        }
+        let Some(need) = sight.subject.needs.get(&container.name) else { continue };
+        let Some(wanted) = sight.wanted(container, part.resource) else { continue };
+        let learned = policy.learn.value.as_hours();
+        let least = policy.min_confidence_permille.value;
+        let used = sight.fresh_use(container);
+        let measured = match part.resource {
+            Resource::Cpu => used.is_some(),
+            Resource::Memory => used.is_some_and(|it| it.memory.is_some()),
+        };
+        let saying = if !measured {
+            let message = match sight.last_use(container) {
+                Some(old) => format!("its last measurement is of {:.0}: too old to lower anything", old.at),
+                None => "its use is not measured, and nothing is lowered unseen".to_owned(),
+            };
+            Saying::delayed(Check::Data, Code::StaleData, message)
+        } else if i64::from(need.hours) < learned {
+            let message = format!("watched for {} h of {learned} h: nothing is lowered yet", need.hours);
+            Saying::delayed(Check::Data, Code::Learning, message).by("learn", &policy.learn)
+        } else if wanted.confidence_permille < least {
+            let percent = |permille: u16| format!("{}.{} %", permille / 10, permille % 10);
+            let (has, least) = (percent(wanted.confidence_permille), percent(least));
+            let message = format!("confidence is {has}, and {least} is needed to lower anything");
+            Saying::delayed(Check::Data, Code::LowConfidence, message)
+                .by("minConfidence", &policy.min_confidence_permille)
+        } else {
+            continue;
+        };
+        draft.hold(sight.pod, index, saying);
+    }
+}

@@ -1,0 +1,91 @@
+//! May memory be lowered? What is used, now and within a day, is in the numbers already ([`crate::size`]); here is what forbids
+//! to lower at all.
+
+use supple_resize::amounts::Resource;
+use supple_resize::qos::QosClass;
+
+use crate::check::Check;
+use crate::check::draft::{Deed, Draft, Saying};
+use crate::check::sight::Sight;
+use crate::code::Code;
+
+/// Stalled on memory for this share of the last ten seconds, in thousandths: pressure.
+const PRESSURE_PERMILLE: u16 = 100;
+
+/// Throttled in this share of periods, in thousandths: what is tolerated.
+const THROTTLED_PERMILLE: u16 = 50;
+
+/// The first minor version that lowers memory limits without a restart.
+const LOWERS_SINCE: u32 = 34;
+
+/// The annotation that approves of a memory decrease.
+const APPROVED: &str = "supple.dev/approve-memory-decrease";
+
+pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
+    if matches!(draft.deed, Deed::RollBack(_)) {
+        return;
+    }
+    let policy = sight.policy();
+    let words = [&sight.pod.words, &sight.subject.facts.words];
+    let approved = words.iter().any(|it| it.get(APPROVED).is_some_and(|it| it == "true"));
+    keep_limits(sight, draft);
+    draft.hold_each(sight.pod, |part, container| {
+        if !part.lowers() {
+            return None;
+        }
+        let check = if part.resource == Resource::Cpu { Check::Worth } else { Check::MemoryDecrease };
+        let veto = sight.wanted(container, part.resource).is_some_and(|it| it.veto);
+        let used = sight.last_use(container);
+        let share = match part.resource {
+            Resource::Cpu => used.and_then(|it| it.throttled_permille).filter(|it| *it >= THROTTLED_PERMILLE),
+            Resource::Memory => used.and_then(|it| it.memory_pressure_permille).filter(|it| *it >= PRESSURE_PERMILLE),
+        };
+        if let Some(share) = share {
+            let what = match part.resource {
+                Resource::Cpu => "it is throttled in",
+                Resource::Memory => "it waited for memory in",
+            };
+            let message = format!("{what} {}.{} % of the time: nothing is lowered", share / 10, share % 10);
+            return Some(Saying::delayed(check, Code::UnderPressure, message));
+        }
+        if veto {
+            let message = format!("{} was short a moment ago: nothing is lowered for now", part.resource.as_str());
+            return Some(Saying::delayed(check, Code::UnderPressure, message));
+        }
+        if part.resource == Resource::Cpu {
+            return None;
+        }
+        let swap = used.and_then(|it| it.swap).filter(|it| it.0 > 0 && part.next.lowers_limit(part.now));
+        if let Some(swap) = swap {
+            let shown = crate::numbers::show_measured_memory(swap);
+            let message = format!("{shown} of swap is in use, and would have to come back under a lower limit");
+            return Some(Saying::delayed(Check::MemoryDecrease, Code::SwapInUse, message));
+        }
+        (policy.approve_memory_decrease.value && !approved).then(|| {
+            let message = format!("{} waits for approval: annotate {APPROVED}=true", part.step());
+            Saying::refused(Check::MemoryDecrease, Code::NeedsApproval, message)
+                .by("approveMemoryDecrease", &policy.approve_memory_decrease)
+        })
+    });
+}
+
+/// Clusters before 1.34 lower no memory limit without a restart: the request may fall, the limit stays.
+fn keep_limits(sight: &Sight<'_>, draft: &mut Draft) {
+    let Some(version) = sight.scene.cluster.minor_version.filter(|it| *it < LOWERS_SINCE) else { return };
+    for index in 0..draft.parts.len() {
+        let part = &mut draft.parts[index];
+        let restarts = sight.pod.containers[part.container].restarts_for_memory;
+        if part.resource != Resource::Memory || restarts || !part.next.lowers_limit(part.now) {
+            continue;
+        }
+        let message = format!("{}: Kubernetes 1.{version} lowers no memory limit without a restart", part.step());
+        if sight.pod.qos == QosClass::Guaranteed {
+            let saying = Saying::refused(Check::MemoryDecrease, Code::LimitNotLowered, message);
+            draft.hold(sight.pod, index, saying);
+        } else {
+            part.next.limit = part.now.limit;
+            let outcome = Saying::clamped(Check::MemoryDecrease, Code::LimitNotLowered, message);
+            draft.remark_part(sight.pod, index, outcome);
+        }
+    }
+}

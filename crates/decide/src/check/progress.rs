@@ -1,0 +1,154 @@
+//! Is a rollout, a restart or a resize in progress? What waits too long, or never will be, is given up here.
+
+use jiff::Timestamp;
+use supple_resize::resources::ContainerKind;
+
+use crate::check::Check;
+use crate::check::draft::{Deed, Draft, Saying};
+use crate::check::settling::{former_parts, take_back};
+use crate::check::sight::{Sight, after};
+use crate::code::Code;
+use crate::facts::{Phase, PodFacts};
+use crate::policy::Mode;
+use crate::progress::Progress;
+use crate::scene::{Scene, Subject};
+use crate::settle::stands;
+
+/// Up to this minor version a kubelet leaves the pod-level cgroup small after a kill for want of memory (seen up to 1.36.2).
+const STUCK_UP_TO: u32 = 36;
+
+/// Before anything is asked: a pod that is stuck, or waits too long, turns the draft into what ends that.
+pub fn convert(sight: &Sight<'_>, draft: &mut Draft) {
+    let recreates = matches!(sight.mode(), Mode::Recreate | Mode::InPlaceOrRecreate);
+    if let Some(message) = is_stuck(sight).filter(|_| recreates) {
+        draft.findings.clear();
+        draft.parts.clear();
+        draft.deed = Deed::Recreate(Code::StuckAfterKill);
+        draft.remark(Saying::clamped(Check::Progress, Code::StuckAfterKill, message));
+    } else if let Some((code, message)) = is_given_up(sight.scene, sight.subject, sight.pod, sight.now)
+        && draft.deed == Deed::Resize
+    {
+        give_up(sight, draft, code, message);
+    }
+}
+
+pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
+    let pod = sight.pod;
+    let say = |code, message: String| Saying::delayed(Check::Progress, code, message);
+    let namespace_goes = sight.scene.namespaces.get(&pod.key.namespace).is_some_and(|it| it.deleting);
+    let standing = match (pod.phase, pod.deleting) {
+        (_, true) => Some("it is being deleted"),
+        (Phase::Pending, _) => Some("it does not run yet"),
+        (Phase::Ended, _) => Some("it has ended"),
+        (Phase::Unknown, _) => Some("its node does not answer"),
+        (Phase::Running, _) if namespace_goes => Some("its namespace is being deleted"),
+        (Phase::Running, _) => None,
+    };
+    if let Some(why) = standing {
+        return draft.stop(say(Code::NotRunning, why.to_owned()));
+    }
+    if sight.scene.acting.contains_key(&pod.key) {
+        return draft.stop(say(Code::InProgress, "a change has been sent and does not show on it yet".to_owned()));
+    }
+    // What is taken back, or made anew, does not wait for what it ends.
+    if draft.deed != Deed::Resize {
+        return;
+    }
+    resize(sight, draft);
+    if draft.has_change() {
+        if sight.subject.facts.rolling {
+            draft.wait(None, say(Code::RollingOut, "its workload is being rolled out".to_owned()));
+        }
+        let down = pod.containers.iter().find(|it| it.running_since.is_none() && it.kind != ContainerKind::Init);
+        if let Some(container) = down {
+            let message = format!("{} does not run: it is being started", container.name);
+            draft.wait(None, say(Code::Restarting, message));
+        }
+    }
+}
+
+fn resize(sight: &Sight<'_>, draft: &mut Draft) {
+    let say = |code, message: String| Saying::delayed(Check::Progress, code, message);
+    if let Some(message) = is_stuck(sight) {
+        return draft.stop(Saying::refused(Check::Progress, Code::StuckAfterKill, message));
+    }
+    let until = sight.pod.progress_since.map(|it| after(it, sight.policy().give_up_deferred.value));
+    match &sight.pod.progress {
+        Progress::Underway => draft.stop(say(Code::InProgress, "a resize of it is under way".to_owned())),
+        Progress::Deferred(why) => {
+            let message = format!("its node has no room yet, and it keeps its place: {why}");
+            let saying = say(Code::Deferred, message).by("giveUpDeferred", &sight.policy().give_up_deferred);
+            draft.stop_until(until, saying);
+        }
+        Progress::Failing(why) => {
+            // A raise in haste may be what ends the failing.
+            draft.wait(until, say(Code::NodeFailing, format!("its node tries and fails: {why}")));
+        }
+        Progress::Infeasible(why) => {
+            let message = format!("its node cannot do the resize that was asked for: {why}");
+            draft.stop(Saying::refused(Check::Progress, Code::Infeasible, message));
+        }
+        Progress::Settled | Progress::Ended => {}
+    }
+}
+
+/// Whether a resize of ours that waits or fails is to be given up now, under which code and why.
+pub fn is_given_up(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) -> Option<(Code, String)> {
+    let note = pod.note.as_deref().filter(|it| it.by.is_loop() && stands(pod, it))?;
+    if pod.deleting || pod.phase != Phase::Running || scene.acting.contains_key(&pod.key) {
+        return None;
+    }
+    let patience = subject.policy.give_up_deferred.value;
+    let since = pod.progress_since.unwrap_or(note.at).max(note.at);
+    let over = after(since, patience) <= now;
+    match &pod.progress {
+        Progress::Infeasible(why) => Some((Code::Infeasible, format!("its node cannot do the resize: {why}"))),
+        Progress::Deferred(why) if over => {
+            Some((Code::GivenUp, format!("its node has had no room since {since:.0}, given up: {why}")))
+        }
+        Progress::Failing(why) if over => {
+            Some((Code::NodeFailing, format!("its node has been failing since {since:.0}, given up: {why}")))
+        }
+        _ => None,
+    }
+}
+
+/// The former sizes again, so that what is asked for and what is promised agree; or the pod made anew where the mode allows.
+fn give_up(sight: &Sight<'_>, draft: &mut Draft, code: Code, message: String) {
+    let parts = former_parts(sight, |_| true);
+    // A node that fails may be mended; only what can never be, or found no room for long, is a reason to restart a pod.
+    let recreate = matches!(sight.mode(), Mode::Recreate | Mode::InPlaceOrRecreate) && code != Code::NodeFailing;
+    draft.findings.retain(|it| it.container.is_none());
+    if recreate {
+        draft.parts.clear();
+        draft.deed = Deed::Recreate(code);
+        draft.second_best = Some(parts);
+        draft.remark(Saying::clamped(Check::Progress, code, message));
+    } else if parts.is_empty() {
+        // What it added cannot be taken away again.
+        draft.stop(Saying::refused(Check::Progress, code, message));
+    } else {
+        take_back(draft, parts, Code::GivenUp);
+        draft.remark(Saying::clamped(Check::Progress, code, message));
+    }
+}
+
+/// Whether a container was killed again although its memory was raised, and waits: what it was given does not reach it.
+fn is_stuck(sight: &Sight<'_>) -> Option<String> {
+    if sight.scene.cluster.minor_version.is_some_and(|it| it > STUCK_UP_TO) {
+        return None;
+    }
+    let note = sight.pod.note.as_deref().filter(|it| it.by.is_loop() && stands(sight.pod, it))?;
+    sight.pod.containers.iter().filter(|it| it.killed_and_waiting).find_map(|container| {
+        let (before, after) = note.container(&container.name)?;
+        let (before, after) = before.memory_limit.zip(after.memory_limit).filter(|(before, after)| after > before)?;
+        let end = container.last_end.filter(|it| it.at > note.at)?;
+        let reached = container.actual.and_then(|it| it.memory_limit).is_some_and(|it| it >= after);
+        (!reached || sight.pod.progress == Progress::Underway).then(|| {
+            format!(
+                "{} was killed again at {:.0} although its limit was raised from {before} to {after}: the pod's cgroup stays small",
+                container.name, end.at
+            )
+        })
+    })
+}

@@ -1,0 +1,117 @@
+//! Is a restart needed, and allowed by mode, disruption budget and replica count? Recreating a pod is one too.
+
+use supple_resize::amounts::Resource;
+
+use crate::check::Check;
+use crate::check::draft::{Deed, Draft, Part, Saying};
+use crate::check::settling::take_back;
+use crate::check::sight::Sight;
+use crate::code::Code;
+use crate::policy::{Mode, RecreateBy};
+
+pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
+    let mode = sight.mode();
+    if mode == Mode::Recreate && draft.deed == Deed::Resize && draft.parts.iter().any(Part::changes) {
+        draft.deed = Deed::Recreate(Code::Evict);
+    }
+    if matches!(draft.deed, Deed::Recreate(_)) {
+        let obstacle = if rolls_out(sight) { rolled_out(sight) } else { obstacle(sight, draft) };
+        let Some(saying) = obstacle else { return };
+        match draft.second_best.take().filter(|it| !it.is_empty()) {
+            Some(parts) => {
+                draft.remark(Saying { outcome: crate::round::Outcome::Clamped, ..saying });
+                take_back(draft, parts, Code::GivenUp);
+            }
+            None => draft.stop(saying),
+        }
+        return;
+    }
+    if matches!(draft.deed, Deed::RollBack(_)) || !draft.parts.iter().any(|it| restarts(sight, it)) {
+        return;
+    }
+    let saying = if mode == Mode::InPlace {
+        let message = "its resize policy wants a restart for this change, and mode InPlace restarts nothing";
+        Some(Saying::refused(Check::Restart, Code::WouldRestart, message).by("mode", &sight.policy().mode))
+    } else {
+        obstacle(sight, draft)
+    };
+    if let Some(saying) = saying {
+        draft.hold_each(sight.pod, |part, _| restarts(sight, part).then(|| saying.clone()));
+    }
+}
+
+/// Whether this part would restart its container.
+pub fn restarts(sight: &Sight<'_>, part: &Part) -> bool {
+    let container = &sight.pod.containers[part.container];
+    part.changes()
+        && container.running_since.is_some()
+        && match part.resource {
+            Resource::Cpu => container.restarts_for_cpu,
+            Resource::Memory => container.restarts_for_memory,
+        }
+}
+
+/// Whether the pod would be recreated by restarting its workload.
+pub fn rolls_out(sight: &Sight<'_>) -> bool {
+    sight.policy().recreate_by.value == RecreateBy::Rollout && sight.subject.facts.can_roll_out
+}
+
+fn rolled_out(sight: &Sight<'_>) -> Option<Saying> {
+    let running = sight.ledger.team(&sight.pod.workload).rolled_out || sight.subject.facts.rolling;
+    running.then(|| Saying::delayed(Check::Restart, Code::RollingOut, "its workload is being restarted already"))
+}
+
+/// Whether the pod made anew would ask for what it asks for now: recreating it for its sizes would go on for ever.
+fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> bool {
+    !sight.scene.cluster.sizes_new_pods
+        && !sight.pod.containers.iter().enumerate().all(|(index, it)| {
+            let next = draft.next(sight.pod, index, |_| true);
+            sight.subject.facts.template.get(&*it.name).is_some_and(|template| *template == next)
+        })
+}
+
+/// Why the pod may not be disturbed now.
+fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
+    let policy = sight.policy();
+    let facts = &sight.subject.facts;
+    let refused = |code, message: String| Some(Saying::refused(Check::Restart, code, message));
+    if sight.pod.do_not_evict {
+        return refused(Code::DoNotDisrupt, "it asks not to be disturbed, by annotation".to_owned());
+    }
+    let recreated = matches!(draft.deed, Deed::Recreate(_));
+    if recreated && &*facts.key.kind == "Pod" {
+        return refused(Code::TooFewReplicas, "nothing would make it again: it has no owner".to_owned());
+    }
+    let same =
+        matches!(draft.deed, Deed::Recreate(Code::Evict | Code::NodeUnsupported)) && comes_back_same(sight, draft);
+    if same {
+        let message = "new pods are not sized when they are created, and its template has other sizes than it needs";
+        return refused(Code::ComesBackSame, message.to_owned());
+    }
+    let already = sight.ledger.team(&sight.pod.workload).disturbed;
+    if facts.disruptions_allowed.is_some_and(|it| it <= already) {
+        let message = "its disruption budget allows no disruption now".to_owned();
+        return Some(Saying::delayed(Check::Restart, Code::DisruptionBudget, message));
+    }
+    if already > 0 || sight.team.leaving > 0 {
+        let message = "another pod of its workload is being disturbed: one at a time".to_owned();
+        return Some(Saying::delayed(Check::Restart, Code::DisruptionBudget, message));
+    }
+    // A pod that is stuck and not ready serves nobody, so that nothing is lost with it.
+    let dead = draft.deed == Deed::Recreate(Code::StuckAfterKill) && sight.pod.ready.is_none();
+    if dead {
+        return None;
+    }
+    let ready = sight.team.ready;
+    let least = policy.min_replicas.value;
+    if ready < least || facts.replicas < least {
+        let message =
+            format!("{ready} of {} replicas are ready, and {least} are needed to disturb one", facts.replicas);
+        let saying = Saying::refused(Check::Restart, Code::TooFewReplicas, message);
+        return Some(saying.by("minReplicas", &policy.min_replicas));
+    }
+    if ready <= 1 && sight.pod.ready.is_some() {
+        return refused(Code::TooFewReplicas, "it is the last ready replica".to_owned());
+    }
+    None
+}

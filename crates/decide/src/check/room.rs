@@ -1,0 +1,78 @@
+//! Does the node have room, neighbours and what is deferred there included?
+
+use supple_resize::amounts::{Amounts, Requirement, Resource};
+
+use crate::check::Check;
+use crate::check::draft::{Deed, Draft, Saying, show};
+use crate::check::sight::{Sight, after};
+use crate::code::Code;
+use crate::ledger::reservation;
+use crate::policy::Mode;
+
+pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
+    if matches!(draft.deed, Deed::Recreate(_)) {
+        return;
+    }
+    let Some(name) = &sight.pod.node else { return };
+    let Some(room) = sight.ledger.node(name) else {
+        let message = format!("node {name} is not known");
+        return draft.stop(Saying::refused(Check::Room, Code::NodeUnsupported, message));
+    };
+    let hasty = draft.only_urgent && draft.parts.iter().any(|it| it.urgent && it.changes());
+    let next = sight.whole(draft, |it| it.urgent || !hasty);
+    let (promised, held, own) = (sight.pod.promised(), sight.pod.held(), reservation(sight.pod));
+    for resource in [Resource::Cpu, Resource::Memory] {
+        let get = |it: &Amounts| it.get(resource, Requirement::Request);
+        if get(&next) <= get(&promised) {
+            continue; // what stays or falls breaks no promise
+        }
+        let (capacity, used) = match resource {
+            Resource::Cpu => (room.allocatable.cpu.0, room.used.cpu.0),
+            Resource::Memory => (room.allocatable.memory.0, room.used.memory.0),
+        };
+        // What waits on the node has the room first, but not before what cannot wait.
+        let urgent = draft.parts.iter().any(|it| it.resource == resource && it.urgent && it.raises());
+        let kept = if urgent { 0 } else { get(&room.reserved).saturating_sub(get(&own)).max(0) };
+        let others = used.saturating_sub(get(&held));
+        let free = capacity.saturating_sub(others).saturating_sub(kept);
+        let text = |amount: i64| show(resource, amount);
+        let saying = if get(&next) > capacity {
+            let message = format!(
+                "the pod would ask for {} of {}, and node {name} has {} in all",
+                text(get(&next)),
+                resource.as_str(),
+                text(capacity)
+            );
+            Saying::refused(Check::Room, Code::NodeCapacity, message)
+        } else if get(&next) > free {
+            let mut message = format!(
+                "the pod would ask for {} of {}, and node {name} has {} for it: of {} others hold {}",
+                text(get(&next)),
+                resource.as_str(),
+                text(free.max(0)),
+                text(capacity),
+                text(others)
+            );
+            if kept > 0 {
+                message.push_str(&format!(" and wait for {}", text(kept)));
+            }
+            Saying::delayed(Check::Room, Code::NoRoom, message)
+        } else {
+            continue;
+        };
+        hold(sight, draft, resource, &saying);
+    }
+}
+
+/// What grows in this resource stays as it is; or the pod is made anew elsewhere, where it has waited for long.
+fn hold(sight: &Sight<'_>, draft: &mut Draft, resource: Resource, saying: &Saying) {
+    let patience = sight.policy().give_up_deferred.value;
+    let waited = sight.subject.record.no_room_since.is_some_and(|it| after(it, patience) <= sight.now);
+    let recreate = waited && sight.mode() == Mode::InPlaceOrRecreate && draft.deed == Deed::Resize && draft.acts();
+    draft.hold_each(sight.pod, |part, _| {
+        (part.resource == resource && part.next.request > part.now.request).then(|| saying.clone())
+    });
+    if recreate {
+        draft.deed = Deed::Recreate(saying.code);
+    }
+}

@@ -1,0 +1,138 @@
+//! What a check sees: one pod, its workload, what others hold, and the moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use supple_resize::amounts::{Amounts, Resource};
+
+use crate::check::draft::{Draft, Part};
+use crate::facts::{ContainerFacts, NodeFacts, PodFacts};
+use crate::ledger::Ledger;
+use crate::need::{Use, Wanted};
+use crate::policy::{ContainerSettings, Mode, Policy};
+use crate::progress::Progress;
+use crate::scene::{Scene, Subject};
+use crate::settle::Harm;
+
+/// What a check sees.
+pub struct Sight<'a> {
+    /// Everything.
+    pub scene: &'a Scene,
+    /// The workload.
+    pub subject: &'a Subject,
+    /// Its pods together.
+    pub team: &'a Team<'a>,
+    /// The pod.
+    pub pod: &'a PodFacts,
+    /// What its containers use.
+    pub uses: Option<&'a BTreeMap<Arc<str>, Use>>,
+    /// What nodes, namespaces and budgets have left.
+    pub ledger: &'a Ledger<'a>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// The pods of one workload, and what is worked out once for all of them.
+pub struct Team<'a> {
+    /// All of them, in order.
+    pub pods: Vec<&'a PodFacts>,
+    /// What holds for its containers.
+    pub settings: BTreeMap<&'a str, ContainerSettings>,
+    /// Pods that came to harm by their last resize.
+    pub harms: BTreeMap<&'a str, Harm>,
+    /// Pods that are ready and stay.
+    pub ready: u32,
+    /// Pods on their way out.
+    pub leaving: u32,
+    /// Pods that are being resized, or watched after it.
+    pub watched: u32,
+}
+
+impl<'a> Team<'a> {
+    /// Of the pods of a workload.
+    pub fn of(pods: Vec<&'a PodFacts>, subject: &Subject, scene: &Scene, now: Timestamp) -> Self {
+        let mut settings = BTreeMap::new();
+        for container in pods.iter().flat_map(|it| &it.containers) {
+            settings.entry(&*container.name).or_insert_with(|| subject.policy.container(&container.name));
+        }
+        let count = |which: &dyn Fn(&PodFacts) -> bool| {
+            u32::try_from(pods.iter().filter(|it| which(it)).count()).unwrap_or(u32::MAX)
+        };
+        let settle = subject.policy.settle.value;
+        let watched = |it: &PodFacts| {
+            !it.deleting && (scene.acting.contains_key(&it.key) || is_under_way(it) || is_watched(it, settle, now))
+        };
+        Self {
+            ready: count(&|it| it.ready.is_some() && !it.deleting),
+            leaving: count(&|it| it.deleting),
+            watched: count(&watched),
+            settings,
+            harms: BTreeMap::new(),
+            pods,
+        }
+    }
+}
+
+/// Whether its node is at a resize of it.
+pub fn is_under_way(pod: &PodFacts) -> bool {
+    matches!(pod.progress, Progress::Underway | Progress::Failing(_))
+}
+
+/// Whether it was resized so lately that it is still watched.
+pub fn is_watched(pod: &PodFacts, settle: SignedDuration, now: Timestamp) -> bool {
+    pod.note.as_ref().is_some_and(|it| it.by.is_loop() && now < after(it.at, settle) && it.generation < pod.generation)
+}
+
+/// So much later; the end of time where there is no such time.
+pub fn after(at: Timestamp, duration: SignedDuration) -> Timestamp {
+    at.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+impl Sight<'_> {
+    /// What may be done with it.
+    pub fn policy(&self) -> &Policy {
+        &self.subject.policy
+    }
+
+    /// The mode in force for this pod: its own word wins.
+    pub fn mode(&self) -> Mode {
+        let own = self.pod.words.get("supple.dev/mode").and_then(|it| Mode::of_word(it));
+        own.unwrap_or(self.policy().mode.value)
+    }
+
+    /// What holds for a container.
+    pub fn settings(&self, container: &ContainerFacts) -> Option<&ContainerSettings> {
+        self.team.settings.get(&*container.name)
+    }
+
+    /// What a container uses, where it is known and of now.
+    pub fn fresh_use(&self, container: &ContainerFacts) -> Option<&Use> {
+        let used = self.last_use(container)?;
+        (after(used.at, self.scene.cluster.stale_after) >= self.now).then_some(used)
+    }
+
+    /// What a container used when it was last measured.
+    pub fn last_use(&self, container: &ContainerFacts) -> Option<&Use> {
+        self.uses?.get(&container.name)
+    }
+
+    /// What is wanted of a resource of a container.
+    pub fn wanted(&self, container: &ContainerFacts, resource: Resource) -> Option<Wanted<i64>> {
+        let need = self.subject.needs.get(&container.name)?;
+        match resource {
+            Resource::Cpu => need.cpu.as_ref().map(|it| it.amounts(|amount| amount.0)),
+            Resource::Memory => need.memory.as_ref().map(|it| it.amounts(|amount| amount.0)),
+        }
+    }
+
+    /// Its node, as the API has it.
+    pub fn node(&self) -> Option<&NodeFacts> {
+        self.scene.nodes.get(self.pod.node.as_ref()?)
+    }
+
+    /// What the pod as a whole would ask for, of the parts that pass.
+    pub fn whole(&self, draft: &Draft, which: impl Fn(&Part) -> bool) -> Amounts {
+        self.pod.effective(self.pod.pod_level.amounts(), |index, _| draft.next(self.pod, index, &which).amounts())
+    }
+}

@@ -1,0 +1,443 @@
+//! From a scene to a round.
+//!
+//! ```text
+//! every pod:       numbers ([`crate::size`]) ─▶ checks in order ─▶ draft
+//! every workload:  harm, what has settled ([`crate::settle`]); its scaler ([`crate::scaler`])
+//! the cluster:     drafts that would act, in order ─▶ quota, room, restart, budget as they stand then ─▶ forecast ─▶ place
+//! ```
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::check::draft::{Deed, Draft, Saying};
+use crate::check::sight::{Sight, Team};
+use crate::check::{Check, TABLE, When, progress, qos, restart, settling, valid};
+use crate::code::Code;
+use crate::facts::PodFacts;
+use crate::key::{PodKey, WorkloadKey};
+use crate::ledger::{Ledger, Place, Undo};
+use crate::numbers::Numbers;
+use crate::record::Record;
+use crate::round::{Action, Decision, Finding, Outcome, Proposal, Round, What};
+use crate::scaler::{self, Target};
+use crate::scene::{Moment, Scene, Subject};
+use crate::{settle, size};
+
+/// One pod on its way.
+struct Work<'a> {
+    pod: &'a PodFacts,
+    team: usize,
+    draft: Draft,
+    what: Option<What>,
+    /// It was asked for a place, and which it got.
+    tried: bool,
+    seat: u32,
+}
+
+/// One workload on its way.
+struct Group<'a> {
+    key: &'a WorkloadKey,
+    subject: &'a Subject,
+    team: Team<'a>,
+    /// What is to be remembered, where that is different.
+    record: Option<Record>,
+    /// The new target of its scaler: its pods that change do so together.
+    target: Option<Target>,
+    /// Its pods among all.
+    works: Range<usize>,
+}
+
+/// Decide. The same scene gives the same round, whatever order it was put together in.
+#[must_use]
+pub fn decide(scene: &Scene, moment: &Moment<'_>) -> Round {
+    let mut ledger = Ledger::of(scene);
+    let mut pods: BTreeMap<&WorkloadKey, Vec<&PodFacts>> = BTreeMap::new();
+    for pod in scene.pods.values() {
+        pods.entry(&pod.workload).or_default().push(pod);
+    }
+    let (mut groups, mut works) = (Vec::new(), Vec::new());
+    let judged = scene.workloads.iter().filter(|(key, _)| moment.only.is_none_or(|it| it.contains(*key)));
+    for (key, subject) in judged {
+        let pods = pods.remove(key).unwrap_or_default();
+        prepare(scene, moment, &ledger, key, subject, pods, &mut groups, &mut works);
+    }
+    place(scene, moment, &mut ledger, &groups, &mut works);
+    conclude(moment, groups, works)
+}
+
+/// Draft what is to become of each pod of a workload.
+#[expect(clippy::too_many_arguments, reason = "one caller; a struct for it would only be taken apart again")]
+fn prepare<'a>(
+    scene: &'a Scene,
+    moment: &Moment<'_>,
+    ledger: &Ledger<'a>,
+    key: &'a WorkloadKey,
+    subject: &'a Subject,
+    pods: Vec<&'a PodFacts>,
+    groups: &mut Vec<Group<'a>>,
+    works: &mut Vec<Work<'a>>,
+) {
+    let now = moment.now;
+    let mut team = Team::of(pods, subject, scene, now);
+    let harmed = team.pods.iter().filter_map(|it| Some((&*it.key.name, settle::harm(scene, subject, it, now)?)));
+    team.harms = harmed.collect();
+    let given_up = team.pods.iter().filter(|it| !team.harms.contains_key(&*it.key.name)).filter_map(|it| {
+        let (code, message) = progress::is_given_up(scene, subject, it, now)?;
+        Some((*it, code, message))
+    });
+    let given_up: Vec<_> = given_up.collect();
+    let record = settle::remember(subject, &team.pods, &team.harms, &given_up, now);
+    let first = works.len();
+    for pod in &team.pods {
+        let sight = Sight { scene, subject, team: &team, pod, uses: scene.uses.get(&pod.key), ledger, now };
+        works.push(Work { pod, team: groups.len(), draft: draft(&sight), what: None, tried: false, seat: 0 });
+    }
+    let own = &mut works[first..];
+    let mut drafts: Vec<_> = own.iter_mut().map(|it| (it.pod, &mut it.draft)).collect();
+    let target = scaler::adjust(subject, &mut drafts);
+    let all = first..works.len();
+    groups.push(Group { key, subject, team, record, target, works: all });
+}
+
+/// The numbers of a pod, and what every check that needs nobody else has to say.
+fn draft(sight: &Sight<'_>) -> Draft {
+    let mut draft = size::propose(sight);
+    qos::nothing_requested(sight, &mut draft);
+    settling::convert(sight, &mut draft);
+    progress::convert(sight, &mut draft);
+    for (_, when, ask) in TABLE {
+        if when == When::Always || (when == When::Change && draft.has_change()) {
+            ask(sight, &mut draft);
+        }
+    }
+    if draft.has_change() && !draft.acts() {
+        // It will not act; still it is said what else stands in its way, as things are at the beginning of the round.
+        for (_, when, ask) in TABLE {
+            if when == When::Place && draft.has_change() {
+                ask(sight, &mut draft);
+            }
+        }
+        draft.stopped = true;
+    }
+    draft
+}
+
+/// Give places to the drafts that would act, one after the other.
+fn place<'a>(
+    scene: &'a Scene,
+    moment: &Moment<'_>,
+    ledger: &mut Ledger<'a>,
+    groups: &[Group<'a>],
+    works: &mut [Work<'a>],
+) {
+    let mut order: Vec<usize> = (0..works.len()).filter(|it| works[*it].draft.acts()).collect();
+    order.sort_by_cached_key(|it| rank(groups, &works[*it]));
+    let mut later = Vec::new();
+    let urgent = |it: &usize| class(&works[*it].draft) <= Class::Urgent;
+    let ends = order.iter().rposition(urgent).map_or(0, |it| it + 1);
+    let decreases = |works: &[Work<'_>], it: usize| class(&works[it].draft) == Class::Decrease;
+    let first_other = order[ends..].iter().position(|it| !decreases(works, *it)).map_or(order.len(), |it| ends + it);
+    for (position, index) in order.iter().enumerate() {
+        if position == first_other {
+            // What cannot wait and found no room is tried again with what the decreases gave back, before anything else grows.
+            for index in std::mem::take(&mut later) {
+                seat(scene, moment, ledger, groups, works, index);
+            }
+        }
+        let before = (position < ends).then(|| works[*index].draft.clone());
+        let seated = seat(scene, moment, ledger, groups, works, *index);
+        if let Some(before) = before.filter(|_| !seated) {
+            works[*index].draft = before;
+            later.push(*index);
+        }
+    }
+    for index in later {
+        seat(scene, moment, ledger, groups, works, index);
+    }
+}
+
+/// Give a pod, or all pods that change together with it, its place; whether it got one.
+fn seat<'a>(
+    scene: &'a Scene,
+    moment: &Moment<'_>,
+    ledger: &mut Ledger<'a>,
+    groups: &[Group<'a>],
+    works: &mut [Work<'a>],
+    index: usize,
+) -> bool {
+    if works[index].what.is_some() {
+        return true; // with its siblings
+    }
+    let team = works[index].team;
+    let group = &groups[team];
+    let Some(target) = group.target.as_ref().filter(|_| works[index].draft.together) else {
+        return seat_one(scene, moment, ledger, group, &mut works[index]).is_some();
+    };
+    let members: Vec<usize> = group.works.clone().filter(|it| works[*it].draft.together).collect();
+    let mut undo = Vec::new();
+    let mut short = None;
+    for member in &members {
+        let before = works[*member].draft.clone();
+        let moves = |it: &Draft| {
+            it.going()
+                .any(|it| it.next.request != it.now.request && it.resource == supple_resize::amounts::Resource::Cpu)
+        };
+        match seat_one(scene, moment, ledger, group, &mut works[*member]) {
+            Some(done) => {
+                let kept = moves(&works[*member].draft);
+                undo.push((*member, before, done));
+                if kept {
+                    continue;
+                }
+            }
+            None => works[*member].draft = before,
+        }
+        short = Some(*member);
+        break;
+    }
+    let Some(short) = short else {
+        let work = &mut works[members[0]];
+        if let Some(What::Resize(change)) = work.what.take() {
+            let Target { kind, name, from, to } = target.clone();
+            work.what = Some(What::AdjustScaler { kind, scaler: name, from_percent: from, to_percent: to, change });
+        }
+        return true;
+    };
+    for (member, before, done) in undo.into_iter().rev() {
+        ledger.undo(done);
+        works[member].draft = before;
+        works[member].what = None;
+    }
+    let message = format!(
+        "{}/{} looks at all pods of the workload, and {} finds no place now: all change together or none",
+        target.kind.to_lowercase(),
+        target.name,
+        works[short].pod.key.name
+    );
+    let saying = Saying::delayed(Check::Owner, Code::HorizontalScaler, message);
+    for member in &members {
+        let work = &mut works[*member];
+        scaler::hold(work.pod, &mut work.draft, &saying);
+    }
+    // What does not concern the scaler goes on by itself.
+    let mut seated = false;
+    for member in members {
+        let got = works[member].draft.acts() && seat_one(scene, moment, ledger, group, &mut works[member]).is_some();
+        seated |= got && member == index;
+    }
+    seated
+}
+
+fn seat_one<'a>(
+    scene: &'a Scene,
+    moment: &Moment<'_>,
+    ledger: &mut Ledger<'a>,
+    group: &Group<'a>,
+    work: &mut Work<'a>,
+) -> Option<Undo<'a>> {
+    let pod = work.pod;
+    work.tried = true;
+    let uses = scene.uses.get(&pod.key);
+    let subject = group.subject;
+    let sight = Sight { scene, subject, team: &group.team, pod, uses, ledger, now: moment.now };
+    let asked = |draft: &Draft| {
+        let mut draft = draft.clone();
+        for (_, when, ask) in TABLE {
+            if when == When::Place && draft.acts() {
+                ask(&sight, &mut draft);
+            }
+        }
+        draft
+    };
+    let mut draft = asked(&work.draft);
+    if draft.only_urgent && !work.draft.only_urgent && work.draft.going().any(|it| it.urgent) {
+        // The budgets let only pass what cannot wait, which then need not share the room with the rest.
+        work.draft.only_urgent = true;
+        draft = asked(&work.draft);
+    }
+    if draft.acts() && !matches!(draft.deed, Deed::Recreate(_)) {
+        valid::foresee(&sight, &mut draft);
+    }
+    if !draft.acts() {
+        draft.stopped = true;
+        work.draft = draft;
+        return None;
+    }
+    let recreated = matches!(draft.deed, Deed::Recreate(_));
+    let rolls_out = recreated && restart::rolls_out(&sight);
+    let disturbs = (recreated && !rolls_out) || draft.going().any(|it| restart::restarts(&sight, it));
+    work.what = Some(match draft.deed {
+        Deed::Resize => What::Resize(draft.change(pod)),
+        Deed::RollBack(_) => What::RollBack(draft.change(pod)),
+        Deed::Recreate(_) if rolls_out => What::RollOut,
+        Deed::Recreate(_) => What::Evict,
+    });
+    work.draft = draft;
+    let place = Place { resizes: !recreated, disturbs, rolls_out };
+    work.seat = ledger.seats;
+    Some(ledger.place(scene, pod, &work.draft, place))
+}
+
+/// Which drafts are asked first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    RollBack,
+    Urgent,
+    Decrease,
+    Increase,
+    Recreate,
+}
+
+fn class(draft: &Draft) -> Class {
+    match draft.deed {
+        Deed::RollBack(_) => Class::RollBack,
+        Deed::Recreate(_) => Class::Recreate,
+        Deed::Resize if draft.is_urgent() => Class::Urgent,
+        Deed::Resize if draft.going().any(|it| it.raises()) => Class::Increase,
+        Deed::Resize => Class::Decrease,
+    }
+}
+
+type Rank<'a> = (Class, Reverse<i32>, Reverse<i32>, Reverse<i64>, &'a PodKey);
+
+/// By class, then whose policy says so, then whose pod is more important, then how much there is to win, then by name.
+fn rank<'a>(groups: &[Group<'_>], work: &Work<'a>) -> Rank<'a> {
+    let policy = groups[work.team].subject.policy.priority.value;
+    // A MiB and a thousandth of a core weigh alike, which is about what they cost.
+    let size = work.draft.going().map(|part| {
+        let by =
+            |now: Option<i64>, next: Option<i64>| next.unwrap_or(0).saturating_sub(now.unwrap_or(0)).saturating_abs();
+        let difference = by(part.now.request, part.next.request).max(by(part.now.limit, part.next.limit));
+        if part.resource == supple_resize::amounts::Resource::Memory { difference >> 20 } else { difference }
+    });
+    let size = size.fold(0_i64, i64::saturating_add);
+    (class(&work.draft), Reverse(policy), Reverse(work.pod.priority), Reverse(size), &work.pod.key)
+}
+
+/// Write down what came of it.
+fn conclude(moment: &Moment<'_>, groups: Vec<Group<'_>>, works: Vec<Work<'_>>) -> Round {
+    let mut round = Round::default();
+    let mut actions = Vec::new();
+    let mut short: Vec<bool> = vec![false; groups.len()];
+    let mut moved_away = vec![false; groups.len()];
+    let mut records: Vec<Option<Record>> = Vec::with_capacity(groups.len());
+    let mut subjects = Vec::with_capacity(groups.len());
+    for group in groups {
+        records.push(group.record);
+        subjects.push((group.key, group.subject));
+    }
+    round.decisions.reserve(works.len());
+    for work in works {
+        let (key, subject) = subjects[work.team];
+        let decision = describe(&work);
+        let waits =
+            |it: &Finding| matches!(it.code, Code::NoRoom | Code::NodeCapacity) && it.outcome != Outcome::Clamped;
+        short[work.team] |= work.tried && decision.findings.iter().any(waits);
+        let moved = matches!(work.draft.deed, Deed::Recreate(Code::NoRoom | Code::NodeCapacity)) && work.what.is_some();
+        moved_away[work.team] |= moved;
+        if let Some(what) = work.what {
+            if matches!(what, What::Resize(_) | What::AdjustScaler { .. }) {
+                let record = records[work.team].get_or_insert_with(|| subject.record.clone());
+                for container in &decision.containers {
+                    record.originals.entry(container.container.to_string()).or_insert(container.now);
+                }
+            }
+            let (code, why) = (decision.code, decision.message.clone());
+            let action = Action { pod: work.pod.key.clone(), workload: key.clone(), what, code, why };
+            actions.push((work.seat, action));
+        }
+        round.decisions.push(decision);
+    }
+    actions.sort_by_key(|it| it.0);
+    round.actions = actions.into_iter().map(|it| it.1).collect();
+    round.decisions.sort_by(|a, b| a.pod.cmp(&b.pod));
+    for (index, record) in records.into_iter().enumerate() {
+        let (key, subject) = subjects[index];
+        let since = subject.record.no_room_since;
+        // One pod has been let go elsewhere: whether that helps has to be seen before the next one is.
+        let since_now = if moved_away[index] { moment.now } else { since.unwrap_or(moment.now) };
+        let now = short[index].then_some(since_now);
+        let record = match record {
+            None if now == since => continue,
+            record => Record { no_room_since: now, ..record.unwrap_or_else(|| subject.record.clone()) },
+        };
+        if record != subject.record {
+            round.records.insert(key.clone(), record);
+        }
+    }
+    round
+}
+
+fn describe(work: &Work<'_>) -> Decision {
+    let (pod, draft) = (work.pod, &work.draft);
+    let mut findings = draft.findings.clone();
+    findings.sort_by_key(|it| it.check);
+    let judged = pod.containers.iter().enumerate();
+    let judged = judged.filter(|it| it.1.kind != supple_resize::resources::ContainerKind::Init);
+    let containers = judged.map(|(index, it)| {
+        let mut wanted = Numbers::default();
+        for part in draft.parts.iter().filter(|it| it.container == index) {
+            wanted.set(part.resource, supple_resize::amounts::Requirement::Request, part.wanted);
+        }
+        Proposal { container: Arc::clone(&it.name), now: it.asked, wanted, next: draft.next(pod, index, |_| true) }
+    });
+    let containers = containers.collect();
+    let (code, message) = match &work.what {
+        Some(what) => (code_of(what, draft), sentence(what, pod, draft)),
+        None => {
+            let stops = findings.iter().find(|it| it.outcome != Outcome::Clamped);
+            match stops.or(findings.first()) {
+                Some(finding) => (finding.code, about(finding)),
+                None => (Code::Fits, "what it asks for is what it needs".to_owned()),
+            }
+        }
+    };
+    Decision {
+        pod: pod.key.clone(),
+        workload: pod.workload.clone(),
+        containers,
+        findings,
+        code,
+        message,
+        again: if work.what.is_some() { None } else { draft.again },
+    }
+}
+
+fn about(finding: &Finding) -> String {
+    match &finding.container {
+        Some(container) => format!("{container}: {}", finding.message),
+        None => finding.message.clone(),
+    }
+}
+
+fn code_of(what: &What, draft: &Draft) -> Code {
+    match (what, draft.deed) {
+        (What::AdjustScaler { .. }, _) => Code::AdjustScaler,
+        (What::RollOut, _) => Code::RollOut,
+        (What::Evict, _) => Code::Evict,
+        (_, Deed::RollBack(code)) => code,
+        _ => Code::Resize,
+    }
+}
+
+fn sentence(what: &What, pod: &PodFacts, draft: &Draft) -> String {
+    let because = |code: Code| {
+        let finding = draft.findings.iter().find(|it| it.code == code);
+        finding.map_or_else(|| draft.steps(pod), |it| it.message.clone())
+    };
+    match (what, draft.deed) {
+        (What::AdjustScaler { kind, scaler, from_percent, to_percent, .. }, _) => format!(
+            "{}; {}/{scaler} aims at {to_percent} % instead of {from_percent} %, which is the same use",
+            draft.steps(pod),
+            kind.to_lowercase()
+        ),
+        (What::RollBack(_), _) => {
+            let finding = draft.findings.iter().find(|it| it.check == Check::Settling || it.check == Check::Progress);
+            format!("{}: {}", finding.map_or("", |it| it.message.as_str()), draft.steps(pod))
+        }
+        (_, Deed::Recreate(code)) => because(code),
+        _ => draft.steps(pod),
+    }
+}

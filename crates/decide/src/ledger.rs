@@ -1,0 +1,215 @@
+//! What nodes, namespaces and budgets have left, as pods are given their places one after the other in a round.
+
+use std::collections::BTreeMap;
+
+use supple_resize::admission::quota;
+use supple_resize::allocate::{Capacity, Used};
+use supple_resize::amounts::{Amounts, Requirement, Resource};
+use supple_resize::predict::NamespaceSight;
+
+use crate::check::draft::Draft;
+use crate::check::sight::is_under_way;
+use crate::facts::{Phase, PodFacts};
+use crate::key::WorkloadKey;
+use crate::progress::Progress;
+use crate::scene::Scene;
+
+/// What is left of everything.
+#[derive(Debug, Default)]
+pub struct Ledger<'a> {
+    nodes: BTreeMap<&'a str, NodeRoom>,
+    namespaces: BTreeMap<&'a str, NamespaceSight>,
+    teams: BTreeMap<&'a WorkloadKey, TeamPlaces>,
+    /// Resizes under way in the whole cluster.
+    pub under_way: u32,
+    /// Places that were given, those taken back included: the order of the actions.
+    pub seats: u32,
+}
+
+/// One node.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NodeRoom {
+    /// What there is.
+    pub allocatable: Capacity,
+    /// What its pods hold.
+    pub used: Used,
+    /// What pods wait for beyond what they hold: it is kept for them.
+    pub reserved: Amounts,
+    /// Resizes under way.
+    pub under_way: u32,
+}
+
+/// What a workload's pods have been given in this round.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TeamPlaces {
+    /// Pods that were given a resize.
+    pub resized: u32,
+    /// Pods that will be disturbed.
+    pub disturbed: u32,
+    /// The workload is restarted as a whole.
+    pub rolled_out: bool,
+}
+
+/// What was before a pod was given its place.
+#[derive(Debug)]
+pub struct Undo<'a> {
+    node: Option<(&'a str, NodeRoom)>,
+    namespace: Option<(&'a str, NamespaceSight)>,
+    team: (&'a WorkloadKey, TeamPlaces),
+    under_way: u32,
+}
+
+impl<'a> Ledger<'a> {
+    /// As the scene stands: one look at every pod.
+    pub fn of(scene: &'a Scene) -> Self {
+        let mut ledger = Self::default();
+        for (name, node) in &scene.nodes {
+            ledger.nodes.insert(name, NodeRoom { allocatable: node.allocatable, ..NodeRoom::default() });
+        }
+        for (key, pod) in &scene.pods {
+            if pod.phase == Phase::Ended {
+                continue;
+            }
+            let acting = scene.acting.get(key);
+            let under_way = is_under_way(pod) || acting.is_some();
+            if under_way {
+                ledger.under_way = ledger.under_way.saturating_add(1);
+            }
+            let Some(room) = pod.node.as_deref().and_then(|it| ledger.nodes.get_mut(it)) else { continue };
+            let mut held = pod.held();
+            if let Some(change) = acting {
+                // What has been sent and does not show yet will be promised before anything that is sent now.
+                held = held.max(pod.effective(pod.pod_level.amounts(), |_, it| {
+                    let mut next = it.asked;
+                    if let Some(sizes) = change.containers.get(&*it.name) {
+                        next.set_all(sizes);
+                    }
+                    next.amounts()
+                }));
+            }
+            room.under_way = room.under_way.saturating_add(u32::from(under_way));
+            room.used.cpu.0 = room.used.cpu.0.saturating_add(held.cpu_request.0);
+            room.used.memory.0 = room.used.memory.0.saturating_add(held.memory_request.0);
+            room.used.pods = room.used.pods.saturating_add(1);
+            if waits(pod) {
+                room.reserved = room.reserved.plus(beyond(&pod.desired(), &held));
+            }
+        }
+        ledger
+    }
+
+    /// A node.
+    pub fn node(&self, name: &str) -> Option<&NodeRoom> {
+        self.nodes.get(name)
+    }
+
+    /// What a workload's pods were given.
+    pub fn team(&self, key: &WorkloadKey) -> TeamPlaces {
+        self.teams.get(key).copied().unwrap_or_default()
+    }
+
+    /// A namespace's limit ranges and quotas, what was charged in this round included.
+    pub fn namespace(&self, scene: &Scene, name: &str) -> NamespaceSight {
+        if let Some(known) = self.namespaces.get(name) {
+            return known.clone();
+        }
+        let Some(facts) = scene.namespaces.get(name) else { return NamespaceSight::default() };
+        NamespaceSight { limit_ranges: facts.limit_ranges.clone(), quotas: facts.quotas.clone() }
+    }
+
+    /// Give a pod its place.
+    pub fn place(&mut self, scene: &'a Scene, pod: &'a PodFacts, draft: &Draft, place: Place) -> Undo<'a> {
+        self.seats = self.seats.saturating_add(1);
+        let node = pod.node.as_deref().and_then(|it| Some((it, *self.nodes.get(it)?)));
+        let mut undo =
+            Undo { node, namespace: None, team: (&pod.workload, self.team(&pod.workload)), under_way: self.under_way };
+        let team = self.teams.entry(&pod.workload).or_default();
+        team.disturbed = team.disturbed.saturating_add(u32::from(place.disturbs));
+        team.rolled_out |= place.rolls_out;
+        if !place.resizes {
+            return undo;
+        }
+        team.resized = team.resized.saturating_add(1);
+        self.under_way = self.under_way.saturating_add(1);
+        if let Some(room) = pod.node.as_deref().and_then(|it| self.nodes.get_mut(it)) {
+            let held = pod.held();
+            let next = pod
+                .effective(pod.pod_level.amounts(), |index, _| draft.next(pod, index, |it| draft.goes(it)).amounts());
+            room.under_way = room.under_way.saturating_add(1);
+            let replace = |used: &mut i64, held: i64, next: i64| *used = used.saturating_sub(held).saturating_add(next);
+            replace(&mut room.used.cpu.0, held.cpu_request.0, next.cpu_request.0);
+            replace(&mut room.used.memory.0, held.memory_request.0, next.memory_request.0);
+            if waits(pod) {
+                let given_up = beyond(&pod.desired(), &held);
+                let less = |mine: &mut i64, other: i64| *mine = mine.saturating_sub(other);
+                less(&mut room.reserved.cpu_request.0, given_up.cpu_request.0);
+                less(&mut room.reserved.memory_request.0, given_up.memory_request.0);
+            }
+        }
+        undo.namespace = self.charge(scene, pod, draft);
+        undo
+    }
+
+    /// Charge the namespace's quotas; what they were before, if there are any.
+    fn charge(&mut self, scene: &'a Scene, pod: &'a PodFacts, draft: &Draft) -> Option<(&'a str, NamespaceSight)> {
+        let name = &*pod.key.namespace;
+        if scene.namespaces.get(name).is_none_or(|it| it.quotas.is_empty()) {
+            return None;
+        }
+        let before = self.namespace(scene, name);
+        let old = pod.to_pod();
+        let new = draft.change(pod).applied_to(&old).ok()?;
+        let mut after = before.clone();
+        for charge in quota::check(&new, Some(&old), &before.quotas).unwrap_or_default() {
+            let charged = after.quotas.iter_mut().find(|it| it.metadata.name.as_deref() == Some(&charge.quota));
+            if let Some(status) = charged.and_then(|it| it.status.as_mut()) {
+                status.used = Some(charge.used);
+            }
+        }
+        self.namespaces.insert(name, after);
+        Some((name, before))
+    }
+
+    /// Take a place back, the newest first.
+    pub fn undo(&mut self, undo: Undo<'a>) {
+        if let Some((name, room)) = undo.node {
+            self.nodes.insert(name, room);
+        }
+        if let Some((name, namespace)) = undo.namespace {
+            self.namespaces.insert(name, namespace);
+        }
+        self.teams.insert(undo.team.0, undo.team.1);
+        self.under_way = undo.under_way;
+    }
+}
+
+/// What a place is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    /// A resize is sent.
+    pub resizes: bool,
+    /// The pod or one of its containers is restarted.
+    pub disturbs: bool,
+    /// Its workload is restarted as a whole.
+    pub rolls_out: bool,
+}
+
+/// Whether the pod waits for room on its node.
+pub fn waits(pod: &PodFacts) -> bool {
+    matches!(pod.progress, Progress::Deferred(_)) && !pod.deleting
+}
+
+/// The requests of `wanted` that are beyond those of `held`.
+fn beyond(wanted: &Amounts, held: &Amounts) -> Amounts {
+    let mut beyond = Amounts::default();
+    for resource in [Resource::Cpu, Resource::Memory] {
+        let get = |it: &Amounts| it.get(resource, Requirement::Request);
+        beyond.set(resource, Requirement::Request, get(wanted).saturating_sub(get(held)).max(0));
+    }
+    beyond
+}
+
+/// What one pod waits for beyond what it holds.
+pub fn reservation(pod: &PodFacts) -> Amounts {
+    if waits(pod) { beyond(&pod.desired(), &pod.held()) } else { Amounts::default() }
+}

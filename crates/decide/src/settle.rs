@@ -1,0 +1,266 @@
+//! After a resize: is there harm, and has it settled? What is remembered of either.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use supple_resize::amounts::{Requirement, Resource};
+
+use crate::check::draft::Pair;
+use crate::check::sight::after;
+use crate::code::Code;
+use crate::facts::{ContainerFacts, Noted, PodFacts};
+use crate::need::Use;
+use crate::note::Author;
+use crate::numbers::Numbers;
+use crate::policy::Guard;
+use crate::progress::Progress;
+use crate::record::{Done, Record, TOO_SMALL_KEPT, TooSmall};
+use crate::scene::{GuardReading, Scene, Subject};
+
+/// The most guards that are looked at, as documented.
+const GUARDS: usize = 10;
+
+/// Throttled in this share of periods, in thousandths: three times what is tolerated.
+const THROTTLED_PERMILLE: u16 = 150;
+
+/// What a resize did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Harm {
+    /// The kind of it.
+    pub code: Code,
+    /// When.
+    pub at: Timestamp,
+    /// In which container; `None`: the pod.
+    pub container: Option<Arc<str>>,
+    /// The sentence.
+    pub message: String,
+}
+
+/// Whether the numbers of the pod are those that the note says were set.
+pub fn stands(pod: &PodFacts, note: &Noted) -> bool {
+    note.containers.iter().all(|(name, _, after)| {
+        pod.containers.iter().find(|it| it.name == *name).is_some_and(|it| {
+            RESOURCES.iter().all(|resource| {
+                let (set, has) = (Pair::of(after, *resource), Pair::of(&it.asked, *resource));
+                set.request.is_none_or(|it| has.request == Some(it)) && set.limit.is_none_or(|it| has.limit == Some(it))
+            })
+        })
+    })
+}
+
+const RESOURCES: [Resource; 2] = [Resource::Cpu, Resource::Memory];
+
+fn lowered(note: &Noted, container: &str, resource: Resource) -> bool {
+    let said = note.container(container);
+    said.is_some_and(|(before, after)| Pair::of(after, resource).lowers(Pair::of(before, resource)))
+}
+
+/// The harm the pod's last resize did, if it was ours, stands, and did. Only what was lowered can have done harm, except that a
+/// guard may object to anything.
+pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) -> Option<Harm> {
+    let note = pod.note.as_deref().filter(|it| it.by == Author::Controller && stands(pod, it))?;
+    let until = after(note.at, subject.policy.settle.value);
+    let within = |at: Timestamp| note.at < at && at <= until;
+    let uses = scene.uses.get(&pod.key);
+    let mut harms = Vec::new();
+    for container in &pod.containers {
+        let (cpu, memory) =
+            (lowered(note, &container.name, Resource::Cpu), lowered(note, &container.name, Resource::Memory));
+        if cpu || memory {
+            harms.extend(ended(note, container, memory, within));
+        }
+        let used = uses.and_then(|it| it.get(&container.name));
+        harms.extend(used.filter(|it| cpu && within(it.at)).and_then(|it| throttled(container, it)));
+    }
+    let any = note.containers.iter().any(|(name, ..)| RESOURCES.iter().any(|it| lowered(note, name, *it)));
+    // A container that had to restart for its resize is not ready for a while; that is harm only if it stays so.
+    let patience = expects_restart(pod, note).then_some(until);
+    if let Some(at) = pod.unready.filter(|it| any && within(*it) && patience.is_none_or(|until| now >= until)) {
+        let message = format!("it was ready before its resize and is not any more, since {at:.0}");
+        harms.push(Harm { code: Code::NotReady, at, container: None, message });
+    }
+    let readings = scene.guards.get(&pod.workload).into_iter().flatten().filter(|it| within(it.at));
+    for reading in readings {
+        let guards = subject.policy.guards.value.iter().take(GUARDS);
+        harms.extend(guards.filter(|it| it.name == reading.name).filter_map(|it| crossed(it, reading)));
+    }
+    // The worst first, then the earliest: what is said does not depend on the order of containers.
+    harms.into_iter().min_by(|a, b| (a.code.rank(), a.at, &a.container).cmp(&(b.code.rank(), b.at, &b.container)))
+}
+
+impl Code {
+    const fn rank(self) -> u8 {
+        match self {
+            Self::OutOfMemory => 0,
+            Self::Restarted => 1,
+            Self::NotReady => 2,
+            Self::GuardCrossed => 3,
+            _ => 4,
+        }
+    }
+}
+
+/// How a container ended after the resize. One killed for want of memory after its limit was lowered was killed by that, however
+/// long ago it was; any other end counts while the pod is watched.
+fn ended(note: &Noted, container: &ContainerFacts, memory: bool, within: impl Fn(Timestamp) -> bool) -> Option<Harm> {
+    let end = container.last_end.filter(|it| it.at > note.at)?;
+    let harm = |code, message| Harm { code, at: end.at, container: Some(Arc::clone(&container.name)), message };
+    let (before, after) = note.container(&container.name)?;
+    let limit = after.memory_limit.zip(before.memory_limit).filter(|(after, before)| after < before);
+    if end.out_of_memory && memory && (limit.is_some() || within(end.at)) {
+        let size = after.memory_limit.or(after.memory_request).unwrap_or_default();
+        let message = format!("{} was killed for want of memory with {size} at {:.0}", container.name, end.at);
+        return Some(harm(Code::OutOfMemory, message));
+    }
+    let expected = restarts_for(container, note);
+    (!expected && !end.out_of_memory && end.exit_code != 0 && within(end.at)).then(|| {
+        let message = format!("{} ended with code {} at {:.0}", container.name, end.exit_code, end.at);
+        harm(Code::Restarted, message)
+    })
+}
+
+fn throttled(container: &ContainerFacts, used: &Use) -> Option<Harm> {
+    let share = used.throttled_permille.filter(|it| *it > THROTTLED_PERMILLE)?;
+    let message = format!("{} is throttled in {}.{} % of its periods", container.name, share / 10, share % 10);
+    Some(Harm { code: Code::Throttled, at: used.at, container: Some(Arc::clone(&container.name)), message })
+}
+
+fn crossed(guard: &Guard, reading: &GuardReading) -> Option<Harm> {
+    let value = reading.value_milli;
+    let show = |milli: i64| format!("{}.{:03}", milli.div_euclid(1000), milli.rem_euclid(1000));
+    let bound = match (guard.above_milli, guard.below_milli) {
+        (Some(bound), _) if value > bound => format!("above {}", show(bound)),
+        (_, Some(bound)) if value < bound => format!("below {}", show(bound)),
+        _ => return None,
+    };
+    let message = format!("guard {:?} reads {}, which is {bound}", guard.name, show(value));
+    Some(Harm { code: Code::GuardCrossed, at: reading.at, container: None, message })
+}
+
+fn restarts_for(container: &ContainerFacts, note: &Noted) -> bool {
+    let Some((before, after)) = note.container(&container.name) else { return false };
+    let changed = |resource| Pair::of(before, resource) != Pair::of(after, resource);
+    (container.restarts_for_cpu && changed(Resource::Cpu))
+        || (container.restarts_for_memory && changed(Resource::Memory))
+}
+
+fn expects_restart(pod: &PodFacts, note: &Noted) -> bool {
+    pod.containers.iter().any(|it| restarts_for(it, note))
+}
+
+/// The former numbers of a container. `all`: what was raised too, though no memory that may be in use is taken away; else only
+/// what was lowered.
+pub fn former(note: &Noted, container: &ContainerFacts, resource: Resource, all: bool) -> Option<Pair> {
+    let (before, set) = note.container(&container.name)?;
+    let (before, set) = (Pair::of(before, resource), Pair::of(set, resource));
+    let has = Pair::of(&container.asked, resource);
+    let back = |before: Option<i64>, set: Option<i64>, has: Option<i64>| match (before, set) {
+        (Some(before), Some(set)) if before > set || all => Some(before),
+        _ => has,
+    };
+    let former = Pair {
+        request: back(before.request, set.request, has.request),
+        limit: back(before.limit, set.limit, has.limit),
+    };
+    (former != has).then_some(former)
+}
+
+/// What is remembered of a workload, brought up to now: harm, what settled well, what is forgotten. `None`: as it was.
+pub fn remember(
+    subject: &Subject,
+    pods: &[&PodFacts],
+    harms: &BTreeMap<&str, Harm>,
+    given_up: &[(&PodFacts, Code, String)],
+    now: Timestamp,
+) -> Option<Record> {
+    let expired = subject.record.too_small.iter().any(|it| after(it.at, TOO_SMALL_KEPT) <= now);
+    let settled = || pods.iter().any(|it| has_settled(subject, &subject.record, it, now));
+    if !expired && harms.is_empty() && given_up.is_empty() && !settled() {
+        return None; // so for nearly every workload in nearly every round
+    }
+    let mut record = subject.record.clone();
+    record.too_small.retain(|it| after(it.at, TOO_SMALL_KEPT) > now);
+    let mut set_back = false;
+    let done = |pod: &PodFacts, note: &Noted, code, message: &str| Done {
+        at: note.at,
+        pod: pod.key.name.to_string(),
+        containers: note.containers.iter().map(|(name, old, new)| (name.to_string(), (*old, *new))).collect(),
+        code,
+        message: message.to_owned(),
+    };
+    for pod in pods {
+        let Some(note) = pod.note.as_deref() else { continue };
+        let known = record.knows(&pod.key.name, note.at).map(|it| it.code);
+        if let Some(harm) = harms.get(&*pod.key.name) {
+            if known.is_some_and(|it| it != Code::Resized) {
+                continue; // reckoned with in an earlier round; taking it back has not come about yet
+            }
+            if record.incidents_until.is_none_or(|it| it < harm.at) {
+                set_back = true;
+                blame(&mut record, note, harm);
+            }
+            record.remember(done(pod, note, harm.code, &harm.message));
+        } else if let Some((_, code, message)) = given_up.iter().find(|it| it.0.key == pod.key) {
+            if known.is_none() {
+                set_back = true;
+                record.remember(done(pod, note, *code, message));
+            }
+        } else if has_settled(subject, &record, pod, now) {
+            let message = Code::Resized.meaning().trim();
+            record.remember(done(pod, note, Code::Resized, message));
+            if record.not_before.is_none_or(|it| it <= now) {
+                record.setbacks = 0;
+                record.not_before = None;
+            }
+        }
+    }
+    if set_back {
+        record.set_back(now, &subject.policy);
+        let last = harms.values().map(|it| it.at).max();
+        record.incidents_until = record.incidents_until.max(last);
+    }
+    (record != subject.record).then_some(record)
+}
+
+/// Whether the pod's last resize was ours, has been watched for long enough, and that has not been said yet.
+fn has_settled(subject: &Subject, record: &Record, pod: &PodFacts, now: Timestamp) -> bool {
+    pod.note.as_deref().is_some_and(|note| {
+        note.by == Author::Controller
+            && now >= after(note.at, subject.policy.settle.value)
+            && pod.progress == Progress::Settled
+            && !pod.deleting
+            && record.knows(&pod.key.name, note.at).is_none()
+            && !record.is_forgotten(note.at)
+            && stands(pod, note)
+    })
+}
+
+/// Remember the sizes that are to be blamed.
+fn blame(record: &mut Record, note: &Noted, harm: &Harm) {
+    for (name, before, set) in &note.containers {
+        if harm.container.as_ref().is_some_and(|it| it != name) {
+            continue;
+        }
+        let mut size = Numbers::default();
+        let blamed = RESOURCES.iter().filter(|resource| match harm.code {
+            Code::OutOfMemory => **resource == Resource::Memory,
+            Code::Throttled => **resource == Resource::Cpu,
+            _ => true,
+        });
+        for resource in blamed {
+            for requirement in [Requirement::Request, Requirement::Limit] {
+                let (was, is) = (before.get(*resource, requirement), set.get(*resource, requirement));
+                if let Some((_, is)) = was.zip(is).filter(|(was, is)| is < was) {
+                    size.set(*resource, requirement, Some(is));
+                }
+            }
+        }
+        if size.is_empty() {
+            continue;
+        }
+        record.too_small.retain(|it| !(it.container == **name && it.size == size));
+        record.too_small.push(TooSmall { container: name.to_string(), size, at: harm.at, code: harm.code });
+    }
+    record.too_small.sort_by(|a, b| (a.at, &a.container).cmp(&(b.at, &b.container)));
+}

@@ -1,0 +1,432 @@
+//! What a container is to have, before anybody asks whether it may: wanted, headroom, what proved too small, schedules,
+//! bounds, limits, steps. All in integers; what holds a number is said in the name of its check.
+//!
+//! ```text
+//! wanted ─▶ headroom ─▶ known too small ─▶ own use ─▶ schedules ─▶ bounds ─▶ rounding ─▶ step ─▶ limit by strategy ─▶ QoS kept
+//! ```
+
+use jiff::SignedDuration;
+use supple_resize::amounts::{Requirement, Resource};
+use supple_resize::qos::QosClass;
+use supple_resize::resources::ContainerKind;
+
+use crate::check::Check;
+use crate::check::draft::{Draft, Pair, Part, Saying, show};
+use crate::check::sight::{Sight, after};
+use crate::code::Code;
+use crate::facts::ContainerFacts;
+use crate::need::{Use, Wanted};
+use crate::policy::{ContainerSettings, CpuAndMemory, Limits};
+use crate::record::TOO_SMALL_KEPT;
+
+/// Memory is asked for in whole MiB: a smaller step is noise to every reader.
+const MIB: i64 = 1 << 20;
+
+/// Nothing is lowered below this: less is not worth the risk that the process does not start again.
+const LEAST_CPU: i64 = 10;
+const LEAST_MEMORY: i64 = 16 * MIB;
+
+/// A limit stays above what is used by this share of it, in percent, and by at least so many bytes.
+const MARGIN_PERCENT: i64 = 10;
+const LEAST_MARGIN: i64 = 8 * MIB;
+
+/// A size that did harm is stayed above by this share of it, in percent.
+const ABOVE_HARM_PERCENT: i64 = 20;
+
+/// A container that uses less than this share of its size, in percent, is not the one that cannot wait.
+const NEAR_PERCENT: i64 = 80;
+
+/// A container that was killed for want of memory so lately cannot wait.
+const KILLED_LATELY: SignedDuration = SignedDuration::from_mins(10);
+
+/// The draft of a pod: every number that is ours, and what it should be.
+pub fn propose(sight: &Sight<'_>) -> Draft {
+    let judged = sight.pod.containers.iter().enumerate().filter(|(_, it)| it.kind != ContainerKind::Init);
+    let parts = judged.flat_map(|(container, it)| {
+        [Resource::Cpu, Resource::Memory].map(|resource| {
+            let now = Pair::of(&it.asked, resource);
+            Part { container, resource, now, next: now, full: now, wanted: None, urgent: false }
+        })
+    });
+    let mut draft = Draft::new(parts.collect());
+    for index in 0..draft.parts.len() {
+        let part = &draft.parts[index];
+        let container = &sight.pod.containers[part.container];
+        let Some(settings) = sight.settings(container) else { continue };
+        let Some(wanted) = sight.wanted(container, part.resource) else { continue };
+        let mut sizing =
+            Sizing { sight, container, settings, resource: part.resource, now: part.now, said: Vec::new() };
+        let sized = sizing.size(&wanted);
+        let said = std::mem::take(&mut sizing.said);
+        let part = &mut draft.parts[index];
+        part.wanted = Some(wanted.target);
+        (part.next, part.full, part.urgent) = sized;
+        if part.changes() {
+            for saying in said {
+                draft.remark_part(sight.pod, index, saying);
+            }
+        } else if let Some(saying) = said.into_iter().next() {
+            draft.remark_part(sight.pod, index, saying);
+        }
+    }
+    keep_class(sight, &mut draft);
+    draft
+}
+
+/// One number on its way.
+struct Sizing<'a> {
+    sight: &'a Sight<'a>,
+    container: &'a ContainerFacts,
+    settings: &'a ContainerSettings,
+    resource: Resource,
+    now: Pair,
+    said: Vec<Saying>,
+}
+
+impl Sizing<'_> {
+    /// What it is to have, what it would have without a step cap, and whether it cannot wait.
+    fn size(&mut self, wanted: &Wanted<i64>) -> (Pair, Pair, bool) {
+        let Some(now) = self.now.request else {
+            return (self.now, self.now, false); // what was not asked for cannot be taken back once it is
+        };
+        let policy = self.sight.policy();
+        let headroom = match self.resource {
+            Resource::Cpu => policy.cpu_headroom_percent.value,
+            Resource::Memory => policy.memory_headroom_percent.value,
+        };
+        let mut request = more(wanted.target.max(1), i64::from(headroom));
+        request = self.above_harm(request, Requirement::Request, self.now.request);
+        request = self.above_use(request);
+        request = self.scheduled(request);
+        request = self.bounded(request);
+        request = self.least(request);
+        request = self.rounded(request);
+        let urgent = wanted.urgent && self.is_pressing();
+        let full = Pair { request: Some(request), limit: self.limit(request, now) };
+        let request = if urgent && request > now { request } else { self.stepped(request, now) };
+        let (request, limit) = self.with_limit(request, now, urgent);
+        let next = Pair { request: Some(request), limit };
+        (next, full, urgent && next.raises(self.now))
+    }
+
+    fn say(&mut self, check: Check, code: Code, from: i64, to: i64, why: impl std::fmt::Display) {
+        let (from, to) = (show(self.resource, from), show(self.resource, to));
+        self.said.push(Saying::clamped(check, code, format!("{from} becomes {to}: {why}")));
+    }
+
+    /// Above a size that did harm, as far as that forbids to go down.
+    fn above_harm(&mut self, amount: i64, requirement: Requirement, now: Option<i64>) -> i64 {
+        let Some(now) = now.filter(|now| amount < *now) else { return amount };
+        let record = &self.sight.subject.record;
+        let harmful = record
+            .too_small
+            .iter()
+            .filter(|it| *it.container == *self.container.name && after(it.at, TOO_SMALL_KEPT) > self.sight.now);
+        let harmful = harmful.filter_map(|it| Some((it.size.get(self.resource, requirement)?, it)));
+        let Some((size, because)) = harmful.max_by_key(|(size, it)| (*size, it.at)) else { return amount };
+        let floor = self.round(more(size, ABOVE_HARM_PERCENT)).min(now);
+        if amount < floor {
+            let why = format!("{} did harm ({}) at {:.0}", show(self.resource, size), because.code, because.at);
+            self.say(Check::Worth, Code::KnownTooSmall, amount, floor, why);
+        }
+        amount.max(floor)
+    }
+
+    /// Above what this very pod uses: it may use more than the others of its workload.
+    fn above_use(&mut self, amount: i64) -> i64 {
+        let Some(now) = self.now.request.filter(|now| amount < *now) else { return amount };
+        let Some((floor, why)) = self.use_floor() else { return amount };
+        let floor = self.round(floor).min(now);
+        if amount < floor {
+            self.say(Check::MemoryDecrease, Code::BelowUse, amount, floor, why);
+        }
+        amount.max(floor)
+    }
+
+    /// The least memory for what is used and was used within a day, with a margin.
+    fn use_floor(&self) -> Option<(i64, String)> {
+        let used = self.sight.last_use(self.container).filter(|_| self.resource == Resource::Memory)?;
+        let highest = used.memory_peak.max(used.memory)?;
+        let margin = more(highest.0, MARGIN_PERCENT).saturating_sub(highest.0).max(LEAST_MARGIN);
+        let shown = crate::numbers::show_measured_memory(highest);
+        let what = if used.memory_peak > used.memory { "was used within the last day" } else { "is used" };
+        Some((highest.0.saturating_add(margin), format!("{shown} {what}")))
+    }
+
+    /// Within the schedules that hold now.
+    fn scheduled(&mut self, mut amount: i64) -> i64 {
+        let now = self.sight.now;
+        let policy = self.sight.policy();
+        let holds = |spans: &[(jiff::Timestamp, jiff::Timestamp)]| spans.iter().any(|it| it.0 <= now && now < it.1);
+        for schedule in policy.schedules.value.iter().filter(|it| holds(&it.spans)) {
+            let said = |list: &std::collections::BTreeMap<std::sync::Arc<str>, CpuAndMemory>| {
+                list.get(&self.container.name).or_else(|| list.get("*")).and_then(|it| it.get(self.resource))
+            };
+            let (least, most) = (said(&schedule.at_least), said(&schedule.at_most));
+            let held = amount.min(most.unwrap_or(i64::MAX)).max(least.unwrap_or(0));
+            if held != amount {
+                self.say(
+                    Check::Worth,
+                    Code::Scheduled,
+                    amount,
+                    held,
+                    format_args!("schedule {:?} holds", schedule.text),
+                );
+                self.set_by("schedules", &policy.schedules.origin);
+                amount = held;
+            }
+        }
+        amount
+    }
+
+    fn bounded(&mut self, amount: i64) -> i64 {
+        let least = self.settings.at_least.get(self.resource).unwrap_or(0);
+        let most = self.settings.at_most.get(self.resource).unwrap_or(i64::MAX);
+        if amount > most {
+            self.say(Check::Worth, Code::AtMost, amount, most, "maxAllowed");
+            return most;
+        }
+        if amount < least {
+            self.say(Check::Worth, Code::AtLeast, amount, least, "minAllowed");
+            return least;
+        }
+        amount
+    }
+
+    fn set_by(&mut self, name: &str, origin: &crate::policy::Origin) {
+        if let Some(last) = self.said.last_mut() {
+            last.setting = Some(format!("{name} ({origin})"));
+        }
+    }
+
+    /// Never lowered below what no process can do with.
+    fn least(&self, amount: i64) -> i64 {
+        let least = match self.resource {
+            Resource::Cpu => LEAST_CPU,
+            Resource::Memory => LEAST_MEMORY,
+        };
+        let most = self.settings.at_most.get(self.resource).unwrap_or(i64::MAX);
+        match self.now.request {
+            Some(now) if amount < now => amount.max(least.min(now)).min(most.max(amount)),
+            _ => amount,
+        }
+    }
+
+    fn unit(&self) -> i64 {
+        match self.resource {
+            Resource::Cpu => 1,
+            Resource::Memory => MIB,
+        }
+    }
+
+    fn round(&self, amount: i64) -> i64 {
+        round_up(amount, self.unit())
+    }
+
+    /// In whole units, unless that would lead over the most that is allowed; and what is only a rounding off is none.
+    fn rounded(&self, amount: i64) -> i64 {
+        let rounded = self.round(amount);
+        let most = self.settings.at_most.get(self.resource).unwrap_or(i64::MAX);
+        let kept = if rounded > most { amount } else { rounded };
+        match self.now.request {
+            Some(now) if now >= amount && now < kept => now,
+            _ => kept,
+        }
+    }
+
+    /// No further from what is in force than a step may go.
+    fn stepped(&mut self, amount: i64, now: i64) -> i64 {
+        let policy = self.sight.policy();
+        let capped = self.cap(amount, now);
+        if capped != amount {
+            self.say(Check::Step, Code::StepCapped, amount, capped, "the rest follows in later steps");
+            self.set_by("steps", &policy.steps.origin);
+        }
+        capped
+    }
+
+    fn cap(&self, amount: i64, now: i64) -> i64 {
+        let steps = &self.sight.policy().steps.value;
+        let (up, down) = match self.resource {
+            Resource::Cpu => (steps.cpu_up, steps.cpu_down),
+            Resource::Memory => (steps.memory_up, steps.memory_down),
+        };
+        let highest = up.map_or(i64::MAX, |it| self.round(more(now, i64::from(it))));
+        let lowest = down.map_or(0, |it| self.round(less(now, i64::from(it))).min(now));
+        amount.clamp(lowest.min(now), highest.max(now))
+    }
+
+    /// The limit for a request, by strategy alone.
+    fn limit(&self, request: i64, now: i64) -> Option<i64> {
+        let limit = self.now.limit?;
+        if self.sight.pod.qos == QosClass::Guaranteed {
+            return Some(match self.settings.limits.value {
+                Limits::Keep => limit,
+                Limits::Ratio | Limits::Equal | Limits::None => request,
+            });
+        }
+        Some(match self.settings.limits.value {
+            Limits::Keep => limit,
+            Limits::Equal => request,
+            Limits::None => limit.max(request),
+            Limits::Ratio => in_proportion(limit, now, request, self.unit()),
+        })
+    }
+
+    /// The request as far as its limit lets it, and the limit that belongs to it: not below use, nor a size that did harm, nor
+    /// further than a step may go.
+    fn with_limit(&mut self, mut request: i64, now: i64, urgent: bool) -> (i64, Option<i64>) {
+        let Some(old) = self.now.limit else { return (request, None) };
+        if self.settings.limits.value == Limits::Keep {
+            let kept = request.min(old);
+            if kept != request {
+                self.say(Check::Worth, Code::LimitKept, request, kept, "its limit stays");
+                self.set_by("limits", &self.settings.limits.origin.clone());
+            }
+            return (kept, Some(old));
+        }
+        let mut limit = self.limit(request, now).unwrap_or(old);
+        if limit < old {
+            limit = self.above_harm(limit, Requirement::Limit, Some(old));
+            if let Some((floor, why)) = self.limit_floor() {
+                let floor = self.round(floor).min(old);
+                if limit < floor {
+                    self.say(Check::MemoryDecrease, Code::BelowUse, limit, floor, why);
+                    limit = floor;
+                }
+            }
+        }
+        if !(urgent && limit > old) {
+            limit = self.cap(limit, old);
+        }
+        limit = limit.max(request);
+        if self.sight.pod.qos == QosClass::Guaranteed {
+            request = limit; // what holds one holds the other
+        }
+        (request, Some(limit))
+    }
+
+    /// The least limit: above use with a margin, and above the whole charge, page cache included, because a node refuses to
+    /// go below that even though the kernel could give the cache back.
+    fn limit_floor(&self) -> Option<(i64, String)> {
+        let by_use = self.use_floor();
+        let used = self.sight.last_use(self.container).filter(|_| self.resource == Resource::Memory)?;
+        let by_charge = used.memory_charged.map(|charged| {
+            let shown = crate::numbers::show_measured_memory(charged);
+            let why = format!("{shown} is charged, page cache included: a node lowers no limit below that");
+            (charged.0.saturating_add(1), why)
+        });
+        by_use.into_iter().chain(by_charge).max_by_key(|(floor, _)| *floor)
+    }
+
+    /// Whether it is this pod that cannot wait: a need is one for all pods of a workload, and its haste one pod's. Where
+    /// nothing is known of this pod's use, it cannot wait either.
+    fn is_pressing(&self) -> bool {
+        let Some(used) = self.sight.fresh_use(self.container) else { return true };
+        let near = |used: i64| {
+            let size = self.now.limit.or(self.now.request).unwrap_or(0);
+            i128::from(used) * 100 >= i128::from(size) * i128::from(NEAR_PERCENT)
+        };
+        match self.resource {
+            Resource::Cpu => match used {
+                Use { throttled_permille: Some(share), .. } if *share >= 50 => true,
+                Use { cpu: Some(cpu), .. } => {
+                    // Over its request it lives on what others leave it.
+                    near(cpu.0) || self.now.request.is_some_and(|it| cpu.0 >= it)
+                }
+                Use { cpu: None, .. } => true,
+            },
+            Resource::Memory => {
+                let killed = self
+                    .container
+                    .last_end
+                    .is_some_and(|it| it.out_of_memory && after(it.at, KILLED_LATELY) >= self.sight.now);
+                killed
+                    || used.memory_pressure_permille.is_some_and(|it| it >= 100)
+                    || used.memory.is_none_or(|it| near(it.0))
+                    || used.memory_charged.is_some_and(|it| near(it.0))
+            }
+        }
+    }
+}
+
+impl CpuAndMemory {
+    /// One of the two, as a plain integer.
+    #[must_use]
+    pub fn get(&self, resource: Resource) -> Option<i64> {
+        match resource {
+            Resource::Cpu => self.cpu.map(|it| it.0),
+            Resource::Memory => self.memory.map(|it| it.0),
+        }
+    }
+}
+
+/// A Burstable pod in which every limit came to equal its request would be Guaranteed: one limit that was above its request
+/// stays a unit above.
+fn keep_class(sight: &Sight<'_>, draft: &mut Draft) {
+    if sight.pod.qos != QosClass::Burstable || !is_guaranteed(sight, draft) {
+        return;
+    }
+    let above = |it: Pair| it.request.zip(it.limit).is_some_and(|(request, limit)| limit > request);
+    let Some(index) = draft.parts.iter().position(|it| it.changes() && above(it.now) && !above(it.next)) else {
+        return;
+    };
+    let part = &mut draft.parts[index];
+    let unit = if part.resource == Resource::Memory { MIB } else { 1 };
+    part.next.limit = part.next.request.map(|it| it.saturating_add(unit));
+    let saying =
+        "one limit stays above its request: with all equal the pod would be Guaranteed, and a resize keeps the class";
+    draft.remark_part(sight.pod, index, Saying::clamped(Check::Qos, Code::QosChange, saying));
+}
+
+/// Whether every container would have both limits, and requests equal to them.
+pub fn is_guaranteed(sight: &Sight<'_>, draft: &Draft) -> bool {
+    let level = sight.pod.pod_level;
+    if !level.is_empty() {
+        return false; // the pod level decides alone, and is not changed
+    }
+    (0..sight.pod.containers.len()).all(|container| {
+        let next = draft.next(sight.pod, container, |_| true);
+        [Resource::Cpu, Resource::Memory].into_iter().all(|resource| {
+            let pair = Pair::of(&next, resource);
+            pair.limit.is_some_and(|it| it > 0) && pair.request == pair.limit
+        })
+    })
+}
+
+/// So many percent more, rounded up.
+pub fn more(amount: i64, percent: i64) -> i64 {
+    let whole = i128::from(amount.max(0)) * i128::from(percent.saturating_add(100));
+    clamp(whole.div_euclid(100) + i128::from(whole.rem_euclid(100) != 0))
+}
+
+/// So many percent less, rounded up.
+fn less(amount: i64, percent: i64) -> i64 {
+    more(amount, -percent.clamp(0, 100))
+}
+
+/// A limit keeps its proportion to the request, as VPA's `RequestsAndLimits` does. Equal stays equal; greater stays greater,
+/// because the quotient is rounded up to the unit the request is a multiple of.
+fn in_proportion(limit: i64, request: i64, wanted: i64, unit: i64) -> i64 {
+    if limit == request {
+        return wanted;
+    }
+    if request <= 0 {
+        return limit.max(wanted); // no proportion to keep: only "limit not below request"
+    }
+    if wanted == request {
+        return limit;
+    }
+    let exact = i128::from(limit) * i128::from(wanted);
+    let divisor = i128::from(request);
+    let limit = round_up(clamp(exact.div_euclid(divisor) + i128::from(exact.rem_euclid(divisor) != 0)), unit);
+    limit.max(wanted.saturating_add(1))
+}
+
+fn round_up(amount: i64, unit: i64) -> i64 {
+    clamp((i128::from(amount) + i128::from(unit - 1)).div_euclid(i128::from(unit)) * i128::from(unit))
+}
+
+fn clamp(value: i128) -> i64 {
+    i64::try_from(value).unwrap_or(if value < 0 { 0 } else { i64::MAX })
+}

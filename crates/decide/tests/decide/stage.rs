@@ -1,0 +1,395 @@
+//! A small cluster to decide about: one namespace, nodes, workloads and their pods, all well and of long standing unless a
+//! test says otherwise.
+
+#![allow(dead_code, reason = "each test program takes from it what it needs")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use supple_decide::code::Code;
+use supple_decide::facts::{ContainerFacts, NamespaceFacts, NodeFacts, Noted, Phase, PodFacts, WorkloadFacts};
+use supple_decide::hand::Hand;
+use supple_decide::key::{PodKey, WorkloadKey};
+use supple_decide::need::{Need, Use, Wanted};
+use supple_decide::note::Author;
+use supple_decide::numbers::Numbers;
+use supple_decide::policy::{Layer, Mode, Policy};
+use supple_decide::progress::Progress;
+use supple_decide::record::Record;
+use supple_decide::round::{Action, Decision, Round, What, decide};
+use supple_decide::scene::{Moment, Scene, Subject};
+use supple_quantity::{Bytes, MilliCpu};
+use supple_resize::predict::Change;
+use supple_resize::qos::QosClass;
+use supple_resize::resources::ContainerKind;
+
+pub const NAMESPACE: &str = "shop";
+pub const MIB: i64 = 1 << 20;
+
+pub struct Stage {
+    pub scene: Scene,
+    pub now: Timestamp,
+}
+
+pub fn minutes(minutes: i64) -> SignedDuration {
+    SignedDuration::from_mins(minutes)
+}
+
+/// `500m`, `1:2`, `:2` or nothing.
+fn cpu(text: &str) -> (Option<MilliCpu>, Option<MilliCpu>) {
+    let (request, limit) = text.split_once(':').unwrap_or((text, ""));
+    let of = |it: &str| (!it.is_empty()).then(|| MilliCpu::from(&it.parse::<supple_quantity::Quantity>().unwrap()));
+    (of(request), of(limit))
+}
+
+fn memory(text: &str) -> (Option<Bytes>, Option<Bytes>) {
+    let (request, limit) = text.split_once(':').unwrap_or((text, ""));
+    let of = |it: &str| (!it.is_empty()).then(|| Bytes::from(&it.parse::<supple_quantity::Quantity>().unwrap()));
+    (of(request), of(limit))
+}
+
+/// `1:2 512Mi:1Gi`: CPU and memory, request and limit.
+pub fn numbers(text: &str) -> Numbers {
+    let (cpus, memories) = text.split_once(' ').unwrap_or((text, ""));
+    let ((cpu_request, cpu_limit), (memory_request, memory_limit)) = (cpu(cpus), memory(memories));
+    Numbers { cpu_request, cpu_limit, memory_request, memory_limit }
+}
+
+pub fn show(numbers: &Numbers) -> String {
+    let pair = |it: Option<String>| it.unwrap_or_default();
+    let cpu = pair(supple_decide::numbers::pair(numbers.cpu_request, numbers.cpu_limit));
+    let memory = pair(supple_decide::numbers::pair(numbers.memory_request, numbers.memory_limit));
+    format!("{cpu} {memory}").trim().to_owned()
+}
+
+pub fn key(name: &str) -> PodKey {
+    PodKey { namespace: NAMESPACE.into(), name: name.into(), uid: format!("uid-{name}").into() }
+}
+
+pub fn workload(name: &str) -> WorkloadKey {
+    WorkloadKey { namespace: NAMESPACE.into(), kind: "Deployment".into(), name: name.into() }
+}
+
+pub fn wanted<T: Copy>(target: T) -> Wanted<T> {
+    Wanted {
+        target,
+        lower: target,
+        upper: target,
+        confidence_permille: 900,
+        rule: "plan".into(),
+        doubt: "none".into(),
+        urgent: false,
+        veto: false,
+    }
+}
+
+pub fn need(text: &str) -> Need {
+    let numbers = numbers(text);
+    Need {
+        cpu: numbers.cpu_request.map(wanted),
+        memory: numbers.memory_request.map(wanted),
+        fresh: None,
+        hours: 24 * 30,
+    }
+}
+
+pub fn class(containers: &[ContainerFacts]) -> QosClass {
+    let all = |it: &ContainerFacts| {
+        let own = &it.asked;
+        own.cpu_limit.is_some()
+            && own.memory_limit.is_some()
+            && own.cpu_request == own.cpu_limit
+            && own.memory_request == own.memory_limit
+    };
+    if containers.iter().all(|it| it.asked.is_empty()) {
+        QosClass::BestEffort
+    } else if containers.iter().all(all) {
+        QosClass::Guaranteed
+    } else {
+        QosClass::Burstable
+    }
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let mut scene = Scene::default();
+        scene.namespaces.insert(NAMESPACE.into(), NamespaceFacts::default());
+        scene.cluster.minor_version = Some(36);
+        let mut stage = Self { scene, now };
+        stage.node("n1", "16", "64Gi");
+        stage
+    }
+
+    pub fn ago(&self, minutes: i64) -> Timestamp {
+        self.now - SignedDuration::from_mins(minutes)
+    }
+
+    pub fn node(&mut self, name: &str, cpu: &str, memory: &str) {
+        let node = serde_json::from_value(json!({
+            "metadata": {"name": name, "labels": {"kubernetes.io/os": "linux"}},
+            "status": {"allocatable": {"cpu": cpu, "memory": memory, "pods": "110"},
+                "conditions": [{"type": "Ready", "status": "True"}]},
+        }))
+        .unwrap();
+        self.scene.nodes.insert(name.into(), NodeFacts::of(&node));
+    }
+
+    /// A workload in mode `InPlace` whose container `app` needs this.
+    pub fn workload(&mut self, name: &str, needs: &str) -> &mut Subject {
+        let key = workload(name);
+        let facts = WorkloadFacts {
+            key: key.clone(),
+            uid: format!("uid-{name}").into(),
+            api_version: "apps/v1".into(),
+            replicas: 0,
+            ready: 0,
+            rolling: false,
+            template: BTreeMap::new(),
+            disruptions_allowed: None,
+            can_roll_out: true,
+            scalers: Vec::new(),
+            other_vertical: Vec::new(),
+            words: BTreeMap::new(),
+        };
+        let needs = BTreeMap::from([(Arc::from("app"), need(needs))]);
+        let policy = Policy::default().under(Layer { mode: Some(Mode::InPlace), ..Layer::default() });
+        let subject = Subject { facts, policy: Arc::new(policy), needs, record: Record::default() };
+        self.scene.workloads.insert(key.clone(), subject);
+        self.scene.workloads.get_mut(&key).unwrap()
+    }
+
+    pub fn subject(&mut self, name: &str) -> &mut Subject {
+        self.scene.workloads.get_mut(&workload(name)).unwrap()
+    }
+
+    pub fn policy(&mut self, name: &str, change: impl FnOnce(&mut Policy)) {
+        change(Arc::make_mut(&mut self.subject(name).policy));
+    }
+
+    /// A pod `WORKLOAD-…` with one container `app` of these sizes, which uses a little.
+    pub fn pod(&mut self, workload_name: &str, name: &str, node: &str, sizes: &str) -> &mut PodFacts {
+        let started = self.ago(60 * 24 * 3);
+        let container = self.container("app", sizes);
+        let containers = vec![container];
+        let pod = PodFacts {
+            key: key(name),
+            workload: workload(workload_name),
+            generation: 1,
+            node: Some(node.into()),
+            phase: Phase::Running,
+            deleting: false,
+            started: Some(started),
+            ready: Some(started),
+            unready: None,
+            qos: class(&containers),
+            progress: Progress::Settled,
+            progress_since: None,
+            hand: Hand::Free,
+            note: None,
+            revision: Some("r1".into()),
+            pod_level: Numbers::default(),
+            pod_level_held: None,
+            containers,
+            overhead: Numbers::default(),
+            priority: 0,
+            words: BTreeMap::new(),
+            do_not_evict: false,
+            fixed: None,
+            never_restarts: false,
+            priority_class: None,
+            has_deadline: false,
+        };
+        let subject = self.subject(workload_name);
+        subject.facts.replicas += 1;
+        subject.facts.ready += 1;
+        self.scene.pods.insert(key(name), pod);
+        let used = Use {
+            cpu: Some(MilliCpu(10)),
+            memory: Some(Bytes(8 * MIB)),
+            memory_peak: Some(Bytes(8 * MIB)),
+            ..Use::at(self.now)
+        };
+        self.scene.uses.entry(key(name)).or_default().insert("app".into(), used);
+        self.scene.pods.get_mut(&key(name)).unwrap()
+    }
+
+    pub fn container(&self, name: &str, sizes: &str) -> ContainerFacts {
+        let asked = numbers(sizes);
+        let allocated = Numbers { cpu_limit: None, memory_limit: None, ..asked };
+        ContainerFacts {
+            name: name.into(),
+            kind: ContainerKind::Regular,
+            asked,
+            allocated: Some(allocated),
+            actual: Some(asked),
+            restarts_for_cpu: false,
+            restarts_for_memory: false,
+            restarts: 0,
+            running_since: Some(self.ago(60 * 24 * 3)),
+            ready: true,
+            last_end: None,
+            killed_and_waiting: false,
+            others: None,
+        }
+    }
+
+    pub fn at(&mut self, name: &str) -> &mut PodFacts {
+        self.scene.pods.get_mut(&key(name)).unwrap()
+    }
+
+    pub fn used(&mut self, name: &str) -> &mut Use {
+        self.scene.uses.get_mut(&key(name)).unwrap().get_mut("app").unwrap()
+    }
+
+    /// The pod was resized by the loop from these sizes to those it has, so many minutes ago.
+    pub fn resized(&mut self, name: &str, before: &str, minutes_ago: i64) {
+        let at = self.ago(minutes_ago);
+        let pod = self.at(name);
+        let after = pod.containers[0].asked;
+        let changed = |it: &Numbers, other: &Numbers| Numbers {
+            cpu_request: it.cpu_request.filter(|_| it.cpu_request != other.cpu_request),
+            cpu_limit: it.cpu_limit.filter(|_| it.cpu_limit != other.cpu_limit),
+            memory_request: it.memory_request.filter(|_| it.memory_request != other.memory_request),
+            memory_limit: it.memory_limit.filter(|_| it.memory_limit != other.memory_limit),
+        };
+        let before = numbers(before);
+        let (old, new) = (changed(&before, &after), changed(&after, &before));
+        pod.note = Some(Box::new(Noted {
+            by: Author::Controller,
+            at,
+            generation: pod.generation,
+            containers: vec![("app".into(), old, new)],
+        }));
+        pod.generation += 1;
+        pod.hand = Hand::Ours;
+    }
+
+    pub fn decide(&self) -> Round {
+        decide(&self.scene, &Moment { now: self.now, only: None })
+    }
+
+    pub fn decide_only(&self, names: &[&str]) -> Round {
+        let only: BTreeSet<WorkloadKey> = names.iter().map(|it| workload(it)).collect();
+        decide(&self.scene, &Moment { now: self.now, only: Some(&only) })
+    }
+
+    /// The scene in which the round's actions have been sent and nothing has come of them yet.
+    pub fn carry_out(&mut self, round: &Round) {
+        for (key, record) in &round.records {
+            self.scene.workloads.get_mut(key).unwrap().record = record.clone();
+        }
+        for action in &round.actions {
+            let now = self.now;
+            let pod = self.scene.pods.get_mut(&action.pod).unwrap();
+            match &action.what {
+                What::Resize(change) => send(pod, change, Author::Controller, now),
+                What::RollBack(change) => send(pod, change, Author::RollBack, now),
+                What::AdjustScaler { scaler, to_percent, change, .. } => {
+                    send(pod, change, Author::Controller, now);
+                    let subject = self.scene.workloads.get_mut(&action.workload).unwrap();
+                    for it in subject.facts.scalers.iter_mut().filter(|it| it.name == *scaler) {
+                        it.cpu_utilization = Some(*to_percent);
+                    }
+                }
+                What::Evict => pod.deleting = true,
+                What::RollOut => self.scene.workloads.get_mut(&action.workload).unwrap().facts.rolling = true,
+            }
+        }
+    }
+
+    /// What is under way has come to its end: the pods have what they ask for.
+    pub fn let_settle(&mut self) {
+        self.scene.pods.retain(|_, it| !it.deleting);
+        for pod in self.scene.pods.values_mut() {
+            if pod.progress == Progress::Underway {
+                pod.progress = Progress::Settled;
+                for container in &mut pod.containers {
+                    container.allocated = Some(Numbers { cpu_limit: None, memory_limit: None, ..container.asked });
+                    container.actual = Some(container.asked);
+                }
+            }
+        }
+    }
+
+    pub fn pass(&mut self, minutes: i64) {
+        self.now += SignedDuration::from_mins(minutes);
+        for used in self.scene.uses.values_mut().flat_map(BTreeMap::values_mut) {
+            used.at = self.now;
+        }
+    }
+
+    pub fn quota(&mut self, hard: Value, used: Value) {
+        let quota = serde_json::from_value(json!({
+            "metadata": {"name": "quota"}, "spec": {"hard": hard}, "status": {"hard": hard, "used": used},
+        }))
+        .unwrap();
+        self.scene.namespaces.get_mut(NAMESPACE).unwrap().quotas.push(quota);
+    }
+
+    pub fn limit_range(&mut self, item: Value) {
+        let range = serde_json::from_value(json!({"metadata": {"name": "range"}, "spec": {"limits": [item]}})).unwrap();
+        self.scene.namespaces.get_mut(NAMESPACE).unwrap().limit_ranges.push(range);
+    }
+}
+
+/// As the API server would have it after the request.
+pub fn send(pod: &mut PodFacts, change: &Change, by: Author, at: Timestamp) {
+    let mut containers = Vec::new();
+    for container in &mut pod.containers {
+        let Some(sizes) = change.containers.get(&*container.name) else { continue };
+        let before = container.asked;
+        container.asked.set_all(sizes);
+        let after = Numbers::of(sizes);
+        let mut old = before;
+        old.cpu_request = before.cpu_request.filter(|_| after.cpu_request.is_some());
+        old.cpu_limit = before.cpu_limit.filter(|_| after.cpu_limit.is_some());
+        old.memory_request = before.memory_request.filter(|_| after.memory_request.is_some());
+        old.memory_limit = before.memory_limit.filter(|_| after.memory_limit.is_some());
+        containers.push((Arc::clone(&container.name), old, after));
+    }
+    pod.note = Some(Box::new(Noted { by, at, generation: pod.generation, containers }));
+    pod.generation += 1;
+    pod.hand = Hand::Ours;
+    pod.progress = Progress::Underway;
+}
+
+/// What is to be done with the pod, if anything.
+pub fn action<'a>(round: &'a Round, name: &str) -> Option<&'a Action> {
+    round.actions.iter().find(|it| *it.pod.name == *name)
+}
+
+pub fn decision<'a>(round: &'a Round, name: &str) -> &'a Decision {
+    round.decisions.iter().find(|it| *it.pod.name == *name).unwrap()
+}
+
+/// What the container `app` of the pod is to have by the round's action; nothing where there is none.
+pub fn sizes(round: &Round, name: &str) -> String {
+    let Some(action) = action(round, name) else { return "nothing".into() };
+    let change = match &action.what {
+        What::Resize(change) | What::RollBack(change) | What::AdjustScaler { change, .. } => change,
+        What::Evict => return "evict".into(),
+        What::RollOut => return "roll out".into(),
+    };
+    show(&change.containers.get("app").map(Numbers::of).unwrap_or_default())
+}
+
+#[track_caller]
+pub fn check(round: &Round, name: &str, code: Code, expect: &str) {
+    let decision = decision(round, name);
+    assert_eq!((decision.code, sizes(round, name).as_str()), (code, expect), "{}\n{decision:#?}", decision.message);
+}
+
+/// The codes of everything that was found for the pod.
+pub fn codes(round: &Round, name: &str) -> Vec<Code> {
+    decision(round, name).findings.iter().map(|it| it.code).collect()
+}

@@ -50,3 +50,8 @@ warn,supple={{ .Values.logging.level }},kube_client=off
 {{ .Values.logging.level }}
 {{- end -}}
 {{- end -}}
+
+{{- /* Namespaces that admission does not look at. */ -}}
+{{- define "supple.exemptNamespaces" -}}
+{{- concat (list "kube-system" .Release.Namespace) .Values.excludedNamespaces | uniq | toJson -}}
+{{- end -}}

@@ -9,14 +9,22 @@ use anyhow::{Context, Result};
 mod api_differences;
 
 /// Every generated file: its path below the root and what it must contain.
-fn files() -> Vec<(PathBuf, String)> {
+fn files() -> Result<Vec<(PathBuf, String)>> {
     let chapters = [supple_resize::differences::CHAPTER, api_differences::CHAPTER];
-    vec![("docs/differences.md".into(), supple_resize::differences::to_markdown(&chapters))]
+    let mut files = vec![("docs/differences.md".into(), supple_resize::differences::to_markdown(&chapters))];
+    for definition in supple_api::crd::all() {
+        let name = supple_api::crd::file_name(&definition);
+        let value = serde_json::to_value(&definition).with_context(|| format!("cannot write {name}"))?;
+        let yaml = serde_saphyr::to_string(&value).with_context(|| format!("cannot write {name} as YAML"))?;
+        let yaml = format!("# Made from crates/api by `cargo xtask generate`.\n{yaml}");
+        files.push((Path::new("deploy/crds").join(name), yaml));
+    }
+    Ok(files)
 }
 
 /// Write what differs; the list says which files changed.
 pub fn write(root: &Path) -> Result<Vec<String>> {
-    for (path, wanted) in files() {
+    for (path, wanted) in files()? {
         let path = root.join(path);
         if std::fs::read_to_string(&path).unwrap_or_default() != wanted {
             if let Some(folder) = path.parent() {
@@ -31,7 +39,7 @@ pub fn write(root: &Path) -> Result<Vec<String>> {
 
 /// A sentence for each file that is not what the code generates.
 pub fn check(root: &Path) -> Result<Vec<String>> {
-    Ok(files()
+    Ok(files()?
         .into_iter()
         .filter(|(path, wanted)| std::fs::read_to_string(root.join(path)).unwrap_or_default() != *wanted)
         .map(|(path, _)| {

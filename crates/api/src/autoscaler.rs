@@ -1,4 +1,4 @@
-//! A `VerticalPodAutoscaler` as a layer of settings, whose it is to carry out, and what is written into its status.
+//! A `VerticalPodAutoscaler` as a layer of settings and whose it is to carry out.
 //!
 //! # Whose it is
 //! VPA has no field that says who carries an object out: its updater takes every object, whatever recommender it names. So
@@ -16,22 +16,13 @@
 //! from which VPA has been removed. Where VPA's updater still runs, an object that names `supple` should have `updateMode: Off` and
 //! the mode be set by a `RightsizePolicy` or label, or both would act.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use jiff::Timestamp;
-use supple_decide::need::Need;
 use supple_decide::policy::{ContainerPolicy, CpuAndMemory, Layer, Limits, Mode, Origin, Policy, StepCaps};
-use supple_quantity::{Bytes, MilliCpu, Quantity};
 
 use crate::layer::Reader;
 use crate::names;
 use crate::problem::{Problem, Problems};
-use crate::vpa::{
-    Amounts, ContainerResourcePolicy, EvictionRequirement, RecommendedContainerResources, RecommendedPodResources,
-    VerticalPodAutoscaler,
-};
-use crate::word::Amount;
+use crate::vpa::{Amounts, ContainerResourcePolicy, EvictionRequirement, VerticalPodAutoscaler};
 
 /// Which autoscalers are ours to carry out; the flag `--vpa`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -222,60 +213,4 @@ fn bounds(to: &mut Reader, field: &str, amounts: Option<&Amounts>) -> CpuAndMemo
         cpu: to.cpu(&format!("{field}.cpu"), amounts.get("cpu")),
         memory: to.memory(&format!("{field}.memory"), amounts.get("memory")),
     }
-}
-
-/// `status.recommendation`: by container, in VPA's notation (memory in plain bytes), held within the policy's bounds, and what it were
-/// without them. Containers that are not sized, and resources that are not ours, are left out, as VPA leaves them out.
-#[must_use]
-pub fn recommendation(needs: &BTreeMap<Arc<str>, Need>, policy: &Policy) -> RecommendedPodResources {
-    let mut all = RecommendedPodResources::default();
-    for (name, need) in needs {
-        let settings = policy.container(name);
-        if settings.off.value {
-            continue;
-        }
-        let mut one = RecommendedContainerResources { container_name: name.to_string(), ..Default::default() };
-        let (cpu_is_ours, memory_is_ours) = settings.controlled.value;
-        if let Some(cpu) = need.cpu.as_ref().filter(|_| cpu_is_ours) {
-            let held = |it: MilliCpu| cpu_text(within(it, settings.at_least.cpu, settings.at_most.cpu));
-            one.set("cpu", held(cpu.target), held(cpu.lower), held(cpu.upper), cpu_text(cpu.target));
-        }
-        if let Some(memory) = need.memory.as_ref().filter(|_| memory_is_ours) {
-            let held = |it: Bytes| memory_text(within(it, settings.at_least.memory, settings.at_most.memory));
-            one.set("memory", held(memory.target), held(memory.lower), held(memory.upper), memory_text(memory.target));
-        }
-        if !one.target.is_empty() {
-            all.container_recommendations.push(one);
-        }
-    }
-    all
-}
-
-impl RecommendedContainerResources {
-    fn set(&mut self, resource: &str, target: Amount, lower: Amount, upper: Amount, uncapped: Amount) {
-        self.target.insert(resource.to_owned(), target);
-        self.lower_bound.insert(resource.to_owned(), lower);
-        self.upper_bound.insert(resource.to_owned(), upper);
-        self.uncapped_target.insert(resource.to_owned(), uncapped);
-    }
-}
-
-/// The least first and the most last, so that the most wins, as VPA has it.
-fn within<T: Ord>(it: T, least: Option<T>, most: Option<T>) -> T {
-    let it = match least {
-        Some(least) => it.max(least),
-        None => it,
-    };
-    match most {
-        Some(most) => it.min(most),
-        None => it,
-    }
-}
-
-fn cpu_text(cpu: MilliCpu) -> Amount {
-    Amount(cpu.to_string())
-}
-
-fn memory_text(memory: Bytes) -> Amount {
-    Amount(Quantity::units(memory.0).to_string())
 }

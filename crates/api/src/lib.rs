@@ -12,6 +12,8 @@
 //!
 //! * [`policy`], [`rightsizing`], [`vpa`]: the resources; [`crd`]: their definitions with every rule the API server checks.
 //! * [`names`]: labels, annotations and all other names that are fixed. [`words`]: what is written under them.
+//! * [`record`], [`vpa_status`]: what is remembered and what is recommended, as it stands in the status of objects.
+//! * [`checkpoint`]: what VPA's recommender knew, taken over.
 //! * [`layer`], [`autoscaler`]: a policy or a `VerticalPodAutoscaler` as a layer of settings; [`resolve`]: layers laid over
 //!   each other; [`selector`] and [`span`]: labels matched, and cron expressions worked out around a moment. [`condition`]: what is said about it on the objects.
 //!
@@ -19,16 +21,20 @@
 //! moment give the same policy on every machine.
 
 pub mod autoscaler;
+pub mod checkpoint;
 pub mod condition;
+pub mod crd;
 pub mod layer;
 pub mod names;
 pub mod policy;
 pub mod problem;
+pub mod record;
 pub mod resolve;
 pub mod rightsizing;
 pub mod selector;
 pub mod span;
 pub mod vpa;
+pub mod vpa_status;
 pub mod word;
 pub mod words;
 

@@ -238,9 +238,11 @@ pub struct ContainerPolicySpec {
 pub struct Amounts {
     /// CPU: 250m, 2.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Amount")]
     pub cpu: Option<Amount>,
     /// Memory: 256Mi, 2Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Amount")]
     pub memory: Option<Amount>,
 }
 
@@ -332,7 +334,7 @@ pub struct WindowSpec {
     /// When it begins, as five cron fields: "0 22 * * 1-5".
     #[serde(default)]
     pub schedule: String,
-    /// How long it lasts by the clock on the wall of physics: "8h" are eight hours also when clocks are changed.
+    /// How long it lasts: "8h" are eight hours also in the night in which clocks are changed.
     #[serde(default)]
     pub duration: String,
     /// The zone of the schedule: "Europe/Berlin". None: UTC.
@@ -375,14 +377,10 @@ pub struct ScheduledContainer {
 pub struct Paused {
     /// It ends by itself then. None: when it is taken out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "date_time")]
+    #[schemars(schema_with = "crate::word::date_time")]
     pub until: Option<String>,
     /// Who wants it and why.
     pub reason: String,
-}
-
-fn date_time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "string", "format": "date-time"})
 }
 
 words! {
@@ -405,9 +403,11 @@ pub struct GuardSpec {
     pub query: String,
     /// Harm is what lies above this: "0.01", "250m".
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Amount")]
     pub above: Option<Amount>,
     /// Harm is what lies below this.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Amount")]
     pub below: Option<Amount>,
 }
 

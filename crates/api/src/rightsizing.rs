@@ -87,7 +87,7 @@ pub struct ContainerRecommendation {
     pub hours: i32,
     /// The newest measurement it rests on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "date_time")]
+    #[schemars(schema_with = "crate::word::date_time")]
     pub measured: Option<Timestamp>,
 }
 
@@ -122,11 +122,11 @@ pub struct Decision {
     pub mode: String,
     /// When it is looked at again, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "date_time")]
+    #[schemars(schema_with = "crate::word::date_time")]
     pub again: Option<Timestamp>,
     /// Since when the code has been this.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "date_time")]
+    #[schemars(schema_with = "crate::word::date_time")]
     pub since: Option<Timestamp>,
 }
 
@@ -175,11 +175,11 @@ pub struct RecordStatus {
     pub setbacks: i32,
     /// Nothing but what is urgent is done before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "date_time")]
+    #[schemars(schema_with = "crate::word::date_time")]
     pub not_before: Option<Timestamp>,
     /// Up to when incidents have been reckoned with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "date_time")]
+    #[schemars(schema_with = "crate::word::date_time")]
     pub incidents_until: Option<Timestamp>,
 }
 
@@ -206,7 +206,7 @@ pub struct SizesText {
 #[serde(rename_all = "camelCase", default)]
 pub struct DoneText {
     /// When it was asked for.
-    #[schemars(schema_with = "date_time")]
+    #[schemars(schema_with = "crate::word::date_time")]
     pub at: Timestamp,
     /// Of which pod.
     pub pod: String,
@@ -239,12 +239,8 @@ pub struct TooSmallText {
     /// The numbers to blame.
     pub size: SizesText,
     /// When.
-    #[schemars(schema_with = "date_time")]
+    #[schemars(schema_with = "crate::word::date_time")]
     pub at: Timestamp,
     /// Why: a reason code.
     pub code: String,
-}
-
-fn date_time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "string", "format": "date-time"})
 }

@@ -158,3 +158,8 @@ impl JsonSchema for Amount {
         json_schema!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]})
     }
 }
+
+/// The schema of a time.
+pub(crate) fn date_time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date-time"})
+}

@@ -1,0 +1,295 @@
+//! `VerticalPodAutoscaler`: every field carried out or answered for, whose each object is, and what its status says.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use supple_api::autoscaler::{CarryOut, Standing, layer, standing};
+use supple_api::resolve::{Asked, Given, Policies, Resolved};
+use supple_api::vpa_status::{Known, recommendation, status};
+use supple_api::{VerticalPodAutoscaler, VerticalPodAutoscalerCheckpoint};
+use supple_decide::key::WorkloadKey;
+use supple_decide::need::{Need, Wanted};
+use supple_decide::policy::{Layer, Limits, Mode, Policy};
+use supple_quantity::{Bytes, MilliCpu};
+
+fn now() -> Timestamp {
+    "2026-11-28T12:00:00Z".parse().unwrap()
+}
+
+fn autoscaler(name: &str, spec: Value) -> VerticalPodAutoscaler {
+    let mut spec = spec;
+    if spec.get("targetRef").is_none() {
+        spec["targetRef"] = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "autoscaling.k8s.io/v1", "kind": "VerticalPodAutoscaler",
+        "metadata": {"name": name, "namespace": "shop", "generation": 4}, "spec": spec,
+    }))
+    .unwrap()
+}
+
+/// The layer of a specification, and the fields that are not carried out.
+fn read(spec: Value) -> (Layer, Vec<String>) {
+    let (layer, problems) = layer(&autoscaler("vpa", spec));
+    (layer, problems.into_iter().map(|it| it.field).collect())
+}
+
+#[track_caller]
+fn check_mode(spec: Value, expect: Mode, problems: &[&str]) {
+    let (layer, found) = read(spec);
+    assert_eq!(layer.mode, Some(expect));
+    assert_eq!(found, problems);
+}
+
+#[test]
+fn modes() {
+    let mode = |it: &str| json!({"updatePolicy": {"updateMode": it}});
+    check_mode(json!({}), Mode::Recreate, &[]);
+    check_mode(json!({"updatePolicy": {}}), Mode::Recreate, &[]);
+    check_mode(mode("Off"), Mode::Off, &[]);
+    check_mode(mode("Initial"), Mode::Initial, &[]);
+    check_mode(mode("Recreate"), Mode::Recreate, &[]);
+    check_mode(mode("Auto"), Mode::Recreate, &[]);
+    check_mode(mode("InPlaceOrRecreate"), Mode::InPlaceOrRecreate, &[]);
+    check_mode(mode("InPlace"), Mode::InPlace, &[]);
+    check_mode(mode("Sideways"), Mode::Off, &["spec.updatePolicy.updateMode"]);
+}
+
+#[test]
+fn the_rest_of_the_update_policy() {
+    let update = |it: Value| read(json!({"updatePolicy": it}));
+    assert_eq!(update(json!({"minReplicas": 3})).0.min_replicas, Some(3));
+    assert_eq!(update(json!({"minReplicas": -3})).1, ["spec.updatePolicy.minReplicas"]);
+    assert_eq!(update(json!({"evictAfterOOMSeconds": 60})).1, ["spec.updatePolicy.evictAfterOOMSeconds"]);
+    let requirement = |resources: Value, change: &str| {
+        update(json!({"evictionRequirements": [{"resources": resources, "changeRequirement": change}]}))
+    };
+    let (layer, problems) = requirement(json!(["cpu", "memory"]), "TargetHigherThanRequests");
+    let steps = layer.steps.unwrap();
+    assert_eq!((steps.cpu_down, steps.memory_down, steps.cpu_up, problems.len()), (Some(0), Some(0), None, 0));
+    let steps = requirement(json!(["memory"]), "TargetLowerThanRequests").0.steps.unwrap();
+    assert_eq!((steps.memory_up, steps.cpu_down), (Some(0), Policy::default().steps.value.cpu_down));
+    let field = "spec.updatePolicy.evictionRequirements[0]";
+    assert_eq!(requirement(json!(["gpu"]), "TargetLowerThanRequests").1, [format!("{field}.resources")]);
+    assert_eq!(requirement(json!(["cpu"]), "TargetEqual").1, [format!("{field}.changeRequirement")]);
+}
+
+#[test]
+fn container_policies() {
+    let (layer, problems) = read(json!({"resourcePolicy": {"containerPolicies": [
+        {"containerName": "*", "mode": "Off"},
+        {"containerName": "app", "mode": "Auto", "minAllowed": {"cpu": 1, "memory": "64Mi"}, "maxAllowed": {"cpu": "2500m"},
+         "controlledResources": ["memory"], "controlledValues": "RequestsOnly"},
+        {"containerName": "web", "controlledValues": "RequestsAndLimits"},
+    ]}}));
+    assert_eq!(problems, [""; 0]);
+    let (all, app, web) = (&layer.containers["*"], &layer.containers["app"], &layer.containers["web"]);
+    assert_eq!((all.off, app.off, web.off), (Some(true), Some(false), None));
+    assert_eq!((app.at_least.cpu, app.at_least.memory), (Some(MilliCpu(1000)), Some(Bytes(64 << 20))));
+    assert_eq!((app.at_most.cpu, app.at_most.memory), (Some(MilliCpu(2500)), None));
+    assert_eq!((app.controlled, web.controlled), (Some((false, true)), None));
+    assert_eq!((app.limits, web.limits, all.limits), (Some(Limits::Keep), Some(Limits::Ratio), None));
+    // Exact names win over `*`, as a whole.
+    let policy = Policy::default().under(layer);
+    assert!(policy.container("sidecar").off.value && !policy.container("web").off.value);
+}
+
+#[test]
+fn what_is_not_carried_out_is_answered_for() {
+    let (layer, problems) = read(json!({
+        "startupBoost": {"cpu": {"type": "Factor", "factor": 2, "durationSeconds": 30}},
+        "resourcePolicy": {"containerPolicies": [{
+            "containerName": "app", "mode": "Perhaps", "controlledResources": ["cpu", "nvidia.com/gpu"], "controlledValues": "Limits",
+            "minAllowed": {"cpu": "2", "nvidia.com/gpu": 1}, "maxAllowed": {"cpu": "much", "memory": "-1"},
+            "oomBumpUpRatio": "1.5", "oomMinBumpUp": "10Mi", "memoryAggregationIntervalSeconds": 60,
+            "memoryAggregationIntervalCount": 4, "startupBoost": {"cpu": {"type": "Quantity", "quantity": "500m"}},
+        }]},
+    }));
+    let of = |name: &str| format!("spec.resourcePolicy.containerPolicies[0].{name}");
+    let mut expect = vec![
+        "spec.startupBoost".to_owned(),
+        of("mode"),
+        of("minAllowed.nvidia.com/gpu"),
+        of("maxAllowed.cpu"),
+        of("maxAllowed.memory"),
+        of("controlledResources"),
+        of("controlledValues"),
+        of("oomBumpUpRatio"),
+        of("oomMinBumpUp"),
+        of("memoryAggregationIntervalSeconds"),
+        of("memoryAggregationIntervalCount"),
+        of("startupBoost"),
+    ];
+    let mut found = problems;
+    (found.sort(), expect.sort());
+    assert_eq!(found, expect);
+    let app = &layer.containers["app"];
+    assert_eq!((app.off, app.controlled, app.at_least.cpu), (Some(true), Some((true, false)), Some(MilliCpu(2000))));
+}
+
+#[track_caller]
+fn check_standing(recommender: Option<&str>, mode: &str, expect: [Standing; 3]) {
+    let recommenders: Vec<Value> = recommender.iter().map(|it| json!({"name": it})).collect();
+    let one = autoscaler("vpa", json!({"recommenders": recommenders, "updatePolicy": {"updateMode": mode}}));
+    let found = [CarryOut::Named, CarryOut::All, CarryOut::None].map(|it| standing(&one, it));
+    assert_eq!(found, expect, "{recommender:?} {mode}");
+}
+
+#[test]
+fn whose_it_is() {
+    use Standing::{OtherActs, OtherWatches, Ours};
+    check_standing(Some("supple"), "Recreate", [Ours, Ours, OtherActs]);
+    check_standing(Some("supple"), "Off", [Ours, Ours, OtherWatches]);
+    check_standing(None, "InPlaceOrRecreate", [OtherActs, Ours, OtherActs]);
+    check_standing(None, "Off", [OtherWatches, Ours, OtherWatches]);
+    check_standing(Some("default"), "Initial", [OtherActs, Ours, OtherActs]);
+    check_standing(Some("own"), "Auto", [OtherActs, OtherActs, OtherActs]);
+    check_standing(Some("own"), "Off", [OtherWatches, OtherWatches, OtherWatches]);
+    assert_eq!("all".parse(), Ok(CarryOut::All));
+    assert!("some".parse::<CarryOut>().unwrap_err().contains("named, all or none"));
+}
+
+fn resolve(autoscalers: &[VerticalPodAutoscaler], carry_out: CarryOut) -> Resolved {
+    let given = Given { autoscalers: autoscalers.iter().collect(), carry_out, ..Given::default() };
+    let key = WorkloadKey { namespace: "shop".into(), kind: "Deployment".into(), name: "web".into() };
+    let nothing = BTreeMap::new();
+    let asked = Asked { key: &key, api_version: "apps/v1", labels: &nothing, annotations: &nothing };
+    Policies::new(&given, now()).resolve(&asked)
+}
+
+#[test]
+fn another_s_autoscaler_that_acts_is_another_hand() {
+    let off = autoscaler("off", json!({"updatePolicy": {"updateMode": "Off"}}));
+    let acts = autoscaler("acts", json!({}));
+    let elsewhere =
+        autoscaler("elsewhere", json!({"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "db"}}));
+    let all = [off, acts, elsewhere];
+    let resolved = resolve(&all, CarryOut::Named);
+    assert_eq!((resolved.other_vertical, resolved.autoscaler), (vec!["acts".to_owned()], None));
+    assert_eq!(resolved.policy.mode.value, Mode::Off, "what is another's is no layer");
+    let resolved = resolve(&all, CarryOut::All);
+    assert!(resolved.other_vertical.is_empty() && resolved.autoscaler.is_some());
+    assert_eq!(resolved.ties.len(), 1, "two of one workload: one has the last word");
+}
+
+fn need() -> Need {
+    fn wanted<T>(target: T, lower: T, upper: T, confidence_permille: u16) -> Option<Wanted<T>> {
+        let (rule, doubt) = ("plan".to_owned(), "short-history".to_owned());
+        Some(Wanted { target, lower, upper, confidence_permille, rule, doubt, urgent: false, veto: false })
+    }
+    Need {
+        cpu: wanted(MilliCpu(42), MilliCpu(31), MilliCpu(53), 900),
+        memory: wanted(Bytes(262_144_000), Bytes(128 << 20), Bytes(1 << 30), 400),
+        fresh: Some(now()),
+        hours: 12,
+    }
+}
+
+#[test]
+fn the_recommendation_is_in_vpa_s_notation() {
+    let needs = BTreeMap::from([("app".into(), need()), ("sidecar".into(), need())]);
+    let spec = json!({"resourcePolicy": {"containerPolicies": [
+        {"containerName": "app", "minAllowed": {"cpu": "50m"}, "maxAllowed": {"memory": "200Mi"}},
+        {"containerName": "sidecar", "mode": "Off"},
+    ]}});
+    let policy = Policy::default().under(layer(&autoscaler("vpa", spec)).0);
+    let found = serde_json::to_value(recommendation(&needs, &policy)).unwrap();
+    let expect = json!({"containerRecommendations": [{
+        "containerName": "app",
+        "target": {"cpu": "50m", "memory": "209715200"},
+        "lowerBound": {"cpu": "50m", "memory": "134217728"},
+        "upperBound": {"cpu": "53m", "memory": "209715200"},
+        "uncappedTarget": {"cpu": "42m", "memory": "262144k"},
+    }]});
+    assert_eq!(found, expect);
+    let only_cpu =
+        json!({"resourcePolicy": {"containerPolicies": [{"containerName": "*", "controlledResources": ["cpu"]}]}});
+    let policy = Policy::default().under(layer(&autoscaler("vpa", only_cpu)).0);
+    assert_eq!(recommendation(&needs, &policy).container_recommendations[0].target.len(), 1);
+    // The most wins over the least.
+    let crossed = json!({"resourcePolicy": {"containerPolicies": [
+        {"containerName": "*", "minAllowed": {"cpu": "2"}, "maxAllowed": {"cpu": "1"}}]}});
+    let (layer, problems) = layer(&autoscaler("vpa", crossed));
+    assert_eq!(problems.len(), 1);
+    let policy = Policy::default().under(layer);
+    assert_eq!(recommendation(&needs, &policy).container_recommendations[0].target["cpu"].0, "1");
+}
+
+#[test]
+fn conditions_say_how_it_stands() {
+    let spec = json!({"updatePolicy": {"updateMode": "Auto", "evictAfterOOMSeconds": 60}});
+    let mut one = autoscaler("vpa", spec);
+    let (layer, problems) = layer(&one);
+    let policy = Policy::default().under(layer);
+    let conditions = |of: &VerticalPodAutoscaler, needs: &BTreeMap<_, _>, pods| {
+        let status = status(of, &Known { needs, policy: &policy, pods, problems: &problems }, now());
+        let said: Vec<String> = status
+            .conditions
+            .iter()
+            .map(|it| format!("{}={} {}", it.type_, it.status, it.reason.as_deref().unwrap_or("-")))
+            .collect();
+        (status, said)
+    };
+    let (nothing, needs) = (BTreeMap::new(), BTreeMap::from([("app".into(), need())]));
+    let unsupported = ["ConfigUnsupported=True FieldsLeftOut", "ConfigDeprecated=True UpdateModeAuto"];
+    let (first, said) = conditions(&one, &nothing, 0);
+    assert_eq!(
+        said,
+        [["RecommendationProvided=False NoPodsMatched", "NoPodsMatched=True NoPodsMatched"], unsupported].concat()
+    );
+    one.status = Some(first);
+    let (_, said) = conditions(&one, &nothing, 2);
+    assert_eq!(said[0], "RecommendationProvided=False NoData");
+    assert!(!said.iter().any(|it| it.starts_with("NoPodsMatched")));
+    let (second, said) = conditions(&one, &needs, 2);
+    assert_eq!(said[0], "RecommendationProvided=True -");
+    assert!(said.contains(&"LowConfidence=True LowConfidence".to_owned()));
+    let low = second.conditions.iter().find(|it| it.type_ == "LowConfidence").unwrap();
+    assert_eq!(low.message.as_deref(), Some("below 50%, nothing is lowered: app: memory 40% (short-history)"));
+    assert_eq!(second.observed_generation, Some(4));
+    // A restart knows nothing at first and takes nothing away.
+    one.status = Some(second.clone());
+    assert_eq!(conditions(&one, &nothing, 2).0.recommendation, second.recommendation);
+}
+
+#[test]
+fn objects_are_read_as_they_are_and_written_back_so() {
+    let object = json!({
+        "apiVersion": "autoscaling.k8s.io/v1", "kind": "VerticalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "updatePolicy": {"updateMode": "InPlaceOrRecreate", "minReplicas": 1, "evictAfterOOMSeconds": 300,
+                "evictionRequirements": [{"resources": ["cpu"], "changeRequirement": "TargetHigherThanRequests"}]},
+            "resourcePolicy": {"containerPolicies": [{"containerName": "*", "mode": "Auto", "minAllowed": {"cpu": "100m"},
+                "maxAllowed": {"memory": "1Gi"}, "controlledResources": ["cpu"], "controlledValues": "RequestsOnly",
+                "oomBumpUpRatio": "1.2", "oomMinBumpUp": "100Mi", "memoryAggregationIntervalSeconds": 86400,
+                "memoryAggregationIntervalCount": 8,
+                "startupBoost": {"cpu": {"type": "Quantity", "quantity": "1", "durationSeconds": 10}}}]},
+            "recommenders": [{"name": "supple"}],
+            "startupBoost": {"cpu": {"type": "Factor", "factor": 3}},
+        },
+        "status": {
+            "recommendation": {"containerRecommendations": [{"containerName": "app", "target": {"cpu": "25m", "memory": "262144k"},
+                "lowerBound": {"cpu": "25m"}, "upperBound": {"cpu": "1"}, "uncappedTarget": {"cpu": "25m"}}]},
+            "conditions": [{"type": "RecommendationProvided", "status": "True", "lastTransitionTime": "2026-11-28T12:00:00Z"}],
+            "observedGeneration": 1,
+        },
+    });
+    let read: VerticalPodAutoscaler = serde_json::from_value(object.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), object);
+    let checkpoint = json!({
+        "apiVersion": "autoscaling.k8s.io/v1", "kind": "VerticalPodAutoscalerCheckpoint",
+        "metadata": {"name": "web-app", "namespace": "shop"},
+        "spec": {"vpaObjectName": "web", "containerName": "app"},
+        "status": {
+            "lastUpdateTime": "2026-11-28T12:00:00Z", "version": "v3",
+            "cpuHistogram": {"referenceTimestamp": "2026-11-28T00:00:00Z", "bucketWeights": {"0": 10000, "12": 7}, "totalWeight": 20.5},
+            "memoryHistogram": {"referenceTimestamp": "2026-11-28T00:00:00Z", "bucketWeights": {"9": 10000}, "totalWeight": 3.25},
+            "firstSampleStart": "2026-11-20T12:00:00Z", "lastSampleStart": "2026-11-28T11:59:00Z", "totalSamplesCount": 1234,
+        },
+    });
+    let read: VerticalPodAutoscalerCheckpoint = serde_json::from_value(checkpoint.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), checkpoint);
+}

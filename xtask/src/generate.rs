@@ -17,7 +17,10 @@ fn files() -> Result<Vec<(PathBuf, String)>> {
         let value = serde_json::to_value(&definition).with_context(|| format!("cannot write {name}"))?;
         let yaml = serde_saphyr::to_string(&value).with_context(|| format!("cannot write {name} as YAML"))?;
         let yaml = format!("# Made from crates/api by `cargo xtask generate`.\n{yaml}");
-        files.push((Path::new("deploy/crds").join(name), yaml));
+        // Helm installs what lies in the chart; everybody else applies the folder.
+        for folder in ["deploy/crds", "charts/supple/crds"] {
+            files.push((Path::new(folder).join(&name), yaml.clone()));
+        }
     }
     Ok(files)
 }

@@ -210,8 +210,8 @@ const RIGHTSIZING_COLUMNS: &[Column] = &[
 /// Where a table here names a field that no type has: the test of this function is what tells.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    let policy = |definition| {
-        finish(definition, POLICY_COLUMNS, |spec| {
+    let policy = |definition, about| {
+        finish(definition, about, POLICY_COLUMNS, |spec| {
             for (at, keywords) in bounds() {
                 extend(place(spec, &at), keywords);
             }
@@ -227,15 +227,30 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         })
     };
     vec![
-        policy(ClusterRightsizePolicy::crd()),
-        policy(RightsizePolicy::crd()),
-        finish(Rightsizing::crd(), RIGHTSIZING_COLUMNS, |spec| {
-            for (at, most) in [("workloadRef.apiVersion", 253), ("workloadRef.kind", 63), ("workloadRef.name", 253)] {
-                extend(place(spec, at), json!({"maxLength": most}));
-            }
-            let fixed = json!([{"rule": "self == oldSelf", "message": "a Rightsizing is about one workload for good"}]);
-            place(spec, "workloadRef").insert("x-kubernetes-validations".to_owned(), fixed);
-        }),
+        policy(
+            ClusterRightsizePolicy::crd(),
+            "What may be done with the sizes of workloads of the whole cluster: which ones, how far, within what bounds. \
+             A RightsizePolicy of the namespace goes before it.",
+        ),
+        policy(
+            RightsizePolicy::crd(),
+            "What may be done with the sizes of workloads of its namespace: which ones, how far, within what bounds. What it \
+             does not say is taken from the ClusterRightsizePolicy, then from what is built in.",
+        ),
+        finish(
+            Rightsizing::crd(),
+            "What is known of one workload's sizes. Written by Supple; not to be edited.",
+            RIGHTSIZING_COLUMNS,
+            |spec| {
+                for (at, most) in [("workloadRef.apiVersion", 253), ("workloadRef.kind", 63), ("workloadRef.name", 253)]
+                {
+                    extend(place(spec, at), json!({"maxLength": most}));
+                }
+                let fixed =
+                    json!([{"rule": "self == oldSelf", "message": "a Rightsizing is about one workload for good"}]);
+                place(spec, "workloadRef").insert("x-kubernetes-validations".to_owned(), fixed);
+            },
+        ),
     ]
 }
 
@@ -247,6 +262,7 @@ pub fn file_name(definition: &CustomResourceDefinition) -> String {
 
 fn finish(
     definition: CustomResourceDefinition,
+    about: &str,
     columns: &[Column],
     edit: impl FnOnce(&mut Map<String, Value>),
 ) -> CustomResourceDefinition {
@@ -264,6 +280,7 @@ fn finish(
         .collect();
     let schema = &mut version["schema"]["openAPIV3Schema"];
     tidy(schema);
+    schema["description"] = json!(about);
     edit(schema["properties"]["spec"].as_object_mut().expect("every resource of ours has a specification"));
     let status = schema["properties"]["status"].as_object_mut().expect("every resource of ours has a status");
     let by_type = json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]});
@@ -272,7 +289,7 @@ fn finish(
 }
 
 /// Takes out what the types have by their being Rust: `null` where nothing is said, formats no API server knows, defaults that
-/// would be written into everybody's objects.
+/// would be written into everybody's objects, titles.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -286,6 +303,13 @@ fn tidy(schema: &mut Value) {
             if fields.contains_key("type") || fields.contains_key("x-kubernetes-int-or-string") {
                 fields.remove("nullable");
                 fields.remove("default");
+                fields.remove("title");
+                if let Some(Value::Array(words)) = fields.get_mut("enum") {
+                    words.retain(|it| !it.is_null());
+                }
+                if fields.contains_key("x-kubernetes-int-or-string") {
+                    fields.remove("anyOf"); // it says the same, and the types in it have been lost
+                }
                 if fields.get("format").is_some_and(|it| it == "uint32") {
                     fields.remove("format");
                 }

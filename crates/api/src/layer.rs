@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use supple_decide::policy::{
-    ContainerPolicy, CpuAndMemory, Guard, Layer, Limits, Mode, Origin, Pause, ScheduledSize, StepCaps, Window,
-    WithScaler,
+    ContainerPolicy, CpuAndMemory, Guard, Layer, Limits, Mode, Origin, Pause, RecreateBy, ScheduledSize, StepCaps,
+    Window, WithScaler,
 };
 use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::policy::Risk;
 
 use crate::policy::{
     Amounts, ClusterRightsizePolicy, ContainerPolicySpec, ControlledValues, GuardSpec, HpaWord, LimitsWord,
-    ResourceName, RightsizePolicy, RightsizePolicySpec, ScalingMode, ScheduleSpec, UpdateMode, WindowSpec, WindowType,
+    RecreateWord, ResourceName, RightsizePolicy, RightsizePolicySpec, ScalingMode, ScheduleSpec, UpdateMode,
+    WindowSpec, WindowType,
 };
 use crate::problem::{Problem, Problems};
 use crate::span;
@@ -68,7 +69,7 @@ pub fn of_spec(spec: &RightsizePolicySpec, origin: Origin, object: &str, now: Ti
         memory_headroom_percent: to.count("spec.headroom.memory", spec.headroom.as_ref().and_then(|it| it.memory)),
         limits: spec.limits.as_ref().and_then(|it| to.limits("spec.limits", it)),
         steps: None,
-        recreate_by: None,
+        recreate_by: update.and_then(|it| it.recreate_by.as_ref()).and_then(|it| to.recreate_by(it)),
         threshold_percent: to.count("spec.threshold", spec.threshold),
         cool_down_up: to.time("spec.coolDown.up", spec.cool_down.as_ref().and_then(|it| it.up.as_ref())),
         cool_down_down: to.time("spec.coolDown.down", spec.cool_down.as_ref().and_then(|it| it.down.as_ref())),
@@ -141,6 +142,18 @@ impl Reader {
                 Mode::Off
             }
         }
+    }
+
+    fn recreate_by(&mut self, word: &RecreateWord) -> Option<RecreateBy> {
+        Some(match word {
+            RecreateWord::Eviction => RecreateBy::Eviction,
+            RecreateWord::Rollout => RecreateBy::Rollout,
+            RecreateWord::Unknown(word) => {
+                let message = format!("{word:?} is not known and left out; write Eviction or Rollout");
+                self.problems.add("spec.updatePolicy.recreateBy", message);
+                return None;
+            }
+        })
     }
 
     fn pause(&mut self, spec: &RightsizePolicySpec) -> Option<Option<Pause>> {

@@ -164,6 +164,20 @@ pub struct UpdatePolicy {
     /// With fewer ready replicas than this nothing is evicted or restarted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_replicas: Option<i32>,
+    /// How a pod is recreated where it has to be. Eviction (built in): one pod at a time, within the disruption budgets. Rollout: the workload
+    /// is restarted through its template, as its own rolling update says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recreate_by: Option<RecreateWord>,
+}
+
+words! {
+    /// How a pod is recreated.
+    RecreateWord {
+        /// It is evicted, and its owner makes another.
+        Eviction,
+        /// Its workload is restarted through the template.
+        Rollout,
+    }
 }
 
 /// What holds for single containers.

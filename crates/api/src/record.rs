@@ -83,10 +83,7 @@ impl RightsizingStatus {
     }
 }
 
-fn recommended<T: Copy>(wanted: &Wanted<T>) -> Recommended
-where
-    T: std::fmt::Display,
-{
+fn recommended<T: std::fmt::Display>(wanted: &Wanted<T>) -> Recommended {
     Recommended {
         target: wanted.target.to_string(),
         lower: wanted.lower.to_string(),
@@ -174,7 +171,7 @@ impl From<&SizesText> for Numbers {
 
 impl From<&Record> for RecordStatus {
     fn from(record: &Record) -> Self {
-        let Record { originals, last, too_small, setbacks, not_before, incidents_until } = record;
+        let Record { originals, last, too_small, setbacks, not_before, incidents_until, no_room_since } = record;
         let change = |(name, (before, after)): (&String, &(Numbers, Numbers))| {
             (name.clone(), ChangeText { before: before.into(), after: after.into() })
         };
@@ -202,6 +199,7 @@ impl From<&Record> for RecordStatus {
             setbacks: i32::try_from(*setbacks).unwrap_or(i32::MAX),
             not_before: *not_before,
             incidents_until: *incidents_until,
+            no_room_since: *no_room_since,
         }
     }
 }
@@ -238,6 +236,7 @@ impl From<&RecordStatus> for Record {
             setbacks: u32::try_from(status.setbacks).unwrap_or_default(),
             not_before: status.not_before,
             incidents_until: status.incidents_until,
+            no_room_since: status.no_room_since,
         }
     }
 }
@@ -278,6 +277,7 @@ mod tests {
             setbacks: 2,
             not_before: Some(at),
             incidents_until: Some(at),
+            no_room_since: Some(at),
         }
     }
 

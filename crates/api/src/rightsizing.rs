@@ -181,6 +181,10 @@ pub struct RecordStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::word::date_time")]
     pub incidents_until: Option<Timestamp>,
+    /// Since when some pod has found no room on its node for what it is to have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::word::date_time")]
+    pub no_room_since: Option<Timestamp>,
 }
 
 /// The numbers of a container, as quantities; an absent one was not asked for.

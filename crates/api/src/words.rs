@@ -21,14 +21,7 @@ use crate::problem::{Problem, Problems};
 /// ```
 #[must_use]
 pub fn mode(word: &str) -> Option<Mode> {
-    Some(match word.trim() {
-        "recommend" | "Off" => Mode::Off,
-        "Initial" => Mode::Initial,
-        "Recreate" => Mode::Recreate,
-        "InPlaceOrRecreate" => Mode::InPlaceOrRecreate,
-        "in-place" | "InPlace" => Mode::InPlace,
-        _ => return None,
-    })
+    Mode::of_word(word.trim())
 }
 
 /// The words [`mode`] knows, for messages.

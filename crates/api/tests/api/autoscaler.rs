@@ -122,7 +122,8 @@ fn what_is_not_carried_out_is_answered_for() {
         of("startupBoost"),
     ];
     let mut found = problems;
-    (found.sort(), expect.sort());
+    found.sort();
+    expect.sort();
     assert_eq!(found, expect);
     let app = &layer.containers["app"];
     assert_eq!((app.off, app.controlled, app.at_least.cpu), (Some(true), Some((true, false)), Some(MilliCpu(2000))));

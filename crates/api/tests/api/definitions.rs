@@ -53,6 +53,42 @@ fn the_committed_files_are_the_definitions() {
     }
 }
 
+/// An API server reckons what a rule can cost from the longest list and the longest text; without a bound it is too dear. And
+/// nothing of Rust shows through.
+#[test]
+fn a_schema_says_what_it_has_to() {
+    for definition in crd::all() {
+        let schema =
+            serde_json::to_value(&definition).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
+        let name = &definition.spec.names.kind;
+        check(&schema["properties"]["spec"], &format!("{name}.spec"), false);
+        assert!(!schema["description"].as_str().unwrap().contains("Auto-generated"), "{name}");
+    }
+}
+
+/// `in_rules`: below something that an expression looks at.
+#[track_caller]
+fn check(schema: &Value, at: &str, in_rules: bool) {
+    let text = schema.to_string();
+    assert!(at.ends_with(".spec") || schema["description"].is_string() || at.ends_with("[]"), "{at} is described");
+    assert!(
+        !text.contains("\"nullable\"") && !text.contains("\"default\"") && !text.contains(",null]"),
+        "{at}: {text}"
+    );
+    let rules = schema["x-kubernetes-validations"].is_array();
+    if schema["type"] == "string" && (rules || in_rules) && schema["enum"].is_null() {
+        assert!(schema["maxLength"].is_u64(), "{at} has no longest text");
+    }
+    if let Some(items) = schema.get("items") {
+        let bounded = schema["maxItems"].is_u64();
+        assert!(bounded || !items.to_string().contains("x-kubernetes-validations"), "{at} has no longest list");
+        check(items, &format!("{at}[]"), in_rules || rules);
+    }
+    for (name, below) in schema["properties"].as_object().into_iter().flatten() {
+        check(below, &format!("{at}.{name}"), (in_rules || rules) && !at.ends_with(".spec"));
+    }
+}
+
 #[tokio::test]
 async fn the_examples_are_taken_and_mean_what_they_say() {
     let client = server().await;
@@ -111,6 +147,7 @@ fn refused() -> Vec<(Value, &'static str)> {
             json!({"updatePolicy": {"updateMode": "Auto"}}),
             "supported values: \"Off\", \"Initial\", \"Recreate\", \"InPlaceOrRecreate\", \"InPlace\"",
         ),
+        (json!({"updatePolicy": {"recreateBy": "Rollback"}}), "supported values: \"Eviction\", \"Rollout\""),
         (json!({"updatePolicy": {"minReplicas": 0}}), "spec.updatePolicy.minReplicas"),
         (
             container(json!({"containerName": "a", "minAllowed": {"cpu": "2"}, "maxAllowed": {"cpu": "500m"}})),

@@ -15,7 +15,8 @@
 //! * [`record`], [`vpa_status`]: what is remembered and what is recommended, as it stands in the status of objects.
 //! * [`checkpoint`]: what VPA's recommender knew, taken over.
 //! * [`layer`], [`autoscaler`]: a policy or a `VerticalPodAutoscaler` as a layer of settings; [`resolve`]: layers laid over
-//!   each other; [`selector`] and [`span`]: labels matched, and cron expressions worked out around a moment. [`condition`]: what is said about it on the objects.
+//!   each other; [`selector`] and [`span`]: labels matched, and cron expressions worked out around a moment. [`condition`]:
+//!   what is said about it on the objects.
 //!
 //! Nothing here talks to a cluster or reads a clock, and zones of time come with the program: the same objects and the same
 //! moment give the same policy on every machine.

@@ -296,13 +296,18 @@ impl Policies {
         policy
     }
 
-    /// Pairs of the same rank that have a say about the same setting.
+    /// Pairs of the same rank that have a say about the same setting; `laid` is in the order of laying, so equals are
+    /// neighbours.
     fn contested(&self, laid: &[usize]) -> Vec<(Arc<str>, Arc<str>)> {
         let mut ties = Vec::new();
-        for pair in laid.windows(2) {
-            let (under, over) = (&self.entries[pair[0]], &self.entries[pair[1]]);
-            if under.rank == over.rank && !under.says.is_disjoint(&over.says) {
-                ties.push((over.object.clone(), under.object.clone()));
+        for equals in laid.chunk_by(|a, b| self.entries[*a].rank == self.entries[*b].rank) {
+            for (at, under) in equals.iter().enumerate() {
+                for over in &equals[at + 1..] {
+                    let (under, over) = (&self.entries[*under], &self.entries[*over]);
+                    if !under.says.is_disjoint(&over.says) {
+                        ties.push((over.object.clone(), under.object.clone()));
+                    }
+                }
             }
         }
         ties

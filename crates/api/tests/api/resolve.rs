@@ -251,7 +251,7 @@ fn of_two_equals_the_older_wins_and_the_younger_is_told() {
     let world = World::default()
         .namespaced("younger", 9, mode("Off"))
         .namespaced("older", 2, with(mode("InPlace"), json!({"settle": "1m"})))
-        .namespaced("elsewhere", 1, json!({"learn": "1h"}));
+        .namespaced("elsewhere", 4, json!({"learn": "1h"}));
     check(&world, Mode::InPlace, &policy("older"));
     let policies = world.policies();
     let resolved = world.resolve_in(&policies);

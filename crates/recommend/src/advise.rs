@@ -29,6 +29,17 @@ pub struct Part {
     pub account: Account,
 }
 
+impl Part {
+    /// The same, but this size stays for a rule's sake.
+    pub(crate) fn staying(mut self, size: i64, rule: Rule) -> Self {
+        self.request = size;
+        self.limit = self.limit.map(|_| size);
+        (self.lower, self.upper) = (self.lower.min(size), self.upper.max(size));
+        self.account.rule = rule;
+        self
+    }
+}
+
 /// Both resources. `None`: nothing was ever measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Advice {
@@ -40,16 +51,19 @@ pub struct Advice {
 
 impl State {
     /// The sizes for a container of which `in_force` (thousandths of a core, bytes) is in force.
-    pub fn advise(&self, policy: &Policy, in_force: (Option<i64>, Option<i64>)) -> Advice {
+    pub fn advise(&mut self, policy: &Policy, in_force: (Option<i64>, Option<i64>)) -> Advice {
         Advice { cpu: self.advise_cpu(policy, in_force.0), memory: self.advise_memory(policy, in_force.1) }
     }
 
-    /// CPU alone.
-    pub fn advise_cpu(&self, policy: &Policy, in_force: Option<i64>) -> Option<Part> {
+    /// CPU alone. The first look of an hour lets every way to read the past say where it would stand now.
+    pub fn advise_cpu(&mut self, policy: &Policy, in_force: Option<i64>) -> Option<Part> {
         let hour = self.hour?;
         let terms = &policy.cpu;
         let price = self.price(Resource::Cpu, terms);
         let views = Views::of(&self.cpu, hour, &terms.beliefs)?;
+        if !self.ways.done {
+            self.rehearse(&views, &price);
+        }
         let outlook = views.plan(self.ways.way(self.cpu.tally.hours), in_force.map(amount), &price);
         Some(self.part(&self.cpu, hour, terms, in_force, &outlook, &price, None, self.cpu.habit()))
     }
@@ -68,15 +82,10 @@ impl State {
         Some(self.part(&self.memory, hour, terms, in_force, &outlook, &price, climb, None))
     }
 
-    /// Lets every way to read the CPU's past say where it would stand now. To be called by whoever applies sizes, whenever
-    /// it looks; once an hour it does something.
-    pub fn rehearse(&mut self, policy: &Policy) {
-        let Some(hour) = self.hour.filter(|_| !self.ways.done) else { return };
-        let price = self.price(Resource::Cpu, &policy.cpu);
-        let Some(views) = Views::of(&self.cpu, hour, &policy.cpu.beliefs) else { return };
+    fn rehearse(&mut self, views: &Views, price: &Price) {
         let sample = price.incident / self.samples_an_hour();
         self.ways.rehearse(sample, price.resize, |way, from| {
-            let outlook = views.plan(way, from.map(|it| Resource::Cpu.amount(it)), &price);
+            let outlook = views.plan(way, from.map(|it| Resource::Cpu.amount(it)), price);
             match from {
                 Some(level) if outlook.stay - outlook.cost <= price.resize => level,
                 Some(_) => Resource::Cpu.level(outlook.best()),

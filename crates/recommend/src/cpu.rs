@@ -10,9 +10,11 @@
 //! Unlike memory, it counts here how long a use lasted. When weights are halved is told by the clock and not by when the
 //! recording began, so that two pasts of the same hour can be added.
 
+use crate::atoms::{self, Atoms, SAME, STRETCHES, VIEWS};
 use crate::digest::Digest;
 use crate::past::{Past, Tally, UNKNOWN, place};
 use crate::resource::{Resource, TOP};
+use crate::sample::amount;
 
 /// Hours of a day.
 pub const DAY: usize = 24;
@@ -123,6 +125,22 @@ impl CpuPast {
         shifted
     }
 
+    /// As if the `hours` before `hour` had been like this: amounts with their shares of the time.
+    pub fn make(&mut self, hour: i64, hours: i64, per_hour: u16, amounts: &[(f64, f64)]) {
+        let sum = |half_life: i64| {
+            let half_life = amount(half_life);
+            (1..=hours).map(|age| (-amount(age) / half_life).exp2()).sum::<f64>()
+        };
+        let day = DAYS_WEIGHT.0 * growth(hour, DAYS_WEIGHT.1) * sum(DAYS_WEIGHT.1);
+        let long = LONG_WEIGHT.0 * growth(hour, LONG_WEIGHT.1) * sum(LONG_WEIGHT.1);
+        for (amount, share) in amounts {
+            let level = Resource::Cpu.level(*amount);
+            self.day.put(level, rounded(day * share));
+            self.long.put(level, rounded(long * share).max(1));
+        }
+        self.tally.make(hours, per_hour, amounts.iter().map(|(amount, share)| amount * share).sum());
+    }
+
     /// The running hour as order statistics.
     pub fn summary(&self) -> Option<Hour> {
         self.open.top()?;
@@ -221,37 +239,39 @@ impl CpuPast {
             self.long.halve();
         }
     }
-
-    /// The running hour, as far as it was seen, beside whole hours of such a weight.
-    fn open(&self, whole: f64, visit: &mut impl FnMut(u16, f64)) {
-        let scale = whole * self.tally.seen() / f64::from(self.open.total().max(1));
-        self.open.entries().for_each(|(level, weight)| visit(level, f64::from(weight) * scale));
-    }
 }
 
 impl Past for CpuPast {
     const RESOURCE: Resource = Resource::Cpu;
 
-    fn lately(&self, _: i64, mut visit: impl FnMut(u16, f64)) {
-        self.open(LATELY_WEIGHT, &mut visit);
-        self.lately.entries().for_each(|(level, weight)| visit(level, f64::from(weight)));
-    }
-
-    fn day(&self, hour: i64, mut visit: impl FnMut(u16, f64)) {
-        self.open(DAYS_WEIGHT.0 * growth(hour, DAYS_WEIGHT.1), &mut visit);
-        self.day.entries().for_each(|(level, weight)| visit(level, f64::from(weight)));
-    }
-
-    fn ever(&self, hour: i64, mut visit: impl FnMut(u16, f64)) {
-        self.open(LONG_WEIGHT.0 * growth(hour, LONG_WEIGHT.1), &mut visit);
-        self.long.entries().for_each(|(level, weight)| visit(level, f64::from(weight)));
-    }
-
-    fn same_hour(&self, hour: i64, ahead: i64, mut visit: impl FnMut(u16, f64)) {
-        let known = self.daily[place(hour + ahead, DAY)];
-        if self.tally.hours >= 22 && known[0] != UNKNOWN {
-            let masses = masses(self.tally.per_hour);
-            known.into_iter().zip(masses).for_each(|(level, mass)| visit(level, mass));
+    fn tell(&self, hour: i64, atoms: &mut Atoms) {
+        // The running hour counts as far as it was seen, beside whole hours of the weight they have in each view.
+        let day = DAYS_WEIGHT.0 * growth(hour, DAYS_WEIGHT.1);
+        let ever = LONG_WEIGHT.0 * growth(hour, LONG_WEIGHT.1);
+        let seen = self.tally.seen() / f64::from(self.open.total().max(1));
+        for (level, weight) in self.open.entries() {
+            let share = f64::from(weight) * seen;
+            let mut masses = [0.0; VIEWS];
+            (masses[atoms::LATELY], masses[atoms::DAY], masses[atoms::EVER]) =
+                (share * LATELY_WEIGHT, share * day, share * ever);
+            atoms.put_all(level, &masses);
+        }
+        self.lately.entries().for_each(|(level, weight)| atoms.put(atoms::LATELY, level, f64::from(weight)));
+        self.day.entries().for_each(|(level, weight)| atoms.put(atoms::DAY, level, f64::from(weight)));
+        self.long.entries().for_each(|(level, weight)| atoms.put(atoms::EVER, level, f64::from(weight)));
+        if self.tally.hours < 22 {
+            return;
+        }
+        let masses = masses(self.tally.per_hour);
+        let mut at = place(hour, DAY);
+        for (stretch, hours) in STRETCHES.iter().enumerate() {
+            for _ in 0..*hours {
+                let known = self.daily[at];
+                at = if at + 1 == DAY { 0 } else { at + 1 };
+                if known[0] != UNKNOWN {
+                    known.into_iter().zip(masses).for_each(|(level, mass)| atoms.put(SAME + stretch, level, mass));
+                }
+            }
         }
     }
 

@@ -3,14 +3,21 @@
 //! A kill does not ask how long the peak lasted, so the peak is all that counts; and a week of hours answers every
 //! question a forecast asks: what was lately, what ever, what at this hour of the day and of the week.
 
+use std::sync::LazyLock;
+
+use crate::atoms::{self, Atoms, SAME, STRETCHES, VIEWS};
 use crate::past::{Past, Tally, UNKNOWN, place};
 use crate::resource::Resource;
+use crate::sample::amount;
 
 /// Hours remembered.
 pub const WEEK: usize = 168;
 
 /// Hours after which an hour counts half in the view of everything.
 const EVER_HALF_LIFE: f64 = 200.0;
+
+/// Days after which an hour counts half as the same hour of an earlier day.
+const DAILY_HALF_LIFE: f64 = 8.313;
 
 /// Hours a new level must have lasted before it is a new way of the program and not a mood.
 pub const SHIFT_HOURS: i64 = 6;
@@ -27,6 +34,41 @@ const CLIMB_HOURS: i64 = 8;
 
 /// Hours that must be known before those.
 const SHIFT_KNOWN: i64 = 24;
+
+/// The age of hours from which on they are told of as last week's, and not as an earlier day's.
+const LAST_WEEK: usize = 148;
+
+/// What an hour counts in every view, by its age: where no day is known yet, and where one is.
+static BY_AGE: LazyLock<(ByAge, ByAge)> = LazyLock::new(|| {
+    let mut young = [[0.0; VIEWS]; WEEK];
+    for (age, masses) in (0..).zip(&mut young) {
+        for (view, half_life) in [(atoms::LATELY, 1.0), (atoms::DAY, 24.0), (atoms::EVER, EVER_HALF_LIFE)] {
+            let mass = (-amount(age) / half_life).exp2();
+            masses[view] = if mass < 1e-6 { 0.0 } else { mass };
+        }
+    }
+    let mut regular = young;
+    for day in 1..=7 {
+        let mass = (-amount(day) / DAILY_HALF_LIFE).exp2();
+        let mut ahead = 0;
+        for (view, hours) in (SAME..).zip(STRETCHES) {
+            for _ in 0..hours {
+                // The hours beside it count half: nobody's jobs start on the second.
+                for (beside, share) in [(0, 1.0), (-1, 0.5), (1, 0.5)] {
+                    let age = usize::try_from(day * 24 - ahead + beside).ok().filter(|it| *it < WEEK);
+                    if let Some(age) = age {
+                        regular[age][view] += mass * share;
+                    }
+                }
+                ahead += 1;
+            }
+        }
+    }
+    (young, regular)
+});
+
+/// Masses by age and view.
+type ByAge = [[f64; VIEWS]; WEEK];
 
 /// Hourly peaks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,6 +102,20 @@ impl MemoryPast {
         self.open = if self.open == UNKNOWN { level } else { self.open.max(level) };
     }
 
+    /// As if the `hours` before `hour` had reached the peaks of their days, the youngest day first.
+    pub fn make(&mut self, hour: i64, hours: i64, per_hour: u16, days: &[f64]) {
+        let of_day = |day: &f64| (Resource::Memory.level(*day), *day);
+        let peaks: Vec<(u16, f64)> = days.iter().flat_map(|it| [of_day(it); 24]).collect();
+        let known = peaks.len().min(usize::try_from(hours).unwrap_or(0));
+        for (age, (level, _)) in (1..).zip(&peaks[..known]) {
+            self.week[place(hour - age, WEEK)] = *level;
+        }
+        if known > 0 {
+            let mean = peaks[..known].iter().map(|it| it.1).sum::<f64>() / amount(hours.max(1));
+            self.tally.make(hours, per_hour, mean);
+        }
+    }
+
     /// Ends the running hour, number `hour`, and the `gap` unseen ones after it.
     pub fn close(&mut self, hour: i64, gap: i64) {
         self.tally.close((self.open != UNKNOWN).then_some(self.open), gap);
@@ -90,6 +146,12 @@ impl MemoryPast {
     /// The peak of a closed hour of the last week.
     pub fn peak(&self, hour: i64) -> u16 {
         self.week[place(hour, WEEK)]
+    }
+
+    /// The highest peak of the hours before this one, as far as `hours` reach back, the running one not among them.
+    pub fn highest(&self, hour: i64, hours: usize) -> Option<u16> {
+        let here = place(hour, WEEK);
+        (1..hours).map(|age| self.back(here, age)).filter(|it| *it != UNKNOWN).max()
     }
 
     /// The peak so many hours (fewer than a week) before the one at `here` in the ring.
@@ -162,27 +224,6 @@ impl MemoryPast {
         steady.then(|| (top - bottom) / hours)
     }
 
-    /// The running hour and those before it, their mass halving with every `half_life` hours of age.
-    fn aged(&self, hour: i64, half_life: f64, mut visit: impl FnMut(u16, f64)) {
-        let decay = (-1.0 / half_life).exp2();
-        let mut mass = 1.0;
-        if self.open != UNKNOWN {
-            // A peak stands from when it was seen, however little of the hour that is.
-            visit(self.open, self.tally.seen().max(0.25));
-        }
-        let here = place(hour, WEEK);
-        for age in 1..WEEK {
-            mass *= decay;
-            if mass < 1e-6 {
-                break;
-            }
-            let peak = self.back(here, age);
-            if peak != UNKNOWN {
-                visit(peak, mass);
-            }
-        }
-    }
-
     /// Forgets what is older than `keep` hours.
     pub fn forget(&mut self, hour: i64, keep: i64) {
         for age in keep.max(0) + 1..=168 {
@@ -194,36 +235,23 @@ impl MemoryPast {
 impl Past for MemoryPast {
     const RESOURCE: Resource = Resource::Memory;
 
-    fn lately(&self, hour: i64, visit: impl FnMut(u16, f64)) {
-        self.aged(hour, 1.0, visit);
-    }
-
-    fn day(&self, hour: i64, visit: impl FnMut(u16, f64)) {
-        self.aged(hour, 24.0, visit);
-    }
-
-    fn ever(&self, hour: i64, visit: impl FnMut(u16, f64)) {
-        self.aged(hour, EVER_HALF_LIFE, visit);
-    }
-
-    fn same_hour(&self, hour: i64, ahead: i64, mut visit: impl FnMut(u16, f64)) {
-        if self.tally.hours < 22 {
-            return;
+    fn tell(&self, hour: i64, atoms: &mut Atoms) {
+        if self.open != UNKNOWN {
+            // A peak stands from when it was seen, however little of the hour that is.
+            let seen = self.tally.seen().max(0.25);
+            [atoms::LATELY, atoms::DAY, atoms::EVER].into_iter().for_each(|view| atoms.put(view, self.open, seen));
         }
-        let (by_week, here) = (self.by_week(), place(hour, WEEK));
-        let mut mass = 1.0;
-        for day in 1..=7 {
-            mass *= 0.92; // half after eight days
-            let mass = mass * if day == 7 { 1.0 } else { 1.0 - by_week };
-            let age = day * 24 - ahead;
-            // The hours beside it count half: nobody's jobs start on the second.
-            for (beside, share) in [(0, 1.0), (-1, 0.5), (1, 0.5)] {
-                let age = age + beside;
-                let Some(age) = usize::try_from(age).ok().filter(|it| (1..WEEK).contains(it)) else { continue };
-                let peak = self.back(here, age);
-                if peak != UNKNOWN {
-                    visit(peak, mass * share);
-                }
+        let regular = self.tally.hours >= 22;
+        let here = place(hour, WEEK);
+        let masses = if regular { &BY_AGE.1 } else { &BY_AGE.0 };
+        for (age, masses) in masses.iter().enumerate().skip(1) {
+            if age == LAST_WEEK && regular {
+                // Where weeks are more regular than days, days before the last week count less.
+                atoms.scale_from(SAME, 1.0 - self.by_week());
+            }
+            let peak = self.back(here, age);
+            if peak != UNKNOWN {
+                atoms.put_all(peak, masses);
             }
         }
     }

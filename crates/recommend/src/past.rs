@@ -1,26 +1,18 @@
 //! What a past must be able to say to a forecast, and what every past counts alike.
 
+use crate::atoms::Atoms;
 use crate::resource::Resource;
 
 /// Marks an hour of which nothing is known.
 pub const UNKNOWN: u16 = u16::MAX;
 
-/// A remembered past: views of it as atoms (level, mass), given to a visitor one by one.
+/// A remembered past: views of it as atoms.
 pub trait Past {
     /// Which resource this is the past of.
     const RESOURCE: Resource;
 
-    /// The running hour and those before it, their mass halving with every hour of age.
-    fn lately(&self, hour: i64, visit: impl FnMut(u16, f64));
-
-    /// The last day, its mass halving with every day of age.
-    fn day(&self, hour: i64, visit: impl FnMut(u16, f64));
-
-    /// Everything that is remembered.
-    fn ever(&self, hour: i64, visit: impl FnMut(u16, f64));
-
-    /// The hour `ahead` hours from now, as it was on earlier days.
-    fn same_hour(&self, hour: i64, ahead: i64, visit: impl FnMut(u16, f64));
+    /// All atoms of all views.
+    fn tell(&self, hour: i64, atoms: &mut Atoms);
 
     /// The lowest level worth having and the highest remembered.
     fn range(&self, hour: i64) -> Option<(u16, u16)>;
@@ -54,6 +46,9 @@ const DECAY: f32 = 0.971_532;
 /// A jump is not restlessness: of one change at most this many steps (35 %) count.
 const LARGEST_CHANGE: u16 = 44;
 
+/// How many steps an hourly peak usually moves.
+const USUAL: f32 = 4.4;
+
 impl Tally {
     /// Counts a sample.
     #[expect(clippy::cast_possible_truncation, reason = "a mean of an hour: its further digits are noise")]
@@ -79,6 +74,18 @@ impl Tally {
         self.mean *= decay;
         self.restless *= decay;
         self.weight *= decay;
+    }
+
+    /// As if there had been so many hours up to now, of so many samples each, with such a mean.
+    pub fn make(&mut self, hours: i64, per_hour: u16, mean: f64) {
+        self.per_hour = per_hour;
+        self.hours = u16::try_from(hours).unwrap_or(u16::MAX);
+        self.weight = (1..=i32::from(self.hours)).map(|age| DECAY.powi(age)).sum();
+        #[expect(clippy::cast_possible_truncation, reason = "a mean: its further digits are noise")]
+        let mean = mean as f32;
+        self.mean = mean * self.weight;
+        // How restless these hours were is not known: as restless as most.
+        self.restless = USUAL * self.weight;
     }
 
     /// Takes over another tally of the same running hour.

@@ -20,6 +20,10 @@ pub struct Sample {
     pub memory_limit: Option<Bytes>,
     /// Share of CPU periods in which the container was throttled, 0 to 1.
     pub throttled: Option<f64>,
+    /// Share of the last ten seconds in which some task stalled on memory (PSI some avg10), 0 to 1.
+    pub memory_pressure: Option<f64>,
+    /// `memory.events` counted a high, max or oom since the sample before.
+    pub memory_breached: bool,
     /// How often the container was restarted so far; a growing number marks a start.
     pub restarts: Option<u32>,
 }
@@ -70,7 +74,9 @@ pub fn amount(value: i64) -> f64 {
 /// A measurement as an integer amount, rounded up and kept within `1..=i64::MAX`. The hair keeps 1000.0000000001 at 1000.
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what is wanted")]
 pub fn whole(value: f64) -> i64 {
-    ((value - value.abs() * 1e-12).ceil() as i64).max(1)
+    let value = value - value.abs() * 1e-12;
+    let below = value as i64;
+    (if amount(below) < value { below.saturating_add(1) } else { below }).max(1)
 }
 
 /// A measurement that can be believed: finite and not negative.

@@ -1,14 +1,25 @@
-//! Our own strategy: the slow path every half hour, sooner when a sample says so, and the fast path at every sample.
+//! The front of this crate, and our own strategy: the slow path every half hour, sooner when a sample says so, and the fast
+//! path at every sample.
+//!
+//! Whoever sizes real pods holds one [`Supple`] for each (workload, container) and calls
+//!
+//! * [`Supple::observe`] with every sample of every pod, and [`Supple::out_of_memory`] with every kill,
+//! * [`Supple::react`] right after a sample, or whenever pressure or `memory.events` say something: what cannot wait,
+//! * [`Supple::advise`] when it judges: request, limit, bounds, confidence and the account of both resources,
+//! * [`Supple::forget`] when a pod is gone, and [`Supple::save`] and [`Supple::load`] around its own restarts.
+//!
+//! What else has to happen now and again (hours that end, ways that are rehearsed) happens within these calls.
 
 use std::collections::BTreeMap;
 
 use supple_quantity::{Bytes, MilliCpu};
 
-use crate::advise::Part;
+use crate::advise::{Advice, Part};
+use crate::codec::LoadError;
 use crate::explain::{Explanation, Rule};
 use crate::fast::{Latest, Reflex, react};
 use crate::past::UNKNOWN;
-use crate::policy::{Policy, Terms};
+use crate::policy::Policy;
 use crate::resource::Resource;
 use crate::sample::{OutOfMemory, Sample, Size, amount, whole};
 use crate::state::{BEYOND_KILL, Cursor, State, Taken};
@@ -16,6 +27,9 @@ use crate::strategy::{Pod, Strategy};
 
 /// Use at this share of the size in force is worth a look before its time.
 const WORTH_A_LOOK: f64 = 0.9;
+
+/// Seconds after a look within which CPU use no higher than then is not worth another one.
+const SEEN: i64 = 240;
 
 /// CPU samples in a row over the size in force that are a new level and no spike.
 const SUSTAINED: u32 = 5;
@@ -31,6 +45,10 @@ struct Held {
     until: [i64; 2],
     /// CPU samples in a row over the size in force, and their lowest.
     run: (u32, f64),
+    /// Until when CPU use up to such an amount was looked at.
+    seen: (i64, f64),
+    /// The peak of the running hour of memory that was looked at.
+    seen_peak: Option<u16>,
 }
 
 impl Held {
@@ -44,15 +62,69 @@ impl Held {
         } else {
             (self.run.0.saturating_add(1), if self.run.0 == 0 { used } else { self.run.1.min(used) })
         };
+        self.cpu.sustained = (self.run.0 >= SUSTAINED).then_some(self.run.1);
+    }
+
+    /// What the latest measurement demands, and the size it raises to.
+    fn reflex(
+        &mut self,
+        policy: &Policy,
+        resource: Resource,
+        now: i64,
+        in_force: Option<i64>,
+    ) -> (Reflex, Option<i64>) {
+        let Some(size) = in_force.filter(|_| policy.reflexes) else {
+            return (Reflex::None, None);
+        };
+        let terms = policy.terms(resource);
+        let reflex = react(resource, if resource == Resource::Cpu { &self.cpu } else { &self.memory }, amount(size));
+        let raised = match reflex {
+            Reflex::Raise(to) => {
+                Some(whole(to).clamp(terms.least, terms.most.max(terms.least))).filter(|to| *to > size)
+            }
+            _ => None,
+        };
+        // Memory is held: a second kill is dearer than hours of slack. CPU the plan may take back when it looks.
+        if raised.is_some() && resource == Resource::Memory {
+            self.until[1] = now.saturating_add(policy.hold);
+        }
+        (reflex, raised)
+    }
+
+    /// The plan's wish, unless a decrease is forbidden just now.
+    fn within(&self, part: Part, reflex: Reflex, resource: Resource, now: i64, in_force: Option<i64>) -> Part {
+        let until = self.until[usize::from(resource == Resource::Memory)];
+        match (in_force.filter(|size| part.request < *size), reflex) {
+            (Some(size), Reflex::Veto | Reflex::Raise(_)) => part.staying(size, Rule::Veto),
+            (Some(size), Reflex::None) if now < until => part.staying(size, Rule::Hold),
+            _ => part,
+        }
+    }
+
+    /// True where CPU use is near the size in force and was not looked at so lately.
+    fn cpu_is_news(&self, now: i64, in_force: Option<i64>) -> bool {
+        near(self.cpu.used, in_force) && (now > self.seen.0 || self.cpu.used.is_some_and(|it| it > self.seen.1))
+    }
+
+    /// True where memory use is near the size in force and the hour's peak is not the one that was looked at: nothing else
+    /// within an hour changes what the plan would say.
+    fn memory_is_news(&self, peak: u16, in_force: Option<i64>) -> bool {
+        near(self.memory.used, in_force) && self.seen_peak != Some(peak)
     }
 }
 
-/// Our strategy for one (workload, container).
+fn near(used: Option<f64>, in_force: Option<i64>) -> bool {
+    used.zip(in_force).is_some_and(|(used, size)| used > amount(size) * WORTH_A_LOOK)
+}
+
+/// All that is known of one (workload, container) and what follows from it for each of its pods.
 #[derive(Debug)]
 pub struct Supple {
     policy: Policy,
     state: State,
     pods: BTreeMap<Pod, Held>,
+    /// The hour for which the peak of the hours of a day before it was looked up, and that peak.
+    peak: (Option<i64>, Option<u16>),
     last: Explanation,
 }
 
@@ -62,9 +134,25 @@ impl Supple {
         Self::resume(policy, State::default())
     }
 
-    /// Going on from a saved state.
+    /// Going on from a state.
     pub const fn resume(policy: Policy, state: State) -> Self {
-        Self { policy, state, pods: BTreeMap::new(), last: Explanation { cpu: None, memory: None } }
+        let last = Explanation { cpu: None, memory: None };
+        Self { policy, state, pods: BTreeMap::new(), peak: (None, None), last }
+    }
+
+    /// Going on from what [`Supple::save`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not a state: cut, damaged, or written by another version.
+    pub fn load(policy: Policy, bytes: &[u8]) -> Result<Self, LoadError> {
+        Ok(Self::resume(policy, State::load(bytes)?))
+    }
+
+    /// What is remembered, as at most [`crate::codec::MOST`] bytes: everything but where each pod's samples stand and what was
+    /// raised in haste, which the pods' next samples tell again.
+    pub fn save(&self) -> Vec<u8> {
+        self.state.save()
     }
 
     /// What is remembered.
@@ -72,73 +160,36 @@ impl Supple {
         &self.state
     }
 
-    /// One resource: the reflex first, then the plan, within what is held.
-    fn settle(&mut self, resource: Resource, pod: Pod, now: i64, in_force: Option<i64>, look: bool) -> Option<i64> {
-        let place = usize::from(resource == Resource::Memory);
+    /// Judges by another policy from now on. What is remembered does not depend on it.
+    pub const fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    /// A pod is gone; its samples stay remembered.
+    pub fn forget(&mut self, pod: Pod) {
+        self.pods.remove(&pod);
+    }
+
+    /// Counts a sample of a pod. Samples of one pod come in the order of time; between pods they may interleave.
+    pub fn observe(&mut self, pod: Pod, sample: &Sample) -> Taken {
+        let known_peak = self.known_peak();
         let held = self.pods.entry(pod).or_default();
-        let latest = if resource == Resource::Cpu { held.cpu } else { held.memory };
-        let terms: &Terms = self.policy.terms(resource);
-        if resource == Resource::Cpu {
-            held.count_over(in_force);
+        let taken = self.state.observe(&mut held.cursor, sample, &self.policy);
+        if taken == Taken::Counted {
+            held.cpu = Latest { used: sample.cpu, throttled: sample.throttled, ..Latest::default() };
+            held.memory = Latest {
+                used: sample.memory,
+                known_peak,
+                pressure: sample.memory_pressure,
+                breached: sample.memory_breached,
+                ..Latest::default()
+            };
         }
-        let latest = Latest { sustained: (held.run.0 >= SUSTAINED).then_some(held.run.1), ..latest };
-        let reflex = match in_force {
-            Some(size) if self.policy.reflexes => react(resource, &latest, amount(size)),
-            _ => Reflex::None,
-        };
-        if let (Reflex::Raise(to), Some(size)) = (reflex, in_force) {
-            let to = whole(to).clamp(terms.least, terms.most.max(terms.least));
-            if to > size {
-                // Memory is held: a second kill is dearer than hours of slack. CPU the plan may take back when it looks.
-                if resource == Resource::Memory {
-                    held.until[place] = now + self.policy.hold;
-                }
-                self.note(resource, None, Rule::Raise);
-                return Some(to);
-            }
-        }
-        if !look && in_force.is_some() {
-            return in_force;
-        }
-        let until = held.until[place];
-        let part = match resource {
-            Resource::Cpu => self.state.advise_cpu(&self.policy, in_force),
-            Resource::Memory => self.state.advise_memory(&self.policy, in_force),
-        };
-        let part = part?;
-        let lowered = in_force.is_some_and(|size| part.request < size);
-        let (size, rule) = match (lowered, reflex) {
-            (true, Reflex::Veto | Reflex::Raise(_)) => (in_force, Rule::Veto),
-            (true, Reflex::None) if now < until => (in_force, Rule::Hold),
-            _ => (Some(part.request), part.account.rule),
-        };
-        self.note(resource, Some(part), rule);
-        size
+        taken
     }
 
-    fn note(&mut self, resource: Resource, part: Option<Part>, rule: Rule) {
-        let place = if resource == Resource::Cpu { &mut self.last.cpu } else { &mut self.last.memory };
-        if let Some(part) = part {
-            *place = Some(part.account);
-        }
-        if let Some(account) = place {
-            account.rule = rule;
-        }
-    }
-}
-
-impl Strategy for Supple {
-    fn observe(&mut self, pod: Pod, sample: &Sample) {
-        let held = self.pods.entry(pod).or_default();
-        let known_peak = self.state.day_peak().map(|level| Resource::Memory.amount(level));
-        if self.state.observe(&mut held.cursor, sample, &self.policy) != Taken::Counted {
-            return;
-        }
-        held.cpu = Latest { used: sample.cpu, throttled: sample.throttled, ..Latest::default() };
-        held.memory = Latest { used: sample.memory, known_peak, ..Latest::default() };
-    }
-
-    fn out_of_memory(&mut self, pod: Pod, kill: &OutOfMemory) {
+    /// Counts a kill of a pod's container for want of memory. The next look at the pod is due at once.
+    pub fn out_of_memory(&mut self, pod: Pod, kill: &OutOfMemory) {
         self.state.out_of_memory(kill);
         let held = self.pods.entry(pod).or_default();
         held.next = kill.time;
@@ -146,22 +197,101 @@ impl Strategy for Supple {
         held.memory.used = Some(held.memory.used.unwrap_or(0.0).max(kill.wanted(BEYOND_KILL)));
     }
 
-    fn size(&mut self, pod: Pod, now: i64, in_force: &Size) -> Size {
+    /// The fast path alone, after the latest sample: the sizes that have to be in force at once. Nothing is ever lowered, and
+    /// what is not raised is returned as it is.
+    pub fn react(&mut self, pod: Pod, now: i64, in_force: &Size) -> Size {
         let held = self.pods.entry(pod).or_default();
-        let near = |used: Option<f64>, size: Option<i64>| {
-            used.zip(size).is_some_and(|(used, size)| used > amount(size) * WORTH_A_LOOK)
-        };
-        let due = now >= held.next;
-        let cpu = in_force.cpu_request.map(|it| it.0);
-        let memory = in_force.memory_request.map(|it| it.0);
-        let look_cpu = due || near(held.cpu.used, cpu);
-        let look_memory = due || near(held.memory.used, memory);
-        if due {
-            held.next = now + self.policy.every;
-            self.state.rehearse(&self.policy);
+        let (cpu, memory) = amounts(in_force);
+        held.count_over(cpu);
+        let raised = [(Resource::Cpu, cpu), (Resource::Memory, memory)]
+            .map(|(resource, size)| held.reflex(&self.policy, resource, now, size).1);
+        self.note(Resource::Cpu, raised[0].map(|_| Rule::Raise));
+        self.note(Resource::Memory, raised[1].map(|_| Rule::Raise));
+        let mut size = *in_force;
+        if let Some(cpu) = raised[0] {
+            size.cpu_request = Some(MilliCpu(cpu));
+            size.cpu_limit = size.cpu_limit.map(|limit| limit.max(MilliCpu(cpu)));
         }
-        let cpu = self.settle(Resource::Cpu, pod, now, cpu, look_cpu);
-        let memory = self.settle(Resource::Memory, pod, now, memory, look_memory);
+        if let Some(memory) = raised[1] {
+            size.memory_request = Some(Bytes(memory));
+            size.memory_limit = size.memory_limit.map(|limit| limit.max(Bytes(memory)));
+        }
+        size
+    }
+
+    /// The slow path: what a pod should have from `now` on, where `in_force` is what it has. Decreases that pressure, throttling
+    /// or an earlier raise forbid are left out, and said to be.
+    pub fn advise(&mut self, pod: Pod, now: i64, in_force: &Size) -> Advice {
+        let (cpu, memory) = amounts(in_force);
+        let mut parts = [(Resource::Cpu, cpu), (Resource::Memory, memory)].map(|(resource, size)| {
+            let held = self.pods.entry(pod).or_default();
+            let (reflex, _) = held.reflex(&self.policy, resource, now, size);
+            self.plan(pod, resource, now, size, reflex)
+        });
+        Advice { cpu: parts[0].take(), memory: parts[1].take() }
+    }
+
+    /// Why the sizes are what they are, of the pod that was looked at last.
+    pub const fn explanation(&self) -> &Explanation {
+        &self.last
+    }
+
+    fn plan(&mut self, pod: Pod, resource: Resource, now: i64, in_force: Option<i64>, reflex: Reflex) -> Option<Part> {
+        let part = match resource {
+            Resource::Cpu => self.state.advise_cpu(&self.policy, in_force),
+            Resource::Memory => self.state.advise_memory(&self.policy, in_force),
+        }?;
+        let held = self.pods.entry(pod).or_default();
+        match resource {
+            Resource::Cpu => held.seen = (now.saturating_add(SEEN), held.cpu.used.unwrap_or(0.0)),
+            Resource::Memory => held.seen_peak = Some(self.state.memory.open),
+        }
+        let part = held.within(part, reflex, resource, now, in_force);
+        let account = if resource == Resource::Cpu { &mut self.last.cpu } else { &mut self.last.memory };
+        *account = Some(part.account);
+        Some(part)
+    }
+
+    /// One resource in the loop: the reflex first, then the plan where it is time to look.
+    fn settle(&mut self, pod: Pod, resource: Resource, now: i64, in_force: Option<i64>, due: bool) -> Option<i64> {
+        let peak = self.state.memory.open;
+        let held = self.pods.entry(pod).or_default();
+        let news = match resource {
+            Resource::Cpu => {
+                held.count_over(in_force);
+                held.cpu_is_news(now, in_force)
+            }
+            Resource::Memory => held.memory_is_news(peak, in_force),
+        };
+        let (reflex, raised) = held.reflex(&self.policy, resource, now, in_force);
+        if raised.is_some() {
+            self.note(resource, Some(Rule::Raise));
+            return raised;
+        }
+        if !due && !news && in_force.is_some() {
+            return in_force;
+        }
+        self.plan(pod, resource, now, in_force, reflex).map(|it| it.request)
+    }
+
+    /// The highest level of memory of the last day, as known before a sample.
+    fn known_peak(&mut self) -> Option<f64> {
+        if self.peak.0 != self.state.hour || self.state.hour.is_none() {
+            self.peak = (self.state.hour, self.state.hour.and_then(|hour| self.state.memory.highest(hour, 24)));
+        }
+        let open = Some(self.state.memory.open).filter(|it| *it != UNKNOWN);
+        self.peak.1.max(open).map(|level| Resource::Memory.amount(level))
+    }
+
+    fn note(&mut self, resource: Resource, rule: Option<Rule>) {
+        let account = if resource == Resource::Cpu { &mut self.last.cpu } else { &mut self.last.memory };
+        if let (Some(account), Some(rule)) = (account, rule) {
+            account.rule = rule;
+        }
+    }
+
+    /// A size of these requests, with limits where the policy wants them.
+    fn sized(&self, cpu: Option<i64>, memory: Option<i64>) -> Size {
         Size {
             cpu_request: cpu.map(MilliCpu),
             cpu_limit: if self.policy.cpu.limit { cpu.map(MilliCpu) } else { None },
@@ -169,17 +299,34 @@ impl Strategy for Supple {
             memory_limit: if self.policy.memory.limit { memory.map(Bytes) } else { None },
         }
     }
+}
+
+fn amounts(size: &Size) -> (Option<i64>, Option<i64>) {
+    (size.cpu_request.map(|it| it.0), size.memory_request.map(|it| it.0))
+}
+
+impl Strategy for Supple {
+    fn observe(&mut self, pod: Pod, sample: &Sample) {
+        let _ = Self::observe(self, pod, sample);
+    }
+
+    fn out_of_memory(&mut self, pod: Pod, kill: &OutOfMemory) {
+        Self::out_of_memory(self, pod, kill);
+    }
+
+    fn size(&mut self, pod: Pod, now: i64, in_force: &Size) -> Size {
+        let held = self.pods.entry(pod).or_default();
+        let due = now >= held.next;
+        if due {
+            held.next = now.saturating_add(self.policy.every);
+        }
+        let (cpu, memory) = amounts(in_force);
+        let cpu = self.settle(pod, Resource::Cpu, now, cpu, due);
+        let memory = self.settle(pod, Resource::Memory, now, memory, due);
+        self.sized(cpu, memory)
+    }
 
     fn explain(&self) -> Option<&Explanation> {
         Some(&self.last)
-    }
-}
-
-impl State {
-    /// The highest memory level of the last day, the running hour included.
-    pub fn day_peak(&self) -> Option<u16> {
-        let hour = self.hour?;
-        let closed = (1..24).map(|age| self.memory.peak(hour - age));
-        closed.chain([self.memory.open]).filter(|it| *it != UNKNOWN).max()
     }
 }

@@ -148,7 +148,8 @@ fn another_program_is_learned_anew() {
     let lived = live(5 * DAY, |minute| if minute < 4 * DAY { (1000.0, 2048.0) } else { (100.0, 200.0) });
     let state = lived.strategy.state();
     assert!(state.shift.is_some_and(|it| (96..=110).contains(&it)), "{:?}", state.shift);
-    assert!(state.day_peak().unwrap() < Resource::Memory.level(400.0 * MEBI));
+    let highest = state.hour.and_then(|hour| state.memory.highest(hour, 24));
+    assert!(highest.unwrap() < Resource::Memory.level(400.0 * MEBI));
     let steady = live(5 * DAY, |minute| (100.0 + amount(minute % 60), 200.0));
     assert_eq!(steady.strategy.state().shift, None);
 }
@@ -164,7 +165,7 @@ fn one_outlier_moves_nothing_for_more_than_an_hour() {
 fn a_leak_is_told_with_the_time_left() {
     let lived = live(2 * DAY, |minute| (100.0, 200.0 + amount(minute) / 10.0));
     let limit = lived.at(lived.last()).memory_limit.map(|it| it.0);
-    let memory = lived.strategy.state().advise(&Policy::default(), (None, limit)).memory.unwrap();
+    let memory = State::clone(lived.strategy.state()).advise(&Policy::default(), (None, limit)).memory.unwrap();
     let climb = memory.account.climb.expect("six MiB an hour for two days");
     assert!((climb.per_hour / MEBI - 6.0).abs() < 1.0, "{climb:?}");
     let left = (lived.memory(lived.last()) - 200.0 - amount(2 * DAY) / 10.0) / 6.0;
@@ -209,7 +210,8 @@ fn check_kill(limit: Option<f64>, request: Option<f64>, peak: Option<f64>, at_le
         let sample = Sample { time: minute * 60, memory: Some(300.0 * MEBI), ..Sample::default() };
         lived.strategy.observe(0, &sample);
     }
-    let later = lived.strategy.state().advise_memory(&Policy::default(), None).expect("a day was measured");
+    let later =
+        State::clone(lived.strategy.state()).advise_memory(&Policy::default(), None).expect("a day was measured");
     assert!(later.account.peak / MEBI >= at_least * 0.999, "{later:?}");
     assert!(later.account.killed_hours_ago.is_some_and(|it| it < 24));
 }
@@ -296,7 +298,9 @@ fn two_containers_summed_are_not_believed() {
         let memory_limit = Some(Bytes(400 << 20));
         Sample { time: minute * 60, memory, memory_limit, ..Sample::default() }
     }));
-    assert!(lived.strategy.state().day_peak().unwrap() <= Resource::Memory.level(400.0 * MEBI));
+    let state = lived.strategy.state();
+    let highest = state.hour.and_then(|hour| state.memory.highest(hour, 24));
+    assert!(highest.unwrap() <= Resource::Memory.level(400.0 * MEBI));
 }
 
 #[test]

@@ -59,7 +59,7 @@ proptest! {
     fn saved_and_loaded_is_the_same(samples in samples()) {
         let mut state = fed(&samples);
         state.out_of_memory(&OutOfMemory { time: 1_000_000, limit: Some(Bytes(1 << 30)), request: None, peak: None });
-        state.rehearse(&Policy::default());
+        state.advise_cpu(&Policy::default(), None);
         prop_assert_eq!(State::load(&state.save()), Ok(state));
     }
 
@@ -69,7 +69,7 @@ proptest! {
         let mut saved = fed(&samples).save();
         let place = at % saved.len();
         saved[place] ^= 0x55;
-        if let Ok(state) = State::load(&saved) {
+        if let Ok(mut state) = State::load(&saved) {
             let _ = state.advise(&Policy::default(), (None, None));
         }
         prop_assert!(State::load(&saved[..place]).is_err());
@@ -78,7 +78,7 @@ proptest! {
     #[test]
     fn less_risk_never_lowers_a_size_or_its_bounds(samples in samples()) {
         let state = fed(&samples);
-        let of = |share| state.advise(&risky(share), (None, None));
+        let of = |share| State::clone(&state).advise(&risky(share), (None, None));
         for pair in [0.05, 0.02, 0.01, 0.003, 0.001].windows(2) {
             let (bold, careful) = (of(pair[0]), of(pair[1]));
             for (bold, careful) in [(bold.cpu, careful.cpu), (bold.memory, careful.memory)] {
@@ -123,7 +123,7 @@ proptest! {
         let mut state = wild(&samples);
         state.merge(&wild(&others));
         state.out_of_memory(&OutOfMemory { time: 1 << 52, limit: Some(Bytes(1 << 39)), request: None, peak: None });
-        state.rehearse(&Policy::default());
+        state.advise_cpu(&Policy::default(), None);
         let saved = state.save();
         prop_assert!(saved.len() <= MOST, "{} bytes", saved.len());
         prop_assert_eq!(State::load(&saved), Ok(state));

@@ -262,7 +262,7 @@ fn plane(out: &mut String, summary: &Summary, resource: Resource) {
     }
     let _ = write!(
         out,
-        "<text x=\"40\" y=\"213\">1</text><text x=\"350\" y=\"213\" text-anchor=\"end\">{right:.1}</text><text x=\"36\" y=\"20\" text-anchor=\"end\">{top:.2}</text></svg>"
+        "<text x=\"40\" y=\"213\">1</text><text x=\"350\" y=\"213\" text-anchor=\"end\">{right:.1}</text><text x=\"36\" y=\"20\" text-anchor=\"end\">{top:.2}</text><text x=\"36\" y=\"204\" text-anchor=\"end\">0</text></svg>"
     );
 }
 
@@ -324,10 +324,10 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
             }
         }
     }
-    let (unit, of): (&str, f64) = if resource == Resource::Cpu { ("cores", 1000.0) } else { ("MiB", 1_048_576.0) };
+    let (unit, of, digits) = if resource == Resource::Cpu { ("cores", 1000.0, 2) } else { ("MiB", 1_048_576.0, 0) };
     let _ = write!(
         out,
-        "<text x=\"54\" y=\"16\" text-anchor=\"end\">{:.2}</text><text x=\"54\" y=\"162\" text-anchor=\"end\">0</text><text x=\"54\" y=\"92\" text-anchor=\"end\">{unit}</text>",
+        "<text x=\"54\" y=\"16\" text-anchor=\"end\">{:.digits$}</text><text x=\"54\" y=\"162\" text-anchor=\"end\">0</text><text x=\"54\" y=\"92\" text-anchor=\"end\">{unit}</text>",
         high / of
     );
     let hours = supple_recommend::sample::amount(last - first) / 3600.0;
@@ -338,7 +338,12 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
     for (which, contender) in contenders.iter().enumerate() {
         let _ = write!(out, "<tspan fill=\"{}\">{}  </tspan>", COLOURS[which % COLOURS.len()], escape(&contender.name));
     }
-    out.push_str("<tspan>bound (dashed)  </tspan><tspan class=\"mark\">over</tspan></text></svg>");
+    let own = contenders.first().map_or("", |it| &it.name);
+    let _ = write!(
+        out,
+        "<tspan>bound (dashed)  </tspan><tspan class=\"mark\">below: {} exceeded</tspan></text></svg>",
+        escape(own)
+    );
 }
 
 /// The sizes in force of the first pod.

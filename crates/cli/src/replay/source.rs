@@ -231,7 +231,7 @@ impl Record for Row {
             cpu_limit: some(5).map(|it| MilliCpu(it.cast_signed())),
             memory_limit: some(6).map(|it| Bytes(it.cast_signed())),
             restarts: some(7).and_then(|it| u32::try_from(it).ok()),
-            throttled: None,
+            ..Sample::default()
         };
         let index = |word: u64| usize::try_from(word).unwrap_or(usize::MAX);
         let lane = word(bytes, 2);
@@ -277,6 +277,8 @@ fn joined(one: &Sample, other: &Sample) -> Sample {
         cpu_limit: other.cpu_limit.or(one.cpu_limit),
         memory_limit: other.memory_limit.or(one.memory_limit),
         throttled: other.throttled.or(one.throttled),
+        memory_pressure: other.memory_pressure.or(one.memory_pressure),
+        memory_breached: other.memory_breached || one.memory_breached,
         restarts: other.restarts.or(one.restarts),
     }
 }

@@ -63,7 +63,8 @@ fn recommender() {
     let begin = Instant::now();
     let mut sum = 0_i64;
     for i in 0..100_000 {
-        let advice = states[i % states.len()].advise(&policy, (Some(900), Some(1 << 30)));
+        let which = i % states.len();
+        let advice = states[which].advise(&policy, (Some(900), Some(1 << 30)));
         sum = sum.wrapping_add(advice.cpu.map_or(0, |it| it.request));
     }
     let taken = begin.elapsed().as_secs_f64();

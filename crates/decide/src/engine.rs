@@ -257,6 +257,10 @@ fn seat_one<'a>(
         work.draft.only_urgent = true;
         draft = asked(&work.draft);
     }
+    // A roll-back is one whole: a part of it would be noted as all of it, and the rest never come about.
+    if matches!(draft.deed, Deed::RollBack(_)) && draft.going().count() < draft.parts.len() {
+        draft.stopped = true;
+    }
     if draft.acts() && !matches!(draft.deed, Deed::Recreate(_)) {
         valid::foresee(&sight, &mut draft);
     }

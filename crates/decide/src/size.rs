@@ -373,7 +373,12 @@ fn keep_class(sight: &Sight<'_>, draft: &mut Draft) {
     };
     let part = &mut draft.parts[index];
     let unit = if part.resource == Resource::Memory { MIB } else { 1 };
-    part.next.limit = part.next.request.map(|it| it.saturating_add(unit));
+    let settings = sight.settings(&sight.pod.containers[part.container]);
+    if settings.is_some_and(|it| it.limits.value == Limits::Keep) {
+        part.next.request = part.next.limit.map(|it| it.saturating_sub(unit));
+    } else {
+        part.next.limit = part.next.request.map(|it| it.saturating_add(unit));
+    }
     let saying =
         "one limit stays above its request: with all equal the pod would be Guaranteed, and a resize keeps the class";
     draft.remark_part(sight.pod, index, Saying::clamped(Check::Qos, Code::QosChange, saying));

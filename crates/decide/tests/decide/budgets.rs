@@ -1,0 +1,245 @@
+//! Canaries, budgets, restarts and recreation.
+
+use supple_decide::code::Code;
+use supple_decide::policy::{Mode, RecreateBy};
+use supple_decide::progress::Progress;
+use supple_decide::round::What;
+
+use crate::stage::*;
+
+/// Pods of one workload, each on a node of its own, that want half.
+fn herd(pods: usize) -> Stage {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m");
+    for index in 1..=pods {
+        let node = format!("node-{index}");
+        stage.node(&node, "4", "16Gi");
+        stage.pod("web", &format!("web-{index}"), &node, "1");
+    }
+    stage
+}
+
+fn resized(round: &supple_decide::round::Round) -> Vec<&str> {
+    round.actions.iter().map(|it| &*it.pod.name).collect()
+}
+
+#[test]
+fn one_pod_goes_first_and_the_others_follow_when_it_has_settled() {
+    let mut stage = herd(6);
+    let round = stage.decide();
+    assert_eq!(resized(&round), ["web-1"]);
+    check(&round, "web-2", Code::CanarySettling, "nothing");
+    stage.carry_out(&round);
+    check(&stage.decide(), "web-2", Code::CanarySettling, "nothing");
+    stage.let_settle();
+    stage.pass(3);
+    check(&stage.decide(), "web-2", Code::CanarySettling, "nothing");
+    stage.pass(3);
+    let round = stage.decide();
+    assert_eq!(resized(&round), ["web-2", "web-3", "web-4"]);
+    check(&round, "web-5", Code::WorkloadBudget, "nothing");
+    assert_eq!(round.records[&workload("web")].last[0].code, Code::Resized);
+}
+
+#[test]
+fn a_sibling_that_lives_with_the_size_is_proof() {
+    let mut stage = herd(4);
+    stage.pod("web", "web-0", "n1", "500m");
+    assert_eq!(resized(&stage.decide()), ["web-1", "web-2", "web-3"]);
+}
+
+#[test]
+fn what_cannot_wait_is_no_canary() {
+    let mut stage = herd(3);
+    stage.subject("web").needs.insert("app".into(), need("2"));
+    stage.subject("web").needs.get_mut("app").unwrap().cpu.as_mut().unwrap().urgent = true;
+    for name in ["web-1", "web-2"] {
+        stage.used(name).throttled_permille = Some(400);
+    }
+    let round = stage.decide();
+    assert_eq!(resized(&round), ["web-1", "web-2"]);
+    check(&round, "web-3", Code::CanarySettling, "nothing");
+}
+
+#[test]
+fn a_node_and_the_cluster_do_not_do_too_much_at_once() {
+    let mut stage = Stage::new();
+    for name in ["a", "b", "c"] {
+        stage.workload(name, "500m");
+    }
+    stage.node("n2", "16", "64Gi");
+    stage.pod("a", "a-1", "n1", "1");
+    stage.pod("b", "b-1", "n1", "1");
+    stage.pod("c", "c-1", "n2", "1");
+    let round = stage.decide();
+    assert_eq!(resized(&round), ["a-1", "c-1"]);
+    check(&round, "b-1", Code::NodeBusy, "nothing");
+    stage.scene.cluster.max_in_flight = 1;
+    check(&stage.decide(), "c-1", Code::ClusterBudget, "nothing");
+}
+
+#[test]
+fn a_restart_for_the_change() {
+    let with = |mode, pods| {
+        let mut stage = herd(pods);
+        stage.policy("web", |it| it.mode.value = mode);
+        for index in 1..=pods {
+            stage.at(&format!("web-{index}")).containers[0].restarts_for_cpu = true;
+        }
+        stage
+    };
+    check(&with(Mode::InPlace, 3).decide(), "web-1", Code::WouldRestart, "nothing");
+    check(&with(Mode::InPlaceOrRecreate, 3).decide(), "web-1", Code::Resize, "500m");
+    check(&with(Mode::InPlaceOrRecreate, 1).decide(), "web-1", Code::TooFewReplicas, "nothing");
+    let mut budget = with(Mode::InPlaceOrRecreate, 3);
+    budget.subject("web").facts.disruptions_allowed = Some(0);
+    check(&budget.decide(), "web-1", Code::DisruptionBudget, "nothing");
+    let mut asked = with(Mode::InPlaceOrRecreate, 3);
+    asked.at("web-1").do_not_evict = true;
+    check(&asked.decide(), "web-1", Code::DoNotDisrupt, "nothing");
+    // Only what changes is asked about.
+    let mut memory = herd(1);
+    memory.at("web-1").containers[0].restarts_for_memory = true;
+    check(&memory.decide(), "web-1", Code::Resize, "500m");
+}
+
+#[test]
+fn recreate_evicts_one_after_the_other() {
+    let mut stage = herd(3);
+    stage.policy("web", |it| it.mode.value = Mode::Recreate);
+    check(&stage.decide(), "web-1", Code::ComesBackSame, "nothing");
+    stage.scene.cluster.sizes_new_pods = true;
+    let round = stage.decide();
+    assert_eq!(resized(&round), ["web-1"]);
+    assert_eq!(round.actions[0].what, What::Evict);
+    check(&round, "web-2", Code::DisruptionBudget, "nothing");
+    stage.carry_out(&round);
+    assert_eq!(stage.decide().actions, []);
+    let mut rollout = herd(1);
+    rollout.scene.cluster.sizes_new_pods = true;
+    rollout.policy("web", |it| (it.mode.value, it.recreate_by.value) = (Mode::Recreate, RecreateBy::Rollout));
+    check(&rollout.decide(), "web-1", Code::RollOut, "roll out");
+}
+
+#[test]
+fn the_last_ready_replica_stays() {
+    let mut stage = herd(3);
+    stage.scene.cluster.sizes_new_pods = true;
+    stage.policy("web", |it| it.mode.value = Mode::Recreate);
+    stage.policy("web", |it| it.min_replicas.value = 1);
+    for name in ["web-2", "web-3"] {
+        stage.at(name).ready = None;
+    }
+    let round = stage.decide();
+    check(&round, "web-1", Code::TooFewReplicas, "nothing");
+    assert_eq!(resized(&round), ["web-2"]);
+    let mut bare = herd(1);
+    bare.scene.cluster.sizes_new_pods = true;
+    bare.policy("web", |it| (it.mode.value, it.min_replicas.value) = (Mode::Recreate, 0));
+    bare.subject("web").facts.key.kind = "Pod".into();
+    check(&bare.decide(), "web-1", Code::TooFewReplicas, "nothing");
+}
+
+/// A raise of `web-1` from 500m that its node has deferred for so many minutes.
+fn deferred(minutes_ago: i64, mode: Mode, pods: usize) -> Stage {
+    let mut stage = herd(pods);
+    stage.subject("web").needs.insert("app".into(), need("1"));
+    stage.policy("web", |it| it.mode.value = mode);
+    stage.resized("web-1", "500m", minutes_ago);
+    let since = stage.ago(minutes_ago);
+    let pod = stage.at("web-1");
+    pod.progress = Progress::Deferred("Node didn't have enough resource: cpu".into());
+    pod.progress_since = Some(since);
+    pod.containers[0].allocated = Some(numbers("500m"));
+    pod.containers[0].actual = Some(numbers("500m"));
+    stage
+}
+
+#[test]
+fn a_deferred_resize_waits_and_is_given_up_in_the_end() {
+    let waiting = deferred(10, Mode::InPlaceOrRecreate, 3).decide();
+    check(&waiting, "web-1", Code::Deferred, "nothing");
+    assert_eq!(decision(&waiting, "web-1").again, Some(Stage::new().ago(-20)));
+    let mut stage = deferred(31, Mode::InPlace, 3);
+    let round = stage.decide();
+    check(&round, "web-1", Code::GivenUp, "500m");
+    assert!(matches!(round.actions[0].what, What::RollBack(_)));
+    let record = &round.records[&workload("web")];
+    assert_eq!((record.setbacks, record.last[0].code), (1, Code::GivenUp));
+    assert!(record.not_before.is_some_and(|it| it > stage.now));
+    // It counts once, also where taking it back does not come about.
+    for (key, record) in &round.records {
+        stage.scene.workloads.get_mut(key).unwrap().record = record.clone();
+    }
+    assert_eq!(stage.decide().records, Default::default());
+    check(&stage.decide(), "web-1", Code::GivenUp, "500m");
+    check(&deferred(31, Mode::InPlaceOrRecreate, 3).decide(), "web-1", Code::Evict, "evict");
+    // Where it may not be evicted, the former sizes are second best.
+    check(&deferred(31, Mode::InPlaceOrRecreate, 1).decide(), "web-1", Code::GivenUp, "500m");
+}
+
+#[test]
+fn what_a_node_can_never_do_is_given_up_at_once() {
+    let infeasible = |mode, pods| {
+        let mut stage = deferred(0, mode, pods);
+        stage.at("web-1").progress = Progress::Infeasible("static CPU manager".into());
+        stage.decide()
+    };
+    check(&infeasible(Mode::InPlace, 3), "web-1", Code::GivenUp, "500m");
+    check(&infeasible(Mode::InPlaceOrRecreate, 3), "web-1", Code::Evict, "evict");
+    check(&infeasible(Mode::InPlaceOrRecreate, 1), "web-1", Code::GivenUp, "500m");
+}
+
+#[test]
+fn no_room_for_long_moves_the_pod_where_the_mode_allows() {
+    let full = |mode| {
+        let mut stage = herd(3);
+        stage.subject("web").needs.insert("app".into(), need("5"));
+        stage.policy("web", |it| it.mode.value = mode);
+        stage.node("node-1", "8", "16Gi");
+        stage.workload("other", "4");
+        stage.pod("other", "other-1", "node-1", "4");
+        stage
+    };
+    for (mode, code, expect) in
+        [(Mode::InPlace, Code::NoRoom, "nothing"), (Mode::InPlaceOrRecreate, Code::Evict, "evict")]
+    {
+        let mut stage = full(mode);
+        let round = stage.decide();
+        check(&round, "web-1", Code::NoRoom, "nothing");
+        assert_eq!(round.records[&workload("web")].no_room_since, Some(stage.now));
+        stage.carry_out(&round);
+        stage.pass(29);
+        assert_eq!(stage.decide().records, Default::default());
+        stage.pass(1);
+        let round = stage.decide();
+        check(&round, "web-1", code, expect);
+        assert!(round.actions.len() <= 1, "{:?}", round.actions);
+    }
+}
+
+#[test]
+fn a_pod_whose_cgroup_stays_small_after_a_kill_is_made_anew() {
+    let stuck = |mode, version| {
+        let mut stage = herd(1);
+        stage.workload("web", "1 2Gi");
+        stage.scene.cluster.minor_version = Some(version);
+        stage.subject("web").facts.replicas = 1;
+        stage.at("web-1").containers[0] = stage.container("app", "1 2Gi:2Gi");
+        stage.policy("web", |it| it.mode.value = mode);
+        stage.resized("web-1", "1 1Gi:1Gi", 10);
+        let at = stage.ago(5);
+        let pod = stage.at("web-1");
+        (pod.ready, pod.unready) = (None, Some(at));
+        let container = &mut pod.containers[0];
+        container.running_since = None;
+        container.actual = Some(numbers("1 1Gi:1Gi"));
+        container.last_end = Some(supple_decide::facts::LastEnd { at, out_of_memory: true, exit_code: 137 });
+        container.killed_and_waiting = true;
+        stage.decide()
+    };
+    check(&stuck(Mode::InPlace, 36), "web-1", Code::StuckAfterKill, "nothing");
+    // Nobody is served by it, so that it may go although it is the only one.
+    check(&stuck(Mode::InPlaceOrRecreate, 36), "web-1", Code::Evict, "evict");
+    assert!(!codes(&stuck(Mode::InPlaceOrRecreate, 37), "web-1").contains(&Code::StuckAfterKill));
+}

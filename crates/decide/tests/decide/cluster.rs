@@ -1,0 +1,148 @@
+//! What nodes and namespaces have left, and what pods have of each other.
+
+use serde_json::json;
+
+use supple_decide::code::Code;
+use supple_decide::policy::StepCaps;
+use supple_decide::progress::Progress;
+use supple_quantity::Bytes;
+
+use crate::stage::*;
+
+/// A node with 4 CPU and two workloads on it: `big` wants more, `idle` less.
+fn crowded(big: &str, wants: &str, idle: &str, idle_wants: &str) -> Stage {
+    let mut stage = Stage::new();
+    stage.node("small", "4", "8Gi");
+    stage.workload("big", wants);
+    stage.workload("idle", idle_wants);
+    stage.pod("big", "big-1", "small", big);
+    stage.pod("idle", "idle-1", "small", idle);
+    for name in ["big", "idle"] {
+        stage.policy(name, |it| it.steps.value = StepCaps::default());
+    }
+    stage
+}
+
+#[test]
+fn a_node_never_promises_more_than_it_has() {
+    check(&crowded("1", "2", "2", "2").decide(), "big-1", Code::Resize, "2");
+    check(&crowded("1", "2500m", "2", "2").decide(), "big-1", Code::NoRoom, "nothing");
+    check(&crowded("1", "5", "2", "2").decide(), "big-1", Code::NodeCapacity, "nothing");
+    check(&crowded("1 1Gi", "1 7Gi", "1 2Gi", "1 2Gi").decide(), "big-1", Code::NoRoom, "nothing");
+    // What finds no room does not keep back what does.
+    check(&crowded("1 1Gi", "2500m 2Gi", "2 1Gi", "2 1Gi").decide(), "big-1", Code::Resize, "2Gi");
+}
+
+#[test]
+fn what_shrinks_but_has_not_yet_still_holds_its_room() {
+    let mut stage = crowded("1", "2500m", "1", "1");
+    stage.at("idle-1").containers[0].actual = Some(numbers("2"));
+    check(&stage.decide(), "big-1", Code::NoRoom, "nothing");
+}
+
+#[test]
+fn decreases_go_first_and_increases_on_the_node_follow() {
+    let mut stage = crowded("1", "2500m", "2", "500m");
+    let round = stage.decide();
+    check(&round, "idle-1", Code::Resize, "500m");
+    // There would be room; but a node does one thing after the other.
+    check(&round, "big-1", Code::NodeBusy, "nothing");
+    stage.carry_out(&round);
+    assert_eq!(stage.decide().actions, []);
+    stage.let_settle();
+    check(&stage.decide(), "big-1", Code::Resize, "2500m");
+}
+
+#[test]
+fn what_cannot_wait_takes_the_room_a_neighbour_gives_back_in_the_same_round() {
+    let mut stage = crowded("1 2Gi", "1 5Gi", "1 6Gi", "1 1Gi");
+    stage.subject("big").needs.get_mut("app").unwrap().memory.as_mut().unwrap().urgent = true;
+    stage.used("big-1").memory = Some(Bytes(2000 * MIB));
+    let round = stage.decide();
+    let order: Vec<&str> = round.actions.iter().map(|it| &*it.pod.name).collect();
+    assert_eq!(order, ["idle-1", "big-1"]);
+}
+
+#[test]
+fn what_waits_on_a_node_has_precedence() {
+    let mut stage = crowded("1", "1500m", "1", "1");
+    stage.workload("waiting", "2");
+    let pod = stage.pod("waiting", "waiting-1", "small", "2");
+    pod.progress = Progress::Deferred("no room".into());
+    pod.containers[0].allocated = Some(numbers("500m"));
+    pod.containers[0].actual = Some(numbers("500m"));
+    // 4 - 1 - 1 - 500m = 1500m are free, and 1500m of them are waited for.
+    check(&stage.decide(), "big-1", Code::NoRoom, "nothing");
+    stage.at("waiting-1").progress = Progress::Settled;
+    stage.at("waiting-1").containers[0].asked = numbers("500m");
+    stage.subject("waiting").needs.clear();
+    check(&stage.decide(), "big-1", Code::Resize, "1500m");
+}
+
+#[test]
+fn what_has_been_sent_holds_its_room_before_it_shows() {
+    let mut stage = crowded("1", "2", "1", "1");
+    let change = supple_resize::predict::Change::of_container(
+        "app",
+        numbers("3").beyond(&supple_decide::numbers::Numbers::default()),
+    );
+    stage.scene.acting.insert(key("idle-1"), change);
+    let round = stage.decide();
+    assert!(codes(&round, "big-1").contains(&Code::NoRoom), "{:?}", codes(&round, "big-1"));
+}
+
+#[test]
+fn nodes_in_trouble() {
+    let mut stage = crowded("1", "2", "1", "500m");
+    stage.scene.nodes.get_mut("small").unwrap().pressure.push("MemoryPressure".into());
+    let round = stage.decide();
+    check(&round, "big-1", Code::NodePressure, "nothing");
+    check(&round, "idle-1", Code::Resize, "500m");
+    stage.scene.nodes.get_mut("small").unwrap().ready = false;
+    check(&stage.decide(), "idle-1", Code::NodeNotReady, "nothing");
+    stage.scene.nodes.clear();
+    check(&stage.decide(), "big-1", Code::NodeUnsupported, "nothing");
+}
+
+#[test]
+fn limit_ranges_hold_and_refuse() {
+    let mut stage = crowded("1 1Gi", "3 2Gi", "1", "1");
+    stage.limit_range(json!({"type": "Container", "max": {"cpu": "2"}}));
+    // A maximum is asked of limits, and a container without one is refused as it is.
+    check(&stage.decide(), "big-1", Code::LimitRange, "nothing");
+    let mut limited = crowded("1:1 1Gi:1Gi", "3 2Gi", "1:1", "1");
+    limited.limit_range(json!({"type": "Container", "max": {"cpu": "2"}}));
+    check(&limited.decide(), "big-1", Code::Resize, "2:2 2Gi:2Gi");
+    let mut ratio = crowded("1:2", "500m", "1:1", "1");
+    ratio.policy("big", |it| it.limits.value = supple_decide::policy::Limits::Keep);
+    ratio.limit_range(json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "3"}}));
+    check(&ratio.decide(), "big-1", Code::LimitRange, "nothing");
+}
+
+#[test]
+fn a_quota_is_shared_by_those_resized_in_the_same_round() {
+    let mut stage = Stage::new();
+    stage.node("n2", "16", "64Gi");
+    for (workload, node) in [("a", "n1"), ("b", "n2")] {
+        stage.workload(workload, "2");
+        stage.pod(workload, &format!("{workload}-1"), node, "1");
+    }
+    stage.quota(json!({"requests.cpu": "3500m"}), json!({"requests.cpu": "2"}));
+    let round = stage.decide();
+    check(&round, "a-1", Code::Resize, "2");
+    check(&round, "b-1", Code::QuotaExceeded, "nothing");
+    // Whose policy says so goes first.
+    stage.policy("b", |it| it.priority.value = 1);
+    let round = stage.decide();
+    check(&round, "a-1", Code::QuotaExceeded, "nothing");
+    check(&round, "b-1", Code::Resize, "2");
+}
+
+#[test]
+fn pods_with_resources_of_their_own_are_kept_within() {
+    let mut stage = crowded("1", "2", "1", "1");
+    stage.at("big-1").pod_level = numbers("1500m");
+    check(&stage.decide(), "big-1", Code::PodLevel, "nothing");
+    stage.at("big-1").pod_level = numbers("2500m");
+    check(&stage.decide(), "big-1", Code::Resize, "2");
+}

@@ -1,0 +1,94 @@
+//! What a memory decrease needs.
+
+use supple_decide::code::Code;
+use supple_decide::policy::StepCaps;
+use supple_quantity::Bytes;
+
+use crate::stage::*;
+
+#[track_caller]
+fn size(has: &str, needs: &str, change: impl FnOnce(&mut Stage), code: Code, expect: &str) {
+    let mut stage = Stage::new();
+    stage.workload("web", needs);
+    stage.pod("web", "web-1", "n1", has);
+    stage.policy("web", |it| it.steps.value = StepCaps::default());
+    change(&mut stage);
+    check(&stage.decide(), "web-1", code, expect);
+}
+
+fn uses(memory: i64, peak: i64, charged: i64) -> impl FnOnce(&mut Stage) {
+    move |stage| {
+        let used = stage.used("web-1");
+        used.memory = Some(Bytes(memory * MIB));
+        used.memory_peak = Some(Bytes(peak * MIB));
+        used.memory_charged = Some(Bytes(charged * MIB));
+    }
+}
+
+#[test]
+fn never_to_or_below_what_this_pod_uses() {
+    // 500Mi and a tenth.
+    size("1 1Gi:1Gi", "1 100Mi", uses(500, 500, 0), Code::Resize, "550Mi:550Mi");
+    size("1 1Gi:1Gi", "1 100Mi", uses(100, 500, 0), Code::Resize, "550Mi:550Mi");
+    size("1 1Gi:2Gi", "1 100Mi", uses(100, 500, 0), Code::Resize, "550Mi:1100Mi");
+    size("1 1Gi:1Gi", "1 100Mi", uses(950, 950, 0), Code::BelowUse, "nothing");
+    size("1 1Gi:1Gi", "1 100Mi", uses(2000, 2000, 0), Code::BelowUse, "nothing");
+    // Small ones have at least 8Mi above.
+    size("1 100Mi", "1 10Mi", uses(20, 20, 0), Code::Resize, "28Mi");
+}
+
+#[test]
+fn the_page_cache_holds_the_limit_not_the_request() {
+    size("1 1Gi:2Gi", "1 100Mi", uses(100, 100, 1500), Code::Resize, "110Mi:1501Mi");
+    let round = {
+        let mut stage = Stage::new();
+        stage.workload("web", "1 100Mi");
+        stage.pod("web", "web-1", "n1", "1 1Gi:2Gi");
+        stage.policy("web", |it| it.steps.value = StepCaps::default());
+        uses(100, 100, 1500)(&mut stage);
+        stage.decide()
+    };
+    let said = decision(&round, "web-1").findings.iter().any(|it| it.message.contains("page cache included"));
+    assert!(said, "{:#?}", decision(&round, "web-1").findings);
+}
+
+#[test]
+fn pressure_swap_and_a_veto_forbid_it() {
+    size(
+        "1 1Gi",
+        "1 500Mi",
+        |it| it.used("web-1").memory_pressure_permille = Some(150),
+        Code::UnderPressure,
+        "nothing",
+    );
+    size("1 1Gi", "1 500Mi", |it| it.used("web-1").memory_pressure_permille = Some(50), Code::Resize, "500Mi");
+    size("1 1Gi:1Gi", "1 500Mi", |it| it.used("web-1").swap = Some(Bytes(MIB)), Code::SwapInUse, "nothing");
+    size("1 1Gi", "1 500Mi", |it| it.used("web-1").swap = Some(Bytes(MIB)), Code::Resize, "500Mi");
+    size("1 1Gi", "1 500Mi", |it| it.used("web-1").memory = None, Code::StaleData, "nothing");
+    let veto = |stage: &mut Stage| {
+        stage.subject("web").needs.get_mut("app").unwrap().memory.as_mut().unwrap().veto = true;
+    };
+    size("1 1Gi", "1 500Mi", veto, Code::UnderPressure, "nothing");
+}
+
+#[test]
+fn approval_where_policy_asks() {
+    let asks = |stage: &mut Stage| stage.policy("web", |it| it.approve_memory_decrease.value = true);
+    size("1 1Gi", "1 500Mi", asks, Code::NeedsApproval, "nothing");
+    size("1 1Gi", "500m 500Mi", asks, Code::Resize, "500m");
+    size("1 1Gi", "1 2Gi", asks, Code::Resize, "2Gi");
+    let approved = |stage: &mut Stage| {
+        asks(stage);
+        stage.at("web-1").words.insert("supple.dev/approve-memory-decrease".into(), "true".into());
+    };
+    size("1 1Gi", "1 500Mi", approved, Code::Resize, "500Mi");
+}
+
+#[test]
+fn old_clusters_lower_no_limit() {
+    let old = |stage: &mut Stage| stage.scene.cluster.minor_version = Some(33);
+    size("1 1Gi:2Gi", "1 500Mi", old, Code::Resize, "500Mi");
+    size("1:1 1Gi:1Gi", "1 500Mi", old, Code::LimitNotLowered, "nothing");
+    size("1 1Gi:2Gi", "1 2Gi", old, Code::Resize, "2Gi:4Gi");
+    size("1 1Gi", "1 500Mi", old, Code::Resize, "500Mi");
+}

@@ -1,0 +1,207 @@
+//! Data, permission, and what is going on with a pod.
+
+use jiff::SignedDuration;
+use supple_decide::code::Code;
+use supple_decide::facts::{Fixed, Phase};
+use supple_decide::policy::{Layer, Mode, Pause, Window};
+use supple_decide::progress::Progress;
+
+use crate::stage::*;
+
+/// A pod that wants half, and what is changed about it first.
+#[track_caller]
+fn lowers(change: impl FnOnce(&mut Stage), code: Code, expect: &str) {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m");
+    stage.pod("web", "web-1", "n1", "1");
+    change(&mut stage);
+    check(&stage.decide(), "web-1", code, expect);
+}
+
+/// A pod that wants more, and what is changed about it first.
+#[track_caller]
+fn raises(change: impl FnOnce(&mut Stage), code: Code, expect: &str) {
+    let mut stage = Stage::new();
+    stage.workload("web", "2");
+    stage.pod("web", "web-1", "n1", "1");
+    change(&mut stage);
+    check(&stage.decide(), "web-1", code, expect);
+}
+
+/// A pod that cannot wait for more, and what is changed about it first.
+#[track_caller]
+fn hastens(change: impl FnOnce(&mut Stage), code: Code, expect: &str) {
+    let mut stage = Stage::new();
+    stage.workload("web", "1 2Gi").needs.get_mut("app").unwrap().memory.as_mut().unwrap().urgent = true;
+    stage.pod("web", "web-1", "n1", "1 1Gi");
+    stage.used("web-1").memory = Some(supple_quantity::Bytes(1000 * MIB));
+    change(&mut stage);
+    check(&stage.decide(), "web-1", code, expect);
+}
+
+fn need(stage: &mut Stage) -> &mut supple_decide::need::Need {
+    stage.subject("web").needs.get_mut("app").unwrap()
+}
+
+#[test]
+fn little_or_old_data_raises_and_never_lowers() {
+    let ignorant = |stage: &mut Stage| stage.subject("web").needs.clear();
+    lowers(ignorant, Code::NoData, "nothing");
+    lowers(|it| need(it).hours = 3, Code::Learning, "nothing");
+    raises(|it| need(it).hours = 0, Code::Resize, "2");
+    lowers(|it| need(it).cpu.as_mut().unwrap().confidence_permille = 400, Code::LowConfidence, "nothing");
+    raises(|it| need(it).cpu.as_mut().unwrap().confidence_permille = 0, Code::Resize, "2");
+    let old = |stage: &mut Stage| stage.used("web-1").at = stage.ago(11);
+    lowers(old, Code::StaleData, "nothing");
+    raises(old, Code::Resize, "2");
+    let unseen = |stage: &mut Stage| stage.scene.uses.clear();
+    lowers(unseen, Code::StaleData, "nothing");
+    raises(unseen, Code::Resize, "2");
+}
+
+#[test]
+fn a_veto_and_throttling_forbid_to_lower() {
+    lowers(|it| need(it).cpu.as_mut().unwrap().veto = true, Code::UnderPressure, "nothing");
+    raises(|it| need(it).cpu.as_mut().unwrap().veto = true, Code::Resize, "2");
+    lowers(|it| it.used("web-1").throttled_permille = Some(60), Code::UnderPressure, "nothing");
+    lowers(|it| it.used("web-1").throttled_permille = Some(40), Code::Resize, "500m");
+}
+
+#[test]
+fn modes() {
+    for (mode, code, expect) in [
+        (Mode::Off, Code::ModeOff, "nothing"),
+        (Mode::Initial, Code::ModeInitial, "nothing"),
+        (Mode::InPlace, Code::Resize, "500m"),
+        (Mode::InPlaceOrRecreate, Code::Resize, "500m"),
+    ] {
+        lowers(|it| it.policy("web", |it| it.mode.value = mode), code, expect);
+    }
+    // The pod's own word wins.
+    lowers(
+        |it| drop(it.at("web-1").words.insert("supple.dev/mode".into(), "recommend".into())),
+        Code::ModeOff,
+        "nothing",
+    );
+}
+
+#[test]
+fn what_fits_says_so_in_any_mode() {
+    let fits = |stage: &mut Stage| {
+        stage.policy("web", |it| it.mode.value = Mode::Off);
+        need(stage).cpu = Some(wanted(supple_quantity::MilliCpu(1000)));
+    };
+    lowers(fits, Code::Fits, "nothing");
+}
+
+#[test]
+fn the_switch_and_a_pause_stop_everything() {
+    let stopped = |stage: &mut Stage| stage.scene.cluster.stopped = Some("incident 7".into());
+    lowers(stopped, Code::Stopped, "nothing");
+    hastens(stopped, Code::Stopped, "nothing");
+    let paused = |until| {
+        move |stage: &mut Stage| stage.policy("web", |it| it.pause.value = Some(Pause { until, why: "ada".into() }))
+    };
+    let now = Stage::new().now;
+    hastens(paused(None), Code::Paused, "nothing");
+    lowers(paused(Some(now + SignedDuration::from_hours(1))), Code::Paused, "nothing");
+    lowers(paused(Some(now)), Code::Resize, "500m");
+    let word = |text: &'static str| {
+        move |stage: &mut Stage| drop(stage.at("web-1").words.insert("supple.dev/paused".into(), text.into()))
+    };
+    lowers(word("true load test"), Code::Paused, "nothing");
+    lowers(word("2026-03-01T13:00:00Z load test"), Code::Paused, "nothing");
+    lowers(word("2026-03-01T11:00:00Z load test"), Code::Resize, "500m");
+    lowers(word("false"), Code::Resize, "500m");
+    lowers(word("please do not"), Code::Paused, "nothing");
+}
+
+#[test]
+fn windows_hold_what_can_wait() {
+    let window = |allow: bool, from: i64, until: i64| {
+        move |stage: &mut Stage| {
+            let spans = vec![(stage.ago(-from), stage.ago(-until))];
+            let window = Window { allow, spans, text: "0 12 * * * for 1h UTC".into() };
+            stage.policy("web", |it| it.windows.value.push(window));
+        }
+    };
+    lowers(window(true, -10, 10), Code::Resize, "500m");
+    lowers(window(true, 10, 20), Code::OutsideWindow, "nothing");
+    lowers(window(false, -10, 10), Code::OutsideWindow, "nothing");
+    lowers(window(false, 10, 20), Code::Resize, "500m");
+    hastens(window(true, 10, 20), Code::Resize, "2Gi");
+    hastens(window(false, -10, 10), Code::Resize, "2Gi");
+    // Denied wins over allowed, and it is said when that ends.
+    let mut stage = Stage::new();
+    stage.workload("web", "500m");
+    stage.pod("web", "web-1", "n1", "1");
+    window(true, -10, 30)(&mut stage);
+    window(false, -10, 20)(&mut stage);
+    let round = stage.decide();
+    check(&round, "web-1", Code::OutsideWindow, "nothing");
+    assert_eq!(decision(&round, "web-1").again, Some(stage.ago(-20)));
+}
+
+#[test]
+fn pods_that_are_no_longer_or_not_yet() {
+    lowers(|it| it.at("web-1").phase = Phase::Pending, Code::NotRunning, "nothing");
+    lowers(|it| it.at("web-1").phase = Phase::Ended, Code::NotRunning, "nothing");
+    lowers(|it| it.at("web-1").deleting = true, Code::NotRunning, "nothing");
+    lowers(|it| it.scene.namespaces.get_mut(NAMESPACE).unwrap().deleting = true, Code::NotRunning, "nothing");
+    lowers(|it| it.at("web-1").fixed = Some(Fixed::StaticPod), Code::NotResizable, "nothing");
+    lowers(|it| it.at("web-1").containers[0].actual = None, Code::NodeUnsupported, "nothing");
+    lowers(|it| it.scene.cluster.minor_version = Some(32), Code::NodeUnsupported, "nothing");
+}
+
+#[test]
+fn one_thing_at_a_time() {
+    lowers(|it| it.at("web-1").progress = Progress::Underway, Code::InProgress, "nothing");
+    lowers(|it| drop(it.scene.acting.insert(key("web-1"), Default::default())), Code::InProgress, "nothing");
+    lowers(|it| it.at("web-1").progress = Progress::Failing("why".into()), Code::NodeFailing, "nothing");
+    hastens(|it| it.at("web-1").progress = Progress::Failing("why".into()), Code::Resize, "2Gi");
+    lowers(|it| it.at("web-1").progress = Progress::Deferred("why".into()), Code::Deferred, "nothing");
+    lowers(|it| it.at("web-1").progress = Progress::Infeasible("why".into()), Code::Infeasible, "nothing");
+    lowers(|it| it.subject("web").facts.rolling = true, Code::RollingOut, "nothing");
+    hastens(|it| it.subject("web").facts.rolling = true, Code::Resize, "2Gi");
+    lowers(|it| it.at("web-1").containers[0].running_since = None, Code::Restarting, "nothing");
+}
+
+#[test]
+fn a_pod_that_starts_is_left_to_start() {
+    let started = |stage: &mut Stage| stage.at("web-1").started = Some("2026-03-01T11:55:00Z".parse().unwrap());
+    lowers(started, Code::StartingUp, "nothing");
+    raises(started, Code::StartingUp, "nothing");
+    hastens(started, Code::Resize, "2Gi");
+    let restarted = |stage: &mut Stage| stage.at("web-1").containers[0].running_since = Some(stage.ago(2));
+    lowers(restarted, Code::StartingUp, "nothing");
+}
+
+#[test]
+fn cool_down_by_direction_and_back_off() {
+    let resized = |ago| move |stage: &mut Stage| stage.resized("web-1", "1500m", ago);
+    lowers(resized(30), Code::CoolDown, "nothing");
+    lowers(resized(61), Code::Resize, "500m");
+    raises(resized(2), Code::Settling, "nothing");
+    raises(resized(6), Code::Resize, "2");
+    let set_back = |stage: &mut Stage| {
+        let (now, policy) = (stage.now, stage.subject("web").policy.clone());
+        stage.subject("web").record.set_back(now, &policy);
+    };
+    lowers(set_back, Code::BackOff, "nothing");
+    hastens(set_back, Code::Resize, "2Gi");
+}
+
+#[test]
+fn everything_that_stands_in_the_way_is_said_the_first_decides() {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m");
+    stage.pod("web", "web-1", "n1", "1");
+    stage.policy("web", |it| *it = it.clone().under(Layer { mode: Some(Mode::Off), ..Layer::default() }));
+    stage.subject("web").facts.rolling = true;
+    stage.at("web-1").started = Some(stage.now);
+    let round = stage.decide();
+    check(&round, "web-1", Code::ModeOff, "nothing");
+    assert_eq!(codes(&round, "web-1"), [Code::ModeOff, Code::RollingOut, Code::StartingUp]);
+    let setting = decision(&round, "web-1").findings[0].setting.clone();
+    assert_eq!(setting.as_deref(), Some("mode (built in)"));
+}

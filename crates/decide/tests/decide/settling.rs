@@ -1,0 +1,222 @@
+//! What is watched after a resize, and what is made of harm.
+
+use supple_decide::code::Code;
+use supple_decide::facts::LastEnd;
+use supple_decide::note::Author;
+use supple_decide::policy::Guard;
+use supple_decide::round::{Round, What};
+use supple_decide::scene::GuardReading;
+
+use crate::stage::*;
+
+/// A pod that was lowered from 1 and 1Gi (limits twice that) to a half three minutes ago, and fits.
+fn lowered() -> Stage {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m 512Mi");
+    stage.pod("web", "web-1", "n1", "500m:1 512Mi:1Gi");
+    stage.resized("web-1", "1:2 1Gi:2Gi", 3);
+    stage
+}
+
+fn ended(stage: &mut Stage, minutes_ago: i64, out_of_memory: bool, exit_code: i32) {
+    let at = stage.ago(minutes_ago);
+    let container = &mut stage.at("web-1").containers[0];
+    container.last_end = Some(LastEnd { at, out_of_memory, exit_code });
+    container.running_since = Some(at);
+    container.restarts += 1;
+}
+
+#[track_caller]
+fn taken_back(stage: &Stage, harm: Code, expect: &str) -> Round {
+    let round = stage.decide();
+    check(&round, "web-1", Code::RollBack, expect);
+    assert!(matches!(action(&round, "web-1").unwrap().what, What::RollBack(_)));
+    assert!(codes(&round, "web-1").contains(&harm), "{:?}", codes(&round, "web-1"));
+    round
+}
+
+#[test]
+fn what_is_well_stays() {
+    let round = lowered().decide();
+    check(&round, "web-1", Code::Fits, "nothing");
+    assert_eq!(round.records, Default::default());
+    let mut later = lowered();
+    later.pass(3);
+    let round = later.decide();
+    let record = &round.records[&workload("web")];
+    assert_eq!((record.last.len(), record.last[0].code, record.setbacks), (1, Code::Resized, 0));
+    later.carry_out(&round);
+    assert_eq!(later.decide().records, Default::default());
+}
+
+#[test]
+fn a_kill_for_memory_takes_it_back_and_is_remembered() {
+    let mut stage = lowered();
+    ended(&mut stage, 1, true, 137);
+    let round = taken_back(&stage, Code::OutOfMemory, "1:2 1Gi:2Gi");
+    let record = round.records[&workload("web")].clone();
+    assert_eq!(record.setbacks, 1);
+    assert_eq!(record.not_before, Some(stage.ago(-120)));
+    assert_eq!(record.last[0].code, Code::OutOfMemory);
+    assert_eq!(record.too_small.len(), 1);
+    assert_eq!(
+        (show(&record.too_small[0].size), record.too_small[0].code),
+        ("512Mi:1Gi".to_owned(), Code::OutOfMemory)
+    );
+    stage.carry_out(&round);
+    let again = stage.decide();
+    assert_eq!((again.actions, again.records), (vec![], Default::default()));
+    // A day later it is lowered again, but not to where it hurt.
+    stage.let_settle();
+    ended(&mut stage, 1, true, 137);
+    stage.pass(60 * 25);
+    let round = stage.decide();
+    check(&round, "web-1", Code::Resize, "500m:1 717Mi:1434Mi");
+}
+
+#[test]
+fn an_incident_counts_once_though_taking_it_back_may_need_several_tries() {
+    let mut stage = lowered();
+    ended(&mut stage, 1, true, 137);
+    let round = stage.decide();
+    stage.scene.workloads.get_mut(&workload("web")).unwrap().record = round.records[&workload("web")].clone();
+    let round = taken_back(&stage, Code::OutOfMemory, "1:2 1Gi:2Gi");
+    assert_eq!(round.records, Default::default());
+}
+
+#[test]
+fn a_kill_long_after_is_blamed_on_the_limit_that_was_lowered() {
+    let mut stage = lowered();
+    stage.pass(60 * 24);
+    let round = stage.decide();
+    stage.carry_out(&round);
+    ended(&mut stage, 1, true, 137);
+    taken_back(&stage, Code::OutOfMemory, "1:2 1Gi:2Gi");
+}
+
+#[test]
+fn what_was_raised_is_not_to_blame() {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m 1Gi");
+    stage.pod("web", "web-1", "n1", "500m:1 1Gi:2Gi");
+    stage.resized("web-1", "500m:1 512Mi:1Gi", 3);
+    ended(&mut stage, 1, true, 137);
+    check(&stage.decide(), "web-1", Code::Fits, "nothing");
+}
+
+#[test]
+fn other_harm() {
+    let mut restarted = lowered();
+    ended(&mut restarted, 1, false, 1);
+    taken_back(&restarted, Code::Restarted, "1:2 1Gi:2Gi");
+    // One that ends well and is started again does as it is meant to.
+    let mut done = lowered();
+    ended(&mut done, 1, false, 0);
+    check(&done.decide(), "web-1", Code::Fits, "nothing");
+    let mut before = lowered();
+    ended(&mut before, 10, true, 137);
+    check(&before.decide(), "web-1", Code::Fits, "nothing");
+    let mut unready = lowered();
+    let at = unready.ago(1);
+    (unready.at("web-1").ready, unready.at("web-1").unready) = (None, Some(at));
+    taken_back(&unready, Code::NotReady, "1:2 1Gi:2Gi");
+    let mut throttled = lowered();
+    throttled.used("web-1").throttled_permille = Some(200);
+    let round = taken_back(&throttled, Code::Throttled, "1:2 1Gi:2Gi");
+    assert_eq!(show(&round.records[&workload("web")].too_small[0].size), "500m:1");
+}
+
+#[test]
+fn a_restart_that_was_asked_for_is_no_harm() {
+    let mut stage = lowered();
+    stage.at("web-1").containers[0].restarts_for_memory = true;
+    ended(&mut stage, 2, false, 143);
+    let at = stage.ago(2);
+    (stage.at("web-1").ready, stage.at("web-1").unready) = (None, Some(at));
+    check(&stage.decide(), "web-1", Code::Fits, "nothing");
+    // Not ready in the end is.
+    stage.pass(3);
+    taken_back(&stage, Code::NotReady, "1:2 1Gi:2Gi");
+}
+
+#[test]
+fn guards() {
+    let guarded = |value_milli, minutes_ago| {
+        let mut stage = lowered();
+        let guard = Guard { name: "p99".into(), query: "q".into(), above_milli: Some(250), below_milli: None };
+        stage.policy("web", |it| it.guards.value.push(guard));
+        let reading = GuardReading { name: "p99".into(), at: stage.ago(minutes_ago), value_milli };
+        stage.scene.guards.insert(workload("web"), vec![reading]);
+        stage
+    };
+    taken_back(&guarded(300, 1), Code::GuardCrossed, "1:2 1Gi:2Gi");
+    check(&guarded(200, 1).decide(), "web-1", Code::Fits, "nothing");
+    check(&guarded(300, 10).decide(), "web-1", Code::Fits, "nothing");
+}
+
+#[test]
+fn only_our_own_resize_that_stands_is_taken_back() {
+    let mut person = lowered();
+    ended(&mut person, 1, true, 137);
+    person.at("web-1").note.as_mut().unwrap().by = Author::Resize;
+    assert_eq!(person.decide().actions, []);
+    let mut changed = lowered();
+    ended(&mut changed, 1, true, 137);
+    changed.at("web-1").containers[0].asked = numbers("500m:1 600Mi:1Gi");
+    assert!(!codes(&changed.decide(), "web-1").contains(&Code::OutOfMemory));
+    let mut stopped = lowered();
+    ended(&mut stopped, 1, true, 137);
+    stopped.scene.cluster.stopped = Some("hands off".into());
+    check(&stopped.decide(), "web-1", Code::Stopped, "nothing");
+}
+
+#[test]
+fn a_roll_back_never_takes_memory_that_was_given() {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m 2Gi");
+    stage.pod("web", "web-1", "n1", "500m 2Gi");
+    stage.resized("web-1", "1 1Gi", 3);
+    stage.used("web-1").throttled_permille = Some(400);
+    taken_back(&stage, Code::Throttled, "1");
+}
+
+#[test]
+fn a_roll_back_waits_for_room_and_goes_first() {
+    let mut stage = lowered();
+    ended(&mut stage, 1, true, 137);
+    stage.node("n1", "16", "1700Mi");
+    stage.workload("other", "1 512Mi");
+    stage.pod("other", "other-1", "n1", "1 900Mi");
+    let round = stage.decide();
+    // The neighbour gives back, and what it gives back is kept for the pod that came to harm.
+    let order: Vec<_> = round.actions.iter().map(|it| (&*it.pod.name, it.code)).collect();
+    assert_eq!(order, [("other-1", Code::Resize), ("web-1", Code::RollBack)]);
+}
+
+#[test]
+fn the_pause_doubles_with_each_setback_up_to_a_day() {
+    let mut stage = lowered();
+    let (now, policy) = (stage.now, stage.subject("web").policy.clone());
+    let record = &mut stage.subject("web").record;
+    let mut hours = Vec::new();
+    for _ in 0..6 {
+        record.set_back(now, &policy);
+        hours.push(record.not_before.unwrap().duration_since(now).as_hours());
+    }
+    assert_eq!(hours, [2, 4, 8, 16, 24, 24]);
+}
+
+#[test]
+fn originals_are_remembered_before_the_first_resize_only() {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m");
+    stage.pod("web", "web-1", "n1", "2");
+    let round = stage.decide();
+    assert_eq!(show(&round.records[&workload("web")].originals["app"]), "2");
+    stage.carry_out(&round);
+    stage.let_settle();
+    stage.pass(61);
+    let round = stage.decide();
+    check(&round, "web-1", Code::Resize, "500m");
+    assert_eq!(show(&round.records[&workload("web")].originals["app"]), "2");
+}

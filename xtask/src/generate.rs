@@ -11,7 +11,10 @@ mod api_differences;
 /// Every generated file: its path below the root and what it must contain.
 fn files() -> Result<Vec<(PathBuf, String)>> {
     let chapters = [supple_resize::differences::CHAPTER, api_differences::CHAPTER];
-    let mut files = vec![("docs/differences.md".into(), supple_resize::differences::to_markdown(&chapters))];
+    let mut files = vec![
+        ("docs/differences.md".into(), supple_resize::differences::to_markdown(&chapters)),
+        ("docs/reason-codes.md".into(), supple_decide::page::to_markdown()),
+    ];
     for definition in supple_api::crd::all() {
         let name = supple_api::crd::file_name(&definition);
         let value = serde_json::to_value(&definition).with_context(|| format!("cannot write {name}"))?;

@@ -64,7 +64,7 @@ pub fn decide(scene: &Scene, moment: &Moment<'_>) -> Round {
         prepare(scene, moment, &ledger, key, subject, pods, &mut groups, &mut works);
     }
     place(scene, moment, &mut ledger, &groups, &mut works);
-    conclude(moment, groups, works)
+    conclude(moment, &ledger, groups, works)
 }
 
 /// Draft what is to become of each pod of a workload.
@@ -261,6 +261,9 @@ fn seat_one<'a>(
     if matches!(draft.deed, Deed::RollBack(_)) && draft.going().count() < draft.parts.len() {
         draft.stopped = true;
     }
+    if draft.deed == Deed::Resize {
+        size::keep_class(&sight, &mut draft, Draft::goes);
+    }
     if draft.acts() && !matches!(draft.deed, Deed::Recreate(_)) {
         valid::foresee(&sight, &mut draft);
     }
@@ -321,11 +324,11 @@ fn rank<'a>(groups: &[Group<'_>], work: &Work<'a>) -> Rank<'a> {
 }
 
 /// Write down what came of it.
-fn conclude(moment: &Moment<'_>, groups: Vec<Group<'_>>, works: Vec<Work<'_>>) -> Round {
+fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, works: Vec<Work<'_>>) -> Round {
     let mut round = Round::default();
     let mut actions = Vec::new();
-    let mut short: Vec<bool> = vec![false; groups.len()];
-    let mut moved_away = vec![false; groups.len()];
+    let mut short = vec![false; groups.len()];
+    let (mut moved_away, mut unasked) = (vec![false; groups.len()], vec![false; groups.len()]);
     let mut records: Vec<Option<Record>> = Vec::with_capacity(groups.len());
     let mut subjects = Vec::with_capacity(groups.len());
     for group in groups {
@@ -338,7 +341,11 @@ fn conclude(moment: &Moment<'_>, groups: Vec<Group<'_>>, works: Vec<Work<'_>>) -
         let decision = describe(&work);
         let waits =
             |it: &Finding| matches!(it.code, Code::NoRoom | Code::NodeCapacity) && it.outcome != Outcome::Clamped;
-        short[work.team] |= work.tried && decision.findings.iter().any(waits);
+        // While a node is at something, its room may be about to change: nothing follows from it yet.
+        let node = work.pod.node.as_deref().and_then(|it| ledger.node(it));
+        let quiet = work.tried && node.is_none_or(|it| it.under_way == 0);
+        short[work.team] |= quiet && decision.findings.iter().any(waits);
+        unasked[work.team] |= !quiet && work.draft.parts.iter().any(|it| it.full.raises(it.now));
         let moved = matches!(work.draft.deed, Deed::Recreate(Code::NoRoom | Code::NodeCapacity)) && work.what.is_some();
         moved_away[work.team] |= moved;
         if let Some(what) = work.what {
@@ -362,7 +369,8 @@ fn conclude(moment: &Moment<'_>, groups: Vec<Group<'_>>, works: Vec<Work<'_>>) -
         let since = subject.record.no_room_since;
         // One pod has been let go elsewhere: whether that helps has to be seen before the next one is.
         let since_now = if moved_away[index] { moment.now } else { since.unwrap_or(moment.now) };
-        let now = short[index].then_some(since_now);
+        // A pod that is busy with something else may be short of room all the same: the clock goes on.
+        let now = if short[index] { Some(since_now) } else { since.filter(|_| unasked[index]) };
         let record = match record {
             None if now == since => continue,
             record => Record { no_room_since: now, ..record.unwrap_or_else(|| subject.record.clone()) },

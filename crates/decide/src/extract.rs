@@ -45,7 +45,7 @@ impl PodFacts {
         let in_progress = condition("PodResizeInProgress").filter(|it| it.status == "True");
         let generation = pod.metadata.generation.unwrap_or_default();
         let pod_level = Numbers::read(spec.and_then(|it| it.resources.as_ref()));
-        let held = (!pod_level.is_empty()).then(|| {
+        let held = spec.is_some_and(|it| it.resources.is_some()).then(|| {
             let allocated = status.allocated_resources.as_ref().map(requested);
             let actual = status.resources.as_ref().map(|it| Numbers::read(Some(it)));
             Box::new(PodLevelHeld { allocated, actual })

@@ -51,7 +51,7 @@ pub struct PodFacts {
     pub revision: Option<Arc<str>>,
     /// Pod-level `spec.resources`.
     pub pod_level: Numbers,
-    /// What the status says the pod as a whole was promised and has; only where it has pod-level resources.
+    /// What the status says the pod as a whole was promised and has; there where the spec has pod-level resources, be they empty.
     pub pod_level_held: Option<Box<PodLevelHeld>>,
     /// Its containers, init containers first, in the order of the spec: all of them, so that the pod can be made again for a
     /// prediction.

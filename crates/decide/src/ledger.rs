@@ -76,7 +76,7 @@ impl<'a> Ledger<'a> {
                 ledger.under_way = ledger.under_way.saturating_add(1);
             }
             let Some(room) = pod.node.as_deref().and_then(|it| ledger.nodes.get_mut(it)) else { continue };
-            let mut held = pod.held();
+            let mut held = takes(pod);
             if let Some(change) = acting {
                 // What has been sent and does not show yet will be promised before anything that is sent now.
                 held = held.max(pod.effective(pod.pod_level.amounts(), |_, it| {
@@ -132,7 +132,7 @@ impl<'a> Ledger<'a> {
         team.resized = team.resized.saturating_add(1);
         self.under_way = self.under_way.saturating_add(1);
         if let Some(room) = pod.node.as_deref().and_then(|it| self.nodes.get_mut(it)) {
-            let held = pod.held();
+            let held = takes(pod);
             let next = pod
                 .effective(pod.pod_level.amounts(), |index, _| draft.next(pod, index, |it| draft.goes(it)).amounts());
             room.under_way = room.under_way.saturating_add(1);
@@ -192,6 +192,11 @@ pub struct Place {
     pub disturbs: bool,
     /// Its workload is restarted as a whole.
     pub rolls_out: bool,
+}
+
+/// What a pod takes of its node: what it holds, or what its node is about to give it.
+pub fn takes(pod: &PodFacts) -> Amounts {
+    if is_under_way(pod) { pod.held().max(pod.desired()) } else { pod.held() }
 }
 
 /// Whether the pod waits for room on its node.

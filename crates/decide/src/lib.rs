@@ -29,6 +29,7 @@ mod ledger;
 pub mod need;
 pub mod note;
 pub mod numbers;
+pub mod page;
 pub mod policy;
 pub mod progress;
 pub mod rebuild;

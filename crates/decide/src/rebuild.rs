@@ -55,7 +55,8 @@ impl PodFacts {
                 active_deadline_seconds: self.has_deadline.then_some(1),
                 restart_policy: Some(if self.never_restarts { "Never" } else { "Always" }.to_owned()),
                 os: (self.fixed == Some(Fixed::Windows)).then(|| PodOS { name: "windows".to_owned() }),
-                resources: requirements(&self.pod_level),
+                resources: requirements(&self.pod_level)
+                    .or_else(|| self.pod_level_held.as_ref().map(|_| ResourceRequirements::default())),
                 ..PodSpec::default()
             }),
             status: None,

@@ -69,7 +69,7 @@ pub fn propose(sight: &Sight<'_>) -> Draft {
             draft.remark_part(sight.pod, index, saying);
         }
     }
-    keep_class(sight, &mut draft);
+    keep_class(sight, &mut draft, |_, part| part.changes());
     draft
 }
 
@@ -362,13 +362,13 @@ impl CpuAndMemory {
 }
 
 /// A Burstable pod in which every limit came to equal its request would be Guaranteed: one limit that was above its request
-/// stays a unit above.
-fn keep_class(sight: &Sight<'_>, draft: &mut Draft) {
-    if sight.pod.qos != QosClass::Burstable || !is_guaranteed(sight, draft) {
+/// stays a unit above. `goes` says which parts would be carried out: those that are held back may have been the difference.
+pub fn keep_class(sight: &Sight<'_>, draft: &mut Draft, goes: impl Fn(&Draft, &Part) -> bool) {
+    if sight.pod.qos != QosClass::Burstable || !is_guaranteed(sight, draft, &goes) {
         return;
     }
     let above = |it: Pair| it.request.zip(it.limit).is_some_and(|(request, limit)| limit > request);
-    let Some(index) = draft.parts.iter().position(|it| it.changes() && above(it.now) && !above(it.next)) else {
+    let Some(index) = draft.parts.iter().position(|it| goes(draft, it) && above(it.now) && !above(it.next)) else {
         return;
     };
     let part = &mut draft.parts[index];
@@ -385,13 +385,13 @@ fn keep_class(sight: &Sight<'_>, draft: &mut Draft) {
 }
 
 /// Whether every container would have both limits, and requests equal to them.
-pub fn is_guaranteed(sight: &Sight<'_>, draft: &Draft) -> bool {
+pub fn is_guaranteed(sight: &Sight<'_>, draft: &Draft, goes: impl Fn(&Draft, &Part) -> bool) -> bool {
     let level = sight.pod.pod_level;
     if !level.is_empty() {
         return false; // the pod level decides alone, and is not changed
     }
     (0..sight.pod.containers.len()).all(|container| {
-        let next = draft.next(sight.pod, container, |_| true);
+        let next = draft.next(sight.pod, container, |it| goes(draft, it));
         [Resource::Cpu, Resource::Memory].into_iter().all(|resource| {
             let pair = Pair::of(&next, resource);
             pair.limit.is_some_and(|it| it > 0) && pair.request == pair.limit

@@ -23,8 +23,8 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
             continue;
         }
         let (setting, name) = match part.lowers() {
-            true => (&policy.cool_down_down, "coolDownDown"),
-            false => (&policy.cool_down_up, "coolDownUp"),
+            true => (&policy.cool_down_down, "coolDown.down"),
+            false => (&policy.cool_down_up, "coolDown.up"),
         };
         let until = after(note.at, setting.value);
         if until > sight.now {

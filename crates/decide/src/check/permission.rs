@@ -22,21 +22,21 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let pause = policy.pause.value.as_ref().filter(|it| it.until.is_none_or(|until| until > sight.now));
     if let Some(pause) = pause {
         let saying = Saying::delayed(Check::Permission, Code::Paused, paused(pause.until, &pause.why));
-        draft.stop_until(pause.until, saying.by("pause", &policy.pause));
+        draft.stop_until(pause.until, saying.by("paused", &policy.pause));
     }
     if let Some((until, why)) = sight.pod.words.get(PAUSED).and_then(|it| own_pause(it, sight.now)) {
         let mut saying = Saying::delayed(Check::Permission, Code::Paused, paused(until, why));
-        saying.setting = Some(format!("pause (annotation {PAUSED} of the pod)"));
+        saying.setting = Some(format!("paused (annotation {PAUSED} of the pod)"));
         draft.stop_until(until, saying);
     }
     match sight.mode() {
         Mode::Off => {
             let saying = Saying::refused(Check::Permission, Code::ModeOff, "mode Off: it is recommended, not done");
-            draft.stop(saying.by("mode", &policy.mode));
+            draft.stop(saying.by("updateMode", &policy.mode));
         }
         Mode::Initial => {
             let message = "mode Initial: pods are sized when they are created, and not afterwards";
-            draft.stop(Saying::refused(Check::Permission, Code::ModeInitial, message).by("mode", &policy.mode));
+            draft.stop(Saying::refused(Check::Permission, Code::ModeInitial, message).by("updateMode", &policy.mode));
         }
         Mode::Recreate | Mode::InPlaceOrRecreate | Mode::InPlace => {}
     }

@@ -77,7 +77,7 @@ fn resize(sight: &Sight<'_>, draft: &mut Draft) {
         Progress::Underway => draft.stop(say(Code::InProgress, "a resize of it is under way".to_owned())),
         Progress::Deferred(why) => {
             let message = format!("its node has no room yet, and it keeps its place: {why}");
-            let saying = say(Code::Deferred, message).by("giveUpDeferred", &sight.policy().give_up_deferred);
+            let saying = say(Code::Deferred, message).by("giveUpDeferredAfter", &sight.policy().give_up_deferred);
             draft.stop_until(until, saying);
         }
         Progress::Failing(why) => {

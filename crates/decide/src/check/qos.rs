@@ -16,7 +16,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
                 Saying::refused(Check::Qos, Code::QosChange, message)
             })
         }),
-        QosClass::Burstable if is_guaranteed(sight, draft) => draft.hold_each(sight.pod, |part, _| {
+        QosClass::Burstable if is_guaranteed(sight, draft, |_, _| true) => draft.hold_each(sight.pod, |part, _| {
             let message = format!("{}: with every request equal to its limit the pod would be Guaranteed", part.step());
             Some(Saying::refused(Check::Qos, Code::QosChange, message))
         }),

@@ -31,7 +31,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     }
     let saying = if mode == Mode::InPlace {
         let message = "its resize policy wants a restart for this change, and mode InPlace restarts nothing";
-        Some(Saying::refused(Check::Restart, Code::WouldRestart, message).by("mode", &sight.policy().mode))
+        Some(Saying::refused(Check::Restart, Code::WouldRestart, message).by("updateMode", &sight.policy().mode))
     } else {
         obstacle(sight, draft)
     };

@@ -6,7 +6,7 @@ use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Saying, show};
 use crate::check::sight::{Sight, after};
 use crate::code::Code;
-use crate::ledger::reservation;
+use crate::ledger::{reservation, takes};
 use crate::policy::Mode;
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
@@ -20,7 +20,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     };
     let hasty = draft.only_urgent && draft.parts.iter().any(|it| it.urgent && it.changes());
     let next = sight.whole(draft, |it| it.urgent || !hasty);
-    let (promised, held, own) = (sight.pod.promised(), sight.pod.held(), reservation(sight.pod));
+    let (promised, held, own) = (sight.pod.promised(), takes(sight.pod), reservation(sight.pod));
     for resource in [Resource::Cpu, Resource::Memory] {
         let get = |it: &Amounts| it.get(resource, Requirement::Request);
         if get(&next) <= get(&promised) {

@@ -7,7 +7,6 @@ mod cluster;
 mod memory;
 mod ownership;
 mod permission;
-mod rules;
 mod settling;
 mod sizes;
 mod stage;

@@ -203,5 +203,5 @@ fn everything_that_stands_in_the_way_is_said_the_first_decides() {
     check(&round, "web-1", Code::ModeOff, "nothing");
     assert_eq!(codes(&round, "web-1"), [Code::ModeOff, Code::RollingOut, Code::StartingUp]);
     let setting = decision(&round, "web-1").findings[0].setting.clone();
-    assert_eq!(setting.as_deref(), Some("mode (built in)"));
+    assert_eq!(setting.as_deref(), Some("updateMode (built in)"));
 }

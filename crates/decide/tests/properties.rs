@@ -1,0 +1,388 @@
+//! What holds for every scene: no action breaks a rule of a resize, deciding twice does nothing, order does not matter, more room
+//! never refuses more, and it comes to rest.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+#[path = "decide/stage.rs"]
+mod stage;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use supple_decide::check::Check;
+use supple_decide::code::Code;
+use supple_decide::numbers::Numbers;
+use supple_decide::policy::{Limits, Mode, StepCaps, WithScaler};
+use supple_decide::progress::Progress;
+use supple_decide::round::{Round, What};
+use supple_quantity::Bytes;
+use supple_resize::allocate::Used;
+use supple_resize::guard::MemoryUsage;
+use supple_resize::predict::{Change, NamespaceSight, NodeObject, NodeSight, Reason, predict};
+use supple_resize::qos;
+
+use stage::*;
+
+#[derive(Clone, Debug)]
+struct PodCase {
+    node: usize,
+    sizes: String,
+    second: Option<String>,
+    used_mib: i64,
+    charged_mib: i64,
+    throttled: u16,
+    restarts: (bool, bool),
+    progress: u8,
+    age_minutes: i64,
+    priority: i32,
+}
+
+#[derive(Clone, Debug)]
+struct WorkloadCase {
+    needs: String,
+    urgent: (bool, bool),
+    mode: Mode,
+    limits: Limits,
+    steps: bool,
+    scaler: Option<(u32, bool)>,
+    pods: Vec<PodCase>,
+    hours: u32,
+}
+
+fn sizes() -> impl Strategy<Value = String> {
+    let cpu = (1_i64..20, 0_i64..3).prop_map(|(request, factor)| match factor {
+        0 => format!("{}m", request * 100),
+        _ => format!("{}m:{}m", request * 100, request * 100 * factor),
+    });
+    let memory = (1_i64..20, 0_i64..3).prop_map(|(request, factor)| match factor {
+        0 => format!("{}Mi", request * 100),
+        _ => format!("{}Mi:{}Mi", request * 100, request * 100 * factor),
+    });
+    prop_oneof![
+        8 => (cpu.clone(), memory).prop_map(|(cpu, memory)| format!("{cpu} {memory}")),
+        1 => cpu,
+        1 => Just(String::new()),
+    ]
+}
+
+fn pod() -> impl Strategy<Value = PodCase> {
+    (
+        (0_usize..3, sizes(), prop::option::weighted(0.3, sizes())),
+        (1_i64..1500, 0_i64..1500, 0_u16..200),
+        (prop::bool::weighted(0.1), prop::bool::weighted(0.1)),
+        prop::sample::select(vec![0_u8, 0, 0, 0, 0, 0, 1, 2]),
+        prop::sample::select(vec![5_i64, 4000, 4000, 4000]),
+        0_i32..2,
+    )
+        .prop_map(
+            |((node, sizes, second), (used_mib, charged_mib, throttled), restarts, progress, age_minutes, priority)| {
+                PodCase {
+                    node,
+                    sizes,
+                    second,
+                    used_mib,
+                    charged_mib,
+                    throttled,
+                    restarts,
+                    progress,
+                    age_minutes,
+                    priority,
+                }
+            },
+        )
+}
+
+fn workload_case() -> impl Strategy<Value = WorkloadCase> {
+    let needs = (1_i64..40, 1_i64..40).prop_map(|(cpu, memory)| format!("{}m {}Mi", cpu * 70, memory * 70));
+    (
+        needs,
+        (prop::bool::weighted(0.2), prop::bool::weighted(0.2)),
+        prop::sample::select(vec![Mode::InPlace, Mode::InPlace, Mode::InPlaceOrRecreate, Mode::Recreate, Mode::Off]),
+        prop::sample::select(vec![Limits::Ratio, Limits::Ratio, Limits::Keep, Limits::Equal, Limits::None]),
+        any::<bool>(),
+        prop::option::weighted(0.2, (20_u32..90, any::<bool>())),
+        prop::collection::vec(pod(), 1..4),
+        prop::sample::select(vec![0_u32, 1000, 1000]),
+    )
+        .prop_map(|(needs, urgent, mode, limits, steps, scaler, pods, hours)| WorkloadCase {
+            needs,
+            urgent,
+            mode,
+            limits,
+            steps,
+            scaler,
+            pods,
+            hours,
+        })
+}
+
+fn build(cases: &[WorkloadCase], webhook: bool) -> Stage {
+    let mut stage = Stage::new();
+    stage.scene.nodes.clear();
+    stage.scene.cluster.sizes_new_pods = webhook;
+    for (name, case) in ["a", "b", "c", "d"].iter().zip(cases) {
+        let subject = stage.workload(name, &case.needs);
+        let need = subject.needs.get_mut("app").unwrap();
+        need.hours = case.hours;
+        need.cpu.as_mut().unwrap().urgent = case.urgent.0;
+        need.memory.as_mut().unwrap().urgent = case.urgent.1;
+        let other = need.clone();
+        subject.needs.insert(Arc::from("side"), other);
+        if let Some((percent, _)) = case.scaler {
+            subject.facts.scalers.push(supple_decide::facts::Scaler {
+                name: (*name).into(),
+                kind: "HorizontalPodAutoscaler".into(),
+                cpu_utilization: Some(percent),
+                memory_utilization: None,
+                container: None,
+                min_replicas: 1,
+                max_replicas: 9,
+                current_replicas: 2,
+            });
+        }
+        stage.policy(name, |it| {
+            it.mode.value = case.mode;
+            it.limits.value = case.limits;
+            if case.steps {
+                it.steps.value = StepCaps::default();
+            }
+            if case.scaler.is_some_and(|it| it.1) {
+                it.with_scaler.value = WithScaler::Adjust;
+            }
+        });
+        for (index, pod) in case.pods.iter().enumerate() {
+            let pod_name = format!("{name}-{index}");
+            let started = stage.ago(pod.age_minutes);
+            let second = pod.second.as_ref().map(|it| stage.container("side", it));
+            let facts = stage.pod(name, &pod_name, &format!("n{}", pod.node), &pod.sizes);
+            facts.containers.extend(second);
+            facts.qos = class(&facts.containers);
+            facts.started = Some(started);
+            facts.priority = pod.priority;
+            let container = &mut facts.containers[0];
+            (container.restarts_for_cpu, container.restarts_for_memory) = pod.restarts;
+            match pod.progress {
+                1 => facts.progress = Progress::Underway,
+                2 => {
+                    // It waits for twice of what it has been promised.
+                    facts.progress = Progress::Deferred("no room".into());
+                    let half = |it: Option<Bytes>| it.map(|it| Bytes(it.0 / 2));
+                    let asked = container.asked;
+                    let promised = Numbers { memory_request: half(asked.memory_request), ..asked };
+                    container.allocated = Some(Numbers { cpu_limit: None, memory_limit: None, ..promised });
+                    container.actual = Some(promised);
+                }
+                _ => {}
+            }
+            let (charged, throttled) = (pod.used_mib.max(pod.charged_mib), pod.throttled);
+            let used_mib = pod.used_mib;
+            let used = stage.used(&pod_name);
+            used.memory = Some(Bytes(used_mib * MIB));
+            used.memory_peak = used.memory;
+            used.memory_charged = Some(Bytes(charged * MIB));
+            used.throttled_permille = Some(throttled);
+            let side = *used;
+            stage.scene.uses.get_mut(&key(&pod_name)).unwrap().insert("side".into(), side);
+        }
+    }
+    // Nodes that hold what is on them, some with much room and some with none.
+    for index in 0..3_i64 {
+        let name = format!("n{index}");
+        let held = stage.scene.pods.values().filter(|it| it.node.as_deref() == Some(&name)).map(|it| it.held());
+        let (cpu, memory) = held.fold((0, 0), |sum, it| (sum.0 + it.cpu_request.0, sum.1 + it.memory_request.0));
+        let free = 1 + index * 1500;
+        stage.node(&name, &format!("{}m", cpu + free), &format!("{}", memory + free * MIB));
+    }
+    stage
+}
+
+fn cases() -> impl Strategy<Value = Vec<WorkloadCase>> {
+    prop::collection::vec(workload_case(), 1..4)
+}
+
+fn change_of(what: &What) -> Option<&Change> {
+    match what {
+        What::Resize(change) | What::RollBack(change) | What::AdjustScaler { change, .. } => Some(change),
+        What::Evict | What::RollOut => None,
+    }
+}
+
+/// Carry the actions out in their order on nodes that enact at once, and look at each by the rules of a resize.
+fn enact(stage: &Stage, round: &Round) -> Result<(), TestCaseError> {
+    let mut pods = stage.scene.pods.clone();
+    for action in &round.actions {
+        let mode = stage.scene.workloads[&action.workload].policy.mode.value;
+        prop_assert!(mode > Mode::Initial, "{mode:?} {action:?}");
+        let Some(change) = change_of(&action.what) else {
+            prop_assert!(matches!(mode, Mode::Recreate | Mode::InPlaceOrRecreate), "{action:?}");
+            continue;
+        };
+        let facts = pods[&action.pod].clone();
+        let node = &stage.scene.nodes[facts.node.as_ref().unwrap()];
+        let mut others = Used::default();
+        for other in pods.values().filter(|it| it.node == facts.node && it.key != facts.key) {
+            let held = other.held();
+            others.cpu.0 += held.cpu_request.0;
+            others.memory.0 += held.memory_request.0;
+            others.pods += 1;
+        }
+        let mut sight =
+            NodeSight { object: NodeObject::Present(Box::new((*node.object).clone())), ..NodeSight::default() };
+        sight.view.allocatable = node.allocatable;
+        sight.others = Some(others);
+        let charged = stage.scene.uses[&action.pod].iter();
+        let usage = MemoryUsage {
+            pod: None,
+            containers: charged.map(|(name, it)| (name.to_string(), it.memory_charged.unwrap())).collect(),
+        };
+        let pod = facts.to_pod();
+        let forecast = predict(&pod, change, &sight, &NamespaceSight::default(), Some(&usage));
+        prop_assert_eq!(
+            forecast.obstacle.as_ref().map(|it| it.reason),
+            None::<Reason>,
+            "{:?} {:?}",
+            action,
+            forecast.obstacle
+        );
+        prop_assert!(mode != Mode::InPlace || forecast.restarts.is_empty(), "{action:?} {:?}", forecast.restarts);
+        let after = change.applied_to(&pod).unwrap();
+        prop_assert_eq!(qos::compute(&after), facts.qos);
+        // What was sent is what is noted as decided.
+        let decision = round.decisions.iter().find(|it| it.pod == action.pod).unwrap();
+        prop_assert!(decision.containers.iter().any(|it| it.next != it.now), "{decision:?}");
+        for (name, sizes) in &change.containers {
+            let own = facts.containers.iter().find(|it| *it.name == **name).unwrap();
+            let (now, next) = (own.asked, Numbers::of(sizes));
+            if let (Some(now), Some(next)) = (now.memory_limit, next.memory_limit) {
+                let used = stage.scene.uses[&action.pod][&*own.name];
+                prop_assert!(
+                    next >= now || next > used.memory_charged.max(used.memory).unwrap(),
+                    "{action:?} {used:?}"
+                );
+            }
+            prop_assert!(
+                !own.restarts_for_cpu || mode != Mode::InPlace || (next.cpu_request, next.cpu_limit) == (None, None)
+            );
+        }
+        let own = pods.get_mut(&action.pod).unwrap();
+        send(own, change, supple_decide::note::Author::Controller, stage.now);
+        for container in &mut own.containers {
+            container.allocated = Some(Numbers { cpu_limit: None, memory_limit: None, ..container.asked });
+            container.actual = Some(container.asked);
+        }
+        let all = pods.values().filter(|it| it.node == facts.node).map(|it| it.held());
+        let (cpu, memory) = all.fold((0, 0), |sum, it| (sum.0 + it.cpu_request.0, sum.1 + it.memory_request.0));
+        prop_assert!(cpu <= node.allocatable.cpu.0 && memory <= node.allocatable.memory.0, "{action:?}");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(250))]
+
+    #[test]
+    fn no_action_breaks_a_rule(cases in cases(), webhook in any::<bool>()) {
+        let stage = build(&cases, webhook);
+        let round = stage.decide();
+        enact(&stage, &round)?;
+        // Every pod is judged once, in order, and every action has its decision and a sentence.
+        let names: Vec<_> = round.decisions.iter().map(|it| &it.pod).collect();
+        prop_assert_eq!(names, stage.scene.pods.keys().collect::<Vec<_>>());
+        for decision in &round.decisions {
+            prop_assert!(!decision.message.is_empty(), "{decision:?}");
+            prop_assert!(decision.findings.is_sorted_by_key(|it| it.check), "{decision:?}");
+        }
+    }
+
+    #[test]
+    fn deciding_twice_without_news_does_nothing(cases in cases(), webhook in any::<bool>()) {
+        let mut stage = build(&cases, webhook);
+        let round = stage.decide();
+        stage.carry_out(&round);
+        let again = stage.decide();
+        prop_assert_eq!(&again.actions, &vec![]);
+        prop_assert_eq!(again.records, BTreeMap::new());
+        prop_assert_eq!(stage.decide().decisions, again.decisions);
+    }
+
+    #[test]
+    fn it_comes_to_rest(cases in cases()) {
+        let mut stage = build(&cases, false);
+        let mut actions = Vec::new();
+        for _ in 0..60 {
+            let round = stage.decide();
+            enact(&stage, &round)?;
+            actions = round.actions.clone();
+            stage.carry_out(&round);
+            stage.let_settle();
+            stage.pass(61);
+        }
+        prop_assert_eq!(actions, vec![]);
+    }
+
+    #[test]
+    fn workloads_judged_alone_are_judged_the_same(cases in cases()) {
+        // What needs nobody else: everything but places.
+        let alone = |it: &Check| !matches!(it, Check::Quota | Check::Room | Check::Restart | Check::Budget | Check::Owner);
+        let stage = build(&cases, false);
+        let all = stage.decide();
+        for (name, _) in ["a", "b", "c", "d"].iter().zip(&cases) {
+            for decision in stage.decide_only(&[name]).decisions {
+                let other = all.decisions.iter().find(|it| it.pod == decision.pod).unwrap();
+                let of = |it: &supple_decide::round::Decision| it.findings.iter().filter(|it| alone(&it.check)).cloned().collect::<Vec<_>>();
+                prop_assert_eq!(of(&decision), of(other));
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_containers_does_not_matter(cases in cases()) {
+        let stage = build(&cases, false);
+        let mut turned = build(&cases, false);
+        for pod in turned.scene.pods.values_mut() {
+            pod.containers.reverse();
+        }
+        let (one, other) = (stage.decide(), turned.decide());
+        // Which of several limits stays above its request so that the class is kept is the first one's lot.
+        let lots = one.decisions.iter().flat_map(|it| &it.findings).any(|it| it.code == Code::QosChange);
+        prop_assume!(!lots);
+        let codes = |round: &Round| round.decisions.iter().map(|it| (it.pod.clone(), it.code)).collect::<Vec<_>>();
+        prop_assert_eq!(codes(&one), codes(&other));
+        prop_assert_eq!(&one.records, &other.records);
+        let changes = |round: &Round| round.actions.iter().map(|it| (it.pod.clone(), it.what.clone())).collect::<Vec<_>>();
+        prop_assert_eq!(changes(&one), changes(&other));
+    }
+
+    #[test]
+    fn more_room_never_refuses_more(case in workload_case(), more in (0_i64..3000, 0_i64..3000)) {
+        let case = WorkloadCase { pods: vec![case.pods[0].clone()], scaler: None, mode: Mode::InPlace, ..case };
+        let stage = build(std::slice::from_ref(&case), false);
+        let mut roomy = build(&[case], false);
+        for node in roomy.scene.nodes.values_mut() {
+            node.allocatable.cpu.0 += more.0;
+            node.allocatable.memory.0 += more.1 * MIB;
+            let mut object = (*node.object).clone();
+            let allocatable = object.status.as_mut().unwrap().allocatable.as_mut().unwrap();
+            allocatable.insert("cpu".into(), supple_resize_quantity(node.allocatable.cpu.into()));
+            allocatable.insert("memory".into(), supple_resize_quantity(node.allocatable.memory.into()));
+            node.object = Arc::new(object);
+        }
+        let numbers = |round: &Round| -> Vec<(String, Numbers)> {
+            let changes = round.actions.iter().filter_map(|it| change_of(&it.what));
+            changes.flat_map(|it| it.containers.iter().map(|(name, it)| (name.clone(), Numbers::of(it)))).collect()
+        };
+        let (tight, wide) = (numbers(&stage.decide()), numbers(&roomy.decide()));
+        for (name, sizes) in tight {
+            let other = wide.iter().find(|it| it.0 == name).map(|it| it.1).unwrap_or_default();
+            let kept = |own: Option<i64>, other: Option<i64>| own.is_none() || own == other;
+            prop_assert!(kept(sizes.cpu_request.map(|it| it.0), other.cpu_request.map(|it| it.0)), "{sizes:?} {other:?}");
+            prop_assert!(kept(sizes.memory_request.map(|it| it.0), other.memory_request.map(|it| it.0)), "{sizes:?} {other:?}");
+        }
+    }
+}
+
+fn supple_resize_quantity(it: supple_quantity::Quantity) -> k8s_openapi::apimachinery::pkg::api::resource::Quantity {
+    k8s_openapi::apimachinery::pkg::api::resource::Quantity(it.to_string())
+}

@@ -50,6 +50,17 @@ impl PodFacts {
             let actual = status.resources.as_ref().map(|it| Numbers::read(Some(it)));
             Box::new(PodLevelHeld { allocated, actual })
         });
+        let own: Vec<ContainerFacts> =
+            containers(pod).map(|it| ContainerFacts::of(pod, it.container, it.kind)).collect();
+        let note = LastResize::read(pod).map(|it| {
+            let mut note = Noted::of(&it);
+            for (name, ..) in &mut note.containers {
+                if let Some(container) = own.iter().find(|it| it.name == *name) {
+                    *name = Arc::clone(&container.name); // one copy here too
+                }
+            }
+            Box::new(note)
+        });
         let class = spec.and_then(|it| it.priority_class_name.as_deref()).filter(|it| !it.is_empty());
         Self {
             key,
@@ -70,13 +81,13 @@ impl PodFacts {
             progress: progress(pod, generation),
             progress_since: pending.or(in_progress).and_then(since),
             hand: hand(pod),
-            note: LastResize::read(pod).map(|it| Box::new(Noted::of(&it))),
+            note,
             revision: label(&pod.metadata, "pod-template-hash")
                 .or_else(|| label(&pod.metadata, "controller-revision-hash"))
                 .map(Arc::from),
             pod_level,
             pod_level_held: held,
-            containers: containers(pod).map(|it| ContainerFacts::of(pod, it.container, it.kind)).collect(),
+            containers: own,
             overhead: spec.and_then(|it| it.overhead.as_ref()).map(requested).unwrap_or_default(),
             priority: spec.and_then(|it| it.priority).unwrap_or_default(),
             words: words(&pod.metadata),

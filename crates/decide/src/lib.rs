@@ -10,8 +10,8 @@
 //!
 //! * [`facts`], [`need`], [`record`], [`policy`]: what is known, plain data. [`extract`] makes facts of API objects; [`rebuild`]
 //!   makes a pod of them again for the rules of a resize; [`held`] sums what it holds of its node.
-//! * [`scene`]: all of it at one moment. [`round`]: what comes of it.
-//! * [`check`]: the named checks in their published order; [`code`]: the codes they speak in.
+//! * [`scene`]: all of it at one moment. [`round`]: what comes of it, and [`round::decide`].
+//! * [`check`]: the named checks in their published order; [`code`]: the codes they speak in; [`page`]: both as a document.
 //! * [`hand`], [`note`], [`progress`], [`numbers`]: what can be read off a pod itself.
 //!
 //! Pure: time is an argument, nothing is read but what is passed in, and the same scene gives the same round whatever order

@@ -221,3 +221,46 @@ proptest! {
         prop_assert_eq!(PodFacts::of(&facts.to_pod(), workload()).held(), facts.held());
     }
 }
+
+/// What a pod's facts take, everything on the heap included, as an allocator without headers has it.
+fn footprint(facts: &PodFacts) -> usize {
+    use std::mem::size_of;
+    let heap = |bytes: usize| bytes.div_ceil(16) * 16;
+    let shared = |text: &str| heap(text.len() + 2 * size_of::<usize>());
+    let mut total = size_of::<PodFacts>() + shared(&facts.key.name) + shared(&facts.key.uid);
+    total += facts.node.as_deref().map_or(0, shared) + facts.revision.as_deref().map_or(0, shared);
+    total += heap(facts.containers.capacity() * size_of::<supple_decide::facts::ContainerFacts>());
+    total += facts.containers.iter().map(|it| shared(&it.name)).sum::<usize>();
+    if let Some(note) = &facts.note {
+        let entry = size_of_val(note.containers.first().unwrap());
+        total += heap(size_of_val(&**note)) + heap(note.containers.capacity() * entry);
+    }
+    // Its key once more in the map, which is two thirds full.
+    total + (size_of::<supple_decide::key::PodKey>() + size_of::<PodFacts>() / 2)
+}
+
+#[test]
+fn twenty_thousand_pods_fit_in_forty_megabytes() {
+    let container = |name: &str| {
+        json!({"name": name, "image": "registry.example/shop/web:1.2.3",
+            "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"cpu": "500m", "memory": "1Gi"}}})
+    };
+    let mut pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "web-7d4b9c6f5d-x2x4z", "namespace": "shop", "uid": "b6e5a1de-0f44-4f7b-9f0a-5d1f5f8d5c11",
+            "generation": 2, "labels": {"pod-template-hash": "7d4b9c6f5d"}},
+        "spec": {"nodeName": "ip-10-0-113-27.ec2.internal", "containers": [container("web"), container("istio-proxy")]},
+    }))
+    .unwrap();
+    let change = changes(&pod, &[(3, 6, 6, 8), (3, 6, 6, 8)]);
+    let note = supple_decide::note::LastResize::of(
+        &pod,
+        &change,
+        supple_decide::note::Author::Controller,
+        jiff::Timestamp::UNIX_EPOCH,
+    );
+    let text = serde_json::to_string(&note).unwrap();
+    pod.metadata.annotations = Some([(supple_decide::note::ANNOTATION.to_owned(), text)].into());
+    let facts = PodFacts::of(&pod, workload());
+    let bytes = footprint(&facts);
+    assert!(facts.note.is_some() && bytes <= 2000, "{bytes} bytes a pod with two containers and a note");
+}

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::sight::{Sight, Team};
-use crate::check::{Check, TABLE, When, progress, qos, restart, settling, valid};
+use crate::check::{Check, TABLE, When, progress, qos, quota, restart, room, settling, valid};
 use crate::code::Code;
 use crate::facts::PodFacts;
 use crate::key::{PodKey, WorkloadKey};
@@ -248,6 +248,14 @@ fn seat_one<'a>(
             if when == When::Place && draft.acts() {
                 ask(&sight, &mut draft);
             }
+        }
+        // What was held after room was looked for may have been what made the room.
+        let going = |draft: &Draft| draft.going().count();
+        let mut before = usize::MAX;
+        while draft.acts() && draft.deed == Deed::Resize && going(&draft) < before {
+            before = going(&draft);
+            quota::ask(&sight, &mut draft);
+            room::ask(&sight, &mut draft);
         }
         draft
     };

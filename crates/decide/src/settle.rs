@@ -145,7 +145,8 @@ fn restarts_for(container: &ContainerFacts, note: &Noted) -> bool {
         || (container.restarts_for_memory && changed(Resource::Memory))
 }
 
-fn expects_restart(pod: &PodFacts, note: &Noted) -> bool {
+/// Whether the resize restarts one of the pod's containers by its resize policy.
+pub fn expects_restart(pod: &PodFacts, note: &Noted) -> bool {
     pod.containers.iter().any(|it| restarts_for(it, note))
 }
 

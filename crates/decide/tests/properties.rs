@@ -325,7 +325,7 @@ proptest! {
     #[test]
     fn workloads_judged_alone_are_judged_the_same(cases in cases()) {
         // What needs nobody else: everything but places.
-        let alone = |it: &Check| !matches!(it, Check::Quota | Check::Room | Check::Restart | Check::Budget | Check::Owner);
+        let alone = |it: &Check| !matches!(it, Check::Quota | Check::Room | Check::Restart | Check::Budget | Check::Owner | Check::Qos);
         let stage = build(&cases, false);
         let all = stage.decide();
         for (name, _) in ["a", "b", "c", "d"].iter().zip(&cases) {

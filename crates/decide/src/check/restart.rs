@@ -93,7 +93,7 @@ fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
         let message = "its disruption budget allows no disruption now".to_owned();
         return Some(Saying::delayed(Check::Restart, Code::DisruptionBudget, message));
     }
-    if already > 0 || sight.team.leaving > 0 {
+    if already > 0 || sight.team.disturbed > 0 {
         let message = "another pod of its workload is being disturbed: one at a time".to_owned();
         return Some(Saying::delayed(Check::Restart, Code::DisruptionBudget, message));
     }

@@ -13,7 +13,7 @@ use crate::need::{Use, Wanted};
 use crate::policy::{ContainerSettings, Mode, Policy};
 use crate::progress::Progress;
 use crate::scene::{Scene, Subject};
-use crate::settle::Harm;
+use crate::settle::{Harm, expects_restart};
 
 /// What a check sees.
 pub struct Sight<'a> {
@@ -43,8 +43,8 @@ pub struct Team<'a> {
     pub harms: BTreeMap<&'a str, Harm>,
     /// Pods that are ready and stay.
     pub ready: u32,
-    /// Pods on their way out.
-    pub leaving: u32,
+    /// Pods on their way out, or with a container that is being restarted for its resize.
+    pub disturbed: u32,
     /// Pods that are being resized, or watched after it.
     pub watched: u32,
 }
@@ -65,7 +65,7 @@ impl<'a> Team<'a> {
         };
         Self {
             ready: count(&|it| it.ready.is_some() && !it.deleting),
-            leaving: count(&|it| it.deleting),
+            disturbed: count(&|it| it.deleting || restarts_now(it, scene)),
             watched: count(&watched),
             settings,
             harms: BTreeMap::new(),
@@ -82,6 +82,13 @@ pub fn is_under_way(pod: &PodFacts) -> bool {
 /// Whether it was resized so lately that it is still watched.
 pub fn is_watched(pod: &PodFacts, settle: SignedDuration, now: Timestamp) -> bool {
     pod.note.as_ref().is_some_and(|it| it.by.is_loop() && now < after(it.at, settle) && it.generation < pod.generation)
+}
+
+/// Whether a resize that restarts one of its containers is under way, or was sent.
+fn restarts_now(pod: &PodFacts, scene: &Scene) -> bool {
+    let noted = || pod.note.as_deref().is_some_and(|it| expects_restart(pod, it));
+    let sent = || pod.containers.iter().any(|it| it.restarts_for_cpu || it.restarts_for_memory);
+    (is_under_way(pod) && noted()) || (scene.acting.contains_key(&pod.key) && sent())
 }
 
 /// So much later; the end of time where there is no such time.

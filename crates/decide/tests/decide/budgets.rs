@@ -243,3 +243,18 @@ fn a_pod_whose_cgroup_stays_small_after_a_kill_is_made_anew() {
     check(&stuck(Mode::InPlaceOrRecreate, 36), "web-1", Code::Evict, "evict");
     assert!(!codes(&stuck(Mode::InPlaceOrRecreate, 37), "web-1").contains(&Code::StuckAfterKill));
 }
+
+#[test]
+fn a_restart_under_way_is_a_disruption() {
+    let mut stage = herd(3);
+    stage.policy("web", |it| it.mode.value = Mode::InPlaceOrRecreate);
+    for name in ["web-1", "web-2", "web-3"] {
+        stage.at(name).containers[0].restarts_for_cpu = true;
+    }
+    let round = stage.decide();
+    assert_eq!(resized(&round), ["web-1"]);
+    stage.carry_out(&round);
+    // Also where a sibling proves the size, so that no canary is in the way.
+    stage.pod("web", "web-0", "n1", "500m");
+    check(&stage.decide(), "web-2", Code::DisruptionBudget, "nothing");
+}

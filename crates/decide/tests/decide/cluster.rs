@@ -146,3 +146,25 @@ fn pods_with_resources_of_their_own_are_kept_within() {
     stage.at("big-1").pod_level = numbers("2500m");
     check(&stage.decide(), "big-1", Code::Resize, "2");
 }
+
+#[test]
+fn what_is_held_makes_no_room() {
+    let mut stage = Stage::new();
+    stage.node("small", "4", "1000Mi");
+    stage.workload("web", "1 100Mi");
+    let more = need("1 300Mi");
+    stage.subject("web").needs.insert("side".into(), more);
+    let side = stage.container("side", "1 200Mi");
+    let pod = stage.pod("web", "web-1", "small", "1 800Mi");
+    pod.containers.push(side);
+    stage.policy("web", |it| it.steps.value = StepCaps::default());
+    let used = *stage.used("web-1");
+    stage.scene.uses.get_mut(&key("web-1")).unwrap().insert("side".into(), used);
+    let round = stage.decide();
+    check(&round, "web-1", Code::Resize, "100Mi");
+    // `app` would have to restart for it, and keeps what it has: nothing is left for `side`.
+    stage.at("web-1").containers[0].restarts_for_memory = true;
+    let round = stage.decide();
+    check(&round, "web-1", Code::NoRoom, "nothing");
+    assert!(codes(&round, "web-1").contains(&Code::WouldRestart));
+}

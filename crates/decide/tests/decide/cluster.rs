@@ -165,6 +165,6 @@ fn what_is_held_makes_no_room() {
     // `app` would have to restart for it, and keeps what it has: nothing is left for `side`.
     stage.at("web-1").containers[0].restarts_for_memory = true;
     let round = stage.decide();
-    check(&round, "web-1", Code::NoRoom, "nothing");
+    check(&round, "web-1", Code::NodeCapacity, "nothing");
     assert!(codes(&round, "web-1").contains(&Code::WouldRestart));
 }

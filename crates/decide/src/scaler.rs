@@ -40,12 +40,8 @@ pub fn adjust(subject: &Subject, drafts: &mut [(&PodFacts, &mut Draft)]) -> Opti
     if !any {
         return None;
     }
-    let threshold = i64::from(subject.policy.threshold_percent.value);
-    let wants = |part: &Part| {
-        part.now.request.zip(part.full.request).is_some_and(|(now, full)| {
-            (i128::from(full) - i128::from(now)).abs() * 100 >= i128::from(now) * i128::from(threshold.max(1))
-        })
-    };
+    let threshold = subject.policy.threshold_percent.value;
+    let wants = |part: &Part| part.full.request != part.now.request && part.is_worth_it(threshold);
     let lives = |pod: &PodFacts| pod.phase != Phase::Ended && !pod.deleting;
     let blocked = drafts.iter().find(|(pod, draft)| {
         lives(pod)

@@ -45,7 +45,7 @@ pub fn propose(sight: &Sight<'_>) -> Draft {
     let parts = judged.flat_map(|(container, it)| {
         [Resource::Cpu, Resource::Memory].map(|resource| {
             let now = Pair::of(&it.asked, resource);
-            Part { container, resource, now, next: now, full: now, wanted: None, urgent: false }
+            Part { container, resource, now, next: now, full: now, wanted: None, urgent: false, at_risk: false }
         })
     });
     let mut draft = Draft::new(parts.collect());
@@ -61,6 +61,7 @@ pub fn propose(sight: &Sight<'_>) -> Draft {
         let part = &mut draft.parts[index];
         part.wanted = Some(wanted.target);
         (part.next, part.full, part.urgent) = sized;
+        part.at_risk = part.now.request.is_some_and(|it| it < wanted.lower) && part.raises();
         if part.changes() {
             for saying in said {
                 draft.remark_part(sight.pod, index, saying);

@@ -347,7 +347,9 @@ proptest! {
         let (one, other) = (stage.decide(), turned.decide());
         // Which of several limits stays above its request so that the class is kept is the first one's lot.
         let lots = one.decisions.iter().flat_map(|it| &it.findings).any(|it| it.code == Code::QosChange);
-        prop_assume!(!lots);
+        if lots {
+            return Ok(());
+        }
         let codes = |round: &Round| round.decisions.iter().map(|it| (it.pod.clone(), it.code)).collect::<Vec<_>>();
         prop_assert_eq!(codes(&one), codes(&other));
         prop_assert_eq!(&one.records, &other.records);

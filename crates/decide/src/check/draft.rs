@@ -73,9 +73,22 @@ pub struct Part {
     pub wanted: Option<i64>,
     /// It cannot wait.
     pub urgent: bool,
+    /// It has less than is safe: even a small raise is worth it.
+    pub at_risk: bool,
 }
 
 impl Part {
+    /// Whether its change would be worth it, at this threshold in percent, if a step could be of any size.
+    pub fn is_worth_it(&self, percent: u32) -> bool {
+        let by = |now: Option<i64>, full: Option<i64>| {
+            now.zip(full).is_some_and(|(now, full)| {
+                let difference = (i128::from(full) - i128::from(now)).abs();
+                difference > 0 && difference * 100 >= i128::from(now) * i128::from(percent)
+            })
+        };
+        self.urgent || self.at_risk || by(self.now.request, self.full.request) || by(self.now.limit, self.full.limit)
+    }
+
     /// Whether anything would change.
     pub fn changes(&self) -> bool {
         self.next != self.now

@@ -39,7 +39,16 @@ pub fn former_parts(sight: &Sight<'_>, all: impl Fn(Resource) -> bool) -> Vec<Pa
         for resource in [Resource::Cpu, Resource::Memory] {
             let Some(next) = former(note, container, resource, all(resource)) else { continue };
             let now = Pair::of(&container.asked, resource);
-            parts.push(Part { container: index, resource, now, next, full: next, wanted: None, urgent: true });
+            parts.push(Part {
+                container: index,
+                resource,
+                now,
+                next,
+                full: next,
+                wanted: None,
+                urgent: true,
+                at_risk: false,
+            });
         }
     }
     parts

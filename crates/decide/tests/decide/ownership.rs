@@ -108,3 +108,15 @@ fn two_scalers_or_keda() {
     let What::AdjustScaler { kind, .. } = &round.actions[0].what else { panic!("{:?}", round.actions) };
     assert_eq!(kind, "ScaledObject");
 }
+
+#[test]
+fn a_pod_that_lacks_a_little_counts_among_all() {
+    let mut stage = adjusting(2, 40);
+    stage.subject("web").needs.insert("app".into(), need("1050m 750Mi"));
+    stage.at("web-2").containers[0] = stage.container("app", "100m 1Gi");
+    stage.at("web-1").progress = supple_decide::progress::Progress::Underway;
+    // A twentieth more is below the threshold, but what `web-1` has is less than is safe: it would change too, and cannot.
+    let round = stage.decide();
+    assert!(round.actions.iter().all(|it| !matches!(it.what, What::AdjustScaler { .. })), "{:#?}", round.actions);
+    assert!(codes(&round, "web-2").contains(&Code::HorizontalScaler));
+}

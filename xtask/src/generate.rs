@@ -8,11 +8,16 @@ use anyhow::{Context, Result};
 #[path = "../../crates/apiserver/src/differences.rs"]
 mod api_differences;
 
+/// The controller's metrics, likewise by their file.
+#[path = "../../crates/controller/src/metrics/table.rs"]
+mod metrics;
+
 /// Every generated file: its path below the root and what it must contain.
 fn files() -> Result<Vec<(PathBuf, String)>> {
     let chapters = [supple_resize::differences::CHAPTER, api_differences::CHAPTER];
     let mut files = vec![
         ("docs/differences.md".into(), supple_resize::differences::to_markdown(&chapters)),
+        ("docs/metrics.md".into(), metrics::to_markdown()),
         ("docs/reason-codes.md".into(), supple_decide::page::to_markdown()),
     ];
     for definition in supple_api::crd::all() {

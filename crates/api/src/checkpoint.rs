@@ -128,7 +128,7 @@ mod tests {
     fn what_was_known_is_known() {
         // Bucket 8 is 95 to 110 thousandths of a core, 26 is 511 to 547 MB.
         let one = checkpoint(&json!({"8": 10_000}), &json!({"26": 10_000}));
-        let state = state(&one, &Policy::default()).unwrap();
+        let mut state = state(&one, &Policy::default()).unwrap();
         assert!(state.hours() >= 24, "{} hours", state.hours());
         let advice = state.advise(&Policy::default(), (None, None));
         let (cpu, memory) = (advice.cpu.unwrap(), advice.memory.unwrap());
@@ -141,7 +141,7 @@ mod tests {
         let steady = state(&checkpoint(&json!({"8": 10_000}), &json!({"26": 10_000})), &Policy::default()).unwrap();
         let bursts = checkpoint(&json!({"8": 10_000, "40": 2_000}), &json!({"26": 10_000, "40": 3_000}));
         let bursts = state(&bursts, &Policy::default()).unwrap();
-        let of = |it: &State| it.advise(&Policy::default(), (None, None));
+        let of = |it: &State| { *it }.advise(&Policy::default(), (None, None));
         assert!(of(&bursts).cpu.unwrap().request > of(&steady).cpu.unwrap().request);
         assert!(of(&bursts).memory.unwrap().request > of(&steady).memory.unwrap().request);
     }

@@ -3,172 +3,46 @@
 //! A matrix says which it is by its metric's name; a rate has none, so a matrix without a name is CPU. One matrix is in memory
 //! at a time (Prometheus answers with at most 11,000 points a series); CPU and memory are joined by whoever sorts the rows.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::io::BufRead;
+use std::io::{self, BufRead};
 
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use supple_controller::source::prometheus::answer::{AnswerError, Kind, Series as Matrix, read_all};
 use supple_recommend::sample::Sample;
 
 use super::row::{InputError, Series, Sink, milli};
 
-#[derive(Deserialize)]
-struct Matrix {
-    metric: BTreeMap<String, String>,
-    #[serde(default)]
-    values: Vec<(f64, String)>,
+/// Why the reading of a file ended.
+enum Ended {
+    /// It cannot be read.
+    Read(io::Error),
+    /// The sink wanted no more.
+    Sink(InputError),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
 }
 
 /// Gives what a file's answers say (one, or several after one another) to `sink`.
 pub fn read(file: &str, input: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<(), InputError> {
-    let unreadable = |source| InputError::Read { file: file.to_owned(), source };
-    let mut found = false;
-    loop {
-        let block = input.fill_buf().map_err(unreadable)?;
-        match block.iter().position(|it| !it.is_ascii_whitespace()) {
-            _ if block.is_empty() && found => return Ok(()),
-            None if !block.is_empty() => {
-                let blank = block.len();
-                input.consume(blank);
-                continue;
-            }
-            blank => input.consume(blank.unwrap_or(0)),
+    let told = read_all(input, &[Kind::Matrix], &mut |matrix| take(file, &matrix, sink).map_err(Ended::Sink));
+    told.map_err(|error| match error {
+        AnswerError::Ended(Ended::Read(source)) => InputError::Read { file: file.to_owned(), source },
+        AnswerError::Ended(Ended::Sink(error)) => error,
+        wrong @ AnswerError::Wrong(_) => InputError::File { file: file.to_owned(), what: wrong.to_string() },
+    })
+}
+
+fn take(file: &str, matrix: &Matrix, sink: &mut dyn Sink) -> Result<(), InputError> {
+    match samples(matrix) {
+        Ok((series, samples)) => {
+            let place = sink.names().place(&series);
+            samples.into_iter().try_for_each(|sample| sink.half(place, sample))
         }
-        let mut answer = Answer { file, sink: &mut *sink, failed: None };
-        let told = answer.deserialize(&mut serde_json::Deserializer::from_reader(&mut *input));
-        if let Err(error) = told {
-            let what = format!("it is not an answer of Prometheus: {error}");
-            return Err(answer.failed.unwrap_or(InputError::File { file: file.to_owned(), what }));
-        }
-        found = true;
-    }
-}
-
-/// One answer, taken in matrix by matrix.
-struct Answer<'a> {
-    file: &'a str,
-    sink: &'a mut dyn Sink,
-    /// What the sink said where it ended the reading.
-    failed: Option<InputError>,
-}
-
-/// `data` of an answer.
-struct Data<'a, 'b>(&'a mut Answer<'b>);
-
-/// `data.result` of an answer.
-struct Matrices<'a, 'b>(&'a mut Answer<'b>);
-
-impl<'de> DeserializeSeed<'de> for &mut Answer<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for &mut Answer<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with status and data")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
-        let (mut status, mut error, mut data) = (None, None, false);
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "status" => status = Some(map.next_value::<String>()?),
-                "error" => error = Some(map.next_value::<String>()?),
-                "data" => {
-                    map.next_value_seed(Data(&mut *self))?;
-                    data = true;
-                }
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        match status.as_deref() {
-            Some("success") if data => Ok(()),
-            Some("success") => Err(Error::missing_field("data")),
-            Some(status) => {
-                Err(Error::custom(format_args!("Prometheus answered {status}: {}", error.unwrap_or_default())))
-            }
-            None => Err(Error::missing_field("status")),
-        }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Data<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Data<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with resultType and result")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "resultType" => {
-                    let kind = map.next_value::<String>()?;
-                    if kind != "matrix" {
-                        return Err(Error::custom(format_args!(
-                            "the result is a {kind}; a range query answers with a matrix"
-                        )));
-                    }
-                }
-                "result" => map.next_value_seed(Matrices(&mut *self.0))?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Matrices<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Matrices<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of series")
-    }
-
-    fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<(), S::Error> {
-        while let Some(matrix) = list.next_element::<Matrix>()? {
-            if let Err(error) = self.0.take(&matrix) {
-                self.0.failed = Some(error);
-                return Err(Error::custom("ended"));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Answer<'_> {
-    fn take(&mut self, matrix: &Matrix) -> Result<(), InputError> {
-        match samples(matrix) {
-            Ok((series, samples)) => {
-                let place = self.sink.names().place(&series);
-                samples.into_iter().try_for_each(|sample| self.sink.half(place, sample))
-            }
-            Err(what) => {
-                let place = format!("series {:?}", matrix.metric);
-                self.sink.wrong(InputError::Wrong { file: self.file.to_owned(), place, what })
-            }
+        Err(what) => {
+            let place = format!("series {:?}", matrix.metric);
+            sink.wrong(InputError::Wrong { file: file.to_owned(), place, what })
         }
     }
 }

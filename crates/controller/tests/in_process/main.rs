@@ -3,5 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "in a test a value that is not there is a failure")]
 
 mod act;
+mod kubelet;
 mod lab;
+mod lease;
 mod looped;
+mod prometheus;
+mod serve;
+mod webhook;

@@ -1,0 +1,313 @@
+//! What the controller tells of itself: a registry as a value, passed to whoever has something to count, and rendered when
+//! it is asked for. Nothing in it is global.
+//!
+//! Counters and histograms are counted as things happen. What is known of workloads is not counted but shown: each round
+//! puts up a [`Picture`] in place of the one before, so that what is gone is gone.
+
+mod picture;
+pub mod table;
+mod text;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use supple_decide::code::Code;
+
+pub use self::picture::{ContainerPicture, Pending, PendingPods, Picture, Resizing, Savings};
+use self::table::{Kind, Metric};
+pub use self::text::CONTENT_TYPE;
+use self::text::{Text, count};
+use crate::source::{Source, board::Board};
+
+/// How a resize ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ended {
+    /// The pod runs with the new sizes.
+    Resized,
+    /// The API server refused it.
+    Refused,
+    /// The node cannot do it.
+    Infeasible,
+    /// The node had no room for too long.
+    GivenUp,
+    /// The node tried and failed, or nobody answered.
+    Failed,
+    /// The pod came to harm and has its former sizes back.
+    RolledBack,
+}
+
+impl Ended {
+    /// As the label has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resized => "resized",
+            Self::Refused => "refused",
+            Self::Infeasible => "infeasible",
+            Self::GivenUp => "given-up",
+            Self::Failed => "failed",
+            Self::RolledBack => "rolled-back",
+        }
+    }
+}
+
+/// Upper bounds of the buckets of short times, in seconds.
+const SHORT: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Upper bounds of the buckets of how long a resize takes, in seconds.
+const LONG: &[f64] = &[0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0];
+
+const fn bounds(metric: Metric) -> &'static [f64] {
+    match metric {
+        Metric::ResizeDuration => LONG,
+        _ => SHORT,
+    }
+}
+
+/// The registry. Cheap to clone; all clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(Arc<Mutex<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    counters: BTreeMap<(Metric, Vec<String>), u64>,
+    gauges: BTreeMap<(Metric, Vec<String>), f64>,
+    histograms: BTreeMap<(Metric, Vec<String>), Histogram>,
+    picture: Picture,
+}
+
+#[derive(Debug, Default)]
+struct Histogram {
+    /// One more than there are bounds: what is beyond all of them.
+    buckets: Vec<u64>,
+    nanos: u128,
+}
+
+impl Metrics {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        // Every change is whole in itself: a panic elsewhere cannot leave one half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, metric: Metric, labels: &[&str], number: u64) {
+        let labels = labels.iter().map(|it| (*it).to_owned()).collect();
+        let mut counts = self.counts();
+        let value = counts.counters.entry((metric, labels)).or_default();
+        *value = value.saturating_add(number);
+    }
+
+    fn set(&self, metric: Metric, labels: &[&str], value: f64) {
+        let labels = labels.iter().map(|it| (*it).to_owned()).collect();
+        self.counts().gauges.insert((metric, labels), value);
+    }
+
+    fn took(&self, metric: Metric, labels: &[&str], time: Duration) {
+        let bounds = bounds(metric);
+        let labels = labels.iter().map(|it| (*it).to_owned()).collect();
+        let mut counts = self.counts();
+        let histogram = counts.histograms.entry((metric, labels)).or_default();
+        histogram.buckets.resize(bounds.len() + 1, 0);
+        let bucket = bounds.iter().position(|it| time.as_secs_f64() <= *it).unwrap_or(bounds.len());
+        histogram.buckets[bucket] += 1;
+        histogram.nanos = histogram.nanos.saturating_add(time.as_nanos());
+    }
+
+    /// A resize has ended, this long after it was asked for.
+    pub fn resize_ended(&self, how: Ended, reason: Code, after: Duration) {
+        self.add(Metric::Resizes, &[how.as_str(), reason.as_str()], 1);
+        self.took(Metric::ResizeDuration, &[how.as_str()], after);
+        if how == Ended::RolledBack {
+            self.add(Metric::Rollbacks, &[reason.as_str()], 1);
+        }
+    }
+
+    /// A pod was evicted, or its workload restarted.
+    pub fn evicted(&self, reason: Code) {
+        self.add(Metric::Evictions, &[reason.as_str()], 1);
+    }
+
+    /// Something befell a watched pod.
+    pub fn incident(&self, what: &crate::source::incident::What) {
+        use crate::source::incident::What;
+        let (word, times) = match what {
+            What::OutOfMemory => ("out-of-memory", 1),
+            What::Ended { .. } => ("restarted", 1),
+            What::RestartedUnseen(times) => ("restarted", u64::from(*times)),
+            What::Evicted { .. } => ("evicted", 1),
+        };
+        self.add(Metric::Incidents, &[word], times);
+    }
+
+    /// A source has told something.
+    pub fn source_told(&self, source: Source, readings: usize) {
+        self.add(Metric::SourceReadings, &[source.as_str()], u64::try_from(readings).unwrap_or(u64::MAX));
+    }
+
+    /// A source was asked and told nothing.
+    pub fn source_failed(&self, source: Source) {
+        self.add(Metric::SourceFailures, &[source.as_str()], 1);
+    }
+
+    /// How fresh the sources are.
+    pub fn sources(&self, board: &Board) {
+        for (source, state) in board.sources() {
+            if let Some(newest) = state.newest {
+                self.set(Metric::SourceNewest, &[source.as_str()], moment(newest));
+            }
+        }
+    }
+
+    /// A round is over.
+    pub fn round(&self, time: Duration) {
+        self.took(Metric::RoundDuration, &[], time);
+    }
+
+    /// A request to the API server was answered with this status (0: not at all).
+    pub fn api_request(&self, verb: &str, resource: &str, status: u16) {
+        self.add(Metric::ApiRequests, &[verb, resource, &status.to_string()], 1);
+    }
+
+    /// An admission review was answered.
+    pub fn reviewed(&self, review: &str, result: &str, time: Duration) {
+        self.add(Metric::WebhookReviews, &[review, result], 1);
+        self.took(Metric::WebhookDuration, &[review], time);
+    }
+
+    /// When the webhook's certificate runs out.
+    pub fn certificate(&self, until: Timestamp) {
+        self.set(Metric::CertificateExpiry, &[], moment(until));
+    }
+
+    /// Whether this replica leads.
+    pub fn leads(&self, leads: bool) {
+        let now = if leads { 1.0 } else { 0.0 };
+        let before = self.counts().gauges.insert((Metric::Leader, Vec::new()), now);
+        if before.unwrap_or(0.0) != now {
+            self.add(Metric::LeaderChanges, &[], 1);
+        }
+    }
+
+    /// Whether the switch that stops everything is pulled.
+    pub fn stopped(&self, stopped: bool) {
+        self.set(Metric::Stopped, &[], if stopped { 1.0 } else { 0.0 });
+    }
+
+    /// What is known of workloads now, in place of what was.
+    pub fn show(&self, picture: Picture) {
+        let before = std::mem::replace(&mut self.counts().picture, picture);
+        drop(before); // thousands of rows, freed with the lock free
+    }
+
+    /// As Prometheus reads it.
+    #[must_use]
+    pub fn render(&self, now: Timestamp) -> String {
+        let counts = self.counts();
+        let mut text = Text::default();
+        for metric in Metric::ALL.iter().copied() {
+            let row = metric.row();
+            let own = |(it, _): &(Metric, Vec<String>)| *it == metric;
+            let mut family = text.family(&row);
+            match row.kind {
+                Kind::Counter => {
+                    for ((_, labels), value) in counts.counters.iter().filter(|(it, _)| own(it)) {
+                        family.sample(labels, count(*value));
+                    }
+                    // Where there is nothing to tell apart, nothing yet is a number too.
+                    if row.labels.is_empty() && !counts.counters.keys().any(own) {
+                        family.sample::<&str>(&[], 0.0);
+                    }
+                }
+                Kind::Gauge => {
+                    for ((_, labels), value) in counts.gauges.iter().filter(|(it, _)| own(it)) {
+                        family.sample(labels, *value);
+                    }
+                    counts.picture.render(metric, now, &mut family);
+                    if metric == Metric::BuildInfo {
+                        family.sample(&[env!("CARGO_PKG_VERSION").to_owned()], 1.0);
+                    }
+                }
+                Kind::Histogram => {
+                    for ((_, labels), it) in counts.histograms.iter().filter(|(it, _)| own(it)) {
+                        family.histogram(labels, bounds(metric), &it.buckets, it.nanos);
+                    }
+                }
+            }
+        }
+        text.finish()
+    }
+}
+
+/// Seconds since 1970.
+fn moment(at: Timestamp) -> f64 {
+    let seconds = u64::try_from(at.as_millisecond()).unwrap_or(0);
+    count(seconds) / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::source::exposition::samples;
+
+    #[test]
+    fn names_say_their_units_and_are_unique() {
+        let names: BTreeSet<&str> = Metric::ALL.iter().map(|it| it.row().name).collect();
+        assert_eq!(names.len(), Metric::ALL.len());
+        for metric in Metric::ALL {
+            let table::Row { name, kind, labels, meaning } = metric.row();
+            let ours = name.starts_with("supple_") || name == "kube_pod_status_resize";
+            assert!(ours && meaning.ends_with('.') && !meaning.contains('|'), "{name}");
+            assert_eq!(kind == Kind::Counter, name.ends_with("_total"), "{name}");
+            assert_eq!(kind == Kind::Histogram, name.ends_with("_duration_seconds"), "{name}");
+            assert!(!labels.contains(&"pod") || name == "kube_pod_status_resize", "{name}");
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[track_caller]
+    fn check(text: &str, line: &str) {
+        assert!(text.lines().any(|it| it == line), "{line:?} is not in\n{text}");
+    }
+
+    #[test]
+    fn what_happens_is_counted() {
+        let metrics = Metrics::default();
+        metrics.resize_ended(Ended::Resized, Code::Resized, Duration::from_millis(700));
+        metrics.resize_ended(Ended::RolledBack, Code::OutOfMemory, Duration::from_hours(2));
+        metrics.leads(true);
+        metrics.leads(true);
+        metrics.reviewed("resize", "refused", Duration::from_millis(2));
+        metrics.api_request("patch", "pods/resize", 200);
+        let text = metrics.render(at(0));
+        check(&text, "# TYPE supple_resizes_total counter");
+        check(&text, r#"supple_resizes_total{result="resized",reason="Resized"} 1"#);
+        check(&text, r#"supple_rollbacks_total{reason="OutOfMemory"} 1"#);
+        check(&text, r#"supple_resize_duration_seconds_bucket{result="resized",le="0.5"} 0"#);
+        check(&text, r#"supple_resize_duration_seconds_bucket{result="resized",le="1"} 1"#);
+        check(&text, r#"supple_resize_duration_seconds_bucket{result="rolled-back",le="3600"} 0"#);
+        check(&text, r#"supple_resize_duration_seconds_bucket{result="rolled-back",le="+Inf"} 1"#);
+        check(&text, r#"supple_resize_duration_seconds_sum{result="resized"} 0.7"#);
+        check(&text, r#"supple_resize_duration_seconds_count{result="resized"} 1"#);
+        check(&text, "supple_leader 1");
+        check(&text, "supple_leader_changes_total 1");
+        check(&text, r#"supple_api_requests_total{verb="patch",resource="pods/resize",code="200"} 1"#);
+    }
+
+    #[test]
+    fn our_own_parser_reads_all_of_it() {
+        let metrics = Metrics::default();
+        metrics.api_request("get \"x\\\n", "pods", 0);
+        metrics.round(Duration::from_millis(3));
+        let text = metrics.render(at(0));
+        let lines = text.lines().filter(|it| !it.starts_with('#')).count();
+        assert_eq!(samples(&text).count(), lines);
+        let odd = samples(&text).find(|it| it.name == "supple_api_requests_total").unwrap();
+        assert_eq!(odd.label("verb").as_deref(), Some("get \"x\\\n"));
+    }
+}

@@ -1,0 +1,199 @@
+//! Two answers of a node, and what it told before, into readings: what only counts becomes a rate between two of them. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use supple_decide::need::Use;
+use supple_quantity::{Bytes, MilliCpu};
+
+use crate::source::{Name, Reading, Source};
+
+/// What one answer tells of each container.
+pub type Told = BTreeMap<Name, Part>;
+
+/// What one answer tells of one container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// When it was measured.
+    pub at: Timestamp,
+    /// When this run of the container was started.
+    pub started: Option<Timestamp>,
+    /// CPU in use.
+    pub cpu: Option<MilliCpu>,
+    /// CPU time used since the start, in nanoseconds.
+    pub cpu_nanos: Option<u64>,
+    /// Working set.
+    pub memory: Option<Bytes>,
+    /// The whole charge.
+    pub charged: Option<Bytes>,
+    /// Swap in use.
+    pub swap: Option<Bytes>,
+    /// PSI some avg10, in thousandths.
+    pub pressure_permille: Option<u16>,
+    /// Periods in which it was throttled since the start.
+    pub throttled_periods: Option<u64>,
+    /// Periods in which a CPU limit applied since the start.
+    pub periods: Option<u64>,
+    /// Processes killed for want of memory since the start.
+    pub oom_kills: Option<u64>,
+}
+
+/// What was told before, to be compared with.
+#[derive(Clone, Debug, Default)]
+pub struct Before(Told);
+
+impl Part {
+    /// Nothing is known but the moment.
+    #[must_use]
+    pub fn unknown(at: Timestamp) -> Self {
+        Self {
+            at,
+            started: None,
+            cpu: None,
+            cpu_nanos: None,
+            memory: None,
+            charged: None,
+            swap: None,
+            pressure_permille: None,
+            throttled_periods: None,
+            periods: None,
+            oom_kills: None,
+        }
+    }
+
+    /// This, and where it tells nothing, the other; as old as the older of them.
+    fn or(self, other: &Self) -> Self {
+        Self {
+            at: self.at.min(other.at),
+            started: self.started.or(other.started),
+            cpu: self.cpu.or(other.cpu),
+            cpu_nanos: self.cpu_nanos.or(other.cpu_nanos),
+            memory: self.memory.or(other.memory),
+            charged: self.charged.or(other.charged),
+            swap: self.swap.or(other.swap),
+            pressure_permille: self.pressure_permille.or(other.pressure_permille),
+            throttled_periods: self.throttled_periods.or(other.throttled_periods),
+            periods: self.periods.or(other.periods),
+            oom_kills: self.oom_kills.or(other.oom_kills),
+        }
+    }
+}
+
+/// Readings of the answers that came, the better one first, and what to compare the next ones with.
+pub fn join(answers: impl IntoIterator<Item = Told>, before: &Before) -> (Vec<Reading>, Before) {
+    let mut all = Told::new();
+    for (name, part) in answers.into_iter().flatten() {
+        match all.remove(&name) {
+            Some(better) => all.insert(name, better.or(&part)),
+            None => all.insert(name, part),
+        };
+    }
+    let readings = all.iter().map(|(name, part)| reading(name, part, before.0.get(name))).collect();
+    (readings, Before(all))
+}
+
+fn reading(name: &Name, part: &Part, before: Option<&Part>) -> Reading {
+    // Counters of another run say nothing of this one, and of an answer that is repeated there is no rate.
+    let before = before.filter(|it| it.started == part.started && it.at < part.at);
+    let grown = |of: fn(&Part) -> Option<u64>| of(part)?.checked_sub(before.and_then(of)?);
+    let (namespace, pod, container) = name.clone();
+    let usage = Use {
+        at: part.at,
+        cpu: part.cpu.or_else(|| rate(grown(|it| it.cpu_nanos)?, before?.at, part.at)),
+        memory: part.memory,
+        memory_peak: None,
+        memory_charged: part.charged,
+        swap: part.swap,
+        memory_pressure_permille: part.pressure_permille,
+        throttled_permille: share(grown(|it| it.throttled_periods), grown(|it| it.periods)),
+    };
+    let kills = grown(|it| it.oom_kills).map(|it| u32::try_from(it).unwrap_or(u32::MAX));
+    Reading { namespace, pod, container, source: Source::Kubelet, usage, oom_kills: kills }
+}
+
+/// Nanoseconds of CPU in a time, rounded up.
+fn rate(nanos: u64, from: Timestamp, to: Timestamp) -> Option<MilliCpu> {
+    let time = to.duration_since(from).as_nanos();
+    let milli = (i128::from(nanos) * 1000).checked_div(time)? + 1;
+    Some(MilliCpu(i64::try_from(milli).unwrap_or(i64::MAX))).filter(|_| time > 0)
+}
+
+/// How many thousandths of the whole a part is; of no periods none was throttled.
+fn share(part: Option<u64>, whole: Option<u64>) -> Option<u16> {
+    let (part, whole) = (u128::from(part?), u128::from(whole?));
+    let permille = (part * 1000).checked_div(whole).unwrap_or(0).min(1000);
+    u16::try_from(permille).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn told(part: Part) -> Told {
+        [(("d".into(), "p".into(), "c".into()), part)].into()
+    }
+
+    fn counted(second: i64, throttled: u64, periods: u64, kills: u64) -> Part {
+        Part {
+            started: Some(at(1)),
+            throttled_periods: Some(throttled),
+            periods: Some(periods),
+            oom_kills: Some(kills),
+            cpu_nanos: Some(throttled * 1_000_000_000),
+            ..Part::unknown(at(second))
+        }
+    }
+
+    #[track_caller]
+    fn second(first: Part, then: Part) -> Reading {
+        let (_, before) = join([told(first)], &Before::default());
+        join([told(then)], &before).0.remove(0)
+    }
+
+    #[test]
+    fn counters_become_rates_between_two_answers() {
+        let read = second(counted(10, 5, 100, 2), counted(20, 10, 200, 3));
+        assert_eq!((read.usage.throttled_permille, read.oom_kills), (Some(50), Some(1)));
+        assert_eq!(read.usage.cpu, Some(MilliCpu(501)), "five seconds of CPU in ten, rounded up");
+        let (first, _) = join([told(counted(10, 5, 100, 2))], &Before::default());
+        assert_eq!((first[0].usage.throttled_permille, first[0].oom_kills, first[0].usage.cpu), (None, None, None));
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_throttled() {
+        assert_eq!(second(counted(10, 0, 0, 0), counted(20, 0, 0, 0)).usage.throttled_permille, Some(0));
+    }
+
+    #[test]
+    fn another_run_begins_anew() {
+        let again = Part { started: Some(at(15)), ..counted(20, 3, 50, 1) };
+        let read = second(counted(10, 5, 100, 2), again);
+        assert_eq!((read.usage.throttled_permille, read.oom_kills), (None, None));
+        // A counter that went back without a new start is not a kill less.
+        assert_eq!(second(counted(10, 5, 100, 2), counted(20, 6, 200, 1)).oom_kills, None);
+    }
+
+    #[test]
+    fn the_better_answer_wins_and_the_other_fills_in() {
+        let better = Part { memory: Some(Bytes(1)), ..Part::unknown(at(9)) };
+        let other = Part { memory: Some(Bytes(2)), swap: Some(Bytes(3)), ..Part::unknown(at(8)) };
+        let read = join([told(better), told(other)], &Before::default()).0.remove(0);
+        assert_eq!((read.usage.memory, read.usage.swap, read.usage.at), (Some(Bytes(1)), Some(Bytes(3)), at(8)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_counters_break_it(a: [u64; 3], b: [u64; 3], from in 0_i64..1 << 36, to in 0_i64..1 << 36) {
+            let counted = |second, [throttled, periods, kills]: [u64; 3]| Part {
+                cpu_nanos: Some(kills), ..counted(second, throttled % (1 << 30), periods, kills) };
+            let read = second(counted(from, a), counted(to, b));
+            prop_assert!(read.usage.throttled_permille.is_none_or(|it| it <= 1000));
+        }
+    }
+}

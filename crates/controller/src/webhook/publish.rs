@@ -1,0 +1,359 @@
+//! The Secret with the certificate and the two webhook configurations, kept as they have to be.
+//!
+//! One replica, the leader, writes; all serve what the Secret holds. A new authority is trusted by the configurations before
+//! any replica serves a certificate of it.
+//!
+//! Behind a Service the configurations are whoever's who installed us (the chart's): of them only the authorities are written,
+//! into the webhooks of our name. At an address of our own (`supple up`) they are ours as a whole.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use rustls::ServerConfig;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::certificate::{CertificateError, Pair, is_good};
+use super::server::{CREATE, RESIZE};
+use crate::lease::elect::Leadership;
+use crate::metrics::Metrics;
+use crate::run::Clock;
+
+/// The webhook that judges resizes.
+const RESIZE_HOOK: &str = "resize.supple.dev";
+
+/// The webhook that sizes new pods.
+const CREATE_HOOK: &str = "create.supple.dev";
+
+/// The field manager of the configurations.
+const MANAGER: &str = "supple";
+
+/// How often is looked whether all is as it has to be. Wall clocks jump, and timers for months are not to be trusted.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// How long an API server waits for an answer, in seconds. Answers take milliseconds.
+const PATIENCE: u8 = 5;
+
+/// Where the API server finds the webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Behind a Service, on port 443.
+    Service {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// At an address, for a cluster that runs beside us.
+    Address {
+        /// Host, as the certificate has to name it.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+}
+
+impl Place {
+    /// The names the certificate has to have.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Service { namespace, name } => {
+                vec![format!("{name}.{namespace}.svc"), format!("{name}.{namespace}.svc.cluster.local")]
+            }
+            Self::Address { host, .. } => vec![host.clone()],
+        }
+    }
+
+    fn client_config(&self, path: &str, authorities: &str) -> Value {
+        let mut config = match self {
+            Self::Service { namespace, name } => {
+                json!({"service": {"namespace": namespace, "name": name, "path": path, "port": 443}})
+            }
+            Self::Address { host, port } => json!({"url": format!("https://{host}:{port}{path}")}),
+        };
+        config["caBundle"] = STANDARD.encode(authorities).into();
+        config
+    }
+}
+
+/// What is asked of the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The controller's own namespace: where the Secret is, and never blocked.
+    pub namespace: String,
+    /// Name of both configurations; the Secret is called so with `-webhook` behind it.
+    pub name: String,
+    /// Where the webhook is found.
+    pub place: Place,
+    /// Resizes are refused while the webhook cannot be asked; else they pass. Pods are created in any case.
+    pub fail_closed: bool,
+    /// New pods are sized.
+    pub sizes_new_pods: bool,
+}
+
+impl Wanted {
+    /// Behind this Service, by whose name (`NAME-webhook`) everything else is found. What is asked stands in the
+    /// configurations already.
+    #[must_use]
+    pub fn behind(namespace: &str, service_namespace: &str, service: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: service.strip_suffix("-webhook").unwrap_or(service).to_owned(),
+            place: Place::Service { namespace: service_namespace.to_owned(), name: service.to_owned() },
+            fail_closed: false,
+            sizes_new_pods: true,
+        }
+    }
+
+    fn secret(&self) -> String {
+        format!("{}-webhook", self.name)
+    }
+}
+
+/// Why things are not as they have to be.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The API server refused, or was not reached.
+    #[error("{operation}: {source}")]
+    Api {
+        /// What was being done.
+        operation: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// There is no certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Nobody has told the API server to ask us.
+    #[error(
+        "there is neither a validating nor a mutating webhook configuration {0:?} that may be read and has a webhook \
+         {resize} or {create}: install the chart with webhook.enabled",
+        resize = RESIZE_HOOK,
+        create = CREATE_HOOK
+    )]
+    NobodyAsks(String),
+}
+
+fn api(operation: &'static str) -> impl FnOnce(kube::Error) -> PublishError {
+    move |source| PublishError::Api { operation, source: Box::new(source) }
+}
+
+/// The configurations as they have to be.
+#[must_use]
+pub fn configurations(wanted: &Wanted, authorities: &str) -> (Value, Option<Value>) {
+    let hook = |name: &str, path: &str, fail_closed: bool, operation: &str, resource: &str| {
+        json!({
+            "name": name,
+            "clientConfig": wanted.place.client_config(path, authorities),
+            "rules": [{"operations": [operation], "apiGroups": [""], "apiVersions": ["v1"],
+                       "resources": [resource], "scope": "Namespaced"}],
+            "namespaceSelector": {"matchExpressions": [{
+                "key": "kubernetes.io/metadata.name", "operator": "NotIn",
+                "values": ["kube-system", wanted.namespace],
+            }]},
+            "failurePolicy": if fail_closed { "Fail" } else { "Ignore" },
+            "matchPolicy": "Equivalent",
+            "sideEffects": "None",
+            "timeoutSeconds": PATIENCE,
+            "admissionReviewVersions": ["v1"],
+        })
+    };
+    let whole = |kind: &str, mut hook: Value, more: Option<(&str, &str)>| {
+        if let Some((key, value)) = more {
+            hook[key] = value.into();
+        }
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind,
+            "metadata": {"name": wanted.name, "labels": {"app.kubernetes.io/name": "supple"}},
+            "webhooks": [hook],
+        })
+    };
+    let resize = hook(RESIZE_HOOK, RESIZE, wanted.fail_closed, "UPDATE", "pods/resize");
+    // Without sizes a pod is as good as before: that it cannot be sized never keeps one from being created.
+    let create = hook(CREATE_HOOK, CREATE, false, "CREATE", "pods");
+    (
+        whole("ValidatingWebhookConfiguration", resize, None),
+        wanted
+            .sizes_new_pods
+            .then(|| whole("MutatingWebhookConfiguration", create, Some(("reinvocationPolicy", "IfNeeded")))),
+    )
+}
+
+/// Keep things as they have to be until `stop`. The newest TLS configuration is put into `tls`, at first when there is one.
+pub async fn run(
+    client: Client,
+    wanted: Wanted,
+    clock: Clock,
+    leadership: watch::Receiver<Leadership>,
+    tls: watch::Sender<Option<Arc<ServerConfig>>>,
+    metrics: Metrics,
+    stop: CancellationToken,
+) {
+    let mut served: Option<Pair> = None;
+    let mut told = String::new();
+    let mut leads = leadership.clone();
+    loop {
+        let may_write = leadership.borrow().may_act(Instant::now());
+        match once(&client, &wanted, may_write, clock()).await {
+            Ok(Some(pair)) => {
+                told.clear();
+                metrics.certificate(pair.until);
+                if served.as_ref() != Some(&pair) {
+                    match pair.server_config() {
+                        Ok(config) => drop(tls.send_replace(Some(config))),
+                        Err(error) => tracing::warn!(%error, "the webhook goes on with its former certificate"),
+                    }
+                    served = Some(pair);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let now = error.to_string();
+                if now != told {
+                    tracing::warn!(error = now, "the webhook is not set up; tried again");
+                    told = now;
+                }
+            }
+        }
+        // Whoever has just become the leader looks at once; a leader that renews its lease does not.
+        let became = async {
+            let leading = matches!(&*leads.borrow_and_update(), Leadership::Leads { .. });
+            let ended = leads.wait_for(|it| matches!(it, Leadership::Leads { .. }) != leading).await.is_err();
+            if ended {
+                std::future::pending::<()>().await;
+            }
+        };
+        let pause = if served.is_none() { LOOK / 12 } else { LOOK };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+            () = became => {}
+        }
+    }
+}
+
+/// Look once, and write what is not as it has to be, if `may_write`. The certificate to serve; `None` while there is none
+/// and somebody else has to make it.
+///
+/// # Errors
+/// [`PublishError`].
+pub async fn once(
+    client: &Client,
+    wanted: &Wanted,
+    may_write: bool,
+    now: Timestamp,
+) -> Result<Option<Pair>, PublishError> {
+    let secrets = Api::<Secret>::namespaced(client.clone(), &wanted.namespace);
+    let name = wanted.secret();
+    let secret = secrets.get_opt(&name).await.map_err(api("read the webhook's Secret"))?;
+    let kept = secret.as_ref().and_then(|it| Pair::of_secret(it.data.as_ref()?));
+    if !may_write {
+        return Ok(kept);
+    }
+    let names = wanted.place.names();
+    if is_good(kept.as_ref(), &names, now) {
+        if let Some(kept) = &kept {
+            configure(client, wanted, &kept.authorities).await?;
+        }
+        return Ok(kept);
+    }
+    let pair = Pair::make(&names, kept.as_ref(), now)?;
+    // Trusted first, served afterwards. Where there is nobody yet who trusts the old one, both come to one.
+    configure(client, wanted, &pair.authorities).await?;
+    let mut object = secret.unwrap_or_else(|| Secret {
+        metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+        ..Secret::default()
+    });
+    object.data = Some(pair.to_secret());
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    // Guarded by its version, or by there being none: of two that write, one finds out and looks again.
+    if object.metadata.resource_version.is_some() {
+        secrets.replace(&name, &params, &object).await.map_err(api("write the webhook's Secret"))?;
+    } else {
+        secrets.create(&params, &object).await.map_err(api("write the webhook's Secret"))?;
+    }
+    tracing::info!(until = %pair.until, "a new certificate for the webhook");
+    Ok(Some(pair))
+}
+
+async fn configure(client: &Client, wanted: &Wanted, authorities: &str) -> Result<(), PublishError> {
+    let validating = Api::<ValidatingWebhookConfiguration>::all(client.clone());
+    let mutating = Api::<MutatingWebhookConfiguration>::all(client.clone());
+    if let Place::Service { .. } = wanted.place {
+        let resize = trusted(&validating, wanted, RESIZE_HOOK, authorities).await?;
+        let create = trusted(&mutating, wanted, CREATE_HOOK, authorities).await?;
+        return if resize || create { Ok(()) } else { Err(PublishError::NobodyAsks(wanted.name.clone())) };
+    }
+    let params = PatchParams::apply(MANAGER).force();
+    let (resize, create) = configurations(wanted, authorities);
+    validating
+        .patch(&wanted.name, &params, &Patch::Apply(&resize))
+        .await
+        .map_err(api("apply the validating webhook configuration"))?;
+    match create {
+        Some(create) => {
+            let applied = mutating.patch(&wanted.name, &params, &Patch::Apply(&create)).await;
+            applied.map_err(api("apply the mutating webhook configuration"))?;
+        }
+        None => gone(mutating.delete(&wanted.name, &DeleteParams::default()).await.map(drop))?,
+    }
+    Ok(())
+}
+
+/// Write the authorities into the webhook of this name of a configuration that is there; whether it is. What may not be
+/// read is somebody else's: whoever installed us without it has not allowed it either.
+async fn trusted<K>(all: &Api<K>, wanted: &Wanted, hook: &str, authorities: &str) -> Result<bool, PublishError>
+where
+    K: Clone + DeserializeOwned + Serialize + Debug,
+{
+    let configuration = match all.get_opt(&wanted.name).await {
+        Ok(Some(configuration)) => serde_json::to_value(configuration).unwrap_or_default(),
+        Ok(None) => return Ok(false),
+        Err(kube::Error::Api(status)) if status.code == 403 => return Ok(false),
+        Err(error) => return Err(api("read a webhook configuration")(error)),
+    };
+    let hooks = configuration["webhooks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let Some(there) = hooks.iter().find(|it| it["name"] == hook) else { return Ok(false) };
+    let bundle = STANDARD.encode(authorities);
+    if there["clientConfig"]["caBundle"] == bundle.as_str() {
+        return Ok(true);
+    }
+    let patch = json!({"webhooks": [{"name": hook, "clientConfig": {"caBundle": bundle}}]});
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let patched = all.patch(&wanted.name, &params, &Patch::Strategic(patch)).await;
+    patched.map_err(api("write the authorities into a webhook configuration"))?;
+    Ok(true)
+}
+
+/// Take the configurations of this name away: nobody is asked any more.
+///
+/// # Errors
+/// [`PublishError`].
+pub async fn withdraw(client: &Client, name: &str) -> Result<(), PublishError> {
+    let validating = Api::<ValidatingWebhookConfiguration>::all(client.clone());
+    let mutating = Api::<MutatingWebhookConfiguration>::all(client.clone());
+    gone(validating.delete(name, &DeleteParams::default()).await.map(drop))?;
+    gone(mutating.delete(name, &DeleteParams::default()).await.map(drop))
+}
+
+/// What is not there need not be deleted.
+fn gone(result: Result<(), kube::Error>) -> Result<(), PublishError> {
+    match result {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        result => result.map_err(api("delete a webhook configuration")),
+    }
+}

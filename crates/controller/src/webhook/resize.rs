@@ -1,0 +1,214 @@
+//! What is said of a resize: a memory limit does not go to or below what is used, and where a policy asks for it, not down
+//! without somebody's approval. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use supple_decide::code::Code;
+use supple_decide::numbers::{Numbers, show_measured_memory, sizes_of};
+use supple_quantity::Bytes;
+use supple_resize::resources::resizable_containers;
+
+use super::knowledge::{Approval, Knowledge};
+use super::review::{Question, Verdict};
+
+/// The annotation of a pod whose memory may be lowered.
+pub const APPROVED: &str = "supple.dev/approve-memory-decrease";
+
+/// What was measured longer ago says nothing of now: it is not refused for it, but warned.
+const FRESH: SignedDuration = SignedDuration::from_mins(10);
+
+/// Judge a question about `pods/resize`.
+pub fn judge(question: &Question, knowledge: &dyn Knowledge, now: Timestamp) -> Verdict {
+    let (Some(new), Some(old)) = (&question.pod, &question.old) else {
+        return Verdict::warns("supple.dev: the pod could not be read, and its resize was not checked".to_owned());
+    };
+    let lowered = lowered(old, new);
+    if lowered.is_empty() {
+        return Verdict::passes();
+    }
+    let used = knowledge.used(&question.namespace, &question.name);
+    let mut warnings = Vec::new();
+    for Lowered { container, before, after } in &lowered {
+        let now_asked = || format!("the memory limit of container {container:?} would go {} {after}", from(*before));
+        let Some(used) = used.get(container.as_str()) else {
+            warnings.push(format!("supple.dev: {}, and it is not known what it uses", now_asked()));
+            continue;
+        };
+        let age = now.duration_since(used.at);
+        let Some(memory) = used.memory.filter(|_| age <= FRESH) else {
+            let minutes = age.as_mins();
+            warnings
+                .push(format!("supple.dev: {}, and what it uses was last measured {minutes} minutes ago", now_asked()));
+            continue;
+        };
+        let seconds = age.as_secs().max(0);
+        if memory >= *after {
+            let message = format!(
+                "{}, and it uses {} (measured {seconds} s ago): it would be killed; ask for more, or wait until it uses less",
+                now_asked(),
+                show_measured_memory(memory),
+            );
+            return Verdict::refuses(Code::BelowUse, message);
+        }
+        if used.memory_charged.is_some_and(|charged| charged >= *after) {
+            let charged = show_measured_memory(used.memory_charged.unwrap_or_default());
+            let message = format!(
+                "supple.dev: {}, and {charged} are charged to it, page cache included: its node waits until that is less",
+                now_asked()
+            );
+            warnings.push(message);
+        }
+    }
+    if let Approval::Needed { by } = knowledge.approval(&question.namespace, old)
+        && !is_approved(old)
+    {
+        let Lowered { container, before, after } = &lowered[0];
+        let message = format!(
+            "the memory limit of container {container:?} would go {} {after}, and {by} wants that approved: \
+             kubectl -n {} annotate pod {} {APPROVED}=true",
+            from(*before),
+            question.namespace,
+            question.name
+        );
+        return Verdict::refuses(Code::NeedsApproval, message);
+    }
+    Verdict { warnings, ..Verdict::passes() }
+}
+
+/// A memory limit that goes down, or is set where there was none.
+struct Lowered {
+    container: String,
+    before: Option<Bytes>,
+    after: Bytes,
+}
+
+fn lowered(old: &Pod, new: &Pod) -> Vec<Lowered> {
+    let of = |it: &str| {
+        let limit = |pod| Numbers::of(&sizes_of(pod, it)).memory_limit;
+        let (before, after) = (limit(old), limit(new)?);
+        let is_lower = before.is_none_or(|before| after < before);
+        is_lower.then(|| Lowered { container: it.to_owned(), before, after })
+    };
+    resizable_containers(new).filter_map(|it| of(&it.container.name)).collect()
+}
+
+fn from(before: Option<Bytes>) -> String {
+    before.map_or("from none to".to_owned(), |it| format!("from {it} to"))
+}
+
+fn is_approved(pod: &Pod) -> bool {
+    pod.metadata.annotations.as_ref().and_then(|it| it.get(APPROVED)).is_some_and(|it| it == "true")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use supple_decide::need::Use;
+
+    use super::super::knowledge::Sizing;
+    use super::*;
+    use crate::source::metrics_api::nothing;
+
+    fn now() -> Timestamp {
+        "2026-01-01T01:00:00Z".parse().unwrap()
+    }
+
+    struct Known {
+        used: Option<Use>,
+        approval: Approval,
+    }
+
+    impl Knowledge for Known {
+        fn used(&self, _: &str, _: &str) -> BTreeMap<Arc<str>, Use> {
+            self.used.map(|it| ("c".into(), it)).into_iter().collect()
+        }
+
+        fn approval(&self, _: &str, _: &Pod) -> Approval {
+            self.approval.clone()
+        }
+
+        fn sizes(&self, _: &str, _: &Pod) -> Option<Sizing> {
+            None
+        }
+    }
+
+    fn pod(limit: Option<&str>, approved: bool) -> Option<Pod> {
+        let limits = limit.map_or(json!({}), |it| json!({"memory": it}));
+        let annotations = if approved { json!({APPROVED: "true"}) } else { json!({}) };
+        serde_json::from_value(json!({"metadata": {"name": "p", "annotations": annotations},
+            "spec": {"containers": [{"name": "c", "resources": {"limits": limits}}]}}))
+        .ok()
+    }
+
+    fn question(old: Option<Pod>, new: Option<Pod>) -> Question {
+        Question {
+            uid: "u".to_owned(),
+            namespace: "d".to_owned(),
+            name: "p".to_owned(),
+            operation: "UPDATE".to_owned(),
+            subresource: "resize".to_owned(),
+            pod: new,
+            object: json!({}),
+            old,
+        }
+    }
+
+    fn uses(mebibytes: i64, minutes_ago: i64) -> Option<Use> {
+        let at = now() - SignedDuration::from_mins(minutes_ago);
+        Some(Use { memory: Some(Bytes(mebibytes << 20)), ..nothing(at) })
+    }
+
+    #[track_caller]
+    fn check(old: Option<&str>, new: Option<&str>, known: Known, refused: Option<Code>, part: &str) {
+        let verdict = judge(&question(pod(old, false), pod(new, false)), &known, now());
+        let said = format!("{verdict:?}");
+        assert_eq!(verdict.refused.map(|it| it.0), refused, "{said}");
+        assert!(said.contains(part), "{said}");
+        if refused.is_none() {
+            assert_eq!(verdict.warnings.is_empty(), part.is_empty(), "{said}");
+        }
+    }
+
+    fn known(used: Option<Use>) -> Known {
+        Known { used, approval: Approval::NotNeeded }
+    }
+
+    #[test]
+    fn below_use_is_refused() {
+        let said = "from 512Mi to 64Mi, and it uses 90Mi (measured 60 s ago): it would be killed";
+        check(Some("512Mi"), Some("64Mi"), known(uses(90, 1)), Some(Code::BelowUse), said);
+        check(Some("512Mi"), Some("90Mi"), known(uses(90, 1)), Some(Code::BelowUse), "");
+        check(Some("512Mi"), Some("91Mi"), known(uses(90, 1)), None, "");
+        check(None, Some("64Mi"), known(uses(90, 1)), Some(Code::BelowUse), "from none to 64Mi");
+        check(Some("64Mi"), Some("70Mi"), known(uses(90, 1)), None, "");
+        check(Some("64Mi"), None, known(uses(90, 1)), None, "");
+    }
+
+    #[test]
+    fn what_is_not_known_is_warned_of() {
+        check(Some("512Mi"), Some("64Mi"), known(None), None, "not known what it uses");
+        check(Some("512Mi"), Some("64Mi"), known(uses(90, 11)), None, "last measured 11 minutes ago");
+        let charged = uses(10, 1).map(|it| Use { memory_charged: Some(Bytes(100 << 20)), ..it });
+        check(Some("512Mi"), Some("64Mi"), known(charged), None, "100Mi are charged to it");
+        let unread = judge(&question(None, pod(None, false)), &known(None), now());
+        assert!(unread.refused.is_none() && unread.warnings.len() == 1);
+    }
+
+    #[test]
+    fn approval_is_asked_for_where_a_policy_wants_it() {
+        let needed =
+            || Known { used: uses(10, 1), approval: Approval::Needed { by: "rightsizepolicy/web".to_owned() } };
+        let said = "rightsizepolicy/web wants that approved: kubectl -n d annotate pod p supple.dev/approve-memory-decrease=true";
+        check(Some("512Mi"), Some("64Mi"), needed(), Some(Code::NeedsApproval), said);
+        check(Some("64Mi"), Some("512Mi"), needed(), None, "");
+        let approved = judge(&question(pod(Some("512Mi"), true), pod(Some("64Mi"), true)), &needed(), now());
+        assert_eq!(approved, Verdict::passes());
+        // No approval lets a container be killed.
+        let killed = Known { used: uses(90, 1), ..needed() };
+        let refused = judge(&question(pod(Some("512Mi"), true), pod(Some("64Mi"), true)), &killed, now());
+        assert_eq!(refused.refused.map(|it| it.0), Some(Code::BelowUse));
+    }
+}

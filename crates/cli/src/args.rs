@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use supple_api::autoscaler::CarryOut;
 use supple_cluster::{MemoryQos, Reservation, Speed};
 use supple_node::runtime::Requested;
 use supple_node::runtime::cri::PodNetwork;
 
+use crate::judgement;
 use crate::simulate::flag::{self, SimulateFlag};
-use crate::values::{self, Amount, CapacityFlag, PodName};
+use crate::values::{self, Amount, CapacityFlag, Listen, PodName};
 use crate::workload;
 
 /// Keeps the CPU and memory of running pods fitted to what they use, without restarting them.
@@ -50,6 +52,14 @@ pub enum Verb {
     Resize(ResizeArgs),
     /// Put back what the last resize of a pod changed.
     Undo(UndoArgs),
+    /// Say what each container should ask for, why, and what the cluster would answer.
+    Plan(judgement::PlanArgs),
+    /// Say for one workload how its sizes came about, and what would have to change for anything to happen.
+    Explain(judgement::ExplainArgs),
+    /// Look for what is missing or misconfigured, and say what to do about it.
+    Doctor(judgement::DoctorArgs),
+    /// Give every pod its original sizes back, before the program is removed.
+    Uninstall(judgement::UninstallArgs),
     /// Replay recorded usage: what each policy would have reserved, and what would have gone wrong.
     Replay(crate::replay::args::ReplayArgs),
     /// Print a completion script for a shell.
@@ -172,9 +182,49 @@ pub struct ControllerArgs {
     /// How often to measure and decide.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = values::interval)]
     pub interval: Duration,
-    /// Leave pods younger than this alone.
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = values::duration)]
-    pub min_pod_age: Duration,
+    /// The namespace the controller runs in: it is never acted on, and its annotation supple.dev/stop stops everything.
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "supple-system")]
+    pub namespace: String,
+    /// Where metrics are served (/metrics), or none.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    pub listen_metrics: Listen,
+    /// Where probes are answered (/livez, /readyz), or none.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8081")]
+    pub listen_probes: Listen,
+    /// Where the admission webhook is served over TLS, or none.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "none")]
+    pub listen_webhook: Listen,
+    /// The Service in front of the webhook.
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = values::namespaced)]
+    pub webhook_service: Option<(String, String)>,
+    /// Act only while holding the lease: for several replicas.
+    #[arg(long, value_name = "true|false", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub leader_election: bool,
+    /// A Prometheus-compatible server: a week of history when the controller starts, and the guards of policies.
+    #[arg(long, value_name = "URL")]
+    pub prometheus: Option<String>,
+    /// Sent with every question to it; repeatable.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = values::header)]
+    pub prometheus_header: Vec<(String, String)>,
+    /// Holds its bearer token; read again at every question.
+    #[arg(long, value_name = "FILE")]
+    pub prometheus_bearer_file: Option<PathBuf>,
+    /// Holds the certificates one of which must have signed its own.
+    #[arg(long, value_name = "FILE")]
+    pub prometheus_ca: Option<PathBuf>,
+    /// Ask kubelets, through the API server, for throttling, pressure and swap.
+    #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub kubelet_stats: bool,
+    /// Which VerticalPodAutoscaler objects are ours to carry out: named (those whose spec.recommenders names supple), all
+    /// (also those that name nobody), none.
+    #[arg(long, value_name = "WHICH", default_value = "named")]
+    pub vpa: CarryOut,
+    /// Resizes that may be under way in the whole cluster at once.
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub max_in_flight: u32,
+    /// Write every decision and action into this file, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    pub audit_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -299,7 +349,14 @@ mod tests {
         check("supple undo pod/a --timeout 1m", Ok(()));
         check("supple controller --interval 5s", Ok(()));
         check("supple controller --interval 0s", Err("at least 1s"));
-        check("supple plan", Err("unrecognized subcommand"));
+        check("supple plan -A -o wide --fail-on risk", Ok(()));
+        check("supple plan sts/db -n shop -o yaml", Ok(()));
+        check("supple plan -A -n shop", Err("cannot be used with"));
+        check("supple explain", Err("KIND/NAME"));
+        check("supple explain deploy/web -o json", Ok(()));
+        check("supple doctor", Ok(()));
+        check("supple uninstall --restore", Ok(()));
+        check("supple uninstal", Err("unrecognized subcommand"));
         check("supple shim --anything x", Ok(()));
     }
 }

@@ -1,23 +1,36 @@
-//! `supple controller`: the loop on any cluster, its table on a terminal, its log everywhere.
+//! `supple controller`: the loop on any cluster, its table on a terminal, its log everywhere; probes, metrics and the webhook
+//! on ports of their own.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
-use supple_controller::judge::Policy;
-use supple_controller::run::{self, Clock, Options};
+use kube::Client;
+use supple_controller::lease::candidate::Times;
+use supple_controller::lease::elect::{self, Election, alone, elect};
+use supple_controller::run::{self, Clock, Options, Outlets};
+use supple_controller::serve::{Bounds, endpoints, serve};
 use supple_controller::snapshot::Snapshot;
+use supple_controller::source::kubelet::sweep::Pace;
+use supple_controller::source::prometheus::client::{self, Prometheus};
+use supple_controller::webhook::{publish, server};
+use supple_controller::world::Settings;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::args::ControllerArgs;
 use crate::connect::{Connection, chain, connect};
 use crate::exit::Failure;
 use crate::log::LogLines;
-use crate::{live, signals, up};
+use crate::values::Listen;
+use crate::{live, signals};
 
 /// Run it until a signal.
 pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Failure> {
-    let ControllerArgs { connection, interval, min_pod_age } = args;
     let stop = signals::stop_token()?;
-    let Connection { client, .. } = connect(&connection).await?;
+    let Connection { client, .. } = connect(&args.connection).await?;
     // Asked once before the loop begins: a loop that retries for ever against nothing would look like one that works.
     let version = client
         .apiserver_version()
@@ -25,11 +38,55 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
         .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
     crate::say(&format!("connected to Kubernetes {}", version.git_version));
     let clock: Clock = Arc::new(jiff::Timestamp::now);
+    let audit = match args.audit_file.as_deref() {
+        Some(path) => Some(open_audit(path).await?),
+        None => None,
+    };
+    let prometheus = prometheus(&args)?;
+    let outlets = Outlets::new(args.interval);
+    // The lease is given back after the loop has ended, not before: another may act from then on.
+    let ended = CancellationToken::new();
+    let (leadership, giving_back) = if args.leader_election {
+        let options = elect::Options {
+            namespace: args.namespace.clone(),
+            name: supple_api::names::LEASE.to_owned(),
+            identity: identity(),
+            times: Times::default(),
+        };
+        let Election { leadership, ended: giving_back } = elect(client.clone(), options, clock.clone(), ended.clone());
+        (leadership, Some(giving_back))
+    } else {
+        (alone(), None)
+    };
+    let mut servers = JoinSet::new();
+    for (address, router) in [
+        (args.listen_probes, endpoints::probes(outlets.health.clone())),
+        (args.listen_metrics, endpoints::metrics(outlets.metrics.clone(), clock.clone())),
+    ] {
+        if let Listen::At(address) = address {
+            let listener = bind(address).await?;
+            servers.spawn(serve(listener, None, router, Bounds::default(), stop.clone()));
+        }
+    }
+    if let (Listen::At(address), Some(service)) = (args.listen_webhook, &args.webhook_service) {
+        let listener = bind(address).await?;
+        webhook(&client, listener, service, &args, &clock, &leadership, &outlets, &mut servers, &stop);
+    }
     let options = Options {
-        interval,
-        policy: Policy { min_pod_age, ..Policy::default() },
-        settle: up::SETTLE,
+        interval: args.interval,
+        settings: Settings {
+            own_namespace: Arc::from(args.namespace.as_str()),
+            max_in_flight: args.max_in_flight,
+            autoscalers: args.vpa,
+            sizes_new_pods: args.webhook_service.is_some(),
+            ..Settings::default()
+        },
         clock: clock.clone(),
+        audit,
+        leadership,
+        kubelets: args.kubelet_stats.then(Pace::default),
+        prometheus,
+        outlets,
     };
     let (rows, shown) = watch::channel(Snapshot::default());
     let ((), shown) = tokio::join!(run::run(client, options, rows, stop.clone()), async {
@@ -37,5 +94,70 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
         stop.cancel();
         shown
     });
+    ended.cancel();
+    if let Some(giving_back) = giving_back {
+        let _ = giving_back.await; // whether it was given back or not, we end
+    }
+    while servers.join_next().await.is_some() {}
     Ok(shown?)
+}
+
+/// The Prometheus that was named.
+fn prometheus(args: &ControllerArgs) -> Result<Option<Prometheus>, Failure> {
+    let Some(url) = &args.prometheus else { return Ok(None) };
+    let options = client::Options {
+        headers: args.prometheus_header.clone(),
+        bearer_file: args.prometheus_bearer_file.clone(),
+        ca_file: args.prometheus_ca.clone(),
+        ..client::Options::new(url)
+    };
+    Prometheus::new(options).map(Some).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// Serve the webhook, and keep its certificate and its registrations as they have to be.
+#[expect(clippy::too_many_arguments, reason = "one private step of one caller; a struct would only rename them")]
+fn webhook(
+    client: &Client,
+    listener: TcpListener,
+    service: &(String, String),
+    args: &ControllerArgs,
+    clock: &Clock,
+    leadership: &watch::Receiver<supple_controller::lease::elect::Leadership>,
+    outlets: &Outlets,
+    servers: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) {
+    let (tls_sender, tls) = watch::channel(None);
+    let (namespace, name) = service;
+    let wanted = publish::Wanted::behind(&args.namespace, namespace, name);
+    let metrics = outlets.metrics.clone();
+    servers.spawn(publish::run(
+        client.clone(),
+        wanted,
+        clock.clone(),
+        leadership.clone(),
+        tls_sender,
+        metrics.clone(),
+        stop.clone(),
+    ));
+    let router = server::router(Arc::new(outlets.knowledge.clone()), metrics, clock.clone(), &args.namespace);
+    servers.spawn(serve(listener, Some(tls), router, server::bounds(), stop.clone()));
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let listener = TcpListener::bind(address).await;
+    listener
+        .map_err(|error| Failure::unreachable(format!("cannot listen on {address}: {error}; choose another address")))
+}
+
+/// Who we are in an election: the pod, or the machine.
+fn identity() -> String {
+    let pod = std::env::var("POD_NAME").ok().filter(|it| !it.is_empty());
+    pod.unwrap_or_else(supple_cluster::machine::node_name)
+}
+
+/// The audit file, to be added to.
+async fn open_audit(path: &Path) -> Result<tokio::fs::File, Failure> {
+    let open = tokio::fs::OpenOptions::new().create(true).append(true).open(path).await;
+    open.map_err(|error| Failure::refused(format!("cannot open the audit file {}: {error}", path.display())))
 }

@@ -1,29 +1,90 @@
-//! What `up --demo` puts into the cluster: five pods that each have a different reason to be resized.
+//! What `up --demo` puts into the cluster: pods that each have a different reason to be resized, and a policy that lets two
+//! minutes show what otherwise takes days.
 
 use serde_json::{Value, json};
 use supple_cluster::manifest::Manifest;
 
-/// The namespace of the demonstration; it opts its pods in.
+/// The namespace of the demonstration.
 const NAMESPACE: &str = "demo";
 
-/// The manifests; `program` is this program, which plays the workloads.
-pub fn manifests(program: &str) -> Vec<Manifest> {
+/// One pod: its name, what it plays, requests and limits of CPU and memory.
+type Part = (&'static str, &'static str, (&'static str, &'static str), (&'static str, &'static str));
+
+/// The parts. Requests are what a person would have guessed; limits leave room for the time in which nothing is resized yet.
+const PARTS: [Part; 7] = [
+    ("steady", "steady", ("125m", "250m"), ("100Mi", "200Mi")),
+    ("growing", "growing", ("50m", "100m"), ("64Mi", "128Mi")),
+    ("bursts", "bursts", ("100m", "200m"), ("64Mi", "128Mi")),
+    ("idle", "idle", ("200m", "400m"), ("256Mi", "512Mi")),
+    ("over-provisioned", "steady", ("600m", "1200m"), ("1Gi", "2Gi")),
+    // Looks idle until it has been shrunk, then needs what it had: the resize is taken back.
+    ("fragile", "fragile", ("50m", "100m"), ("256Mi", "320Mi")),
+    // Holds more than its policy would ever let it have: a decrease is due, and refused.
+    ("hoarder", "hoarder", ("50m", "100m"), ("300Mi", "400Mi")),
+];
+
+/// The manifests; `program` is this program, which plays the workloads. The node has `cpu` thousandths of a core: the last
+/// two pods fill it, so that one of them has to wait for the other.
+pub fn manifests(program: &str, cpu: i64) -> Vec<Manifest> {
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": NAMESPACE, "labels": {"supple.dev/enabled": "true"}},
+        "metadata": {"name": NAMESPACE, "labels": {"supple.dev/mode": "in-place"}},
     });
-    // Requests are what a person would have guessed; limits leave room for the minute in which nothing is resized yet.
-    let pods = [
-        pod(program, "steady", "steady", ("125m", "250m"), ("100Mi", "200Mi")),
-        pod(program, "growing", "growing", ("50m", "100m"), ("64Mi", "128Mi")),
-        pod(program, "bursts", "bursts", ("100m", "200m"), ("64Mi", "128Mi")),
-        pod(program, "idle", "idle", ("200m", "400m"), ("256Mi", "512Mi")),
-        pod(program, "over-provisioned", "steady", ("600m", "1200m"), ("1Gi", "2Gi")),
+    let parts = PARTS.map(|(name, workload, cpu, memory)| pod(program, name, workload, cpu, memory));
+    let taken: i64 = 1175; // what the parts above ask for together
+    let filler = format!("{}m", (cpu - taken - 250).max(100));
+    let crowd = [
+        // Asks for nearly all that is left and uses none of it, but counts as starting up for more than a minute.
+        pod(program, "squatter", "idle", (&filler, &filler), ("32Mi", "64Mi")),
+        // Is to have more CPU than there is while the other holds it.
+        pod(program, "waiting", "idle", ("100m", "400m"), ("32Mi", "64Mi")),
     ];
     std::iter::once(namespace)
-        .chain(pods)
+        .chain(policies())
+        .chain(parts)
+        .chain(crowd)
         .map(|object| Manifest { place: "the demonstration".to_owned(), object })
         .collect()
+}
+
+/// What lets two minutes show what otherwise takes days, and what each part shows.
+fn policies() -> [Value; 4] {
+    let policy = |name: &str, spec: Value| {
+        json!({
+            "apiVersion": "supple.dev/v1alpha1", "kind": "RightsizePolicy",
+            "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec,
+        })
+    };
+    [
+        policy(
+            "quick",
+            json!({
+                "updatePolicy": {"updateMode": "InPlace"},
+                "startup": "15s", "learn": "20s", "minConfidence": 0, "settle": "20s",
+                "coolDown": {"up": "5s", "down": "15s"},
+                "steps": {"cpuUp": 1000, "cpuDown": 100, "memoryUp": 1000, "memoryDown": 100},
+            }),
+        ),
+        policy(
+            "hoarder",
+            json!({
+                "targetRef": {"apiVersion": "v1", "kind": "Pod", "name": "hoarder"},
+                "limits": "Equal",
+                "resourcePolicy": {"containerPolicies": [{"containerName": "*", "maxAllowed": {"memory": "160Mi"}}]},
+            }),
+        ),
+        policy(
+            "squatter",
+            json!({"targetRef": {"apiVersion": "v1", "kind": "Pod", "name": "squatter"}, "startup": "75s"}),
+        ),
+        policy(
+            "waiting",
+            json!({
+                "targetRef": {"apiVersion": "v1", "kind": "Pod", "name": "waiting"},
+                "resourcePolicy": {"containerPolicies": [{"containerName": "*", "minAllowed": {"cpu": "1300m"}}]},
+            }),
+        ),
+    ]
 }
 
 fn pod(program: &str, name: &str, workload: &str, cpu: (&str, &str), memory: (&str, &str)) -> Value {

@@ -5,6 +5,7 @@ mod connect;
 mod controller_verb;
 mod demo;
 mod exit;
+mod judgement;
 mod live;
 mod log;
 mod pod_verbs;
@@ -80,6 +81,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     Verb::Controller(args) => controller_verb::controller(args, &logs).await,
                     Verb::Resize(args) => pod_verbs::resize(args).await,
                     Verb::Undo(args) => pod_verbs::undo(args).await,
+                    Verb::Plan(args) => judgement::plan(args).await,
+                    Verb::Explain(args) => judgement::explain(args).await,
+                    Verb::Doctor(args) => judgement::doctor(args).await,
+                    Verb::Uninstall(args) => judgement::uninstall(args).await,
                     Verb::Shim { .. }
                     | Verb::Workload { .. }
                     | Verb::Replay(_)

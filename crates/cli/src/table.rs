@@ -11,18 +11,19 @@ const HEADER: [&str; 5] =
 pub fn table(snapshot: &Snapshot, now: Timestamp, width: usize, height: usize) -> Vec<String> {
     if snapshot.rows.is_empty() {
         let pods = snapshot.pods;
-        let hint = "kubectl label pod NAME supple.dev/enabled=true";
-        return vec![cut(&format!("no pod is opted in ({pods} in the cluster); opt one in with: {hint}"), width)];
+        let hint = "kubectl label namespace NAME supple.dev/mode=in-place";
+        let says = format!("recommending only ({pods} pods; `supple plan -A`); let it resize with: {hint}");
+        return vec![cut(&says, width)];
     }
     let mut rows: Vec<[String; 5]> = vec![HEADER.map(str::to_owned)];
     // Two lines stay free: one for what does not fit, one for the cursor.
     let room = height.saturating_sub(3).max(1);
     rows.extend(snapshot.rows.iter().take(room).map(|row| {
         let last = match &row.last {
-            Some(Last { reason, message, at }) => format!("{} ago {reason}: {message}", age(*at, now)),
+            Some(Last { code, message, at }) => format!("{} ago {code}: {message}", age(*at, now)),
             None => row.state.clone(),
         };
-        [format!("{}/{}", row.namespace, short(&row.workload)), row.container.clone(), cpu(row), memory(row), last]
+        [format!("{}/{}", row.namespace, row.workload.name), row.container.clone(), cpu(row), memory(row), last]
     }));
     let mut widths = [0; 5];
     for row in &rows {
@@ -37,7 +38,7 @@ pub fn table(snapshot: &Snapshot, now: Timestamp, width: usize, height: usize) -
             cut(cells.join("  ").trim_end(), width)
         })
         .collect();
-    if let Some(more) = snapshot.rows.len().checked_sub(room).filter(|it| *it > 0) {
+    if let Some(more) = snapshot.total.checked_sub(room).filter(|it| *it > 0) {
         lines.push(format!("… and {more} more"));
     }
     if let Some(blind) = &snapshot.blind {
@@ -63,7 +64,7 @@ pub fn news(old: &Snapshot, new: &Snapshot) -> Vec<String> {
         })
         .map(|row| {
             let what = match &row.last {
-                Some(Last { reason, message, .. }) => format!("{reason}: {message}"),
+                Some(Last { code, message, .. }) => format!("{code}: {message}"),
                 None => row.state.clone(),
             };
             let Row { namespace, pod, container, .. } = row;
@@ -100,10 +101,6 @@ fn way(asked: Option<String>, used: Option<String>, next: Option<String>) -> Str
     format!("{} → {} → {next}", asked.unwrap_or_else(|| "-".to_owned()), used.unwrap_or_else(|| "?".to_owned()))
 }
 
-fn short(workload: &str) -> &str {
-    workload.strip_prefix("pod/").unwrap_or(workload)
-}
-
 /// `12s`, `3m`, `2h`.
 fn age(then: Timestamp, now: Timestamp) -> String {
     match now.duration_since(then).as_secs().max(0) {
@@ -124,7 +121,10 @@ fn cut(line: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use supple_controller::reason::Reason;
+    use std::sync::Arc;
+
+    use supple_decide::code::Code;
+    use supple_decide::key::WorkloadKey;
     use supple_decide::numbers::Numbers;
     use supple_quantity::{Bytes, MilliCpu};
 
@@ -140,7 +140,7 @@ mod tests {
         Row {
             namespace: "d".into(),
             pod: pod.into(),
-            workload: format!("pod/{pod}"),
+            workload: WorkloadKey { namespace: Arc::from("d"), kind: Arc::from("Pod"), name: Arc::from(pod) },
             container: "app".into(),
             asked,
             used: None,
@@ -154,12 +154,12 @@ mod tests {
     fn resized(pod: &str, second: i64) -> Row {
         let next = Numbers { cpu_request: Some(MilliCpu(50)), ..row(pod).asked };
         let at = Timestamp::from_second(second).unwrap();
-        let last = Some(Last { reason: Reason::Resized, message: "app: cpu 1 → 250m".into(), at });
+        let last = Some(Last { code: Code::Resized, message: "app: cpu 1 → 250m".into(), at });
         Row { used: Some((MilliCpu(21), Bytes(70 << 20))), next: Some(next), last, ..row(pod) }
     }
 
     fn snapshot(rows: Vec<Row>) -> Snapshot {
-        Snapshot { pods: rows.len(), rows, blind: None }
+        Snapshot { pods: rows.len(), total: rows.len(), rows, blind: None }
     }
 
     #[track_caller]

@@ -9,9 +9,11 @@ use supple_cluster::{
     Capacity, Cluster, ClusterClock, ClusterOptions, CrashHook, Home, MemoryQos, NodeRuntime, NodeSettings, Requested,
     Seams, Speed, StartError, machine,
 };
-use supple_controller::judge::Policy;
-use supple_controller::run::{self, Options};
+use supple_controller::lease::elect::alone;
+use supple_controller::run::{self, Options, Outlets};
 use supple_controller::snapshot::Snapshot;
+use supple_controller::source::kubelet::sweep::Pace;
+use supple_controller::world::Settings;
 use supple_node::runtime::cri::{CriRequest, PodNetwork};
 use supple_quantity::Bytes;
 use tokio::sync::watch;
@@ -31,9 +33,6 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// How often it looks in the demonstration, where somebody is watching.
 const DEMO_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a resize is watched.
-pub const SETTLE: Duration = Duration::from_secs(60);
-
 /// What is to be done with the cluster once it stands.
 struct Plan {
     /// What is said of it besides, a line each: a word, and the rest.
@@ -44,13 +43,7 @@ struct Plan {
     clock: ClusterClock,
     speed: Speed,
     /// `None`: nothing is resized by itself.
-    pace: Option<Pace>,
-}
-
-/// How the loop goes about it.
-struct Pace {
-    interval: Duration,
-    policy: Policy,
+    interval: Option<Duration>,
 }
 
 /// Run it.
@@ -79,9 +72,6 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
     for file in &files {
         manifests.extend(manifest::read(file).map_err(Failure::refused)?);
     }
-    if demo {
-        manifests.extend(demo::manifests(&program));
-    }
     let capacity = node_capacity.unwrap_or_default();
     let speed = speed.unwrap_or_default();
     let clock = simulate::clock(speed);
@@ -98,12 +88,22 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
             (Home::Passing { path, listen }, fleet.nodes(&clock, speed), lines, false)
         }
         None => {
-            let node = node(capacity, node_name, memory.qos(), runtime, program);
+            let node = node(capacity, node_name, memory.qos(), runtime, program.clone());
+            if demo {
+                manifests.extend(demo::manifests(&program, node.capacity.cpu.0));
+            }
             let lines = vec![("node", format!("{}: {}", node.name, told(node.capacity)))];
             (Home::Directory { path, listen }, vec![node], lines, true)
         }
     };
-    let plan = Plan { lines, manifests, tells, clock: clock.clone(), speed, pace: (!no_loop).then(|| pace(demo)) };
+    let plan = Plan {
+        lines,
+        manifests,
+        tells,
+        clock: clock.clone(),
+        speed,
+        interval: (!no_loop).then_some(if demo { DEMO_INTERVAL } else { INTERVAL }),
+    };
     let cluster = start(home, nodes, clock, speed).await?;
     // From here on there is something to clean up, whatever happens.
     let result = serve(&cluster, plan, logs, &stop).await;
@@ -131,17 +131,6 @@ fn with_cri_flags(
             Err(Failure::Usage("--pod-network and --cgroup-root go with --runtime cri=… alone".to_owned()))
         }
         other => Ok(other),
-    }
-}
-
-/// In the demonstration pods are young, and two minutes of usage are all there is.
-fn pace(demo: bool) -> Pace {
-    if demo {
-        let policy =
-            Policy { min_pod_age: Duration::from_secs(60), window: Duration::from_secs(120), ..Policy::default() };
-        Pace { interval: DEMO_INTERVAL, policy }
-    } else {
-        Pace { interval: INTERVAL, policy: Policy::default() }
     }
 }
 
@@ -177,9 +166,10 @@ async fn start(home: Home, nodes: Vec<NodeSettings>, clock: ClusterClock, speed:
 }
 
 async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &CancellationToken) -> Result<(), Failure> {
-    let Plan { lines, manifests, tells, clock, speed, pace } = plan;
+    let Plan { lines, manifests, tells, clock, speed, interval } = plan;
     announce(cluster, &lines)?;
     let client = cluster.client();
+    manifest::apply(&client, &definitions()?).await.map_err(Failure::refused)?;
     for (object, what) in manifest::apply(&client, &manifests).await.map_err(Failure::refused)? {
         let what = match what {
             Applied::Created => "created",
@@ -190,11 +180,20 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
             crate::say(&format!("{object} {what}"));
         }
     }
-    let Some(Pace { interval, policy }) = pace else {
+    let Some(interval) = interval else {
         stop.cancelled().await;
         return Ok(());
     };
-    let options = Options { interval: speed.wait(interval), policy, settle: speed.wait(SETTLE), clock: clock.clone() };
+    let options = Options {
+        interval: speed.wait(interval),
+        settings: Settings::default(),
+        clock: clock.clone(),
+        audit: None,
+        leadership: alone(),
+        kubelets: Some(Pace::default()),
+        prometheus: None,
+        outlets: Outlets::new(speed.wait(interval)),
+    };
     let (rows, shown) = watch::channel(Snapshot::default());
     let ((), shown) = tokio::join!(run::run(client, options, rows, stop.clone()), async {
         let shown = live::show(shown, logs, &clock, stop.clone()).await;
@@ -202,6 +201,12 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
         shown
     });
     Ok(shown?)
+}
+
+/// Our own resources, which every cluster of ours has from the start.
+fn definitions() -> Result<Vec<Manifest>, Failure> {
+    let own = |it| serde_json::to_value(it).map(|object| Manifest { place: "our definitions".to_owned(), object });
+    supple_api::crd::all().into_iter().map(own).collect::<Result<_, _>>().map_err(Failure::refused)
 }
 
 /// Where the cluster is and what it runs on.

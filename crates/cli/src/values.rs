@@ -68,6 +68,41 @@ impl FromStr for PodName {
     }
 }
 
+/// An address to listen on, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// Not at all.
+    None,
+    /// There.
+    At(SocketAddr),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" { Ok(Self::None) } else { listen_address(text).map(Self::At) }
+    }
+}
+
+/// `NAME=VALUE`
+pub fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not NAME=VALUE")),
+    }
+}
+
+/// `NAMESPACE/NAME`
+pub fn namespaced(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err(format!("{text:?} is not NAMESPACE/NAME")),
+    }
+}
+
 /// A length of time as Kubernetes writes it: `90s`, `1m30s`, `500ms`, `2h`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let expected = || format!("{text:?} is not a length of time; expected for example 60s, 1m30s or 500ms");

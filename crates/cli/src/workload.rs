@@ -18,6 +18,10 @@ pub enum Kind {
     Bursts,
     /// Next to nothing.
     Idle,
+    /// Next to nothing for a minute, then more memory than it was left with.
+    Fragile,
+    /// A lot of memory, always.
+    Hoarder,
     /// Nothing at all: what runs where a container names no command.
     StandIn,
 }
@@ -39,6 +43,8 @@ pub fn play(kind: Kind) -> std::io::Result<()> {
         Kind::Growing => growing(),
         Kind::Bursts => bursts(),
         Kind::Idle => idle(),
+        Kind::Fragile => fragile(),
+        Kind::Hoarder => hoarder(),
         Kind::StandIn => {}
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -98,6 +104,26 @@ fn bursts() {
 fn idle() {
     loop {
         burn(Duration::from_secs(1), 1);
+    }
+}
+
+fn fragile() {
+    for _ in 0..60 {
+        burn(Duration::from_secs(1), 1);
+    }
+    say("now it needs 220 MiB");
+    let held = hold(220 << 20);
+    loop {
+        burn(Duration::from_secs(1), 1);
+        black_box(&held);
+    }
+}
+
+fn hoarder() {
+    let held = hold(280 << 20);
+    loop {
+        burn(Duration::from_secs(1), 1);
+        black_box(&held);
     }
 }
 

@@ -25,8 +25,8 @@ pub fn forecast(pod: &Pod, change: &Change, around: &Surroundings) -> Forecast {
     // The metrics API tells the working set, the node's guard compares the whole charge: never less. So what is
     // foreseen as "below usage" is so, and the node may still refuse what is not.
     let usage = around.usage.as_ref().map(|used| MemoryUsage {
-        pod: Some(Bytes(used.containers.values().map(|it| it.memory.0).sum())),
-        containers: used.containers.iter().map(|(name, it)| (name.clone(), it.memory)).collect(),
+        pod: Some(Bytes(used.containers.values().filter_map(|it| it.memory).map(|it| it.0).sum())),
+        containers: used.containers.iter().filter_map(|(name, it)| Some((name.clone(), it.memory?))).collect(),
     });
     Forecast(predict(pod, change, &node, &namespace, usage.as_ref()))
 }

@@ -1,31 +1,35 @@
 //! The loop on a cluster: watch, measure, decide, resize, settle, record.
 //!
 //! ```text
-//!   pods, namespaces (watch) ─┐
-//!   usage (metrics.k8s.io) ───┼─▶ Event ─▶ World::apply ─▶ Effect ─▶ act: predict ▶ note ▶ PATCH /resize ▶ settle
-//!   the end of a resize ──────┘      │                                  │
-//!            ▲                       └▶ Snapshot (a table)              └▶ Event::Ended ▶ event on the pod, log line
-//!            └───────────────────────────────────────────────────────────────┘
+//!   pods, nodes, workloads, … (watch) ─▶ view ─┐
+//!   policies, VPA objects (watch) ─────▶ rules ┼─▶ world ─▶ decide ─▶ Effect ─▶ carry: dry run ▶ note ▶ PATCH /resize
+//!   usage (metrics.k8s.io, …) ──────▶ history ─┘     ▲                  │  └─▶ record: event, log line, audit line
+//!                                                    │                  └────▶ Rightsizing, VPA status
+//!                                                    └── what came of it, told by the watches
 //! ```
 //!
-//! It has a `kube::Client` and nothing else, so that it cannot tell an embedded cluster from a real one. `supple resize`
-//! and `supple undo` take the same way through [`act`].
+//! It has a `kube::Client` and nothing else, so that it cannot tell an embedded cluster from a real one. A person's
+//! `supple resize` and `supple undo` take the way through [`act`], which waits for the end.
 
+pub mod account;
 pub mod act;
+pub mod carry;
 pub mod event;
 pub mod forecast;
-pub mod judge;
+pub mod history;
 pub mod lease;
 pub mod metrics;
+pub mod once;
 pub mod outcome;
 pub mod reason;
 mod record;
+pub mod rules;
 pub mod run;
-pub mod samples;
 pub mod serve;
 pub mod snapshot;
 pub mod source;
 pub mod surroundings;
 pub mod usage;
+pub mod view;
 pub mod webhook;
 pub mod world;

@@ -1,10 +1,16 @@
-//! Telling people: one event on the pod and one line in the log, both with the same code.
+//! Telling people: an event on the pod and one on its workload, a line in the log and one in the audit file, all with the
+//! same code.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
+use tokio::sync::Mutex;
 
 use crate::event::Told;
 
@@ -14,43 +20,132 @@ const CONTROLLER: &str = "supple.dev/controller";
 /// The reference's limit for an event's note.
 const NOTE_LIMIT: usize = 1024;
 
-/// Tell it. An event that cannot be written is one line in the log more: reporting is not the work.
-pub(crate) async fn tell(client: &Client, told: &Told) {
-    let Told { pod, reason, message, at: _ } = told;
-    if reason.is_success() {
-        tracing::info!(reason = reason.code(), namespace = pod.namespace, pod = pod.name, "{message}");
-    } else {
-        tracing::warn!(reason = reason.code(), namespace = pod.namespace, pod = pod.name, "{message}");
+/// The same words about the same object are one event within this time.
+const SAME: SignedDuration = SignedDuration::from_mins(5);
+
+/// How many words are remembered for that.
+const REMEMBERED: usize = 4096;
+
+/// Whom an event is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct About {
+    api_version: String,
+    kind: String,
+    namespace: String,
+    name: String,
+    uid: String,
+}
+
+/// Tells things once.
+#[derive(Clone)]
+pub struct Teller {
+    client: Client,
+    audit: Option<Arc<Mutex<tokio::fs::File>>>,
+    told: Arc<Mutex<BTreeMap<String, Timestamp>>>,
+}
+
+impl Teller {
+    /// To this cluster, and into the audit file where there is one.
+    pub fn new(client: Client, audit: Option<tokio::fs::File>) -> Self {
+        Self { client, audit: audit.map(|it| Arc::new(Mutex::new(it))), told: Arc::default() }
     }
-    let event = event(told);
-    let api = Api::<Event>::namespaced(client.clone(), &pod.namespace);
-    if let Err(error) = api.create(&PostParams::default(), &event).await {
-        tracing::debug!(%error, pod = pod.name, "write an event");
+
+    /// Tell it. `workload` is the workload's own reference, where it is known. An event that cannot be written is one line in
+    /// the log more: reporting is not the work.
+    pub async fn tell(&self, told: &Told, workload: Option<(String, String)>) {
+        let Told { at, code, pod, workload: key, message } = told;
+        let (namespace, of) = (&*key.namespace, key.to_string());
+        let name = pod.as_ref().map(|it| &*it.name);
+        if told.is_good() {
+            tracing::info!(code = code.as_str(), namespace, workload = of, pod = name, "{message}");
+        } else {
+            tracing::warn!(code = code.as_str(), namespace, workload = of, pod = name, "{message}");
+        }
+        self.audit(told).await;
+        let mut about = Vec::new();
+        if let Some(pod) = pod {
+            about.push(About {
+                api_version: "v1".to_owned(),
+                kind: "Pod".to_owned(),
+                namespace: pod.namespace.to_string(),
+                name: pod.name.to_string(),
+                uid: pod.uid.to_string(),
+            });
+        }
+        if let Some((api_version, uid)) = workload.filter(|_| &*key.kind != "Pod") {
+            about.push(About {
+                api_version,
+                kind: key.kind.to_string(),
+                namespace: key.namespace.to_string(),
+                name: key.name.to_string(),
+                uid,
+            });
+        }
+        for about in about {
+            if !self.is_new(&about, told, *at).await {
+                continue;
+            }
+            let event = event(told, &about);
+            let api = Api::<Event>::namespaced(self.client.clone(), &about.namespace);
+            if let Err(error) = api.create(&PostParams::default(), &event).await {
+                tracing::debug!(%error, name = about.name, "write an event");
+            }
+        }
+    }
+
+    /// One JSON object a line, flushed before the next: what was decided and done is to be found here when all else is gone.
+    async fn audit(&self, told: &Told) {
+        use tokio::io::AsyncWriteExt as _;
+        let Some(audit) = &self.audit else { return };
+        let Ok(mut line) = serde_json::to_vec(told) else { return };
+        line.push(b'\n');
+        let mut file = audit.lock().await;
+        let written = async {
+            file.write_all(&line).await?;
+            file.flush().await
+        };
+        if let Err(error) = written.await {
+            tracing::error!(%error, "the audit file cannot be written");
+        }
+    }
+
+    async fn is_new(&self, about: &About, told: &Told, at: Timestamp) -> bool {
+        let words = format!("{}/{} {} {}", about.kind, about.uid, told.code, told.message);
+        let mut known = self.told.lock().await;
+        if known.get(&words).is_some_and(|then| at.duration_since(*then) < SAME) {
+            return false;
+        }
+        if known.len() >= REMEMBERED {
+            known.retain(|_, then| at.duration_since(*then) < SAME);
+        }
+        if known.len() < REMEMBERED {
+            known.insert(words, at);
+        }
+        true
     }
 }
 
-fn event(told: &Told) -> Event {
-    let Told { pod, reason, message, at } = told;
+fn event(told: &Told, about: &About) -> Event {
     Event {
         metadata: ObjectMeta {
             // Not the moment in hexadecimal, as others name events: two reporters can meet in one nanosecond of a test.
-            generate_name: Some(format!("{}-", pod.name)),
-            namespace: Some(pod.namespace.clone()),
+            generate_name: Some(format!("{}-", about.name)),
+            namespace: Some(about.namespace.clone()),
             ..ObjectMeta::default()
         },
         regarding: Some(ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Pod".to_owned()),
-            namespace: Some(pod.namespace.clone()),
-            name: Some(pod.name.clone()),
-            uid: Some(pod.uid.clone()),
+            api_version: Some(about.api_version.clone()),
+            kind: Some(about.kind.clone()),
+            namespace: Some(about.namespace.clone()),
+            name: Some(about.name.clone()),
+            uid: Some(about.uid.clone()),
             ..ObjectReference::default()
         }),
-        type_: Some(if reason.is_success() { "Normal" } else { "Warning" }.to_owned()),
-        reason: Some(reason.code().to_owned()),
-        action: Some("Resize".to_owned()),
-        note: Some(shortened(message)),
-        event_time: Some(MicroTime(*at)),
+        type_: Some(if told.is_good() { "Normal" } else { "Warning" }.to_owned()),
+        reason: Some(told.code.as_str().to_owned()),
+        action: Some("Rightsize".to_owned()),
+        note: Some(shortened(&told.message)),
+        event_time: Some(MicroTime(told.at)),
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(CONTROLLER.to_owned()),
         ..Event::default()
@@ -71,7 +166,8 @@ mod tests {
     #[test]
     fn notes_are_cut_between_characters() {
         assert_eq!(shortened("→"), "→");
-        let long = shortened(&"→".repeat(1000));
-        assert_eq!((long.len(), long.chars().count()), (1023, 341));
+        let long = "→".repeat(400);
+        assert_eq!(shortened(&long).len(), 1023);
+        assert!(long.starts_with(&shortened(&long)));
     }
 }

@@ -1,199 +1,250 @@
 //! The loop's thin edge: watches become events, effects become requests. It decides nothing.
 
+mod perform;
+pub(crate) mod watches;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::BoxStream;
-use futures::{Stream, StreamExt as _};
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, ResourceExt as _};
+use jiff::{SignedDuration, Timestamp};
+use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::act::{Order, Wish, carry_out};
-use crate::event::{Effect, Ended, Event, PodKey, Request};
-use crate::judge::Policy;
-use crate::reason::Reason;
+use crate::carry::Answer;
+use crate::event::{Effect, Event};
+use crate::lease::elect::Leadership;
+use crate::metrics::{Ended, Metrics, Picture};
+use crate::record::Teller;
+use crate::serve::health::Health;
 use crate::snapshot::Snapshot;
-use crate::world::{ENABLED, World};
-use crate::{record, usage};
-use supple_decide::note::Author;
+use crate::source::kubelet;
+use crate::source::kubelet::sweep::Pace;
+use crate::source::prometheus::client::Prometheus;
+use crate::source::prometheus::history::{Manner, Queries, past};
+use crate::world::knowledge::Shared;
+use crate::world::{Settings, World};
 
 /// Where time comes from.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What the loop is run with.
-#[derive(Clone)]
 pub struct Options {
     /// How often to measure and decide.
     pub interval: Duration,
-    /// How to judge.
-    pub policy: Policy,
-    /// How long a resize is watched; one that is still deferred then is left to the node and looked at again later.
-    pub settle: Duration,
+    /// What it is told once.
+    pub settings: Settings,
     /// Where time comes from.
     pub clock: Clock,
+    /// Where every decision and action is written down, one JSON object a line.
+    pub audit: Option<tokio::fs::File>,
+    /// Whether we lead; only who leads acts and writes.
+    pub leadership: watch::Receiver<Leadership>,
+    /// How fast kubelets are asked for throttling, pressure and swap; `None`: not at all.
+    pub kubelets: Option<Pace>,
+    /// Where history comes from, and guards are evaluated.
+    pub prometheus: Option<Prometheus>,
+    /// What others look at.
+    pub outlets: Outlets,
 }
 
-/// Ends of resizes and answers on usage that wait to be taken in: one a pod under way and one measurement, and the
-/// embedded cluster's node takes 110 pods.
-const QUEUE: usize = 256;
+/// What others look at while the loop runs; each is cheap to clone and may be looked at by nobody.
+#[derive(Clone, Debug)]
+pub struct Outlets {
+    /// Counters and gauges.
+    pub metrics: Metrics,
+    /// Whether it comes round, and can do its work.
+    pub health: Health,
+    /// What the webhook answers from.
+    pub knowledge: Shared,
+}
+
+impl Outlets {
+    /// Nobody has looked yet. A loop that looks every `interval` is stuck when it has not come round for ten of them.
+    pub fn new(interval: Duration) -> Self {
+        let silence = (interval * 10).max(Duration::from_secs(120));
+        Self { metrics: Metrics::default(), health: Health::new(silence, &[CLUSTER]), knowledge: Shared::default() }
+    }
+}
+
+/// The part of readiness that is ours: everything that a decision rests on has been read once.
+const CLUSTER: &str = "cluster";
+
+/// How far back history is read: a week, which is what the recommender remembers by the hour.
+const MEMORY: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Answers that wait to be taken in.
+const QUEUE: usize = 1024;
 
 /// How often a snapshot is made at most. Every status of every pod is an event, and nobody reads faster than this.
 const REDRAW: Duration = Duration::from_millis(250);
 
-/// How long the end of the loop waits for events that are being written.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the end of the loop waits for what is being told and written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Run until told to stop. Snapshots are published to `rows`; nobody needs to look at them.
 pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>, stop: CancellationToken) {
-    let Options { interval, policy, settle, clock } = options;
-    let mut world = World::new(policy);
+    let Options { interval, settings, clock, audit, mut leadership, kubelets, prometheus, outlets } = options;
+    let mut world = World::new(settings);
+    world.set_version(watches::minor_version(&client).await);
     let (answers, mut answered) = mpsc::channel(QUEUE);
+    let teller = Teller::new(client.clone(), audit);
+    let mut hands = perform::Hands::new(client.clone(), teller, answers.clone(), clock.clone(), prometheus.clone());
+    let mut watching = JoinSet::new();
+    watches::begin(&client, &answers, &mut watching);
+    let nodes = kubelets.map(|pace| sweep(&client, pace, &clock, &answers, &mut watching, &stop));
+    let mut unread = prometheus;
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut redraws = tokio::time::interval(REDRAW);
     redraws.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stale = false;
-    let mut watched = futures::stream::select(pods(&client), namespaces(&client));
-    let (mut tasks, mut telling) = (JoinSet::new(), JoinSet::new());
+    let may_act = |leadership: &watch::Receiver<Leadership>| leadership.borrow().may_act(Instant::now());
+    let mut next = Some(Event::Leading(may_act(&leadership)));
     loop {
-        let event = tokio::select! {
-            () = stop.cancelled() => break,
-            _ = ticks.tick() => Event::Tick,
-            _ = redraws.tick(), if stale => {
-                stale = false;
-                let now = world.snapshot(clock());
-                rows.send_if_modified(|shown| {
-                    let changed = *shown != now;
-                    *shown = now;
+        let event = match next.take() {
+            Some(event) => event,
+            None => tokio::select! {
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => Event::Tick,
+                _ = redraws.tick(), if stale => {
+                    stale = false;
+                    let now = world.snapshot(false);
+                    rows.send_if_modified(|shown| {
+                        let changed = *shown != now;
+                        *shown = now;
+                        changed
+                    });
+                    continue;
+                }
+                Some(event) = answered.recv() => event,
+                Ok(()) = leadership.changed() => Event::Leading(may_act(&leadership)),
+                Some(_) = hands.ended() => continue,
+                Some(_) = watching.join_next() => continue,
+            },
+        };
+        let is_round = matches!(event, Event::Usage(_));
+        if matches!(event, Event::Tick) {
+            outlets.health.beat();
+        }
+        if let Event::Leading(leads) = event {
+            outlets.metrics.leads(leads);
+        }
+        let began = Instant::now();
+        let effects = world.apply(event, clock());
+        if let Some(prometheus) = unread.take_if(|_| is_round && world.is_complete()) {
+            remember(prometheus, &clock, &answers, &mut watching);
+        }
+        if is_round {
+            outlets.metrics.round(began.elapsed());
+            show(&world, &outlets, may_act(&leadership), clock());
+            if let Some(nodes) = &nodes {
+                nodes.send_if_modified(|known| {
+                    let now: Vec<Arc<str>> = world.scene().nodes.keys().cloned().collect();
+                    let changed = *known != now;
+                    *known = now;
                     changed
                 });
+            }
+        }
+        for effect in effects {
+            count(&outlets.metrics, &effect, clock());
+            // Asked before every write: a program that was stopped for a while wakes up in the middle of what it was doing.
+            if effect.is_a_write() && !may_act(&leadership) {
+                if let Effect::Carry(order) = effect {
+                    let why = "another replica leads".to_owned();
+                    world.apply(Event::Answered(order, Answer::Failed(why)), clock());
+                }
                 continue;
             }
-            Some(event) = watched.next() => event,
-            Some(event) = answered.recv() => event,
-            Some(_) = tasks.join_next() => continue,
-            Some(_) = telling.join_next() => continue,
-        };
-        let now = clock();
-        for effect in world.apply(event, now) {
-            let (client, answers, clock) = (client.clone(), answers.clone(), clock.clone());
-            match effect {
-                Effect::Measure => drop(tasks.spawn(async move {
-                    let usage = usage::of_all(&client).await.map_err(|error| blindness(&error));
-                    let _ = answers.send(Event::Usage(usage)).await; // nobody listens any more: the loop has ended
-                })),
-                Effect::Resize(request) => drop(tasks.spawn(async move {
-                    let ended = resize(&client, request, settle, &clock).await;
-                    let _ = answers.send(Event::Ended(ended)).await;
-                })),
-                Effect::Tell(told) => drop(telling.spawn(async move { record::tell(&client, &told).await })),
-            }
+            hands.perform(effect);
         }
         stale = true;
     }
-    // Resizes under way are let go: the node carries them on, and their notes are on the pods. What has happened is
-    // still told, if that does not take long.
-    let _ = tokio::time::timeout(LAST_WORDS, telling.join_all()).await;
-}
-
-/// Why there is no usage, in a sentence.
-fn blindness(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if status.is_not_found() => {
-            "the cluster has no metrics.k8s.io (is metrics-server installed?)".to_owned()
+    // Resizes under way are let go: the node carries them on, and their notes are on the pods. What has been learned and
+    // what has happened is still written, if that does not take long.
+    if may_act(&leadership) {
+        for effect in world.last_words(clock()) {
+            hands.perform(effect);
         }
-        kube::Error::Api(status) => format!("usage may not be read: {}", status.message),
-        error => format!("usage cannot be read: {error}"),
     }
+    let _ = tokio::time::timeout(LAST_WORDS, hands.finish()).await;
 }
 
-async fn resize(client: &Client, request: Request, settle: Duration, clock: &Clock) -> Ended {
-    let Request { pod, change, why } = request;
-    let order = Order {
-        namespace: pod.namespace.clone(),
-        pod: pod.name.clone(),
-        uid: Some(pod.uid.clone()),
-        wish: Wish::Change(change),
-        by: Author::Controller,
-        wait: Some(settle),
-        dry_run: false,
+/// Read what a Prometheus remembers, once.
+fn remember(server: Prometheus, clock: &Clock, answers: &mpsc::Sender<Event>, tasks: &mut JoinSet<()>) {
+    let (answers, now) = (answers.clone(), clock());
+    tasks.spawn(async move {
+        let from = now.checked_sub(MEMORY).unwrap_or(now);
+        match past(&server, &Queries::default(), None, (from, now), &Manner::default()).await {
+            Ok(history) => {
+                for warning in &history.warnings {
+                    tracing::warn!(warning, "the history may not be whole");
+                }
+                tracing::info!(containers = history.past.len(), "history read from Prometheus");
+                let _ = answers.send(Event::Past(history.past)).await;
+            }
+            Err(error) => tracing::warn!(%error, "history cannot be read from Prometheus; it is learned anew"),
+        }
+    });
+}
+
+/// Put up what others look at.
+fn show(world: &World, outlets: &Outlets, leads: bool, now: Timestamp) {
+    let missing = world.missing();
+    let ready = if missing.is_empty() { Ok(()) } else { Err(format!("not read yet: {}", missing.join(", "))) };
+    outlets.health.set(CLUSTER, ready);
+    outlets.metrics.stopped(world.scene().cluster.stopped.is_some());
+    outlets.metrics.show(if leads { world.picture(now) } else { Picture::default() });
+    outlets.knowledge.take(world);
+}
+
+/// Count what ended.
+fn count(metrics: &Metrics, effect: &Effect, now: Timestamp) {
+    use supple_decide::code::Code;
+    let Effect::Tell(told, _) = effect else { return };
+    let ended = match told.code {
+        Code::Resized => Ended::Resized,
+        Code::RollBack => Ended::RolledBack,
+        Code::GivenUp => Ended::GivenUp,
+        Code::Refused => Ended::Refused,
+        Code::Infeasible => Ended::Infeasible,
+        Code::Evict | Code::RollOut => return metrics.evicted(told.code),
+        _ => return,
     };
-    match carry_out(client, &order, clock.as_ref(), &mut |_| {}).await {
-        Ok(outcome) => {
-            let message = format!("{}: {why}", outcome.message);
-            Ended { pod, reason: outcome.reason, message }
-        }
-        Err(error) => Ended { pod, reason: Reason::Failed, message: format!("the cluster cannot be reached: {error}") },
-    }
+    let after = Duration::try_from(now.duration_since(told.at)).unwrap_or_default();
+    metrics.resize_ended(ended, told.code, after);
 }
 
-fn pods(client: &Client) -> BoxStream<'static, Event> {
-    let mut listed: Vec<PodKey> = Vec::new();
-    events(Api::<Pod>::all(client.clone()), "pods")
-        .filter_map(move |event| {
-            let event = match event.modify(slim) {
-                watcher::Event::Init => {
-                    listed.clear();
-                    None
+/// Ask kubelets in their turn; which there are is said through what is returned.
+fn sweep(
+    client: &Client,
+    pace: Pace,
+    clock: &Clock,
+    answers: &mpsc::Sender<Event>,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> watch::Sender<Vec<Arc<str>>> {
+    let (nodes, known) = watch::channel(Vec::new());
+    let (_nobody_hurries, hurry) = mpsc::channel(1);
+    let (out, mut swept) = mpsc::channel(16);
+    tasks.spawn(kubelet::run(client.clone(), pace, clock.clone(), known, hurry, out, stop.clone()));
+    let answers = answers.clone();
+    tasks.spawn(async move {
+        while let Some(swept) = swept.recv().await {
+            let readings = match swept.readings {
+                Ok(readings) => readings,
+                Err(error) => {
+                    tracing::debug!(%error, node = &*swept.node, "its kubelet does not tell");
+                    continue;
                 }
-                watcher::Event::InitApply(pod) => {
-                    listed.push(PodKey::of(&pod));
-                    Some(Event::Pod(Box::new(pod)))
-                }
-                watcher::Event::InitDone => Some(Event::PodsListed(std::mem::take(&mut listed))),
-                watcher::Event::Apply(pod) => Some(Event::Pod(Box::new(pod))),
-                watcher::Event::Delete(pod) => Some(Event::PodGone(PodKey::of(&pod))),
             };
-            std::future::ready(event)
-        })
-        .boxed()
-}
-
-/// Without what the loop never reads. Managed fields are half of a pod; of them only who resized it matters.
-fn slim(pod: &mut Pod) {
-    pod.managed_fields_mut().retain(|it| it.subresource.as_deref() == Some("resize"));
-    for entry in pod.managed_fields_mut() {
-        entry.fields_v1 = None;
-    }
-}
-
-fn namespaces(client: &Client) -> BoxStream<'static, Event> {
-    events(Api::<Namespace>::all(client.clone()), "namespaces")
-        .filter_map(|event| {
-            std::future::ready(match event {
-                watcher::Event::Apply(namespace) | watcher::Event::InitApply(namespace) => Some(Event::Namespace {
-                    name: namespace.name_any(),
-                    enabled: namespace.labels().get(ENABLED).is_some_and(|it| it == "true"),
-                }),
-                watcher::Event::Delete(namespace) => Some(Event::NamespaceGone(namespace.name_any())),
-                watcher::Event::Init | watcher::Event::InitDone => None,
-            })
-        })
-        .boxed()
-}
-
-/// A watch that goes on for ever; what interrupts it is logged, a refusal so that it is seen.
-fn events<K>(api: Api<K>, what: &'static str) -> impl Stream<Item = watcher::Event<K>>
-where
-    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    watcher(api, watcher::Config::default()).default_backoff().filter_map(move |event| {
-        std::future::ready(match event {
-            Ok(event) => Some(event),
-            Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) => {
-                tracing::warn!(message = status.message, "{what} cannot be listed; tried again");
-                None
+            if answers.send(Event::Detailed(readings)).await.is_err() {
+                return;
             }
-            Err(error) => {
-                tracing::debug!(%error, "the watch of {what} is being resumed");
-                None
-            }
-        })
-    })
+        }
+    });
+    nodes
 }

@@ -1,10 +1,13 @@
 //! What there is to see of the loop: rows for a table, as plain data.
 
 use jiff::Timestamp;
+use supple_decide::code::Code;
+use supple_decide::key::WorkloadKey;
+use supple_decide::numbers::Numbers;
 use supple_quantity::{Bytes, MilliCpu};
 
-use crate::reason::Reason;
-use supple_decide::numbers::Numbers;
+/// More rows than this are counted, not shown: nobody reads them, and they are made four times a second.
+pub const MOST_ROWS: usize = 500;
 
 /// The loop at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub struct Snapshot {
     pub rows: Vec<Row>,
     /// Why there is no usage, while there is none.
     pub blind: Option<String>,
+    /// How many rows there would be if there were no end to a screen.
+    pub total: usize,
     /// How many pods there are, opted in or not.
     pub pods: usize,
 }
@@ -24,8 +29,8 @@ pub struct Row {
     pub namespace: String,
     /// Name of the pod.
     pub pod: String,
-    /// Its controller, or itself: `replicaset/web-7d4`, `pod/web`.
-    pub workload: String,
+    /// Its workload, or itself.
+    pub workload: WorkloadKey,
     /// Name of the container.
     pub container: String,
     /// What it asks for now.
@@ -46,7 +51,7 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Last {
     /// The code.
-    pub reason: Reason,
+    pub code: Code,
     /// The sentence.
     pub message: String,
     /// When.

@@ -1,4 +1,4 @@
-//! Usage from `metrics.k8s.io`: the type as it comes, and the plain samples it becomes.
+//! Usage from `metrics.k8s.io`: the type as it comes, and the plain use it becomes.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use serde::Deserialize;
 use supple_quantity::{Bytes, MilliCpu};
 
-use crate::samples::Sample;
+use supple_decide::need::Use;
 use supple_decide::numbers::parse;
 
 /// What one pod used.
@@ -22,7 +22,7 @@ pub struct PodUse {
     /// `metadata.name`
     pub name: String,
     /// Per container.
-    pub containers: BTreeMap<String, Sample>,
+    pub containers: BTreeMap<String, Use>,
 }
 
 /// `metrics.k8s.io/v1beta1` PodMetrics, as far as it is read.
@@ -43,10 +43,10 @@ struct ContainerMetrics {
 impl From<PodMetrics> for PodUse {
     fn from(metrics: PodMetrics) -> Self {
         let at = metrics.timestamp.map_or(Timestamp::UNIX_EPOCH, |it| it.0);
-        let sample = |usage: &BTreeMap<String, ApiQuantity>| Sample {
-            at,
-            cpu: usage.get("cpu").and_then(parse).as_ref().map_or(MilliCpu(0), MilliCpu::from),
-            memory: usage.get("memory").and_then(parse).as_ref().map_or(Bytes(0), Bytes::from),
+        let sample = |usage: &BTreeMap<String, ApiQuantity>| Use {
+            cpu: usage.get("cpu").and_then(parse).as_ref().map(MilliCpu::from),
+            memory: usage.get("memory").and_then(parse).as_ref().map(Bytes::from),
+            ..Use::at(at)
         };
         Self {
             namespace: metrics.metadata.namespace.unwrap_or_default(),
@@ -78,6 +78,17 @@ pub async fn of_pod(client: &Client, namespace: &str, name: &str) -> Result<Opti
     Ok(api.get_opt(name).await?.and_then(read))
 }
 
+/// Why there is no usage, in a sentence.
+pub fn blindness(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.is_not_found() => {
+            "the cluster has no metrics.k8s.io (is metrics-server installed?)".to_owned()
+        }
+        kube::Error::Api(status) => format!("usage may not be read: {}", status.message),
+        error => format!("usage cannot be read: {error}"),
+    }
+}
+
 fn read(object: DynamicObject) -> Option<PodUse> {
     let mut value = object.data;
     value.as_object_mut()?.insert("metadata".to_owned(), serde_json::to_value(object.metadata).ok()?);
@@ -99,7 +110,8 @@ mod tests {
             "containers": [{"name": "c", "usage": {"cpu": "12345678n", "memory": "1024Ki"}}],
         });
         let used = read(serde_json::from_value(object).unwrap()).unwrap();
-        let sample = Sample { at: "2026-01-01T00:00:00Z".parse().unwrap(), cpu: MilliCpu(13), memory: Bytes(1 << 20) };
+        let at = "2026-01-01T00:00:00Z".parse().unwrap();
+        let sample = Use { cpu: Some(MilliCpu(13)), memory: Some(Bytes(1 << 20)), ..Use::at(at) };
         assert_eq!((used.name.as_str(), used.containers["c"]), ("p", sample));
     }
 

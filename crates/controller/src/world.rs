@@ -1,311 +1,499 @@
-//! What the loop knows and what it concludes from it: a plain struct, one synchronous [`World::apply`], effects as
-//! values. No IO, no clock: the moment comes with the event.
+//! What the loop knows and what it concludes from it: a plain struct, one synchronous [`World::apply`], effects as values.
+//! No IO, no clock: the moment comes with the event.
+//!
+//! ```text
+//!   News ───▶ View ───────┐
+//!   Rules ──▶ Rules ──────┤ refresh: policies, facts, records ─▶ Scene ─▶ decide ─▶ Round ─▶ Carry · Tell · Write
+//!   Usage ──▶ History ────┘                                                           │
+//!   Answered ◀── carry ◀──────────────────────────────────────────────────────────────┘
+//! ```
+
+pub mod knowledge;
+mod picture;
+mod refresh;
+mod show;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::sync::Arc;
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod};
-use kube::ResourceExt as _;
-use supple_resize::predict::{Change, Sizes};
-use supple_resize::resources::{ContainerKind, resizable_containers};
+use jiff::{SignedDuration, Timestamp};
+use supple_api::autoscaler::CarryOut;
+use supple_decide::code::Code;
+use supple_decide::facts::PodFacts;
+use supple_decide::key::{PodKey, WorkloadKey};
+use supple_decide::need::Use;
+use supple_decide::policy::{Mode, Policy};
+use supple_decide::record::Record;
+use supple_decide::round::{Action, Decision, Outcome, Round, What, decide};
+use supple_decide::scene::Moment;
+use supple_resize::predict::Change;
 
-use crate::event::{Effect, Ended, Event, PodKey, Request, Told};
-use crate::judge::{Policy, Verdict, Why, judge};
-use crate::reason::Reason;
-use crate::samples::Samples;
-use crate::snapshot::{Last, Row, Snapshot};
+use crate::carry::{Answer, Order};
+use crate::event::{Effect, Event, Told};
+use crate::history::History;
+use crate::rules::Rules;
+use crate::snapshot::Last;
+use crate::source::Reading;
+use crate::source::prometheus::past::Past;
 use crate::usage::PodUse;
-use supple_decide::hand::{Hand, hand};
-use supple_decide::numbers::Numbers;
-use supple_decide::progress::{Progress, progress};
+use crate::view::View;
 
-/// The label that opts a namespace or a pod in.
-pub const ENABLED: &str = "supple.dev/enabled";
+/// The same thing is not told again of the same workload before.
+const TOLD_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
-/// First pause after a resize that came to nothing; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(60);
+/// What the loop is told once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The namespace it runs in: never acted on, and its annotation is the switch that stops everything.
+    pub own_namespace: Arc<str>,
+    /// Resizes that may be under way in the whole cluster at once.
+    pub max_in_flight: u32,
+    /// What is written to the API server at most, in objects a second.
+    pub writes_per_second: u32,
+    /// Which `VerticalPodAutoscaler` objects are ours to carry out.
+    pub autoscalers: CarryOut,
+    /// Our mutating webhook serves: a pod that is recreated comes back with the right sizes.
+    pub sizes_new_pods: bool,
+}
 
-/// Longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1800);
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            own_namespace: Arc::from("supple-system"),
+            max_in_flight: 50,
+            writes_per_second: 20,
+            autoscalers: CarryOut::default(),
+            sizes_new_pods: false,
+        }
+    }
+}
 
 /// The loop's whole memory.
 #[derive(Debug)]
 pub struct World {
-    policy: Policy,
-    namespaces: BTreeSet<String>,
-    pods: BTreeMap<PodKey, Known>,
+    settings: Settings,
+    view: View,
+    rules: Rules,
+    history: History,
+    records: BTreeMap<WorkloadKey, Record>,
+    /// Actions that were sent, and the generation the pod has after them, once that is known.
+    in_flight: BTreeMap<PodKey, Option<i64>>,
+    decisions: BTreeMap<PodKey, Decision>,
+    /// VPA objects of ours, by the workload they speak of.
+    autoscalers: BTreeMap<WorkloadKey, Arc<str>>,
+    told: BTreeMap<(WorkloadKey, Code), Timestamp>,
+    last: BTreeMap<PodKey, Last>,
+    outbox: write::Outbox,
     /// Why there is no usage, while there is none.
     blind: Option<String>,
-}
-
-/// What is known of one pod.
-#[derive(Debug)]
-struct Known {
-    pod: Pod,
-    samples: BTreeMap<String, Samples>,
-    /// Whether a resize is under way: never more than one.
-    in_flight: bool,
-    failures: u32,
-    not_before: Option<Timestamp>,
-    /// Whether it has been said that we stand back.
-    stood_back: bool,
-    last: Option<Last>,
-}
-
-/// What is to be made of one pod now.
-#[derive(Debug)]
-enum Decision {
-    /// Nothing; the sentence says why.
-    Leave(String),
-    /// Somebody else has it.
-    StandBack(String),
-    /// Resize it.
-    Resize { change: Change, why: String },
+    leading: bool,
 }
 
 impl World {
-    /// Knowing nothing.
-    pub fn new(policy: Policy) -> Self {
-        Self { policy, namespaces: BTreeSet::new(), pods: BTreeMap::new(), blind: None }
+    /// Knowing nothing, and not leading.
+    pub fn new(settings: Settings) -> Self {
+        let mut view = View::default();
+        view.scene.cluster.max_in_flight = settings.max_in_flight;
+        view.scene.cluster.sizes_new_pods = settings.sizes_new_pods;
+        Self {
+            rules: Rules::new(&settings),
+            settings,
+            view,
+            history: History::default(),
+            records: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            decisions: BTreeMap::new(),
+            autoscalers: BTreeMap::new(),
+            told: BTreeMap::new(),
+            last: BTreeMap::new(),
+            outbox: write::Outbox::default(),
+            blind: None,
+            leading: false,
+        }
     }
 
     /// Take in what happened at `now`; say what is to be done about it.
     pub fn apply(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
         match event {
-            Event::Pod(pod) => self.see(*pod),
-            Event::PodGone(key) => {
-                self.pods.remove(&key);
+            Event::News(news) => return self.see(*news, now),
+            Event::Rules(news) => self.rules.see(*news),
+            Event::Tick => {
+                let mut effects = self.writes(now);
+                effects.push(Effect::Measure);
+                return effects;
             }
-            Event::PodsListed(keys) => {
-                let listed: BTreeSet<PodKey> = keys.into_iter().collect();
-                self.pods.retain(|key, _| listed.contains(key));
-            }
-            Event::Namespace { name, enabled: true } => {
-                self.namespaces.insert(name);
-            }
-            Event::Namespace { name, enabled: false } | Event::NamespaceGone(name) => {
-                self.namespaces.remove(&name);
-            }
-            Event::Tick => return vec![Effect::Measure],
             Event::Usage(Ok(usage)) => {
                 self.blind = None;
                 self.take_in(usage);
-                return self.decide_all(now);
+                return self.round(now, None);
             }
-            Event::Usage(Err(why)) => self.blind = Some(why),
-            Event::Ended(ended) => return self.end(ended, now),
+            Event::Usage(Err(why)) => {
+                self.blind = Some(why);
+                return self.round(now, None);
+            }
+            Event::Detailed(uses) => self.take_in_details(uses),
+            Event::Past(past) => self.take_in_past(past),
+            Event::Guards(workload, readings) => {
+                self.view.scene.guards.insert(workload, readings);
+            }
+            Event::Answered(order, answer) => return self.answered(&order, answer, now),
+            Event::Wrote(workload, result) => self.wrote(&workload, result),
+            Event::Leading(leading) => self.lead(leading),
         }
         Vec::new()
     }
 
-    fn see(&mut self, pod: Pod) {
-        match self.pods.entry(PodKey::of(&pod)) {
-            std::collections::btree_map::Entry::Occupied(mut known) => known.get_mut().pod = pod,
-            std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(Known {
-                    pod,
-                    samples: BTreeMap::new(),
-                    in_flight: false,
-                    failures: 0,
-                    not_before: None,
-                    stood_back: false,
-                    last: None,
-                });
+    /// Whether everything that a decision rests on has been read once.
+    pub fn is_complete(&self) -> bool {
+        self.missing().is_empty()
+    }
+
+    /// What has not been read yet of all that a decision rests on.
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.view.missing().into_iter().chain(self.rules.missing()).collect()
+    }
+
+    /// What people and other programs said should be done.
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Why there is no usage, while there is none.
+    pub fn blind(&self) -> Option<&str> {
+        self.blind.as_deref()
+    }
+
+    /// The minor version of the cluster.
+    pub fn set_version(&mut self, minor: Option<u32>) {
+        self.view.scene.cluster.minor_version = minor;
+    }
+
+    /// The pods of a workload, by name.
+    pub fn pods_of<'a>(&'a self, workload: &'a WorkloadKey) -> impl Iterator<Item = &'a PodFacts> {
+        self.view.members(workload).filter_map(|it| self.view.scene.pods.get(it))
+    }
+
+    /// What was decided last, by pod.
+    pub const fn decisions(&self) -> &BTreeMap<PodKey, Decision> {
+        &self.decisions
+    }
+
+    /// The cluster as it is known, with needs, records and policies.
+    pub const fn scene(&self) -> &supple_decide::scene::Scene {
+        &self.view.scene
+    }
+
+    /// Who begins to lead goes on from what the one before wrote down.
+    fn lead(&mut self, leading: bool) {
+        if leading && !self.leading {
+            for (workload, record) in self.rules.records() {
+                self.records.insert(workload.clone(), record.clone());
             }
+            self.view.all_dirty();
         }
+        self.leading = leading;
+    }
+
+    fn see(&mut self, news: crate::view::News, now: Timestamp) -> Vec<Effect> {
+        let crate::view::News::Pod(event) = &news else {
+            if matches!(news, crate::view::News::Namespace(_)) {
+                self.rules.namespaces_changed();
+            }
+            self.view.see(news);
+            return Vec::new();
+        };
+        let name = match event {
+            kube::runtime::watcher::Event::Apply(pod) => Some(crate::view::shelf::name_of(pod)),
+            _ => None,
+        };
+        let before = name.as_ref().and_then(|(namespace, name)| self.view.pod(namespace, name)).cloned();
+        self.view.see(news);
+        let Some((namespace, name)) = name else { return Vec::new() };
+        let Some(after) = self.view.pod(&namespace, &name).cloned() else { return Vec::new() };
+        self.shows_what_was_sent(&after);
+        let killed = before.filter(|it| it.key == after.key).is_some_and(|before| self.take_in_kills(&before, &after));
+        // A kill cannot wait for the next round: the workload is judged at once, with what has just been learned.
+        if killed && self.is_complete() {
+            let only = BTreeSet::from([after.workload]);
+            return self.round(now, Some(&only));
+        }
+        Vec::new()
+    }
+
+    /// What we have sent holds until the pod shows it: a view that is older is not to be believed about it.
+    fn shows_what_was_sent(&mut self, seen: &PodFacts) {
+        if self.in_flight.get(&seen.key).is_some_and(|sent| sent.is_some_and(|it| seen.generation >= it)) {
+            self.release(&seen.key);
+        }
+    }
+
+    fn take_in_kills(&mut self, before: &PodFacts, after: &PodFacts) -> bool {
+        let policy = self.policy_of(&after.workload);
+        let mut killed = false;
+        for container in &after.containers {
+            let was = before.containers.iter().find(|it| it.name == container.name).and_then(|it| it.last_end);
+            let Some(end) = container.last_end.filter(|it| it.out_of_memory && Some(*it) != was) else { continue };
+            self.history.killed(after, container, end.at, &policy);
+            killed = true;
+        }
+        killed
     }
 
     fn take_in(&mut self, usage: Vec<PodUse>) {
-        let mut by_name: BTreeMap<(String, String), PodUse> =
-            usage.into_iter().map(|it| ((it.namespace.clone(), it.name.clone()), it)).collect();
-        let window = self.policy.window;
-        for (key, known) in &mut self.pods {
-            let Some(used) = by_name.remove(&(key.namespace.clone(), key.name.clone())) else { continue };
-            for (container, sample) in used.containers {
-                known.samples.entry(container).or_insert_with(|| Samples::new(window)).push(sample);
+        for PodUse { namespace, name, containers } in usage {
+            for (container, used) in containers {
+                self.take_in_use(&namespace, &name, &container, used);
             }
         }
     }
 
-    fn decide_all(&mut self, now: Timestamp) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        let (policy, namespaces) = (&self.policy, &self.namespaces);
-        for (key, known) in &mut self.pods {
-            match known.decide(policy, namespaces, now) {
-                Decision::Leave(_) => known.stood_back = false,
-                Decision::StandBack(message) => {
-                    if !known.stood_back {
-                        known.stood_back = true;
-                        known.last = Some(Last { reason: Reason::StoodBack, message: message.clone(), at: now });
-                        effects.push(Effect::Tell(Told {
-                            pod: key.clone(),
-                            reason: Reason::StoodBack,
-                            message,
-                            at: now,
-                        }));
-                    }
-                }
-                Decision::Resize { change, why } => {
-                    known.stood_back = false;
-                    known.in_flight = true;
-                    effects.push(Effect::Resize(Request { pod: key.clone(), change, why }));
-                }
+    fn take_in_details(&mut self, readings: Vec<Reading>) {
+        for Reading { namespace, pod, container, usage, .. } in readings {
+            self.take_in_use(&namespace, &pod, &container, usage);
+        }
+    }
+
+    /// The past of pods that are still there. Of a workload that is known already nothing is taken in: it would count twice.
+    fn take_in_past(&mut self, past: Vec<Past>) {
+        let fresh: BTreeSet<WorkloadKey> = past
+            .iter()
+            .filter_map(|it| Some(self.view.pod(&it.namespace, &it.pod)?.workload.clone()))
+            .filter(|it| !self.history.is_seasoned(it))
+            .collect();
+        for Past { namespace, pod, container, samples } in past {
+            let Some(facts) = self.view.pod(&namespace, &pod).cloned() else { continue };
+            if fresh.contains(&facts.workload) {
+                let policy = self.policy_of(&facts.workload);
+                self.history.observe_past(&facts, &container, &samples, &policy);
             }
         }
+    }
+
+    /// The guards of workloads of which a resize is being watched.
+    fn guards(&mut self, now: Timestamp) -> Vec<Effect> {
+        let scene = &self.view.scene;
+        let mut asked = Vec::new();
+        for (workload, subject) in &scene.workloads {
+            let guards = &subject.policy.guards.value;
+            let settle = subject.policy.settle.value;
+            let is_watched = |it: &PodFacts| it.note.as_ref().is_some_and(|note| now.duration_since(note.at) < settle);
+            if !guards.is_empty() && self.pods_of(workload).any(is_watched) {
+                asked.push(Effect::AskGuards(workload.clone(), guards.clone()));
+            }
+        }
+        asked
+    }
+
+    fn take_in_use(&mut self, namespace: &str, pod: &str, container: &str, used: Use) {
+        let Some(facts) = self.view.pod(namespace, pod).cloned() else { return };
+        let Some(found) = facts.containers.iter().find(|it| &*it.name == container) else { return };
+        let uses = self.view.scene.uses.entry(facts.key.clone()).or_default();
+        // What one source does not tell, another may have told a moment ago.
+        let known = uses.get(&found.name).copied();
+        let used = known.map_or(used, |known| used.beside(&known));
+        let policy = self.policy_of(&facts.workload);
+        if let Some(used) = self.history.observe(&facts, found, &used, &policy) {
+            let uses = self.view.scene.uses.entry(facts.key).or_default();
+            uses.insert(found.name.clone(), used);
+        }
+    }
+
+    fn policy_of(&self, workload: &WorkloadKey) -> Arc<Policy> {
+        self.view.scene.workloads.get(workload).map_or_else(|| self.rules.built_in(), |it| it.policy.clone())
+    }
+
+    /// Decide, and turn what comes of it into effects. A world that does not lead decides too, so that a successor knows at
+    /// once; it only does nothing about it.
+    fn round(&mut self, now: Timestamp, only: Option<&BTreeSet<WorkloadKey>>) -> Vec<Effect> {
+        if !self.is_complete() {
+            return Vec::new();
+        }
+        self.refresh(now, only);
+        let Round { actions, decisions, records } = decide(&self.view.scene, &Moment { now, only });
+        let mut effects = Vec::new();
+        if only.is_none() {
+            self.decisions.clear();
+        }
+        for decision in decisions {
+            if self.leading {
+                effects.extend(self.tell_obstacle(&decision, now));
+            }
+            self.decisions.insert(decision.pod.clone(), decision);
+        }
+        let judged: Vec<WorkloadKey> = match only {
+            Some(only) => only.iter().cloned().collect(),
+            None => self.view.scene.workloads.keys().cloned().collect(),
+        };
+        for workload in judged {
+            if let Some(code) = self.decision_of(&workload).map(|it| it.code) {
+                self.outbox.decided(&workload, code, now);
+            }
+        }
+        if !self.leading {
+            return effects;
+        }
+        for (workload, record) in records {
+            effects.extend(self.remember(&workload, record));
+        }
+        for action in actions {
+            effects.extend(self.send(action));
+        }
+        effects.extend(self.urgent_writes(now));
+        effects.extend(self.guards(now));
         effects
     }
 
-    fn end(&mut self, ended: Ended, now: Timestamp) -> Vec<Effect> {
-        let Ended { pod, reason, message } = ended;
-        let Some(known) = self.pods.get_mut(&pod) else { return Vec::new() };
-        known.in_flight = false;
-        if reason.is_success() {
-            known.failures = 0;
-            known.not_before = None;
-        } else {
-            let pause =
-                FIRST_PAUSE.saturating_mul(1_u32.checked_shl(known.failures).unwrap_or(u32::MAX)).min(LONGEST_PAUSE);
-            known.failures = known.failures.saturating_add(1);
-            known.not_before = now.checked_add(pause).ok();
-        }
-        known.last = Some(Last { reason, message: message.clone(), at: now });
-        vec![Effect::Tell(Told { pod, reason, message, at: now })]
+    /// Tell it of a workload whose object is known.
+    fn tell(&self, told: Told) -> Effect {
+        let facts = self.view.scene.workloads.get(&told.workload).map(|it| &it.facts);
+        let object = facts.filter(|it| !it.uid.is_empty()).map(|it| (it.api_version.to_string(), it.uid.to_string()));
+        Effect::Tell(told, object)
     }
 
-    /// What is to be seen of it at `now`: one row a container of each pod that is opted in.
-    pub fn snapshot(&self, now: Timestamp) -> Snapshot {
-        let mut rows = Vec::new();
-        for (key, known) in &self.pods {
-            if !known.opted_in(&self.namespaces) {
-                continue;
+    /// What is still to be written before the loop ends.
+    pub fn last_words(&mut self, now: Timestamp) -> Vec<Effect> {
+        if self.leading { self.urgent_writes(now) } else { Vec::new() }
+    }
+
+    fn send(&mut self, action: Action) -> Option<Effect> {
+        let facts = self.view.scene.pods.get(&action.pod)?;
+        let mut action = action;
+        if matches!(action.what, What::Resize(_) | What::AdjustScaler { .. }) {
+            action.why = self.rules_behind(&action);
+        }
+        let order = Order { pod: facts.to_pod(), note: facts.note.clone(), action };
+        let change = match &order.action.what {
+            What::Resize(change) | What::RollBack(change) | What::AdjustScaler { change, .. } => change.clone(),
+            What::Evict | What::RollOut => Change::default(),
+        };
+        self.view.scene.acting.insert(order.action.pod.clone(), change);
+        self.in_flight.insert(order.action.pod.clone(), None);
+        Some(Effect::Carry(Box::new(order)))
+    }
+
+    /// What the recommender's rules were that want a change: `app: cpu by plan, memory by raise`.
+    fn rules_behind(&self, action: &Action) -> String {
+        let (What::Resize(change) | What::AdjustScaler { change, .. }) = &action.what else {
+            return action.why.clone();
+        };
+        let needs = self.view.scene.workloads.get(&action.workload).map(|it| &it.needs);
+        let one = |(name, sizes): (&String, &supple_resize::predict::Sizes)| {
+            let need = needs?.get(name.as_str())?;
+            let cpu = need.cpu.as_ref().filter(|_| sizes.cpu_request.is_some()).map(|it| format!("cpu by {}", it.rule));
+            let memory = need
+                .memory
+                .as_ref()
+                .filter(|_| sizes.memory_request.is_some())
+                .map(|it| format!("memory by {}", it.rule));
+            let rules: Vec<String> = cpu.into_iter().chain(memory).collect();
+            (!rules.is_empty()).then(|| rules.join(", "))
+        };
+        let rules: Vec<String> = change.containers.iter().filter_map(one).collect();
+        if rules.is_empty() { action.why.clone() } else { rules.join("; ") }
+    }
+
+    /// Take over a record, and tell what is new in it.
+    fn remember(&mut self, workload: &WorkloadKey, record: Record) -> Vec<Effect> {
+        let before = self.records.get(workload).and_then(|it| it.last.last()).map(|it| it.at);
+        let news = record.last.iter().filter(|it| before.is_none_or(|before| it.at > before)).cloned();
+        let mut effects = Vec::new();
+        for done in news.collect::<Vec<_>>() {
+            let pod = self.view.pod(&workload.namespace, &done.pod).map(|it| it.key.clone());
+            if let Some(pod) = &pod {
+                let last = Last { code: done.code, message: done.message.clone(), at: done.at };
+                self.last.insert(pod.clone(), last);
             }
-            let state = match known.decide(&self.policy, &self.namespaces, now) {
-                Decision::Leave(why) | Decision::StandBack(why) => why,
-                Decision::Resize { .. } => "about to be resized".to_owned(),
-            };
-            for container in judged(&known.pod) {
-                let asked = Numbers::of(&Sizes::of(container.resources.as_ref()));
-                let samples = known.samples.get(&container.name);
-                let verdict = samples.map(|it| verdict(container, &asked, it, &self.policy));
-                rows.push(Row {
-                    namespace: key.namespace.clone(),
-                    pod: key.name.clone(),
-                    workload: workload(&known.pod),
-                    container: container.name.clone(),
-                    asked,
-                    used: samples.and_then(Samples::latest).map(|it| (it.cpu, it.memory)),
-                    next: verdict.filter(Verdict::is_change).map(|it| it.next),
-                    state: state.clone(),
-                    in_flight: known.in_flight,
-                    last: known.last.clone(),
-                });
-            }
+            effects.push(self.tell(Told {
+                at: done.at,
+                code: done.code,
+                pod,
+                workload: workload.clone(),
+                message: done.message,
+            }));
         }
-        Snapshot { rows, blind: self.blind.clone(), pods: self.pods.len() }
-    }
-}
-
-impl Known {
-    /// The pod's own label wins over its namespace's.
-    fn opted_in(&self, namespaces: &BTreeSet<String>) -> bool {
-        match self.pod.labels().get(ENABLED).map(String::as_str) {
-            Some("true") => true,
-            Some(_) => false,
-            None => namespaces.contains(&self.pod.namespace().unwrap_or_default()),
+        if let Some(subject) = self.view.scene.workloads.get_mut(workload) {
+            subject.record = record.clone();
         }
+        self.records.insert(workload.clone(), record);
+        self.outbox.remembered(workload);
+        effects
     }
 
-    fn decide(&self, policy: &Policy, namespaces: &BTreeSet<String>, now: Timestamp) -> Decision {
-        let leave = |why: &str| Decision::Leave(why.to_owned());
-        if !self.opted_in(namespaces) {
-            return leave("not opted in");
+    /// Tell what stands in the way of a change that is wanted, once an hour and workload, and only where we may act at all:
+    /// who only asked for recommendations is not told why nothing happens.
+    fn tell_obstacle(&mut self, decision: &Decision, now: Timestamp) -> Option<Effect> {
+        let acts = self.view.scene.workloads.get(&decision.workload)?.policy.mode.value > Mode::Initial;
+        let waits = matches!(decision.code, Code::NoRoom | Code::Deferred | Code::DisruptionBudget);
+        let refused = decision.findings.iter().any(|it| it.outcome == Outcome::Refused && it.code == decision.code);
+        if !acts || !(refused || waits) {
+            return None;
         }
-        if self.pod.metadata.deletion_timestamp.is_some() {
-            return leave("is being deleted");
+        let what = (decision.workload.clone(), decision.code);
+        if self.told.get(&what).is_some_and(|at| now.duration_since(*at) < TOLD_AGAIN) {
+            return None;
         }
-        let status = self.pod.status.as_ref();
-        if status.and_then(|it| it.phase.as_deref()) != Some("Running") {
-            return leave("does not run");
-        }
-        if self.in_flight {
-            return leave("is being resized");
-        }
-        // Also one that was begun by a predecessor, or by somebody else: never two at once.
-        let generation = self.pod.metadata.generation.unwrap_or_default();
-        match progress(&self.pod, generation) {
-            Progress::Underway => return leave("a resize is under way"),
-            Progress::Failing(why) => return Decision::Leave(format!("its node cannot finish a resize: {why}")),
-            Progress::Deferred(_) | Progress::Infeasible(_) | Progress::Settled | Progress::Ended => {}
-        }
-        if let Hand::Theirs(other) = hand(&self.pod) {
-            return Decision::StandBack(format!("stands back: {other}"));
-        }
-        let age = status
-            .and_then(|it| it.start_time.as_ref())
-            .or(self.pod.metadata.creation_timestamp.as_ref())
-            .map_or(Duration::ZERO, |it| now.duration_since(it.0).try_into().unwrap_or(Duration::ZERO));
-        if age < policy.min_pod_age {
-            return Decision::Leave(format!("too young: {} s of {} s", age.as_secs(), policy.min_pod_age.as_secs()));
-        }
-        if let Some(until) = self.not_before.filter(|it| *it > now) {
-            let left = until.duration_since(now).as_secs();
-            return Decision::Leave(format!("tried again in {left} s"));
-        }
-        let mut change = Change::default();
-        let mut words = Vec::new();
-        let mut still = "fits".to_owned();
-        for container in judged(&self.pod) {
-            let asked = Numbers::of(&Sizes::of(container.resources.as_ref()));
-            let none = Samples::new(policy.window);
-            let samples = self.samples.get(&container.name).unwrap_or(&none);
-            let verdict = verdict(container, &asked, samples, policy);
-            match &verdict.why {
-                Why::Resize { .. } => {
-                    change.containers.insert(container.name.clone(), verdict.next.beyond(&asked));
-                    words.push(format!("{} {}", container.name, verdict.why));
+        self.told.insert(what, now);
+        let last = Last { code: decision.code, message: decision.message.clone(), at: now };
+        self.last.insert(decision.pod.clone(), last);
+        Some(self.tell(Told {
+            at: now,
+            code: decision.code,
+            pod: Some(decision.pod.clone()),
+            workload: decision.workload.clone(),
+            message: decision.message.clone(),
+        }))
+    }
+
+    fn answered(&mut self, order: &Order, answer: Answer, now: Timestamp) -> Vec<Effect> {
+        let Order { action, pod, .. } = order;
+        let (code, message) = match answer {
+            Answer::Accepted { generation } => {
+                // An eviction and a rollout hold until the pod is gone.
+                self.in_flight.insert(action.pod.clone(), generation);
+                if let Some(facts) = self.view.scene.pods.get(&action.pod).cloned() {
+                    self.shows_what_was_sent(&facts);
                 }
-                Why::Fits => {}
-                other => still = other.to_string(),
+                let words = match &action.what {
+                    What::Resize(change) | What::RollBack(change) | What::AdjustScaler { change, .. } => {
+                        format!("{} ({})", crate::carry::in_words(pod, change), action.why)
+                    }
+                    What::Evict | What::RollOut => action.why.clone(),
+                };
+                (action.code, words)
             }
+            Answer::Refused(why) => {
+                self.release(&action.pod);
+                self.set_back(&action.workload, now);
+                (Code::Refused, format!("{why} ({})", action.why))
+            }
+            // Nothing is to be learned from these: what the watches tell next decides anew.
+            Answer::Overtaken(why) | Answer::Failed(why) => {
+                self.release(&action.pod);
+                tracing::debug!(pod = %action.pod, why, "an action came to nothing; it is decided anew");
+                return Vec::new();
+            }
+        };
+        self.last.insert(action.pod.clone(), Last { code, message: message.clone(), at: now });
+        let workload = action.workload.clone();
+        vec![self.tell(Told { at: now, code, pod: Some(action.pod.clone()), workload, message })]
+    }
+
+    /// Nothing of ours is on its way to this pod any more.
+    fn release(&mut self, pod: &PodKey) {
+        self.in_flight.remove(pod);
+        self.view.scene.acting.remove(pod);
+    }
+
+    /// A refusal: longer and longer pauses before the workload is tried again.
+    fn set_back(&mut self, workload: &WorkloadKey, now: Timestamp) {
+        let policy = self.policy_of(workload);
+        let mut record = self.records.get(workload).cloned().unwrap_or_default();
+        record.set_back(now, &policy);
+        if let Some(subject) = self.view.scene.workloads.get_mut(workload) {
+            subject.record = record.clone();
         }
-        if change.is_empty() { Decision::Leave(still) } else { Decision::Resize { change, why: words.join("; ") } }
+        self.records.insert(workload.clone(), record);
+        self.outbox.remembered(workload);
     }
 }
-
-/// Containers whose usage says something about what they need: those that run as long as the pod does. An init
-/// container that ends is over before it could be judged.
-fn judged(pod: &Pod) -> impl Iterator<Item = &Container> {
-    resizable_containers(pod).filter(|it| it.kind != ContainerKind::Init).map(|it| it.container)
-}
-
-/// The judgement of one container, without what would restart it: whoever asked for a restart on a change of size
-/// (`resizePolicy: RestartContainer`) wants to choose the moment, and the loop is there to spare restarts.
-fn verdict(container: &Container, asked: &Numbers, samples: &Samples, policy: &Policy) -> Verdict {
-    let mut verdict = judge(asked, samples, policy);
-    let restarts = |resource: &str| {
-        let mut policies = container.resize_policy.iter().flatten();
-        policies.any(|it| it.resource_name == resource && it.restart_policy == "RestartContainer")
-    };
-    if restarts("cpu") {
-        (verdict.next.cpu_request, verdict.next.cpu_limit) = (asked.cpu_request, asked.cpu_limit);
-    }
-    if restarts("memory") {
-        (verdict.next.memory_request, verdict.next.memory_limit) = (asked.memory_request, asked.memory_limit);
-    }
-    if verdict.is_change() && verdict.next == *asked {
-        verdict.why = Why::WouldRestart;
-    }
-    verdict
-}
-
-/// What people call the pod's workload: its controller, or the pod itself.
-fn workload(pod: &Pod) -> String {
-    match pod.owner_references().iter().find(|it| it.controller == Some(true)) {
-        Some(owner) => format!("{}/{}", owner.kind.to_lowercase(), owner.name),
-        None => format!("pod/{}", pod.name_any()),
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -31,7 +31,7 @@ use progress::Progress;
 use row::InputError;
 use run::Setup;
 use source::Recording;
-use summary::Money;
+pub use summary::Money;
 use supple_replay::closed::NodeSize;
 
 use crate::exit::Failure;
@@ -130,7 +130,8 @@ fn contenders(args: &ReplayArgs) -> Result<Vec<Contender>, Failure> {
     Ok(contenders)
 }
 
-fn read_prices(path: &Path) -> Result<Money, Failure> {
+/// Prices from a file.
+pub fn read_prices(path: &Path) -> Result<Money, Failure> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::unreachable(format!("cannot read the prices {shown}: {error}")))?;

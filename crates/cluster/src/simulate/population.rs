@@ -8,8 +8,8 @@ use super::dice::Dice;
 use super::lives::{self, BEHAVIOUR};
 use crate::manifest::Manifest;
 
-/// A namespace with this label has opted its pods in to be resized by the loop.
-const ENABLED: &str = "supple.dev/enabled";
+/// A namespace with this label lets its pods be resized by the loop.
+const MODE: &str = "supple.dev/mode";
 
 /// What teams call their namespaces; there are as many namespaces as the pods need, beginning here.
 const TEAMS: [&str; 12] = [
@@ -164,7 +164,7 @@ impl Population {
     /// Namespaces and workloads, to be applied in this order. The namespaces have opted in.
     pub fn manifests(&self) -> Vec<Manifest> {
         let namespaces = self.namespaces().into_iter().map(|name| {
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {ENABLED: "true"}}})
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {MODE: "in-place"}}})
         });
         let objects = namespaces.chain(self.workloads.iter().map(Workload::object));
         objects.map(|object| Manifest { place: "the simulation".to_owned(), object }).collect()
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(population.demand(), (MilliCpu(600), Bytes(384 << 20)));
         let manifests = population.manifests();
         let at = |number: usize, pointer: &str| manifests[number].object.pointer(pointer).cloned().unwrap_or_default();
-        assert_eq!(at(0, "/metadata/labels/supple.dev~1enabled"), "true");
+        assert_eq!(at(0, "/metadata/labels/supple.dev~1mode"), "in-place");
         assert_eq!((at(1, "/kind"), at(1, "/spec/replicas")), (json!("StatefulSet"), json!(3)));
         let pattern = at(1, "/spec/template/metadata/annotations/supple.dev~1usage-pattern");
         assert_eq!(pattern, "app: cpu=1 | proxy: cpu=2");

@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use supple_decide::need::Use;
 use supple_quantity::Bytes;
 
-use super::metrics_api::nothing;
 use super::{Reading, Source};
 
 /// What the newest reading leaves open is taken from another that is at most this much older: two sources that take turns
@@ -112,7 +111,7 @@ impl Entry {
         uses.sort_by_key(|it| std::cmp::Reverse(it.at));
         let newest = uses.first()?.at;
         let together = uses.into_iter().filter(|it| newest.duration_since(it.at) <= TOGETHER);
-        let mut all = together.fold(nothing(newest), |all, it| Use {
+        let mut all = together.fold(Use::at(newest), |all, it| Use {
             at: all.at,
             cpu: all.cpu.or(it.cpu),
             memory: all.memory.or(it.memory),
@@ -146,7 +145,7 @@ mod tests {
     }
 
     fn memory(second: i64, memory: i64) -> Use {
-        Use { memory: Some(Bytes(memory)), ..nothing(at(second)) }
+        Use { memory: Some(Bytes(memory)), ..Use::at(at(second)) }
     }
 
     #[track_caller]

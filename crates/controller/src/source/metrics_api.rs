@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use supple_decide::need::Use;
-
 use super::{Reading, Source};
 use crate::usage::PodUse;
 
@@ -15,35 +13,22 @@ pub fn readings(used: &PodUse) -> impl Iterator<Item = Reading> + '_ {
         pod: pod.clone(),
         container: container.as_str().into(),
         source: Source::MetricsApi,
-        usage: Use { cpu: Some(sample.cpu), memory: Some(sample.memory), ..nothing(sample.at) },
+        usage: *sample,
         oom_kills: None,
     })
 }
 
-/// Nothing is known but the moment.
-pub(crate) fn nothing(at: jiff::Timestamp) -> Use {
-    Use {
-        at,
-        cpu: None,
-        memory: None,
-        memory_peak: None,
-        memory_charged: None,
-        swap: None,
-        memory_pressure_permille: None,
-        throttled_permille: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use supple_decide::need::Use;
     use supple_quantity::{Bytes, MilliCpu};
 
     use super::*;
-    use crate::samples::Sample;
 
     #[test]
     fn what_the_api_does_not_tell_is_not_zero() {
-        let sample = Sample { at: "2026-01-01T00:00:00Z".parse().unwrap(), cpu: MilliCpu(13), memory: Bytes(1 << 20) };
+        let at = "2026-01-01T00:00:00Z".parse().unwrap();
+        let sample = Use { cpu: Some(MilliCpu(13)), memory: Some(Bytes(1 << 20)), ..Use::at(at) };
         let used = PodUse { namespace: "d".into(), name: "p".into(), containers: [("c".to_owned(), sample)].into() };
         let read: Vec<Reading> = readings(&used).collect();
         assert_eq!(read.len(), 1);

@@ -110,7 +110,6 @@ mod tests {
 
     use super::super::knowledge::Sizing;
     use super::*;
-    use crate::source::metrics_api::nothing;
 
     fn now() -> Timestamp {
         "2026-01-01T01:00:00Z".parse().unwrap()
@@ -158,7 +157,7 @@ mod tests {
 
     fn uses(mebibytes: i64, minutes_ago: i64) -> Option<Use> {
         let at = now() - SignedDuration::from_mins(minutes_ago);
-        Some(Use { memory: Some(Bytes(mebibytes << 20)), ..nothing(at) })
+        Some(Use { memory: Some(Bytes(mebibytes << 20)), ..Use::at(at) })
     }
 
     #[track_caller]

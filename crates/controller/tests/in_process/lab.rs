@@ -6,13 +6,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use supple_cluster::{Capacity, Cluster, ClusterOptions, NodeRuntime, NodeSettings, Requested};
-use supple_controller::judge::Policy;
-use supple_controller::run::{Clock, Options, run};
+use supple_controller::lease::elect::alone;
+use supple_controller::run::{Clock, Options, Outlets, run};
 use supple_controller::snapshot::Snapshot;
+use supple_controller::world::Settings;
 use supple_quantity::{Bytes, MilliCpu};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +46,33 @@ impl Lab {
             stand_in: Vec::new(),
         };
         let cluster = Cluster::start(ClusterOptions::in_memory(vec![node], clock.clone())).await.unwrap();
-        Self { client: cluster.client(), cluster, clock }
+        let lab = Self { client: cluster.client(), cluster, clock };
+        let definitions = Api::<CustomResourceDefinition>::all(lab.client.clone());
+        for definition in supple_api::crd::all() {
+            definitions.create(&PostParams::default(), &definition).await.unwrap();
+        }
+        lab
+    }
+
+    /// A policy of the namespace: what differs from a patient one that learns for an hour and watches for a minute.
+    pub async fn policy(&self, name: &str, more: Value) {
+        let mut spec = json!({
+            "startup": "1m", "learn": "0s", "minConfidence": 0, "settle": "1m", "coolDown": {"up": "1m", "down": "5m"},
+            "steps": {"cpuUp": 10000, "cpuDown": 100, "memoryUp": 10000, "memoryDown": 100},
+        });
+        json_patch::merge(&mut spec, &more);
+        let policy = json!({
+            "apiVersion": "supple.dev/v1alpha1", "kind": "RightsizePolicy",
+            "metadata": {"name": name, "namespace": "default"}, "spec": spec,
+        });
+        let policies = Api::<supple_api::RightsizePolicy>::default_namespaced(self.client.clone());
+        policies.create(&PostParams::default(), &serde_json::from_value(policy).unwrap()).await.unwrap();
+    }
+
+    /// What stands in the `Rightsizing` of a workload.
+    pub async fn rightsizing(&self, name: &str) -> supple_api::rightsizing::RightsizingStatus {
+        let api = Api::<supple_api::Rightsizing>::default_namespaced(self.client.clone());
+        api.get(name).await.unwrap().status.unwrap_or_default()
     }
 
     /// Create an opted-in pod with these requests and limits (`CPU/MEMORY`) that uses what the pattern says.
@@ -52,7 +80,7 @@ impl Lab {
         let list =
             |text: &str| text.split_once('/').map_or(json!({}), |(cpu, memory)| json!({"cpu": cpu, "memory": memory}));
         let pod = json!({
-            "metadata": {"name": name, "labels": {"supple.dev/enabled": "true"},
+            "metadata": {"name": name, "labels": {"supple.dev/mode": "in-place"},
                          "annotations": {"supple.dev/usage-pattern": usage}},
             "spec": {"containers": [{"name": "app", "image": "registry.example/app:1",
                                      "resources": {"requests": list(requests), "limits": list(limits)}}]},
@@ -86,13 +114,17 @@ impl Lab {
         events.into_iter().filter_map(|it| it.reason).collect()
     }
 
-    /// Begin the loop with the default policy.
+    /// Begin the loop.
     pub fn begin(&self) -> Loop {
         let options = Options {
             interval: Duration::from_secs(15),
-            policy: Policy::default(),
-            settle: Duration::from_secs(60),
+            settings: Settings::default(),
             clock: self.clock.clone(),
+            audit: None,
+            leadership: alone(),
+            kubelets: None,
+            prometheus: None,
+            outlets: Outlets::new(Duration::from_secs(15)),
         };
         let (sender, rows) = watch::channel(Snapshot::default());
         let stop = CancellationToken::new();

@@ -13,7 +13,6 @@ use super::past::{Gather, Limits, Of, Past};
 use super::range::{Range, pieces};
 use super::template::{Template, TemplateError, Values};
 use crate::source::backoff::{Backoff, dice};
-use crate::source::metrics_api::nothing;
 use crate::source::{Name, Reading, Source};
 
 /// The queries. Each answers with one series a container, labelled `namespace`, `pod` and `container`.
@@ -192,7 +191,7 @@ pub async fn present(
     // The moment is as much of a number as the bytes are.
     for (name, seconds) in last(of(&queries.measured, Of::Memory).await?, |it| it.memory) {
         if let Ok(at) = Timestamp::from_second(whole(seconds.floor())) {
-            uses.insert(name, nothing(at.min(now)));
+            uses.insert(name, Use::at(at.min(now)));
         }
     }
     let mut put = |values: Vec<(_, f64)>, set: fn(&mut Use, f64)| {

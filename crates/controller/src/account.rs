@@ -1,0 +1,269 @@
+//! What a world knows and has decided about one workload, put together for people and programs: the source of `plan` and
+//! `explain`, of their tables and their JSON alike.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use supple_decide::check::Check;
+use supple_decide::code::Code;
+use supple_decide::facts::PodFacts;
+use supple_decide::key::WorkloadKey;
+use supple_decide::need::Need;
+use supple_decide::numbers::Numbers;
+use supple_decide::policy::Mode;
+use supple_decide::record::Record;
+use supple_decide::round::{Decision, Finding, Outcome};
+use supple_quantity::Bytes;
+use supple_resize::guard::MemoryUsage;
+use supple_resize::predict::{Change, NamespaceSight, NodeSight, Obstacle, Sizes, Stage, predict};
+
+use crate::world::World;
+
+/// One workload.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Account {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// How far we may go with it.
+    pub mode: Mode,
+    /// Its pods, and of how many of them the sizes are to change.
+    pub pods: u32,
+    /// Pods whose sizes are to change.
+    pub changing: u32,
+    /// The pod that stands for all of them: one that is to change, where there is one.
+    pub pod: String,
+    /// Its containers.
+    pub containers: Vec<ContainerAccount>,
+    /// What settled it.
+    pub code: Code,
+    /// The sentence.
+    pub message: String,
+    /// When it may be otherwise by itself.
+    pub again: Option<Timestamp>,
+    /// Every check in order, with what it had to say.
+    pub checks: Vec<CheckAccount>,
+    /// What the cluster would answer, if the change were asked for now.
+    pub answer: Answer,
+    /// Every setting with the layer it comes from.
+    pub settings: Vec<SettingAccount>,
+    /// What was done before.
+    pub record: Record,
+    /// The change as a `/resize` patch of `pod`; null where nothing is to change.
+    pub patch: Option<serde_json::Value>,
+}
+
+/// One container.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerAccount {
+    /// Its name.
+    pub name: String,
+    /// What it asks for.
+    pub now: Numbers,
+    /// What it is to ask for; equal to `now` where nothing is to change.
+    pub proposed: Numbers,
+    /// What the recommender says.
+    pub need: Option<Need>,
+    /// What it uses.
+    pub used: Option<supple_decide::need::Use>,
+}
+
+/// One check.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckAccount {
+    /// Which.
+    pub check: Check,
+    /// What it asks.
+    pub question: &'static str,
+    /// What it had to say; nothing: it passed.
+    pub findings: Vec<Finding>,
+}
+
+/// A setting.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SettingAccount {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value.
+    pub value: String,
+    /// Where it comes from.
+    pub origin: String,
+}
+
+/// What a cluster would answer.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// In a word.
+    pub word: AnswerWord,
+    /// What stands in the way.
+    pub obstacle: Option<Obstacle>,
+    /// Containers that would restart.
+    pub restarts: Vec<String>,
+    /// What could not be foreseen.
+    pub unforeseen: Vec<String>,
+}
+
+/// What a cluster would answer, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnswerWord {
+    /// Nothing is to be asked.
+    Nothing,
+    /// Taken, and done at once.
+    Accepted,
+    /// Taken, and done when there is room.
+    Deferred,
+    /// Taken, with a restart.
+    Restart,
+    /// Taken, and never done.
+    Infeasible,
+    /// Refused.
+    Refused,
+}
+
+impl AnswerWord {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "-",
+            Self::Accepted => "accepted",
+            Self::Deferred => "deferred",
+            Self::Restart => "restart",
+            Self::Infeasible => "infeasible",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl Account {
+    /// Whether sizes are to change.
+    pub fn is_change(&self) -> bool {
+        self.containers.iter().any(|it| it.proposed != it.now)
+    }
+
+    /// Findings that stand in the way.
+    pub fn obstacles(&self) -> impl Iterator<Item = &Finding> {
+        self.checks.iter().flat_map(|it| &it.findings).filter(|it| it.outcome != Outcome::Clamped)
+    }
+}
+
+/// Pods by the node they are on.
+type OnNodes<'a> = BTreeMap<&'a Arc<str>, Vec<&'a PodFacts>>;
+
+impl World {
+    /// The accounts of all workloads, by name. Those that have no pod, or none that was judged, are left out.
+    pub fn accounts(&self) -> Vec<Account> {
+        // Who is where is looked up once for all of them.
+        let mut on_nodes = OnNodes::new();
+        for pod in self.scene().pods.values() {
+            if let Some(node) = &pod.node {
+                on_nodes.entry(node).or_default().push(pod);
+            }
+        }
+        self.scene().workloads.keys().filter_map(|it| self.account(it, &on_nodes)).collect()
+    }
+
+    fn account(&self, workload: &WorkloadKey, on_nodes: &OnNodes<'_>) -> Option<Account> {
+        let scene = self.scene();
+        let subject = scene.workloads.get(workload)?;
+        let pods = || self.pods_of(workload);
+        let decisions = || pods().filter_map(|it| self.decisions().get(&it.key));
+        let changes = |it: &&Decision| it.containers.iter().any(|it| it.next != it.now);
+        let decision = decisions().find(changes).or_else(|| decisions().next())?;
+        let pod = scene.pods.get(&decision.pod)?;
+        let counted = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+        let uses = scene.uses.get(&pod.key);
+        let containers = decision.containers.iter().map(|it| ContainerAccount {
+            name: it.container.to_string(),
+            now: it.now,
+            proposed: it.next,
+            need: subject.needs.get(&it.container).cloned(),
+            used: uses.and_then(|uses| uses.get(&it.container)).copied(),
+        });
+        let change = change_of(decision);
+        Some(Account {
+            namespace: workload.namespace.to_string(),
+            kind: workload.kind.to_string(),
+            name: workload.name.to_string(),
+            mode: subject.policy.mode.value,
+            pods: counted(pods().count()),
+            changing: counted(decisions().filter(changes).count()),
+            pod: pod.key.name.to_string(),
+            containers: containers.collect(),
+            code: decision.code,
+            message: decision.message.clone(),
+            again: decision.again,
+            checks: checks(&decision.findings),
+            answer: self.foresee(pod, &change, on_nodes),
+            settings: subject
+                .policy
+                .rows()
+                .into_iter()
+                .map(|(name, origin, value)| SettingAccount { name, value, origin: origin.to_string() })
+                .collect(),
+            record: subject.record.clone(),
+            patch: (!change.is_empty()).then(|| change.to_patch(&pod.to_pod()).ok()).flatten(),
+        })
+    }
+
+    fn foresee(&self, pod: &PodFacts, change: &Change, on_nodes: &OnNodes<'_>) -> Answer {
+        let nothing =
+            Answer { word: AnswerWord::Nothing, obstacle: None, restarts: Vec::new(), unforeseen: Vec::new() };
+        if change.is_empty() {
+            return nothing;
+        }
+        let scene = self.scene();
+        let node = pod.node.as_ref().and_then(|it| scene.nodes.get(it).map(|node| (it, node)));
+        let sight = node.map_or_else(NodeSight::default, |(name, node)| {
+            let on_it = on_nodes.get(name).into_iter().flatten();
+            let others: Vec<_> = on_it.filter(|it| it.key != pod.key).map(|it| it.to_pod()).collect();
+            NodeSight::from_api(&node.object, &others)
+        });
+        let namespace = scene.namespaces.get(&pod.key.namespace);
+        let namespace = namespace.map_or_else(NamespaceSight::default, |it| NamespaceSight {
+            limit_ranges: it.limit_ranges.clone(),
+            quotas: it.quotas.clone(),
+        });
+        let usage = scene.uses.get(&pod.key).map(|uses| MemoryUsage {
+            pod: Some(Bytes(uses.values().filter_map(|it| it.memory).map(|it| it.0).sum())),
+            containers: uses.iter().filter_map(|(name, it)| Some((name.to_string(), it.memory?))).collect(),
+        });
+        let forecast = predict(&pod.to_pod(), change, &sight, &namespace, usage.as_ref());
+        let word = match forecast.obstacle.as_ref().map(|it| (it.reason, it.reason.stage())) {
+            None if forecast.restarts.is_empty() => AnswerWord::Accepted,
+            None => AnswerWord::Restart,
+            Some((supple_resize::predict::Reason::Deferred, _)) => AnswerWord::Deferred,
+            Some((supple_resize::predict::Reason::NothingToDo, _)) => AnswerWord::Nothing,
+            Some((_, Stage::Allocation | Stage::Actuation)) => AnswerWord::Infeasible,
+            Some(_) => AnswerWord::Refused,
+        };
+        Answer { word, obstacle: forecast.obstacle, restarts: forecast.restarts, unforeseen: forecast.unforeseen }
+    }
+}
+
+fn change_of(decision: &Decision) -> Change {
+    let mut change = Change::default();
+    for proposal in decision.containers.iter().filter(|it| it.next != it.now) {
+        let sizes: Sizes = proposal.next.beyond(&proposal.now);
+        if !sizes.is_empty() {
+            change.containers.insert(proposal.container.to_string(), sizes);
+        }
+    }
+    change
+}
+
+fn checks(findings: &[Finding]) -> Vec<CheckAccount> {
+    let of = |check: Check| findings.iter().filter(move |it| it.check == check).cloned().collect();
+    let all = Check::ALL.iter().copied();
+    all.map(|check| CheckAccount { check, question: check.question(), findings: of(check) }).collect()
+}

@@ -1,0 +1,287 @@
+//! One action from a decision to the cluster's answer. What comes of it afterwards the watches tell.
+//!
+//! ```text
+//!   Resize    ─▶ dryRun=All ─┬─▶ Refused                        (nothing stored, nothing noted)
+//!                            ├─▶ Overtaken                      (the pod is not what was decided on)
+//!                            └─▶ note ─▶ PATCH /resize ─┬─▶ Refused   (note put back)
+//!                                                       └─▶ Accepted
+//!   RollBack  ─▶ note ─▶ PATCH /resize                          (no dry run: harm is being done)
+//!   Evict     ─▶ POST /eviction, this very pod
+//!   RollOut   ─▶ PATCH the template's annotation
+//!   AdjustScaler ─▶ PUT the autoscaler, then Resize; the autoscaler put back where that is refused
+//! ```
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::json;
+use supple_decide::facts::Noted;
+use supple_decide::hand::MANAGER;
+use supple_decide::key::{PodKey, WorkloadKey};
+use supple_decide::note::{ANNOTATION, Author, LastResize};
+use supple_decide::numbers::Numbers;
+use supple_decide::round::{Action, What};
+use supple_resize::predict::Change;
+
+/// The template annotation whose change restarts a workload.
+pub const ROLLOUT: &str = "supple.dev/rollout";
+
+/// What the cluster answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Taken; the pod now has this generation. Of an eviction and a rollout there is none.
+    Accepted {
+        /// `metadata.generation` of the pod after it.
+        generation: Option<i64>,
+    },
+    /// The server said no, in these words.
+    Refused(String),
+    /// The pod, or what goes with it, is not what was decided on: gone, replaced, or changed by somebody.
+    Overtaken(String),
+    /// There was no answer, or it was about the server and not about the request: to be tried again.
+    Failed(String),
+}
+
+/// What is needed to carry an action out.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The action.
+    pub action: Action,
+    /// The pod as it was when that was decided ([`supple_decide::facts::PodFacts::to_pod`]).
+    pub pod: Pod,
+    /// The note that stands on it, to be put back where a resize is refused.
+    pub note: Option<Box<Noted>>,
+}
+
+/// Carry it out.
+pub async fn carry(client: &Client, order: &Order, now: Timestamp) -> Answer {
+    let Order { action, .. } = order;
+    match &action.what {
+        What::Resize(change) => resize(client, order, change, Author::Controller, now).await,
+        What::RollBack(change) => resize(client, order, change, Author::RollBack, now).await,
+        What::Evict => evict(client, &action.pod).await,
+        What::RollOut => roll_out(client, &action.workload, now).await,
+        What::AdjustScaler { scaler, from_percent, to_percent, change, .. } => {
+            let retarget = Retarget { client, namespace: &action.pod.namespace, scaler };
+            match retarget.aim(*from_percent, *to_percent).await {
+                Answer::Accepted { .. } => {}
+                otherwise => return otherwise,
+            }
+            let answer = resize(client, order, change, Author::Controller, now).await;
+            if !matches!(answer, Answer::Accepted { .. }) {
+                // Both or neither: an autoscaler that aims at the new size with the old requests would scale wrongly.
+                retarget.aim(*to_percent, *from_percent).await;
+            }
+            answer
+        }
+    }
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// An error as an answer. 404, 409 and 410 say that the world is another than was thought; 429 and 5xx are about the server.
+fn answer_of(error: kube::Error) -> Answer {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            404 | 409 | 410 => Answer::Overtaken(status.message),
+            429 | 500..=599 => Answer::Failed(status.message),
+            _ => Answer::Refused(status.message),
+        },
+        error => Answer::Failed(error.to_string()),
+    }
+}
+
+async fn resize(client: &Client, order: &Order, change: &Change, by: Author, now: Timestamp) -> Answer {
+    let Order { action, pod: known, note: before } = order;
+    let key = &action.pod;
+    let api = Api::<Pod>::namespaced(client.clone(), &key.namespace);
+    let patch = match change.to_patch(known) {
+        Ok(patch) => Patch::Strategic(patch),
+        Err(error) => return Answer::Overtaken(error.to_string()),
+    };
+    if by == Author::Controller {
+        let would = match api.patch_resize(&key.name, &params().dry_run(), &patch).await {
+            Ok(would) => would,
+            Err(error) => return answer_of(error),
+        };
+        if let Some(why) = is_another(key, known, &would) {
+            return Answer::Overtaken(why);
+        }
+    }
+    let note = LastResize::of(known, change, by, now);
+    if let Err(error) = annotate(&api, key, Some(&note)).await {
+        return answer_of(error);
+    }
+    match api.patch_resize(&key.name, &params(), &patch).await {
+        Ok(pod) => Answer::Accepted { generation: pod.metadata.generation },
+        Err(error) => {
+            // The note speaks of a resize that was not made: put the one before it back. If that fails too, the note's
+            // generation says that nothing was made.
+            let _ = annotate(&api, key, before.as_deref().map(note_of).as_ref()).await;
+            answer_of(error)
+        }
+    }
+}
+
+/// A note as it is written on a pod.
+fn note_of(noted: &Noted) -> LastResize {
+    let nothing = Numbers::default();
+    let sizes = |it: &Numbers| it.beyond(&nothing);
+    LastResize {
+        by: noted.by,
+        at: noted.at,
+        generation: noted.generation,
+        before: noted.containers.iter().map(|(name, before, _)| (name.to_string(), sizes(before))).collect(),
+        after: noted.containers.iter().map(|(name, _, after)| (name.to_string(), sizes(after))).collect(),
+    }
+}
+
+/// Why the pod that would be resized is not the one that was decided on.
+fn is_another(key: &PodKey, known: &Pod, would: &Pod) -> Option<String> {
+    if would.metadata.uid.as_deref() != Some(&*key.uid) {
+        return Some("the pod has been replaced by another of the same name".to_owned());
+    }
+    let (decided, now) = (known.metadata.generation?, would.metadata.generation?);
+    (now > decided + 1).then(|| "somebody changed the pod after this was decided".to_owned())
+}
+
+async fn annotate(api: &Api<Pod>, key: &PodKey, note: Option<&LastResize>) -> Result<(), kube::Error> {
+    let text = note.and_then(|it| serde_json::to_string(it).ok());
+    let patch = json!({"metadata": {"uid": &*key.uid, "annotations": {ANNOTATION: text}}});
+    api.patch(&key.name, &params(), &Patch::Merge(&patch)).await.map(drop)
+}
+
+async fn evict(client: &Client, key: &PodKey) -> Answer {
+    let api = Api::<Pod>::namespaced(client.clone(), &key.namespace);
+    let only_this = Preconditions { uid: Some(key.uid.to_string()), ..Preconditions::default() };
+    let delete = DeleteParams { preconditions: Some(only_this), ..DeleteParams::default() };
+    let params = EvictParams { delete_options: Some(delete), ..EvictParams::default() };
+    match api.evict(&key.name, &params).await {
+        Ok(_) => Answer::Accepted { generation: None },
+        // The budget's answer is about the request: it is no use to ask again at once.
+        Err(kube::Error::Api(status)) if status.code == 429 => Answer::Refused(status.message),
+        Err(error) => answer_of(error),
+    }
+}
+
+async fn roll_out(client: &Client, workload: &WorkloadKey, now: Timestamp) -> Answer {
+    let patch = json!({"spec": {"template": {"metadata": {"annotations": {ROLLOUT: now.to_string()}}}}});
+    let result = match &*workload.kind {
+        "Deployment" => touch::<Deployment>(client, workload, &patch).await,
+        "StatefulSet" => touch::<StatefulSet>(client, workload, &patch).await,
+        "DaemonSet" => touch::<DaemonSet>(client, workload, &patch).await,
+        kind => return Answer::Refused(format!("a {kind} is not restarted through its template")),
+    };
+    result.map_or_else(answer_of, |()| Answer::Accepted { generation: None })
+}
+
+async fn touch<K>(client: &Client, workload: &WorkloadKey, patch: &serde_json::Value) -> Result<(), kube::Error>
+where
+    K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    let api = Api::<K>::namespaced(client.clone(), &workload.namespace);
+    api.patch(&workload.name, &params(), &Patch::Merge(patch)).await.map(drop)
+}
+
+/// The CPU target of one autoscaler.
+struct Retarget<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+    scaler: &'a str,
+}
+
+impl Retarget<'_> {
+    async fn aim(&self, from: u32, to: u32) -> Answer {
+        let api = Api::<HorizontalPodAutoscaler>::namespaced(self.client.clone(), self.namespace);
+        let mut object = match api.get(self.scaler).await {
+            Ok(object) => object,
+            Err(error) => return answer_of(error),
+        };
+        if !aim(&mut object, from, to) {
+            return Answer::Overtaken(format!(
+                "horizontalpodautoscaler/{} does not aim at {from} % of CPU",
+                self.scaler
+            ));
+        }
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        match api.replace(&object.name_any(), &params, &object).await {
+            Ok(_) => Answer::Accepted { generation: None },
+            Err(error) => answer_of(error),
+        }
+    }
+}
+
+/// Change the CPU target in place; `false` where it is not what was expected.
+fn aim(object: &mut HorizontalPodAutoscaler, from: u32, to: u32) -> bool {
+    let metrics = object.spec.metrics.iter_mut().flatten();
+    let targets = metrics.filter_map(|it| match (&mut it.resource, &mut it.container_resource) {
+        (Some(it), _) if it.name == "cpu" => Some(&mut it.target),
+        (None, Some(it)) if it.name == "cpu" => Some(&mut it.target),
+        _ => None,
+    });
+    let mut found = false;
+    for target in targets {
+        if target.average_utilization == i32::try_from(from).ok() {
+            target.average_utilization = i32::try_from(to).ok();
+            found = true;
+        }
+    }
+    found
+}
+
+/// What containers get, for the log: `app: cpu 100m:200m → 250m:500m`.
+pub fn in_words(pod: &Pod, change: &Change) -> String {
+    let Ok(after) = change.applied_to(pod) else { return String::new() };
+    let names: BTreeMap<_, _> = change.containers.iter().collect();
+    let containers = crate::outcome::compare(change, pod, &after);
+    debug_assert_eq!(names.len(), containers.len());
+    crate::outcome::in_words(&containers)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_the_target_that_was_read_is_changed() {
+        let mut object: HorizontalPodAutoscaler = serde_json::from_value(json!({
+            "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}, "metrics": [
+                {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}},
+                {"type": "Resource", "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 70}}},
+            ]},
+        }))
+        .unwrap();
+        assert!(!aim(&mut object, 60, 35));
+        assert!(aim(&mut object, 70, 35));
+        let targets: Vec<_> = object.spec.metrics.unwrap().into_iter().filter_map(|it| it.resource).collect();
+        assert_eq!(targets.iter().map(|it| it.target.average_utilization).collect::<Vec<_>>(), [Some(35), Some(70)]);
+    }
+
+    #[track_caller]
+    fn check(code: u16, expect: fn(String) -> Answer) {
+        let status = serde_json::from_value(json!({"status": "Failure", "message": "m", "reason": "", "code": code}));
+        assert_eq!(answer_of(kube::Error::Api(Box::new(status.unwrap()))), expect("m".to_owned()), "{code}");
+    }
+
+    #[test]
+    fn what_an_error_says() {
+        check(404, Answer::Overtaken);
+        check(409, Answer::Overtaken);
+        check(422, Answer::Refused);
+        check(403, Answer::Refused);
+        check(429, Answer::Failed);
+        check(500, Answer::Failed);
+        check(503, Answer::Failed);
+    }
+}

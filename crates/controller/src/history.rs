@@ -1,0 +1,304 @@
+//! What containers used, remembered: one recommender for each container of each workload, fed by all of its pods, and what
+//! each of them says the container needs. The moments come with the samples; nothing here reads a clock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use supple_decide::facts::{ContainerFacts, PodFacts};
+use supple_decide::key::{PodKey, WorkloadKey};
+use supple_decide::need::{Need, Use, Wanted};
+use supple_decide::numbers::Numbers;
+use supple_decide::policy::Policy;
+use supple_quantity::{Bytes, MilliCpu};
+use supple_recommend::advise::Part;
+use supple_recommend::explain::{Doubt, Rule};
+use supple_recommend::policy::{Policy as Terms, Risk};
+use supple_recommend::sample::{OutOfMemory, Sample, Size};
+use supple_recommend::state::{State, Taken};
+use supple_recommend::supple::Supple;
+
+/// Length of the two spans over which the highest use of a pod is remembered: together between half a day and a day.
+const SPAN_SECONDS: i64 = 12 * 3600;
+
+/// All recommenders.
+#[derive(Debug, Default)]
+pub struct History {
+    kept: BTreeMap<WorkloadKey, BTreeMap<Arc<str>, Kept>>,
+}
+
+/// What is kept of one container of one workload.
+#[derive(Debug)]
+struct Kept {
+    front: Supple,
+    pods: BTreeMap<PodKey, Known>,
+    next: u32,
+    fresh: Option<Timestamp>,
+    /// Something has been learned since it was last saved.
+    unsaved: bool,
+}
+
+/// What is kept of one pod.
+#[derive(Debug, Default)]
+struct Known {
+    /// Its number in the recommender.
+    number: u32,
+    /// Highest use of this span and of the one before.
+    peak: (i64, Bytes, Bytes),
+    /// What the fast path wants at once: thousandths of a core, bytes.
+    urgent: (Option<MilliCpu>, Option<Bytes>),
+}
+
+impl Known {
+    fn see_peak(&mut self, second: i64, memory: Bytes) {
+        let span = second.div_euclid(SPAN_SECONDS);
+        let (at, now, before) = &mut self.peak;
+        if span > *at {
+            *before = if span == *at + 1 { *now } else { Bytes(0) };
+            (*at, *now) = (span, Bytes(0));
+        }
+        *now = Bytes(now.0.max(memory.0));
+    }
+
+    fn highest(&self) -> Option<Bytes> {
+        let (_, now, before) = self.peak;
+        Some(Bytes(now.0.max(before.0))).filter(|it| it.0 > 0)
+    }
+}
+
+/// What a policy says to a recommender. A risk that cannot be read is as good as none: whoever checks policies has said so.
+pub fn terms(policy: &Policy) -> Terms {
+    let mut terms = Terms::default();
+    let risk = |text: &Option<Arc<str>>| text.as_deref().and_then(|it| it.parse::<Risk>().ok());
+    terms.cpu.risk = risk(&policy.cpu_risk.value);
+    terms.memory.risk = risk(&policy.memory_risk.value);
+    terms
+}
+
+impl Kept {
+    fn new(front: Supple) -> Self {
+        Self { front, pods: BTreeMap::new(), next: 0, fresh: None, unsaved: false }
+    }
+
+    fn known(&mut self, pod: &PodKey) -> &mut Known {
+        if !self.pods.contains_key(pod) {
+            let number = self.next;
+            self.next = self.next.wrapping_add(1);
+            self.pods.insert(pod.clone(), Known { number, ..Known::default() });
+        }
+        self.pods.get_mut(pod).expect("it has just been put there")
+    }
+}
+
+fn size(numbers: &Numbers) -> Size {
+    Size {
+        cpu_request: numbers.cpu_request,
+        cpu_limit: numbers.cpu_limit,
+        memory_request: numbers.memory_request,
+        memory_limit: numbers.memory_limit,
+    }
+}
+
+fn share(permille: Option<u16>) -> Option<f64> {
+    permille.map(|it| f64::from(it) / 1000.0)
+}
+
+impl History {
+    /// Learn from what one container of one pod used. Returns the use with the peak that is known of the pod, or `None` where
+    /// it says nothing new.
+    pub fn observe(&mut self, pod: &PodFacts, container: &ContainerFacts, used: &Use, policy: &Policy) -> Option<Use> {
+        let of_workload = self.kept.entry(pod.workload.clone()).or_default();
+        let kept = of_workload.entry(container.name.clone()).or_insert_with(|| Kept::new(Supple::new(terms(policy))));
+        let in_force = container.actual.unwrap_or(container.asked);
+        let sample = Sample {
+            time: used.at.as_second(),
+            cpu: used.cpu.map(|it| supple_recommend::sample::amount(it.0)),
+            memory: used.memory.map(|it| supple_recommend::sample::amount(it.0)),
+            cpu_limit: in_force.cpu_limit,
+            memory_limit: in_force.memory_limit,
+            throttled: share(used.throttled_permille),
+            restarts: Some(container.restarts),
+            memory_pressure: share(used.memory_pressure_permille),
+            memory_breached: false,
+        };
+        let number = kept.known(&pod.key).number;
+        if kept.front.observe(number, &sample) != Taken::Counted {
+            return None;
+        }
+        let raised = kept.front.react(number, sample.time, &size(&container.asked));
+        let known = kept.known(&pod.key);
+        let more = |raised: Option<i64>, asked: Option<i64>| raised.filter(|it| asked.is_some_and(|asked| *it > asked));
+        known.urgent = (
+            more(raised.cpu_request.map(|it| it.0), container.asked.cpu_request.map(|it| it.0)).map(MilliCpu),
+            more(raised.memory_request.map(|it| it.0), container.asked.memory_request.map(|it| it.0)).map(Bytes),
+        );
+        if let Some(memory) = used.memory {
+            known.see_peak(sample.time, memory);
+        }
+        let peak = known.highest();
+        kept.fresh = kept.fresh.max(Some(used.at));
+        kept.unsaved = true;
+        Some(Use { memory_peak: used.memory_peak.max(peak), ..*used })
+    }
+
+    /// Learn from a kill for want of memory.
+    pub fn killed(&mut self, pod: &PodFacts, container: &ContainerFacts, at: Timestamp, policy: &Policy) {
+        let of_workload = self.kept.entry(pod.workload.clone()).or_default();
+        let kept = of_workload.entry(container.name.clone()).or_insert_with(|| Kept::new(Supple::new(terms(policy))));
+        let known = kept.known(&pod.key);
+        let (number, peak) = (known.number, known.highest());
+        let in_force = container.actual.unwrap_or(container.asked);
+        let kill = OutOfMemory {
+            time: at.as_second(),
+            limit: in_force.memory_limit,
+            request: in_force.memory_request,
+            peak: peak.map(|it| supple_recommend::sample::amount(it.0)),
+        };
+        kept.front.out_of_memory(number, &kill);
+        let raised = kept.front.react(number, kill.time, &size(&container.asked));
+        let urgent = raised.memory_request.filter(|it| container.asked.memory_request.is_some_and(|asked| *it > asked));
+        kept.known(&pod.key).urgent.1 = urgent;
+        kept.unsaved = true;
+    }
+
+    /// Pods that are gone are forgotten; what they taught stays.
+    pub fn retain_pods(&mut self, is_there: impl Fn(&PodKey) -> bool) {
+        for kept in self.kept.values_mut().flat_map(BTreeMap::values_mut) {
+            let Kept { front, pods, .. } = kept;
+            pods.retain(|pod, known| {
+                let there = is_there(pod);
+                if !there {
+                    front.forget(known.number);
+                }
+                there
+            });
+        }
+    }
+
+    /// A workload is gone, and with it what was learned.
+    pub fn forget_workload(&mut self, workload: &WorkloadKey) {
+        self.kept.remove(workload);
+    }
+
+    /// Judge by another policy from now on.
+    pub fn set_policy(&mut self, workload: &WorkloadKey, policy: &Policy) {
+        for kept in self.kept.get_mut(workload).into_iter().flat_map(BTreeMap::values_mut) {
+            kept.front.set_policy(terms(policy));
+        }
+    }
+
+    /// What each container of a workload needs at `now`. `in_force` says of a container which pod is the measure of what is in
+    /// force and what that asks for: a plan weighs the price of a change against it.
+    pub fn needs(
+        &mut self,
+        workload: &WorkloadKey,
+        now: Timestamp,
+        in_force: impl Fn(&str) -> Option<(PodKey, Numbers)>,
+    ) -> BTreeMap<Arc<str>, Need> {
+        let mut needs = BTreeMap::new();
+        for (container, kept) in self.kept.get_mut(workload).into_iter().flatten() {
+            let Some((pod, asked)) = in_force(container) else { continue };
+            let number = kept.known(&pod).number;
+            let advice = kept.front.advise(number, now.as_second(), &size(&asked));
+            let urgent_cpu = kept.pods.values().filter_map(|it| it.urgent.0).max();
+            let urgent_memory = kept.pods.values().filter_map(|it| it.urgent.1).max();
+            let need = Need {
+                cpu: advice.cpu.map(|it| wanted(&it, urgent_cpu.map(|it| it.0))).map(|it| it.map(MilliCpu)),
+                memory: advice.memory.map(|it| wanted(&it, urgent_memory.map(|it| it.0))).map(|it| it.map(Bytes)),
+                fresh: kept.fresh,
+                hours: u32::from(kept.front.state().hours()),
+            };
+            needs.insert(container.clone(), need);
+        }
+        needs
+    }
+
+    /// What is to be saved of a workload: the bytes of each container.
+    pub fn save(&mut self, workload: &WorkloadKey) -> BTreeMap<Arc<str>, Vec<u8>> {
+        let kept = self.kept.get_mut(workload).into_iter().flatten();
+        kept.map(|(name, kept)| {
+            kept.unsaved = false;
+            (name.clone(), kept.front.save())
+        })
+        .collect()
+    }
+
+    /// Workloads of which something has been learned since they were last saved.
+    pub fn unsaved(&self) -> impl Iterator<Item = &WorkloadKey> {
+        self.kept.iter().filter(|(_, it)| it.values().any(|it| it.unsaved)).map(|(key, _)| key)
+    }
+
+    /// Go on from what was saved. What has been learned meanwhile is kept too.
+    ///
+    /// # Errors
+    /// The sentence that says why the bytes are no state; the container then begins anew.
+    pub fn restore(
+        &mut self,
+        workload: &WorkloadKey,
+        container: &str,
+        bytes: &[u8],
+        policy: &Policy,
+    ) -> Result<(), String> {
+        let state = State::load(bytes).map_err(|error| format!("{workload} {container}: {error}"))?;
+        self.adopt(workload, container, state, policy);
+        Ok(())
+    }
+
+    /// Whether more is known of a workload than what has just been measured.
+    pub fn is_seasoned(&self, workload: &WorkloadKey) -> bool {
+        self.kept.get(workload).is_some_and(|it| it.values().any(|it| it.front.state().hours() > 1))
+    }
+
+    /// Learn from what somebody else remembers of one container of one pod: samples in the order of time.
+    pub fn observe_past(&mut self, pod: &PodFacts, container: &str, samples: &[Sample], policy: &Policy) {
+        // Into a front of its own, which is laid under what has been learned meanwhile: samples must come in the order of time.
+        let mut past = Kept::new(Supple::new(terms(policy)));
+        let number = past.known(&pod.key).number;
+        for sample in samples {
+            past.front.observe(number, sample);
+        }
+        self.adopt(&pod.workload, container, *past.front.state(), policy);
+    }
+
+    /// Go on from a state that was learned elsewhere.
+    pub fn adopt(&mut self, workload: &WorkloadKey, container: &str, state: State, policy: &Policy) {
+        let of_workload = self.kept.entry(workload.clone()).or_default();
+        match of_workload.get_mut(container) {
+            None => {
+                of_workload.insert(Arc::from(container), Kept::new(Supple::resume(terms(policy), state)));
+            }
+            Some(kept) => {
+                let mut state = state;
+                state.merge(kept.front.state());
+                kept.front = Supple::resume(terms(policy), state);
+                kept.unsaved = true;
+            }
+        }
+    }
+}
+
+/// A plan as a wish, with what cannot wait laid over it.
+fn wanted(part: &Part, urgent: Option<i64>) -> Wanted<i64> {
+    let target = part.request.max(urgent.unwrap_or(0));
+    let is_urgent = urgent.is_some_and(|it| it >= part.request);
+    Wanted {
+        target,
+        lower: part.lower,
+        upper: part.upper.max(target),
+        confidence_permille: permille(part.confidence.value),
+        rule: if is_urgent { word(&Rule::Raise) } else { word(&part.account.rule) },
+        doubt: Some(word(&part.confidence.doubt)).filter(|_| part.confidence.doubt != Doubt::None).unwrap_or_default(),
+        urgent: is_urgent,
+        veto: matches!(part.account.rule, Rule::Veto | Rule::Hold),
+    }
+}
+
+/// A word of the recommender's as it is written everywhere.
+fn word(it: &impl serde::Serialize) -> String {
+    serde_json::to_value(it).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and 1000 after the clamp")]
+fn permille(share: f64) -> u16 {
+    (share.clamp(0.0, 1.0) * 1000.0).round() as u16
+}

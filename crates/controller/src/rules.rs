@@ -1,0 +1,256 @@
+//! What people and other programs say should be done: our policies, `VerticalPodAutoscaler` objects, and what we ourselves
+//! wrote down earlier. Watched where the cluster has the kind; a cluster without our definitions is still recommended for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::watcher;
+use supple_api::autoscaler::CarryOut;
+use supple_api::resolve::{Asked, Given, Policies, Resolved};
+use supple_api::vpa::{VerticalPodAutoscalerCheckpoint, VerticalPodAutoscalerStatus};
+use supple_api::{ClusterRightsizePolicy, Problem, RightsizePolicy, Rightsizing, VerticalPodAutoscaler, names};
+use supple_decide::key::WorkloadKey;
+use supple_decide::policy::{Mode, Origin, Policy, Setting};
+use supple_decide::record::Record;
+
+use crate::view::View;
+use crate::view::shelf::{Name, Shelf};
+use crate::world::Settings;
+
+/// What a watch of our own kinds, or of VPA's, tells.
+#[derive(Debug)]
+pub enum RuleNews {
+    /// Which of these kinds the cluster has: what it has not is not waited for.
+    Available(Available),
+    /// Of policies of a namespace.
+    Policy(watcher::Event<RightsizePolicy>),
+    /// Of policies of the cluster.
+    ClusterPolicy(watcher::Event<ClusterRightsizePolicy>),
+    /// Of what we wrote down.
+    Rightsizing(watcher::Event<Rightsizing>),
+    /// Of VPA objects.
+    Autoscaler(watcher::Event<VerticalPodAutoscaler>),
+    /// Of what a VPA recommender remembered.
+    Checkpoint(watcher::Event<VerticalPodAutoscalerCheckpoint>),
+}
+
+/// Which kinds the cluster has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Available {
+    /// Our own three.
+    pub ours: bool,
+    /// VPA's two.
+    pub autoscalers: bool,
+}
+
+/// The status of a VPA object, to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VpaWritten {
+    /// Its namespace and name.
+    pub name: Name,
+    /// What is to stand there.
+    pub status: VerticalPodAutoscalerStatus,
+}
+
+/// What was written down about a workload.
+#[derive(Debug, Default)]
+pub struct Saved {
+    /// What was done.
+    pub record: Record,
+    /// What the recommender remembered, by container.
+    pub history: BTreeMap<String, Vec<u8>>,
+}
+
+/// A `Rightsizing` as it is kept: the history only until somebody has taken it.
+#[derive(Debug)]
+struct WrittenDown {
+    workload: WorkloadKey,
+    saved: Option<Saved>,
+    record: Record,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct Rules {
+    available: Option<Available>,
+    own_namespace: Arc<str>,
+    carry_out: CarryOut,
+    built_in: Arc<Policy>,
+    policies: Shelf<RightsizePolicy>,
+    cluster_policies: Shelf<ClusterRightsizePolicy>,
+    rightsizings: Shelf<WrittenDown>,
+    autoscalers: Shelf<VerticalPodAutoscaler>,
+    checkpoints: Shelf<VerticalPodAutoscalerCheckpoint>,
+    read: Option<Policies>,
+    changed: bool,
+}
+
+impl Rules {
+    /// Knowing nothing.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            available: None,
+            own_namespace: settings.own_namespace.clone(),
+            carry_out: settings.autoscalers,
+            built_in: Arc::new(Policy::default()),
+            policies: Shelf::default(),
+            cluster_policies: Shelf::default(),
+            rightsizings: Shelf::default(),
+            autoscalers: Shelf::default(),
+            checkpoints: Shelf::default(),
+            read: None,
+            changed: true,
+        }
+    }
+
+    /// Take in what a watch says.
+    pub fn see(&mut self, news: RuleNews) {
+        match news {
+            RuleNews::Available(available) => self.available = Some(available),
+            RuleNews::Policy(event) => {
+                self.policies.take(event, |it| it);
+                self.changed = true;
+            }
+            RuleNews::ClusterPolicy(event) => {
+                self.cluster_policies.take(event, |it| it);
+                self.changed = true;
+            }
+            RuleNews::Rightsizing(event) => {
+                self.rightsizings.take(event, written_down);
+            }
+            RuleNews::Autoscaler(event) => {
+                self.autoscalers.take(event, |it| it);
+                self.changed = true;
+            }
+            RuleNews::Checkpoint(event) => {
+                self.checkpoints.take(event, |it| it);
+            }
+        }
+    }
+
+    /// Namespaces have other labels than before: policies that select by them may fit others now.
+    pub fn namespaces_changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// What has not been read once of all that the cluster has of this.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let Some(Available { ours, autoscalers }) = self.available else { return vec!["the kinds of the cluster"] };
+        let kinds = [
+            ("rightsizepolicies", ours, self.policies.is_listed()),
+            ("clusterrightsizepolicies", ours, self.cluster_policies.is_listed()),
+            ("rightsizings", ours, self.rightsizings.is_listed()),
+            ("verticalpodautoscalers", autoscalers, self.autoscalers.is_listed()),
+            ("verticalpodautoscalercheckpoints", autoscalers, self.checkpoints.is_listed()),
+        ];
+        kinds.into_iter().filter(|(_, there, listed)| *there && !listed).map(|(kind, ..)| kind).collect()
+    }
+
+    /// Which kinds the cluster has.
+    pub fn available(&self) -> Available {
+        self.available.unwrap_or_default()
+    }
+
+    /// What holds where nobody has said anything.
+    pub fn built_in(&self) -> Arc<Policy> {
+        self.built_in.clone()
+    }
+
+    /// Whether anything about policies is otherwise than at the last call. Has all of them read anew where it is, and where
+    /// time has gone on so far that windows have to be worked out again.
+    pub fn take_changed(&mut self, view: &View, now: Timestamp) -> bool {
+        let stale = self.read.as_ref().is_none_or(|it| it.stale(now));
+        if !self.changed && !stale {
+            return false;
+        }
+        self.changed = false;
+        let namespaces: Vec<ObjectMeta> = view.namespaces().collect();
+        let given = Given {
+            cluster: self.cluster_policies.iter().map(|(_, it)| it).collect(),
+            namespaced: self.policies.iter().map(|(_, it)| it).collect(),
+            autoscalers: self.autoscalers.iter().map(|(_, it)| it).collect(),
+            namespaces: namespaces.iter().collect(),
+            carry_out: self.carry_out,
+        };
+        self.read = Some(Policies::new(&given, now));
+        true
+    }
+
+    /// What holds for a workload. Nothing is ever done in our own namespace and in `kube-system`: whoever stops there stops
+    /// everything.
+    pub fn resolve(&self, workload: &WorkloadKey, api_version: &str, view: &View) -> Option<Resolved> {
+        let said = view.said(workload);
+        let asked = Asked { key: workload, api_version, labels: said.labels, annotations: said.words };
+        let mut resolved = self.read.as_ref()?.resolve(&asked);
+        if workload.namespace == self.own_namespace || &*workload.namespace == "kube-system" {
+            let mut policy = Policy::clone(&resolved.policy);
+            policy.mode = Setting { value: Mode::Off, origin: Origin::BuiltIn };
+            resolved.policy = Arc::new(policy);
+        }
+        Some(resolved)
+    }
+
+    /// What is wrong with what people wrote.
+    pub fn problems(&self) -> &[Problem] {
+        self.read.as_ref().map_or(&[], |it| it.problems())
+    }
+
+    /// What is wrong with one object.
+    pub fn problems_of(&self, object: &str) -> Vec<&Problem> {
+        self.problems().iter().filter(|it| it.object == object).collect()
+    }
+
+    /// What was written down about a workload, once; `None` where nothing was, or it has been taken.
+    pub fn take_saved(&mut self, workload: &WorkloadKey) -> Option<Saved> {
+        self.rightsizings.get_mut(&at(workload))?.saved.take()
+    }
+
+    /// Whether the workload has its `Rightsizing`.
+    pub fn is_written(&self, workload: &WorkloadKey) -> bool {
+        self.rightsizings.get(&at(workload)).is_some()
+    }
+
+    /// The records as they were last written, by whoever led then.
+    pub fn records(&self) -> impl Iterator<Item = (&WorkloadKey, &Record)> {
+        self.rightsizings.iter().map(|(_, it)| (&it.workload, &it.record))
+    }
+
+    /// A VPA object.
+    pub fn autoscaler(&self, namespace: &Arc<str>, name: &Arc<str>) -> Option<&VerticalPodAutoscaler> {
+        self.autoscalers.get(&(namespace.clone(), name.clone()))
+    }
+
+    /// What VPA's recommender remembered of the containers of one of its objects.
+    pub fn checkpoints<'a>(
+        &'a self,
+        namespace: &'a Arc<str>,
+        autoscaler: &'a str,
+    ) -> impl Iterator<Item = &'a VerticalPodAutoscalerCheckpoint> {
+        let all = self.checkpoints.of_namespace(namespace).map(|(_, it)| it);
+        all.filter(move |it| it.spec.vpa_object_name == autoscaler)
+    }
+}
+
+/// Where the `Rightsizing` of a workload stands.
+fn at(workload: &WorkloadKey) -> Name {
+    (workload.namespace.clone(), Arc::from(names::rightsizing(&workload.kind, &workload.name)))
+}
+
+/// What stands in a `Rightsizing`. What cannot be read in it is as if it were not there: it is only an object, and somebody may
+/// have edited it.
+fn written_down(it: Rightsizing) -> WrittenDown {
+    let reference = it.spec.workload_ref;
+    let workload = WorkloadKey {
+        namespace: Arc::from(it.metadata.namespace.unwrap_or_default()),
+        kind: Arc::from(reference.kind),
+        name: Arc::from(reference.name),
+    };
+    let status = it.status.unwrap_or_default();
+    let record: Record = status.record.as_ref().map(Record::from).unwrap_or_default();
+    let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).ok();
+    let history = status.history.iter().filter_map(|(name, text)| Some((name.clone(), decode(text)?))).collect();
+    WrittenDown { workload, saved: Some(Saved { record: record.clone(), history }), record }
+}

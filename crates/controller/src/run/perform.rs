@@ -1,0 +1,184 @@
+//! Effects become requests, their answers events.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+use supple_api::{Rightsizing, VerticalPodAutoscaler, names};
+use supple_decide::hand::MANAGER;
+use supple_decide::key::WorkloadKey;
+use supple_decide::policy::Guard;
+use supple_decide::scene::GuardReading;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{JoinError, JoinSet};
+
+use super::Clock;
+use crate::carry::carry;
+use crate::event::{Effect, Event, Written};
+use crate::record::Teller;
+use crate::rules::VpaWritten;
+use crate::source::prometheus::client::Prometheus;
+use crate::source::prometheus::template::{Template, Values};
+use crate::usage;
+
+/// Requests that change pods, under way at once.
+const CARRYING: usize = 32;
+
+/// Requests that write down what is known, under way at once.
+const WRITING: usize = 8;
+
+/// What carries effects out.
+pub(super) struct Hands {
+    client: Client,
+    teller: Teller,
+    answers: mpsc::Sender<Event>,
+    clock: Clock,
+    prometheus: Option<Prometheus>,
+    carrying: Arc<Semaphore>,
+    writing: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+}
+
+impl Hands {
+    pub(super) fn new(
+        client: Client,
+        teller: Teller,
+        answers: mpsc::Sender<Event>,
+        clock: Clock,
+        prometheus: Option<Prometheus>,
+    ) -> Self {
+        Self {
+            client,
+            teller,
+            answers,
+            clock,
+            prometheus,
+            carrying: Arc::new(Semaphore::new(CARRYING)),
+            writing: Arc::new(Semaphore::new(WRITING)),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Begin with one.
+    pub(super) fn perform(&mut self, effect: Effect) {
+        let (client, answers) = (self.client.clone(), self.answers.clone());
+        match effect {
+            Effect::Measure => drop(self.tasks.spawn(async move {
+                let usage = usage::of_all(&client).await.map_err(|error| usage::blindness(&error));
+                let _ = answers.send(Event::Usage(usage)).await; // nobody listens any more: the loop has ended
+            })),
+            Effect::Carry(order) => {
+                let (permits, clock) = (self.carrying.clone(), self.clock.clone());
+                self.tasks.spawn(async move {
+                    let _permit = permits.acquire_owned().await;
+                    let answer = carry(&client, &order, clock()).await;
+                    let _ = answers.send(Event::Answered(order, answer)).await;
+                });
+            }
+            Effect::AskGuards(workload, guards) => {
+                let Some(prometheus) = self.prometheus.clone() else { return };
+                let now = (self.clock)();
+                self.tasks.spawn(async move {
+                    let mut readings = Vec::new();
+                    for guard in guards {
+                        match ask(&prometheus, &workload, &guard, now).await {
+                            Ok(Some(value_milli)) => {
+                                readings.push(GuardReading { name: guard.name, at: now, value_milli })
+                            }
+                            Ok(None) => {}
+                            // Fail open: a guard that cannot be read is no harm, and somebody has to know.
+                            Err(why) => {
+                                tracing::warn!(%workload, guard = guard.name, why, "a guard cannot be evaluated")
+                            }
+                        }
+                    }
+                    let _ = answers.send(Event::Guards(workload, readings)).await;
+                });
+            }
+            Effect::Tell(told, workload) => {
+                let teller = self.teller.clone();
+                self.tasks.spawn(async move { teller.tell(&told, workload).await });
+            }
+            Effect::Write(written) => {
+                let permits = self.writing.clone();
+                self.tasks.spawn(async move {
+                    let _permit = permits.acquire_owned().await;
+                    let result = write(&client, &written).await.map_err(|error| error.to_string());
+                    let _ = answers.send(Event::Wrote(written.workload, result)).await;
+                });
+            }
+            Effect::WriteVpa(written) => {
+                let permits = self.writing.clone();
+                self.tasks.spawn(async move {
+                    let _permit = permits.acquire_owned().await;
+                    if let Err(error) = write_autoscaler(&client, &written).await {
+                        tracing::debug!(%error, "the status of a VerticalPodAutoscaler could not be written; tried again");
+                    }
+                });
+            }
+            Effect::Delete(object) => drop(self.tasks.spawn(async move {
+                let namespace = object.metadata.namespace.unwrap_or_default();
+                let api = Api::<Rightsizing>::namespaced(client, &namespace);
+                let _ = api.delete(&object.metadata.name.unwrap_or_default(), &DeleteParams::default()).await;
+            })),
+        }
+    }
+
+    /// One that has ended; `None` while there is none.
+    pub(super) async fn ended(&mut self) -> Option<Result<(), JoinError>> {
+        if self.tasks.is_empty() { std::future::pending().await } else { self.tasks.join_next().await }
+    }
+
+    /// Wait for all that is under way.
+    pub(super) async fn finish(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// What a guard comes to, in thousandths; `None`: it has no answer.
+async fn ask(
+    prometheus: &Prometheus,
+    workload: &WorkloadKey,
+    guard: &Guard,
+    now: Timestamp,
+) -> Result<Option<i64>, String> {
+    let template = Template::new(&guard.query).map_err(|error| error.to_string())?;
+    let query = template.fill(&Values {
+        namespace: &workload.namespace,
+        workload: &workload.name,
+        pod: ".+",
+        container: ".+",
+        step_seconds: 60,
+    });
+    let value = prometheus.number(&query, now).await.map_err(|error| error.to_string())?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "`as` saturates, and a guard beyond that is crossed all the same"
+    )]
+    Ok(value.filter(|it| it.is_finite()).map(|it| (it * 1000.0).round() as i64))
+}
+
+async fn write(client: &Client, written: &Written) -> Result<(), kube::Error> {
+    let Written { workload, object, status, create } = written;
+    let name = names::rightsizing(&workload.kind, &workload.name);
+    let api = Api::<Rightsizing>::namespaced(client.clone(), &workload.namespace);
+    let params = PatchParams::apply(MANAGER).force();
+    if *create {
+        // It goes with its workload; where the workload's UID is not known, `supple uninstall` finds it by its kind.
+        api.patch(&name, &params, &Patch::Apply(object)).await?;
+    }
+    let status = json!({
+        "apiVersion": "supple.dev/v1alpha1", "kind": "Rightsizing", "metadata": {"name": name}, "status": status,
+    });
+    api.patch_status(&name, &params, &Patch::Apply(status)).await.map(drop)
+}
+
+async fn write_autoscaler(client: &Client, written: &VpaWritten) -> Result<(), kube::Error> {
+    let (namespace, name) = &written.name;
+    let api = Api::<VerticalPodAutoscaler>::namespaced(client.clone(), namespace);
+    let patch = json!({"status": written.status});
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch_status(name, &params, &Patch::Merge(&patch)).await.map(drop)
+}

@@ -1,0 +1,438 @@
+//! The cluster as the watches tell of it, kept as a [`Scene`]: what is told goes in, what a decision needs stands ready.
+//!
+//! ```text
+//!   watches ─▶ News ─▶ shelves (objects cut down) ─▶ dirty workloads ─▶ refresh ─▶ Scene
+//!                 pods ─▶ facts, at once ────────────────────────────────────────────┘
+//! ```
+//!
+//! No IO and no clock: the same news in any order between two refreshes gives the same scene.
+
+pub mod beside;
+pub mod owner;
+pub mod shelf;
+pub mod workload;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::runtime::watcher;
+use supple_decide::facts::{NamespaceFacts, NodeFacts, PodFacts, WorkloadFacts};
+use supple_decide::key::{PodKey, WorkloadKey};
+use supple_decide::scene::Scene;
+
+use beside::{Budget, Scales};
+use shelf::{Moved, Name, Shelf};
+use workload::Workload;
+
+/// What a watch of the cluster's own kinds tells. It is passed on in a box.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "every use of it is boxed as a whole")]
+pub enum News {
+    /// Of pods.
+    Pod(watcher::Event<Pod>),
+    /// Of nodes.
+    Node(watcher::Event<Node>),
+    /// Of namespaces.
+    Namespace(watcher::Event<Namespace>),
+    /// Of limit ranges.
+    LimitRange(watcher::Event<LimitRange>),
+    /// Of quotas.
+    ResourceQuota(watcher::Event<ResourceQuota>),
+    /// Of deployments.
+    Deployment(watcher::Event<Deployment>),
+    /// Of stateful sets.
+    StatefulSet(watcher::Event<StatefulSet>),
+    /// Of daemon sets.
+    DaemonSet(watcher::Event<DaemonSet>),
+    /// Of jobs.
+    Job(watcher::Event<Job>),
+    /// Of cron jobs.
+    CronJob(watcher::Event<CronJob>),
+    /// Of horizontal autoscalers.
+    Scaler(watcher::Event<HorizontalPodAutoscaler>),
+    /// Of disruption budgets.
+    Budget(watcher::Event<PodDisruptionBudget>),
+}
+
+/// What is known of a namespace beside its facts.
+#[derive(Clone, Debug, Default)]
+struct NamespaceKnown {
+    labels: BTreeMap<String, String>,
+    words: BTreeMap<String, String>,
+    deleting: bool,
+}
+
+/// The labels and annotations that speak to us of one workload: its own, or a bare pod's.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Its annotations under `supple.dev/`.
+    pub words: &'a BTreeMap<String, String>,
+}
+
+/// The cluster as it is known.
+#[derive(Debug, Default)]
+pub struct View {
+    /// What decisions are made on. Needs, records and policies are put into it by others.
+    pub scene: Scene,
+    pods: Shelf<PodKey>,
+    labels: BTreeMap<PodKey, BTreeMap<String, String>>,
+    members: BTreeMap<WorkloadKey, BTreeSet<PodKey>>,
+    nodes: Shelf<()>,
+    namespaces: Shelf<NamespaceKnown>,
+    limit_ranges: Shelf<LimitRange>,
+    quotas: Shelf<ResourceQuota>,
+    deployments: Shelf<Workload>,
+    stateful_sets: Shelf<Workload>,
+    daemon_sets: Shelf<Workload>,
+    jobs: Shelf<Workload>,
+    cron_jobs: Shelf<Workload>,
+    scalers: Shelf<Scales>,
+    budgets: Shelf<Budget>,
+    dirty: BTreeSet<WorkloadKey>,
+}
+
+impl View {
+    /// Take in what a watch says.
+    pub fn see(&mut self, news: News) {
+        match news {
+            News::Pod(event) => self.see_pod(event),
+            News::Node(event) => self.see_node(event),
+            News::Namespace(event) => {
+                let moved = self.namespaces.take(event, |it| NamespaceKnown {
+                    labels: it.metadata.labels.unwrap_or_default(),
+                    words: workload::words(it.metadata.annotations),
+                    deleting: it.metadata.deletion_timestamp.is_some(),
+                });
+                self.namespace_moved(moved, |(_, name)| name.clone());
+            }
+            News::LimitRange(event) => {
+                let moved = self.limit_ranges.take(event, slim);
+                self.namespace_moved(moved, |(namespace, _)| namespace.clone());
+            }
+            News::ResourceQuota(event) => {
+                let moved = self.quotas.take(event, slim);
+                self.namespace_moved(moved, |(namespace, _)| namespace.clone());
+            }
+            News::Deployment(event) => {
+                let moved = self.deployments.take(event, Workload::from);
+                self.workload_moved("Deployment", moved);
+            }
+            News::StatefulSet(event) => {
+                let moved = self.stateful_sets.take(event, Workload::from);
+                self.workload_moved("StatefulSet", moved);
+            }
+            News::DaemonSet(event) => {
+                let moved = self.daemon_sets.take(event, Workload::from);
+                self.workload_moved("DaemonSet", moved);
+            }
+            News::Job(event) => {
+                let moved = self.jobs.take(event, Workload::from);
+                self.workload_moved("Job", moved);
+            }
+            News::CronJob(event) => {
+                let moved = self.cron_jobs.take(event, Workload::from);
+                self.workload_moved("CronJob", moved);
+            }
+            News::Scaler(event) => {
+                let moved = self.scalers.take(event, Scales::from);
+                self.neighbours_moved(moved);
+            }
+            News::Budget(event) => {
+                let moved = self.budgets.take(event, Budget::from);
+                self.neighbours_moved(moved);
+            }
+        }
+    }
+
+    /// What has not been read once of all that a decision rests on: before that, what is absent may only be late.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let kinds = [
+            ("pods", self.pods.is_listed()),
+            ("nodes", self.nodes.is_listed()),
+            ("namespaces", self.namespaces.is_listed()),
+            ("limitranges", self.limit_ranges.is_listed()),
+            ("resourcequotas", self.quotas.is_listed()),
+            ("deployments", self.deployments.is_listed()),
+            ("statefulsets", self.stateful_sets.is_listed()),
+            ("daemonsets", self.daemon_sets.is_listed()),
+            ("horizontalpodautoscalers", self.scalers.is_listed()),
+            ("poddisruptionbudgets", self.budgets.is_listed()),
+        ];
+        kinds.into_iter().filter(|(_, listed)| !listed).map(|(kind, _)| kind).collect()
+    }
+
+    /// The pods of a workload.
+    pub fn members(&self, workload: &WorkloadKey) -> impl Iterator<Item = &PodKey> {
+        self.members.get(workload).into_iter().flatten()
+    }
+
+    /// All workloads that have pods.
+    pub fn workloads(&self) -> impl Iterator<Item = &WorkloadKey> {
+        self.members.keys()
+    }
+
+    /// The pod of that name.
+    pub fn pod(&self, namespace: &str, name: &str) -> Option<&PodFacts> {
+        self.scene.pods.get(self.pods.get(&(Arc::from(namespace), Arc::from(name)))?)
+    }
+
+    /// Name, labels and our annotations of every namespace.
+    pub fn namespaces(&self) -> impl Iterator<Item = ObjectMeta> {
+        self.namespaces.iter().map(|((_, name), it)| ObjectMeta {
+            name: Some(name.to_string()),
+            labels: Some(it.labels.clone()),
+            annotations: Some(it.words.clone()),
+            ..ObjectMeta::default()
+        })
+    }
+
+    /// Annotations of a namespace that speak to us.
+    pub fn namespace_words(&self, namespace: &Arc<str>) -> Option<&BTreeMap<String, String>> {
+        self.namespaces.get(&(Arc::from(""), namespace.clone())).map(|it| &it.words)
+    }
+
+    /// What a workload says of itself: its object's labels and annotations, or the pod's where it is a bare pod.
+    pub fn said(&self, key: &WorkloadKey) -> Said<'_> {
+        static NOTHING: BTreeMap<String, String> = BTreeMap::new();
+        if let Some(it) = self.object(key) {
+            return Said { labels: &it.labels, words: &it.words };
+        }
+        let pod = self.members(key).next();
+        Said {
+            labels: pod.and_then(|it| self.labels.get(it)).unwrap_or(&NOTHING),
+            words: pod.and_then(|it| self.scene.pods.get(it)).map_or(&NOTHING, |it| &it.words),
+        }
+    }
+
+    /// The workloads that have to be looked at anew since this was last called.
+    pub fn take_dirty(&mut self) -> BTreeSet<WorkloadKey> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Mark every workload: a policy has changed, say.
+    pub fn all_dirty(&mut self) {
+        self.dirty.extend(self.members.keys().cloned());
+    }
+
+    fn see_pod(&mut self, event: watcher::Event<Pod>) {
+        // A pod of the same name and another UID is another pod: whatever was known of the first goes.
+        let seen = match &event {
+            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => Some(self.facts_of_pod(pod)),
+            watcher::Event::Delete(pod) => {
+                // A late word of a deleted pod whose successor is known already says nothing about the successor.
+                let name = shelf::name_of(pod);
+                if self.pods.get(&name).is_some_and(|it| *it != PodKey::of(pod)) {
+                    return;
+                }
+                self.forget(&name);
+                None
+            }
+            _ => None,
+        };
+        if let Some((facts, labels)) = seen {
+            let name: Name = (facts.key.namespace.clone(), facts.key.name.clone());
+            if self.pods.get(&name).is_some_and(|it| *it != facts.key) {
+                self.forget(&name);
+            }
+            self.remember(facts, labels);
+        }
+        let before: Vec<Name> = match &event {
+            watcher::Event::InitDone => self.pods.iter().map(|(name, _)| name.clone()).collect(),
+            _ => Vec::new(),
+        };
+        let keys: BTreeMap<Name, PodKey> =
+            before.into_iter().filter_map(|it| Some((it.clone(), self.pods.get(&it)?.clone()))).collect();
+        if let Moved::Listed(gone) = self.pods.take(event, |pod| PodKey::of(&pod)) {
+            for name in gone {
+                if let Some(key) = keys.get(&name) {
+                    self.forget_key(key);
+                }
+            }
+        }
+    }
+
+    fn facts_of_pod(&self, pod: &Pod) -> (PodFacts, BTreeMap<String, String>) {
+        let job_owner = |namespace: &str, name: &str| {
+            let job = self.jobs.get(&(Arc::from(namespace), Arc::from(name)))?;
+            let (kind, name) = job.owner.clone()?;
+            Some(OwnerReference { kind, name, ..OwnerReference::default() })
+        };
+        let workload = owner::workload_of(pod, job_owner);
+        // Only a bare pod speaks for itself; of the others the workload's own labels count.
+        let labels =
+            if &*workload.kind == "Pod" { pod.metadata.labels.clone().unwrap_or_default() } else { BTreeMap::new() };
+        (PodFacts::of(pod, workload), labels)
+    }
+
+    fn remember(&mut self, facts: PodFacts, labels: BTreeMap<String, String>) {
+        let key = facts.key.clone();
+        if let Some(before) = self.scene.pods.get(&key).filter(|it| it.workload != facts.workload) {
+            let old = before.workload.clone();
+            self.leave(&old, &key);
+        }
+        self.members.entry(facts.workload.clone()).or_default().insert(key.clone());
+        self.dirty.insert(facts.workload.clone());
+        if !labels.is_empty() {
+            self.labels.insert(key.clone(), labels);
+        }
+        self.scene.pods.insert(key, facts);
+    }
+
+    fn forget(&mut self, name: &Name) {
+        if let Some(key) = self.pods.get(name).cloned() {
+            self.forget_key(&key);
+        }
+    }
+
+    fn forget_key(&mut self, key: &PodKey) {
+        self.labels.remove(key);
+        self.scene.uses.remove(key);
+        if let Some(facts) = self.scene.pods.remove(key) {
+            self.leave(&facts.workload, key);
+        }
+    }
+
+    fn leave(&mut self, workload: &WorkloadKey, pod: &PodKey) {
+        self.dirty.insert(workload.clone());
+        if let Some(members) = self.members.get_mut(workload) {
+            members.remove(pod);
+            if members.is_empty() {
+                self.members.remove(workload);
+            }
+        }
+    }
+
+    fn see_node(&mut self, event: watcher::Event<Node>) {
+        if let watcher::Event::InitApply(node) | watcher::Event::Apply(node) = &event {
+            let name: Arc<str> = Arc::from(node.metadata.name.as_deref().unwrap_or_default());
+            self.scene.nodes.insert(name, NodeFacts::of(node));
+        }
+        match self.nodes.take(event, |_| ()) {
+            Moved::Gone((_, name)) => {
+                self.scene.nodes.remove(&name);
+            }
+            Moved::Listed(gone) => {
+                for (_, name) in gone {
+                    self.scene.nodes.remove(&name);
+                }
+            }
+            Moved::There(_) | Moved::Nothing => {}
+        }
+    }
+
+    fn namespace_moved(&mut self, moved: Moved, namespace: impl Fn(&Name) -> Arc<str>) {
+        let names = match moved {
+            Moved::There(name) | Moved::Gone(name) => vec![name],
+            Moved::Listed(gone) => gone,
+            Moved::Nothing => Vec::new(),
+        };
+        for name in names {
+            let namespace = namespace(&name);
+            let known = self.namespaces.get(&(Arc::from(""), namespace.clone()));
+            let Some(known) = known else {
+                self.scene.namespaces.remove(&namespace);
+                continue;
+            };
+            let facts = NamespaceFacts {
+                mode: known.labels.get("supple.dev/mode").cloned(),
+                deleting: known.deleting,
+                limit_ranges: self.limit_ranges.of_namespace(&namespace).map(|(_, it)| it.clone()).collect(),
+                quotas: self.quotas.of_namespace(&namespace).map(|(_, it)| it.clone()).collect(),
+            };
+            self.scene.namespaces.insert(namespace.clone(), facts);
+            self.namespace_dirty(&namespace);
+        }
+    }
+
+    fn workload_moved(&mut self, kind: &'static str, moved: Moved) {
+        let names = match moved {
+            Moved::There(name) | Moved::Gone(name) => vec![name],
+            Moved::Listed(gone) => gone,
+            Moved::Nothing => Vec::new(),
+        };
+        for (namespace, name) in names {
+            self.dirty.insert(WorkloadKey { namespace, kind: Arc::from(kind), name });
+        }
+    }
+
+    fn neighbours_moved(&mut self, moved: Moved) {
+        let names = match moved {
+            Moved::There(name) | Moved::Gone(name) => vec![name],
+            Moved::Listed(gone) => gone,
+            Moved::Nothing => Vec::new(),
+        };
+        for (namespace, _) in names {
+            self.namespace_dirty(&namespace);
+        }
+    }
+
+    fn namespace_dirty(&mut self, namespace: &Arc<str>) {
+        let first = WorkloadKey { namespace: namespace.clone(), kind: Arc::from(""), name: Arc::from("") };
+        let workloads = self.members.range(first..).map(|(it, _)| it).take_while(|it| it.namespace == *namespace);
+        self.dirty.extend(workloads.cloned());
+    }
+
+    fn object(&self, key: &WorkloadKey) -> Option<&Workload> {
+        let shelf = match &*key.kind {
+            "Deployment" => &self.deployments,
+            "StatefulSet" => &self.stateful_sets,
+            "DaemonSet" => &self.daemon_sets,
+            "Job" => &self.jobs,
+            "CronJob" => &self.cron_jobs,
+            _ => return None,
+        };
+        shelf.get(&(key.namespace.clone(), key.name.clone()))
+    }
+
+    /// The facts of a workload, put together from its object and what stands beside it. Of a kind that is not watched
+    /// (a bare pod, a custom controller's) its pods tell what they can.
+    pub fn facts_of(&self, key: &WorkloadKey) -> WorkloadFacts {
+        let pods = || self.members(key).filter_map(|it| self.scene.pods.get(it));
+        let counted = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+        let object = self.object(key);
+        let revisions: BTreeSet<&Arc<str>> = pods().filter_map(|it| it.revision.as_ref()).collect();
+        let labels = object.map(|it| &it.pod_labels);
+        let labels = labels.or_else(|| self.members(key).next().and_then(|it| self.labels.get(it)));
+        let budgets = self.budgets.of_namespace(&key.namespace).map(|(_, it)| it);
+        let allowed = labels.and_then(|it| budgets.filter(|budget| budget.is_over(it)).map(|it| it.allowed).min());
+        let scalers = self.scalers.of_namespace(&key.namespace).map(|(_, it)| it);
+        let scalers = scalers.filter(|it| it.kind == *key.kind && it.name == *key.name);
+        WorkloadFacts {
+            key: key.clone(),
+            uid: object.map_or_else(|| self.uid_of_bare(key), |it| it.uid.clone()),
+            api_version: Arc::from(object.map_or("v1", |it| it.api_version)),
+            replicas: object.map_or_else(|| counted(pods().count()), |it| it.replicas),
+            ready: object.map_or_else(|| counted(pods().filter(|it| it.ready.is_some()).count()), |it| it.ready),
+            rolling: object.map_or(revisions.len() > 1, |it| it.rolling),
+            template: object.map(|it| it.template.clone()).unwrap_or_default(),
+            disruptions_allowed: allowed,
+            can_roll_out: object.is_some_and(|it| it.can_roll_out),
+            scalers: scalers.map(|it| it.scaler.clone()).collect(),
+            other_vertical: Vec::new(),
+            words: self.said(key).words.clone(),
+        }
+    }
+
+    fn uid_of_bare(&self, key: &WorkloadKey) -> Arc<str> {
+        let bare = (&*key.kind == "Pod").then(|| self.members(key).next()).flatten();
+        bare.map_or_else(|| Arc::from(""), |it| it.uid.clone())
+    }
+}
+
+/// Without what is never read.
+fn slim<K: kube::Resource>(mut object: K) -> K {
+    object.meta_mut().managed_fields = None;
+    object.meta_mut().annotations = None;
+    object
+}
+
+#[cfg(test)]
+mod tests;

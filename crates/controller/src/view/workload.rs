@@ -1,0 +1,208 @@
+//! Workloads of every kind as one plain value: what a decision and a policy need of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use supple_decide::key::WorkloadKey;
+use supple_decide::numbers::Numbers;
+use supple_resize::predict::Sizes;
+
+/// A workload object, cut down.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Workload {
+    /// Its UID.
+    pub uid: Arc<str>,
+    /// `apps/v1`, …
+    pub api_version: &'static str,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations under `supple.dev/`.
+    pub words: BTreeMap<String, String>,
+    /// Labels of its pods, as its template has them: what selectors of budgets match.
+    pub pod_labels: BTreeMap<String, String>,
+    /// What its template asks for.
+    pub template: BTreeMap<String, Numbers>,
+    /// `spec.replicas`
+    pub replicas: u32,
+    /// Replicas that are ready.
+    pub ready: u32,
+    /// Its newest template has not reached all of its pods.
+    pub rolling: bool,
+    /// A new template reaches its pods by itself.
+    pub can_roll_out: bool,
+    /// The controller of a job.
+    pub owner: Option<(String, String)>,
+}
+
+impl Workload {
+    /// The key of a workload of this kind.
+    pub fn key(&self, namespace: &Arc<str>, name: &Arc<str>) -> WorkloadKey {
+        WorkloadKey { namespace: namespace.clone(), kind: Arc::from(self.kind), name: name.clone() }
+    }
+}
+
+fn count(number: Option<i32>) -> u32 {
+    number.and_then(|it| u32::try_from(it).ok()).unwrap_or_default()
+}
+
+fn base(
+    kind: &'static str,
+    api_version: &'static str,
+    meta: ObjectMeta,
+    template: Option<PodTemplateSpec>,
+) -> Workload {
+    let (pod_meta, spec) = template.map(|it| (it.metadata, it.spec)).unwrap_or_default();
+    let containers = spec.into_iter().flat_map(|it| it.init_containers.into_iter().flatten().chain(it.containers));
+    Workload {
+        uid: Arc::from(meta.uid.unwrap_or_default()),
+        api_version,
+        kind,
+        labels: meta.labels.unwrap_or_default(),
+        words: words(meta.annotations),
+        pod_labels: pod_meta.and_then(|it| it.labels).unwrap_or_default(),
+        template: containers.map(|it| (it.name, Numbers::of(&Sizes::of(it.resources.as_ref())))).collect(),
+        ..Workload::default()
+    }
+}
+
+/// The annotations that speak to us.
+pub fn words(annotations: Option<BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    annotations.unwrap_or_default().into_iter().filter(|(name, _)| name.starts_with("supple.dev/")).collect()
+}
+
+impl From<Deployment> for Workload {
+    fn from(it: Deployment) -> Self {
+        let generation = it.metadata.generation;
+        let spec = it.spec.unwrap_or_default();
+        let status = it.status.unwrap_or_default();
+        let replicas = spec.replicas.unwrap_or(1);
+        let behind = status.observed_generation < generation
+            || status.updated_replicas.unwrap_or(0) < replicas
+            || status.replicas.unwrap_or(0) > status.updated_replicas.unwrap_or(0);
+        Self {
+            replicas: count(Some(replicas)),
+            ready: count(status.ready_replicas),
+            rolling: behind,
+            can_roll_out: spec.paused != Some(true),
+            ..base("Deployment", "apps/v1", it.metadata, Some(spec.template))
+        }
+    }
+}
+
+impl From<StatefulSet> for Workload {
+    fn from(it: StatefulSet) -> Self {
+        let generation = it.metadata.generation;
+        let spec = it.spec.unwrap_or_default();
+        let status = it.status.unwrap_or_default();
+        let on_delete = spec.update_strategy.as_ref().and_then(|it| it.type_.as_deref()) == Some("OnDelete");
+        let behind = status.observed_generation < generation || status.current_revision != status.update_revision;
+        Self {
+            replicas: count(spec.replicas.or(Some(1))),
+            ready: count(status.ready_replicas),
+            rolling: behind && !on_delete,
+            can_roll_out: !on_delete,
+            ..base("StatefulSet", "apps/v1", it.metadata, Some(spec.template))
+        }
+    }
+}
+
+impl From<DaemonSet> for Workload {
+    fn from(it: DaemonSet) -> Self {
+        let generation = it.metadata.generation;
+        let spec = it.spec.unwrap_or_default();
+        let status = it.status.unwrap_or_default();
+        let on_delete = spec.update_strategy.as_ref().and_then(|it| it.type_.as_deref()) == Some("OnDelete");
+        let behind = status.observed_generation < generation
+            || status.updated_number_scheduled.unwrap_or(0) < status.desired_number_scheduled;
+        Self {
+            replicas: count(Some(status.desired_number_scheduled)),
+            ready: count(Some(status.number_ready)),
+            rolling: behind && !on_delete,
+            can_roll_out: !on_delete,
+            ..base("DaemonSet", "apps/v1", it.metadata, Some(spec.template))
+        }
+    }
+}
+
+impl From<ReplicaSet> for Workload {
+    fn from(it: ReplicaSet) -> Self {
+        let spec = it.spec.unwrap_or_default();
+        let status = it.status.unwrap_or_default();
+        Self {
+            replicas: count(spec.replicas.or(Some(1))),
+            ready: count(status.ready_replicas),
+            ..base("ReplicaSet", "apps/v1", it.metadata, spec.template)
+        }
+    }
+}
+
+impl From<Job> for Workload {
+    fn from(it: Job) -> Self {
+        let owner = super::owner::controller(it.metadata.owner_references.as_deref());
+        let owner = owner.map(|it| (it.kind.clone(), it.name.clone()));
+        let spec = it.spec.unwrap_or_default();
+        let status = it.status.unwrap_or_default();
+        Self {
+            replicas: count(spec.parallelism.or(Some(1))),
+            ready: count(status.ready),
+            owner,
+            ..base("Job", "batch/v1", it.metadata, Some(spec.template))
+        }
+    }
+}
+
+impl From<CronJob> for Workload {
+    fn from(it: CronJob) -> Self {
+        let template = it.spec.job_template.spec.map(|it| it.template);
+        Self { replicas: 1, ..base("CronJob", "batch/v1", it.metadata, template) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn deployment(spec: Value, status: Value) -> Workload {
+        let mut spec = spec;
+        spec["template"] = json!({
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]},
+        });
+        spec["selector"] = json!({});
+        let object = json!({
+            "metadata": {"name": "web", "generation": 2, "annotations": {"supple.dev/mode": "in-place", "other": "x"}},
+            "spec": spec, "status": status,
+        });
+        serde_json::from_value::<Deployment>(object).unwrap().into()
+    }
+
+    #[track_caller]
+    fn check_rolling(status: Value, expect: bool) {
+        assert_eq!(deployment(json!({"replicas": 2}), status.clone()).rolling, expect, "{status}");
+    }
+
+    #[test]
+    fn a_deployment_rolls_until_all_of_it_is_new() {
+        check_rolling(json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2}), true);
+        check_rolling(json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2}), true);
+        check_rolling(json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1}), true);
+        check_rolling(json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2}), false);
+    }
+
+    #[test]
+    fn what_is_kept_of_it() {
+        let it = deployment(json!({"replicas": 3, "paused": true}), json!({"readyReplicas": 1}));
+        assert_eq!((it.replicas, it.ready, it.can_roll_out), (3, 1, false));
+        assert_eq!(it.template["c"].cpu_request, Some(supple_quantity::MilliCpu(1000)));
+        assert_eq!(it.words.keys().collect::<Vec<_>>(), ["supple.dev/mode"]);
+        assert_eq!(it.pod_labels["app"], "web");
+    }
+}

@@ -1,0 +1,128 @@
+//! Before each round: what the watches and the rules have changed is put into the scene, and what the recommenders say now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use supple_decide::facts::PodFacts;
+use supple_decide::key::WorkloadKey;
+use supple_decide::policy::Policy;
+use supple_decide::scene::Subject;
+
+use super::World;
+use crate::history;
+
+impl World {
+    pub(super) fn refresh(&mut self, now: Timestamp, only: Option<&BTreeSet<WorkloadKey>>) {
+        self.forget_pods();
+        let own = &self.settings.own_namespace;
+        let stop = self.view.namespace_words(own).and_then(|it| it.get(supple_api::names::STOP));
+        self.view.scene.cluster.stopped = stop.cloned();
+        if self.rules.take_changed(&self.view, now) {
+            self.view.all_dirty();
+        }
+        for workload in self.view.take_dirty() {
+            self.refresh_workload(&workload);
+        }
+        let all: Vec<WorkloadKey> = match only {
+            Some(only) => only.iter().cloned().collect(),
+            None => self.view.scene.workloads.keys().cloned().collect(),
+        };
+        for workload in all {
+            let needs = self.needs_of(&workload, now);
+            if let Some(subject) = self.view.scene.workloads.get_mut(&workload) {
+                self.outbox.needed(&workload, &subject.needs, &needs);
+                subject.needs = needs;
+            }
+        }
+    }
+
+    fn refresh_workload(&mut self, workload: &WorkloadKey) {
+        if self.view.members(workload).next().is_none() {
+            self.scene_forget(workload);
+            return;
+        }
+        if let Some(saved) = self.rules.take_saved(workload)
+            && !self.records.contains_key(workload)
+        {
+            self.records.insert(workload.clone(), saved.record);
+            let policy = self.rules.built_in();
+            for (container, bytes) in saved.history {
+                if let Err(why) = self.history.restore(workload, &container, &bytes, &policy) {
+                    tracing::warn!(why, "what was remembered cannot be read; it is learned anew");
+                }
+            }
+        }
+        let mut facts = self.view.facts_of(workload);
+        let is_new = !self.view.scene.workloads.contains_key(workload) && !self.records.contains_key(workload);
+        let Some(resolved) = self.rules.resolve(workload, &facts.api_version, &self.view) else { return };
+        facts.other_vertical = resolved.other_vertical;
+        match resolved.autoscaler {
+            Some(name) => {
+                if is_new {
+                    self.take_over(workload, &name, &resolved.policy);
+                }
+                self.autoscalers.insert(workload.clone(), name);
+            }
+            None => drop(self.autoscalers.remove(workload)),
+        }
+        let before = self.view.scene.workloads.get(workload);
+        if before.is_none_or(|it| it.policy.cpu_risk != resolved.policy.cpu_risk)
+            || before.is_none_or(|it| it.policy.memory_risk != resolved.policy.memory_risk)
+        {
+            self.history.set_policy(workload, &resolved.policy);
+        }
+        let subject = Subject {
+            facts,
+            policy: resolved.policy,
+            needs: before.map(|it| it.needs.clone()).unwrap_or_default(),
+            record: self.records.get(workload).cloned().unwrap_or_default(),
+        };
+        self.view.scene.workloads.insert(workload.clone(), subject);
+    }
+
+    /// What VPA's own recommender remembered of a workload that we see for the first time.
+    fn take_over(&mut self, workload: &WorkloadKey, autoscaler: &str, policy: &Policy) {
+        let terms = history::terms(policy);
+        for checkpoint in self.rules.checkpoints(&workload.namespace, autoscaler) {
+            let state = checkpoint.status.as_ref().and_then(|it| supple_api::checkpoint::state(it, &terms));
+            if let Some(state) = state {
+                self.history.adopt(workload, &checkpoint.spec.container_name, state, policy);
+            }
+        }
+    }
+
+    /// Its last pod is gone. What was learned stays for a while in its `Rightsizing`, which goes with the workload itself.
+    fn scene_forget(&mut self, workload: &WorkloadKey) {
+        self.view.scene.workloads.remove(workload);
+        self.autoscalers.remove(workload);
+        self.told.retain(|(of, _), _| of != workload);
+    }
+
+    /// Pods that are gone take along what is only about them.
+    pub(super) fn forget_pods(&mut self) {
+        let there = &self.view.scene.pods;
+        self.in_flight.retain(|it, _| there.contains_key(it));
+        self.decisions.retain(|it, _| there.contains_key(it));
+        self.last.retain(|it, _| there.contains_key(it));
+        self.history.retain_pods(|it| there.contains_key(it));
+    }
+
+    fn needs_of(&mut self, workload: &WorkloadKey, now: Timestamp) -> BTreeMap<Arc<str>, supple_decide::need::Need> {
+        let members: Vec<&PodFacts> =
+            self.view.members(workload).filter_map(|it| self.view.scene.pods.get(it)).collect();
+        let measure = measure(&members);
+        self.history.needs(workload, now, |container| {
+            let pod = measure?;
+            let asked = pod.containers.iter().find(|it| &*it.name == container)?.asked;
+            Some((pod.key.clone(), asked))
+        })
+    }
+}
+
+/// The pod by whose sizes a plan is weighed: the one we resized last, whose sizes the others are to follow; else the first by
+/// name. Were it any other, a plan that says "stay" to a follower would call the leader back.
+fn measure<'a>(members: &[&'a PodFacts]) -> Option<&'a PodFacts> {
+    let ours = members.iter().filter(|it| it.note.is_some()).max_by_key(|it| it.note.as_ref().map(|it| it.at));
+    ours.or_else(|| members.first()).copied()
+}

@@ -1,0 +1,249 @@
+//! What is written to the cluster about each workload, and when: at once what must not be forgotten, by and by what may come
+//! later, and never more in a second than the API server was promised.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use jiff::{SignedDuration, Timestamp};
+use supple_api::record::MOST_BYTES;
+use supple_api::rightsizing::{Decision as Decided, PodCounts, RecordStatus, RightsizingStatus, Sizes};
+use supple_api::vpa_status::{self, Known};
+use supple_api::{Rightsizing, autoscaler};
+use supple_decide::code::Code;
+use supple_decide::key::WorkloadKey;
+use supple_decide::need::Need;
+use supple_decide::progress::Progress;
+use supple_decide::round::Decision;
+use supple_decide::scene::Subject;
+
+use super::World;
+use crate::event::{Effect, Written};
+use crate::rules::VpaWritten;
+
+/// What was learned is saved at least this often; a process that is killed forgets no more than that.
+const SAVE_EVERY: SignedDuration = SignedDuration::from_mins(5);
+
+/// A recommendation that moved by less than this share, in percent, is not worth a write of its own.
+const WORTH_WRITING_PERCENT: i64 = 5;
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// At once: something was done or remembered that a successor must know.
+    urgent: BTreeSet<WorkloadKey>,
+    /// Soon: what people read has changed.
+    changed: BTreeSet<WorkloadKey>,
+    /// On its way; not sent again before it is answered.
+    sent: BTreeSet<WorkloadKey>,
+    /// When each was last written.
+    written: BTreeMap<WorkloadKey, Timestamp>,
+    /// The code that each had when last decided, and since when.
+    codes: BTreeMap<WorkloadKey, (Code, Timestamp)>,
+    /// Up to when writes have been allowed for.
+    allowed: Option<Timestamp>,
+}
+
+impl Outbox {
+    pub(super) fn remembered(&mut self, workload: &WorkloadKey) {
+        self.urgent.insert(workload.clone());
+    }
+
+    /// What its containers need is otherwise than it was.
+    pub(super) fn needed(
+        &mut self,
+        workload: &WorkloadKey,
+        before: &BTreeMap<Arc<str>, Need>,
+        now: &BTreeMap<Arc<str>, Need>,
+    ) {
+        let differs = now.iter().any(|(name, now)| {
+            let Some(before) = before.get(name) else { return true };
+            let cpu = |it: &Need| it.cpu.as_ref().map(|it| it.target.0);
+            let memory = |it: &Need| it.memory.as_ref().map(|it| it.target.0);
+            moved(cpu(before), cpu(now)) || moved(memory(before), memory(now))
+        });
+        if differs {
+            self.changed.insert(workload.clone());
+        }
+    }
+
+    /// What was decided about it, which people read.
+    pub(super) fn decided(&mut self, workload: &WorkloadKey, code: Code, now: Timestamp) {
+        if self.codes.get(workload).is_none_or(|(before, _)| *before != code) {
+            self.codes.insert(workload.clone(), (code, now));
+            self.changed.insert(workload.clone());
+        }
+    }
+
+    fn forget(&mut self, is_there: impl Fn(&WorkloadKey) -> bool) {
+        self.urgent.retain(|it| is_there(it));
+        self.changed.retain(|it| is_there(it));
+        self.written.retain(|it, _| is_there(it));
+        self.codes.retain(|it, _| is_there(it));
+    }
+
+    /// How many writes may be made now. What was not used is not saved up for more than a few seconds.
+    fn allowance(&mut self, now: Timestamp, per_second: u32) -> usize {
+        const SAVED_UP: i64 = 15_000;
+        let since = self.allowed.map_or(1000, |it| now.duration_since(it).as_millis().clamp(0, SAVED_UP.into()));
+        self.allowed = Some(now);
+        usize::try_from(since * i128::from(per_second) / 1000).unwrap_or_default()
+    }
+}
+
+fn moved(before: Option<i64>, now: Option<i64>) -> bool {
+    match (before, now) {
+        (Some(before), Some(now)) => {
+            let difference = (i128::from(now) - i128::from(before)).abs();
+            difference * 100 > i128::from(before.abs()) * i128::from(WORTH_WRITING_PERCENT)
+        }
+        (before, now) => before != now,
+    }
+}
+
+impl World {
+    /// What may be written now, the most important first.
+    pub(super) fn writes(&mut self, now: Timestamp) -> Vec<Effect> {
+        if !self.leading || !self.is_complete() {
+            return Vec::new();
+        }
+        let there = &self.view.scene.workloads;
+        self.outbox.forget(|it| there.contains_key(it));
+        let allowance = self.outbox.allowance(now, self.settings.writes_per_second);
+        let is_due =
+            |it: &&WorkloadKey| self.outbox.written.get(*it).is_none_or(|at| now.duration_since(*at) >= SAVE_EVERY);
+        let unsaved = self.history.unsaved().filter(is_due);
+        let candidates = self.outbox.urgent.iter().chain(&self.outbox.changed).chain(unsaved);
+        let mut chosen: Vec<WorkloadKey> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for workload in candidates {
+            if chosen.len() >= allowance {
+                break;
+            }
+            if !self.outbox.sent.contains(workload) && there.contains_key(workload) && seen.insert(workload) {
+                chosen.push(workload.clone());
+            }
+        }
+        chosen.into_iter().flat_map(|it| self.write(&it, now)).collect()
+    }
+
+    /// What cannot wait for the next tick: records.
+    pub(super) fn urgent_writes(&mut self, now: Timestamp) -> Vec<Effect> {
+        let urgent: Vec<WorkloadKey> =
+            self.outbox.urgent.iter().filter(|it| !self.outbox.sent.contains(*it)).cloned().collect();
+        urgent.into_iter().flat_map(|it| self.write(&it, now)).collect()
+    }
+
+    pub(super) fn wrote(&mut self, workload: &WorkloadKey, result: Result<(), String>) {
+        self.outbox.sent.remove(workload);
+        if let Err(why) = result {
+            tracing::debug!(%workload, why, "its Rightsizing could not be written; tried again");
+            self.outbox.written.remove(workload);
+            self.outbox.changed.insert(workload.clone());
+        }
+    }
+
+    fn write(&mut self, workload: &WorkloadKey, now: Timestamp) -> Vec<Effect> {
+        self.outbox.urgent.remove(workload);
+        self.outbox.changed.remove(workload);
+        self.outbox.written.insert(workload.clone(), now);
+        let Some(subject) = self.view.scene.workloads.get(workload) else { return Vec::new() };
+        let mut effects = Vec::new();
+        if self.rules.available().ours {
+            let history = self.history.save(workload);
+            let engine = base64::engine::general_purpose::STANDARD;
+            let mut status = RightsizingStatus {
+                observed_generation: None,
+                recommendation: RightsizingStatus::recommendation_of(&subject.needs),
+                decision: self.decided(workload, subject, now),
+                sizes: self.sizes(workload),
+                pods: Some(self.counts(workload)),
+                record: Some(RecordStatus::from(&subject.record)),
+                history: history.iter().map(|(name, it)| (name.to_string(), engine.encode(it))).collect(),
+                conditions: Vec::new(),
+            };
+            status.shed(MOST_BYTES);
+            self.outbox.sent.insert(workload.clone());
+            effects.push(Effect::Write(Box::new(Written {
+                workload: workload.clone(),
+                object: Rightsizing::of_workload(&subject.facts),
+                status,
+                create: !self.rules.is_written(workload),
+            })));
+        }
+        effects.extend(self.write_autoscaler(workload, now));
+        effects
+    }
+
+    /// The status of the VPA object that speaks of the workload, where it is ours and something in it changes.
+    fn write_autoscaler(&self, workload: &WorkloadKey, now: Timestamp) -> Option<Effect> {
+        let subject = self.view.scene.workloads.get(workload)?;
+        let name = self.autoscalers.get(workload)?;
+        let object = self.rules.autoscaler(&workload.namespace, name)?;
+        let problems: Vec<_> = self.rules.problems_of(&autoscaler::object(object)).into_iter().cloned().collect();
+        let known = Known {
+            needs: &subject.needs,
+            policy: &subject.policy,
+            pods: self.view.members(workload).count(),
+            problems: &problems,
+        };
+        let status = vpa_status::status(object, &known, now);
+        (object.status.as_ref() != Some(&status)).then(|| {
+            Effect::WriteVpa(Box::new(VpaWritten { name: (workload.namespace.clone(), name.clone()), status }))
+        })
+    }
+
+    /// One decision for the workload: of its pods, the one that somebody would have to do something about; else the first.
+    pub(super) fn decision_of(&self, workload: &WorkloadKey) -> Option<&Decision> {
+        let decisions = self.view.members(workload).filter_map(|it| self.decisions.get(it));
+        decisions.max_by_key(|it| (rank(it.code), std::cmp::Reverse(&it.pod)))
+    }
+
+    fn decided(&self, workload: &WorkloadKey, subject: &Subject, now: Timestamp) -> Option<Decided> {
+        let decision = self.decision_of(workload)?;
+        let since = self.outbox.codes.get(workload).map_or(now, |(_, since)| *since);
+        Some(Decided {
+            code: decision.code.as_str().to_owned(),
+            message: decision.message.clone(),
+            mode: format!("{:?}", subject.policy.mode.value),
+            again: decision.again,
+            since: Some(since),
+        })
+    }
+
+    fn counts(&self, workload: &WorkloadKey) -> PodCounts {
+        let mut counts = PodCounts::default();
+        for key in self.view.members(workload) {
+            let Some(pod) = self.view.scene.pods.get(key) else { continue };
+            counts.total += 1;
+            match &pod.progress {
+                Progress::Underway | Progress::Failing(_) => counts.under_way += 1,
+                Progress::Deferred(_) => counts.deferred += 1,
+                Progress::Infeasible(_) => counts.infeasible += 1,
+                Progress::Settled | Progress::Ended => {}
+            }
+            let fits = |it: &Decision| it.containers.iter().all(|it| it.next == it.now);
+            counts.fitting += i32::from(self.decisions.get(key).is_some_and(fits));
+        }
+        counts
+    }
+
+    /// What a pod asks for and is to ask for, of the first pod of which that differs.
+    fn sizes(&self, workload: &WorkloadKey) -> Option<Sizes> {
+        let mut decisions = self.view.members(workload).filter_map(|it| self.decisions.get(it)).peekable();
+        let first = *decisions.peek()?;
+        let decision = decisions.find(|it| it.containers.iter().any(|it| it.next != it.now)).unwrap_or(first);
+        let (now, next): (Vec<_>, Vec<_>) = decision.containers.iter().map(|it| (it.now, it.next)).unzip();
+        Some(Sizes::of(&now, &next))
+    }
+}
+
+/// What a person should be shown first of several pods.
+fn rank(code: Code) -> u8 {
+    match code {
+        Code::Fits => 0,
+        Code::ModeOff | Code::ModeInitial | Code::NotWorthIt => 1,
+        Code::Resize | Code::Resized | Code::InProgress | Code::Settling | Code::CanarySettling | Code::CoolDown => 2,
+        _ => 3,
+    }
+}

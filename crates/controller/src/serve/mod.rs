@@ -142,10 +142,11 @@ async fn speak<S>(stream: S, is_http2: bool, router: Router, bounds: Bounds, wat
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    // Not with upgrades: those connections look at the first bytes all the same.
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
     builder.http1().timer(TokioTimer::new()).header_read_timeout(bounds.silence);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(bounds.silence);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     watcher.watch(connection.into_owned()).await
 }

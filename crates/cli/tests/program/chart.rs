@@ -1,0 +1,283 @@
+//! The chart on a cluster: everything it renders is accepted, what it grants is what its page says, and its guardrails hold.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::cluster::{Kubectl, SUPPLE, Up, bad, good, lacking, text};
+
+/// The root of the repository.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/supple");
+
+/// The kinds that an embedded cluster does not know.
+const FOREIGN: &str =
+    "networkPolicy.enabled=false,metrics.serviceMonitor.enabled=false,metrics.prometheusRule.enabled=false";
+
+/// Helm: `$SUPPLE_HELM`, or the one in the path. `None`, with a message, where there is none.
+fn helm_program() -> Option<PathBuf> {
+    let program = std::env::var_os("SUPPLE_HELM").map_or_else(|| PathBuf::from("helm"), PathBuf::from);
+    if Command::new(&program).arg("version").output().is_ok_and(|it| it.status.success()) {
+        return Some(program);
+    }
+    lacking("helm (name one with SUPPLE_HELM)");
+    None
+}
+
+/// A cluster with a namespace for Supple, and helm to render for it.
+struct Installer {
+    helm: PathBuf,
+    kubectl: Kubectl,
+    up: Up,
+}
+
+impl Installer {
+    fn new() -> Option<Self> {
+        let helm = helm_program()?;
+        let up = Up::new("simulated");
+        let kubectl = Kubectl::of(&up)?;
+        kubectl.good(["create", "namespace", "supple-system"]);
+        Some(Self { helm, kubectl, up })
+    }
+
+    /// `helm VERB supple … ARGUMENTS`, without a person's own settings.
+    #[track_caller]
+    fn helm(&self, verb: &[&str], arguments: &[&str]) -> String {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = Command::new(&self.helm);
+        command.args(verb).args(["--namespace", "supple-system"]).args(arguments);
+        for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            command.env(variable, home.path());
+        }
+        good(&command.env("HOME", home.path()).env("KUBECONFIG", self.up.kubeconfig()).output().unwrap())
+    }
+
+    /// What `helm template` makes with these arguments.
+    #[track_caller]
+    fn render(&self, arguments: &[&str]) -> String {
+        self.helm(&["template", "supple", CHART, "--kube-version", "1.36.2"], arguments)
+    }
+
+    /// `kubectl apply -f -`
+    #[track_caller]
+    fn apply(&self, manifests: &str, more: &[&str]) -> String {
+        use std::io::Write as _;
+        let mut command = self.kubectl.command(["apply", "-f", "-"]);
+        command.args(more).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(manifests.as_bytes()).unwrap();
+        good(&child.wait_with_output().unwrap())
+    }
+
+    /// The rules of a role, as JSON.
+    fn rules(&self, role: &str) -> Vec<Value> {
+        let role: Value = serde_json::from_str(&self.kubectl.good(["get", role, "-o", "json"])).unwrap();
+        role["rules"].as_array().unwrap().clone()
+    }
+}
+
+fn list(rule: &Value, field: &str) -> Vec<String> {
+    let items = rule[field].as_array().into_iter().flatten();
+    items.map(|it| it.as_str().unwrap().to_owned()).collect()
+}
+
+/// The blocks of YAML in `docs/` that are objects of ours, by page.
+fn documented_objects() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for page in std::fs::read_dir(format!("{ROOT}/docs")).unwrap() {
+        let page = page.unwrap().path();
+        let name = page.file_name().unwrap().to_string_lossy().into_owned();
+        let Ok(content) = std::fs::read_to_string(&page) else { continue };
+        let mut lines = content.lines().peekable();
+        while let Some(line) = lines.next() {
+            if line.trim_end() != "    apiVersion: supple.dev/v1alpha1" {
+                continue;
+            }
+            let mut object = line[4..].to_owned();
+            while let Some(more) = lines.next_if(|it| it.starts_with("    ") && it.trim() != "YAML") {
+                object.push('\n');
+                object.push_str(&more[4..]);
+            }
+            found.push((name.clone(), object));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_the_chart_renders_is_accepted_and_what_the_docs_show_is_too() {
+    let Some(it) = Installer::new() else { return };
+    it.apply(&it.render(&["--include-crds"]), &[]);
+    it.kubectl.good(["wait", "--for=condition=established", "crd", "--all", "--timeout=60s"]);
+    let kinds = it.kubectl.good(["api-resources", "--api-group=supple.dev", "-o", "name"]);
+    for kind in ["clusterrightsizepolicies", "rightsizepolicies", "rightsizings"] {
+        assert!(kinds.contains(&format!("{kind}.supple.dev")), "{kinds}");
+    }
+    it.kubectl.good(["-n", "supple-system", "get", "deployment/supple", "service/supple-metrics", "pdb/supple"]);
+
+    it.kubectl.good(["create", "namespace", "shop"]);
+    let objects = documented_objects();
+    assert!(objects.len() >= 3, "{objects:?}");
+    for (page, object) in objects {
+        let said = it.apply(&object, &["--server-side"]);
+        assert!(said.contains("serverside-applied"), "{page}: {said}");
+    }
+
+    // An upgrade changes nothing that did not change, and takes away nothing that is Supple's.
+    // (kubectl replaces the selector of a budget at every apply, as its patch strategy says.)
+    let again = it.apply(&it.render(&["--include-crds"]), &[]);
+    let mut others = again.lines().filter(|it| !it.starts_with("poddisruptionbudget"));
+    assert!(others.all(|it| it.ends_with(" unchanged")), "{again}");
+}
+
+#[test]
+fn helm_installs_upgrades_and_uninstalls_and_leaves_what_is_supples_alone() {
+    let Some(it) = Installer::new() else { return };
+    let kubectl = &it.kubectl;
+    // `supple up` has brought the definitions itself.
+    let arguments = ["--skip-crds", "--set=webhook.enabled=true", "--wait", "--timeout=60s"];
+    it.helm(&["install", "supple", CHART], &arguments);
+    // What Supple would write: its certificate, and the authority of it.
+    kubectl.good(["-n", "supple-system", "patch", "secret/supple-webhook", "-p", r#"{"data": {"tls.crt": "eA=="}}"#]);
+    let authority = r#"{"webhooks": [{"name": "resize.supple.dev", "clientConfig": {"caBundle": "eA=="}}]}"#;
+    kubectl.good(["patch", "validatingwebhookconfiguration/supple", "-p", authority]);
+
+    it.helm(&["upgrade", "supple", CHART], &["--reuse-values", "--set=permissions.recreate=true,replicaCount=3"]);
+    let secret = kubectl.good(["-n", "supple-system", "get", "secret/supple-webhook", "-o", "jsonpath={.data}"]);
+    assert_eq!(secret, r#"{"tls.crt":"eA=="}"#);
+    assert_eq!(kubectl.path("validatingwebhookconfiguration/supple", "{.webhooks[0].clientConfig.caBundle}"), "eA==");
+    assert!(it.rules("clusterrole/supple").iter().any(|it| list(it, "resources") == ["pods/eviction"]));
+
+    it.helm(&["uninstall", "supple"], &["--wait", "--timeout=60s"]);
+    let kinds = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingwebhookconfigurations";
+    assert_eq!(kubectl.good(["get", kinds, "-o", "name"]), "");
+    assert!(
+        kubectl.good(["get", "crds", "-o", "name"]).contains("rightsizings.supple.dev"),
+        "policies and history stay"
+    );
+}
+
+#[test]
+fn the_plain_manifests_install_with_one_command() {
+    let Some(it) = Installer::new() else { return };
+    it.kubectl.good(["delete", "namespace", "supple-system", "--timeout=60s"]);
+    it.kubectl.good(["apply", "-f", &format!("{ROOT}/deploy/")]);
+    it.kubectl.good(["wait", "--for=condition=established", "crd", "--all", "--timeout=60s"]);
+    let container = "{.spec.template.spec.containers[0]['image','args','securityContext']}";
+    let said =
+        it.kubectl.good(["-n", "supple-system", "get", "deployment/supple", "-o", &format!("jsonpath={container}")]);
+    for part in ["\"controller\"", "--leader-election=true", "\"readOnlyRootFilesystem\":true", "\"drop\":[\"ALL\"]"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+}
+
+#[test]
+fn the_controller_understands_the_arguments_that_the_chart_gives_it() {
+    let Some(it) = Installer::new() else { return };
+    for set in ["default", "recommend-only", "everything"] {
+        let values = format!("{ROOT}/charts/supple/ci/{set}-values.yaml");
+        it.apply(&it.render(&["--values", &values, "--set", FOREIGN]), &[]);
+        let name = if set == "everything" { "rightsizer" } else { "supple" };
+        let path = "jsonpath={.spec.template.spec.containers[0].args}";
+        let arguments = it.kubectl.good(["-n", "supple-system", "get", &format!("deployment/{name}"), "-o", path]);
+        let arguments: Vec<String> = serde_json::from_str(&arguments).unwrap();
+        // There is no cluster behind it: 3 says that all was understood and nothing was reached, 2 that something was not.
+        let nowhere = it.up.data_dir.join("nowhere");
+        let output = Command::new(SUPPLE).args(&arguments).arg("--kubeconfig").arg(nowhere).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{set}: {arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn everything_that_can_be_switched_on_is_accepted_and_granted_as_documented() {
+    let Some(it) = Installer::new() else { return };
+    let values = format!("{ROOT}/charts/supple/ci/everything-values.yaml");
+    it.apply(&it.render(&["--values", &values, "--set", FOREIGN]), &[]);
+
+    let page = std::fs::read_to_string(format!("{ROOT}/docs/security.md")).unwrap();
+    let rules = [it.rules("clusterrole/rightsizer"), {
+        let role = it.kubectl.good(["-n", "supple-system", "get", "role/rightsizer", "-o", "json"]);
+        serde_json::from_str::<Value>(&role).unwrap()["rules"].as_array().unwrap().clone()
+    }];
+    for rule in rules.iter().flatten() {
+        let groups: Vec<_> =
+            list(rule, "apiGroups").into_iter().map(|it| if it.is_empty() { "core".into() } else { it }).collect();
+        let by_name = if rule["resourceNames"].is_array() { ", by name" } else { "" };
+        let (resources, verbs) = (list(rule, "resources").join(", "), list(rule, "verbs").join(", "));
+        let row = format!("| {} | {resources}{by_name} | {verbs} |", groups.join(", "));
+        assert!(page.contains(&row), "docs/security.md has no row {row}");
+        assert!(!row.contains('*'), "{row}");
+    }
+
+    for kind in ["validating", "mutating"] {
+        let exempt = it.kubectl.path(
+            &format!("{kind}webhookconfiguration/rightsizer"),
+            "{.webhooks[0].namespaceSelector.matchExpressions[0]['operator','values']}",
+        );
+        assert_eq!(exempt, r#"NotIn ["kube-system","supple-system","payments","vault"]"#);
+    }
+}
+
+#[test]
+fn who_may_only_recommend_may_write_to_no_pod() {
+    let Some(it) = Installer::new() else { return };
+    it.apply(&it.render(&["--values", &format!("{ROOT}/charts/supple/ci/recommend-only-values.yaml")]), &[]);
+    for rule in it.rules("clusterrole/supple") {
+        let reads = list(&rule, "verbs").iter().all(|it| ["get", "list", "watch"].contains(&it.as_str()));
+        let own = list(&rule, "apiGroups").iter().all(|it| it == "supple.dev");
+        let told = list(&rule, "resources").iter().all(|it| it == "events" || it == "verticalpodautoscalers/status");
+        assert!(reads || own || told, "{rule}");
+        assert!(!list(&rule, "resources").iter().any(|it| it == "secrets" || it == "configmaps"), "{rule}");
+    }
+}
+
+#[test]
+fn guardrails_let_pass_what_is_needed_and_nothing_else() {
+    let Some(it) = Installer::new() else { return };
+    let kubectl = &it.kubectl;
+    // Here everybody is one and the same: the condition that it is Supple's account is made true for all.
+    let mine = it.render(&[
+        "--show-only=templates/guardrails.yaml",
+        "--set=permissions.recreate=true,permissions.adjustAutoscalers=true",
+    ]);
+    let account = "request.userInfo.username == \"system:serviceaccount:supple-system:supple\"";
+    assert_eq!(mine.matches(account).count(), 3, "{mine}");
+    kubectl.pod("a", "{requests: {cpu: 100m, memory: 64Mi}, limits: {cpu: 200m, memory: 128Mi}}");
+    kubectl.good(["create", "deployment", "web", "--image=registry.example/web:1"]);
+    kubectl.good(["autoscale", "deployment", "web", "--max=3", "--cpu=50%"]);
+    let daemon = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: d}\nspec:\n  selector: {matchLabels: {a: b}}\n  template:\n    \
+                  metadata: {labels: {a: b}}\n    spec: {containers: [{name: d, image: \"registry.example/d:1\"}]}\n";
+    kubectl.create(daemon);
+    it.apply(&mine.replace(account, "'true'"), &[]);
+
+    let refused = |why: &str, arguments: &[&str]| {
+        let said = bad(&kubectl.run(arguments), 1);
+        assert!(said.contains(why), "{arguments:?}: {said}");
+    };
+    super::cluster::eventually("the policies are in force", || {
+        let tried = kubectl.run(["label", "pod/a", "a=b", "--dry-run=server"]);
+        text(&tried.stderr).contains("Supple may not change labels of pods").then_some(())
+    });
+    kubectl.good(["annotate", "pod/a", "supple.dev/last-resize=x"]);
+    kubectl.good(["annotate", "pod/a", "supple.dev/last-resize-"]);
+    let size = r#"{"spec": {"containers": [{"name": "app", "resources": {"requests": {"cpu": "150m"}}}]}}"#;
+    kubectl.good(["patch", "pod/a", "--subresource=resize", "-p", size]);
+    refused("no annotations of pods but its own", &["annotate", "pod/a", "a=b"]);
+    refused("and nothing else of its spec", &["set", "image", "pod/a", "app=registry.example/other:1"]);
+    let finalizer = r#"{"metadata": {"finalizers": ["example.com/never"]}}"#;
+    refused("finalizers or owners", &["patch", "pod/a", "-p", finalizer]);
+
+    let rollout = r#"{"spec": {"template": {"metadata": {"annotations": {"supple.dev/rollout": "now"}}}}}"#;
+    let account = r#"{"spec": {"template": {"spec": {"serviceAccountName": "other"}}}}"#;
+    for workload in ["deployment/web", "daemonset/d"] {
+        kubectl.good(["patch", workload, "-p", rollout]);
+        refused("change nothing else of it", &["patch", workload, "-p", account]);
+    }
+    refused("change nothing else of it", &["patch", "deployment/web", "-p", r#"{"spec": {"replicas": 5}}"#]);
+
+    let target = r#"[{"op": "replace", "path": "/spec/metrics/0/resource/target/averageUtilization", "value": 60}]"#;
+    kubectl.good(["patch", "hpa/web", "--type=json", "-p", target]);
+    refused("not what it scales or how far", &["patch", "hpa/web", "-p", r#"{"spec": {"maxReplicas": 9}}"#]);
+}

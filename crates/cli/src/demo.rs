@@ -19,7 +19,7 @@ const PARTS: [Part; 7] = [
     ("over-provisioned", "steady", ("600m", "1200m"), ("1Gi", "2Gi")),
     // Looks idle until it has been shrunk, then needs what it had: the resize is taken back.
     ("fragile", "fragile", ("50m", "100m"), ("256Mi", "320Mi")),
-    // Holds more than its policy would ever let it have: a decrease is due, and refused.
+    // Holds more than its policy would ever let it have: a decrease is due, and refused until somebody approves of it.
     ("hoarder", "hoarder", ("50m", "100m"), ("300Mi", "400Mi")),
 ];
 
@@ -69,7 +69,7 @@ fn policies() -> [Value; 4] {
             "hoarder",
             json!({
                 "targetRef": {"apiVersion": "v1", "kind": "Pod", "name": "hoarder"},
-                "limits": "Equal",
+                "approveMemoryDecrease": true,
                 "resourcePolicy": {"containerPolicies": [{"containerName": "*", "maxAllowed": {"memory": "160Mi"}}]},
             }),
         ),

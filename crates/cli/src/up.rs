@@ -167,9 +167,10 @@ async fn start(home: Home, nodes: Vec<NodeSettings>, clock: ClusterClock, speed:
 
 async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &CancellationToken) -> Result<(), Failure> {
     let Plan { lines, manifests, tells, clock, speed, interval } = plan;
-    announce(cluster, &lines)?;
     let client = cluster.client();
+    // Before anybody is told where the cluster is: whoever comes then finds our own kinds.
     manifest::apply(&client, &definitions()?).await.map_err(Failure::refused)?;
+    announce(cluster, &lines)?;
     for (object, what) in manifest::apply(&client, &manifests).await.map_err(Failure::refused)? {
         let what = match what {
             Applied::Created => "created",

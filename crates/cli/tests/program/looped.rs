@@ -55,9 +55,10 @@ fn an_oversized_pod_is_shrunk_and_told_about() {
             "-o",
             "jsonpath={range .items[*]}{.reason} {.involvedObject.name} {.message}{\"\\n\"}{end}",
         ]);
-        events.lines().find(|it| it.starts_with("Resize a ")).map(str::to_owned)
+        let first = |it: &&str| it.starts_with("Resize a ") && it.contains("cpu 900m:1800m → ");
+        events.lines().find(first).map(str::to_owned)
     });
-    assert!(event.contains("cpu 900m:1800m → "), "{event}");
+    assert!(event.contains(" by "), "the rule is told: {event}");
     let reason = eventually("what was decided is written down", || {
         let reason = kubectl.path("rightsizing/pod-b", "{.status.decision.code}");
         (!reason.is_empty()).then_some(reason)

@@ -22,6 +22,8 @@ async fn an_oversized_pod_is_shrunk_and_left_alone_when_it_fits() {
     lab.pod("big", "2/4Gi", "4/8Gi", "cpu=200m memory=300Mi").await;
     let mut work = lab.begin();
     work.until("the pod is resized", is("big", Code::Resized)).await;
+    let told = lab.told("big").await;
+    assert!(told.contains(&"Resize".to_owned()) && told.contains(&"Resized".to_owned()), "{told:?}");
     tokio::time::sleep(std::time::Duration::from_secs(6 * 3600)).await;
     let pod = lab.pods().get("big").await.unwrap();
     let status = pod.status.clone().unwrap().container_statuses.unwrap().remove(0);
@@ -37,8 +39,6 @@ async fn an_oversized_pod_is_shrunk_and_left_alone_when_it_fits() {
     let settled = generation(&pod);
     tokio::time::sleep(std::time::Duration::from_secs(3 * 3600)).await;
     assert_eq!(generation(&lab.pods().get("big").await.unwrap()), settled, "it fits, for hours");
-    let told = lab.told("big").await;
-    assert!(told.contains(&"Resize".to_owned()) && told.contains(&"Resized".to_owned()), "{told:?}");
     work.end().await;
     let written = lab.rightsizing("pod-big").await;
     assert_eq!(written.recommendation.len(), 1);

@@ -108,10 +108,12 @@ impl Api {
             let (object, gone) = match deletion::decide(resource, &old, options, self.clock.now())? {
                 Removal::Now(object) => (object, true),
                 Removal::Marked(object) => (object, false),
-                Removal::Pending if self.store.settled(&old).await => {
-                    return Ok(Removed { object: old, gone: false, warnings: said.shown() });
+                Removal::Pending => {
+                    if self.store.settled(&old).await.map_err(|error| store_error(&error))? {
+                        return Ok(Removed { object: old, gone: false, warnings: said.shown() });
+                    }
+                    continue;
                 }
-                Removal::Pending => continue,
             };
             if let Some(name) = asked_as.filter(|_| self.webhooks.any()) {
                 let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);

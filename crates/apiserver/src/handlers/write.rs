@@ -276,7 +276,7 @@ impl Api {
             }
             let remove = metadata::is_finished(&object);
             if draft.is_unchanged_from(&old) && !remove {
-                if self.store.settled(&old).await {
+                if self.store.settled(&old).await.map_err(|error| store_error(&error))? {
                     return Ok(Written { object: old, warnings });
                 }
                 continue;

@@ -263,23 +263,24 @@ impl Store {
         Ok(events)
     }
 
-    /// Waits until the object is durable, and is what the file has. `false`: its write failed, or the file may have
-    /// another; what was built on it must be done again.
-    pub async fn settled(&self, object: &Object) -> bool {
-        if self.shared.in_doubt.load(Ordering::Acquire) && self.resolve().await.is_err() {
-            // The disk is not given up: whoever waits for the answer will.
-            tokio::time::sleep(SETTLE_CHECK).await;
-            return false;
+    /// Waits until the object is durable, and is what the file has. `false`: its write failed; what was built on it must
+    /// be done again.
+    ///
+    /// # Errors
+    /// The file may have another, and cannot be asked: a write that changes nothing is then refused as any other is.
+    pub async fn settled(&self, object: &Object) -> Result<bool, CommitError> {
+        if self.shared.in_doubt.load(Ordering::Acquire) {
+            self.resolve().await?;
         }
         let mut published = self.published();
         loop {
             {
                 let state = self.read();
                 if state.revision() >= object.revision {
-                    return true;
+                    return Ok(true);
                 }
                 if state.latest(&object.key).is_none_or(|latest| latest.revision < object.revision) {
-                    return false;
+                    return Ok(false);
                 }
             }
             // The timeout only matters when the write fails and nothing follows it; see `State::abandon`.

@@ -8,6 +8,7 @@ mod conformance;
 mod custom;
 mod deletion;
 mod differences;
+mod doubt;
 mod durability;
 mod fuzz;
 mod harness;

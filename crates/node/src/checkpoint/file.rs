@@ -130,6 +130,9 @@ fn open_file(builder: &redb::Builder, path: &Path) -> Result<Database, redb::Dat
             )?)?,
         );
         std::fs::rename(&unfinished, path).map_err(redb::StorageError::from)?;
+        // The name too is to outlive a power failure.
+        let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::File::open(directory).and_then(|it| it.sync_all()).map_err(redb::StorageError::from)?;
     }
     builder.create(path)
 }

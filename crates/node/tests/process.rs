@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -388,4 +389,25 @@ async fn auto_takes_processes_where_it_can_and_says_why() {
     let chosen = choose(Requested::Auto, support::options(dir.path().to_owned()), simulated(), cri).await.unwrap();
     assert_eq!((chosen.runtime.name(), chosen.why), ("process", lab.runtime.describe()));
     chosen.runtime.shutdown().await.unwrap();
+}
+
+/// A user has 128 of them, and the rest of the machine lives on those.
+#[tokio::test]
+async fn a_container_takes_no_inotify_instance() {
+    let Some(lab) = Lab::new() else { return };
+    let pod = lab.pod("few").await;
+    let id = lab.sh(&pod, "echo up; sleep 1000").await;
+    lab.says(&id, "up").await;
+    let own = lab.dir.path().display().to_string();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|it| it.path());
+    let is_shim = |it: &PathBuf| {
+        let words = std::fs::read(it.join("cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).replace('\0', " ");
+        words.contains(&own) && words.contains("supervise")
+    };
+    let shims: Vec<PathBuf> = processes.filter(is_shim).collect();
+    assert_eq!(shims.len(), 1, "{shims:?}");
+    let open = std::fs::read_dir(shims[0].join("fd")).unwrap().flatten();
+    let open: Vec<PathBuf> = open.filter_map(|it| std::fs::read_link(it.path()).ok()).collect();
+    assert!(!open.iter().any(|it| it.to_string_lossy().contains("inotify")), "{open:?}");
 }

@@ -2,15 +2,12 @@
 
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read as _, Write as _};
-use std::iter;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::fs::inotify;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::log::Writer;
@@ -18,6 +15,10 @@ use super::pump::{Pump, Woken};
 use super::record::{self, End, Failure, ProcessId, RunDir, Spec, Started, State};
 use crate::cgroup::Group;
 use crate::kernel::{Namespaces, unshare};
+
+/// How often a shim looks whether its records are still there. Not told by inotify: the kernel gives a user 128 instances
+/// (`fs.inotify.max_user_instances`), and a shim a container would leave none to the rest of the machine.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Exit code of a container that could not be started, as containerd reports it.
 const NOT_STARTED: i32 = 128;
@@ -65,9 +66,6 @@ fn supervise(dir: &RunDir, shim: &[OsString]) -> Result<End, Failure> {
     if spec.isolate {
         unshare(Namespaces::Pid).map_err(|error| machine("make a PID namespace", error.into()))?;
     }
-    // Before anybody is told that the container runs, so that no removal goes unnoticed. Without the watch (the kernel
-    // gives out a limited number) the container is merely not ended with its directory.
-    let removed = watch_removal(dir).ok();
     let (mut child, outputs) = start(dir, shim)?;
     let started = Started { process: ProcessId::of(child.id()), at: Timestamp::now() };
     state.container = Some(started);
@@ -79,8 +77,7 @@ fn supervise(dir: &RunDir, shim: &[OsString]) -> Result<End, Failure> {
     let _ = io::stdout().write_all(b"started\n").and_then(|()| io::stdout().flush());
     close_stdout();
 
-    let status =
-        follow(&mut child, outputs, removed, dir, &spec).map_err(|error| machine("wait for the container", error))?;
+    let status = follow(&mut child, outputs, dir, &spec).map_err(|error| machine("wait for the container", error))?;
     let finished_at = Timestamp::now();
     Ok(End {
         code: exit_code(status),
@@ -125,28 +122,20 @@ fn close_stdout() {
 ///
 /// A run whose records are removed meanwhile can be adopted by nobody and its end recorded nowhere: it is ended, so that
 /// deleting a data directory leaves nothing running.
-fn follow(
-    child: &mut Child,
-    outputs: [PipeReader; 2],
-    removed: Option<OwnedFd>,
-    dir: &RunDir,
-    spec: &Spec,
-) -> io::Result<ExitStatus> {
+fn follow(child: &mut Child, outputs: [PipeReader; 2], dir: &RunDir, spec: &Spec) -> io::Result<ExitStatus> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
     let ended = pidfd_open(pid, PidfdFlags::empty())?;
-    let mut others: Vec<&OwnedFd> = iter::once(&ended).chain(&removed).collect();
     let mut pump = Pump::new(outputs, Writer::open(dir.clone(), spec.log_limit_bytes));
+    let mut looked = Instant::now();
     loop {
-        match pump.wait(&others, None)? {
-            Woken::Other(0) => break,
-            Woken::Other(_) => {
-                take_notices(others.get(1).copied());
-                if !dir.spec().exists() {
-                    others.truncate(1);
-                    spec.group.kill().map_err(io::Error::other)?;
-                }
+        if pump.wait(&[&ended], Some(LOOK.saturating_sub(looked.elapsed())))? == Woken::Other(0) {
+            break;
+        }
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            if !dir.spec().exists() {
+                spec.group.kill().map_err(io::Error::other)?;
             }
-            Woken::Output | Woken::Nothing => {}
         }
     }
     let status = child.wait()?;
@@ -157,20 +146,6 @@ fn follow(
         remove_with_parents(&spec.group);
     }
     Ok(status)
-}
-
-fn watch_removal(dir: &RunDir) -> rustix::io::Result<OwnedFd> {
-    let fd = inotify::init(inotify::CreateFlags::CLOEXEC)?;
-    // Of what is in it: the end of the directory itself is told only when its last open file, the log, is closed.
-    inotify::add_watch(&fd, dir.path(), inotify::WatchFlags::DELETE | inotify::WatchFlags::ONLYDIR)?;
-    Ok(fd)
-}
-
-/// What was told is looked up in the directory itself; the notices only have to be out of the way.
-fn take_notices(fd: Option<&OwnedFd>) {
-    if let Some(fd) = fd {
-        let _ = rustix::io::read(fd, &mut [0_u8; 4096]);
-    }
 }
 
 /// Remove the container's cgroup, and its pod's and our own root with it if nothing else is in there.

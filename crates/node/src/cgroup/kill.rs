@@ -73,11 +73,7 @@ impl Group {
     /// As [`Group::kill`], and [`CgroupError::Remove`].
     pub fn end(&self) -> Result<(), CgroupError> {
         self.kill()?;
-        let deadline = Instant::now() + PATIENCE;
-        for dir in self.directories() {
-            remove(dir, deadline)?;
-        }
-        Ok(())
+        self.directories().into_iter().try_for_each(remove_tree)
     }
 
     /// Take its CPU away, or give it all back. Best effort: nobody measures a group that ends.
@@ -127,19 +123,17 @@ fn wait_for_any(dying: &[OwnedFd]) {
     let _ = poll(&mut polled, Some(&round));
 }
 
-/// Remove the cgroup at `dir` with its descendants, in this one hierarchy; nothing if it is gone already. Blocking.
+/// Remove the cgroup at `dir`, its descendants first, in this one hierarchy; nothing if it is gone already. Blocking: a
+/// directory is busy for a moment after its last process has ended.
 ///
 /// # Errors
 /// [`CgroupError::Remove`] where a process is inside, [`CgroupError::Read`].
 pub fn remove_tree(dir: &Path) -> Result<(), CgroupError> {
-    remove(dir, Instant::now() + PATIENCE)
-}
-
-/// Remove `dir`, its descendants first. A directory is busy for a moment after its last process has ended.
-fn remove(dir: &Path, deadline: Instant) -> Result<(), CgroupError> {
     for child in subdirectories(dir)? {
-        remove(&child, deadline)?;
+        remove_tree(&child)?;
     }
+    // For each of its own: to remove hundreds takes a busy kernel longer than one may be waited for.
+    let deadline = Instant::now() + PATIENCE;
     loop {
         match std::fs::remove_dir(dir) {
             Ok(()) => return Ok(()),

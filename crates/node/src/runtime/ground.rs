@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::stream::{BoxStream, StreamExt as _};
@@ -11,8 +11,8 @@ use supple_quantity::Bytes;
 use supple_resize::kernel::CgroupResources;
 use tokio::sync::{mpsc, watch};
 
-use super::{ContainerRef, Exit, RunState, RuntimeError, RuntimeEvent, error};
-use crate::cgroup::Group;
+use super::{ContainerRef, ContainerUsage, Exit, RunState, RuntimeError, RuntimeEvent, error};
+use crate::cgroup::{Group, Stat};
 
 /// The name of our root in the hierarchies, made once per data directory. Not derived from the directory's path: two
 /// programs in two containers may have the same path and see the same cgroups, and one would end the other's pods.
@@ -29,6 +29,42 @@ pub fn root_name(file: &Path) -> io::Result<String> {
     fs::File::open(&beside)?.sync_all()?;
     fs::rename(&beside, file)?;
     Ok(name)
+}
+
+/// Where the records and logs of containers are, below a data directory.
+pub fn containers_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("containers")
+}
+
+/// Make a directory that only we may enter: environments and logs are nobody else's.
+pub fn make_private(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+}
+
+/// What the cgroup of a container says it uses. What is not in there (when it started, its CPU over a window) is left out.
+pub fn usage_of(container: &str, stat: &Stat) -> ContainerUsage {
+    ContainerUsage {
+        container: container.to_owned(),
+        cpu_usage_nanos: stat.cpu_usage_nanos,
+        memory_usage: memory(stat.memory_usage),
+        memory_working_set: memory(stat.memory_working_set()),
+        memory_peak: memory(stat.memory_peak),
+        memory_rss: memory(stat.memory_rss),
+        memory_cache: memory(stat.memory_cache),
+        page_faults: stat.page_faults,
+        major_page_faults: stat.major_page_faults,
+        cpu_periods: stat.cpu_periods,
+        throttled_periods: stat.throttled_periods,
+        throttled_nanos: stat.throttled_nanos,
+        memory_high_hits: stat.memory_events.high,
+        memory_max_hits: stat.memory_events.max,
+        oom_kills: stat.memory_events.oom_kill,
+        cpu_pressure: stat.cpu_pressure,
+        memory_pressure: stat.memory_pressure,
+        io_pressure: stat.io_pressure,
+        ..ContainerUsage::default()
+    }
 }
 
 /// Lock; a panic elsewhere leaves maps that are still whole, so it does not spread.

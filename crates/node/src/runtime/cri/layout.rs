@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use supple_resize::qos::QosClass;
 
+use crate::cgroup::Group;
 use crate::runtime::PodRef;
 
 /// Who makes cgroups: what container runtime and node must agree about.
@@ -149,10 +150,12 @@ pub fn labels(root: &str, pod: &PodRef) -> BTreeMap<String, String> {
         .into()
 }
 
-/// The pod that labels name; `None` where one is missing.
+/// The pod that labels name; `None` where one is missing, or its UID could not be a directory: whoever may speak to the
+/// container runtime may write labels.
 pub fn pod(labels: &BTreeMap<String, String>) -> Option<PodRef> {
     let get = |key| labels.get(key).cloned();
-    Some(PodRef { uid: get(POD_UID)?, namespace: get(POD_NAMESPACE)?, name: get(POD_NAME)? })
+    let uid = get(POD_UID).filter(|uid| Group::is_name(uid))?;
+    Some(PodRef { uid, namespace: get(POD_NAMESPACE)?, name: get(POD_NAME)? })
 }
 
 #[cfg(test)]
@@ -201,6 +204,10 @@ mod tests {
         let mut labels = labels("supple-7f", &id);
         assert_eq!(labels.get(NODE).map(String::as_str), Some("supple-7f"));
         assert_eq!(pod(&labels), Some(id));
+        for uid in ["", "..", "../../x", "a/b"] {
+            labels.insert(POD_UID.to_owned(), uid.to_owned());
+            assert_eq!(pod(&labels), None, "{uid:?} leads out of our own directories");
+        }
         labels.remove(POD_UID);
         assert_eq!(pod(&labels), None);
         for class in [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort] {

@@ -16,7 +16,7 @@ use super::options::CriOptions;
 use super::proto::PodSandboxConfig;
 use super::run::{Phase, Run};
 use crate::cgroup::Group;
-use crate::runtime::ground::lock;
+use crate::runtime::ground::{containers_dir, lock};
 use crate::runtime::{ContainerRef, Exit, PodRef, RuntimeError, RuntimeEvent, error};
 use crate::shim::record::RunDir;
 
@@ -116,7 +116,7 @@ impl Machine {
     }
 
     pub fn containers_dir(&self) -> PathBuf {
-        self.options.data_dir.join("containers")
+        containers_dir(&self.options.data_dir)
     }
 
     pub fn pod_dir(&self, pod: &PodRef) -> Result<PathBuf, RuntimeError> {

@@ -113,11 +113,8 @@ fn root(options: &CriOptions) -> Result<String, NewError> {
         let path = path.to_owned();
         move |source| NewError::DataDir { operation, path, source }
     };
-    let containers = options.data_dir.join("containers");
-    fs::create_dir_all(&containers).map_err(failed("create", &containers))?;
-    // Logs are nobody else's.
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    fs::set_permissions(&containers, private).map_err(failed("make private", &containers))?;
+    let containers = ground::containers_dir(&options.data_dir);
+    ground::make_private(&containers).map_err(failed("make private", &containers))?;
     match &options.request.cgroup_root {
         Some(name) if Group::is_name(name) => Ok(name.clone()),
         Some(name) => Err(NewError::CgroupRoot(name.clone())),

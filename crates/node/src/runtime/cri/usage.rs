@@ -9,7 +9,7 @@ use super::proto::{ContainerStats, ContainerStatsFilter, ListContainerStatsReque
 use super::run::Run;
 use super::sandbox::{describe, no_sandbox};
 use crate::cgroup::Stat;
-use crate::runtime::ground::{lock, memory};
+use crate::runtime::ground::{lock, memory, usage_of};
 use crate::runtime::{ContainerUsage, PodRef, PodUsage, RuntimeError, error};
 
 /// Of a pod, now.
@@ -76,26 +76,10 @@ fn container(machine: &Machine, run: &Run, reading: &Reading) -> (ContainerUsage
     let window = machine.options.usage_window;
     let measured = lock(&run.rate).take(machine.began.elapsed(), stat.cpu_usage_nanos, window);
     let usage = ContainerUsage {
-        container: run.id.container.clone(),
-        cpu_usage_nanos: stat.cpu_usage_nanos,
+        started_at: run.running(),
         cpu_nano_cores: measured.map(|(nano_cores, _)| nano_cores),
-        memory_usage: memory(stat.memory_usage),
         memory_working_set: memory(working_set),
-        memory_peak: memory(stat.memory_peak),
-        memory_rss: memory(stat.memory_rss),
-        memory_cache: memory(stat.memory_cache),
-        page_faults: stat.page_faults,
-        major_page_faults: stat.major_page_faults,
-        cpu_periods: stat.cpu_periods,
-        throttled_periods: stat.throttled_periods,
-        throttled_nanos: stat.throttled_nanos,
-        memory_high_hits: stat.memory_events.high,
-        memory_max_hits: stat.memory_events.max,
-        oom_kills: stat.memory_events.oom_kill,
-        cpu_pressure: stat.cpu_pressure,
-        memory_pressure: stat.memory_pressure,
-        io_pressure: stat.io_pressure,
-        ..ContainerUsage::default()
+        ..usage_of(&run.id.container, &stat)
     };
     (usage, measured.map_or(Duration::ZERO, |(_, over)| over))
 }

@@ -21,7 +21,7 @@ use super::run::{Phase, Run};
 use super::strain::{self, Suffered};
 use super::{NewError, ProcessOptions, error, logs};
 use crate::cgroup::{Group, Hierarchies, Role};
-use crate::runtime::ground::{apply, end, lock, memory, remove_dir, root_name};
+use crate::runtime::ground::{apply, containers_dir, end, lock, make_private, memory, remove_dir, root_name, usage_of};
 use crate::runtime::{ContainerRef, ContainerUsage, LogOptions, PodRef, PodUsage, RuntimeError, RuntimeEvent};
 use crate::shim::record::{self, RunDir};
 
@@ -82,11 +82,8 @@ impl Machine {
             let path = path.to_owned();
             move |source| NewError::DataDir { operation, path, source }
         };
-        let containers = options.data_dir.join("containers");
-        fs::create_dir_all(&containers).map_err(failed("create", &containers))?;
-        // Environments and logs are nobody else's.
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        fs::set_permissions(&containers, private).map_err(failed("make private", &containers))?;
+        let containers = containers_dir(&options.data_dir);
+        make_private(&containers).map_err(failed("make private", &containers))?;
         let name_file = options.data_dir.join("cgroup");
         let root =
             Group::root(&hierarchies, &root_name(&name_file).map_err(failed("keep our cgroup's name in", &name_file))?);
@@ -132,7 +129,7 @@ impl Machine {
     }
 
     pub fn containers_dir(&self) -> PathBuf {
-        self.options.data_dir.join("containers")
+        containers_dir(&self.options.data_dir)
     }
 
     fn pod_dir(&self, pod: &PodRef) -> PathBuf {
@@ -294,27 +291,10 @@ impl Machine {
             let measured = lock(&run.rate).take(self.began.elapsed(), stat.cpu_usage_nanos, self.options.usage_window);
             window = window.max(measured.map_or(Duration::ZERO, |(_, over)| over));
             containers.push(ContainerUsage {
-                container: run.id.container.clone(),
                 started_at,
-                cpu_usage_nanos: stat.cpu_usage_nanos,
                 cpu_nano_cores: measured.map(|(nano_cores, _)| nano_cores),
-                memory_usage: memory(stat.memory_usage),
-                memory_working_set: memory(stat.memory_working_set()),
-                memory_peak: memory(stat.memory_peak),
-                memory_rss: memory(stat.memory_rss),
-                memory_cache: memory(stat.memory_cache),
-                page_faults: stat.page_faults,
-                major_page_faults: stat.major_page_faults,
-                cpu_periods: stat.cpu_periods,
-                throttled_periods: stat.throttled_periods,
-                throttled_nanos: stat.throttled_nanos,
-                memory_high_hits: stat.memory_events.high,
-                memory_max_hits: stat.memory_events.max,
-                oom_kills: stat.memory_events.oom_kill,
-                cpu_pressure: stat.cpu_pressure,
-                memory_pressure: stat.memory_pressure,
-                io_pressure: stat.io_pressure,
                 strains: lock(&run.suffered).seen(),
+                ..usage_of(&run.id.container, &stat)
             });
         }
         let strains = lock(&self.sandboxes).get(&pod.uid).map(|it| lock(&it.suffered).seen()).unwrap_or_default();

@@ -2,10 +2,11 @@
 //!
 //! A pod that ends is counted exactly once, also over a kill: it carries a finalizer, so that it cannot vanish uncounted;
 //! its UID is written into the status first, then the finalizer goes, and only when that is seen does the UID become a
-//! number. Left out: pod failure policies, success policies and back-off limits per index.
+//! number. Left out: back-off limits per index, and the rules of failure policies that go with them.
 
 mod end;
 mod indexes;
+mod policy;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -153,7 +154,7 @@ impl Work<'_> {
     /// Whether this is the end, and which.
     fn ending(&self, status: &JobStatus, plan: &mut Plan) -> Option<End> {
         let Self { scene, spec, tally, .. } = self;
-        if let Some(end) = tally.failure(spec) {
+        if let Some(end) = tally.fatal.clone().or_else(|| tally.failure(spec)) {
             return Some(end);
         }
         if let (Some(seconds), Some(start)) = (spec.active_deadline_seconds, &status.start_time)

@@ -28,6 +28,11 @@ impl End {
         Self { is_success: true, reason: "CompletionsReached".to_owned(), message }
     }
 
+    /// Enough has succeeded, by its own policy.
+    pub(super) fn enough(message: &str) -> Self {
+        Self { is_success: true, reason: "SuccessPolicy".to_owned(), message: message.to_owned() }
+    }
+
     /// It is given up.
     pub(super) fn failed(reason: &str, message: &str) -> Self {
         Self { is_success: false, reason: reason.to_owned(), message: message.to_owned() }
@@ -40,6 +45,7 @@ impl End {
         }
         let reason = match self.reason.as_str() {
             "BackoffLimitExceeded" => "BackoffLimitExceeded",
+            "PodFailurePolicy" => "PodFailurePolicy",
             _ => "DeadlineExceeded",
         };
         Told::warning(reason, self.message.clone())

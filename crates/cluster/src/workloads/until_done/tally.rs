@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::super::pods;
 use super::end::End;
+use super::policy::{self, Failure};
 use super::{Indexes, ended_at, indexes, is_tracked};
 
 /// How many ended pods one status may hold by their UIDs (reference: `MaxUncountedPods`).
@@ -22,6 +23,8 @@ pub(super) struct Tally<'a> {
     pub going: Vec<&'a Arc<Pod>>,
     /// They are in the status by their UIDs; their finalizer may go once that is written.
     pub counted: Vec<&'a Arc<Pod>>,
+    /// One of them failed in a way that the job's policy says is the end of it.
+    pub fatal: Option<End>,
     ended: Vec<&'a Arc<Pod>>,
     succeeded: i32,
     failed: i32,
@@ -60,10 +63,14 @@ impl<'a> Tally<'a> {
         let (mut ill, new_ill) = split(noted.failed);
         let mut done =
             is_indexed.then(|| Indexes::parse(old.completed_indexes.as_deref().unwrap_or_default(), completions));
-        let (mut counted, mut overflow, mut ended) = (Vec::new(), false, Vec::new());
+        let (mut counted, mut overflow, mut ended, mut fatal) = (Vec::new(), false, Vec::new(), None);
         for pod in mine {
             let Some(is_well) = ended_well(pod, spec) else { continue };
             ended.push(*pod);
+            let failure = if is_well { Failure::Counts } else { policy::failure(spec, pod) };
+            if let (Failure::EndsTheJob(end), None) = (&failure, &fatal) {
+                fatal = Some(end.clone());
+            }
             if !is_tracked(pod) {
                 continue;
             }
@@ -71,6 +78,11 @@ impl<'a> Tally<'a> {
             if let (Some(done), true) = (&mut done, is_well) {
                 // An index is counted by itself: that it is in the set twice changes nothing.
                 done.0.extend(indexes::of(pod).filter(|it| *it < completions));
+                counted.push(*pod);
+                continue;
+            }
+            // Unless its UID is in the status already, written before the policy knew why it failed.
+            if failure == Failure::Ignored && !ill.contains(&uid) {
                 counted.push(*pod);
                 continue;
             }
@@ -104,6 +116,7 @@ impl<'a> Tally<'a> {
             waiting: UncountedTerminatedPods { succeeded: some(well), failed: some(ill) },
             restarts: mine.iter().filter(running).map(|it| restarts(it)).sum(),
             counted,
+            fatal,
             ended,
             done,
             overflow,
@@ -153,6 +166,9 @@ impl<'a> Tally<'a> {
     /// Whether all has succeeded that was wanted. Without a number of completions, one success means that there is no
     /// more to do, and the rest is let end.
     pub(super) fn success(&self, spec: &JobSpec) -> Option<End> {
+        if let Some(end) = self.done.as_ref().and_then(|done| policy::success(spec, done)) {
+            return Some(end);
+        }
         let is_done = match spec.completions {
             Some(completions) => self.succeeded() >= completions,
             None => self.succeeded() > 0 && self.active.is_empty() && self.going.is_empty(),

@@ -229,3 +229,107 @@ fn without_completions_one_success_ends_it_when_the_others_have() {
     end(&mut world, "Failed");
     assert_eq!(conditions(&world).last().map(String::as_str), Some("Complete True CompletionsReached"));
 }
+
+/// The pod's container ends with this code, and with these conditions.
+fn fail(world: &mut World, key: &Key, code: i32, conditions: &Value) {
+    let mut pod = serde_json::to_value(world.truth.pods.get(key).unwrap().as_ref()).unwrap();
+    let terminated = json!({"exitCode": code, "finishedAt": world.now});
+    pod["status"]["containerStatuses"] = json!([{"name": "app", "image": "i", "imageID": "", "ready": false,
+        "restartCount": 0, "state": {"terminated": terminated}}]);
+    pod["status"]["conditions"] = conditions.clone();
+    pod["status"]["phase"] = "Failed".into();
+    world.put::<k8s_openapi::api::core::v1::Pod>(pod);
+    up(world);
+}
+
+/// The outcome of one failure under a policy of these rules, and how many count.
+#[track_caller]
+fn check_policy(rules: Value, code: i32, failed: i64, ends: Option<&str>) {
+    let mut world = World::new();
+    put(&mut world, json!({"podReplacementPolicy": "Failed", "podFailurePolicy": {"rules": rules}}));
+    up(&mut world);
+    let key = running(&world).remove(0);
+    let target = json!([{"type": "DisruptionTarget", "status": "True"}]);
+    fail(&mut world, &key, code, if code == 137 { &target } else { &Value::Null });
+    check_counts(&world, 0, 0, failed);
+    let status = world.status::<Job>("j");
+    let message = status["conditions"][1]["message"].as_str().map(|it| it.replace(&key.name, "POD"));
+    assert_eq!(message.as_deref(), ends, "{rules}: {status:#}");
+    if ends.is_some() {
+        let reasons = ["FailureTarget True PodFailurePolicy", "Failed True PodFailurePolicy"];
+        assert_eq!(conditions(&world), reasons);
+    }
+}
+
+#[test]
+fn a_policy_says_what_a_failure_is_worth() {
+    let codes = |action: &str, operator: &str, values: &[i32]| json!({"action": action, "onExitCodes": {"operator": operator, "values": values}});
+    let condition = json!({"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]});
+    let end = "Container app for pod n/POD failed with exit code 42 matching FailJob rule at index 0";
+    check_policy(json!([codes("FailJob", "In", &[42])]), 42, 1, Some(end));
+    check_policy(json!([codes("FailJob", "In", &[42])]), 1, 1, None);
+    check_policy(json!([codes("FailJob", "NotIn", &[1])]), 42, 1, Some(end));
+    check_policy(json!([codes("FailJob", "NotIn", &[42])]), 42, 1, None);
+    check_policy(json!([codes("Ignore", "In", &[42])]), 42, 0, None);
+    check_policy(json!([codes("Count", "In", &[42]), codes("FailJob", "In", &[42])]), 42, 1, None);
+    check_policy(json!([condition]), 137, 0, None);
+    check_policy(json!([condition, codes("FailJob", "In", &[42])]), 1, 1, None);
+    let mut other = codes("FailJob", "In", &[42]);
+    other["onExitCodes"]["containerName"] = "other".into();
+    check_policy(json!([other]), 42, 1, None);
+    let end = "Pod n/POD has condition DisruptionTarget matching FailJob rule at index 0";
+    let mut fatal = condition.clone();
+    fatal["action"] = "FailJob".into();
+    check_policy(json!([fatal]), 137, 1, Some(end));
+}
+
+#[test]
+fn a_failure_that_does_not_count_is_tried_again_without_end() {
+    let mut world = World::new();
+    let rule = json!({"action": "Ignore", "onExitCodes": {"operator": "In", "values": [42]}});
+    let policy = json!({"backoffLimit": 0, "podReplacementPolicy": "Failed", "podFailurePolicy": {"rules": [rule]}});
+    put(&mut world, policy);
+    for _ in 0..5 {
+        up(&mut world);
+        let key = running(&world).remove(0);
+        fail(&mut world, &key, 42, &Value::Null);
+        check_counts(&world, 0, 0, 0);
+        world.pass(HOUR);
+    }
+    up(&mut world);
+    end(&mut world, "Succeeded");
+    assert_eq!(conditions(&world).last().map(String::as_str), Some("Complete True CompletionsReached"));
+}
+
+/// Indexes 0 and 1 of three succeed: whether that is enough.
+#[track_caller]
+fn check_success(rule: Value, is_enough: bool) {
+    let mut world = World::new();
+    put(
+        &mut world,
+        json!({"completionMode": "Indexed", "completions": 3, "parallelism": 3, "successPolicy": {"rules": [rule]}}),
+    );
+    up(&mut world);
+    let index = |world: &World, key: &Key| super::indexes::of(world.truth.pods.get(key).unwrap()).unwrap();
+    for key in running(&world).into_iter().filter(|it| index(&world, it) < 2).collect::<Vec<_>>() {
+        world.set_pod(&key, "Succeeded", false);
+    }
+    up(&mut world);
+    let reasons = ["SuccessCriteriaMet True SuccessPolicy", "Complete True SuccessPolicy"];
+    let expected = if is_enough { reasons.to_vec() } else { Vec::new() };
+    assert_eq!(conditions(&world), expected, "{rule}");
+    assert_eq!(world.active(), usize::from(!is_enough), "{rule}: the rest is ended");
+    if is_enough {
+        assert_eq!(world.status::<Job>("j")["conditions"][1]["message"], "Matched rules at index 0");
+    }
+}
+
+#[test]
+fn enough_may_be_less_than_all() {
+    check_success(json!({"succeededIndexes": "0,1"}), true);
+    check_success(json!({"succeededIndexes": "0,2"}), false);
+    check_success(json!({"succeededIndexes": "1-2", "succeededCount": 1}), true);
+    check_success(json!({"succeededIndexes": "1-2", "succeededCount": 2}), false);
+    check_success(json!({"succeededCount": 2}), true);
+    check_success(json!({"succeededCount": 3}), false);
+}

@@ -7,10 +7,10 @@ mod support;
 
 use std::time::Duration;
 
-use containerd::Containerd;
+use containerd::{Containerd, SUBNET};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use supple_node::runtime::cri::{CriOptions, CriRequest, CriRuntime};
+use supple_node::runtime::cri::{CriOptions, CriRequest, CriRuntime, PodNetwork};
 use supple_node::runtime::{
     ContainerConfig, ContainerRef, Exit, LogOptions, PodRef, RunState, Runtime as _, RuntimeEvent,
 };
@@ -28,7 +28,11 @@ struct Lab {
 impl Lab {
     /// `None` (after saying so) where containers cannot be run.
     async fn new() -> Option<Self> {
-        let containerd = match Containerd::start() {
+        Self::on(Containerd::start(), PodNetwork::Host).await
+    }
+
+    async fn on(containerd: Result<Containerd, String>, network: PodNetwork) -> Option<Self> {
+        let containerd = match containerd {
             Ok(containerd) => containerd,
             Err(why) => {
                 skipped(&why);
@@ -36,7 +40,9 @@ impl Lab {
             }
         };
         let dir = tempfile::tempdir().unwrap();
-        let runtime = CriRuntime::connect(options(&containerd, &dir)).await.unwrap();
+        let mut options = options(&containerd, &dir);
+        options.request.network = network;
+        let runtime = CriRuntime::connect(options).await.unwrap();
         assert!(runtime.recover().await.unwrap().is_empty());
         let events = runtime.events();
         let root = OwnRoot::of(runtime.root_directory());
@@ -216,5 +222,57 @@ async fn an_absent_image_is_never_run() {
     assert_eq!(never.reason, "ErrImageNeverPull");
     let pull = lab.runtime.check_image("absent.invalid/x:1", None).await.unwrap_err();
     assert_eq!(pull.reason, "ErrImagePull", "{pull}");
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn pods_have_networks_of_their_own() {
+    let Some(mut lab) = Lab::on(Containerd::start_with_network(), PodNetwork::Cni).await else { return };
+    let (one, other) = (lab.pod("a", memory(64)).await, lab.pod("b", memory(64)).await);
+    let ip = |lab: &Lab, pod: &PodRef| lab.runtime.pod_ip(pod).expect("it has an address");
+    let (own, others) = (ip(&lab, &one), ip(&lab, &other));
+    assert!(own.starts_with(SUBNET) && others.starts_with(SUBNET) && own != others, "{own} {others}");
+    assert_eq!(lab.containerd.addresses(), [own.clone(), others.clone()]);
+
+    // It sees its own address and nobody else's, is called as its pod is, and reaches the other pod.
+    let listens = lab.start(&support::sh(&other, "echo hello | nc -l -p 80")).await;
+    let script = format!(
+        "hostname; ip -o -4 addr | grep -o 'inet [0-9./]*' | sort; until nc {others} 80 </dev/null; do :; done"
+    );
+    let id = lab.start(&support::sh(&one, &script)).await;
+    lab.says(&id, "hello").await;
+    let (mut ended, mut codes) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let (id, exit) = lab.ended().await;
+        ended.push(id);
+        codes.push(exit.code);
+    }
+    assert_eq!(codes, [0, 0], "{ended:?}");
+    assert_eq!(lab.log(&id, LogOptions::default()).await, format!("a\ninet {own}/24\ninet 127.0.0.1/8\nhello\n"));
+
+    // A resize leaves it as it is; a new run of its container too.
+    lab.runtime.update_pod(&one, &memory(96)).await.unwrap();
+    let mut again = support::sh(&one, "ip -o -4 addr show eth0 | grep -o 'inet [0-9./]*'");
+    again.id.attempt = 1;
+    let again = lab.start(&again).await;
+    lab.ended().await;
+    assert_eq!(lab.log(&again, LogOptions::default()).await, format!("inet {own}/24\n"));
+    for id in [listens, id, again] {
+        lab.runtime.remove_container(&id).await.unwrap();
+    }
+    lab.runtime.remove_pod(&one).await.unwrap();
+    assert_eq!(lab.containerd.addresses(), [others], "the address of a pod that is gone is free");
+    // Whoever comes after finds the address of a pod that stays.
+    let Lab { dir, containerd, runtime, root, .. } = lab;
+    drop(runtime);
+    let mut options = options(&containerd, &dir);
+    options.request.network = PodNetwork::Cni;
+    let runtime = CriRuntime::connect(options).await.unwrap();
+    runtime.recover().await.unwrap();
+    let events = runtime.events();
+    let lab = Lab { dir, containerd, runtime, events, root };
+    assert_eq!(lab.runtime.pod_ip(&other).as_slice(), lab.containerd.addresses());
+    lab.runtime.shutdown().await.unwrap();
+    assert_eq!(lab.containerd.addresses(), [] as [String; 0]);
     lab.close().await;
 }

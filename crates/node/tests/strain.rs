@@ -148,9 +148,55 @@ async fn breaches_are_told_soon() {
         while !matches!(next(&mut events).await, RuntimeEvent::Exited(..)) {}
         lab.runtime.remove_container(&id).await.unwrap();
     }
+    print_latencies("memory.high breached to told", latencies);
+}
+
+/// How long after half of a window was lost to waiting for CPU the node told of it. Printed, not judged.
+#[tokio::test]
+async fn pressure_is_told_soon() {
+    const STALLS: u32 = 20;
+    /// Half of the half second that the trigger looks at, in microseconds.
+    const LOST: u64 = 250_000;
+    let Some(lab) = Lab::new() else { return };
+    if !lab.is_version_2() {
+        return;
+    }
+    let pod = lab.pod("pressed").await;
+    let mut events = lab.runtime.events();
+    let mut latencies = Vec::new();
+    for attempt in 0..STALLS {
+        let mut config = sh(&pod, "while :; do :; done");
+        config.id.attempt = attempt;
+        config.resources =
+            CgroupResources { cpu_quota_us: Some(5000), cpu_period_us: Some(100_000), ..Default::default() };
+        lab.runtime.start_container(&config).await.unwrap();
+        let file = lab.file(&config.id, "cpu.pressure");
+        // It waits nearly all the time, so that what it has waited for in all was within one window.
+        let lost = std::thread::spawn(move || {
+            let end = Instant::now() + PATIENCE;
+            let total = || {
+                let text = fs::read_to_string(&file).unwrap();
+                supple_node::cgroup::parse::pressure(&text, "some").map_or(0, |it| it.total)
+            };
+            while total() < LOST && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Instant::now()
+        });
+        told(&mut events, &pod, Some("c"), Strain::CpuStall).await;
+        let heard = Instant::now();
+        latencies.push(heard.saturating_duration_since(lost.join().unwrap()));
+        lab.runtime.stop_container(&config.id, Duration::ZERO).await.unwrap();
+        while !matches!(next(&mut events).await, RuntimeEvent::Exited(..)) {}
+        lab.runtime.remove_container(&config.id).await.unwrap();
+    }
+    print_latencies("half of a window lost to waiting for CPU to told", latencies);
+}
+
+fn print_latencies(what: &str, mut latencies: Vec<Duration>) {
     latencies.sort_unstable();
     let at = |percent: usize| latencies[(latencies.len() * percent).div_ceil(100).max(1) - 1];
-    println!("memory.high breached to told, {BREACHES} times: p50 {:?}, p99 {:?}, worst {:?}", at(50), at(99), at(100));
+    println!("{what}, {} times: p50 {:?}, p99 {:?}, worst {:?}", latencies.len(), at(50), at(99), at(100));
 }
 
 /// The writing end of the pipe that a container of [`FILLS`] reads.

@@ -12,6 +12,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a test must find installed.
 const PROGRAMS: [&str; 5] = ["containerd", "ctr", "runc", "tar", "sha256sum"];
 const BUSYBOX: &str = "/bin/busybox";
+/// Where Debian installs the plugins that make pods' networks.
+const PLUGINS: &str = "/usr/lib/cni";
+/// The network of its pods where they have one: addresses of theirs begin with this.
+pub const SUBNET: &str = "10.213.7.";
 /// The image that tests run.
 pub const IMAGE: &str = "docker.io/library/busybox:1.35";
 /// What keeps a sandbox alive.
@@ -27,10 +31,34 @@ pub struct Containerd {
 impl Containerd {
     /// Start one with both images; `Err` says what this machine lacks.
     pub fn start() -> Result<Self, String> {
+        Self::with(false)
+    }
+
+    /// Likewise, whose pods have networks of their own. It is in one itself, so that the bridge it makes goes with it.
+    pub fn start_with_network() -> Result<Self, String> {
+        for plugin in ["bridge", "host-local", "loopback"] {
+            let plugin = Path::new(PLUGINS).join(plugin);
+            if !plugin.exists() {
+                let plugin = plugin.display();
+                return Err(format!(
+                    "{plugin} is not installed (apt-get install containernetworking-plugins iproute2)"
+                ));
+            }
+        }
+        run(Command::new("unshare").args(["--net", "ip", "link", "set", "lo", "up"]))?;
+        Self::with(true)
+    }
+
+    fn with(network: bool) -> Result<Self, String> {
         possible()?;
         let dir = tempfile::Builder::new().prefix("supple-cri-").tempdir().map_err(|it| it.to_string())?;
         let archive = images(dir.path())?;
         fs::write(dir.path().join("config.toml"), config(dir.path())).map_err(|it| it.to_string())?;
+        if network {
+            let cni = dir.path().join("cni");
+            fs::create_dir(&cni).map_err(|it| it.to_string())?;
+            fs::write(cni.join("10-test.conflist"), bridge(dir.path())).map_err(|it| it.to_string())?;
+        }
         let child = launch(dir.path())?;
         let containerd = Self { dir, child };
         containerd.answers()?;
@@ -53,6 +81,15 @@ impl Containerd {
     /// How many containers it has, sandboxes among them.
     pub fn containers(&self) -> usize {
         self.ctr(&["containers", "ls", "-q"]).unwrap_or_default().lines().count()
+    }
+
+    /// Addresses that are given to pods now, where they have networks of their own.
+    pub fn addresses(&self) -> Vec<String> {
+        let given = fs::read_dir(self.dir.path().join("addresses/test")).into_iter().flatten().flatten();
+        let names = given.map(|it| it.file_name().to_string_lossy().into_owned());
+        let mut addresses: Vec<String> = names.filter(|it| it.starts_with(SUBNET)).collect();
+        addresses.sort_unstable();
+        addresses
     }
 
     fn answers(&self) -> Result<(), String> {
@@ -113,7 +150,14 @@ fn possible() -> Result<(), String> {
 
 fn launch(dir: &Path) -> Result<Child, String> {
     let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).map_err(|it| it.to_string())?;
-    let mut command = Command::new("containerd");
+    let mut command = match dir.join("cni").exists() {
+        true => {
+            let mut inside = Command::new("unshare");
+            inside.args(["--net", "containerd"]);
+            inside
+        }
+        false => Command::new("containerd"),
+    };
     command.arg("--config").arg(dir.join("config.toml")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.spawn().map_err(|it| format!("containerd cannot be started: {it}"))
 }
@@ -140,9 +184,22 @@ state = "{dir_}/state"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         Root = "{dir_}/runc"
   [plugins."io.containerd.grpc.v1.cri".cni]
-    conf_dir = "{dir_}/no-cni"
+    bin_dir = "{PLUGINS}"
+    conf_dir = "{dir_}/cni"
 "#
     )
+}
+
+/// What the plugins are told: a bridge, and addresses that are written down in a directory of the test's own.
+fn bridge(dir: &Path) -> String {
+    serde_json::json!({
+        "cniVersion": "0.4.0", "name": "test",
+        "plugins": [{
+            "type": "bridge", "bridge": "supple-test", "isGateway": true, "ipMasq": false,
+            "ipam": { "type": "host-local", "dataDir": dir.join("addresses"), "ranges": [[{ "subnet": format!("{SUBNET}0/24") }]] },
+        }],
+    })
+    .to_string()
 }
 
 /// An archive with both images, of one layer: busybox under all its names.

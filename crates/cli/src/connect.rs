@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use supple_controller::metrics::Metrics;
+use supple_controller::metrics::calls::CountCalls;
 
 use crate::args::ConnectionArgs;
 use crate::exit::Failure;
@@ -22,6 +25,15 @@ pub async fn connect(args: &ConnectionArgs) -> Result<Connection, Failure> {
     let client = Client::try_from(config)
         .map_err(|error| Failure::unreachable(format!("the kubeconfig cannot be used: {}", chain(&error))))?;
     Ok(Connection { client, namespace })
+}
+
+/// Connect, and count what is asked.
+pub async fn connect_counted(args: &ConnectionArgs, metrics: &Metrics) -> Result<Connection, Failure> {
+    let config = config(args).await?;
+    let namespace = config.default_namespace.clone();
+    let builder = ClientBuilder::try_from(config)
+        .map_err(|error| Failure::unreachable(format!("the kubeconfig cannot be used: {}", chain(&error))))?;
+    Ok(Connection { client: builder.with_layer(&CountCalls(metrics.clone())).build(), namespace })
 }
 
 async fn config(args: &ConnectionArgs) -> Result<Config, Failure> {

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::ControllerArgs;
-use crate::connect::{Connection, chain, connect};
+use crate::connect::{Connection, chain, connect_counted};
 use crate::exit::Failure;
 use crate::log::LogLines;
 use crate::values::Listen;
@@ -30,7 +30,8 @@ use crate::{live, signals};
 /// Run it until a signal.
 pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Failure> {
     let stop = signals::stop_token()?;
-    let Connection { client, .. } = connect(&args.connection).await?;
+    let outlets = Outlets::new(args.interval);
+    let Connection { client, .. } = connect_counted(&args.connection, &outlets.metrics).await?;
     // Asked once before the loop begins: a loop that retries for ever against nothing would look like one that works.
     let version = client
         .apiserver_version()
@@ -43,7 +44,6 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
         None => None,
     };
     let prometheus = prometheus(&args)?;
-    let outlets = Outlets::new(args.interval);
     // The lease is given back after the loop has ended, not before: another may act from then on.
     let ended = CancellationToken::new();
     let (leadership, giving_back) = if args.leader_election {

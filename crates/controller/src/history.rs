@@ -204,7 +204,10 @@ impl History {
             let urgent_memory = kept.pods.values().filter_map(|it| it.urgent.1).max();
             let need = Need {
                 cpu: advice.cpu.map(|it| wanted(&it, urgent_cpu.map(|it| it.0))).map(|it| it.map(MilliCpu)),
-                memory: advice.memory.map(|it| wanted(&it, urgent_memory.map(|it| it.0))).map(|it| it.map(Bytes)),
+                memory: advice
+                    .memory
+                    .map(|it| wanted(&it, urgent_memory.map(|it| it.0)))
+                    .map(|it| it.map(|bytes| Bytes(in_mebibytes(bytes)))),
                 fresh: kept.fresh,
                 hours: u32::from(kept.front.state().hours()),
             };
@@ -291,6 +294,12 @@ fn wanted(part: &Part, urgent: Option<i64>) -> Wanted<i64> {
         urgent: is_urgent,
         veto: matches!(part.account.rule, Rule::Veto | Rule::Hold),
     }
+}
+
+/// Memory is asked for in whole MiB, rounded up: a smaller step is noise to every reader.
+const fn in_mebibytes(bytes: i64) -> i64 {
+    const MIB: i64 = 1 << 20;
+    bytes.saturating_add(MIB - 1) / MIB * MIB
 }
 
 /// A word of the recommender's as it is written everywhere.

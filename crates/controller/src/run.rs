@@ -20,10 +20,10 @@ use crate::metrics::{Ended, Metrics, Picture};
 use crate::record::Teller;
 use crate::serve::health::Health;
 use crate::snapshot::Snapshot;
-use crate::source::kubelet;
 use crate::source::kubelet::sweep::Pace;
 use crate::source::prometheus::client::Prometheus;
 use crate::source::prometheus::history::{Manner, Queries, past};
+use crate::source::{Source, kubelet};
 use crate::world::knowledge::Shared;
 use crate::world::{Settings, World};
 
@@ -129,6 +129,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
         if matches!(event, Event::Tick) {
             outlets.health.beat();
         }
+        heard(&outlets.metrics, &event);
         if let Event::Leading(leads) = event {
             outlets.metrics.leads(leads);
         }
@@ -199,6 +200,28 @@ fn show(world: &World, outlets: &Outlets, leads: bool, now: Timestamp) {
     outlets.metrics.stopped(world.scene().cluster.stopped.is_some());
     outlets.metrics.show(if leads { world.picture(now) } else { Picture::default() });
     outlets.knowledge.take(world);
+}
+
+/// Count what sources told.
+fn heard(metrics: &Metrics, event: &Event) {
+    let tell = |source: Source, newest: Option<Timestamp>, readings: usize| {
+        metrics.source_told(source, readings);
+        if let Some(newest) = newest {
+            metrics.source_newest(source, newest);
+        }
+    };
+    match event {
+        Event::Usage(Ok(usage)) => {
+            let newest = usage.iter().flat_map(|it| it.containers.values()).map(|it| it.at).max();
+            tell(Source::MetricsApi, newest, usage.iter().map(|it| it.containers.len()).sum());
+        }
+        Event::Usage(Err(_)) => metrics.source_failed(Source::MetricsApi),
+        Event::Detailed(readings) => {
+            tell(Source::Kubelet, readings.iter().map(|it| it.usage.at).max(), readings.len());
+        }
+        Event::Past(past) => tell(Source::Prometheus, None, past.iter().map(|it| it.samples.len()).sum()),
+        _ => {}
+    }
 }
 
 /// Count what ended.

@@ -4,6 +4,7 @@
 //! Counters and histograms are counted as things happen. What is known of workloads is not counted but shown: each round
 //! puts up a [`Picture`] in place of the one before, so that what is gone is gone.
 
+pub mod calls;
 mod picture;
 pub mod table;
 mod text;
@@ -148,6 +149,11 @@ impl Metrics {
     /// A source was asked and told nothing.
     pub fn source_failed(&self, source: Source) {
         self.add(Metric::SourceFailures, &[source.as_str()], 1);
+    }
+
+    /// The newest measurement of a source.
+    pub fn source_newest(&self, source: Source, at: Timestamp) {
+        self.set(Metric::SourceNewest, &[source.as_str()], moment(at));
     }
 
     /// How fresh the sources are.

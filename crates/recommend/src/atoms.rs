@@ -118,30 +118,37 @@ impl Atoms {
     }
 
     /// The curves of all views: expected slack (in units of mean use) and chance of being over, per candidate and hour; and
-    /// which views know anything. The blur is one-sided and exponential.
+    /// which views know anything. The blur is one-sided and the sum of two exponentials: what restlessness explains, and, for a
+    /// small share, jumps.
     pub fn curves(
         &self,
         amounts: &[f64; CANDIDATES],
         average: f64,
-        blur: f64,
+        (blur, (share, width)): (f64, (f64, f64)),
         slack: &mut [Curve; VIEWS],
         over: &mut [Curve; VIEWS],
     ) -> [bool; VIEWS] {
-        let stay = if blur > 0.0 { (-f64::from(self.grid.stride) / blur).exp() } else { 0.0 };
+        let fading = |blur: f64| if blur > 0.0 { (-f64::from(self.grid.stride) / blur).exp() } else { 0.0 };
+        let (stay, jump) = (fading(blur), fading(width));
         let mut total = [0.0; VIEWS];
         for mass in &self.mass[..self.grid.count] {
             total.iter_mut().zip(mass).for_each(|(total, mass)| *total += mass);
         }
         let known = total.map(|it| it > 0.0);
-        let scale = total.map(|it| if it > 0.0 { (1.0 - stay) / it } else { 0.0 });
+        let scale = total.map(|it| if it > 0.0 { 1.0 / it } else { 0.0 });
+        let (near, far) = ((1.0 - stay) * (1.0 - share), (1.0 - jump) * share);
         let per_average = 1.0 / average;
-        let (mut carried, mut under, mut used) = ([0.0; VIEWS], [0.0; VIEWS], [0.0; VIEWS]);
+        let (mut carried, mut jumped) = ([0.0; VIEWS], [0.0; VIEWS]);
+        let (mut under, mut used) = ([0.0; VIEWS], [0.0; VIEWS]);
         for (c, (mass, amount)) in self.mass.iter().zip(amounts).enumerate().take(self.grid.count) {
             let (mut free, mut beyond) = ([0.0_f32; VIEWS], [0.0_f32; VIEWS]);
             for v in 0..VIEWS {
-                carried[v] = stay * carried[v] + scale[v] * mass[v];
-                under[v] += carried[v];
-                used[v] += carried[v] * amount;
+                let mass = scale[v] * mass[v];
+                carried[v] = stay * carried[v] + mass;
+                jumped[v] = jump * jumped[v] + mass;
+                let here = near * carried[v] + far * jumped[v];
+                under[v] += here;
+                used[v] += here * amount;
                 #[expect(clippy::cast_possible_truncation, reason = "shares and multiples of the mean")]
                 {
                     free[v] = ((amount * under[v] - used[v]) * per_average) as f32;

@@ -244,7 +244,7 @@ impl CpuPast {
 impl Past for CpuPast {
     const RESOURCE: Resource = Resource::Cpu;
 
-    fn tell(&self, hour: i64, atoms: &mut Atoms) {
+    fn tell(&self, hour: i64, _: f64, atoms: &mut Atoms) {
         // The running hour counts as far as it was seen, beside whole hours of the weight they have in each view.
         let day = DAYS_WEIGHT.0 * growth(hour, DAYS_WEIGHT.1);
         let ever = LONG_WEIGHT.0 * growth(hour, LONG_WEIGHT.1);

@@ -20,6 +20,10 @@ pub struct Beliefs {
     pub fade: f64,
     /// Width of the blur in steps, and how much of the container's own restlessness is added to it.
     pub blur: (f64, f64),
+    /// The share of the blur that is a jump, and the width of that part in steps: rare, and not told by how restless it was.
+    pub jump: (f64, f64),
+    /// Of memory that has climbed for hours: for how many hours the climb is believed to go on.
+    pub climb: f64,
     /// How many steps an hourly peak is believed to move while nothing is known.
     pub usual: f64,
     /// Multiplier on all sizes.
@@ -103,7 +107,7 @@ impl Views {
         let blur = beliefs.blur.0 + beliefs.blur.1 * past.tally().restlessness(beliefs.usual);
         let grid = Grid::new(past.range(hour)?, blur);
         let mut atoms = Atoms::new(grid);
-        past.tell(hour, &mut atoms);
+        past.tell(hour, beliefs.climb, &mut atoms);
         let average = past.tally().average(P::RESOURCE);
         let (needs, amounts) = atoms.sizes(P::RESOURCE, blur, beliefs.margin);
         let mut views = Self {
@@ -116,7 +120,7 @@ impl Views {
             known: [false; VIEWS],
             faded: faded(beliefs.fade),
         };
-        views.known = atoms.curves(&amounts, average, blur, &mut views.slack, &mut views.over);
+        views.known = atoms.curves(&amounts, average, (blur, beliefs.jump), &mut views.slack, &mut views.over);
         Some(views)
     }
 

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use crate::atoms::{self, Atoms, SAME, STRETCHES, VIEWS};
 use crate::past::{Past, Tally, UNKNOWN, place};
-use crate::resource::Resource;
+use crate::resource::{Resource, TOP};
 use crate::sample::amount;
 
 /// Hours remembered.
@@ -28,6 +28,10 @@ const SHIFT_STEPS: u16 = 42;
 /// Of one miss of the day or the week before, at most this many steps count (35 %), and so many in all tell them apart.
 const LARGEST_MISS: u16 = 44;
 const ENOUGH_MISSES: u16 = 200;
+
+/// Hours each higher than the one before that are a climb to a forecast, and by how many steps an hour at most.
+const CLIMBED: usize = 3;
+const LARGEST_STEP: u16 = 12;
 
 /// Hours a climb must have lasted.
 const CLIMB_HOURS: i64 = 8;
@@ -224,6 +228,22 @@ impl MemoryPast {
         steady.then(|| (top - bottom) / hours)
     }
 
+    /// Where the last hours each were higher than the one before: where they will be, beside where they were.
+    fn climbing(&self, hour: i64, hours: f64, atoms: &mut Atoms) {
+        if hours <= 0.0 {
+            return;
+        }
+        let here = place(hour, WEEK);
+        let peaks: [u16; CLIMBED + 1] = std::array::from_fn(|it| self.back(here, it + 1));
+        let steps =
+            peaks.windows(2).map(|pair| if pair.contains(&UNKNOWN) { 0 } else { pair[0].saturating_sub(pair[1]) });
+        let Some(step) = steps.min().filter(|it| *it > 0) else { return };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+        let more = (f64::from(step.min(LARGEST_STEP)) * hours).round() as u16;
+        let now = if self.open == UNKNOWN { peaks[0] } else { self.open.max(peaks[0]) };
+        atoms.put(atoms::LATELY, now.saturating_add(more).min(TOP), 1.0);
+    }
+
     /// Forgets what is older than `keep` hours.
     pub fn forget(&mut self, hour: i64, keep: i64) {
         for age in keep.max(0) + 1..=168 {
@@ -235,7 +255,8 @@ impl MemoryPast {
 impl Past for MemoryPast {
     const RESOURCE: Resource = Resource::Memory;
 
-    fn tell(&self, hour: i64, atoms: &mut Atoms) {
+    fn tell(&self, hour: i64, climb: f64, atoms: &mut Atoms) {
+        self.climbing(hour, climb, atoms);
         if self.open != UNKNOWN {
             // A peak stands from when it was seen, however little of the hour that is.
             let seen = self.tally.seen().max(0.25);

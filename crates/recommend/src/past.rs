@@ -11,8 +11,8 @@ pub trait Past {
     /// Which resource this is the past of.
     const RESOURCE: Resource;
 
-    /// All atoms of all views.
-    fn tell(&self, hour: i64, atoms: &mut Atoms);
+    /// All atoms of all views. A climb is believed to go on for so many hours.
+    fn tell(&self, hour: i64, climb: f64, atoms: &mut Atoms);
 
     /// The lowest level worth having and the highest remembered.
     fn range(&self, hour: i64) -> Option<(u16, u16)>;

@@ -53,7 +53,14 @@ impl Default for Policy {
                 least: 1,
                 most: i64::MAX,
                 limit: false,
-                beliefs: Beliefs { fade: 1.5, blur: (0.0, 0.15), usual: 4.4, margin: 1.0 },
+                beliefs: Beliefs {
+                    fade: 1.5,
+                    blur: (0.0, 0.15),
+                    jump: (0.05, 10.0),
+                    climb: 0.0,
+                    usual: 4.4,
+                    margin: 1.0,
+                },
             },
             memory: Terms {
                 incident: 24.0,
@@ -62,11 +69,18 @@ impl Default for Policy {
                 least: 1_048_576,
                 most: i64::MAX,
                 limit: true,
-                beliefs: Beliefs { fade: 1.5, blur: (1.5, 0.3), usual: 4.4, margin: 1.0 },
+                beliefs: Beliefs {
+                    fade: 1.5,
+                    blur: (1.5, 0.3),
+                    jump: (0.004, 10.0),
+                    climb: 1.5,
+                    usual: 4.4,
+                    margin: 1.0,
+                },
             },
             startup: 120,
             hold: 2 * 3600,
-            every: 1800,
+            every: 900,
             reflexes: true,
         }
     }

@@ -47,8 +47,8 @@ struct Held {
     run: (u32, f64),
     /// Until when CPU use up to such an amount was looked at.
     seen: (i64, f64),
-    /// The peak of the running hour of memory that was looked at.
-    seen_peak: Option<u16>,
+    /// The hour of memory, its peak and the size in force that were looked at.
+    seen_memory: Option<(i64, u16, Option<i64>)>,
 }
 
 impl Held {
@@ -106,10 +106,11 @@ impl Held {
         near(self.cpu.used, in_force) && (now > self.seen.0 || self.cpu.used.is_some_and(|it| it > self.seen.1))
     }
 
-    /// True where memory use is near the size in force and the hour's peak is not the one that was looked at: nothing else
-    /// within an hour changes what the plan would say.
-    fn memory_is_news(&self, peak: u16, in_force: Option<i64>) -> bool {
-        near(self.memory.used, in_force) && self.seen_peak != Some(peak)
+    /// True where it is time for a look at memory and the hour, its peak or the size in force is not the one that was looked
+    /// at: nothing else changes what the plan would say.
+    fn memory_is_news(&self, state: &State, in_force: Option<i64>, due: bool) -> bool {
+        let seen = state.hour.map(|hour| (hour, state.memory.open, in_force));
+        (due || near(self.memory.used, in_force)) && self.seen_memory != seen
     }
 }
 
@@ -244,7 +245,9 @@ impl Supple {
         let held = self.pods.entry(pod).or_default();
         match resource {
             Resource::Cpu => held.seen = (now.saturating_add(SEEN), held.cpu.used.unwrap_or(0.0)),
-            Resource::Memory => held.seen_peak = Some(self.state.memory.open),
+            Resource::Memory => {
+                held.seen_memory = self.state.hour.map(|hour| (hour, self.state.memory.open, in_force));
+            }
         }
         let part = held.within(part, reflex, resource, now, in_force);
         let account = if resource == Resource::Cpu { &mut self.last.cpu } else { &mut self.last.memory };
@@ -254,21 +257,20 @@ impl Supple {
 
     /// One resource in the loop: the reflex first, then the plan where it is time to look.
     fn settle(&mut self, pod: Pod, resource: Resource, now: i64, in_force: Option<i64>, due: bool) -> Option<i64> {
-        let peak = self.state.memory.open;
         let held = self.pods.entry(pod).or_default();
         let news = match resource {
             Resource::Cpu => {
                 held.count_over(in_force);
-                held.cpu_is_news(now, in_force)
+                due || held.cpu_is_news(now, in_force)
             }
-            Resource::Memory => held.memory_is_news(peak, in_force),
+            Resource::Memory => held.memory_is_news(&self.state, in_force, due),
         };
         let (reflex, raised) = held.reflex(&self.policy, resource, now, in_force);
         if raised.is_some() {
             self.note(resource, Some(Rule::Raise));
             return raised;
         }
-        if !due && !news && in_force.is_some() {
+        if !news && in_force.is_some() {
             return in_force;
         }
         self.plan(pod, resource, now, in_force, reflex).map(|it| it.request)

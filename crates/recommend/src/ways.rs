@@ -38,8 +38,8 @@ pub const WAYS: usize = 5;
 const BOLD: usize = 1;
 const KNOWN: u16 = 24;
 
-/// After an hour so much is left of a charge: half after four days.
-const FADE: f32 = 0.992_81;
+/// After an hour so much is left of a charge: half after two days.
+const FADE: f32 = 0.985_66;
 
 /// By how much another way must be better, in hours of mean use.
 const BETTER: f32 = 1.5;

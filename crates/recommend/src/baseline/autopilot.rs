@@ -6,8 +6,9 @@
 
 use std::collections::VecDeque;
 
-use crate::baseline::{off, sized};
-use crate::resource::{Resource, TOP};
+use crate::baseline::halving::Halving;
+use crate::baseline::outside;
+use crate::resource::Resource;
 use crate::sample::{OutOfMemory, Sample, Size, believable};
 use crate::strategy::{Pod, Strategy};
 
@@ -19,12 +20,8 @@ const DEAD_BAND: f64 = 0.1;
 #[derive(Debug)]
 struct Side {
     resource: Resource,
-    half_life: f64,
     share: f64,
-    weights: Vec<f64>,
-    total: f64,
-    /// Time to which the weights refer: what is newer weighs more than its load.
-    reference: i64,
+    seen: Halving,
     peak: Option<(i64, f64)>,
     /// Falling maxima of the last hour.
     hour: VecDeque<(i64, f64)>,
@@ -36,8 +33,7 @@ impl Side {
             Resource::Cpu => (12.0 * 3600.0, 0.95),
             Resource::Memory => (48.0 * 3600.0, 0.98),
         };
-        let weights = vec![0.0; usize::from(TOP) + 1];
-        Self { resource, half_life, share, weights, total: 0.0, reference: 0, peak: None, hour: VecDeque::new() }
+        Self { resource, share, seen: Halving::new(resource, half_life), peak: None, hour: VecDeque::new() }
     }
 
     fn put(&mut self, time: i64, amount: f64) {
@@ -64,30 +60,18 @@ impl Side {
         }
     }
 
+    /// A sample weighs by its load.
     fn add(&mut self, time: i64, amount: f64) {
-        if self.total == 0.0 {
-            self.reference = time;
-        }
-        let mut growth = (crate::sample::amount(time - self.reference) / self.half_life).exp2();
-        if growth > 1e12 {
-            self.weights.iter_mut().for_each(|it| *it /= growth);
-            self.total /= growth;
-            self.reference = time;
-            growth = 1.0;
-        }
-        let level = self.resource.level(amount);
-        let weight = self.resource.amount(level) * growth;
-        self.weights[usize::from(level)] += weight;
-        self.total += weight;
+        self.seen.put(time, amount, |load| load);
     }
 
     fn percentile(&self) -> f64 {
         let mut below = 0.0;
-        let level = self.weights.iter().position(|weight| {
+        let mut reached = self.seen.entries().skip_while(|(_, weight)| {
             below += weight;
-            below >= self.share * self.total && below > 0.0
+            below < self.share * self.seen.total()
         });
-        self.resource.amount(level.and_then(|it| u16::try_from(it).ok()).unwrap_or(0))
+        reached.next().map_or(self.resource.amount(0), |(size, _)| size)
     }
 
     fn value(&self) -> Option<f64> {
@@ -123,16 +107,6 @@ impl Strategy for Autopilot {
     }
 
     fn size(&mut self, _: Pod, _: i64, in_force: &Size) -> Size {
-        let (cpu, memory) = (self.cpu.value(), self.memory.value());
-        let new = sized(cpu, memory);
-        let mut size = *in_force;
-        if off(in_force.cpu_request.map(|it| it.0), cpu, DEAD_BAND) {
-            size.cpu_request = new.cpu_request;
-        }
-        if off(in_force.memory_request.map(|it| it.0), memory, DEAD_BAND) {
-            size.memory_request = new.memory_request;
-            size.memory_limit = new.memory_limit;
-        }
-        size
+        outside(in_force, self.cpu.value(), self.memory.value(), DEAD_BAND)
     }
 }

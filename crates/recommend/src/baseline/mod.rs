@@ -12,6 +12,7 @@
 
 pub mod autopilot;
 pub mod fixed;
+mod halving;
 pub mod newsvendor;
 pub mod percentile;
 pub mod vpa;
@@ -29,6 +30,20 @@ fn sized(cpu: Option<f64>, memory: Option<f64>) -> Size {
         memory_request: memory,
         memory_limit: memory,
     }
+}
+
+/// Takes up what is wanted of each resource where it is off by more than `share`.
+fn outside(in_force: &Size, cpu: Option<f64>, memory: Option<f64>, share: f64) -> Size {
+    let new = sized(cpu, memory);
+    let mut size = *in_force;
+    if off(in_force.cpu_request.map(|it| it.0), cpu, share) {
+        size.cpu_request = new.cpu_request;
+    }
+    if off(in_force.memory_request.map(|it| it.0), memory, share) {
+        size.memory_request = new.memory_request;
+        size.memory_limit = new.memory_limit;
+    }
+    size
 }
 
 /// True where `wanted` differs from what is in force by more than `share`, or one of them is not set.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::baseline::{off, sized};
+use crate::baseline::outside;
 use crate::resource::Resource;
 use crate::sample::{OutOfMemory, Sample, Size, believable};
 use crate::strategy::{Pod, Strategy};
@@ -147,15 +147,6 @@ impl Strategy for Percentile {
             let said = self.wanted.0.is_some() || self.wanted.1.is_some();
             self.next = said.then_some(now + self.rule.every);
         }
-        let new = sized(self.wanted.0, self.wanted.1);
-        let mut size = *in_force;
-        if off(in_force.cpu_request.map(|it| it.0), self.wanted.0, self.rule.dead_band) {
-            size.cpu_request = new.cpu_request;
-        }
-        if off(in_force.memory_request.map(|it| it.0), self.wanted.1, self.rule.dead_band) {
-            size.memory_request = new.memory_request;
-            size.memory_limit = new.memory_limit;
-        }
-        size
+        outside(in_force, self.wanted.0, self.wanted.1, self.rule.dead_band)
     }
 }

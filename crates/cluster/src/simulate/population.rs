@@ -107,8 +107,8 @@ pub fn population(pods: u32, seed: u64) -> Population {
             parts.push(sidecar(&mut dice));
         }
         workloads.push(Workload {
-            namespace: named(&TEAMS, number % namespaces),
-            name: named(&SERVICES, number / namespaces),
+            namespace: named(&TEAMS, number % namespaces, ""),
+            name: named(&SERVICES, number / namespaces, "v"),
             kind,
             replicas,
             behaviour: life.name,
@@ -119,13 +119,13 @@ pub fn population(pods: u32, seed: u64) -> Population {
     Population { workloads }
 }
 
-/// The words by turns; from the second turn on with its number.
-fn named(words: &[&str], number: u32) -> String {
+/// The words by turns; from the second turn on with its number, after this. `api-2` may be a pod of `api`; `api-v2` is not.
+fn named(words: &[&str], number: u32, before: &str) -> String {
     let count = u32::try_from(words.len()).unwrap_or(1);
     let word = words.get(usize::try_from(number % count).unwrap_or(0)).copied().unwrap_or_default();
     match number / count {
         0 => word.to_owned(),
-        turn => format!("{word}-{}", turn + 1),
+        turn => format!("{word}-{before}{}", turn + 1),
     }
 }
 
@@ -241,6 +241,21 @@ mod tests {
             assert_eq!(population.pods(), pods);
             let names: BTreeSet<_> = population.workloads.iter().map(|it| (&it.namespace, &it.name)).collect();
             assert_eq!(names.len(), population.workloads.len());
+        }
+    }
+
+    #[test]
+    fn no_pod_has_the_name_of_another() {
+        let population = population(20_000, 1);
+        let mut names = BTreeSet::new();
+        for Workload { namespace, name, kind, replicas, .. } in &population.workloads {
+            match kind {
+                Kind::Pod => assert!(names.insert(format!("{namespace}/{name}"))),
+                Kind::StatefulSet => {
+                    assert!((0..*replicas).all(|it| names.insert(format!("{namespace}/{name}-{it}"))), "{name}");
+                }
+                Kind::Deployment => {}
+            }
         }
     }
 

@@ -119,6 +119,6 @@ impl Selection {
         }
         let absent = || ApiError::not_found(Subject { name, group: "", kind: "namespaces" });
         let namespace = store.latest(&Key::new("namespaces", "", name)).ok_or_else(absent)?;
-        Ok(self.namespaces.matches(&namespace.outline))
+        Ok(self.namespaces.matches(&namespace.outline()))
     }
 }

@@ -34,7 +34,7 @@ pub fn namespace_open(store: &Store, target: &Target, name: &str) -> Result<(), 
     let about = Subject { name: namespace, group: "", kind: "namespaces" };
     let object = store.latest(&Key::new("namespaces", "", namespace)).ok_or_else(|| ApiError::not_found(about))?;
     // The phase is what the outline has; it is set in the same write as the deletion timestamp.
-    if object.outline.pointer("/status/phase").and_then(|phase| phase.as_str()) != Some("Terminating") {
+    if object.outline().pointer("/status/phase").and_then(|phase| phase.as_str()) != Some("Terminating") {
         return Ok(());
     }
     let why = format!("unable to create new content in namespace {namespace} because it is being terminated");

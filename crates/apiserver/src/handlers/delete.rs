@@ -61,7 +61,7 @@ impl Api {
             .store
             .list(target.collection(), &target.namespace, "", None)
             .map_err(|_| ApiError::internal("today's state is always there"))?;
-        let matching = all.objects.into_iter().filter(|object| list.matches(&object.outline));
+        let matching = all.objects.into_iter().filter(|object| list.matches(&object.outline()));
         let options = &options;
         let removals = matching.map(|object| async move {
             // Webhooks are asked about each, and told no name, as in the reference: none was named.

@@ -57,7 +57,7 @@ impl Api {
             .filter_map(|sample| {
                 // A sample of a pod that is no longer there is of no use to anybody.
                 let pod = self.store.get(&Key::new("pods", &sample.namespace, &sample.name))?;
-                Some(pod_metrics(sample, &pod.outline))
+                Some(pod_metrics(sample, &pod.outline()))
             })
             .collect()
     }
@@ -68,7 +68,7 @@ impl Api {
             .iter()
             .filter_map(|sample| {
                 let node = self.store.get(&Key::new("nodes", "", &sample.name))?;
-                Some(node_metrics(sample, &node.outline))
+                Some(node_metrics(sample, &node.outline()))
             })
             .collect()
     }

@@ -68,7 +68,7 @@ impl Api {
             }
         })?;
         let mut matching =
-            objects.into_iter().filter(|object| options.everything() || options.matches(&object.outline));
+            objects.into_iter().filter(|object| options.everything() || options.matches(&object.outline()));
         let limit = if options.limit == 0 { usize::MAX } else { options.limit };
         let page: Vec<_> = matching.by_ref().take(limit).collect();
         let rest = matching.count();

@@ -2,7 +2,7 @@
 //!
 //! A watcher is a cursor into the history of its resource, not a queue that the store fills: a slow client costs
 //! nothing but its place, and when history has moved past it, it is told so (410) and lists again. The line of an event
-//! is made once for all watchers that want it as it is.
+//! is copied for each watcher: that costs less than to keep it for as long as the history goes back.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -244,7 +244,11 @@ impl Watcher {
     }
 
     fn selects(&self, object: &Object) -> bool {
-        self.options.matches(&object.outline) && self.only.as_ref().is_none_or(|only| only.matches(&object.outline))
+        if self.options.everything() && self.only.is_none() {
+            return true;
+        }
+        let outline = object.outline();
+        self.options.matches(&outline) && self.only.as_ref().is_none_or(|only| only.matches(&outline))
     }
 }
 
@@ -257,7 +261,6 @@ impl Watcher {
     fn render(&mut self, kind: EventType, object: &Object, event: Option<&Event>) -> Bytes {
         let as_stored = self.wanted.form == Form::Plain && !matches!(self.resource.backing, Backing::View { .. });
         match event {
-            Some(event) if as_stored && event.kind == kind => event.line(),
             _ if as_stored => line(kind, object),
             _ => self.wrapped(kind, object),
         }

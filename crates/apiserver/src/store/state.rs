@@ -6,7 +6,7 @@
 //! can share a flush instead of waiting for one each.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -43,18 +43,6 @@ pub struct Event {
     pub object: Arc<Object>,
     /// The object before it; absent for [`EventType::Added`].
     pub previous: Option<Arc<Object>>,
-    line: OnceLock<Bytes>,
-}
-
-impl Event {
-    fn new(kind: EventType, object: Arc<Object>, previous: Option<Arc<Object>>) -> Self {
-        Self { kind, object, previous, line: OnceLock::new() }
-    }
-
-    /// The event as a line of a watch answer, made once for all watchers.
-    pub fn line(&self) -> Bytes {
-        self.line.get_or_init(|| line(self.kind, &self.object)).clone()
-    }
 }
 
 /// A line of a watch answer.
@@ -243,7 +231,7 @@ impl State {
                 (false, None) => EventType::Added,
             };
             self.staged.insert(key, (self.staged_revision, (!remove).then(|| object.clone())));
-            Arc::new(Event::new(kind, object, previous))
+            Arc::new(Event { kind, object, previous })
         });
         Ok(events.collect())
     }

@@ -56,6 +56,7 @@ impl Fleet {
                 speed,
                 seed: self.seed,
                 recording: self.recording.clone(),
+                is_known: true,
                 ..SimulatedOptions::new(clock.clone())
             };
             NodeSettings {

@@ -1,6 +1,7 @@
 //! What the controllers know: the last seen state of every object they read, by name and by owner. Plain data; who
 //! watches fills it, who plans reads it, and a test fills it by hand.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -191,6 +192,22 @@ pub(super) struct Shelf<K> {
     listing: Option<BTreeSet<Key>>,
 }
 
+/// Without what no plan asks for: who owns which field, and how large containers are. Of a pod that is most.
+fn slim(pod: &mut Pod) {
+    pod.metadata.managed_fields = None;
+    if let Some(spec) = &mut pod.spec {
+        for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+            (container.resources, container.env, container.volume_mounts) = (None, None, None);
+        }
+    }
+    if let Some(status) = &mut pod.status {
+        let statuses = status.init_container_statuses.iter_mut().flatten();
+        for container in statuses.chain(status.container_statuses.iter_mut().flatten()) {
+            (container.resources, container.allocated_resources) = (None, None);
+        }
+    }
+}
+
 impl<K> Default for Shelf<K> {
     fn default() -> Self {
         Self { objects: BTreeMap::new(), controlled: BTreeMap::new(), seen: 0, lists: 0, listing: None }
@@ -235,9 +252,8 @@ impl<K: Watched> Shelf<K> {
 
     /// Put an object in, in place of an older state of it.
     pub(super) fn put(&mut self, mut object: K) -> Touched {
-        // Nothing here asks who owns which field, and of a pod that is half its size.
-        if K::KIND == Kind::Pod {
-            object.meta_mut().managed_fields = None;
+        if let Some(pod) = (&mut object as &mut dyn Any).downcast_mut::<Pod>() {
+            slim(pod);
         }
         let key = Key::of(object.meta());
         let old = self.remove(&key).old;

@@ -7,4 +7,5 @@ mod namespaces;
 mod node;
 mod quota;
 mod scheduler;
+mod simulate;
 mod workloads;

@@ -145,10 +145,10 @@ impl Manager {
             self.add(vec![pod]);
             return;
         };
-        let old = std::mem::replace(&mut entry.pod, Arc::clone(&pod));
-        if !worth_telling(&old, &pod) {
-            return;
+        if !worth_telling(&entry.pod, &pod) {
+            return; // the one that is known does as well, and its worker has it, too
         }
+        let old = std::mem::replace(&mut entry.pod, Arc::clone(&pod));
         if old.metadata.generation != pod.metadata.generation && entry.active {
             self.shared.figures.requested(&old, &pod);
             if Allocation::of(&pod) == entry.allocation {

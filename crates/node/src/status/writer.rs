@@ -13,10 +13,19 @@ use crate::backoff::{Backoff, Schedule};
 use crate::options::Clock;
 use crate::runtime::PodRef;
 
-#[derive(Clone, Default)]
+/// The status as text: a node keeps one for each pod, and parsed it is as large as the pod itself.
+#[derive(Clone)]
 struct Slot {
     number: u64,
-    status: Arc<Value>,
+    status: Arc<[u8]>,
+}
+
+fn text(status: &Value) -> Arc<[u8]> {
+    serde_json::to_vec(status).expect("a JSON value is written to memory").into()
+}
+
+fn parsed(status: &[u8]) -> Value {
+    serde_json::from_slice(status).expect("it was written from a value")
 }
 
 /// Where a worker publishes its pod's status.
@@ -35,7 +44,7 @@ impl Drop for StatusWriter {
 impl StatusWriter {
     /// A writer for one pod. `known` is the status the API has already.
     pub(crate) fn start(api: Arc<dyn PodApi>, pod: PodRef, clock: Clock, known: Value) -> Self {
-        let known = Arc::new(known);
+        let known = text(&known);
         let (slot, mut newest) = watch::channel(Slot { number: 0, status: Arc::clone(&known) });
         let (done, written) = watch::channel(0);
         let task = tokio::spawn(async move {
@@ -44,10 +53,10 @@ impl StatusWriter {
             while newest.changed().await.is_ok() {
                 loop {
                     let Slot { number, status } = newest.borrow_and_update().clone();
-                    match api.patch_status(&pod, &difference(&base, &status)).await {
+                    match api.patch_status(&pod, &difference(&parsed(&base), &parsed(&status))).await {
                         Err(ApiError::Unavailable(error)) => {
                             // Whether it was written is not known, so the next one says everything.
-                            base = Arc::new(Value::Null);
+                            base = text(&Value::Null);
                             let wait = backoff.failed(Schedule::API, clock());
                             tracing::warn!(pod = pod.name, namespace = pod.namespace, %error, "a pod's status could not be written; it is tried again");
                             tokio::time::sleep(wait.unsigned_abs()).await;
@@ -59,7 +68,7 @@ impl StatusWriter {
                         // The pod has left the API: nobody is there to be told.
                         Err(ApiError::Gone(_)) | Ok(()) => {
                             backoff.reset();
-                            base = status; // the same one: a status is as large as its pod
+                            base = status;
                         }
                     }
                     done.send_replace(number);
@@ -72,10 +81,11 @@ impl StatusWriter {
 
     /// Have this status written, unless it is the one published last.
     pub(crate) fn publish(&self, status: Value) {
+        let status = text(&status);
         self.slot.send_if_modified(|slot| {
-            let changed = *slot.status != status;
+            let changed = slot.status != status;
             if changed {
-                *slot = Slot { number: slot.number + 1, status: Arc::new(status) };
+                *slot = Slot { number: slot.number + 1, status };
             }
             changed
         });

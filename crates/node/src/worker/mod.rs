@@ -141,7 +141,8 @@ impl Worker {
             if self.state.abandon {
                 return;
             }
-            let wake = match self.step().await {
+            // Boxed, because a worker has one only while it does something, and nearly all of them wait.
+            let wake = match Box::pin(self.step()).await {
                 Step::Again => continue,
                 Step::Over => return,
                 Step::Idle(wake) => wake,

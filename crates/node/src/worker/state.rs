@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use supple_resize::actuate::Actuated;
 use supple_resize::allocate::Allocation;
 use supple_resize::condition::{Pending, ResizeConditions};
@@ -117,6 +117,13 @@ pub(crate) struct State {
     pub(crate) retry_at: Option<Timestamp>,
 }
 
+/// A pod without what its worker says itself: of its status, only its class counts.
+fn seen(mut pod: Pod) -> Pod {
+    let class = pod.status.take().and_then(|it| it.qos_class);
+    pod.status = Some(PodStatus { qos_class: class, ..PodStatus::default() });
+    pod
+}
+
 impl State {
     /// The state of a pod when its worker begins.
     pub(crate) fn new(
@@ -132,7 +139,7 @@ impl State {
         let sandbox = found.is_some();
         let mut state = Self {
             allocation: Allocation::default(),
-            view: Pod::clone(&api),
+            view: seen(Pod::clone(&api)),
             promise: None,
             actuated: records.actuated.unwrap_or_default(),
             resize: ResizeConditions::default(),
@@ -180,7 +187,7 @@ impl State {
                 container.backoff.reset();
             }
         }
-        self.view = allocation.applied_to(&self.api);
+        self.view = seen(allocation.applied_to(&self.api));
         self.allocation = allocation;
     }
 
@@ -222,7 +229,7 @@ impl State {
 
     /// The API has the pod so now.
     fn see(&mut self, pod: Arc<Pod>) {
-        self.view = self.allocation.applied_to(&pod);
+        self.view = seen(self.allocation.applied_to(&pod));
         self.api = pod;
         if self.api.metadata.deletion_timestamp.is_some() && self.end.is_none() {
             self.end = Some(End::Deleted);

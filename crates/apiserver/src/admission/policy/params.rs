@@ -40,7 +40,7 @@ pub fn of(policy: &Policy, binding: &Binding, place: Place<'_>, namespace: &str)
         Some(selector) => {
             let selector = LabelSelector::of(selector).map_err(|error| error.to_string())?;
             let all = store.latest_of(collection, place);
-            all.iter().filter(|it| selector.matches(&it.outline)).map(|it| shown(resource, it)).collect()
+            all.iter().filter(|it| selector.matches(&it.outline())).map(|it| shown(resource, it)).collect()
         }
         None => {
             let one = store.latest(&Key::new(collection, place, &wanted.name));

@@ -1,9 +1,13 @@
 //! From stored objects to answers: the form a client asks for, copied from the stored bytes wherever that form is the
 //! stored one.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use futures::stream;
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -13,6 +17,12 @@ use crate::kinds::{Backing, Resource};
 use crate::skew;
 use crate::store::Object;
 use crate::table::{self, Form, Include};
+
+/// What ends a list.
+const LIST_TAIL: &[u8] = b"]}";
+
+/// Bytes of a long list that are written at once.
+const PIECE: usize = 256 << 10;
 
 /// An object in the form of a resource's version.
 pub fn shown(resource: &Resource, object: &Object) -> Value {
@@ -126,18 +136,50 @@ fn partial(object: &Object) -> Bytes {
     [head, object.metadata(), b"}"].concat().into()
 }
 
+/// Everything before the first item.
+fn list_head(kind: &str, api_version: &str, metadata: &Value) -> Vec<u8> {
+    let (kind, api_version) = (json!(kind), json!(api_version));
+    format!("{{\"kind\":{kind},\"apiVersion\":{api_version},\"metadata\":{metadata},\"items\":[").into_bytes()
+}
+
 fn list(kind: &str, api_version: &str, metadata: &Value, items: impl Iterator<Item = Vec<u8>>) -> Bytes {
-    let mut out =
-        format!("{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[", json!(kind), json!(api_version))
-            .into_bytes();
+    let mut out = list_head(kind, api_version, metadata);
     for (index, item) in items.enumerate() {
         if index > 0 {
             out.push(b',');
         }
         out.extend_from_slice(&item);
     }
-    out.extend_from_slice(b"]}");
+    out.extend_from_slice(LIST_TAIL);
     out.into()
+}
+
+/// A list of objects in the form in which they are stored, copied as it is sent: ten thousand pods in one piece would be as
+/// large as everything else in the program.
+pub fn stored_list(resource: &Resource, objects: Vec<Arc<Object>>, metadata: &Value) -> Response {
+    let head = list_head(resource.list_kind, &resource.api_version(), metadata);
+    let commas = objects.len().saturating_sub(1);
+    let items: usize = objects.iter().map(|object| object.members().len() + 1).sum();
+    let length = head.len() + items + commas + LIST_TAIL.len();
+    let begin = (head, objects.into_iter(), false);
+    let pieces = stream::unfold(Some(begin), |rest| async {
+        let (mut piece, mut objects, mut follows) = rest?;
+        while piece.len() < PIECE {
+            let Some(object) = objects.next() else {
+                piece.extend_from_slice(LIST_TAIL);
+                return Some((Ok::<_, Infallible>(Bytes::from(piece)), None));
+            };
+            if std::mem::replace(&mut follows, true) {
+                piece.push(b',');
+            }
+            piece.push(b'{');
+            piece.extend_from_slice(object.members());
+        }
+        Some((Ok(Bytes::from(piece)), Some((Vec::with_capacity(PIECE), objects, follows))))
+    });
+    let mut response = json(StatusCode::OK, Body::from_stream(pieces));
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    response
 }
 
 /// `metadata` of a list.

@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 
 use super::{Api, Call};
 use crate::errors::ApiError;
+use crate::kinds::Backing;
 use crate::metadata::subject;
 use crate::old_kubectl;
 use crate::options::{At, ListOptions};
-use crate::respond::{json as answer, list_metadata};
+use crate::respond::{json as answer, list_metadata, stored_list};
 use crate::store::{Expired, Listing, Object};
+use crate::table::Form;
 
 /// How long a list waits for a revision that is not there yet: as long as the reference.
 const FRESHNESS: Duration = Duration::from_secs(3);
@@ -40,6 +42,9 @@ impl Api {
         let options = ListOptions::parse(&call.query, resource)?;
         let page = self.page(call, &options).await?;
         let metadata = list_metadata(page.revision, &page.continue_token, page.remaining);
+        if call.wanted.form == Form::Plain && matches!(resource.backing, Backing::Stored(_)) {
+            return Ok(stored_list(resource, page.objects, &metadata));
+        }
         let objects = page.objects.iter().map(AsRef::as_ref);
         Ok(answer(StatusCode::OK, call.wanted.list(resource, objects, metadata)))
     }

@@ -72,6 +72,10 @@ struct Watcher {
     /// Everything up to this revision has been sent.
     cursor: u64,
     published: tokio::sync::watch::Receiver<u64>,
+    /// What was there at the beginning and has not been written yet.
+    initial: VecDeque<Arc<Object>>,
+    /// The bookmark that says that all of it has been.
+    owes_bookmark: bool,
     ready: VecDeque<Bytes>,
     /// A table's columns go out with its first event.
     columns_sent: bool,
@@ -106,6 +110,8 @@ impl Watcher {
             wanted: call.wanted,
             cursor,
             published: api.store.published(),
+            initial: VecDeque::new(),
+            owes_bookmark: false,
             ready: VecDeque::new(),
             columns_sent: false,
             next_bookmark: now + BOOKMARK_EVERY,
@@ -133,13 +139,23 @@ impl Watcher {
     fn initial(&mut self) {
         let Ok(listing) = self.store.list(self.collection, &self.namespace, "", None) else { return };
         self.cursor = listing.revision;
-        for object in &listing.objects {
-            if self.selects(object) {
-                let line = self.render(EventType::Added, object, None);
+        self.initial = listing.objects.into();
+        self.owes_bookmark = self.options.initial_events == Some(true);
+    }
+
+    /// Writes a piece of what was there: all of it at once would be as large as the store.
+    fn replay(&mut self) {
+        let mut length = 0;
+        while length < PIECE
+            && let Some(object) = self.initial.pop_front()
+        {
+            if self.selects(&object) {
+                let line = self.render(EventType::Added, &object);
+                length += line.len();
                 self.ready.push_back(line);
             }
         }
-        if self.options.initial_events == Some(true) {
+        if self.initial.is_empty() && std::mem::take(&mut self.owes_bookmark) {
             let bookmark = self.bookmark(true);
             self.ready.push_back(bookmark);
         }
@@ -148,6 +164,9 @@ impl Watcher {
     /// The next piece of the answer; `None` at its end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if self.ready.is_empty() {
+                self.replay();
+            }
             if let Some(piece) = self.piece() {
                 return Some(piece);
             }
@@ -225,20 +244,20 @@ impl Watcher {
             return None;
         }
         if self.options.everything() && self.only.is_none() {
-            return Some(self.line(event.kind, event));
+            return Some(self.render(event.kind, object));
         }
         let matches = event.kind != EventType::Deleted && self.selects(object);
         let matched = event.previous.as_ref().is_some_and(|previous| self.selects(previous));
         match (matched, matches) {
             (false, false) => None,
-            (false, true) => Some(self.line(EventType::Added, event)),
-            (true, true) => Some(self.line(EventType::Modified, event)),
-            (true, false) if event.kind == EventType::Deleted => Some(self.line(EventType::Deleted, event)),
+            (false, true) => Some(self.render(EventType::Added, object)),
+            (true, true) => Some(self.render(EventType::Modified, object)),
+            (true, false) if event.kind == EventType::Deleted => Some(self.render(EventType::Deleted, object)),
             (true, false) => event.previous.as_ref().map(|previous| {
                 // As it was when it still matched, at the revision at which it ceased to.
                 let last = Draft::new(self.collection, &previous.value(), self.store.indexer());
                 let last = last.seal(object.key.clone(), object.revision);
-                self.render(EventType::Deleted, &last, None)
+                self.render(EventType::Deleted, &last)
             }),
         }
     }
@@ -254,14 +273,9 @@ impl Watcher {
 
 /// How events are written.
 impl Watcher {
-    fn line(&mut self, kind: EventType, event: &Event) -> Bytes {
-        self.render(kind, &event.object, Some(event))
-    }
-
-    fn render(&mut self, kind: EventType, object: &Object, event: Option<&Event>) -> Bytes {
-        let as_stored = self.wanted.form == Form::Plain && !matches!(self.resource.backing, Backing::View { .. });
-        match event {
-            _ if as_stored => line(kind, object),
+    fn render(&mut self, kind: EventType, object: &Object) -> Bytes {
+        match self.wanted.form {
+            Form::Plain if !matches!(self.resource.backing, Backing::View { .. }) => line(kind, object),
             _ => self.wrapped(kind, object),
         }
     }

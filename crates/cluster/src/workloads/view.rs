@@ -197,7 +197,7 @@ fn slim(pod: &mut Pod) {
     pod.metadata.managed_fields = None;
     if let Some(spec) = &mut pod.spec {
         for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
-            (container.resources, container.env, container.volume_mounts) = (None, None, None);
+            (container.resources, container.volume_mounts) = (None, None);
         }
     }
     if let Some(status) = &mut pod.status {

@@ -213,6 +213,11 @@ impl Rules {
         self.rightsizings.get(&at(workload)).is_some()
     }
 
+    /// The record of a workload as it stands in the cluster.
+    pub fn record(&self, workload: &WorkloadKey) -> Option<&Record> {
+        self.rightsizings.get(&at(workload)).map(|it| &it.record)
+    }
+
     /// The records as they were last written, by whoever led then.
     pub fn records(&self) -> impl Iterator<Item = (&WorkloadKey, &Record)> {
         self.rightsizings.iter().map(|(_, it)| (&it.workload, &it.record))

@@ -154,9 +154,11 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
             count(&outlets.metrics, &effect, clock());
             // Asked before every write: a program that was stopped for a while wakes up in the middle of what it was doing.
             if effect.is_a_write() && !may_act(&leadership) {
-                if let Effect::Carry(order) = effect {
-                    let why = "another replica leads".to_owned();
-                    world.apply(Event::Answered(order, Answer::Failed(why)), clock());
+                let why = "another replica leads".to_owned();
+                match effect {
+                    Effect::Carry(order) => drop(world.apply(Event::Answered(order, Answer::Failed(why)), clock())),
+                    Effect::Write(written) => drop(world.apply(Event::Wrote(written.workload, Err(why)), clock())),
+                    _ => {}
                 }
                 continue;
             }

@@ -184,11 +184,12 @@ impl World {
         &self.view.scene
     }
 
-    /// Who begins to lead goes on from what the one before wrote down.
+    /// Who begins to lead goes on from what the one before wrote down, and from what it has itself not got written yet.
     fn lead(&mut self, leading: bool) {
         if leading && !self.leading {
             for (workload, record) in self.rules.records() {
-                self.records.insert(workload.clone(), record.clone());
+                let own = self.records.remove(workload).unwrap_or_default();
+                self.records.insert(workload.clone(), record.clone().merged(own));
             }
             self.view.all_dirty();
         }
@@ -337,7 +338,9 @@ impl World {
             effects.extend(self.remember(&workload, record));
         }
         for action in actions {
-            effects.extend(self.send(action));
+            if self.may_begin(&action) {
+                effects.extend(self.send(action));
+            }
         }
         effects.extend(self.urgent_writes(now));
         effects.extend(self.guards(now));
@@ -354,6 +357,23 @@ impl World {
     /// What is still to be written before the loop ends.
     pub fn last_words(&mut self, now: Timestamp) -> Vec<Effect> {
         if self.leading { self.urgent_writes(now) } else { Vec::new() }
+    }
+
+    /// Whether what a pod asked for before us stands in the cluster: were we killed between a first resize and writing that
+    /// down, nobody could give it back. What is not written yet is decided again in the next round; what is urgent, and what
+    /// takes a resize back, does not wait.
+    fn may_begin(&self, action: &Action) -> bool {
+        let (What::Resize(change) | What::AdjustScaler { change, .. }) = &action.what else { return true };
+        let is_urgent = self.view.scene.workloads.get(&action.workload).is_some_and(|subject| {
+            let urgent = |it: &supple_decide::need::Need| {
+                it.cpu.as_ref().is_some_and(|it| it.urgent) || it.memory.as_ref().is_some_and(|it| it.urgent)
+            };
+            subject.needs.values().any(urgent)
+        });
+        let written = self.rules.record(&action.workload);
+        is_urgent
+            || !self.rules.available().ours
+            || written.is_some_and(|it| change.containers.keys().all(|name| it.originals.contains_key(name)))
     }
 
     fn send(&mut self, action: Action) -> Option<Effect> {

@@ -76,6 +76,27 @@ pub struct TooSmall {
 }
 
 impl Record {
+    /// What two replicas remember of one workload, each of which may have written last: nothing that either did or suffered
+    /// is forgotten, and of what was before us the first word counts, which is `self`'s.
+    #[must_use]
+    pub fn merged(mut self, other: Self) -> Self {
+        for (container, original) in other.originals {
+            self.originals.entry(container).or_insert(original);
+        }
+        let new: Vec<Done> = other.last.into_iter().filter(|it| !self.last.contains(it)).collect();
+        self.last.extend(new);
+        self.last.sort_by_key(|it| it.at);
+        let surplus = self.last.len().saturating_sub(LAST_RESIZES);
+        self.last.drain(..surplus);
+        let new: Vec<TooSmall> = other.too_small.into_iter().filter(|it| !self.too_small.contains(it)).collect();
+        self.too_small.extend(new);
+        self.setbacks = self.setbacks.max(other.setbacks);
+        self.not_before = self.not_before.max(other.not_before);
+        self.incidents_until = self.incidents_until.max(other.incidents_until);
+        self.no_room_since = self.no_room_since.or(other.no_room_since);
+        self
+    }
+
     /// It came to harm, or was refused for good: nothing but what is urgent is done for a while, and for twice as long each time.
     /// Not for errors that pass by themselves.
     pub fn set_back(&mut self, now: Timestamp, policy: &Policy) {
@@ -106,5 +127,43 @@ impl Record {
         if self.last.len() > LAST_RESIZES {
             self.last.remove(0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use supple_quantity::MilliCpu;
+
+    use super::*;
+
+    #[test]
+    fn of_two_records_nothing_is_forgotten() {
+        let size = |milli| Numbers { cpu_request: Some(MilliCpu(milli)), ..Numbers::default() };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let done = |second| Done {
+            at: at(second),
+            pod: "p".to_owned(),
+            containers: BTreeMap::new(),
+            code: Code::Resized,
+            message: String::new(),
+        };
+        let originals = |all: &[(&str, i64)]| all.iter().map(|(name, it)| ((*name).to_owned(), size(*it))).collect();
+        let written = Record {
+            originals: originals(&[("a", 100)]),
+            last: (0..8).map(done).collect(),
+            setbacks: 1,
+            ..Record::default()
+        };
+        let own = Record {
+            originals: originals(&[("a", 50), ("b", 200)]),
+            last: (5..12).map(done).collect(),
+            not_before: Some(at(9)),
+            ..Record::default()
+        };
+        let merged = written.merged(own);
+        assert_eq!(merged.originals, originals(&[("a", 100), ("b", 200)]), "the first word about each counts");
+        let seconds: Vec<i64> = merged.last.iter().map(|it| it.at.as_second()).collect();
+        assert_eq!(seconds, (2..12).collect::<Vec<i64>>());
+        assert_eq!((merged.setbacks, merged.not_before), (1, Some(at(9))));
     }
 }

@@ -11,7 +11,7 @@ use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use supple_cluster::{Capacity, Cluster, ClusterOptions, NodeRuntime, NodeSettings, Requested};
-use supple_controller::lease::elect::alone;
+use supple_controller::lease::elect::{Leadership, alone};
 use supple_controller::run::{Clock, Options, Outlets, run};
 use supple_controller::snapshot::Snapshot;
 use supple_controller::world::Settings;
@@ -116,19 +116,24 @@ impl Lab {
 
     /// Begin the loop.
     pub fn begin(&self) -> Loop {
+        self.begin_with(self.client.clone(), alone())
+    }
+
+    /// Begin it with a client and a leadership of its own.
+    pub fn begin_with(&self, client: Client, leadership: watch::Receiver<Leadership>) -> Loop {
         let options = Options {
             interval: Duration::from_secs(15),
             settings: Settings::default(),
             clock: self.clock.clone(),
             audit: None,
-            leadership: alone(),
+            leadership,
             kubelets: None,
             prometheus: None,
             outlets: Outlets::new(Duration::from_secs(15)),
         };
         let (sender, rows) = watch::channel(Snapshot::default());
         let stop = CancellationToken::new();
-        let task = tokio::spawn(run(self.client.clone(), options, sender, stop.clone()));
+        let task = tokio::spawn(run(client, options, sender, stop.clone()));
         Loop { rows, stop, task }
     }
 }

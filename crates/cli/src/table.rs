@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn an_empty_cluster_says_how_to_begin() {
         let empty = Snapshot { pods: 3, ..Snapshot::default() };
-        assert!(table(&empty, Timestamp::UNIX_EPOCH, 200, 40)[0].starts_with("no pod is opted in (3 in the cluster)"));
+        assert!(table(&empty, Timestamp::UNIX_EPOCH, 200, 40)[0].starts_with("recommending only (3 pods; "));
     }
 
     #[test]

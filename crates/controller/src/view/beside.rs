@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricTarget};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use supple_api::selector::matches;
 use supple_decide::facts::Scaler;
 
 /// A horizontal autoscaler and whom it scales.
@@ -76,23 +77,6 @@ impl Budget {
     pub fn is_over(&self, labels: &BTreeMap<String, String>) -> bool {
         self.selector.as_ref().is_some_and(|it| matches(it, labels))
     }
-}
-
-/// Whether a label selector matches. An operator that is not known matches nothing.
-pub fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    let equal = selector.match_labels.iter().flatten().all(|(name, value)| labels.get(name) == Some(value));
-    let expressions = selector.match_expressions.iter().flatten().all(|it| {
-        let value = labels.get(&it.key);
-        let listed = || value.is_some_and(|value| it.values.iter().flatten().any(|one| one == value));
-        match it.operator.as_str() {
-            "In" => listed(),
-            "NotIn" => !listed(),
-            "Exists" => value.is_some(),
-            "DoesNotExist" => value.is_none(),
-            _ => false,
-        }
-    });
-    equal && expressions
 }
 
 #[cfg(test)]

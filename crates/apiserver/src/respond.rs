@@ -28,7 +28,7 @@ const PIECE: usize = 256 << 10;
 pub fn shown(resource: &Resource, object: &Object) -> Value {
     match resource.backing {
         Backing::View { from_stored, .. } => from_stored.of(object.value()),
-        Backing::Stored(_) | Backing::Metrics => object.value(),
+        Backing::Stored(_) | Backing::Metrics | Backing::Asked => object.value(),
     }
 }
 
@@ -36,7 +36,7 @@ pub fn shown(resource: &Resource, object: &Object) -> Value {
 pub fn shown_json(resource: &Resource, object: &Object) -> Bytes {
     match resource.backing {
         Backing::View { .. } => Bytes::from(shown(resource, object).to_string()),
-        Backing::Stored(_) | Backing::Metrics => object.json().clone(),
+        Backing::Stored(_) | Backing::Metrics | Backing::Asked => object.json().clone(),
     }
 }
 
@@ -108,7 +108,7 @@ impl Wanted {
             Form::Plain | Form::AggregatedDiscovery => {
                 let items = objects.map(|object| match resource.backing {
                     Backing::View { .. } => shown_json(resource, object).to_vec(),
-                    Backing::Stored(_) | Backing::Metrics => [b"{", object.members()].concat(),
+                    Backing::Stored(_) | Backing::Metrics | Backing::Asked => [b"{", object.members()].concat(),
                 });
                 list(resource.list_kind, &resource.api_version(), &metadata, items)
             }

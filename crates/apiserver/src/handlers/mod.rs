@@ -6,12 +6,14 @@
 //!                    watch   changes as they come   subresource  binding, log
 //!                    scale   of whatever has one    evict        pods, as their budgets let them
 //!                    write   create, update, patch  metrics      metrics.k8s.io, from the node
+//!                    access  who may do what
 //!                    apply   server-side apply      ownership    who writes
 //!                                                   hooks        who else is asked
 //!                                                   definitions  what follows from custom resource definitions
 //!                                                   node_proxy   what a node answers itself
 //! ```
 
+mod access;
 mod apply;
 mod definitions;
 mod delete;
@@ -91,6 +93,9 @@ impl Api {
         let call = Call { target, query, headers: parts.headers, wanted, closing };
         if matches!(call.target.resource.backing, Backing::Metrics) {
             return self.metrics(&call).await;
+        }
+        if matches!(call.target.resource.backing, Backing::Asked) {
+            return self.access(&call, body).await;
         }
         let answer = match (call.target.subresource.map(|it| it.what), action) {
             (Some(SubresourceKind::Log), _) => self.log(&call).await,

@@ -130,7 +130,7 @@ fn stored(resource: &'static Resource) -> &'static Resource {
             .iter()
             .find(|it| matches!(it.backing, Backing::Stored(name) if name == collection))
             .unwrap_or(resource),
-        Backing::Stored(_) | Backing::Metrics => resource,
+        Backing::Stored(_) | Backing::Metrics | Backing::Asked => resource,
     }
 }
 

@@ -173,7 +173,7 @@ impl Api {
             .modify(target, part, &options, &author, |stored| {
                 let shown = match resource.backing {
                     Backing::View { from_stored, .. } => from_stored.of(stored),
-                    Backing::Stored(_) | Backing::Metrics => stored,
+                    Backing::Stored(_) | Backing::Metrics | Backing::Asked => stored,
                 };
                 let patched = patch::apply(patch_type, resource, &shown, &bytes, options.field_validation)
                     .map_err(patch_error)?;
@@ -346,7 +346,7 @@ fn is_same(old: &Value, new: &Value, applied: &Value) -> bool {
 pub(super) fn stored_form(resource: &crate::kinds::Resource, object: Value) -> Value {
     match resource.backing {
         Backing::View { to_stored, .. } => to_stored.of(object),
-        Backing::Stored(_) | Backing::Metrics => object,
+        Backing::Stored(_) | Backing::Metrics | Backing::Asked => object,
     }
 }
 

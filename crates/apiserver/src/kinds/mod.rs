@@ -9,6 +9,7 @@
 //!              └─ printer     columns and cells of `kubectl get`
 //! ```
 
+mod access;
 mod admission;
 mod plain;
 mod rows;
@@ -176,6 +177,8 @@ pub enum Backing {
     },
     /// Made at each request from what the node measures.
     Metrics,
+    /// Questions: whoever creates one gets it back with its answer, and nothing is kept.
+    Asked,
 }
 
 /// How an object gets from one form into another.
@@ -207,7 +210,7 @@ impl Backing {
     pub const fn collection(&self) -> Option<&'static str> {
         match self {
             Self::Stored(collection) | Self::View { collection, .. } => Some(collection),
-            Self::Metrics => None,
+            Self::Metrics | Self::Asked => None,
         }
     }
 }

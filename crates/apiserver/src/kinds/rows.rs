@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 use super::{
     Backing, Body, Conversion, Resource, Scope, Selectable, Strategy, Subresource, SubresourceKind, TypeOf, Verb,
 };
-use super::{admission, plain, workloads};
+use super::{access, admission, plain, workloads};
 use crate::table::printers;
 use crate::validate::{NameRule, rules};
 
@@ -267,6 +267,9 @@ pub static TABLE: &[Resource] = &[
         storage_version_hash: "r2yiGXH7wu8=",
         ..stored("events")
     },
+    access::ACCESS_REVIEWS,
+    access::RULES_REVIEWS,
+    access::ACCESS_REVIEWS_OF_OTHERS,
     workloads::AUTOSCALERS,
     workloads::AUTOSCALERS_V1,
     workloads::CRON_JOBS,

@@ -246,3 +246,15 @@ fn api_resources() {
     }
     assert!(kubectl.good(["version"]).contains("v1.36"));
 }
+
+#[test]
+fn what_one_may_do_can_be_asked() {
+    let up = Up::new("simulated");
+    let Some(kubectl) = Kubectl::of(&up) else { return };
+    assert_eq!(kubectl.good(["auth", "can-i", "patch", "pods", "--subresource=resize", "-A"]), "yes\n");
+    assert_eq!(kubectl.good(["auth", "can-i", "get", "/healthz"]), "yes\n");
+    let all = kubectl.good(["auth", "can-i", "--list"]);
+    let rows: Vec<Vec<&str>> = all.lines().map(|it| it.split_whitespace().collect()).collect();
+    assert!(rows.contains(&vec!["*.*", "[]", "[]", "[*]"]), "{all}");
+    assert!(kubectl.good(["api-resources", "-o", "name"]).contains("selfsubjectaccessreviews.authorization.k8s.io"));
+}

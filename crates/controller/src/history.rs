@@ -12,7 +12,7 @@ use supple_decide::numbers::Numbers;
 use supple_decide::policy::Policy;
 use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::advise::Part;
-use supple_recommend::explain::{Doubt, Rule};
+use supple_recommend::explain::{Doubt, Explanation, Rule};
 use supple_recommend::policy::{Policy as Terms, Risk};
 use supple_recommend::sample::{OutOfMemory, Sample, Size};
 use supple_recommend::state::{State, Taken};
@@ -214,6 +214,11 @@ impl History {
             needs.insert(container.clone(), need);
         }
         needs
+    }
+
+    /// Why the newest needs of a container are what they are.
+    pub fn explanation(&self, workload: &WorkloadKey, container: &str) -> Option<&Explanation> {
+        Some(self.kept.get(workload)?.get(container)?.front.explanation())
     }
 
     /// What is to be saved of a workload: the bytes of each container.

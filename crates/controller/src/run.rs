@@ -94,7 +94,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     let mut hands = perform::Hands::new(client.clone(), teller, answers.clone(), clock.clone(), prometheus.clone());
     let mut watching = JoinSet::new();
     watches::begin(&client, &answers, &mut watching);
-    let nodes = kubelets.map(|pace| sweep(&client, pace, &clock, &answers, &mut watching, &stop));
+    let nodes = kubelets.map(|pace| sweep(&client, pace, &clock, &outlets.metrics, &answers, &mut watching, &stop));
     let mut unread = prometheus;
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -135,8 +135,11 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
         }
         let began = Instant::now();
         let effects = world.apply(event, clock());
+        for what in world.take_befell() {
+            outlets.metrics.incident(&what);
+        }
         if let Some(prometheus) = unread.take_if(|_| is_round && world.is_complete()) {
-            remember(prometheus, &clock, &answers, &mut watching);
+            remember(prometheus, &clock, &outlets.metrics, &answers, &mut watching);
         }
         if is_round {
             outlets.metrics.round(began.elapsed());
@@ -151,7 +154,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
             }
         }
         for effect in effects {
-            count(&outlets.metrics, &effect, clock());
+            count(&outlets.metrics, &world, &effect, clock());
             // Asked before every write: a program that was stopped for a while wakes up in the middle of what it was doing.
             if effect.is_a_write() && !may_act(&leadership) {
                 let why = "another replica leads".to_owned();
@@ -177,8 +180,14 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
 }
 
 /// Read what a Prometheus remembers, once.
-fn remember(server: Prometheus, clock: &Clock, answers: &mpsc::Sender<Event>, tasks: &mut JoinSet<()>) {
-    let (answers, now) = (answers.clone(), clock());
+fn remember(
+    server: Prometheus,
+    clock: &Clock,
+    metrics: &Metrics,
+    answers: &mpsc::Sender<Event>,
+    tasks: &mut JoinSet<()>,
+) {
+    let (answers, metrics, now) = (answers.clone(), metrics.clone(), clock());
     tasks.spawn(async move {
         let from = now.checked_sub(MEMORY).unwrap_or(now);
         match past(&server, &Queries::default(), None, (from, now), &Manner::default()).await {
@@ -189,7 +198,10 @@ fn remember(server: Prometheus, clock: &Clock, answers: &mpsc::Sender<Event>, ta
                 tracing::info!(containers = history.past.len(), "history read from Prometheus");
                 let _ = answers.send(Event::Past(history.past)).await;
             }
-            Err(error) => tracing::warn!(%error, "history cannot be read from Prometheus; it is learned anew"),
+            Err(error) => {
+                metrics.source_failed(Source::Prometheus);
+                tracing::warn!(%error, "history cannot be read from Prometheus; it is learned anew");
+            }
         }
     });
 }
@@ -227,7 +239,7 @@ fn heard(metrics: &Metrics, event: &Event) {
 }
 
 /// Count what ended.
-fn count(metrics: &Metrics, effect: &Effect, now: Timestamp) {
+fn count(metrics: &Metrics, world: &World, effect: &Effect, now: Timestamp) {
     use supple_decide::code::Code;
     let Effect::Tell(told, _) = effect else { return };
     let ended = match told.code {
@@ -239,8 +251,11 @@ fn count(metrics: &Metrics, effect: &Effect, now: Timestamp) {
         Code::Evict | Code::RollOut => return metrics.evicted(told.code),
         _ => return,
     };
-    let after = Duration::try_from(now.duration_since(told.at)).unwrap_or_default();
-    metrics.resize_ended(ended, told.code, after);
+    // Taken back is a resize that was made before, for a reason that stands in the record.
+    let behind = if ended == Ended::RolledBack { world.harm_behind(told) } else { None };
+    let (reason, began) = behind.unwrap_or((told.code, told.at));
+    let after = Duration::try_from(now.duration_since(began)).unwrap_or_default();
+    metrics.resize_ended(ended, reason, after);
 }
 
 /// Ask kubelets in their turn; which there are is said through what is returned.
@@ -248,6 +263,7 @@ fn sweep(
     client: &Client,
     pace: Pace,
     clock: &Clock,
+    metrics: &Metrics,
     answers: &mpsc::Sender<Event>,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
@@ -256,13 +272,14 @@ fn sweep(
     let (_nobody_hurries, hurry) = mpsc::channel(1);
     let (out, mut swept) = mpsc::channel(16);
     tasks.spawn(kubelet::run(client.clone(), pace, clock.clone(), known, hurry, out, stop.clone()));
-    let answers = answers.clone();
+    let (answers, metrics) = (answers.clone(), metrics.clone());
     tasks.spawn(async move {
         while let Some(swept) = swept.recv().await {
             let readings = match swept.readings {
                 Ok(readings) => readings,
                 Err(error) => {
                     tracing::debug!(%error, node = &*swept.node, "its kubelet does not tell");
+                    metrics.source_failed(Source::Kubelet);
                     continue;
                 }
             };

@@ -20,13 +20,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use supple_api::autoscaler::CarryOut;
 use supple_decide::code::Code;
-use supple_decide::facts::PodFacts;
+use supple_decide::facts::{Phase, PodFacts};
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::Use;
 use supple_decide::policy::{Mode, Policy};
 use supple_decide::record::Record;
-use supple_decide::round::{Action, Decision, Outcome, Round, What, decide};
+use supple_decide::round::{self, Action, Decision, Outcome, Round, decide};
 use supple_decide::scene::Moment;
+use supple_recommend::explain::Explanation;
 use supple_resize::predict::Change;
 
 use crate::carry::{Answer, Order};
@@ -35,6 +36,7 @@ use crate::history::History;
 use crate::rules::Rules;
 use crate::snapshot::Last;
 use crate::source::Reading;
+use crate::source::incident::{self, What};
 use crate::source::prometheus::past::Past;
 use crate::usage::PodUse;
 use crate::view::View;
@@ -85,6 +87,8 @@ pub struct World {
     told: BTreeMap<(WorkloadKey, Code), Timestamp>,
     last: BTreeMap<PodKey, Last>,
     outbox: write::Outbox,
+    /// What befell pods since it was last asked for.
+    befell: Vec<What>,
     /// Why there is no usage, while there is none.
     blind: Option<String>,
     leading: bool,
@@ -108,6 +112,7 @@ impl World {
             told: BTreeMap::new(),
             last: BTreeMap::new(),
             outbox: write::Outbox::default(),
+            befell: Vec::new(),
             blind: None,
             leading: false,
         }
@@ -164,6 +169,16 @@ impl World {
         self.blind.as_deref()
     }
 
+    /// The namespace of the controller, where the switch is.
+    pub fn own_namespace(&self) -> &str {
+        &self.settings.own_namespace
+    }
+
+    /// Why the newest needs of a container are what they are.
+    pub fn explanation(&self, workload: &WorkloadKey, container: &str) -> Option<&Explanation> {
+        self.history.explanation(workload, container)
+    }
+
     /// The minor version of the cluster.
     pub fn set_version(&mut self, minor: Option<u32>) {
         self.view.scene.cluster.minor_version = minor;
@@ -172,6 +187,18 @@ impl World {
     /// The pods of a workload, by name.
     pub fn pods_of<'a>(&'a self, workload: &'a WorkloadKey) -> impl Iterator<Item = &'a PodFacts> {
         self.view.members(workload).filter_map(|it| self.view.scene.pods.get(it))
+    }
+
+    /// Why the pod that is spoken of is given back its former sizes, and when it was given the others.
+    pub fn harm_behind(&self, told: &Told) -> Option<(Code, Timestamp)> {
+        let pod = told.pod.as_ref()?;
+        let done = self.records.get(&told.workload)?.last.iter().rev().find(|it| *it.pod == *pod.name)?;
+        (done.code != Code::Resized).then_some((done.code, done.at))
+    }
+
+    /// What befell pods since this was last asked for.
+    pub fn take_befell(&mut self) -> Vec<What> {
+        std::mem::take(&mut self.befell)
     }
 
     /// What was decided last, by pod.
@@ -209,10 +236,18 @@ impl World {
             _ => None,
         };
         let before = name.as_ref().and_then(|(namespace, name)| self.view.pod(namespace, name)).cloned();
+        let thrown_out = match event {
+            kube::runtime::watcher::Event::Apply(pod) => incident::thrown_out(pod),
+            _ => None,
+        };
         self.view.see(news);
         let Some((namespace, name)) = name else { return Vec::new() };
         let Some(after) = self.view.pod(&namespace, &name).cloned() else { return Vec::new() };
         self.shows_what_was_sent(&after);
+        if let Some(before) = before.as_ref().filter(|it| it.key == after.key) {
+            let thrown_out = thrown_out.filter(|_| before.phase != Phase::Ended);
+            self.befell.extend(incident::between(before, &after, thrown_out));
+        }
         let killed = before.filter(|it| it.key == after.key).is_some_and(|before| self.take_in_kills(&before, &after));
         // A kill cannot wait for the next round: the workload is judged at once, with what has just been learned.
         if killed && self.is_complete() {
@@ -292,11 +327,15 @@ impl World {
         let uses = self.view.scene.uses.entry(facts.key.clone()).or_default();
         // What one source does not tell, another may have told a moment ago.
         let known = uses.get(&found.name).copied();
+        let (throttled, pressure) = (used.throttled_permille, used.memory_pressure_permille);
         let used = known.map_or(used, |known| used.beside(&known));
+        // What was suffered before a measurement counts with it, once: heard again with each sample of a source that tells of
+        // use alone, it would raise a size each time.
+        let news = Use { throttled_permille: throttled, memory_pressure_permille: pressure, ..used };
         let policy = self.policy_of(&facts.workload);
-        if let Some(used) = self.history.observe(&facts, found, &used, &policy) {
+        if let Some(taken) = self.history.observe(&facts, found, &news, &policy) {
             let uses = self.view.scene.uses.entry(facts.key).or_default();
-            uses.insert(found.name.clone(), used);
+            uses.insert(found.name.clone(), Use { memory_peak: taken.memory_peak, ..used });
         }
     }
 
@@ -363,7 +402,9 @@ impl World {
     /// down, nobody could give it back. What is not written yet is decided again in the next round; what is urgent, and what
     /// takes a resize back, does not wait.
     fn may_begin(&self, action: &Action) -> bool {
-        let (What::Resize(change) | What::AdjustScaler { change, .. }) = &action.what else { return true };
+        let (round::What::Resize(change) | round::What::AdjustScaler { change, .. }) = &action.what else {
+            return true;
+        };
         let is_urgent = self.view.scene.workloads.get(&action.workload).is_some_and(|subject| {
             let urgent = |it: &supple_decide::need::Need| {
                 it.cpu.as_ref().is_some_and(|it| it.urgent) || it.memory.as_ref().is_some_and(|it| it.urgent)
@@ -379,13 +420,15 @@ impl World {
     fn send(&mut self, action: Action) -> Option<Effect> {
         let facts = self.view.scene.pods.get(&action.pod)?;
         let mut action = action;
-        if matches!(action.what, What::Resize(_) | What::AdjustScaler { .. }) {
+        if matches!(action.what, round::What::Resize(_) | round::What::AdjustScaler { .. }) {
             action.why = self.rules_behind(&action);
         }
         let order = Order { pod: facts.to_pod(), note: facts.note.clone(), action };
         let change = match &order.action.what {
-            What::Resize(change) | What::RollBack(change) | What::AdjustScaler { change, .. } => change.clone(),
-            What::Evict | What::RollOut => Change::default(),
+            round::What::Resize(change) | round::What::RollBack(change) | round::What::AdjustScaler { change, .. } => {
+                change.clone()
+            }
+            round::What::Evict | round::What::RollOut => Change::default(),
         };
         self.view.scene.acting.insert(order.action.pod.clone(), change);
         self.in_flight.insert(order.action.pod.clone(), None);
@@ -394,7 +437,7 @@ impl World {
 
     /// What the recommender's rules were that want a change: `app: cpu by plan, memory by raise`.
     fn rules_behind(&self, action: &Action) -> String {
-        let (What::Resize(change) | What::AdjustScaler { change, .. }) = &action.what else {
+        let (round::What::Resize(change) | round::What::AdjustScaler { change, .. }) = &action.what else {
             return action.why.clone();
         };
         let needs = self.view.scene.workloads.get(&action.workload).map(|it| &it.needs);
@@ -475,10 +518,12 @@ impl World {
                     self.shows_what_was_sent(&facts);
                 }
                 let words = match &action.what {
-                    What::Resize(change) | What::RollBack(change) | What::AdjustScaler { change, .. } => {
+                    round::What::Resize(change)
+                    | round::What::RollBack(change)
+                    | round::What::AdjustScaler { change, .. } => {
                         format!("{} ({})", crate::carry::in_words(pod, change), action.why)
                     }
-                    What::Evict | What::RollOut => action.why.clone(),
+                    round::What::Evict | round::What::RollOut => action.why.clone(),
                 };
                 (action.code, words)
             }

@@ -363,7 +363,13 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
                     record.originals.entry(container.container.to_string()).or_insert(container.now);
                 }
             }
-            let (code, why) = (decision.code, decision.message.clone());
+            let harm = decision.findings.iter().find(|it| it.check == Check::Settling || it.check == Check::Progress);
+            let why = match (&what, harm) {
+                // What is put back is told by the action itself.
+                (What::RollBack(_), Some(harm)) => harm.message.clone(),
+                _ => decision.message.clone(),
+            };
+            let code = decision.code;
             let action = Action { pod: work.pod.key.clone(), workload: key.clone(), what, code, why };
             actions.push((work.seat, action));
         }

@@ -13,7 +13,7 @@ use supple_resize::resources::ContainerKind;
 use crate::hand::Hand;
 use crate::key::{PodKey, WorkloadKey};
 use crate::note::Author;
-use crate::numbers::Numbers;
+use crate::numbers::{Numbers, pair};
 use crate::progress::Progress;
 
 /// A pod.
@@ -94,6 +94,25 @@ impl Noted {
     #[must_use]
     pub fn container(&self, name: &str) -> Option<(&Numbers, &Numbers)> {
         self.containers.iter().find(|(it, _, _)| &**it == name).map(|(_, before, after)| (before, after))
+    }
+
+    /// What it changed: `app: cpu 200m:400m → 50m:100m, memory 256Mi → 64Mi; proxy: …`
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let one = |(name, before, after): &(Arc<str>, Numbers, Numbers)| {
+            let step = |what: &str, then: Option<String>, now: Option<String>| {
+                let then = then.unwrap_or_else(|| "none".to_owned());
+                now.filter(|now| *now != then).map(|now| format!("{what} {then} → {now}"))
+            };
+            let cpu = step("cpu", pair(before.cpu_request, before.cpu_limit), pair(after.cpu_request, after.cpu_limit));
+            let memory = step(
+                "memory",
+                pair(before.memory_request, before.memory_limit),
+                pair(after.memory_request, after.memory_limit),
+            );
+            format!("{name}: {}", cpu.into_iter().chain(memory).collect::<Vec<_>>().join(", "))
+        };
+        self.containers.iter().map(one).collect::<Vec<_>>().join("; ")
     }
 }
 

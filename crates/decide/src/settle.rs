@@ -208,8 +208,8 @@ pub fn remember(
                 record.remember(done(pod, note, *code, message));
             }
         } else if has_settled(subject, &record, pod, now) {
-            let message = Code::Resized.meaning().trim();
-            record.remember(done(pod, note, Code::Resized, message));
+            let message = format!("{}: no harm came of it", note.in_words());
+            record.remember(done(pod, note, Code::Resized, &message));
             if record.not_before.is_none_or(|it| it <= now) {
                 record.setbacks = 0;
                 record.not_before = None;

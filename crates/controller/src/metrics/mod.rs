@@ -144,6 +144,7 @@ impl Metrics {
     /// A source has told something.
     pub fn source_told(&self, source: Source, readings: usize) {
         self.add(Metric::SourceReadings, &[source.as_str()], u64::try_from(readings).unwrap_or(u64::MAX));
+        self.add(Metric::SourceFailures, &[source.as_str()], 0); // so that the first failure is seen to be one more than none
     }
 
     /// A source was asked and told nothing.

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
+use supple_decide::facts::PodFacts;
 
 /// Something that befell a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,37 @@ pub fn incidents(old: Option<&Pod>, new: &Pod) -> Vec<Incident> {
         found.push(Incident { container: None, at, what: What::Evicted { message } });
     }
     found
+}
+
+/// The same from what the loop keeps of a pod, and what its node said if it threw it out just now: for counting.
+#[must_use]
+pub fn between(before: &PodFacts, after: &PodFacts, thrown_out: Option<String>) -> Vec<What> {
+    let mut found: Vec<What> = thrown_out.map(|message| What::Evicted { message }).into_iter().collect();
+    for container in &after.containers {
+        let Some(was) = before.containers.iter().find(|it| it.name == container.name) else { continue };
+        let end = container.last_end;
+        let killed = end.is_some_and(|it| it.out_of_memory);
+        if killed && end != was.last_end {
+            found.push(What::OutOfMemory);
+        }
+        let began = container.restarts.saturating_sub(was.restarts);
+        // The first of them follows the run whose end can be seen; of a kill that has been told.
+        if let (false, Some(end), 1..) = (killed, end, began) {
+            found.push(What::Ended { exit_code: end.exit_code, reason: String::new() });
+        }
+        if began > 1 {
+            found.push(What::RestartedUnseen(began - 1));
+        }
+    }
+    found
+}
+
+/// What the node said that threw a pod out; `None` where none did.
+#[must_use]
+pub fn thrown_out(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let is_so = phase(status) == "Failed" && status.reason.as_deref() == Some("Evicted");
+    is_so.then(|| status.message.clone().unwrap_or_default())
 }
 
 fn phase(status: &PodStatus) -> &str {
@@ -218,6 +250,36 @@ mod tests {
         new.metadata.uid = Some("v".into());
         assert_eq!(incidents(Some(&old), &new), []);
         assert_eq!(incidents(Some(&old), &Pod::default()), []);
+    }
+
+    #[test]
+    fn what_is_kept_of_pods_tells_the_same() {
+        let facts = |pod: &Pod| {
+            let workload =
+                supple_decide::key::WorkloadKey { namespace: "".into(), kind: "Pod".into(), name: "p".into() };
+            let mut pod = pod.clone();
+            let container = json!({"containers": [{"name": "c"}]});
+            pod.spec = Some(serde_json::from_value(container).unwrap());
+            PodFacts::of(&pod, workload)
+        };
+        let told = |way: &[Pod]| {
+            let pairs = way.iter().zip(&way[1..]);
+            let all = pairs.flat_map(|(old, new)| between(&facts(old), &facts(new), None));
+            all.map(|it| match it {
+                What::OutOfMemory => "oom".to_owned(),
+                What::Ended { exit_code, .. } => format!("ended {exit_code}"),
+                What::RestartedUnseen(times) => format!("unseen {times}"),
+                What::Evicted { message } => message,
+            })
+            .collect::<Vec<_>>()
+        };
+        let fresh = pod(0, running(), json!({}));
+        let killed = pod(0, run("a", "OOMKilled"), json!({}));
+        let again = pod(1, running(), run("a", "OOMKilled"));
+        assert_eq!(told(&[fresh.clone(), killed, again.clone(), again]), ["oom"]);
+        let failed = pod(0, run("a", "Error"), json!({}));
+        assert_eq!(told(&[fresh.clone(), failed, pod(1, running(), run("a", "Error"))]), ["ended 1"]);
+        assert_eq!(told(&[fresh, pod(3, running(), run("a", "Error"))]), ["ended 1", "unseen 2"]);
     }
 
     #[test]

@@ -2,8 +2,15 @@
 
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
+use supple_controller::event::Event;
+use supple_controller::once;
 use supple_controller::snapshot::Snapshot;
+use supple_controller::source::{Reading, Source};
+use supple_controller::usage::PodUse;
+use supple_controller::world::{Settings, World};
 use supple_decide::code::Code;
+use supple_decide::need::Use;
+use supple_quantity::{Bytes, MilliCpu};
 
 use super::lab::{Lab, generation, requests};
 
@@ -163,5 +170,47 @@ async fn the_switch_stops_everything() {
     namespaces.patch("supple-system", &PatchParams::default(), &Patch::Merge(&open)).await.unwrap();
     work.until("the pod is resized", is("big", Code::Resized)).await;
     work.end().await;
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttling_is_heard_once_however_often_another_source_tells_of_use() {
+    let lab = Lab::new().await;
+    lab.pod("small", "100m/64Mi", "200m/128Mi", "cpu=10m memory=30Mi").await;
+    let patience = std::time::Duration::from_secs(60);
+    let mut world = once::look(&lab.client, Settings::default(), &*lab.clock, patience).await.unwrap();
+    let began = (lab.clock)();
+    let after = |seconds| began + jiff::SignedDuration::from_secs(seconds);
+    let used = |seconds, throttled_permille| Use {
+        cpu: Some(MilliCpu(10)),
+        memory: Some(Bytes(30 << 20)),
+        throttled_permille,
+        ..Use::at(after(seconds))
+    };
+    let urgent = |world: &World| {
+        let needs = world.scene().workloads.values().flat_map(|it| it.needs.values());
+        needs.filter_map(|it| it.cpu.as_ref()).any(|it| it.urgent)
+    };
+    world.apply(
+        Event::Detailed(vec![Reading {
+            namespace: "default".into(),
+            pod: "small".into(),
+            container: "app".into(),
+            source: Source::Kubelet,
+            usage: used(1, Some(600)),
+            oom_kills: None,
+        }]),
+        after(1),
+    );
+    world.apply(Event::Usage(Ok(Vec::new())), after(1));
+    assert!(urgent(&world), "it is throttled in most of its periods: {:?}", world.scene().workloads);
+    for seconds in [6, 11, 16] {
+        let containers = [("app".to_owned(), used(seconds, None))].into_iter().collect();
+        let of_pod = PodUse { namespace: "default".to_owned(), name: "small".to_owned(), containers };
+        world.apply(Event::Usage(Ok(vec![of_pod])), after(seconds));
+        assert!(!urgent(&world), "after {seconds} s");
+    }
+    let known = world.scene().uses.values().flat_map(|it| it.values()).next().unwrap().throttled_permille;
+    assert_eq!(known, Some(600), "what was told is still known to whoever asks whether a resize did harm");
     lab.cluster.stop().await;
 }

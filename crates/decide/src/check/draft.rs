@@ -115,7 +115,7 @@ impl Part {
             let show = |amount: i64| show(self.resource, amount);
             crate::numbers::pair(it.request.map(show), it.limit.map(show)).unwrap_or_default()
         };
-        format!("{} {} -> {}", self.resource.as_str(), pair(self.now), pair(self.next))
+        format!("{} {} → {}", self.resource.as_str(), pair(self.now), pair(self.next))
     }
 }
 
@@ -319,7 +319,7 @@ impl Draft {
         change
     }
 
-    /// `app: cpu 1 -> 500m, memory 512Mi:1Gi -> 256Mi:512Mi`
+    /// `app: cpu 1 → 500m, memory 512Mi:1Gi → 256Mi:512Mi`
     pub fn steps(&self, pod: &PodFacts) -> String {
         let mut text = String::new();
         let mut last = None;

@@ -336,11 +336,8 @@ impl Policies {
         self.problems.extend(problems);
         let alone = Policy::default().under(layer.clone());
         let rows = alone.rows();
-        let mut says: BTreeSet<&'static str> = rows
-            .iter()
-            .filter(|(name, origin, _)| **origin == layer.origin && *name != "pause")
-            .map(|it| it.0)
-            .collect();
+        let mut says: BTreeSet<&'static str> =
+            rows.iter().filter(|it| *it.origin == layer.origin && it.name != "paused").map(|it| it.name).collect();
         if !layer.containers.is_empty() {
             says.insert("containers");
         }

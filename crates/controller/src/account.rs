@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use supple_api::names;
 use supple_decide::check::Check;
 use supple_decide::code::Code;
 use supple_decide::facts::PodFacts;
 use supple_decide::key::WorkloadKey;
 use supple_decide::need::Need;
+use supple_decide::note::ANNOTATION;
 use supple_decide::numbers::Numbers;
-use supple_decide::policy::Mode;
+use supple_decide::policy::{Mode, Row};
 use supple_decide::record::Record;
 use supple_decide::round::{Decision, Finding, Outcome};
 use supple_quantity::Bytes;
+use supple_recommend::explain::Explanation;
 use supple_resize::guard::MemoryUsage;
 use supple_resize::predict::{Change, NamespaceSight, NodeSight, Obstacle, Sizes, Stage, predict};
 
@@ -51,6 +54,8 @@ pub struct Account {
     pub checks: Vec<CheckAccount>,
     /// What the cluster would answer, if the change were asked for now.
     pub answer: Answer,
+    /// What would have to change for it to act; empty where nothing stands in the way.
+    pub to_act: Vec<ToAct>,
     /// Every setting with the layer it comes from.
     pub settings: Vec<SettingAccount>,
     /// What was done before.
@@ -71,8 +76,12 @@ pub struct ContainerAccount {
     pub proposed: Numbers,
     /// What the recommender says.
     pub need: Option<Need>,
+    /// Why it says so, in its own numbers.
+    pub explanation: Option<Explanation>,
     /// What it uses.
     pub used: Option<supple_decide::need::Use>,
+    /// What is in force for it alone, with the layer it comes from.
+    pub settings: Vec<SettingAccount>,
 }
 
 /// One check.
@@ -91,12 +100,35 @@ pub struct CheckAccount {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SettingAccount {
-    /// Its name.
+    /// Its name, as policies write it.
     pub name: &'static str,
-    /// Its value.
+    /// Its value in plain words, with its unit.
     pub value: String,
     /// Where it comes from.
     pub origin: String,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+impl SettingAccount {
+    fn of(row: Row<'_>) -> Self {
+        let Row { name, meaning, value, origin } = row;
+        Self { name, value, origin: origin.to_string(), meaning }
+    }
+}
+
+/// What would have to change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToAct {
+    /// What stands in the way.
+    pub code: Code,
+    /// What would have to change about it.
+    pub change: &'static str,
+    /// The setting that says so, where one does.
+    pub setting: Option<String>,
+    /// What a person types for it, where one line does.
+    pub command: Option<String>,
 }
 
 /// What a cluster would answer.
@@ -150,11 +182,6 @@ impl Account {
     pub fn is_change(&self) -> bool {
         self.containers.iter().any(|it| it.proposed != it.now)
     }
-
-    /// Findings that stand in the way.
-    pub fn obstacles(&self) -> impl Iterator<Item = &Finding> {
-        self.checks.iter().flat_map(|it| &it.findings).filter(|it| it.outcome != Outcome::Clamped)
-    }
 }
 
 /// Pods by the node they are on.
@@ -188,7 +215,9 @@ impl World {
             now: it.now,
             proposed: it.next,
             need: subject.needs.get(&it.container).cloned(),
+            explanation: self.explanation(workload, &it.container).copied(),
             used: uses.and_then(|uses| uses.get(&it.container)).copied(),
+            settings: subject.policy.container_rows(&it.container).into_iter().map(SettingAccount::of).collect(),
         });
         let change = change_of(decision);
         Some(Account {
@@ -205,14 +234,38 @@ impl World {
             again: decision.again,
             checks: checks(&decision.findings),
             answer: self.foresee(pod, &change, on_nodes),
-            settings: subject
-                .policy
-                .rows()
-                .into_iter()
-                .map(|(name, origin, value)| SettingAccount { name, value, origin: origin.to_string() })
-                .collect(),
+            to_act: self.to_act(workload, &pod.key.name, &decision.findings),
+            settings: subject.policy.rows().into_iter().map(SettingAccount::of).collect(),
             record: subject.record.clone(),
             patch: (!change.is_empty()).then(|| change.to_patch(&pod.to_pod()).ok()).flatten(),
+        })
+    }
+
+    /// What would have to change, once each, in the order of the checks.
+    fn to_act(&self, workload: &WorkloadKey, pod: &str, findings: &[Finding]) -> Vec<ToAct> {
+        let mut all: Vec<ToAct> = Vec::new();
+        for it in findings.iter().filter(|it| it.outcome != Outcome::Clamped && !it.code.cure().is_empty()) {
+            if all.iter().any(|known| known.code == it.code && known.setting == it.setting) {
+                continue;
+            }
+            let command = self.command(it.code, workload, pod);
+            all.push(ToAct { code: it.code, change: it.code.cure(), setting: it.setting.clone(), command });
+        }
+        all
+    }
+
+    /// The one line that a person would type.
+    fn command(&self, code: Code, workload: &WorkloadKey, pod: &str) -> Option<String> {
+        let WorkloadKey { namespace, kind, name } = workload;
+        let kind = kind.to_lowercase();
+        Some(match code {
+            Code::ModeOff => format!("kubectl label {kind}/{name} -n {namespace} {}=in-place", names::MODE),
+            Code::Stopped => format!("kubectl annotate namespace {} {}-", self.own_namespace(), names::STOP),
+            Code::NeedsApproval => {
+                format!("kubectl annotate {kind}/{name} -n {namespace} {}=true", names::APPROVE_MEMORY_DECREASE)
+            }
+            Code::OtherHand => format!("kubectl annotate pod/{pod} -n {namespace} {ANNOTATION}-"),
+            _ => return None,
         })
     }
 

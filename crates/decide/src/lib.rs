@@ -39,3 +39,4 @@ mod scaler;
 pub mod scene;
 mod settle;
 mod size;
+mod words;

@@ -11,6 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use supple_quantity::{Bytes, MilliCpu};
 
+use crate::words;
+
 /// Which layer a setting comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -200,9 +202,10 @@ pub struct Pause {
     pub why: String,
 }
 
-/// One table of settings: what a [`Layer`] may say, what a [`Policy`] holds, and what is built in.
+/// One table of settings: what a [`Layer`] may say, what a [`Policy`] holds, what is built in, how a policy object names it and
+/// how its value is told.
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $built_in:expr,)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $built_in:expr, $written:literal $words:path;)+) => {
         /// One layer: what somebody said, and nothing about the rest.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Layer {
@@ -243,10 +246,15 @@ macro_rules! settings {
                 self
             }
 
-            /// Every setting by name with its layer and its value, in the order of the table: for `explain`.
+            /// Every setting in plain words with its layer, in the order of the table: for `explain`.
             #[must_use]
-            pub fn rows(&self) -> Vec<(&'static str, &Origin, String)> {
-                vec![$((stringify!($name), &self.$name.origin, format!("{:?}", self.$name.value)),)+]
+            pub fn rows(&self) -> Vec<Row<'_>> {
+                vec![$(Row {
+                    name: $written,
+                    meaning: concat!($($doc,)+).trim_ascii(),
+                    value: $words(&self.$name.value),
+                    origin: &self.$name.origin,
+                },)+]
             }
         }
     };
@@ -254,55 +262,68 @@ macro_rules! settings {
 
 settings! {
     /// How far we may go.
-    mode: Mode = Mode::Off,
+    mode: Mode = Mode::Off, "updatePolicy.updateMode" words::mode;
     /// Nothing is to be done.
-    pause: Option<Pause> = None,
+    pause: Option<Pause> = None, "paused" words::pause;
     /// Who goes first where room or budget is short; higher first.
-    priority: i32 = 0,
+    priority: i32 = 0, "priority" words::number;
     /// How often memory may be short, in the recommender's words: `1 per 30 days`.
-    memory_risk: Option<Arc<str>> = None,
+    memory_risk: Option<Arc<str>> = None, "risk.memory" words::risk;
     /// How much of the time CPU may be short: `0.5 % of time`.
-    cpu_risk: Option<Arc<str>> = None,
+    cpu_risk: Option<Arc<str>> = None, "risk.cpu" words::risk;
     /// Room above what is recommended, in percent, for CPU. None by itself: the recommender's sizes have their margin in them.
-    cpu_headroom_percent: u32 = 0,
+    cpu_headroom_percent: u32 = 0, "headroom.cpu" words::percent;
     /// The same for memory.
-    memory_headroom_percent: u32 = 0,
+    memory_headroom_percent: u32 = 0, "headroom.memory" words::percent;
     /// What becomes of limits.
-    limits: Limits = Limits::Ratio,
+    limits: Limits = Limits::Ratio, "limits" words::limits;
     /// How much may change at once.
-    steps: StepCaps = StepCaps { cpu_up: None, cpu_down: Some(50), memory_up: None, memory_down: Some(30) },
+    steps: StepCaps = StepCaps { cpu_up: None, cpu_down: Some(50), memory_up: None, memory_down: Some(30) }, "steps" words::steps;
     /// Changes of less than this share of the size in force are not worth a resize, in percent.
-    threshold_percent: u32 = 10,
+    threshold_percent: u32 = 10, "threshold" words::percent;
     /// How long after a resize the next one upwards waits, unless it is urgent.
-    cool_down_up: SignedDuration = SignedDuration::from_mins(5),
+    cool_down_up: SignedDuration = SignedDuration::from_mins(5), "coolDown.up" words::time;
     /// How long after a resize the next one downwards waits.
-    cool_down_down: SignedDuration = SignedDuration::from_hours(1),
+    cool_down_down: SignedDuration = SignedDuration::from_hours(1), "coolDown.down" words::time;
     /// When changes may be made; none: always.
-    windows: Vec<Window> = Vec::new(),
+    windows: Vec<Window> = Vec::new(), "windows" words::windows;
     /// Sizes for times of day.
-    schedules: Vec<ScheduledSize> = Vec::new(),
+    schedules: Vec<ScheduledSize> = Vec::new(), "schedules" words::schedules;
     /// What to do beside a horizontal autoscaler on the same resource.
-    with_scaler: WithScaler = WithScaler::Refuse,
+    with_scaler: WithScaler = WithScaler::Refuse, "hpa" words::with_scaler;
     /// A memory decrease needs the annotation `supple.dev/approve-memory-decrease`.
-    approve_memory_decrease: bool = false,
+    approve_memory_decrease: bool = false, "approveMemoryDecrease" words::yes_or_no;
     /// How long a pod is watched after its resize before it counts as good and the next pod follows.
-    settle: SignedDuration = SignedDuration::from_mins(5),
+    settle: SignedDuration = SignedDuration::from_mins(5), "settle" words::time;
     /// Pods of a workload that may be under way at once, after the first one has settled.
-    pods_at_once: u32 = 3,
+    pods_at_once: u32 = 3, "podsAtOnce" words::pods;
     /// With fewer ready replicas than this nothing is evicted or restarted.
-    min_replicas: u32 = 2,
+    min_replicas: u32 = 2, "updatePolicy.minReplicas" words::pods;
     /// Pods younger than this are starting up, which is not how they live.
-    startup: SignedDuration = SignedDuration::from_mins(10),
+    startup: SignedDuration = SignedDuration::from_mins(10), "startup" words::time;
     /// Nothing is lowered before it has been watched for this long.
-    learn: SignedDuration = SignedDuration::from_hours(24),
+    learn: SignedDuration = SignedDuration::from_hours(24), "learn" words::time;
     /// Nothing is lowered with less confidence than this, 0 to 1000.
-    min_confidence_permille: u16 = 500,
+    min_confidence_permille: u16 = 500, "minConfidence" words::permille;
     /// What is watched after a resize beside the pod itself; at most ten.
-    guards: Vec<Guard> = Vec::new(),
+    guards: Vec<Guard> = Vec::new(), "guards" words::guards;
     /// A deferred resize is given up after this.
-    give_up_deferred: SignedDuration = SignedDuration::from_mins(30),
+    give_up_deferred: SignedDuration = SignedDuration::from_mins(30), "giveUpDeferredAfter" words::time;
     /// How a pod is recreated where it has to be.
-    recreate_by: RecreateBy = RecreateBy::Eviction,
+    recreate_by: RecreateBy = RecreateBy::Eviction, "updatePolicy.recreateBy" words::recreate_by;
+}
+
+/// A setting as it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// As a policy object names it.
+    pub name: &'static str,
+    /// What it means, in a sentence.
+    pub meaning: &'static str,
+    /// Its value in plain words, with its unit.
+    pub value: String,
+    /// The layer that said so.
+    pub origin: &'a Origin,
 }
 
 /// What is in force for one container.

@@ -3,13 +3,18 @@
 use std::io::Write as _;
 
 use clap::{Args, ValueEnum};
-use supple_controller::account::{Account, AnswerWord, CheckAccount, ContainerAccount};
+use jiff::Timestamp;
+use supple_controller::account::{Account, AnswerWord, CheckAccount, ContainerAccount, SettingAccount};
+use supple_decide::check::Check;
+use supple_decide::code::Code;
 use supple_decide::need::Wanted;
-use supple_decide::numbers::{pair, show_measured_memory};
+use supple_decide::numbers::show_measured_memory;
 use supple_decide::round::Outcome;
+use supple_quantity::{Bytes, MilliCpu};
+use supple_recommend::explain::Account as Reasoning;
 
+use super::columns::aligned;
 use super::look;
-use super::plan::mode;
 use super::target::Target;
 use crate::args::ConnectionArgs;
 use crate::connect::{Connection, connect};
@@ -61,139 +66,275 @@ pub async fn explain(args: ExplainArgs) -> Result<(), Failure> {
         }
         ExplainOutput::Text => {
             for account in found {
-                write!(out, "{}", text(account))?;
+                write!(out, "{}", text(account, Timestamp::now()))?;
             }
         }
     }
     Ok(())
 }
 
-fn text(account: &Account) -> String {
+fn text(account: &Account, now: Timestamp) -> String {
     let Account { namespace, kind, name, pods, changing, pod, code, message, .. } = account;
     let mut lines = vec![format!("{namespace}/{}/{name}: {code}", kind.to_lowercase())];
     lines.push(format!("  {message}"));
     if let Some(again) = account.again {
-        lines.push(format!("  looked at again {again}"));
+        lines.push(format!("  It may be otherwise by itself from {again:.0} on, {}.", hence(again, now)));
     }
+    let shown = if *pods > 1 { format!("; {pod} stands for them here") } else { String::new() };
     lines.push(format!(
-        "  mode {}; {pods} pod{}, {changing} to change; shown is {pod}",
-        mode(account.mode),
-        if *pods == 1 { "" } else { "s" }
+        "  {pods} pod{}, {} to change{shown}",
+        if *pods == 1 { "" } else { "s" },
+        if *changing == 0 { "none".to_owned() } else { changing.to_string() },
     ));
-    lines.push(String::new());
-    lines.push("What it needs".to_owned());
-    for container in &account.containers {
-        lines.extend(need(container));
+    section(&mut lines, "What it needs", account.containers.iter().flat_map(|it| need(it, account)));
+    section(&mut lines, "What the checks say, in their order", account.checks.iter().flat_map(check));
+    section(&mut lines, "What the cluster would answer", answer(account));
+    section(&mut lines, "What would have to change for it to act", to_act(account));
+    let general = account.settings.iter().map(|it| (String::new(), it));
+    let particular = account.containers.iter().flat_map(|container| {
+        container.settings.iter().map(move |it| (format!("containers[{}].", container.name), it))
+    });
+    section(&mut lines, "Settings in force, and who said so", settings(general.chain(particular)));
+    lines.push(
+        "  The more particular has the last word: workload annotation > verticalpodautoscaler > rightsizepolicy >"
+            .to_owned(),
+    );
+    lines.push("  namespace label > clusterrightsizepolicy > built in.".to_owned());
+    if !account.record.originals.is_empty() {
+        let originals = account.record.originals.iter().map(|(container, it)| {
+            format!(
+                "  {container}: {}, {}",
+                asks("cpu", it.cpu_request, it.cpu_limit),
+                asks("memory", it.memory_request, it.memory_limit)
+            )
+        });
+        section(&mut lines, "What it asked for before it was first resized", originals);
     }
-    lines.push(String::new());
-    lines.push("What the checks say, in their order".to_owned());
-    lines.extend(account.checks.iter().flat_map(check));
-    lines.push(String::new());
-    lines.push("What the cluster would answer".to_owned());
-    lines.extend(answer(account));
-    let mut cures: Vec<&str> = account.obstacles().map(|it| it.code.cure()).filter(|it| !it.is_empty()).collect();
-    cures.dedup();
-    if !cures.is_empty() {
-        lines.push(String::new());
-        lines.push("What would have to change for it to act".to_owned());
-        lines.extend(cures.iter().map(|it| format!("  - {it}")));
-    }
-    lines.push(String::new());
-    lines.push("What was said, and by whom".to_owned());
-    let settings = account.settings.iter().filter(|it| it.origin != "built in");
-    let said: Vec<String> = settings.map(|it| format!("  {} = {} ({})", it.name, it.value, it.origin)).collect();
-    let nothing = vec!["  nothing: everything is as built in (-o json lists it)".to_owned()];
-    lines.extend(if said.is_empty() { nothing } else { said });
     if !account.record.last.is_empty() {
-        lines.push(String::new());
-        lines.push("What was done".to_owned());
-        lines.extend(
-            account.record.last.iter().rev().map(|it| format!("  {} {}: {} {}", it.at, it.pod, it.code, it.message)),
+        let done = account.record.last.iter().rev();
+        section(
+            &mut lines,
+            "What was done, the newest first",
+            done.map(|it| format!("  {:.0} {}: {}: {}", it.at, it.pod, it.code, it.message)),
         );
     }
     lines.join("\n") + "\n"
 }
 
-fn need(it: &ContainerAccount) -> Vec<String> {
-    let ContainerAccount { name, now, proposed, need, used } = it;
-    let shown = |it: Option<String>| it.unwrap_or_else(|| "nothing".to_owned());
-    let mut lines = vec![format!("  {name}")];
-    let cpu = (pair(now.cpu_request, now.cpu_limit), pair(proposed.cpu_request, proposed.cpu_limit));
-    let memory = (pair(now.memory_request, now.memory_limit), pair(proposed.memory_request, proposed.memory_limit));
-    for (what, (now, next), used, wanted) in [
-        (
-            "cpu",
-            cpu,
-            used.and_then(|it| it.cpu).map(|it| it.to_string()),
-            need.as_ref().and_then(|it| it.cpu.as_ref()).map(wanted),
-        ),
-        (
-            "memory",
-            memory,
-            used.and_then(|it| it.memory).map(show_measured_memory),
-            need.as_ref().and_then(|it| it.memory.as_ref()).map(wanted),
-        ),
-    ] {
-        let next = if now == next { "stays".to_owned() } else { format!("→ {}", shown(next)) };
-        let used = used.map_or_else(|| "not measured".to_owned(), |it| format!("uses {it}"));
-        lines.push(format!("    {what:<7} asks for {} {next}; {used}", shown(now)));
-        lines.extend(wanted.map(|it| format!("            {it}")));
+fn section(lines: &mut Vec<String>, title: &str, rows: impl IntoIterator<Item = String>) {
+    lines.push(String::new());
+    lines.push(title.to_owned());
+    lines.extend(rows);
+}
+
+/// `in 12 min`, or `now` where that is past.
+fn hence(then: Timestamp, now: Timestamp) -> String {
+    match then.duration_since(now).as_secs() {
+        ..=0 => "which is now".to_owned(),
+        seconds @ 1..=119 => format!("in {seconds} s"),
+        seconds @ 120..=7199 => format!("in {} min", seconds / 60),
+        seconds => format!("in {} h", seconds / 3600),
     }
-    if let Some(need) = need {
-        lines.push(format!("    watched for {} h", need.hours));
+}
+
+/// `200m cpu, at most 400m`
+fn asks<T: std::fmt::Display>(what: &str, request: Option<T>, limit: Option<T>) -> String {
+    match (request, limit) {
+        (None, None) => format!("no {what}"),
+        (Some(request), None) => format!("{request} {what} without a limit"),
+        (None, Some(limit)) => format!("no {what}, at most {limit}"),
+        (Some(request), Some(limit)) => format!("{request} {what}, at most {limit}"),
+    }
+}
+
+fn need(it: &ContainerAccount, account: &Account) -> Vec<String> {
+    let ContainerAccount { name, now, proposed, need, explanation, used, .. } = it;
+    let watched = match need.as_ref().map(|it| it.hours) {
+        None => "nothing is known of it yet".to_owned(),
+        Some(0) => "watched for less than an hour".to_owned(),
+        Some(hours) => format!("watched for {hours} h"),
+    };
+    let mut lines = vec![format!("  {name}: {watched}")];
+    let least = account.settings.iter().find(|it| it.name == "minConfidence").map_or("", |it| it.value.as_str());
+    let mut resource = |what: &str, now: String, next: String, used: Option<String>, rest: Vec<String>| {
+        let used = used.map_or_else(|| "use not measured".to_owned(), |it| format!("uses {it}"));
+        lines.push(format!("    {what:<7} now      {now}; {used}"));
+        lines.push(format!("            proposed {}", if now == next { "the same" } else { &next }));
+        lines.extend(rest.into_iter().map(|it| format!("            {it}")));
+    };
+    resource(
+        "cpu",
+        asks("cpu", now.cpu_request, now.cpu_limit),
+        asks("cpu", proposed.cpu_request, proposed.cpu_limit),
+        used.and_then(|it| it.cpu).map(|it| it.to_string()),
+        need.as_ref().and_then(|it| it.cpu.as_ref()).map_or_else(Vec::new, |wanted| {
+            let reasoning = explanation.as_ref().and_then(|it| it.cpu.as_ref());
+            reasons(wanted, reasoning, least, "of the time", |it| MilliCpu(whole(it)).to_string())
+        }),
+    );
+    resource(
+        "memory",
+        asks("memory", now.memory_request, now.memory_limit),
+        asks("memory", proposed.memory_request, proposed.memory_limit),
+        used.and_then(|it| it.memory).map(show_measured_memory),
+        need.as_ref().and_then(|it| it.memory.as_ref()).map_or_else(Vec::new, |wanted| {
+            let reasoning = explanation.as_ref().and_then(|it| it.memory.as_ref());
+            reasons(wanted, reasoning, least, "an hour", |it| show_measured_memory(Bytes(whole(it))))
+        }),
+    );
+    lines
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and it is only shown")]
+fn whole(it: f64) -> i64 {
+    it.round() as i64
+}
+
+/// Why this much is needed, how sure that is, and what speaks against it.
+fn reasons<T: std::fmt::Display>(
+    wanted: &Wanted<T>,
+    reasoning: Option<&Reasoning>,
+    least: &str,
+    per: &str,
+    amount: impl Fn(f64) -> String,
+) -> Vec<String> {
+    let Wanted { target, lower, upper, confidence_permille, rule, doubt, urgent, veto } = wanted;
+    let mut lines = vec![format!("needs    {target}, between {lower} and {upper}: {} ({rule})", rule_in_words(rule))];
+    if let Some(it) = reasoning {
+        lines.push(format!("used     {} on average lately, {} at most", amount(it.average), amount(it.peak)));
+        lines.push(format!(
+            "expects  {:.2} % {per} over this size; weighed {}, a shortage at {:.1} h of mean use",
+            it.over * 100.0,
+            it.way,
+            it.price
+        ));
+        if let Some(climb) = &it.climb {
+            let full = climb.hours_to_limit.map_or(String::new(), |it| format!(", at the limit in {it:.0} h"));
+            lines.push(format!("climbs   by {} an hour{full}", amount(climb.per_hour)));
+        }
+        let ago = |what: &str, hours: Option<i64>| hours.map(|it| format!("{what} {it} h ago"));
+        let befell = [ago("killed", it.killed_hours_ago), ago("changed its ways", it.changed_hours_ago)];
+        let befell: Vec<String> = befell.into_iter().flatten().collect();
+        if !befell.is_empty() {
+            lines.push(format!("was      {}", befell.join(", ")));
+        }
+    }
+    let sure = f64::from(*confidence_permille) / 10.0;
+    lines.push(format!("sure to  {sure:.0} %{}; lowering needs {least}", doubt_in_words(doubt)));
+    if *urgent {
+        lines.push("urgent   it cannot wait for a cool-down, a window or a budget".to_owned());
+    }
+    if *veto {
+        lines.push("held     it is not to be lowered now".to_owned());
     }
     lines
 }
 
-fn wanted<T: std::fmt::Display>(it: &Wanted<T>) -> String {
-    let Wanted { target, lower, upper, confidence_permille, rule, doubt, urgent, veto } = it;
-    let sure = format!("{}.{:02}", confidence_permille / 1000, confidence_permille % 1000 / 10);
-    let mut text = format!("needs {target} (between {lower} and {upper}), by the rule \"{rule}\", sure to {sure}");
-    if !doubt.is_empty() && doubt != "none" {
-        text += &format!(": {doubt}");
+/// A rule of the recommender's.
+fn rule_in_words(rule: &str) -> &'static str {
+    match rule {
+        "plan" => "slack, shortages and resizes expected from what it used cost least at this size",
+        "stay" => "a change would not earn back its price",
+        "raise" => "use came near the limit",
+        "hold" => "it was raised in haste a short time ago",
+        "veto" => "a decrease is due, and pressure or throttling forbids it",
+        "habit" => "a burst comes back nearly every hour",
+        "least" => "the least the policy allows",
+        "most" => "the most the policy allows",
+        _ => "by a rule of the recommender",
     }
-    if *urgent {
-        text += "; it cannot wait";
-    }
-    if *veto {
-        text += "; not to be lowered now";
-    }
-    text
 }
 
-fn check(it: &CheckAccount) -> Vec<String> {
-    let CheckAccount { check, question, findings } = it;
-    let worst = findings.iter().map(|it| it.outcome).max_by_key(|it| match it {
+/// What speaks against more confidence.
+fn doubt_in_words(doubt: &str) -> &'static str {
+    match doubt {
+        "" | "none" => "",
+        "short-history" => ": too little of its past is known (4 h make 50 %, a day 86 %)",
+        "changed" => ": the program changed its ways within the last day",
+        "cut" => ": its use is cut by a limit, so that its need is a guess",
+        "climbing" => ": memory climbs, and does not say where to",
+        "killed" => ": it was killed within the last day",
+        _ => ": for a reason of the recommender",
+    }
+}
+
+/// What a check comes to, in a word.
+pub(super) fn mark(it: &CheckAccount) -> &'static str {
+    let worst = it.findings.iter().map(|it| it.outcome).max_by_key(|it| match it {
         Outcome::Clamped => 0,
         Outcome::Delayed => 1,
         Outcome::Refused => 2,
     });
-    let mark = match worst {
+    match worst {
         None => "passes",
         Some(Outcome::Clamped) => "clamps",
         Some(Outcome::Delayed) => "delays",
         Some(Outcome::Refused) => "refuses",
-    };
-    let mut lines = vec![format!("  {mark:<8}{:<15} {question}", check.as_str())];
-    for finding in findings {
-        let container = finding.container.as_deref().map(|it| format!("{it}: ")).unwrap_or_default();
-        let setting = finding.setting.as_deref().map(|it| format!(" [{it}]")).unwrap_or_default();
-        lines.push(format!("          {}: {container}{}{setting}", finding.code, finding.message));
+    }
+}
+
+fn check(it: &CheckAccount) -> Vec<String> {
+    let mut lines = vec![format!("  {:<8}{:<15} {}", mark(it), it.check.as_str(), it.question)];
+    lines.extend(findings(it).map(|it| format!("          {it}")));
+    lines
+}
+
+/// What the checks found, those that pass on one line: for `plan`.
+pub(super) fn checks_in_short(account: &Account) -> Vec<String> {
+    let said = account.checks.iter().filter(|it| !it.findings.is_empty());
+    let mut lines: Vec<String> = said
+        .flat_map(|it| findings(it).map(move |found| format!("  {:<8}{:<15} {found}", mark(it), it.check.as_str())))
+        .collect();
+    let passed = account.checks.iter().filter(|it| it.findings.is_empty()).map(|it| Check::as_str(it.check));
+    let passed: Vec<&str> = passed.collect();
+    if !passed.is_empty() {
+        lines.push(format!("  passes  {}", passed.join(", ")));
     }
     lines
 }
 
-fn answer(account: &Account) -> Vec<String> {
+fn findings(it: &CheckAccount) -> impl Iterator<Item = String> {
+    it.findings.iter().map(|finding| {
+        let container = finding.container.as_deref().map(|it| format!("{it}: ")).unwrap_or_default();
+        let setting = finding.setting.as_deref().map(|it| format!(" [{it}]")).unwrap_or_default();
+        format!("{}: {container}{}{setting}", finding.code, finding.message)
+    })
+}
+
+/// What the cluster would answer, in sentences.
+pub(super) fn answer(account: &Account) -> Vec<String> {
     let answer = &account.answer;
     let mut lines = vec![match answer.word {
-        AnswerWord::Nothing => "  nothing is to be asked".to_owned(),
-        AnswerWord::Restart => format!("  it would be taken, and restart {}", answer.restarts.join(", ")),
-        AnswerWord::Accepted => "  it would be taken and done at once, without a restart".to_owned(),
-        AnswerWord::Deferred => "  it would be taken, and wait for room".to_owned(),
-        AnswerWord::Infeasible => "  it would be taken, and never be done".to_owned(),
-        AnswerWord::Refused => "  it would be refused".to_owned(),
+        AnswerWord::Nothing => "  Nothing is to be asked.".to_owned(),
+        AnswerWord::Restart => format!("  Accepted, and {} restarted.", answer.restarts.join(", ")),
+        AnswerWord::Accepted => "  Accepted, and done at once without a restart.".to_owned(),
+        AnswerWord::Deferred => "  Accepted, and deferred until the node has room.".to_owned(),
+        AnswerWord::Infeasible => "  Accepted, and never done.".to_owned(),
+        AnswerWord::Refused => "  Refused.".to_owned(),
     }];
     lines.extend(answer.obstacle.as_ref().map(|it| format!("  {it}")));
-    lines.extend(answer.unforeseen.iter().map(|it| format!("  not foreseen: {it}")));
+    lines.extend(answer.unforeseen.iter().map(|it| format!("  Not foreseen: {it}")));
     lines
+}
+
+fn to_act(account: &Account) -> Vec<String> {
+    let mut lines = Vec::new();
+    for it in &account.to_act {
+        let setting = it.setting.as_ref().map(|it| format!(" [{it}]")).unwrap_or_default();
+        lines.push(format!("  {}: {}{setting}", it.code, it.change));
+        lines.extend(it.command.as_ref().map(|it| format!("      {it}")));
+    }
+    if lines.is_empty() {
+        lines.push(match account.code {
+            Code::Fits => "  Nothing: what it asks for is what it needs.".to_owned(),
+            _ => "  Nothing.".to_owned(),
+        });
+    }
+    lines
+}
+
+/// A table of settings.
+fn settings<'a>(all: impl Iterator<Item = (String, &'a SettingAccount)>) -> Vec<String> {
+    let rows = all.map(|(of, it)| vec![format!("  {of}{}", it.name), it.value.clone(), it.origin.clone()]);
+    aligned(&rows.collect::<Vec<_>>())
 }

@@ -8,11 +8,14 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
 use supple_controller::account::{Account, AnswerWord, ContainerAccount};
+use supple_decide::need::Wanted;
 use supple_decide::numbers::{Numbers, pair};
 use supple_decide::policy::Mode;
+use supple_quantity::{Bytes, MilliCpu};
 
-use super::look;
+use super::columns::aligned;
 use super::target::Target;
+use super::{explain, look};
 use crate::args::ConnectionArgs;
 use crate::connect::{Connection, connect};
 use crate::exit::Failure;
@@ -47,7 +50,7 @@ pub struct PlanArgs {
     /// (anything would change), refused (the cluster would refuse a change).
     #[arg(long, value_name = "KIND")]
     pub fail_on: Option<FailOn>,
-    /// Prices of a core and a GiB for an hour, as in `{cpu: 0.031, memory: 0.004}` (YAML or JSON).
+    /// Prices of a core and a GiB for an hour [default: `{cpu: 0.031, memory: 0.004}`, about what clouds take]; YAML or JSON.
     #[arg(long, value_name = "FILE")]
     pub prices: Option<PathBuf>,
 }
@@ -80,17 +83,20 @@ pub enum FailOn {
     Refused,
 }
 
+/// Prices where none are given: about what large clouds take on demand.
+const USUAL: Money = Money { cpu: 0.031, memory: 0.004 };
+
 /// A container's line.
 struct Row<'a> {
     account: &'a Account,
     container: &'a ContainerAccount,
     /// What it saves in a month; less than nothing: what it costs.
-    saves: Option<f64>,
+    saves: f64,
 }
 
 /// Print it.
 pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
-    let money = args.prices.as_deref().map(read_prices).transpose()?;
+    let money = args.prices.as_deref().map(read_prices).transpose()?.unwrap_or(USUAL);
     let Connection { client, namespace } = connect(&args.connection).await?;
     let namespace = (!args.all_namespaces).then(|| args.namespace.clone().unwrap_or(namespace));
     let world = look(&client).await?;
@@ -99,83 +105,184 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
             && args.target.as_ref().is_none_or(|target| target.is(it))
     };
     let accounts: Vec<Account> = world.accounts().into_iter().filter(meant).collect();
-    if accounts.is_empty() && args.target.as_ref().is_some_and(|it| it.name.is_some()) {
-        return Err(Failure::refused(
-            "there is no such workload with pods; `supple plan -A --all` lists all there are",
-        ));
+    let is_one = args.target.as_ref().is_some_and(|it| it.name.is_some());
+    if accounts.is_empty() && is_one {
+        let of = namespace.map_or_else(String::new, |it| format!(" in namespace {it}"));
+        return Err(Failure::refused(format!(
+            "there is no such workload with pods{of}; `supple plan -A --all` lists all there are"
+        )));
     }
     let shown: Vec<&Account> =
         accounts.iter().filter(|it| args.all || args.target.is_some() || it.is_change()).collect();
     let rows: Vec<Row<'_>> = shown
         .iter()
         .flat_map(|account| {
-            let saves = |it: &ContainerAccount| money.map(|money| saved(it, account.pods, money));
-            account.containers.iter().map(move |it| Row { account, container: it, saves: saves(it) })
+            let row = |it| Row { account, container: it, saves: saved(it, account.pods, money) };
+            account.containers.iter().map(row)
         })
         .collect();
     let mut out = std::io::stdout().lock();
     match args.output {
         PlanOutput::Json => {
-            serde_json::to_writer_pretty(&mut out, &Plan { workloads: &shown }).map_err(std::io::Error::from)?;
+            let workloads = shown.iter().map(|account| {
+                let saves = account.containers.iter().map(|it| saved(it, account.pods, money)).sum();
+                Priced { account, saves_a_month: saves }
+            });
+            let plan = Plan { prices: money, workloads: workloads.collect() };
+            serde_json::to_writer_pretty(&mut out, &plan).map_err(std::io::Error::from)?;
             writeln!(out)?;
         }
         PlanOutput::Yaml => write!(out, "{}", patches(&shown)?)?,
         PlanOutput::Csv => write!(out, "{}", csv(&rows))?,
         PlanOutput::Name => {
             for it in shown.iter().filter(|it| it.is_change()) {
-                writeln!(out, "{}", name(it))?;
+                let of = if namespace.is_none() { format!("{}/", it.namespace) } else { String::new() };
+                writeln!(out, "{of}{}", name(it))?;
             }
         }
-        PlanOutput::Table | PlanOutput::Wide if rows.is_empty() => {
-            let count = accounts.len();
-            writeln!(out, "{count} workload{} looked at: nothing would change", if count == 1 { "" } else { "s" })?;
-        }
+        PlanOutput::Table | PlanOutput::Wide if rows.is_empty() => writeln!(out, "{}", nothing(&accounts, &args))?,
         PlanOutput::Table | PlanOutput::Wide => {
             let wide = args.output == PlanOutput::Wide;
-            for line in table(&rows, wide, money.is_some(), !args.no_headers, namespace.is_none()) {
+            for line in table(&rows, wide, !args.no_headers, namespace.is_none()) {
                 writeln!(out, "{line}")?;
+            }
+            if is_one {
+                for account in &shown {
+                    for line in particulars(account) {
+                        writeln!(out, "{line}")?;
+                    }
+                }
             }
         }
     }
     out.flush()?;
-    match args.fail_on.filter(|it| accounts.iter().any(|account| fails(*it, account))) {
-        Some(_) => Err(Failure::Refused(None)),
-        None => Ok(()),
+    drop(out);
+    if matches!(args.output, PlanOutput::Table | PlanOutput::Wide) && !rows.is_empty() {
+        crate::say(&total(&rows, accounts.len() - shown.len(), money));
     }
+    let Some(on) = args.fail_on else { return Ok(()) };
+    let crossed: Vec<String> = accounts.iter().flat_map(|it| failures(on, it)).collect();
+    for line in &crossed {
+        crate::say(line);
+    }
+    if crossed.is_empty() { Ok(()) } else { Err(Failure::Refused(None)) }
 }
 
+/// A plan as data.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Plan<'a> {
-    workloads: &'a [&'a Account],
+    prices: Money,
+    workloads: Vec<Priced<'a>>,
 }
 
-fn fails(on: FailOn, account: &Account) -> bool {
-    match on {
-        FailOn::Change => account.is_change(),
-        FailOn::Refused => account.answer.word == AnswerWord::Refused,
-        FailOn::Risk => account.containers.iter().any(|it| {
-            let need = it.need.as_ref();
-            let cpu = need.and_then(|need| Some(need.cpu.as_ref()?.lower.0 > it.now.cpu_request?.0));
-            let memory = need.and_then(|need| Some(need.memory.as_ref()?.lower.0 > it.now.memory_request?.0));
-            cpu.unwrap_or(false) || memory.unwrap_or(false)
-        }),
+/// A workload, and what its change is worth.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Priced<'a> {
+    #[serde(flatten)]
+    account: &'a Account,
+    saves_a_month: f64,
+}
+
+/// Why there is no table.
+fn nothing(accounts: &[Account], args: &PlanArgs) -> String {
+    match accounts.len() {
+        0 if args.all_namespaces => "there are no workloads with pods".to_owned(),
+        0 => "there are no such workloads with pods in this namespace; -A looks at all namespaces".to_owned(),
+        1 => "1 workload looked at: nothing would change; --all shows it".to_owned(),
+        count => format!("{count} workloads looked at: nothing would change; --all shows them"),
     }
+}
+
+/// What crosses a threshold, a line each.
+fn failures(on: FailOn, account: &Account) -> Vec<String> {
+    let of = format!("{}/{}", account.namespace, name(account));
+    match on {
+        FailOn::Change if account.is_change() => vec![format!("change: {of}: {}", account.message)],
+        FailOn::Refused if account.answer.word == AnswerWord::Refused => {
+            let why = account.answer.obstacle.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+            vec![format!("refused: {of}{why}")]
+        }
+        FailOn::Change | FailOn::Refused => Vec::new(),
+        FailOn::Risk => account.containers.iter().flat_map(|it| risks(&of, it)).collect(),
+    }
+}
+
+/// Where a container asks for less than it needs at the least.
+fn risks(of: &str, it: &ContainerAccount) -> Vec<String> {
+    let risk = |what: &str, asks: String, least: String| {
+        format!("risk: {of}: {} asks for {asks} of {what}, and needs {least} at the least", it.name)
+    };
+    let need = it.need.as_ref();
+    let cpu = need.and_then(|need| {
+        let (asked, least) = (it.now.cpu_request?, need.cpu.as_ref()?.lower);
+        (least > asked).then(|| risk("cpu", asked.to_string(), least.to_string()))
+    });
+    let memory = need.and_then(|need| {
+        let (asked, least) = (it.now.memory_request?, need.memory.as_ref()?.lower);
+        (least > asked).then(|| risk("memory", asked.to_string(), least.to_string()))
+    });
+    cpu.into_iter().chain(memory).collect()
 }
 
 fn name(account: &Account) -> String {
     format!("{}/{}", account.kind.to_lowercase(), account.name)
 }
 
-/// What a change of requests is worth in a month, of all pods of the workload.
-fn saved(container: &ContainerAccount, pods: u32, money: Money) -> f64 {
+/// Cores and GiB of requests that one container of one pod gives back.
+fn freed(container: &ContainerAccount) -> (f64, f64) {
     #[expect(clippy::cast_precision_loss, reason = "an estimate in money")]
     let difference = |now: Option<i64>, then: Option<i64>| (now.unwrap_or(0) - then.unwrap_or(0)) as f64;
     let Numbers { cpu_request, memory_request, .. } = container.now;
     let next = container.proposed;
     let cores = difference(cpu_request.map(|it| it.0), next.cpu_request.map(|it| it.0)) / 1000.0;
     let bytes = difference(memory_request.map(|it| it.0), next.memory_request.map(|it| it.0));
-    let gibibytes = bytes / f64::from(1 << 30);
-    (cores * money.cpu + gibibytes * money.memory) * HOURS_A_MONTH * f64::from(pods)
+    (cores, bytes / f64::from(1 << 30))
+}
+
+/// What a change of requests is worth in a month, of all pods of the workload.
+fn saved(container: &ContainerAccount, pods: u32, money: Money) -> f64 {
+    let (cores, gibibytes) = freed(container);
+    let saved = (cores * money.cpu + gibibytes * money.memory) * HOURS_A_MONTH * f64::from(pods);
+    // Cents are what people read; a fraction of one would only say how the sum was made.
+    (saved * 100.0).round() / 100.0 + 0.0
+}
+
+/// All of it in one line.
+fn total(rows: &[Row<'_>], unshown: usize, money: Money) -> String {
+    let mut sum = (0.0, 0.0, 0.0);
+    for Row { account, container, saves } in rows {
+        let (cores, gibibytes) = freed(container);
+        let pods = f64::from(account.pods);
+        sum = (sum.0 + cores * pods, sum.1 + gibibytes * pods, sum.2 + saves);
+    }
+    let (cores, gibibytes, saves) = sum;
+    let part = |it: f64, unit: &str| match it {
+        -0.005..0.005 => format!("as many {unit} as now"),
+        it if it < 0.0 => format!("{:.2} {unit} more", -it),
+        it => format!("{it:.2} {unit} less"),
+    };
+    let unshown = match unshown {
+        0 => String::new(),
+        1 => "; 1 workload fits as it is (--all shows it)".to_owned(),
+        count => format!("; {count} workloads fit as they are (--all shows them)"),
+    };
+    let Money { cpu, memory } = money;
+    format!(
+        "all pods together would request {} and {}: {saves:+.2} a month at {cpu} a core and {memory} a GiB for an hour{unshown}",
+        part(cores, "cores"),
+        part(gibibytes, "GiB"),
+    )
+}
+
+/// What stands below the table where one workload was asked for.
+fn particulars(account: &Account) -> Vec<String> {
+    let mut lines = vec![String::new(), format!("{}: {}", account.code, account.message), "Checks".to_owned()];
+    lines.extend(explain::checks_in_short(account));
+    lines.push("What the cluster would answer".to_owned());
+    lines.extend(explain::answer(account));
+    lines
 }
 
 fn way(now: Option<String>, next: Option<String>) -> String {
@@ -191,61 +298,69 @@ fn memory(it: &ContainerAccount) -> String {
     way(pair(it.now.memory_request, it.now.memory_limit), pair(it.proposed.memory_request, it.proposed.memory_limit))
 }
 
-/// What bound each resource, and how sure it is: `plan 0.91 / habit 0.80`.
-fn why(it: &ContainerAccount) -> String {
-    let Some(need) = &it.need else { return "not measured".to_owned() };
-    let one = |rule: Option<(&str, u16)>| {
-        rule.map_or_else(
-            || "-".to_owned(),
-            |(rule, permille)| format!("{rule} {}.{:02}", permille / 1000, permille % 1000 / 10),
-        )
-    };
-    let cpu = one(need.cpu.as_ref().map(|it| (it.rule.as_str(), it.confidence_permille)));
-    let memory = one(need.memory.as_ref().map(|it| (it.rule.as_str(), it.confidence_permille)));
-    format!("{cpu} / {memory}, {} h", need.hours)
+/// One word each of CPU and memory: `plan / habit`.
+fn both(
+    it: &ContainerAccount,
+    cpu: impl Fn(&Wanted<MilliCpu>) -> String,
+    memory: impl Fn(&Wanted<Bytes>) -> String,
+) -> String {
+    let Some(need) = &it.need else { return "-".to_owned() };
+    let none = || "-".to_owned();
+    let cpu = need.cpu.as_ref().map_or_else(none, cpu);
+    let memory = need.memory.as_ref().map_or_else(none, memory);
+    if cpu == memory { cpu } else { format!("{cpu} / {memory}") }
 }
 
-fn table(rows: &[Row<'_>], wide: bool, money: bool, headers: bool, namespaces: bool) -> Vec<String> {
+/// The rule that bound each resource.
+fn why(it: &ContainerAccount) -> String {
+    if it.need.is_none() {
+        return "not measured".to_owned();
+    }
+    both(it, |cpu| cpu.rule.clone(), |memory| memory.rule.clone())
+}
+
+fn sure(it: &ContainerAccount) -> String {
+    let percent = |permille: u16| format!("{} %", (permille + 5) / 10);
+    both(it, |cpu| percent(cpu.confidence_permille), |memory| percent(memory.confidence_permille))
+}
+
+/// The checks that have something to say, as `Permission refuses`.
+fn checks(account: &Account) -> String {
+    let said = account.checks.iter().filter(|it| !it.findings.is_empty());
+    let said: Vec<String> = said.map(|it| format!("{} {}", it.check, explain::mark(it))).collect();
+    if said.is_empty() { "all pass".to_owned() } else { said.join(", ") }
+}
+
+fn table(rows: &[Row<'_>], wide: bool, headers: bool, namespaces: bool) -> Vec<String> {
     let mut lines: Vec<Vec<String>> = Vec::new();
     if headers {
         let mut heads = vec!["WORKLOAD", "CONTAINER", "CPU request:limit", "MEMORY request:limit", "WHY cpu / memory"];
         if wide {
-            heads.extend(["PODS", "MODE", "CLUSTER"]);
+            heads.extend(["SURE", "WATCHED", "PODS", "MODE", "CHECKS"]);
         }
-        if money {
-            heads.push("SAVES a month");
-        }
-        heads.push("DECISION");
+        heads.extend(["CLUSTER", "SAVES/MONTH", "DECISION"]);
         lines.push(heads.into_iter().map(str::to_owned).collect());
     }
-    for Row { account, container, saves } in rows {
+    let money: Vec<String> = rows.iter().map(|it| format!("{:+.2}", it.saves)).collect();
+    let digits = money.iter().map(String::len).max().unwrap_or(0);
+    for (Row { account, container, .. }, money) in rows.iter().zip(money) {
         let workload = name(account);
         let workload = if namespaces { format!("{}/{workload}", account.namespace) } else { workload };
         let mut cells = vec![workload, container.name.clone(), cpu(container), memory(container), why(container)];
         if wide {
-            let pods = format!("{}/{}", account.changing, account.pods);
-            cells.extend([pods, mode(account.mode).to_owned(), account.answer.word.as_str().to_owned()]);
+            let pods = format!("{} of {}", account.changing, account.pods);
+            let hours = container.need.as_ref().map_or_else(|| "-".to_owned(), |it| format!("{} h", it.hours));
+            cells.extend([sure(container), hours, pods, mode(account.mode).to_owned(), checks(account)]);
         }
-        if money {
-            cells.push(saves.map_or_else(|| "-".to_owned(), |it| format!("{it:+.2}")));
-        }
+        cells.extend([account.answer.word.as_str().to_owned(), format!("{money:>digits$}")]);
         cells.push(account.code.as_str().to_owned());
         lines.push(cells);
     }
-    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |at: usize| lines.iter().filter_map(|it| it.get(at)).map(|it| it.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    lines
-        .iter()
-        .map(|cells| {
-            let cells: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            cells.join("  ").trim_end().to_owned()
-        })
-        .collect()
+    aligned(&lines)
 }
 
 /// A mode in VPA's word.
-pub(super) const fn mode(mode: Mode) -> &'static str {
+const fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Off => "Off",
         Mode::Initial => "Initial",
@@ -271,7 +386,7 @@ fn csv(rows: &[Row<'_>]) -> String {
             .map(Option::unwrap_or_default)
             .join(",")
         };
-        let saves = saves.map(|it| format!("{it:.2}")).unwrap_or_default();
+        let saves = format!("{saves:.2}");
         let Account { namespace, kind, name, pods, changing, answer, code, .. } = account;
         let (now, next) = (numbers(&container.now), numbers(&container.proposed));
         let (container, word) = (&container.name, answer.word.as_str());

@@ -12,7 +12,7 @@ use super::policy::Contender;
 use super::run::Outcome;
 
 /// What a core-hour and a GiB-hour cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Money {
     /// A core for an hour.

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use super::cluster::{Kubectl, SUPPLE, Up, eventually, good, signal};
+use super::cluster::{Kubectl, SUPPLE, Up, eventually, good, signal, text};
 
 const OVERSIZED: &str = "{requests: {cpu: 900m, memory: 1Gi}, limits: {cpu: 1800m, memory: 2Gi}}";
 
@@ -21,7 +21,7 @@ spec:
 ";
 
 /// `supple controller` on the cluster, looking every second.
-fn controller(up: &Up) -> (Child, impl Iterator<Item = String>) {
+fn controller(up: &Up) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut child = Command::new(SUPPLE)
         .args(["controller", "--interval", "1s", "--listen-metrics", "none", "--listen-probes", "none"])
         .env("KUBECONFIG", up.kubeconfig())
@@ -69,10 +69,65 @@ fn an_oversized_pod_is_shrunk_and_told_about() {
     assert!(
         kubectl.path("pod/a", "{.metadata.annotations.supple\\.dev/last-resize}").contains("\"by\":\"controller\"")
     );
-    let restored = up.supple(["uninstall", "--restore"]);
-    good(&restored);
-    assert_eq!(kubectl.path("pod/a", "{.spec.containers[0].resources.requests.cpu}"), "900m");
-    assert_eq!(kubectl.path("pod/a", "{.spec.containers[0].resources.requests.memory}"), "1Gi");
+}
+
+#[test]
+fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so() {
+    let up = Up::new("simulated");
+    let Some(kubectl) = Kubectl::of(&up) else { return };
+    kubectl.create(QUICK);
+    for pod in ["a", "b", "c"] {
+        kubectl.pod(pod, OVERSIZED.replace("900m", "500m").as_str());
+    }
+    kubectl.good(["label", "pod", "a", "b", "supple.dev/mode=in-place"]);
+    let (child, lines) = controller(&up);
+    // What it prints is read all the while, or it would wait for whoever reads.
+    let reader = std::thread::spawn(move || lines.count());
+    let touched = |pod: &str| {
+        let note = kubectl.path(&format!("pod/{pod}"), "{.metadata.annotations.supple\\.dev/last-resize}");
+        note.contains("controller").then_some(())
+    };
+    eventually("a is resized", || touched("a"));
+    eventually("b is resized", || touched("b"));
+    let theirs =
+        r#"{"spec":{"containers":[{"name":"app","resources":{"requests":{"cpu":"333m"},"limits":{"cpu":"1"}}}]}}"#;
+    kubectl.good(["patch", "pod", "b", "--subresource", "resize", "--field-manager=other-tool", "-p", theirs]);
+
+    let would = good(&up.supple(["uninstall"]));
+    assert!(
+        would.contains("default/pod/a") && would.contains("would be put back") && would.contains(" → 500m:"),
+        "{would}"
+    );
+    assert!(kubectl.path("pod/a", "{.spec.containers[0].resources.requests.cpu}") != "500m", "it was only told");
+
+    let restored = good(&up.supple(["uninstall", "--restore"]));
+    let line =
+        |pod: &str| restored.lines().find(|it| it.starts_with(&format!("default/pod/{pod} "))).unwrap_or_default();
+    assert!(line("a").contains("put back") && line("a").contains("→ 500m:"), "{restored}");
+    assert!(line("b").contains("left alone"), "{restored}");
+    assert_eq!(line("c"), "", "it was never touched: {restored}");
+    assert!(restored.contains("helm uninstall supple --namespace supple-system"), "{restored}");
+    let stop = kubectl.path("namespace/supple-system", "{.metadata.annotations.supple\\.dev/stop}");
+    assert!(stop.starts_with("supple uninstall --restore, "), "{stop}");
+
+    let state = || {
+        let fields =
+            "{.spec.containers[0].resources}{.metadata.generation}{.metadata.annotations.supple\\.dev/last-resize}";
+        kubectl.path("pod/a", fields)
+    };
+    let after = state();
+    assert!(after.contains(r#""cpu":"500m","memory":"1Gi""#) && !after.contains("controller"), "{after}");
+    // The controller is there all the while, and has judged the pod since.
+    eventually("it says why it does nothing", || {
+        (kubectl.path("rightsizing/pod-a", "{.status.decision.code}") == "Stopped").then_some(())
+    });
+    assert_eq!(state(), after);
+    end(child);
+    reader.join().unwrap();
+
+    // Who does it again finds nothing to do, and what is left stays.
+    let again = good(&up.supple(["uninstall", "--restore"]));
+    assert!(again.contains("0 pods put back") && again.contains("left alone"), "{again}");
 }
 
 #[test]
@@ -125,16 +180,194 @@ fn plan_explain_and_doctor_say_what_would_be_done() {
     assert_eq!(up.supple(["plan", "--fail-on", "change"]).status.code(), Some(1));
     let patch = good(&up.supple(["plan", "-o", "yaml"]));
     assert!(patch.contains("kind: Pod") && patch.contains("--subresource resize"), "{patch}");
-    let table = good(&up.supple(["plan", "-o", "wide"]));
+    let wide = up.supple(["plan", "-o", "wide"]);
+    let (table, total) = (good(&wide), text(&wide.stderr));
     assert!(table.lines().count() == 2 && table.contains("pod/a") && table.contains("900m:1800m → "), "{table}");
-    let explained = good(&up.supple(["explain", "pod/a"]));
-    for part in ["default/pod/a: ModeOff", "refuses Permission", "What would have to change", "set another mode"] {
+    for part in ["Permission refuses", "accepted", "ModeOff", "SAVES/MONTH"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    assert!(total.contains("cores less") && total.contains("a month at 0.031 a core"), "{total}");
+    assert!(workload["savesAMonth"].as_f64().is_some_and(|it| it > 0.0), "{workload}");
+    let one = good(&up.supple(["plan", "pod/a"]));
+    for part in
+        ["Checks\n", "refuses Permission", "passes  ", "What the cluster would answer\n  Accepted, and done at once"]
+    {
+        assert!(one.contains(part), "{part}: {one}");
+    }
+    let name = good(&up.supple(["plan", "-A", "-o", "name"]));
+    assert_eq!(name, "default/pod/a\n");
+}
+
+#[test]
+fn a_container_at_risk_is_named_and_ends_a_pipeline() {
+    let up = Up::new("simulated");
+    let Some(kubectl) = Kubectl::of(&up) else { return };
+    kubectl.create(QUICK);
+    let hungry = super::cluster::pod("hungry", "{requests: {cpu: 10m, memory: 16Mi}, limits: {cpu: 1, memory: 1Gi}}");
+    let pattern = "metadata: {annotations: {supple.dev/usage-pattern: \"cpu=200m memory=300Mi\"}, ";
+    kubectl.create(&hungry.replacen("metadata: {", pattern, 1));
+    kubectl.ready("hungry");
+    let said = eventually("its use is known", || {
+        let failed = up.supple(["plan", "--fail-on", "risk"]);
+        (failed.status.code() == Some(1)).then(|| text(&failed.stderr))
+    });
+    let expect = "risk: default/pod/hungry: app asks for 16Mi of memory, and needs ";
+    assert!(said.contains(expect) && said.contains("at the least"), "{said}");
+    assert_eq!(up.supple(["plan", "--fail-on", "refused"]).status.code(), Some(0));
+}
+
+#[test]
+fn explain_tells_every_value_with_its_unit_and_its_origin() {
+    let up = Up::new("simulated");
+    let Some(kubectl) = Kubectl::of(&up) else { return };
+    kubectl.create(QUICK);
+    kubectl.create(
+        "apiVersion: supple.dev/v1alpha1\nkind: ClusterRightsizePolicy\nmetadata: {name: base}\nspec:\n  podsAtOnce: 7\n  \
+         startup: 90s\n  resourcePolicy: {containerPolicies: [{containerName: app, minAllowed: {memory: 32Mi}}]}\n",
+    );
+    kubectl.pod("a", OVERSIZED);
+    let explained = eventually("there is something to explain", || {
+        let said = good(&up.supple(["explain", "pod/a"]));
+        said.contains("needs    ").then_some(said)
+    });
+    let row = |name: &str| {
+        let found = explained.lines().find(|it| it.trim_start().starts_with(&format!("{name} ")));
+        found.unwrap_or_default().split("  ").map(str::trim).filter(|it| !it.is_empty()).collect::<Vec<_>>()
+    };
+    assert_eq!(row("updatePolicy.updateMode"), ["updatePolicy.updateMode", "Off: recommend only", "built in"]);
+    assert_eq!(row("podsAtOnce"), ["podsAtOnce", "7 pods", "clusterrightsizepolicy/base"]);
+    assert_eq!(row("startup"), ["startup", "none", "rightsizepolicy/quick"], "the more particular wins");
+    assert_eq!(row("coolDown.up"), ["coolDown.up", "1s", "rightsizepolicy/quick"]);
+    assert_eq!(row("minConfidence"), ["minConfidence", "0 %", "rightsizepolicy/quick"]);
+    let least = "containers[app].minAllowed.memory";
+    assert_eq!(row(least), [least, "32Mi", "clusterrightsizepolicy/base"]);
+    for part in [
+        "default/pod/a: ModeOff",
+        "refuses Permission",
+        "What would have to change for it to act\n  ModeOff: set another mode",
+        "      kubectl label pod/a -n default supple.dev/mode=in-place",
+        "now      900m cpu, at most 1800m; uses ",
+        "sure to  0 %: too little of its past is known",
+    ] {
         assert!(explained.contains(part), "{part}: {explained}");
     }
+    for code in ["{ ", "Some(", "None", "cpu_up", "SignedDuration", "PT"] {
+        assert!(!explained.contains(code), "{code:?} is no plain word: {explained}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&good(&up.supple(["explain", "pod/a", "-o", "json"]))).unwrap();
+    assert_eq!(json[0]["toAct"][0]["code"], "ModeOff");
+    assert_eq!(json[0]["toAct"][0]["command"], "kubectl label pod/a -n default supple.dev/mode=in-place");
+    let settings = json[0]["settings"].as_array().unwrap();
+    let of = |name: &str| settings.iter().find(|it| it["name"] == name).unwrap();
+    assert_eq!(
+        (&of("podsAtOnce")["value"], &of("podsAtOnce")["origin"]),
+        (&"7 pods".into(), &"clusterrightsizepolicy/base".into())
+    );
+    assert!(json[0]["containers"][0]["explanation"]["cpu"]["average"].is_number(), "{json}");
     assert_eq!(up.supple(["explain", "pod/none"]).status.code(), Some(1));
-    let doctor = good(&up.supple(["doctor"]));
-    assert!(doctor.contains("ok    pods/resize") && doctor.contains("ok    definitions"), "{doctor}");
 }
+
+#[test]
+fn doctor_says_what_is_wrong_and_how_to_cure_it() {
+    let up = Up::new("simulated");
+    let Some(kubectl) = Kubectl::of(&up) else { return };
+    let report = || {
+        let output = up.supple(["doctor", "-o", "json"]);
+        let findings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), findings)
+    };
+    let of = |findings: &[serde_json::Value], what: &str| -> Vec<(String, String, String)> {
+        let word = |it: &serde_json::Value, field: &str| it[field].as_str().unwrap_or_default().to_owned();
+        let mine = findings.iter().filter(|it| it["what"] == what);
+        mine.map(|it| (word(it, "state"), word(it, "says"), word(it, "cure"))).collect()
+    };
+    let (code, well) = report();
+    assert_eq!(code, Some(0), "{well:?}");
+    for what in
+        ["version", "pods/resize", "access", "webhooks", "usage", "definitions", "switch", "autoscalers", "nodes"]
+    {
+        let state: Vec<String> = of(&well, what).into_iter().map(|it| it.0).collect();
+        assert_eq!(state, ["good"], "{what}: {well:?}");
+    }
+
+    // A controller that does not run, a webhook that nobody answers, somebody else's webhook, an autoscaler, the switch.
+    kubectl.create(BROKEN);
+    let (code, ill) = report();
+    assert_eq!(code, Some(1), "{ill:?}");
+    let controller = of(&ill, "controller");
+    assert!(controller[0].0 == "bad" && controller[0].1.starts_with("elsewhere/supple: 0 of 1"), "{controller:?}");
+    assert!(of(&ill, "access")[0].1.starts_with("system:serviceaccount:elsewhere:robot may do all"), "{ill:?}");
+    let webhooks = of(&ill, "webhooks");
+    assert!(webhooks.iter().any(|it| it.0 == "bad" && it.1.contains("has no authority yet")), "{webhooks:?}");
+    assert!(webhooks.iter().any(|it| it.0 == "note" && it.1.contains("memory.databases.example")), "{webhooks:?}");
+    let switch = of(&ill, "switch");
+    assert!(
+        switch[0].1.contains("incident 4711") && switch[0].2.contains("namespace elsewhere supple.dev/stop-"),
+        "{switch:?}"
+    );
+    let scaler =
+        eventually("its pods are seen", || of(&report().1, "autoscalers").into_iter().find(|it| it.0 == "note"));
+    assert!(scaler.1.contains("horizontalpodautoscaler/web scales at 70 % of requested CPU"), "{scaler:?}");
+    assert!(scaler.2.contains("hpa: Adjust"), "{scaler:?}");
+    let said = text(&up.supple(["doctor"]).stdout);
+    assert!(
+        said.lines().any(|it| it.starts_with("BAD   controller")) && said.contains(" → kubectl describe "),
+        "{said}"
+    );
+}
+
+/// What a doctor is called for.
+const BROKEN: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: elsewhere, annotations: {supple.dev/stop: incident 4711}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: supple, namespace: elsewhere, labels: {app.kubernetes.io/name: supple}}
+spec:
+  selector: {matchLabels: {a: b}}
+  template:
+    metadata: {labels: {a: b}}
+    spec:
+      serviceAccountName: robot
+      nodeSelector: {no: such-node}
+      containers: [{name: supple, image: "registry.example/supple:1", args: [controller]}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: supple}
+webhooks:
+- name: resize.supple.dev
+  clientConfig: {service: {name: supple-webhook, namespace: elsewhere}}
+  rules: [{apiGroups: [""], apiVersions: [v1], operations: [UPDATE], resources: [pods/resize]}]
+  failurePolicy: Ignore
+  sideEffects: None
+  admissionReviewVersions: [v1]
+- name: memory.databases.example
+  clientConfig: {url: "https://127.0.0.1:1/judge"}
+  rules: [{apiGroups: [""], apiVersions: [v1], operations: [UPDATE], resources: ["pods/*"]}]
+  namespaceSelector: {matchLabels: {no: such}}
+  sideEffects: None
+  admissionReviewVersions: [v1]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: default}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: app, image: "registry.example/app:1", resources: {requests: {cpu: 100m, memory: 64Mi}}}]}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web, namespace: default}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+  maxReplicas: 3
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 70}}}]
+"#;
 
 #[test]
 fn up_runs_it_too() {

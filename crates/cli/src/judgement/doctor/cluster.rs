@@ -1,0 +1,286 @@
+//! What the cluster is, what of us is installed in it, and who else is asked about a resize.
+
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration, WebhookClientConfig,
+};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt as _};
+
+use super::{Finding, short};
+use crate::connect::chain;
+use crate::exit::Failure;
+use crate::judgement::OURS;
+
+/// A controller of ours.
+pub(super) struct Installed {
+    namespace: String,
+    name: String,
+    account: String,
+    ready: i32,
+    arguments: Vec<String>,
+}
+
+impl Installed {
+    /// As access is asked for it.
+    pub(super) fn account(&self) -> String {
+        format!("system:serviceaccount:{}:{}", self.namespace, self.account)
+    }
+}
+
+pub(super) async fn version(client: &Client) -> Result<Finding, Failure> {
+    let version = client
+        .apiserver_version()
+        .await
+        .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
+    let minor: u32 = version.minor.trim_end_matches('+').parse().unwrap_or(0);
+    let says = format!("Kubernetes {}", version.git_version);
+    Ok(match minor {
+        0..=32 => Finding::bad(
+            "version",
+            says + ": pods are resized in place from 1.33 on",
+            "upgrade the cluster; until then it can only recommend",
+        ),
+        33 => Finding::note(
+            "version",
+            says + ": no memory limit is lowered in place before 1.34",
+            "upgrade the cluster if memory limits shall go down",
+        ),
+        _ => Finding::good("version", says),
+    })
+}
+
+pub(super) async fn resize(client: &Client) -> Finding {
+    match client.list_core_api_resources("v1").await {
+        Ok(list) if list.resources.iter().any(|it| it.name == "pods/resize") => {
+            Finding::good("pods/resize", "is served")
+        }
+        Ok(_) => {
+            Finding::bad("pods/resize", "is not served", "turn on the feature InPlacePodVerticalScaling, or upgrade")
+        }
+        Err(error) => {
+            Finding::note("pods/resize", format!("could not be asked for: {}", short(&error)), "ask with more rights")
+        }
+    }
+}
+
+/// Our controller in the cluster, if there is one.
+pub(super) async fn installed(client: &Client) -> (Option<Installed>, Finding) {
+    let found = Api::<Deployment>::all(client.clone()).list(&ListParams::default().labels(OURS)).await;
+    let deployment = match found {
+        Ok(list) => list.items.into_iter().next(),
+        Err(error) => {
+            let says = format!("could not be looked for: {}", short(&error));
+            return (None, Finding::note("controller", says, "ask with the right to list deployments"));
+        }
+    };
+    let Some(deployment) = deployment else {
+        let says = format!("no deployment with the label {OURS}: nothing acts, unless a controller runs elsewhere");
+        return (None, Finding::note("controller", says, "helm install supple charts/supple, or supple controller"));
+    };
+    let status = deployment.status.clone().unwrap_or_default();
+    let spec = deployment.spec.as_ref();
+    let pod = spec.and_then(|it| it.template.spec.as_ref());
+    let it = Installed {
+        namespace: deployment.namespace().unwrap_or_default(),
+        name: deployment.name_any(),
+        account: pod.and_then(|it| it.service_account_name.clone()).unwrap_or_else(|| "default".to_owned()),
+        ready: status.ready_replicas.unwrap_or(0),
+        arguments: pod.and_then(|it| it.containers.first()?.args.clone()).unwrap_or_default(),
+    };
+    let wanted = spec.and_then(|it| it.replicas).unwrap_or(1);
+    let says = format!("{}/{}: {} of {wanted} replicas ready", it.namespace, it.name, it.ready);
+    let look =
+        format!("kubectl describe deployment/{0} -n {1}; kubectl logs deployment/{0} -n {1}", it.name, it.namespace);
+    let finding = match (it.ready, wanted) {
+        (_, 0) => Finding::note(
+            "controller",
+            says + ": scaled to nothing, so nothing acts",
+            format!("kubectl scale deployment/{} -n {} --replicas=1", it.name, it.namespace),
+        ),
+        (0, _) => Finding::bad("controller", says, look),
+        (ready, wanted) if ready < wanted => Finding::note("controller", says, look),
+        _ => Finding::good("controller", says),
+    };
+    (Some(it), finding)
+}
+
+/// A webhook of whatever kind.
+struct Hook {
+    configuration: String,
+    name: String,
+    client: WebhookClientConfig,
+    rules: Vec<RuleWithOperations>,
+    fails_closed: bool,
+    seconds: i32,
+}
+
+impl Hook {
+    /// Whether it is asked about updates of `pods/resize`.
+    fn sees_resizes(&self) -> bool {
+        let has =
+            |list: &Option<Vec<String>>, words: &[&str]| list.iter().flatten().any(|it| words.contains(&it.as_str()));
+        self.rules.iter().any(|it| {
+            has(&it.operations, &["*", "UPDATE"])
+                && has(&it.api_groups, &["*", ""])
+                && has(&it.resources, &["*/*", "pods/*", "pods/resize", "*/resize"])
+        })
+    }
+
+    fn is_ours(&self) -> bool {
+        self.name.ends_with(".supple.dev")
+    }
+}
+
+/// Ours, as they stand; others', where they are asked about resizes.
+pub(super) async fn webhooks(client: &Client, installed: Option<&Installed>) -> Vec<Finding> {
+    let hooks = match hooks(client).await {
+        Ok(hooks) => hooks,
+        Err(error) => {
+            let says = format!("could not be listed: {}", short(&error));
+            return vec![Finding::note("webhooks", says, "ask with the right to list webhook configurations")];
+        }
+    };
+    let (ours, others): (Vec<Hook>, Vec<Hook>) = hooks.into_iter().partition(Hook::is_ours);
+    let mut findings: Vec<Finding> = ours.iter().map(|it| of_ours(it, installed)).collect();
+    let serves = installed.is_some_and(|it| it.arguments.iter().any(|it| it.starts_with("--webhook-service=")));
+    if ours.is_empty() && serves {
+        findings.push(Finding::bad(
+            "webhooks",
+            "the controller serves a webhook, and none of ours is registered: nobody asks it",
+            "helm upgrade with webhook.enabled=true makes the registrations",
+        ));
+    } else if ours.is_empty() {
+        findings.push(Finding::good("webhooks", "none of ours is registered (webhook.enabled is off)"));
+    }
+    let mut asked = Vec::new();
+    for it in others.iter().filter(|it| it.sees_resizes()) {
+        let Hook { configuration, name, seconds, fails_closed, .. } = it;
+        let says = format!("{configuration} ({name}) is asked about each resize, for up to {seconds} s");
+        asked.push(if *fails_closed {
+            Finding::note(
+                "webhooks",
+                says + ", and refuses it where it does not answer",
+                "mind it when resizes are refused: its own log says why",
+            )
+        } else {
+            Finding::good("webhooks", says)
+        });
+    }
+    findings.extend(super::first_of(asked, 5));
+    findings
+}
+
+fn of_ours(it: &Hook, installed: Option<&Installed>) -> Finding {
+    let Hook { configuration, name, client, fails_closed, .. } = it;
+    let who = format!("{configuration} ({name})");
+    let silent = installed.is_none_or(|it| it.ready == 0);
+    if client.ca_bundle.as_ref().is_none_or(|it| it.0.is_empty()) {
+        let effect = if *fails_closed { "resizes are refused" } else { "it is passed over" };
+        return Finding::bad(
+            "webhooks",
+            format!("{who} has no authority yet: the API server cannot reach it, and {effect}"),
+            "the leading controller writes it within a minute: see its log, and whether it may patch the registration",
+        );
+    }
+    if silent && *fails_closed {
+        return Finding::bad(
+            "webhooks",
+            format!("{who} has failurePolicy Fail and nobody serves it: every resize is refused"),
+            "start the controller, or set webhook.failurePolicy=Ignore",
+        );
+    }
+    if silent {
+        let says = format!("{who} is registered and nobody serves it: it is passed over");
+        return Finding::note("webhooks", says, "start the controller, or set webhook.enabled=false");
+    }
+    Finding::good("webhooks", format!("{who} is registered and served"))
+}
+
+async fn hooks(client: &Client) -> Result<Vec<Hook>, kube::Error> {
+    let all = ListParams::default();
+    let mut hooks = Vec::new();
+    for it in Api::<ValidatingWebhookConfiguration>::all(client.clone()).list(&all).await? {
+        let configuration = format!("validatingwebhookconfiguration/{}", it.name_any());
+        hooks.extend(it.webhooks.into_iter().flatten().map(|it| Hook {
+            configuration: configuration.clone(),
+            name: it.name,
+            client: it.client_config,
+            rules: it.rules.unwrap_or_default(),
+            fails_closed: it.failure_policy.is_none_or(|it| it == "Fail"),
+            seconds: it.timeout_seconds.unwrap_or(10),
+        }));
+    }
+    for it in Api::<MutatingWebhookConfiguration>::all(client.clone()).list(&all).await? {
+        let configuration = format!("mutatingwebhookconfiguration/{}", it.name_any());
+        hooks.extend(it.webhooks.into_iter().flatten().map(|it| Hook {
+            configuration: configuration.clone(),
+            name: it.name,
+            client: it.client_config,
+            rules: it.rules.unwrap_or_default(),
+            fails_closed: it.failure_policy.is_none_or(|it| it == "Fail"),
+            seconds: it.timeout_seconds.unwrap_or(10),
+        }));
+    }
+    Ok(hooks)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    fn hook(resources: &[&str], fails_closed: bool, authority: &[u8]) -> Hook {
+        let some = |it: &str| Some(vec![it.to_owned()]);
+        Hook {
+            configuration: "validatingwebhookconfiguration/x".to_owned(),
+            name: "resize.supple.dev".to_owned(),
+            client: WebhookClientConfig {
+                ca_bundle: Some(ByteString(authority.to_vec())),
+                ..WebhookClientConfig::default()
+            },
+            rules: vec![RuleWithOperations {
+                operations: some("UPDATE"),
+                api_groups: some(""),
+                resources: Some(resources.iter().map(|it| (*it).to_owned()).collect()),
+                ..RuleWithOperations::default()
+            }],
+            fails_closed,
+            seconds: 10,
+        }
+    }
+
+    #[test]
+    fn who_is_asked_about_resizes() {
+        for (resources, expect) in [
+            (&["pods"][..], false),
+            (&["pods/resize"], true),
+            (&["pods/*"], true),
+            (&["*/*"], true),
+            (&["*"], false),
+            (&["services/*"], false),
+        ] {
+            assert_eq!(hook(resources, true, b"").sees_resizes(), expect, "{resources:?}");
+        }
+    }
+
+    #[test]
+    fn a_webhook_that_nobody_can_reach_is_said() {
+        let installed = |ready| Installed {
+            namespace: "s".to_owned(),
+            name: "supple".to_owned(),
+            account: "supple".to_owned(),
+            ready,
+            arguments: Vec::new(),
+        };
+        let states = [
+            of_ours(&hook(&["pods/resize"], true, b""), Some(&installed(1))).state,
+            of_ours(&hook(&["pods/resize"], true, b"x"), Some(&installed(0))).state,
+            of_ours(&hook(&["pods/resize"], false, b"x"), None).state,
+            of_ours(&hook(&["pods/resize"], true, b"x"), Some(&installed(1))).state,
+        ];
+        use super::super::State::{Bad, Good, Note};
+        assert_eq!(states, [Bad, Bad, Note, Good]);
+    }
+}

@@ -1,0 +1,160 @@
+//! What one look with the eyes of the loop finds: usage, definitions, policies, the switch, other autoscalers, nodes.
+
+use supple_controller::world::World;
+use supple_decide::facts::{Phase, Scaler};
+use supple_decide::policy::{Mode, WithScaler};
+
+use super::{Finding, first_of};
+
+/// So many objects of one kind are named, the others counted.
+const NAMED: usize = 5;
+
+pub(super) fn seen(world: &World) -> Vec<Finding> {
+    let mut findings = vec![usage(world), definitions(world)];
+    let problems = world.rules().problems();
+    let problems = problems.iter().map(|it| Finding::bad("policies", it.to_string(), "correct the object"));
+    findings.extend(first_of(problems.collect(), NAMED));
+    findings.push(switch(world));
+    findings.extend(autoscalers(world));
+    findings.push(modes(world));
+    findings.extend(nodes(world));
+    findings
+}
+
+fn usage(world: &World) -> Finding {
+    let scene = world.scene();
+    if let Some(why) = world.blind() {
+        return Finding::bad(
+            "usage",
+            format!("nothing is measured: {why}"),
+            "install metrics-server (kubectl top pods then works), or give the controller a Prometheus",
+        );
+    }
+    let running = scene.pods.values().filter(|it| it.phase == Phase::Running);
+    let (all, measured) =
+        running.fold((0, 0), |(all, measured), it| (all + 1, measured + usize::from(scene.uses.contains_key(&it.key))));
+    let says = format!("{measured} of {all} running pods are measured by metrics.k8s.io");
+    // Pods of the last minute have not been measured yet.
+    if measured * 10 >= all * 9 {
+        Finding::good("usage", says)
+    } else {
+        Finding::note(
+            "usage",
+            says,
+            "wait a minute if they are new; else see the log of metrics-server, and their nodes",
+        )
+    }
+}
+
+fn definitions(world: &World) -> Finding {
+    if world.rules().available().ours {
+        Finding::good("definitions", "RightsizePolicy, ClusterRightsizePolicy and Rightsizing are there")
+    } else {
+        Finding::bad(
+            "definitions",
+            "our resource definitions are missing: there are no policies, and nothing is remembered across a restart",
+            "kubectl apply -f deploy/crds",
+        )
+    }
+}
+
+fn switch(world: &World) -> Finding {
+    let namespace = world.own_namespace();
+    match &world.scene().cluster.stopped {
+        None => Finding::good("switch", format!("is not pulled (supple.dev/stop on namespace {namespace})")),
+        Some(why) => Finding::note(
+            "switch",
+            format!("is pulled, so nothing is done: {why}"),
+            format!("kubectl annotate namespace {namespace} supple.dev/stop-"),
+        ),
+    }
+}
+
+/// Who else acts on workloads that we may resize, or would.
+fn autoscalers(world: &World) -> Vec<Finding> {
+    let scene = world.scene();
+    let (mut vertical, mut horizontal) = (Vec::new(), Vec::new());
+    for (key, subject) in &scene.workloads {
+        for other in &subject.facts.other_vertical {
+            vertical.push(Finding::note(
+                "autoscalers",
+                format!("{key}: verticalpodautoscaler/{other} acts on it, so we do not"),
+                "hand it over with spec.recommenders: [{name: supple}], or set its updateMode to Off",
+            ));
+        }
+        if subject.policy.with_scaler.value == WithScaler::Adjust {
+            continue;
+        }
+        for scaler in &subject.facts.scalers {
+            let Some(reads) = reads(scaler) else { continue };
+            let says = format!(
+                "{key}: {}/{} scales at {reads}, so we leave that request alone",
+                scaler.kind.to_lowercase(),
+                scaler.name
+            );
+            horizontal.push(Finding::note(
+                "autoscalers",
+                says,
+                "set hpa: Adjust in its policy, or let the autoscaler read another metric",
+            ));
+        }
+    }
+    if vertical.is_empty() && horizontal.is_empty() {
+        return vec![Finding::good("autoscalers", "no other autoscaler is in the way")];
+    }
+    first_of(vertical, NAMED).into_iter().chain(first_of(horizontal, NAMED)).collect()
+}
+
+/// Which requests it reads, and where it aims.
+fn reads(scaler: &Scaler) -> Option<String> {
+    let part = |percent: Option<u32>, what: &str| percent.map(|it| format!("{it} % of requested {what}"));
+    let parts = [part(scaler.cpu_utilization, "CPU"), part(scaler.memory_utilization, "memory")];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(" and "))
+}
+
+fn modes(world: &World) -> Finding {
+    let workloads = &world.scene().workloads;
+    let acting = workloads.values().filter(|it| it.policy.mode.value > Mode::Initial).count();
+    let all = workloads.len();
+    match acting {
+        0 => Finding::good("modes", format!("{all} workloads, all of them only recommended for: nothing is resized")),
+        _ => Finding::good(
+            "modes",
+            format!("{acting} of {all} workloads may be resized; for the others it is recommended"),
+        ),
+    }
+}
+
+fn nodes(world: &World) -> Vec<Finding> {
+    let nodes = &world.scene().nodes;
+    let mut findings = Vec::new();
+    let silent: Vec<&str> = nodes.iter().filter(|it| !it.1.ready).map(|it| &**it.0).collect();
+    if !silent.is_empty() {
+        let says = format!("{} of {} nodes are not ready: {}", silent.len(), nodes.len(), few(&silent));
+        findings.push(Finding::note("nodes", says, "kubectl describe node; their pods are left as they are meanwhile"));
+    }
+    let old: Vec<&str> = nodes.iter().filter(|it| is_old(it.1)).map(|it| &**it.0).collect();
+    if !old.is_empty() {
+        let says =
+            format!("{} of {} nodes are older than 1.33 and resize nothing: {}", old.len(), nodes.len(), few(&old));
+        findings.push(Finding::note("nodes", says, "upgrade them; their pods are only recommended for"));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::good("nodes", format!("{} ready, all of them new enough to resize pods", nodes.len())));
+    }
+    findings
+}
+
+fn is_old(node: &supple_decide::facts::NodeFacts) -> bool {
+    let info = node.object.status.as_ref().and_then(|it| it.node_info.as_ref());
+    let version = info.map(|it| it.kubelet_version.as_str()).unwrap_or_default();
+    let minor = version.trim_start_matches('v').split('.').nth(1).and_then(|it| it.parse::<u32>().ok());
+    minor.is_some_and(|it| it < 33)
+}
+
+fn few(names: &[&str]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
+}

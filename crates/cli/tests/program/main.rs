@@ -12,6 +12,7 @@ mod examples;
 mod kubectl;
 mod life;
 mod looped;
+mod monitoring;
 mod replay;
 mod resize;
 mod simulate;

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use supple_cluster::manifest::Manifest;
+use supple_quantity::{MilliCpu, Quantity};
 
 /// The namespace of the demonstration.
 const NAMESPACE: &str = "demo";
@@ -31,7 +32,8 @@ pub fn manifests(program: &str, cpu: i64) -> Vec<Manifest> {
         "metadata": {"name": NAMESPACE, "labels": {"supple.dev/mode": "in-place"}},
     });
     let parts = PARTS.map(|(name, workload, cpu, memory)| pod(program, name, workload, cpu, memory));
-    let taken: i64 = 1175; // what the parts above ask for together
+    let taken: i64 =
+        PARTS.iter().filter_map(|it| it.2.0.parse::<Quantity>().ok()).map(|it| MilliCpu::from(&it).0).sum();
     let filler = format!("{}m", (cpu - taken - 250).max(100));
     let crowd = [
         // Asks for nearly all that is left and uses none of it, but counts as starting up for more than a minute.
@@ -47,7 +49,8 @@ pub fn manifests(program: &str, cpu: i64) -> Vec<Manifest> {
         .collect()
 }
 
-/// What lets two minutes show what otherwise takes days, and what each part shows.
+/// What lets two minutes show what otherwise takes days, and what each part shows: of those that stand for a refusal and for a
+/// wait only the resource is sized that is refused or waited for, so that nothing else takes its place on the screen.
 fn policies() -> [Value; 4] {
     let policy = |name: &str, spec: Value| {
         json!({
@@ -62,7 +65,7 @@ fn policies() -> [Value; 4] {
                 "updatePolicy": {"updateMode": "InPlace"},
                 "startup": "15s", "learn": "20s", "minConfidence": 0, "settle": "20s",
                 "coolDown": {"up": "5s", "down": "15s"},
-                "steps": {"cpuUp": 1000, "cpuDown": 100, "memoryUp": 1000, "memoryDown": 100},
+                "steps": {"cpuUp": 10000, "cpuDown": 100, "memoryUp": 10000, "memoryDown": 100},
             }),
         ),
         policy(
@@ -70,7 +73,9 @@ fn policies() -> [Value; 4] {
             json!({
                 "targetRef": {"apiVersion": "v1", "kind": "Pod", "name": "hoarder"},
                 "approveMemoryDecrease": true,
-                "resourcePolicy": {"containerPolicies": [{"containerName": "*", "maxAllowed": {"memory": "160Mi"}}]},
+                "resourcePolicy": {"containerPolicies": [{
+                    "containerName": "*", "maxAllowed": {"memory": "160Mi"}, "controlledResources": ["memory"],
+                }]},
             }),
         ),
         policy(
@@ -81,7 +86,9 @@ fn policies() -> [Value; 4] {
             "waiting",
             json!({
                 "targetRef": {"apiVersion": "v1", "kind": "Pod", "name": "waiting"},
-                "resourcePolicy": {"containerPolicies": [{"containerName": "*", "minAllowed": {"cpu": "1300m"}}]},
+                "resourcePolicy": {"containerPolicies": [{
+                    "containerName": "*", "minAllowed": {"cpu": "1300m"}, "controlledResources": ["cpu"],
+                }]},
             }),
         ),
     ]
@@ -104,4 +111,44 @@ fn pod(program: &str, name: &str, workload: &str, cpu: (&str, &str), memory: (&s
             }],
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a pod asks for, in thousandths of a core.
+    fn request(object: &Value) -> i64 {
+        let text = object.pointer("/spec/containers/0/resources/requests/cpu").and_then(Value::as_str);
+        text.map_or(0, |it| MilliCpu::from(&it.parse::<Quantity>().unwrap()).0)
+    }
+
+    #[test]
+    fn all_fit_and_one_has_to_wait_on_nodes_of_every_size() {
+        for node in [2000, 4000, 64_000] {
+            let all: Vec<Value> = manifests("/bin/supple", node).into_iter().map(|it| it.object).collect();
+            let pods = all.iter().filter(|it| it["kind"] == "Pod");
+            let asked: i64 = pods.clone().map(request).sum();
+            assert!(asked <= node, "{asked} of {node}");
+            let squatter = pods.clone().find(|it| it["metadata"]["name"] == "squatter").map_or(0, request);
+            // What is shrunk before does not make the room; what the squatter gives back does.
+            let free = node - asked;
+            let others: i64 = asked - squatter - 100;
+            assert!(free + others < 1300 + 350, "{free} {others}: `waiting` would not have to wait");
+            assert!(free + squatter + 575 >= 1300, "{free} {squatter}: `waiting` would wait for ever");
+        }
+    }
+
+    #[test]
+    fn each_part_plays_something_that_there_is() {
+        use clap::ValueEnum as _;
+        let known: Vec<String> = crate::workload::Kind::value_variants()
+            .iter()
+            .filter_map(|it| it.to_possible_value())
+            .map(|it| it.get_name().to_owned())
+            .collect();
+        for (name, plays, ..) in PARTS {
+            assert!(known.iter().any(|it| it == plays), "{name} plays {plays}");
+        }
+    }
 }

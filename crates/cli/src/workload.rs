@@ -83,7 +83,7 @@ fn growing() {
                 say(&format!("holding {} MiB", held.len()));
             }
         }
-        burn(Duration::from_secs(1), 2);
+        evenly(Duration::from_secs(1), 2);
         black_box(&held);
     }
 }
@@ -103,18 +103,18 @@ fn bursts() {
 
 fn idle() {
     loop {
-        burn(Duration::from_secs(1), 1);
+        evenly(Duration::from_secs(1), 1);
     }
 }
 
 fn fragile() {
     for _ in 0..60 {
-        burn(Duration::from_secs(1), 1);
+        evenly(Duration::from_secs(1), 1);
     }
     say("now it needs 220 MiB");
     let held = hold(220 << 20);
     loop {
-        burn(Duration::from_secs(1), 1);
+        evenly(Duration::from_secs(1), 1);
         black_box(&held);
     }
 }
@@ -122,7 +122,7 @@ fn fragile() {
 fn hoarder() {
     let held = hold(280 << 20);
     loop {
-        burn(Duration::from_secs(1), 1);
+        evenly(Duration::from_secs(1), 1);
         black_box(&held);
     }
 }
@@ -134,6 +134,14 @@ fn hold(bytes: usize) -> Vec<u8> {
         page[0] = 1;
     }
     black_box(block)
+}
+
+/// The same for longer, a little in each period: all of a second's work at its beginning would run into a small limit, and be
+/// throttled by it though it needs no more.
+fn evenly(time: Duration, percent: u32) {
+    for _ in 0..time.as_millis() / PERIOD.as_millis() {
+        burn(PERIOD, percent);
+    }
 }
 
 /// Use `percent` of one core's time for about `period`: CPU time, not time on the clock, so that a busy machine or a

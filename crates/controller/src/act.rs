@@ -20,6 +20,7 @@ use serde_json::json;
 use supple_resize::amounts::containers;
 use supple_resize::predict::{Change, NoSuchContainer, Sizes};
 
+use crate::carry::was_not_made;
 use crate::forecast::{self, Forecast};
 use crate::outcome::{Outcome, compare, in_words, restarts_in_words};
 use crate::reason::Reason;
@@ -119,7 +120,7 @@ pub async fn carry_out(
     let sent = match api.patch_resize(&order.pod, &params, &patch).await {
         Ok(pod) => pod,
         Err(error) => {
-            if noted {
+            if noted && was_not_made(&error) {
                 // The note speaks of a resize that was not made: put the one before it back.
                 annotate(&api, &before, LastResize::read(&before).as_ref(), &mut report).await?;
             }

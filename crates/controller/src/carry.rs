@@ -4,6 +4,7 @@
 //!   Resize    ─▶ dryRun=All ─┬─▶ Refused                        (nothing stored, nothing noted)
 //!                            ├─▶ Overtaken                      (the pod is not what was decided on)
 //!                            └─▶ note ─▶ PATCH /resize ─┬─▶ Refused   (note put back)
+//!                                                       ├─▶ Failed    (note stays: it may have been done)
 //!                                                       └─▶ Accepted
 //!   RollBack  ─▶ note ─▶ PATCH /resize                          (no dry run: harm is being done)
 //!   Evict     ─▶ POST /eviction, this very pod
@@ -99,6 +100,12 @@ fn answer_of(error: kube::Error) -> Answer {
     }
 }
 
+/// Whether the server said that it has not done what it was asked for. Where an answer was lost, or the server failed in the middle,
+/// it may have been done, and what was before must not be forgotten.
+pub fn was_not_made(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code))
+}
+
 async fn resize(client: &Client, order: &Order, change: &Change, by: Author, now: Timestamp) -> Answer {
     let Order { action, pod: known, note: before } = order;
     let key = &action.pod;
@@ -123,9 +130,11 @@ async fn resize(client: &Client, order: &Order, change: &Change, by: Author, now
     match api.patch_resize(&key.name, &params(), &patch).await {
         Ok(pod) => Answer::Accepted { generation: pod.metadata.generation },
         Err(error) => {
-            // The note speaks of a resize that was not made: put the one before it back. If that fails too, the note's
-            // generation says that nothing was made.
-            let _ = annotate(&api, key, before.as_deref().map(note_of).as_ref()).await;
+            if was_not_made(&error) {
+                // The note speaks of a resize that was not made: put the one before it back. If that fails too, the note's
+                // generation says that nothing was made.
+                let _ = annotate(&api, key, before.as_deref().map(note_of).as_ref()).await;
+            }
             answer_of(error)
         }
     }

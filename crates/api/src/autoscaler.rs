@@ -17,7 +17,7 @@
 //! the mode be set by a `RightsizePolicy` or label, or both would act.
 
 use jiff::Timestamp;
-use supple_decide::policy::{ContainerPolicy, CpuAndMemory, Layer, Limits, Mode, Origin, Policy, StepCaps};
+use supple_decide::policy::{ContainerPolicy, CpuAndMemory, Direction, Layer, Limits, Mode, Origin};
 
 use crate::layer::Reader;
 use crate::names;
@@ -111,7 +111,7 @@ pub fn layer(autoscaler: &VerticalPodAutoscaler) -> (Layer, Vec<Problem>) {
     if let Some(update) = &spec.update_policy {
         layer.min_replicas = to.count("spec.updatePolicy.minReplicas", update.min_replicas);
         if !update.eviction_requirements.is_empty() {
-            layer.steps = Some(directions(&mut to, &update.eviction_requirements));
+            layer.recreate_only_for = Some(directions(&mut to, &update.eviction_requirements));
         }
         if update.evict_after_oom_seconds.is_some() {
             let message = "not needed: a container killed for want of memory is answered at once, however long it ran";
@@ -134,33 +134,33 @@ pub fn layer(autoscaler: &VerticalPodAutoscaler) -> (Layer, Vec<Problem>) {
 const NO_BOOST: &str = "not carried out: pods start with what is recommended, and what they use while starting is not \
                         taken for how they live";
 
-/// Directions are kept by resource: one that may only rise is never lowered, and the other way round. VPA lets all of a pod
-/// move if one resource moves the right way; that would lower what was never to be lowered.
-fn directions(to: &mut Reader, requirements: &[EvictionRequirement]) -> StepCaps {
-    let mut steps = Policy::default().steps.value;
-    for (index, requirement) in requirements.iter().enumerate() {
+/// As the proposal has it, they are asked of evictions, not of a resize in place, which disturbs nobody.
+fn directions(to: &mut Reader, requirements: &[EvictionRequirement]) -> Vec<Direction> {
+    let read = requirements.iter().enumerate().filter_map(|(index, requirement)| {
         let field = format!("spec.updatePolicy.evictionRequirements[{index}]");
+        let rises = match requirement.change_requirement.as_str() {
+            "TargetHigherThanRequests" => true,
+            "TargetLowerThanRequests" => false,
+            word => {
+                let message = format!("{word:?} is not known, and the requirement is left out");
+                to.problems.add(format!("{field}.changeRequirement"), message);
+                return None;
+            }
+        };
+        let mut direction = Direction { rises, ..Direction::default() };
         for resource in &requirement.resources {
-            let cap = match (resource.as_str(), requirement.change_requirement.as_str()) {
-                ("cpu", "TargetHigherThanRequests") => &mut steps.cpu_down,
-                ("cpu", "TargetLowerThanRequests") => &mut steps.cpu_up,
-                ("memory", "TargetHigherThanRequests") => &mut steps.memory_down,
-                ("memory", "TargetLowerThanRequests") => &mut steps.memory_up,
-                ("cpu" | "memory", word) => {
-                    to.problems
-                        .add(format!("{field}.changeRequirement"), format!("{word:?} is not known and left out"));
-                    continue;
+            match resource.as_str() {
+                "cpu" => direction.cpu = true,
+                "memory" => direction.memory = true,
+                other => {
+                    let message = format!("{other:?} cannot be resized and is left out");
+                    to.problems.add(format!("{field}.resources"), message);
                 }
-                (other, _) => {
-                    to.problems
-                        .add(format!("{field}.resources"), format!("{other:?} cannot be resized and is left out"));
-                    continue;
-                }
-            };
-            *cap = Some(0);
+            }
         }
-    }
-    steps
+        (direction.cpu || direction.memory).then_some(direction)
+    });
+    read.collect()
 }
 
 fn container(to: &mut Reader, field: &str, said: &ContainerResourcePolicy) -> ContainerPolicy {

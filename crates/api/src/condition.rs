@@ -95,7 +95,14 @@ pub struct Outcome {
     pub overruled_by: Vec<String>,
 }
 
-/// The status of a policy, the times of its conditions kept from the one before.
+/// What of a policy's status is ours: conditions that somebody else sets are not, and are left to them.
+#[must_use]
+pub fn own_policy_status(status: &PolicyStatus) -> PolicyStatus {
+    let own = status.conditions.iter().filter(|it| [VALID, CONTESTED].contains(&it.type_.as_str()));
+    PolicyStatus { conditions: own.cloned().collect(), ..*status }
+}
+
+/// Our part of the status of a policy, the times of its conditions kept from the one before.
 #[must_use]
 pub fn policy_status(
     outcome: &Outcome,
@@ -103,7 +110,7 @@ pub fn policy_status(
     before: Option<&PolicyStatus>,
     now: Timestamp,
 ) -> PolicyStatus {
-    let mut conditions = before.map(|it| it.conditions.clone()).unwrap_or_default();
+    let mut conditions = before.map(own_policy_status).unwrap_or_default().conditions;
     let lines =
         |all: &[Problem]| all.iter().map(|it| format!("{}: {}", it.field, it.message)).collect::<Vec<_>>().join("; ");
     let valid = outcome.problems.is_empty();

@@ -138,6 +138,7 @@ fn bounds() -> Vec<(String, Value)> {
         ("paused.reason", json!({"minLength": 1, "maxLength": 256})),
         ("priority", json!({"minimum": -1_000_000, "maximum": 1_000_000})),
         ("podsAtOnce", json!({"minimum": 1, "maximum": 1000})),
+        ("namespacePodsAtOnce", json!({"minimum": 1, "maximum": 10_000})),
         ("guards", by_name(10, "name")),
         ("guards[].name", text(63)),
         ("guards[].query", text(4096)),

@@ -79,6 +79,10 @@ pub fn of_spec(spec: &RightsizePolicySpec, origin: Origin, object: &str, now: Ti
         approve_memory_decrease: spec.approve_memory_decrease,
         settle: to.time("spec.settle", spec.settle.as_ref()),
         pods_at_once: to.count("spec.podsAtOnce", spec.pods_at_once).map(|it| it.max(1)),
+        recreate_only_for: None,
+        namespace_pods_at_once: to
+            .count("spec.namespacePodsAtOnce", spec.namespace_pods_at_once)
+            .map(|it| Some(it.max(1))),
         min_replicas: to.count("spec.updatePolicy.minReplicas", update.and_then(|it| it.min_replicas)),
         startup: to.time("spec.startup", spec.startup.as_ref()),
         learn: to.time("spec.learn", spec.learn.as_ref()),

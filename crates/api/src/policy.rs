@@ -83,6 +83,10 @@ pub struct RightsizePolicySpec {
     /// Pods of a workload that may be under way at once, after the first one has settled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pods_at_once: Option<i32>,
+    /// Pods of the namespace that may be under way or watched at once, whatever workload they are of. None: as many as in the
+    /// cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace_pods_at_once: Option<i32>,
     /// Pods younger than this are starting up, which is not how they live: "10m".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub startup: Option<String>,

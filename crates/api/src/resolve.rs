@@ -445,14 +445,14 @@ impl Tally {
         tally
     }
 
-    /// Counts one workload.
-    pub fn add(&mut self, resolved: &Resolved) {
-        for object in &resolved.layers {
+    /// Counts one workload: its [`Resolved::layers`] and [`Resolved::ties`].
+    pub fn add(&mut self, layers: &[Arc<str>], ties: &[(Arc<str>, Arc<str>)]) {
+        for object in layers {
             if let Some(outcome) = self.outcomes.get_mut(object) {
                 outcome.workloads += 1;
             }
         }
-        for (winner, loser) in &resolved.ties {
+        for (winner, loser) in ties {
             let overruled = &mut self.outcomes.entry(loser.clone()).or_default().overruled_by;
             if let Err(at) = overruled.binary_search_by(|it| (**it).cmp(winner)) {
                 overruled.insert(at, winner.to_string());

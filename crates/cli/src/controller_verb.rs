@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kube::Client;
+use supple_controller::history_file::HistoryFile;
 use supple_controller::lease::candidate::Times;
 use supple_controller::lease::elect::{self, Election, alone, elect};
 use supple_controller::run::{self, Clock, Options, Outlets};
@@ -41,6 +42,10 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
     let clock: Clock = Arc::new(jiff::Timestamp::now);
     let audit = match args.audit_file.as_deref() {
         Some(path) => Some(open_audit(path).await?),
+        None => None,
+    };
+    let history = match args.history_file.as_deref() {
+        Some(path) => Some(HistoryFile::open(path).map_err(|error| Failure::refused(error.to_string()))?),
         None => None,
     };
     let prometheus = prometheus(&args)?;
@@ -86,6 +91,7 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
         leadership,
         kubelets: args.kubelet_stats.then(Pace::default),
         prometheus,
+        history,
         outlets,
     };
     let (rows, shown) = watch::channel(Snapshot::default());

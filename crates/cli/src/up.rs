@@ -1,6 +1,7 @@
 //! `supple up`: the embedded cluster and the loop in this process, until a signal.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use supple_cluster::{
     Capacity, Cluster, ClusterClock, ClusterOptions, CrashHook, Home, MemoryQos, NodeRuntime, NodeSettings, Requested,
     Seams, Speed, StartError, machine,
 };
+use supple_controller::history_file::HistoryFile;
 use supple_controller::lease::elect::alone;
 use supple_controller::run::{self, Options, Outlets};
 use supple_controller::snapshot::Snapshot;
@@ -44,6 +46,8 @@ struct Plan {
     speed: Speed,
     /// `None`: nothing is resized by itself.
     interval: Option<Duration>,
+    /// Where what was learned is kept; `None`: only in the cluster, which ends with the process.
+    history: Option<PathBuf>,
 }
 
 /// Run it.
@@ -75,6 +79,8 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
     let capacity = node_capacity.unwrap_or_default();
     let speed = speed.unwrap_or_default();
     let clock = simulate::clock(speed);
+    // A simulated cluster passes, and so does what was learned of it.
+    let history = simulate.is_none().then(|| path.join("history"));
     let (home, nodes, lines, tells) = match simulate {
         Some(flag) => {
             let simulation = simulate::simulation(flag, usage.as_deref(), capacity, node_name, clock())?;
@@ -102,6 +108,7 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
         tells,
         clock: clock.clone(),
         speed,
+        history,
         interval: (!no_loop).then_some(if demo { DEMO_INTERVAL } else { INTERVAL }),
     };
     let cluster = start(home, nodes, clock, speed).await?;
@@ -166,7 +173,7 @@ async fn start(home: Home, nodes: Vec<NodeSettings>, clock: ClusterClock, speed:
 }
 
 async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &CancellationToken) -> Result<(), Failure> {
-    let Plan { lines, manifests, tells, clock, speed, interval } = plan;
+    let Plan { lines, manifests, tells, clock, speed, interval, history } = plan;
     let client = cluster.client();
     // Before anybody is told where the cluster is: whoever comes then finds our own kinds.
     manifest::apply(&client, &definitions()?).await.map_err(Failure::refused)?;
@@ -185,6 +192,10 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
         stop.cancelled().await;
         return Ok(());
     };
+    let history = match history {
+        Some(path) => Some(HistoryFile::open(&path).map_err(|error| Failure::refused(error.to_string()))?),
+        None => None,
+    };
     let options = Options {
         interval: speed.wait(interval),
         settings: Settings::default(),
@@ -193,6 +204,7 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
         leadership: alone(),
         kubelets: Some(Pace::default()),
         prometheus: None,
+        history,
         outlets: Outlets::new(speed.wait(interval)),
     };
     let (rows, shown) = watch::channel(Snapshot::default());

@@ -37,6 +37,7 @@ impl Knowledge for Known {
             cpu: Some(MilliCpu(10)),
             memory: Some(Bytes(90 << 20)),
             memory_peak: None,
+            details_at: None,
             memory_charged: Some(Bytes(99 << 20)),
             swap: None,
             memory_pressure_permille: None,

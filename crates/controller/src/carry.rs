@@ -119,7 +119,7 @@ async fn resize(client: &Client, order: &Order, change: &Change, by: Author, now
             Ok(would) => would,
             Err(error) => return answer_of(error),
         };
-        if let Some(why) = is_another(key, known, &would) {
+        if let Some(why) = is_another(key, known, before.as_deref(), &would) {
             return Answer::Overtaken(why);
         }
     }
@@ -154,9 +154,14 @@ fn note_of(noted: &Noted) -> LastResize {
 }
 
 /// Why the pod that would be resized is not the one that was decided on.
-fn is_another(key: &PodKey, known: &Pod, would: &Pod) -> Option<String> {
+fn is_another(key: &PodKey, known: &Pod, note: Option<&Noted>, would: &Pod) -> Option<String> {
     if would.metadata.uid.as_deref() != Some(&*key.uid) {
         return Some("the pod has been replaced by another of the same name".to_owned());
+    }
+    // A resize of ours that was not known when this was decided: its answer was lost, or what was decided on is old.
+    let noted = LastResize::read(would).map(|it| (it.at, it.generation));
+    if noted != note.map(|it| (it.at, it.generation)) {
+        return Some("it has been resized after this was decided".to_owned());
     }
     let (decided, now) = (known.metadata.generation?, would.metadata.generation?);
     (now > decided + 1).then(|| "somebody changed the pod after this was decided".to_owned())
@@ -275,6 +280,25 @@ mod tests {
         assert!(aim(&mut object, 70, 35));
         let targets: Vec<_> = object.spec.metrics.unwrap().into_iter().filter_map(|it| it.resource).collect();
         assert_eq!(targets.iter().map(|it| it.target.average_utilization).collect::<Vec<_>>(), [Some(35), Some(70)]);
+    }
+
+    #[test]
+    fn a_pod_that_was_resized_meanwhile_is_another() {
+        let pod = |generation: i64, note: Option<&LastResize>| -> Pod {
+            let annotations = note.map(|it| json!({ANNOTATION: serde_json::to_string(it).unwrap()}));
+            let meta = json!({"namespace": "n", "name": "p", "uid": "u", "generation": generation, "annotations": annotations});
+            serde_json::from_value(json!({"metadata": meta, "spec": {"containers": []}})).unwrap()
+        };
+        let known = pod(1, None);
+        let key = PodKey::of(&known);
+        let note = LastResize::of(&known, &Change::default(), Author::Controller, Timestamp::UNIX_EPOCH);
+        let noted = Noted::of(&note);
+        assert_eq!(is_another(&key, &known, None, &pod(2, None)), None);
+        assert_eq!(is_another(&key, &known, Some(&noted), &pod(2, Some(&note))), None);
+        // As after a lost answer: the same change once more changes nothing, and the generation does not tell.
+        assert!(is_another(&key, &known, None, &pod(2, Some(&note))).is_some());
+        assert!(is_another(&key, &known, Some(&noted), &pod(2, None)).is_some());
+        assert!(is_another(&key, &known, None, &pod(3, None)).is_some());
     }
 
     #[track_caller]

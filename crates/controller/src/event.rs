@@ -9,8 +9,10 @@ use supple_decide::policy::Guard;
 use supple_decide::scene::GuardReading;
 
 use crate::carry::{Answer, Order};
-use crate::rules::RuleNews;
+use crate::history_file::Page;
+use crate::rules::{PolicyWritten, RuleNews, VpaWritten};
 use crate::source::Reading;
+use crate::source::incident::Incident;
 use crate::source::prometheus::past::Past;
 use crate::usage::PodUse;
 use crate::view::News;
@@ -22,6 +24,8 @@ pub enum Event {
     News(Box<News>),
     /// A watch of our own kinds, or of VPA's, says something.
     Rules(Box<RuleNews>),
+    /// The cluster has said its minor version, or that it has none that can be read.
+    Version(Option<u32>),
     /// It is time to measure.
     Tick,
     /// Usage has come, or the sentence that says why not.
@@ -36,6 +40,8 @@ pub enum Event {
     Answered(Box<Order>, Answer),
     /// Something that was to be written has been, or not.
     Wrote(WorkloadKey, Result<(), String>),
+    /// The status of a policy has been written, or not.
+    WrotePolicy(Result<(), String>),
     /// We lead from now on, or no longer: only who leads acts and writes.
     Leading(bool),
 }
@@ -54,15 +60,19 @@ pub enum Effect {
     /// Write what is known of a workload; answered by [`Event::Wrote`].
     Write(Box<Written>),
     /// Write the status of a `VerticalPodAutoscaler`.
-    WriteVpa(Box<crate::rules::VpaWritten>),
-    /// The workload of this one is gone: delete it.
-    Delete(Box<Rightsizing>),
+    WriteVpa(Box<VpaWritten>),
+    /// Count what befell a pod.
+    Count(Incident),
+    /// Write down in the history file what has been learned, in place of what stands there.
+    Keep(Vec<Page>),
+    /// Write the status of a policy; answered by [`Event::WrotePolicy`].
+    WritePolicy(Box<PolicyWritten>),
 }
 
 impl Effect {
     /// Whether it changes the cluster: what only the leader may.
     pub const fn is_a_write(&self) -> bool {
-        matches!(self, Self::Carry(_) | Self::Write(_) | Self::WriteVpa(_) | Self::Delete(_))
+        matches!(self, Self::Carry(_) | Self::Write(_) | Self::WriteVpa(_) | Self::WritePolicy(_))
     }
 }
 

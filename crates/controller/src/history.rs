@@ -18,6 +18,8 @@ use supple_recommend::sample::{OutOfMemory, Sample, Size};
 use supple_recommend::state::{State, Taken};
 use supple_recommend::supple::Supple;
 
+use crate::history_file::Page;
+
 /// Length of the two spans over which the highest use of a pod is remembered: together between half a day and a day.
 const SPAN_SECONDS: i64 = 12 * 3600;
 
@@ -67,7 +69,7 @@ impl Known {
 }
 
 /// What a policy says to a recommender. A risk that cannot be read is as good as none: whoever checks policies has said so.
-pub fn terms(policy: &Policy) -> Terms {
+fn terms(policy: &Policy) -> Terms {
     let mut terms = Terms::default();
     let risk = |text: &Option<Arc<str>>| text.as_deref().and_then(|it| it.parse::<Risk>().ok());
     terms.cpu.risk = risk(&policy.cpu_risk.value);
@@ -175,9 +177,26 @@ impl History {
         }
     }
 
-    /// A workload is gone, and with it what was learned.
-    pub fn forget_workload(&mut self, workload: &WorkloadKey) {
-        self.kept.remove(workload);
+    /// Whether anything is known of a workload.
+    pub fn knows(&self, workload: &WorkloadKey) -> bool {
+        self.kept.contains_key(workload)
+    }
+
+    /// Forget the workloads that are not to be kept, told with the newest sample of each.
+    pub fn retain_workloads(&mut self, is_kept: impl Fn(&WorkloadKey, Option<Timestamp>) -> bool) {
+        self.kept.retain(|workload, kept| is_kept(workload, kept.values().filter_map(|it| it.fresh).max()));
+    }
+
+    /// All that is known, as it is kept in a file: one page a container.
+    pub fn pages(&self) -> impl Iterator<Item = Page> {
+        self.kept.iter().flat_map(|(workload, containers)| {
+            containers.iter().map(|(container, kept)| Page {
+                workload: workload.clone(),
+                container: container.clone(),
+                fresh: kept.fresh,
+                state: kept.front.save(),
+            })
+        })
     }
 
     /// Judge by another policy from now on.
@@ -236,7 +255,7 @@ impl History {
         self.kept.iter().filter(|(_, it)| it.values().any(|it| it.unsaved)).map(|(key, _)| key)
     }
 
-    /// Go on from what was saved. What has been learned meanwhile is kept too.
+    /// Go on from what was saved, which rests on samples up to `fresh`. What has been learned meanwhile is kept too.
     ///
     /// # Errors
     /// The sentence that says why the bytes are no state; the container then begins anew.
@@ -245,10 +264,14 @@ impl History {
         workload: &WorkloadKey,
         container: &str,
         bytes: &[u8],
+        fresh: Option<Timestamp>,
         policy: &Policy,
     ) -> Result<(), String> {
         let state = State::load(bytes).map_err(|error| format!("{workload} {container}: {error}"))?;
         self.adopt(workload, container, state, policy);
+        if let Some(kept) = self.kept.get_mut(workload).and_then(|it| it.get_mut(container)) {
+            kept.fresh = kept.fresh.max(fresh);
+        }
         Ok(())
     }
 

@@ -17,6 +17,7 @@ pub mod carry;
 pub mod event;
 pub mod forecast;
 pub mod history;
+pub mod history_file;
 pub mod lease;
 pub mod metrics;
 pub mod once;

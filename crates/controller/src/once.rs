@@ -36,7 +36,6 @@ pub async fn look(
     patience: Duration,
 ) -> Result<World, LookError> {
     let mut world = World::new(settings);
-    world.set_version(watches::minor_version(client).await);
     let (out, mut events) = mpsc::channel(1024);
     let mut tasks = JoinSet::new();
     watches::begin(client, &out, &mut tasks);

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher;
 use supple_api::autoscaler::CarryOut;
-use supple_api::resolve::{Asked, Given, Policies, Resolved};
+use supple_api::policy::PolicyStatus;
+use supple_api::resolve::{Asked, Given, Policies, Resolved, Tally};
 use supple_api::vpa::{VerticalPodAutoscalerCheckpoint, VerticalPodAutoscalerStatus};
 use supple_api::{ClusterRightsizePolicy, Problem, RightsizePolicy, Rightsizing, VerticalPodAutoscaler, names};
 use supple_decide::key::WorkloadKey;
@@ -17,7 +18,7 @@ use supple_decide::policy::{Mode, Origin, Policy, Setting};
 use supple_decide::record::Record;
 
 use crate::view::View;
-use crate::view::shelf::{Name, Shelf};
+use crate::view::shelf::{Moved, Name, Shelf, name_of};
 use crate::world::Settings;
 
 /// What a watch of our own kinds, or of VPA's, tells.
@@ -55,6 +56,17 @@ pub struct VpaWritten {
     pub status: VerticalPodAutoscalerStatus,
 }
 
+/// The status of a policy, to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyWritten {
+    /// Its namespace (empty: it is one of the cluster) and name.
+    pub name: Name,
+    /// Its UID: another policy of the name is not spoken of.
+    pub uid: Option<String>,
+    /// What is to stand there.
+    pub status: PolicyStatus,
+}
+
 /// What was written down about a workload.
 #[derive(Debug, Default)]
 pub struct Saved {
@@ -62,6 +74,8 @@ pub struct Saved {
     pub record: Record,
     /// What the recommender remembered, by container.
     pub history: BTreeMap<String, Vec<u8>>,
+    /// The newest measurement that rests on, by container.
+    pub measured: BTreeMap<String, Timestamp>,
 }
 
 /// A `Rightsizing` as it is kept: the history only until somebody has taken it.
@@ -86,6 +100,8 @@ pub struct Rules {
     checkpoints: Shelf<VerticalPodAutoscalerCheckpoint>,
     read: Option<Policies>,
     changed: bool,
+    /// Something has been told of a policy, its status included.
+    policies_moved: bool,
 }
 
 impl Rules {
@@ -103,6 +119,7 @@ impl Rules {
             checkpoints: Shelf::default(),
             read: None,
             changed: true,
+            policies_moved: true,
         }
     }
 
@@ -111,19 +128,18 @@ impl Rules {
         match news {
             RuleNews::Available(available) => self.available = Some(available),
             RuleNews::Policy(event) => {
-                self.policies.take(event, |it| it);
-                self.changed = true;
+                self.changed |= take(&mut self.policies, event, |a, b| a.spec == b.spec);
+                self.policies_moved = true;
             }
             RuleNews::ClusterPolicy(event) => {
-                self.cluster_policies.take(event, |it| it);
-                self.changed = true;
+                self.changed |= take(&mut self.cluster_policies, event, |a, b| a.spec == b.spec);
+                self.policies_moved = true;
             }
             RuleNews::Rightsizing(event) => {
                 self.rightsizings.take(event, written_down);
             }
             RuleNews::Autoscaler(event) => {
-                self.autoscalers.take(event, |it| it);
-                self.changed = true;
+                self.changed |= take(&mut self.autoscalers, event, |a, b| a.spec == b.spec);
             }
             RuleNews::Checkpoint(event) => {
                 self.checkpoints.take(event, |it| it);
@@ -177,6 +193,26 @@ impl Rules {
         };
         self.read = Some(Policies::new(&given, now));
         true
+    }
+
+    /// Whether something has been told of a policy since the last call.
+    pub const fn take_policies_moved(&mut self) -> bool {
+        std::mem::replace(&mut self.policies_moved, false)
+    }
+
+    /// Policies of namespaces.
+    pub fn policies(&self) -> impl Iterator<Item = &RightsizePolicy> {
+        self.policies.iter().map(|(_, it)| it)
+    }
+
+    /// Policies of the cluster.
+    pub fn cluster_policies(&self) -> impl Iterator<Item = &ClusterRightsizePolicy> {
+        self.cluster_policies.iter().map(|(_, it)| it)
+    }
+
+    /// A count of what comes of each policy, with no workload in it yet; `None` before policies have been read.
+    pub fn tally(&self) -> Option<Tally> {
+        self.read.as_ref().map(Tally::new)
     }
 
     /// What holds for a workload. Nothing is ever done in our own namespace and in `kube-system`: whoever stops there stops
@@ -239,6 +275,20 @@ impl Rules {
     }
 }
 
+/// Take in what a watch says of objects that speak of workloads; whether what they say is otherwise than before. A status, which
+/// we write ourselves, says nothing: every workload would be looked at anew for each one that is written.
+fn take<K: kube::Resource>(shelf: &mut Shelf<K>, event: watcher::Event<K>, says_the_same: fn(&K, &K) -> bool) -> bool {
+    let news = match &event {
+        watcher::Event::InitApply(new) | watcher::Event::Apply(new) => shelf.get(&name_of(new)).is_none_or(|known| {
+            !says_the_same(known, new) || known.meta().creation_timestamp != new.meta().creation_timestamp
+        }),
+        watcher::Event::Delete(_) => true,
+        watcher::Event::Init | watcher::Event::InitDone => false,
+    };
+    let gone = matches!(shelf.take(event, |it| it), Moved::Listed(gone) if !gone.is_empty());
+    news || gone
+}
+
 /// Where the `Rightsizing` of a workload stands.
 fn at(workload: &WorkloadKey) -> Name {
     (workload.namespace.clone(), Arc::from(names::rightsizing(&workload.kind, &workload.name)))
@@ -257,5 +307,7 @@ fn written_down(it: Rightsizing) -> WrittenDown {
     let record: Record = status.record.as_ref().map(Record::from).unwrap_or_default();
     let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).ok();
     let history = status.history.iter().filter_map(|(name, text)| Some((name.clone(), decode(text)?))).collect();
-    WrittenDown { workload, saved: Some(Saved { record: record.clone(), history }), record }
+    let measured =
+        status.recommendation.iter().filter_map(|it| Some((it.container_name.clone(), it.measured?))).collect();
+    WrittenDown { workload, saved: Some(Saved { record: record.clone(), history, measured }), record }
 }

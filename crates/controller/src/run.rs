@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::carry::Answer;
 use crate::event::{Effect, Event};
+use crate::history_file::{Found, HistoryFile};
 use crate::lease::elect::Leadership;
 use crate::metrics::{Ended, Metrics, Picture};
 use crate::record::Teller;
@@ -46,6 +47,8 @@ pub struct Options {
     pub kubelets: Option<Pace>,
     /// Where history comes from, and guards are evaluated.
     pub prometheus: Option<Prometheus>,
+    /// The file that what was learned is kept in, and what was found in it.
+    pub history: Option<(HistoryFile, Found)>,
     /// What others look at.
     pub outlets: Outlets,
 }
@@ -86,12 +89,18 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Run until told to stop. Snapshots are published to `rows`; nobody needs to look at them.
 pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>, stop: CancellationToken) {
-    let Options { interval, settings, clock, audit, mut leadership, kubelets, prometheus, outlets } = options;
+    let Options { interval, settings, clock, audit, mut leadership, kubelets, prometheus, history, outlets } = options;
     let mut world = World::new(settings);
-    world.set_version(watches::minor_version(&client).await);
     let (answers, mut answered) = mpsc::channel(QUEUE);
     let teller = Teller::new(client.clone(), audit);
     let mut hands = perform::Hands::new(client.clone(), teller, answers.clone(), clock.clone(), prometheus.clone());
+    if let Some((file, found)) = history {
+        if let Some(why) = found.set_aside {
+            tracing::warn!("{why}");
+        }
+        world.keep(found.pages);
+        hands.keep_in(file, outlets.metrics.clone());
+    }
     let mut watching = JoinSet::new();
     watches::begin(&client, &answers, &mut watching);
     let nodes = kubelets.map(|pace| sweep(&client, pace, &clock, &outlets.metrics, &answers, &mut watching, &stop));
@@ -135,9 +144,6 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
         }
         let began = Instant::now();
         let effects = world.apply(event, clock());
-        for what in world.take_befell() {
-            outlets.metrics.incident(&what);
-        }
         if let Some(prometheus) = unread.take_if(|_| is_round && world.is_complete()) {
             remember(prometheus, &clock, &outlets.metrics, &answers, &mut watching);
         }
@@ -161,6 +167,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
                 match effect {
                     Effect::Carry(order) => drop(world.apply(Event::Answered(order, Answer::Failed(why)), clock())),
                     Effect::Write(written) => drop(world.apply(Event::Wrote(written.workload, Err(why)), clock())),
+                    Effect::WritePolicy(_) => drop(world.apply(Event::WrotePolicy(Err(why)), clock())),
                     _ => {}
                 }
                 continue;
@@ -171,8 +178,8 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     }
     // Resizes under way are let go: the node carries them on, and their notes are on the pods. What has been learned and
     // what has happened is still written, if that does not take long.
-    if may_act(&leadership) {
-        for effect in world.last_words(clock()) {
+    for effect in world.last_words(clock()) {
+        if !effect.is_a_write() || may_act(&leadership) {
             hands.perform(effect);
         }
     }
@@ -238,10 +245,14 @@ fn heard(metrics: &Metrics, event: &Event) {
     }
 }
 
-/// Count what ended.
+/// Count what ended, and what befell somebody.
 fn count(metrics: &Metrics, world: &World, effect: &Effect, now: Timestamp) {
     use supple_decide::code::Code;
-    let Effect::Tell(told, _) = effect else { return };
+    let told = match effect {
+        Effect::Tell(told, _) => told,
+        Effect::Count(incident) => return metrics.incident(*incident),
+        _ => return,
+    };
     let ended = match told.code {
         Code::Resized => Ended::Resized,
         Code::RollBack => Ended::RolledBack,

@@ -8,8 +8,10 @@
 //!   Answered ◀── carry ◀──────────────────────────────────────────────────────────────┘
 //! ```
 
+mod kept;
 pub mod knowledge;
 mod picture;
+mod policies;
 mod refresh;
 mod show;
 mod write;
@@ -18,9 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use kube::runtime::watcher::Event as Seen;
 use supple_api::autoscaler::CarryOut;
 use supple_decide::code::Code;
-use supple_decide::facts::{Phase, PodFacts};
+use supple_decide::facts::PodFacts;
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::Use;
 use supple_decide::policy::{Mode, Policy};
@@ -36,7 +39,7 @@ use crate::history::History;
 use crate::rules::Rules;
 use crate::snapshot::Last;
 use crate::source::Reading;
-use crate::source::incident::{self, What};
+use crate::source::incident::{Incident, Mark};
 use crate::source::prometheus::past::Past;
 use crate::usage::PodUse;
 use crate::view::View;
@@ -87,10 +90,12 @@ pub struct World {
     told: BTreeMap<(WorkloadKey, Code), Timestamp>,
     last: BTreeMap<PodKey, Last>,
     outbox: write::Outbox,
-    /// What befell pods since it was last asked for.
-    befell: Vec<What>,
+    heard: policies::Heard,
+    kept: kept::Kept,
     /// Why there is no usage, while there is none.
     blind: Option<String>,
+    /// The cluster has said its version.
+    is_versioned: bool,
     leading: bool,
 }
 
@@ -112,8 +117,10 @@ impl World {
             told: BTreeMap::new(),
             last: BTreeMap::new(),
             outbox: write::Outbox::default(),
-            befell: Vec::new(),
+            heard: policies::Heard::default(),
+            kept: kept::Kept::default(),
             blind: None,
+            is_versioned: false,
             leading: false,
         }
     }
@@ -123,6 +130,10 @@ impl World {
         match event {
             Event::News(news) => return self.see(*news, now),
             Event::Rules(news) => self.rules.see(*news),
+            Event::Version(minor) => {
+                self.view.scene.cluster.minor_version = minor;
+                self.is_versioned = true;
+            }
             Event::Tick => {
                 let mut effects = self.writes(now);
                 effects.push(Effect::Measure);
@@ -137,13 +148,18 @@ impl World {
                 self.blind = Some(why);
                 return self.round(now, None);
             }
-            Event::Detailed(uses) => self.take_in_details(uses),
+            Event::Detailed(readings) => return self.take_in_details(readings, now),
             Event::Past(past) => self.take_in_past(past),
             Event::Guards(workload, readings) => {
                 self.view.scene.guards.insert(workload, readings);
             }
             Event::Answered(order, answer) => return self.answered(&order, answer, now),
             Event::Wrote(workload, result) => self.wrote(&workload, result),
+            Event::WrotePolicy(Ok(())) => {}
+            Event::WrotePolicy(Err(why)) => {
+                tracing::debug!(why, "the status of a policy could not be written; tried again");
+                self.heard.again();
+            }
             Event::Leading(leading) => self.lead(leading),
         }
         Vec::new()
@@ -156,7 +172,8 @@ impl World {
 
     /// What has not been read yet of all that a decision rests on.
     pub fn missing(&self) -> Vec<&'static str> {
-        self.view.missing().into_iter().chain(self.rules.missing()).collect()
+        let version = (!self.is_versioned).then_some("the version of the cluster");
+        self.view.missing().into_iter().chain(self.rules.missing()).chain(version).collect()
     }
 
     /// What people and other programs said should be done.
@@ -179,11 +196,6 @@ impl World {
         self.history.explanation(workload, container)
     }
 
-    /// The minor version of the cluster.
-    pub fn set_version(&mut self, minor: Option<u32>) {
-        self.view.scene.cluster.minor_version = minor;
-    }
-
     /// The pods of a workload, by name.
     pub fn pods_of<'a>(&'a self, workload: &'a WorkloadKey) -> impl Iterator<Item = &'a PodFacts> {
         self.view.members(workload).filter_map(|it| self.view.scene.pods.get(it))
@@ -194,11 +206,6 @@ impl World {
         let pod = told.pod.as_ref()?;
         let done = self.records.get(&told.workload)?.last.iter().rev().find(|it| *it.pod == *pod.name)?;
         (done.code != Code::Resized).then_some((done.code, done.at))
-    }
-
-    /// What befell pods since this was last asked for.
-    pub fn take_befell(&mut self) -> Vec<What> {
-        std::mem::take(&mut self.befell)
     }
 
     /// What was decided last, by pod.
@@ -219,6 +226,7 @@ impl World {
                 self.records.insert(workload.clone(), record.clone().merged(own));
             }
             self.view.all_dirty();
+            self.heard.again();
         }
         self.leading = leading;
     }
@@ -232,48 +240,44 @@ impl World {
             return Vec::new();
         };
         let name = match event {
-            kube::runtime::watcher::Event::Apply(pod) => Some(crate::view::shelf::name_of(pod)),
+            Seen::Apply(pod) | Seen::InitApply(pod) => Some(crate::view::shelf::name_of(pod)),
             _ => None,
         };
-        let before = name.as_ref().and_then(|(namespace, name)| self.view.pod(namespace, name)).cloned();
-        let thrown_out = match event {
-            kube::runtime::watcher::Event::Apply(pod) => incident::thrown_out(pod),
-            _ => None,
-        };
+        let before = name.as_ref().and_then(|(namespace, name)| self.view.pod(namespace, name)).map(Mark::of);
         self.view.see(news);
         let Some((namespace, name)) = name else { return Vec::new() };
-        let Some(after) = self.view.pod(&namespace, &name).cloned() else { return Vec::new() };
-        self.shows_what_was_sent(&after);
-        if let Some(before) = before.as_ref().filter(|it| it.key == after.key) {
-            let thrown_out = thrown_out.filter(|_| before.phase != Phase::Ended);
-            self.befell.extend(incident::between(before, &after, thrown_out));
-        }
-        let killed = before.filter(|it| it.key == after.key).is_some_and(|before| self.take_in_kills(&before, &after));
-        // A kill cannot wait for the next round: the workload is judged at once, with what has just been learned.
-        if killed && self.is_complete() {
-            let only = BTreeSet::from([after.workload]);
-            return self.round(now, Some(&only));
-        }
-        Vec::new()
+        let Some(pod) = self.view.pod(&namespace, &name) else { return Vec::new() };
+        let incidents = before.map(|it| it.since(pod)).unwrap_or_default();
+        let (key, generation) = (pod.key.clone(), pod.generation);
+        self.shows_what_was_sent(&key, generation);
+        if incidents.is_empty() { Vec::new() } else { self.befell(&key, incidents, now) }
     }
 
     /// What we have sent holds until the pod shows it: a view that is older is not to be believed about it.
-    fn shows_what_was_sent(&mut self, seen: &PodFacts) {
-        if self.in_flight.get(&seen.key).is_some_and(|sent| sent.is_some_and(|it| seen.generation >= it)) {
-            self.release(&seen.key);
+    fn shows_what_was_sent(&mut self, pod: &PodKey, generation: i64) {
+        if self.in_flight.get(pod).is_some_and(|sent| sent.is_some_and(|it| generation >= it)) {
+            self.release(pod);
         }
     }
 
-    fn take_in_kills(&mut self, before: &PodFacts, after: &PodFacts) -> bool {
-        let policy = self.policy_of(&after.workload);
+    /// Something befell a pod. A kill cannot wait for the next round: the workload is judged at once, with what has just been
+    /// learned.
+    fn befell(&mut self, pod: &PodKey, incidents: Vec<Incident>, now: Timestamp) -> Vec<Effect> {
+        let Some(facts) = self.view.scene.pods.get(pod).cloned() else { return Vec::new() };
+        let policy = self.policy_of(&facts.workload);
         let mut killed = false;
-        for container in &after.containers {
-            let was = before.containers.iter().find(|it| it.name == container.name).and_then(|it| it.last_end);
-            let Some(end) = container.last_end.filter(|it| it.out_of_memory && Some(*it) != was) else { continue };
-            self.history.killed(after, container, end.at, &policy);
-            killed = true;
+        for incident in &incidents {
+            if let Incident::OutOfMemory(place, at) = incident {
+                self.history.killed(&facts, &facts.containers[*place], *at, &policy);
+                killed = true;
+            }
         }
-        killed
+        let mut effects: Vec<Effect> = incidents.into_iter().map(Effect::Count).collect();
+        if killed && self.is_complete() {
+            let only = BTreeSet::from([facts.workload]);
+            effects.extend(self.round(now, Some(&only)));
+        }
+        effects
     }
 
     fn take_in(&mut self, usage: Vec<PodUse>) {
@@ -284,10 +288,20 @@ impl World {
         }
     }
 
-    fn take_in_details(&mut self, readings: Vec<Reading>) {
-        for Reading { namespace, pod, container, usage, .. } in readings {
+    fn take_in_details(&mut self, readings: Vec<Reading>, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for Reading { namespace, pod, container, usage, oom_kills, .. } in readings {
             self.take_in_use(&namespace, &pod, &container, usage);
+            // Within a run: one of its processes was killed, and the container lives on. Its status does not tell.
+            if oom_kills.is_some_and(|it| it > 0)
+                && let Some(facts) = self.view.pod(&namespace, &pod)
+                && let Some(place) = facts.containers.iter().position(|it| it.name == container)
+            {
+                let key = facts.key.clone();
+                effects.extend(self.befell(&key, vec![Incident::OutOfMemory(place, usage.at)], now));
+            }
         }
+        effects
     }
 
     /// The past of pods that are still there. Of a workload that is known already nothing is taken in: it would count twice.
@@ -354,6 +368,7 @@ impl World {
         let mut effects = Vec::new();
         if only.is_none() {
             self.decisions.clear();
+            effects.extend(self.keeping(now));
         }
         for decision in decisions {
             if self.leading {
@@ -395,7 +410,9 @@ impl World {
 
     /// What is still to be written before the loop ends.
     pub fn last_words(&mut self, now: Timestamp) -> Vec<Effect> {
-        if self.leading { self.urgent_writes(now) } else { Vec::new() }
+        let mut effects = if self.leading { self.urgent_writes(now) } else { Vec::new() };
+        effects.extend(self.keeping(now).filter(|_| self.is_complete()));
+        effects
     }
 
     /// Whether what a pod asked for before us stands in the cluster: were we killed between a first resize and writing that
@@ -514,8 +531,8 @@ impl World {
             Answer::Accepted { generation } => {
                 // An eviction and a rollout hold until the pod is gone.
                 self.in_flight.insert(action.pod.clone(), generation);
-                if let Some(facts) = self.view.scene.pods.get(&action.pod).cloned() {
-                    self.shows_what_was_sent(&facts);
+                if let Some(seen) = self.view.scene.pods.get(&action.pod).map(|it| it.generation) {
+                    self.shows_what_was_sent(&action.pod, seen);
                 }
                 let words = match &action.what {
                     round::What::Resize(change)
@@ -562,3 +579,6 @@ impl World {
         self.outbox.remembered(workload);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,7 @@ codes! {
     RollOut => "",
     /// The target of a horizontal autoscaler changes together with the request it reads.
     AdjustScaler => "",
-    /// What the pod asks for is what it needs.
+    /// What the pod asks for is what it needs, as far as its policy and its use allow.
     Fits => "",
 
     // What is known.
@@ -188,12 +188,16 @@ codes! {
     TooFewReplicas => "add replicas, or set a lower `minReplicas`",
     /// Recreating it would bring the same sizes back.
     ComesBackSame => "let the webhook size new pods, or change the template",
+    /// Its sizes do not move in the direction in which it may be recreated.
+    WrongDirection => "change `evictionRequirements`, or the mode",
     /// The pod asks not to be disturbed.
     DoNotDisrupt => "remove its safe-to-evict or do-not-disrupt annotation",
 
     // What budgets allow.
     /// As many pods of the workload are under way as may be.
     WorkloadBudget => "wait, or raise `podsAtOnce`",
+    /// As many pods of the namespace are under way as may be.
+    NamespaceBudget => "wait, or raise `namespacePodsAtOnce`",
     /// As many resizes are under way in the cluster as may be.
     ClusterBudget => "wait, or raise the controller's limit",
     /// Another resize on the node is in flight.

@@ -52,7 +52,7 @@ struct Group<'a> {
 /// Decide. The same scene gives the same round, whatever order it was put together in.
 #[must_use]
 pub fn decide(scene: &Scene, moment: &Moment<'_>) -> Round {
-    let mut ledger = Ledger::of(scene);
+    let mut ledger = Ledger::of(scene, moment.now);
     let mut pods: BTreeMap<&WorkloadKey, Vec<&PodFacts>> = BTreeMap::new();
     for pod in scene.pods.values() {
         pods.entry(&pod.workload).or_default().push(pod);
@@ -414,9 +414,11 @@ fn describe(work: &Work<'_>) -> Decision {
         Some(what) => (code_of(what, draft), sentence(what, pod, draft)),
         None => {
             let stops = findings.iter().find(|it| it.outcome != Outcome::Clamped);
-            match stops.or(findings.first()) {
-                Some(finding) => (finding.code, about(finding)),
-                None => (Code::Fits, "what it asks for is what it needs".to_owned()),
+            match (stops, findings.first()) {
+                (Some(finding), _) => (finding.code, about(finding)),
+                // A number that is held where it is stops nothing: there is nothing to be done.
+                (None, Some(held)) => (Code::Fits, format!("what it asks for is what it may have: {}", about(held))),
+                (None, None) => (Code::Fits, "what it asks for is what it needs".to_owned()),
             }
         }
     };

@@ -73,6 +73,7 @@ impl PodFacts {
                 Some("Unknown") => Phase::Unknown,
                 _ => Phase::Pending,
             },
+            evicted: status.reason.as_deref() == Some("Evicted"),
             deleting: pod.metadata.deletion_timestamp.is_some(),
             started,
             ready: ready_is("True").map(|it| since(it).unwrap_or(Timestamp::UNIX_EPOCH)),

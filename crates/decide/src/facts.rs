@@ -31,6 +31,8 @@ pub struct PodFacts {
     pub phase: Phase,
     /// It is on its way out.
     pub deleting: bool,
+    /// Its node threw it out: `status.reason` is `Evicted`.
+    pub evicted: bool,
     /// `status.startTime`, or when it was created.
     pub started: Option<Timestamp>,
     /// Its `Ready` condition is true, and since when.

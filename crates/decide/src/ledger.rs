@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use supple_resize::admission::quota;
 use supple_resize::allocate::{Capacity, Used};
 use supple_resize::amounts::{Amounts, Requirement, Resource};
 use supple_resize::predict::NamespaceSight;
 
 use crate::check::draft::Draft;
-use crate::check::sight::is_under_way;
+use crate::check::sight::{is_under_way, is_watched};
 use crate::facts::{Phase, PodFacts};
 use crate::key::WorkloadKey;
 use crate::progress::Progress;
@@ -20,6 +21,8 @@ pub struct Ledger<'a> {
     nodes: BTreeMap<&'a str, NodeRoom>,
     namespaces: BTreeMap<&'a str, NamespaceSight>,
     teams: BTreeMap<&'a WorkloadKey, TeamPlaces>,
+    /// Pods of each namespace that are being resized or watched; counted only where some policy asks.
+    in_namespaces: BTreeMap<&'a str, u32>,
     /// Resizes under way in the whole cluster.
     pub under_way: u32,
     /// Places that were given, those taken back included: the order of the actions.
@@ -56,13 +59,15 @@ pub struct Undo<'a> {
     node: Option<(&'a str, NodeRoom)>,
     namespace: Option<(&'a str, NamespaceSight)>,
     team: (&'a WorkloadKey, TeamPlaces),
+    in_namespace: Option<(&'a str, u32)>,
     under_way: u32,
 }
 
 impl<'a> Ledger<'a> {
     /// As the scene stands: one look at every pod.
-    pub fn of(scene: &'a Scene) -> Self {
+    pub fn of(scene: &'a Scene, now: Timestamp) -> Self {
         let mut ledger = Self::default();
+        let counts = scene.workloads.values().any(|it| it.policy.namespace_pods_at_once.value.is_some());
         for (name, node) in &scene.nodes {
             ledger.nodes.insert(name, NodeRoom { allocatable: node.allocatable, ..NodeRoom::default() });
         }
@@ -74,6 +79,10 @@ impl<'a> Ledger<'a> {
             let under_way = is_under_way(pod) || acting.is_some();
             if under_way {
                 ledger.under_way = ledger.under_way.saturating_add(1);
+            }
+            if counts && (under_way || is_still_watched(scene, pod, now)) {
+                let count = ledger.in_namespaces.entry(&*pod.key.namespace).or_default();
+                *count = count.saturating_add(1);
             }
             let Some(room) = pod.node.as_deref().and_then(|it| ledger.nodes.get_mut(it)) else { continue };
             let mut held = takes(pod);
@@ -108,6 +117,11 @@ impl<'a> Ledger<'a> {
         self.teams.get(key).copied().unwrap_or_default()
     }
 
+    /// Pods of a namespace that are being resized or watched, what was given in this round included.
+    pub fn in_namespace(&self, name: &str) -> u32 {
+        self.in_namespaces.get(name).copied().unwrap_or_default()
+    }
+
     /// A namespace's limit ranges and quotas, what was charged in this round included.
     pub fn namespace(&self, scene: &Scene, name: &str) -> NamespaceSight {
         if let Some(known) = self.namespaces.get(name) {
@@ -121,8 +135,13 @@ impl<'a> Ledger<'a> {
     pub fn place(&mut self, scene: &'a Scene, pod: &'a PodFacts, draft: &Draft, place: Place) -> Undo<'a> {
         self.seats = self.seats.saturating_add(1);
         let node = pod.node.as_deref().and_then(|it| Some((it, *self.nodes.get(it)?)));
-        let mut undo =
-            Undo { node, namespace: None, team: (&pod.workload, self.team(&pod.workload)), under_way: self.under_way };
+        let mut undo = Undo {
+            node,
+            namespace: None,
+            team: (&pod.workload, self.team(&pod.workload)),
+            in_namespace: None,
+            under_way: self.under_way,
+        };
         let team = self.teams.entry(&pod.workload).or_default();
         team.disturbed = team.disturbed.saturating_add(u32::from(place.disturbs));
         team.rolled_out |= place.rolls_out;
@@ -131,6 +150,9 @@ impl<'a> Ledger<'a> {
         }
         team.resized = team.resized.saturating_add(1);
         self.under_way = self.under_way.saturating_add(1);
+        let count = self.in_namespaces.entry(&*pod.key.namespace).or_default();
+        undo.in_namespace = Some((&*pod.key.namespace, *count));
+        *count = count.saturating_add(1);
         if let Some(room) = pod.node.as_deref().and_then(|it| self.nodes.get_mut(it)) {
             let held = takes(pod);
             let next = pod
@@ -179,6 +201,7 @@ impl<'a> Ledger<'a> {
             self.namespaces.insert(name, namespace);
         }
         self.teams.insert(undo.team.0, undo.team.1);
+        self.in_namespaces.extend(undo.in_namespace);
         self.under_way = undo.under_way;
     }
 }
@@ -197,6 +220,12 @@ pub struct Place {
 /// What a pod takes of its node: what it holds, or what its node is about to give it.
 pub fn takes(pod: &PodFacts) -> Amounts {
     if is_under_way(pod) { pod.held().max(pod.desired()) } else { pod.held() }
+}
+
+/// Whether the pod was resized so lately that it is still watched, by the policy of its workload.
+fn is_still_watched(scene: &Scene, pod: &PodFacts, now: Timestamp) -> bool {
+    let settle = || scene.workloads.get(&pod.workload).map(|it| it.policy.settle.value);
+    pod.note.is_some() && !pod.deleting && settle().is_some_and(|it| is_watched(pod, it, now))
 }
 
 /// Whether the pod waits for room on its node.

@@ -52,6 +52,9 @@ pub struct Use {
     pub memory: Option<Bytes>,
     /// Highest working set known of the last day, this one included.
     pub memory_peak: Option<Bytes>,
+    /// When what follows was measured, which only some sources tell; `None`: nothing of it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details_at: Option<Timestamp>,
     /// The whole charge of the cgroup, page cache included: what the kernel compares with a limit.
     pub memory_charged: Option<Bytes>,
     /// Swap in use.
@@ -63,6 +66,9 @@ pub struct Use {
 }
 
 impl Use {
+    /// How far apart two measurements may be to be told as one.
+    const BESIDE: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
+
     /// Nothing known yet of an interval that ended then.
     #[must_use]
     pub const fn at(at: Timestamp) -> Self {
@@ -71,35 +77,34 @@ impl Use {
             cpu: None,
             memory: None,
             memory_peak: None,
+            details_at: None,
             memory_charged: None,
             swap: None,
             memory_pressure_permille: None,
             throttled_permille: None,
         }
     }
-}
 
-impl Use {
-    /// This, and what it does not tell as another source told it not long before.
+    /// This, and what it does not tell as it was told not long before. Details keep the moment they were measured at: told on and
+    /// on beside the news of another source, the throttling of an hour ago would be that of now.
     #[must_use]
     pub fn beside(self, other: &Self) -> Self {
-        if self.at.duration_since(other.at).abs() > Self::BESIDE {
+        let at = self.at.max(other.at);
+        let is_near = |it: Timestamp| at.duration_since(it) <= Self::BESIDE;
+        if !is_near(self.at) || !is_near(other.at) {
             return self;
         }
+        let nothing = Self::at(at);
+        let own = Some(&self).filter(|it| it.details_at.is_some());
+        let details = own.or(Some(other).filter(|it| it.details_at.is_some_and(is_near))).unwrap_or(&nothing);
         Self {
-            at: self.at.max(other.at),
+            at,
             cpu: self.cpu.or(other.cpu),
             memory: self.memory.or(other.memory),
             memory_peak: self.memory_peak.max(other.memory_peak),
-            memory_charged: self.memory_charged.or(other.memory_charged),
-            swap: self.swap.or(other.swap),
-            memory_pressure_permille: self.memory_pressure_permille.or(other.memory_pressure_permille),
-            throttled_permille: self.throttled_permille.or(other.throttled_permille),
+            ..*details
         }
     }
-
-    /// How far apart two measurements may be to be told as one.
-    const BESIDE: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
 }
 
 impl<T> Wanted<T> {
@@ -133,5 +138,45 @@ impl<T: Copy> Wanted<T> {
             urgent: self.urgent,
             veto: self.veto,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("it is near 1970")
+    }
+
+    fn metrics(second: i64) -> Use {
+        Use { cpu: Some(MilliCpu(5)), memory: Some(Bytes(100)), ..Use::at(at(second)) }
+    }
+
+    fn kubelet(second: i64) -> Use {
+        let details_at = Some(at(second));
+        Use { throttled_permille: Some(70), swap: Some(Bytes(0)), details_at, ..Use::at(at(second)) }
+    }
+
+    #[test]
+    fn two_sources_make_one_picture_in_either_order() {
+        for used in [metrics(1030).beside(&kubelet(1000)), kubelet(1000).beside(&metrics(1030))] {
+            assert_eq!((used.at, used.cpu, used.memory), (at(1030), Some(MilliCpu(5)), Some(Bytes(100))));
+            assert_eq!(
+                (used.throttled_permille, used.swap, used.details_at),
+                (Some(70), Some(Bytes(0)), Some(at(1000)))
+            );
+        }
+        assert_eq!(metrics(1121).beside(&kubelet(1000)), metrics(1121), "too far apart");
+    }
+
+    #[test]
+    fn details_are_not_told_on_and_on() {
+        let mut used = kubelet(1000);
+        for second in (1015..=1120).step_by(15) {
+            used = metrics(second).beside(&used);
+        }
+        assert_eq!(used.throttled_permille, Some(70));
+        assert_eq!(metrics(1135).beside(&used), metrics(1135));
     }
 }

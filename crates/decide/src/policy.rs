@@ -109,6 +109,29 @@ pub enum WithScaler {
     Adjust,
 }
 
+/// What the sizes of a pod must do for it to be recreated for them: VPA's `evictionRequirements`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Direction {
+    /// They rise; else they fall.
+    pub rises: bool,
+    /// CPU is enough.
+    pub cpu: bool,
+    /// Memory is enough.
+    pub memory: bool,
+}
+
+impl Direction {
+    /// Of which of the two it speaks, for people.
+    #[must_use]
+    pub const fn resources(&self) -> &'static str {
+        match (self.cpu, self.memory) {
+            (true, true) => "CPU or memory",
+            (true, false) => "CPU",
+            _ => "memory",
+        }
+    }
+}
+
 /// How a pod is recreated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecreateBy {
@@ -297,8 +320,12 @@ settings! {
     settle: SignedDuration = SignedDuration::from_mins(5), "settle" words::time;
     /// Pods of a workload that may be under way at once, after the first one has settled.
     pods_at_once: u32 = 3, "podsAtOnce" words::pods;
+    /// Pods of the namespace that may be under way at once, whatever workload they are of; none: as many as in the cluster.
+    namespace_pods_at_once: Option<u32> = None, "namespacePodsAtOnce" words::pods_at_most;
     /// With fewer ready replicas than this nothing is evicted or restarted.
     min_replicas: u32 = 2, "updatePolicy.minReplicas" words::pods;
+    /// Pods are recreated only where all of these hold of their sizes; what can be resized in place is not asked.
+    recreate_only_for: Vec<Direction> = Vec::new(), "evictionRequirements" words::directions;
     /// Pods younger than this are starting up, which is not how they live.
     startup: SignedDuration = SignedDuration::from_mins(10), "startup" words::time;
     /// Nothing is lowered before it has been watched for this long.

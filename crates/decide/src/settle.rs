@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use supple_resize::amounts::{Requirement, Resource};
 
 use crate::check::draft::Pair;
-use crate::check::sight::after;
+use crate::check::sight::{after, is_within};
 use crate::code::Code;
 use crate::facts::{ContainerFacts, Noted, PodFacts};
 use crate::need::Use;
@@ -228,7 +228,7 @@ pub fn remember(
 fn has_settled(subject: &Subject, record: &Record, pod: &PodFacts, now: Timestamp) -> bool {
     pod.note.as_deref().is_some_and(|note| {
         note.by == Author::Controller
-            && now >= after(note.at, subject.policy.settle.value)
+            && !is_within(note.at, subject.policy.settle.value, now)
             && pod.progress == Progress::Settled
             && !pod.deleting
             && record.knows(&pod.key.name, note.at).is_none()

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use crate::policy::{
-    ContainerPolicy, CpuAndMemory, Guard, Limits, Mode, Origin, Pause, Policy, RecreateBy, Row, ScheduledSize,
-    StepCaps, Window, WithScaler,
+    ContainerPolicy, CpuAndMemory, Direction, Guard, Limits, Mode, Origin, Pause, Policy, RecreateBy, Row,
+    ScheduledSize, StepCaps, Window, WithScaler,
 };
 
 pub(crate) fn mode(it: &Mode) -> String {
@@ -48,6 +48,18 @@ pub(crate) fn permille(it: &u16) -> String {
 
 pub(crate) fn pods(it: &u32) -> String {
     format!("{it} pod{}", if *it == 1 { "" } else { "s" })
+}
+
+pub(crate) fn pods_at_most(it: &Option<u32>) -> String {
+    it.as_ref().map_or_else(|| "as many as in the cluster".to_owned(), pods)
+}
+
+pub(crate) fn directions(it: &[Direction]) -> String {
+    if it.is_empty() {
+        return "none".to_owned();
+    }
+    let one = |it: &Direction| format!("{} is to {}", it.resources(), if it.rises { "rise" } else { "fall" });
+    it.iter().map(one).collect::<Vec<_>>().join(", and ")
 }
 
 pub(crate) fn yes_or_no(it: &bool) -> String {

@@ -297,6 +297,31 @@ proptest! {
     }
 
     #[test]
+    fn no_namespace_has_more_under_way_than_it_may(cases in cases(), most in 1_u32..4) {
+        let mut stage = build(&cases, false);
+        for subject in stage.scene.workloads.values_mut() {
+            Arc::make_mut(&mut subject.policy).namespace_pods_at_once.value = Some(most);
+            for need in subject.needs.values_mut() {
+                // What cannot wait needs no place, nor what changes together with all its siblings.
+                need.cpu.as_mut().unwrap().urgent = false;
+                need.memory.as_mut().unwrap().urgent = false;
+            }
+            subject.facts.scalers.clear();
+        }
+        for _ in 0..12 {
+            let busy = stage.scene.pods.values().filter(|it| matches!(it.progress, Progress::Underway)
+                || it.note.as_ref().is_some_and(|it| stage.now < it.at + minutes(5))).count();
+            let round = stage.decide();
+            let resizes = round.actions.iter().filter(|it| matches!(it.what, What::Resize(_))).count();
+            let most = usize::try_from(most).unwrap();
+            prop_assert!(resizes == 0 || busy + resizes <= most, "{busy} {:?}", round.actions);
+            stage.carry_out(&round);
+            stage.let_settle();
+            stage.pass(1);
+        }
+    }
+
+    #[test]
     fn deciding_twice_without_news_does_nothing(cases in cases(), webhook in any::<bool>()) {
         let mut stage = build(&cases, webhook);
         let round = stage.decide();

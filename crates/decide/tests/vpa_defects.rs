@@ -97,7 +97,17 @@ fn d5_what_forbids_an_eviction_does_not_forbid_a_resize() {
     let mut stage = herd(1, Mode::InPlaceOrRecreate);
     stage.subject("web").facts.disruptions_allowed = Some(0);
     stage.at("web-1").do_not_evict = true;
+    let only_up = supple_decide::policy::Direction { rises: true, cpu: true, memory: true };
+    stage.policy("web", |it| it.recreate_only_for.value = vec![only_up]);
     check(&stage.decide(), "web-1", Code::Resize, "500m");
+    // What is required of an eviction is required of one.
+    let mut recreated = herd(3, Mode::Recreate);
+    recreated.scene.cluster.sizes_new_pods = true;
+    check(&recreated.decide(), "web-1", Code::Evict, "evict");
+    recreated.policy("web", |it| it.recreate_only_for.value = vec![only_up]);
+    check(&recreated.decide(), "web-1", Code::WrongDirection, "nothing");
+    recreated.subject("web").needs.insert("app".into(), need("2"));
+    check(&recreated.decide(), "web-1", Code::Evict, "evict");
 }
 
 /// VPA: a restarted recommender has forgotten the open window and recommends too little. Whatever a recommender has forgotten:
@@ -113,7 +123,7 @@ fn d6_nothing_is_lowered_by_one_that_has_forgotten() {
     stage.workload("web", "1 100Mi");
     stage.subject("web").facts.replicas = 1;
     stage.used("web-1").memory_peak = Some(supple_quantity::Bytes(950 * MIB));
-    check(&stage.decide(), "web-1", Code::BelowUse, "nothing");
+    check_held(&stage.decide(), "web-1", Code::BelowUse);
 
     let mut record = Record::default();
     let policy = stage.subject("web").policy.clone();

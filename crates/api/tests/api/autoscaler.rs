@@ -10,7 +10,7 @@ use supple_api::vpa_status::{Known, recommendation, status};
 use supple_api::{VerticalPodAutoscaler, VerticalPodAutoscalerCheckpoint};
 use supple_decide::key::WorkloadKey;
 use supple_decide::need::{Need, Wanted};
-use supple_decide::policy::{Layer, Limits, Mode, Policy};
+use supple_decide::policy::{Direction, Layer, Limits, Mode, Policy};
 use supple_quantity::{Bytes, MilliCpu};
 
 fn now() -> Timestamp {
@@ -66,10 +66,13 @@ fn the_rest_of_the_update_policy() {
         update(json!({"evictionRequirements": [{"resources": resources, "changeRequirement": change}]}))
     };
     let (layer, problems) = requirement(json!(["cpu", "memory"]), "TargetHigherThanRequests");
-    let steps = layer.steps.unwrap();
-    assert_eq!((steps.cpu_down, steps.memory_down, steps.cpu_up, problems.len()), (Some(0), Some(0), None, 0));
-    let steps = requirement(json!(["memory"]), "TargetLowerThanRequests").0.steps.unwrap();
-    assert_eq!((steps.memory_up, steps.cpu_down), (Some(0), Policy::default().steps.value.cpu_down));
+    let both = Direction { rises: true, cpu: true, memory: true };
+    assert_eq!((layer.recreate_only_for, layer.steps, problems.len()), (Some(vec![both]), None, 0));
+    let memory = Direction { rises: false, cpu: false, memory: true };
+    assert_eq!(
+        requirement(json!(["memory", "gpu"]), "TargetLowerThanRequests").0.recreate_only_for,
+        Some(vec![memory])
+    );
     let field = "spec.updatePolicy.evictionRequirements[0]";
     assert_eq!(requirement(json!(["gpu"]), "TargetLowerThanRequests").1, [format!("{field}.resources")]);
     assert_eq!(requirement(json!(["cpu"]), "TargetEqual").1, [format!("{field}.changeRequirement")]);
@@ -252,6 +255,26 @@ fn conditions_say_how_it_stands() {
     // A restart knows nothing at first and takes nothing away.
     one.status = Some(second.clone());
     assert_eq!(conditions(&one, &nothing, 2).0.recommendation, second.recommendation);
+}
+
+#[test]
+fn a_startup_boost_is_refused_in_a_condition() {
+    let boost = json!({"cpu": {"type": "Factor", "factor": 3, "durationSeconds": 60}});
+    let container = json!({"containerName": "app", "startupBoost": boost});
+    let one = autoscaler("vpa", json!({"startupBoost": boost, "resourcePolicy": {"containerPolicies": [container]}}));
+    let (_, problems) = layer(&one);
+    let policy = Policy::default();
+    let known = Known { needs: &BTreeMap::new(), policy: &policy, pods: 1, problems: &problems };
+    let status = status(&one, &known, now());
+    let said = status.conditions.iter().find(|it| it.type_ == "ConfigUnsupported").unwrap();
+    let message = said.message.as_deref().unwrap();
+    assert_eq!(said.status, "True");
+    for field in ["spec.startupBoost", "spec.resourcePolicy.containerPolicies[0].startupBoost"] {
+        assert!(
+            message.contains(&format!("{field}: not carried out: pods start with what is recommended")),
+            "{message}"
+        );
+    }
 }
 
 #[test]

@@ -261,6 +261,7 @@ fn refused() -> Vec<(Value, &'static str)> {
         (json!({"paused": {"until": "tomorrow", "reason": "sale"}}), "spec.paused.until"),
         (json!({"hpa": "Ignore"}), "supported values: \"Refuse\", \"Adjust\""),
         (json!({"podsAtOnce": 0}), "spec.podsAtOnce"),
+        (json!({"namespacePodsAtOnce": 0}), "spec.namespacePodsAtOnce"),
         (json!({"minConfidence": 101}), "spec.minConfidence"),
         (
             guard(json!({"name": "errors", "query": "up"})),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use supple_api::autoscaler::CarryOut;
@@ -258,7 +258,7 @@ fn of_two_equals_the_older_wins_and_the_younger_is_told() {
     let tie: (Arc<str>, Arc<str>) = ("rightsizepolicy/shop/older".into(), "rightsizepolicy/shop/younger".into());
     assert_eq!(resolved.ties, [tie]);
     let mut tally = Tally::new(&policies);
-    tally.add(&resolved);
+    tally.add(&resolved.layers, &resolved.ties);
     let outcome = tally.of("rightsizepolicy/shop/younger");
     assert_eq!(
         (outcome.workloads, outcome.overruled_by.as_slice()),
@@ -274,6 +274,10 @@ fn of_two_equals_the_older_wins_and_the_younger_is_told() {
     let again = condition::policy_status(&outcome, Some(4), Some(&status), later);
     assert_eq!(again.conditions[0].last_transition_time, status.conditions[0].last_transition_time);
     assert_eq!(again.conditions[0].observed_generation, Some(4));
+    // What somebody else says there is not ours to repeat.
+    let mut shared = status.clone();
+    shared.conditions.push(Condition { type_: "Reviewed".to_owned(), ..status.conditions[0].clone() });
+    assert_eq!(condition::policy_status(&outcome, Some(3), Some(&shared), later), status);
     // Not contested any more.
     let alone = condition::policy_status(&tally.of("rightsizepolicy/shop/older"), Some(1), Some(&status), later);
     let contested = alone.conditions.iter().find(|it| it.type_ == condition::CONTESTED).unwrap();
@@ -383,7 +387,8 @@ fn bad_values_are_told_and_careful() {
     assert_eq!(fields, expect);
     assert!(policies.problems().iter().all(|it| it.object == "rightsizepolicy/shop/p"));
     let mut tally = Tally::new(&policies);
-    tally.add(&world.resolve_in(&policies));
+    let resolved = world.resolve_in(&policies);
+    tally.add(&resolved.layers, &resolved.ties);
     let status = condition::policy_status(&tally.of("rightsizepolicy/shop/p"), Some(1), None, now());
     assert_eq!((status.conditions[0].type_.as_str(), status.conditions[0].status.as_str()), ("Valid", "False"));
 }

@@ -326,7 +326,7 @@ fn to_act(account: &Account) -> Vec<String> {
     }
     if lines.is_empty() {
         lines.push(match account.code {
-            Code::Fits => "  Nothing: what it asks for is what it needs.".to_owned(),
+            Code::Fits => format!("  Nothing: {}.", account.message),
             _ => "  Nothing.".to_owned(),
         });
     }

@@ -20,7 +20,8 @@ pub use self::picture::{ContainerPicture, Pending, PendingPods, Picture, Resizin
 use self::table::{Kind, Metric};
 pub use self::text::CONTENT_TYPE;
 use self::text::{Text, count};
-use crate::source::{Source, board::Board};
+use crate::source::Source;
+use crate::source::incident::Incident;
 
 /// How a resize ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,15 +131,9 @@ impl Metrics {
     }
 
     /// Something befell a watched pod.
-    pub fn incident(&self, what: &crate::source::incident::What) {
-        use crate::source::incident::What;
-        let (word, times) = match what {
-            What::OutOfMemory => ("out-of-memory", 1),
-            What::Ended { .. } => ("restarted", 1),
-            What::RestartedUnseen(times) => ("restarted", u64::from(*times)),
-            What::Evicted { .. } => ("evicted", 1),
-        };
-        self.add(Metric::Incidents, &[word], times);
+    pub fn incident(&self, incident: Incident) {
+        let (word, times) = incident.counted();
+        self.add(Metric::Incidents, &[word], u64::from(times));
     }
 
     /// A source has told something.
@@ -157,13 +152,9 @@ impl Metrics {
         self.set(Metric::SourceNewest, &[source.as_str()], moment(at));
     }
 
-    /// How fresh the sources are.
-    pub fn sources(&self, board: &Board) {
-        for (source, state) in board.sources() {
-            if let Some(newest) = state.newest {
-                self.set(Metric::SourceNewest, &[source.as_str()], moment(newest));
-            }
-        }
+    /// The history file has been written.
+    pub fn history_kept(&self, at: Timestamp) {
+        self.set(Metric::HistoryKept, &[], moment(at));
     }
 
     /// A round is over.
@@ -291,6 +282,7 @@ mod tests {
         metrics.leads(true);
         metrics.reviewed("resize", "refused", Duration::from_millis(2));
         metrics.api_request("patch", "pods/resize", 200);
+        metrics.incident(Incident::Restarted(2));
         let text = metrics.render(at(0));
         check(&text, "# TYPE supple_resizes_total counter");
         check(&text, r#"supple_resizes_total{result="resized",reason="Resized"} 1"#);
@@ -301,6 +293,7 @@ mod tests {
         check(&text, r#"supple_resize_duration_seconds_bucket{result="rolled-back",le="+Inf"} 1"#);
         check(&text, r#"supple_resize_duration_seconds_sum{result="resized"} 0.7"#);
         check(&text, r#"supple_resize_duration_seconds_count{result="resized"} 1"#);
+        check(&text, r#"supple_incidents_total{incident="restarted"} 2"#);
         check(&text, "supple_leader 1");
         check(&text, "supple_leader_changes_total 1");
         check(&text, r#"supple_api_requests_total{verb="patch",resource="pods/resize",code="200"} 1"#);

@@ -70,7 +70,7 @@ metrics! {
     Evictions: "supple_evictions_total" Counter ["reason"],
         "Pods evicted, or restarted through their template, because no resize in place could help, by reason code.";
     Incidents: "supple_incidents_total" Counter ["incident"],
-        "What befell watched pods: `out-of-memory`, `restarted`, `evicted`.";
+        "What befell pods: containers killed for want of memory (`out-of-memory`), containers started again, after a kill too (`restarted`), pods thrown out by their node (`evicted`).";
     InFlight: "supple_in_flight_pods" Gauge [],
         "Pods whose resize is under way or being watched.";
     Pending: "supple_pending_pods" Gauge ["namespace", "workload_kind", "workload", "state"],
@@ -109,6 +109,8 @@ metrics! {
         "Readings taken in, one a container.";
     SourceFailures: "supple_source_failures_total" Counter ["source"],
         "Times a source was asked and told nothing.";
+    HistoryKept: "supple_history_file_timestamp_seconds" Gauge [],
+        "When the history file was last written; there only with `--history-file`.";
     RoundDuration: "supple_round_duration_seconds" Histogram [],
         "How long a round took: measure, judge, and hand over what is to be done.";
     ApiRequests: "supple_api_requests_total" Counter ["verb", "resource", "code"],

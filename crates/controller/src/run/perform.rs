@@ -1,12 +1,12 @@
 //! Effects become requests, their answers events.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
-use supple_api::{Rightsizing, VerticalPodAutoscaler, names};
+use supple_api::{ClusterRightsizePolicy, RightsizePolicy, Rightsizing, VerticalPodAutoscaler, names};
 use supple_decide::hand::MANAGER;
 use supple_decide::key::WorkloadKey;
 use supple_decide::policy::Guard;
@@ -17,8 +17,10 @@ use tokio::task::{JoinError, JoinSet};
 use super::Clock;
 use crate::carry::carry;
 use crate::event::{Effect, Event, Written};
+use crate::history_file::{HistoryFile, Page};
+use crate::metrics::Metrics;
 use crate::record::Teller;
-use crate::rules::VpaWritten;
+use crate::rules::{PolicyWritten, VpaWritten};
 use crate::source::prometheus::client::Prometheus;
 use crate::source::prometheus::template::{Template, Values};
 use crate::usage;
@@ -38,7 +40,18 @@ pub(super) struct Hands {
     prometheus: Option<Prometheus>,
     carrying: Arc<Semaphore>,
     writing: Arc<Semaphore>,
+    keeper: Option<Arc<Keeper>>,
     tasks: JoinSet<()>,
+}
+
+/// What writes the history file.
+struct Keeper {
+    file: HistoryFile,
+    metrics: Metrics,
+    /// One that writes, and one that waits for it; a third would only be overtaken.
+    places: Arc<Semaphore>,
+    /// Whether the last one failed: it is said when that changes, not after every round.
+    failing: Mutex<bool>,
 }
 
 impl Hands {
@@ -57,8 +70,15 @@ impl Hands {
             prometheus,
             carrying: Arc::new(Semaphore::new(CARRYING)),
             writing: Arc::new(Semaphore::new(WRITING)),
+            keeper: None,
             tasks: JoinSet::new(),
         }
+    }
+
+    /// Keep in this file what is to be kept.
+    pub(super) fn keep_in(&mut self, file: HistoryFile, metrics: Metrics) {
+        let (places, failing) = (Arc::new(Semaphore::new(2)), Mutex::new(false));
+        self.keeper = Some(Arc::new(Keeper { file, metrics, places, failing }));
     }
 
     /// Begin with one.
@@ -118,11 +138,28 @@ impl Hands {
                     }
                 });
             }
-            Effect::Delete(object) => drop(self.tasks.spawn(async move {
-                let namespace = object.metadata.namespace.unwrap_or_default();
-                let api = Api::<Rightsizing>::namespaced(client, &namespace);
-                let _ = api.delete(&object.metadata.name.unwrap_or_default(), &DeleteParams::default()).await;
-            })),
+            Effect::Count(_) => {} // counted where effects pass by
+            Effect::Keep(pages) => {
+                let Some(keeper) = self.keeper.clone() else { return };
+                let Ok(place) = keeper.places.clone().try_acquire_owned() else {
+                    tracing::debug!("the history file is still being written; what was learned goes into the next one");
+                    return;
+                };
+                let now = (self.clock)();
+                self.tasks.spawn(async move {
+                    let written = tokio::task::spawn_blocking(move || keeper.keep(&pages, now));
+                    let _ = written.await; // it says itself what went wrong
+                    drop(place);
+                });
+            }
+            Effect::WritePolicy(written) => {
+                let permits = self.writing.clone();
+                self.tasks.spawn(async move {
+                    let _permit = permits.acquire_owned().await;
+                    let result = write_policy(&client, &written).await.map_err(|error| error.to_string());
+                    let _ = answers.send(Event::WrotePolicy(result)).await;
+                });
+            }
         }
     }
 
@@ -134,6 +171,22 @@ impl Hands {
     /// Wait for all that is under way.
     pub(super) async fn finish(mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl Keeper {
+    fn keep(&self, pages: &[Page], now: Timestamp) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.file.save(pages, now) {
+            Ok(()) => {
+                self.metrics.history_kept(now);
+                if std::mem::replace(&mut *failing, false) {
+                    tracing::info!("the history file is written again");
+                }
+            }
+            Err(error) if std::mem::replace(&mut *failing, true) => tracing::debug!(%error, "it still fails"),
+            Err(error) => tracing::error!(%error, "what was learned is not kept; tried again after every round"),
+        }
     }
 }
 
@@ -181,4 +234,20 @@ async fn write_autoscaler(client: &Client, written: &VpaWritten) -> Result<(), k
     let patch = json!({"status": written.status});
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     api.patch_status(name, &params, &Patch::Merge(&patch)).await.map(drop)
+}
+
+async fn write_policy(client: &Client, written: &PolicyWritten) -> Result<(), kube::Error> {
+    let PolicyWritten { name: (namespace, name), uid, status } = written;
+    let params = PatchParams::apply(MANAGER).force();
+    let patch = |kind: &str| {
+        Patch::Apply(json!({
+            "apiVersion": "supple.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "uid": uid}, "status": status,
+        }))
+    };
+    if namespace.is_empty() {
+        let api = Api::<ClusterRightsizePolicy>::all(client.clone());
+        return api.patch_status(name, &params, &patch("ClusterRightsizePolicy")).await.map(drop);
+    }
+    let api = Api::<RightsizePolicy>::namespaced(client.clone(), namespace);
+    api.patch_status(name, &params, &patch("RightsizePolicy")).await.map(drop)
 }

@@ -19,10 +19,22 @@ use crate::view::News;
 /// How often a cluster that lacks some kinds is asked again whether it has them now.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
-/// The minor version of the cluster; `None` where it does not say.
-pub async fn minor_version(client: &Client) -> Option<u32> {
-    let version = client.apiserver_version().await.ok()?;
-    version.minor.trim_end_matches('+').parse().ok()
+/// How soon a cluster that did not answer is asked again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The minor version of the cluster, once it has said it: what its nodes can do is not decided without it.
+async fn version(client: Client, out: mpsc::Sender<Event>) {
+    loop {
+        match client.apiserver_version().await {
+            Ok(version) => {
+                let minor = version.minor.trim_end_matches('+').parse().ok();
+                let _ = out.send(Event::Version(minor)).await; // nobody listens any more: the loop has ended
+                return;
+            }
+            Err(error) => tracing::debug!(%error, "the cluster does not say its version; asked again"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
 }
 
 /// Begin all of them.
@@ -39,8 +51,8 @@ pub fn begin(client: &Client, out: &mpsc::Sender<Event>, tasks: &mut JoinSet<()>
     watch(client, out, tasks, "cron jobs", bare, |it| news(News::CronJob(it)));
     watch(client, out, tasks, "horizontal pod autoscalers", bare, |it| news(News::Scaler(it)));
     watch(client, out, tasks, "pod disruption budgets", bare, |it| news(News::Budget(it)));
-    let (client, out) = (client.clone(), out.clone());
-    tasks.spawn(async move { optional(client, out).await });
+    tasks.spawn(version(client.clone(), out.clone()));
+    tasks.spawn(optional(client.clone(), out.clone()));
 }
 
 fn news(news: News) -> Event {
@@ -69,10 +81,14 @@ async fn optional(client: Client, out: mpsc::Sender<Event>) {
     let mut watched = Available::default();
     let mut told = false;
     loop {
-        let ours = watched.ours || has(&client, "supple.dev", "v1alpha1", "Rightsizing").await;
-        let autoscalers =
-            watched.autoscalers || has(&client, "autoscaling.k8s.io", "v1", "VerticalPodAutoscalerCheckpoint").await;
-        let now = Available { ours, autoscalers };
+        let ours = has(&client, "supple.dev", "v1alpha1", "Rightsizing").await;
+        let autoscalers = has(&client, "autoscaling.k8s.io", "v1", "VerticalPodAutoscalerCheckpoint").await;
+        // What has been there is not taken to be gone: its watch says what is.
+        let (Some(ours), Some(autoscalers)) = (ours, autoscalers) else {
+            tokio::time::sleep(RETRY).await;
+            continue;
+        };
+        let now = Available { ours: ours || watched.ours, autoscalers: autoscalers || watched.autoscalers };
         if (now != watched || !told) && out.send(rules(RuleNews::Available(now))).await.is_err() {
             return;
         }
@@ -95,12 +111,19 @@ async fn optional(client: Client, out: mpsc::Sender<Event>) {
     }
 }
 
-/// Whether the cluster serves the kind. A cluster that does not answer is taken to have it not yet: it is asked again.
-async fn has(client: &Client, group: &str, version: &str, kind: &str) -> bool {
+/// Whether the cluster serves the kind; `None`: it did not say. To take that for a no would be to decide without what we wrote
+/// down ourselves, and to write over it.
+async fn has(client: &Client, group: &str, version: &str, kind: &str) -> Option<bool> {
     let kind = GroupVersionKind::gvk(group, version, kind);
     let resource = ApiResource::from_gvk(&kind);
-    let listed = client.list_api_group_resources(&resource.api_version).await;
-    listed.is_ok_and(|it| it.resources.iter().any(|it| it.kind == kind.kind))
+    match client.list_api_group_resources(&resource.api_version).await {
+        Ok(listed) => Some(listed.resources.iter().any(|it| it.kind == kind.kind)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Some(false),
+        Err(error) => {
+            tracing::debug!(%error, group, "the cluster does not say what it serves; asked again");
+            None
+        }
+    }
 }
 
 /// A watch that goes on for ever; what interrupts it is logged, a refusal so that it is seen.

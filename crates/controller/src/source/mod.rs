@@ -2,21 +2,18 @@
 //! it is, so that old news is seen to be old.
 //!
 //! ```text
-//!   metrics.k8s.io ─────────────── metrics_api ─┐
-//!   kubelets, through the API ──── kubelet ─────┼─▶ Reading ─▶ Board ─▶ Use, as decisions take it
-//!   Prometheus, and its like ───── prometheus ──┘
-//!                                      └─▶ samples of the past, as the recommender takes them; numbers for guards
-//!   status of pods, old and new ── incident ───▶ Incident, each once
+//!   metrics.k8s.io ─────────────── crate::usage ─┐
+//!   kubelets, through the API ──── kubelet ──────┴─▶ Use, one beside the other, as decisions take it
+//!   Prometheus, and its like ───── prometheus ─────▶ samples of the past, as the recommender takes them; numbers for guards
+//!   status of pods, old and new ── incident ───────▶ Incident, each once
 //! ```
 //!
 //! None of them decides anything; what may be lowered on which data is [`supple_decide`]'s.
 
 pub mod backoff;
-pub mod board;
 pub mod exposition;
 pub mod incident;
 pub mod kubelet;
-pub mod metrics_api;
 pub mod prometheus;
 
 use std::fmt;

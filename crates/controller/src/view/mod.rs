@@ -174,11 +174,6 @@ impl View {
         self.members.get(workload).into_iter().flatten()
     }
 
-    /// All workloads that have pods.
-    pub fn workloads(&self) -> impl Iterator<Item = &WorkloadKey> {
-        self.members.keys()
-    }
-
     /// The pod of that name.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<&PodFacts> {
         self.scene.pods.get(self.pods.get(&(Arc::from(namespace), Arc::from(name)))?)

@@ -9,9 +9,6 @@ use supple_decide::key::WorkloadKey;
 /// The label a deployment's controller puts on the pods of each of its replica sets.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// The annotation the kubelet leaves on the mirror of a static pod.
-const MIRROR: &str = "kubernetes.io/config.mirror";
-
 /// The workload of a pod. `owner_of_job` is asked for the controller of a job, which a cron job is where there is one.
 ///
 /// A replica set is not looked up: a deployment's is named after it with the hash that is also a label of the pod, and
@@ -44,11 +41,6 @@ pub fn workload_of(pod: &Pod, owner_of_job: impl Fn(&str, &str) -> Option<OwnerR
 /// The owner that is the controller.
 pub fn controller(owners: Option<&[OwnerReference]>) -> Option<&OwnerReference> {
     owners?.iter().find(|it| it.controller == Some(true))
-}
-
-/// Whether it is the mirror of a static pod: the kubelet refuses to have such changed through the API.
-pub fn is_mirror(pod: &Pod) -> bool {
-    pod.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(MIRROR))
 }
 
 #[cfg(test)]

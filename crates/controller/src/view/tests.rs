@@ -64,7 +64,7 @@ fn a_pod_of_the_same_name_is_another_pod() {
     view.see(News::Pod(watcher::Event::Delete(pod("web-1", "1", "a"))));
     assert_eq!(view.members(&web()).count(), 1);
     view.see(News::Pod(watcher::Event::Delete(pod("web-1", "2", "a"))));
-    assert_eq!((view.members(&web()).count(), view.scene.pods.len(), view.workloads().count()), (0, 0, 0));
+    assert_eq!((view.members(&web()).count(), view.scene.pods.len(), view.members.len()), (0, 0, 0));
 }
 
 #[test]

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use supple_decide::key::WorkloadKey;
 use supple_decide::numbers::Numbers;
 use supple_resize::predict::Sizes;
 
@@ -18,8 +17,6 @@ pub struct Workload {
     pub uid: Arc<str>,
     /// `apps/v1`, …
     pub api_version: &'static str,
-    /// Its kind.
-    pub kind: &'static str,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Its annotations under `supple.dev/`.
@@ -40,29 +37,16 @@ pub struct Workload {
     pub owner: Option<(String, String)>,
 }
 
-impl Workload {
-    /// The key of a workload of this kind.
-    pub fn key(&self, namespace: &Arc<str>, name: &Arc<str>) -> WorkloadKey {
-        WorkloadKey { namespace: namespace.clone(), kind: Arc::from(self.kind), name: name.clone() }
-    }
-}
-
 fn count(number: Option<i32>) -> u32 {
     number.and_then(|it| u32::try_from(it).ok()).unwrap_or_default()
 }
 
-fn base(
-    kind: &'static str,
-    api_version: &'static str,
-    meta: ObjectMeta,
-    template: Option<PodTemplateSpec>,
-) -> Workload {
+fn base(api_version: &'static str, meta: ObjectMeta, template: Option<PodTemplateSpec>) -> Workload {
     let (pod_meta, spec) = template.map(|it| (it.metadata, it.spec)).unwrap_or_default();
     let containers = spec.into_iter().flat_map(|it| it.init_containers.into_iter().flatten().chain(it.containers));
     Workload {
         uid: Arc::from(meta.uid.unwrap_or_default()),
         api_version,
-        kind,
         labels: meta.labels.unwrap_or_default(),
         words: words(meta.annotations),
         pod_labels: pod_meta.and_then(|it| it.labels).unwrap_or_default(),
@@ -90,7 +74,7 @@ impl From<Deployment> for Workload {
             ready: count(status.ready_replicas),
             rolling: behind,
             can_roll_out: spec.paused != Some(true),
-            ..base("Deployment", "apps/v1", it.metadata, Some(spec.template))
+            ..base("apps/v1", it.metadata, Some(spec.template))
         }
     }
 }
@@ -107,7 +91,7 @@ impl From<StatefulSet> for Workload {
             ready: count(status.ready_replicas),
             rolling: behind && !on_delete,
             can_roll_out: !on_delete,
-            ..base("StatefulSet", "apps/v1", it.metadata, Some(spec.template))
+            ..base("apps/v1", it.metadata, Some(spec.template))
         }
     }
 }
@@ -125,19 +109,7 @@ impl From<DaemonSet> for Workload {
             ready: count(Some(status.number_ready)),
             rolling: behind && !on_delete,
             can_roll_out: !on_delete,
-            ..base("DaemonSet", "apps/v1", it.metadata, Some(spec.template))
-        }
-    }
-}
-
-impl From<ReplicaSet> for Workload {
-    fn from(it: ReplicaSet) -> Self {
-        let spec = it.spec.unwrap_or_default();
-        let status = it.status.unwrap_or_default();
-        Self {
-            replicas: count(spec.replicas.or(Some(1))),
-            ready: count(status.ready_replicas),
-            ..base("ReplicaSet", "apps/v1", it.metadata, spec.template)
+            ..base("apps/v1", it.metadata, Some(spec.template))
         }
     }
 }
@@ -152,7 +124,7 @@ impl From<Job> for Workload {
             replicas: count(spec.parallelism.or(Some(1))),
             ready: count(status.ready),
             owner,
-            ..base("Job", "batch/v1", it.metadata, Some(spec.template))
+            ..base("batch/v1", it.metadata, Some(spec.template))
         }
     }
 }
@@ -160,7 +132,7 @@ impl From<Job> for Workload {
 impl From<CronJob> for Workload {
     fn from(it: CronJob) -> Self {
         let template = it.spec.job_template.spec.map(|it| it.template);
-        Self { replicas: 1, ..base("CronJob", "batch/v1", it.metadata, template) }
+        Self { replicas: 1, ..base("batch/v1", it.metadata, template) }
     }
 }
 

@@ -10,11 +10,11 @@ use supple_decide::policy::Policy;
 use supple_decide::scene::Subject;
 
 use super::World;
-use crate::history;
 
 impl World {
     pub(super) fn refresh(&mut self, now: Timestamp, only: Option<&BTreeSet<WorkloadKey>>) {
         self.forget_pods();
+        self.forget_workloads(now);
         let own = &self.settings.own_namespace;
         let stop = self.view.namespace_words(own).and_then(|it| it.get(supple_api::names::STOP));
         self.view.scene.cluster.stopped = stop.cloned();
@@ -42,24 +42,15 @@ impl World {
             self.scene_forget(workload);
             return;
         }
-        if let Some(saved) = self.rules.take_saved(workload)
-            && !self.records.contains_key(workload)
-        {
-            self.records.insert(workload.clone(), saved.record);
-            let policy = self.rules.built_in();
-            for (container, bytes) in saved.history {
-                if let Err(why) = self.history.restore(workload, &container, &bytes, &policy) {
-                    tracing::warn!(why, "what was remembered cannot be read; it is learned anew");
-                }
-            }
-        }
+        self.recall(workload);
         let mut facts = self.view.facts_of(workload);
         let is_new = !self.view.scene.workloads.contains_key(workload) && !self.records.contains_key(workload);
         let Some(resolved) = self.rules.resolve(workload, &facts.api_version, &self.view) else { return };
+        self.heard.take(workload, &resolved);
         facts.other_vertical = resolved.other_vertical;
         match resolved.autoscaler {
             Some(name) => {
-                if is_new {
+                if is_new && !self.history.is_seasoned(workload) {
                     self.take_over(workload, &name, &resolved.policy);
                 }
                 self.autoscalers.insert(workload.clone(), name);
@@ -83,11 +74,12 @@ impl World {
 
     /// What VPA's own recommender remembered of a workload that we see for the first time.
     fn take_over(&mut self, workload: &WorkloadKey, autoscaler: &str, policy: &Policy) {
-        let terms = history::terms(policy);
         for checkpoint in self.rules.checkpoints(&workload.namespace, autoscaler) {
-            let state = checkpoint.status.as_ref().and_then(|it| supple_api::checkpoint::state(it, &terms));
-            if let Some(state) = state {
-                self.history.adopt(workload, &checkpoint.spec.container_name, state, policy);
+            let container = &checkpoint.spec.container_name;
+            match checkpoint.status.as_ref().map(supple_api::checkpoint::state) {
+                Some(Ok(Some(state))) => self.history.adopt(workload, container, state, policy),
+                Some(Err(error)) => tracing::warn!(%workload, container, %error, "it is learned anew"),
+                Some(Ok(None)) | None => {}
             }
         }
     }
@@ -96,6 +88,7 @@ impl World {
     fn scene_forget(&mut self, workload: &WorkloadKey) {
         self.view.scene.workloads.remove(workload);
         self.autoscalers.remove(workload);
+        self.heard.forget(workload);
         self.told.retain(|(of, _), _| of != workload);
     }
 

@@ -107,11 +107,15 @@ impl World {
         if !self.leading || !self.is_complete() {
             return Vec::new();
         }
+        let mut allowance = self.outbox.allowance(now, self.settings.writes_per_second);
+        // Policies are few, and whoever has just written one looks at it; still they must not crowd out what was learned.
+        let policies = self.policy_writes(now, allowance.div_ceil(4));
+        allowance = allowance.saturating_sub(policies.len());
         let there = &self.view.scene.workloads;
         self.outbox.forget(|it| there.contains_key(it));
-        let allowance = self.outbox.allowance(now, self.settings.writes_per_second);
-        let is_due =
-            |it: &&WorkloadKey| self.outbox.written.get(*it).is_none_or(|at| now.duration_since(*at) >= SAVE_EVERY);
+        let is_due = |it: &&WorkloadKey| {
+            self.outbox.written.get(*it).is_none_or(|at| now.duration_since(*at).abs() >= SAVE_EVERY)
+        };
         let unsaved = self.history.unsaved().filter(is_due);
         let candidates = self.outbox.urgent.iter().chain(&self.outbox.changed).chain(unsaved);
         let mut chosen: Vec<WorkloadKey> = Vec::new();
@@ -124,7 +128,8 @@ impl World {
                 chosen.push(workload.clone());
             }
         }
-        chosen.into_iter().flat_map(|it| self.write(&it, now)).collect()
+        let workloads = chosen.into_iter().flat_map(|it| self.write(&it, now));
+        policies.into_iter().chain(workloads).collect()
     }
 
     /// What cannot wait for the next tick: records.

@@ -11,6 +11,7 @@ use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use supple_cluster::{Capacity, Cluster, ClusterOptions, NodeRuntime, NodeSettings, Requested};
+use supple_controller::history_file::{Found, HistoryFile};
 use supple_controller::lease::elect::{Leadership, alone};
 use supple_controller::run::{Clock, Options, Outlets, run};
 use supple_controller::snapshot::Snapshot;
@@ -121,14 +122,32 @@ impl Lab {
 
     /// Begin it with a client and a leadership of its own.
     pub fn begin_with(&self, client: Client, leadership: watch::Receiver<Leadership>) -> Loop {
+        self.begin_as(client, leadership, self.clock.clone(), None)
+    }
+
+    /// Begin it with a history file.
+    pub fn begin_keeping(&self, path: &std::path::Path) -> Loop {
+        let history = HistoryFile::open(path).unwrap();
+        self.begin_as(self.client.clone(), alone(), self.clock.clone(), Some(history))
+    }
+
+    /// Begin it with all that it may have of its own.
+    pub fn begin_as(
+        &self,
+        client: Client,
+        leadership: watch::Receiver<Leadership>,
+        clock: Clock,
+        history: Option<(HistoryFile, Found)>,
+    ) -> Loop {
         let options = Options {
             interval: Duration::from_secs(15),
             settings: Settings::default(),
-            clock: self.clock.clone(),
+            clock,
             audit: None,
             leadership,
             kubelets: None,
             prometheus: None,
+            history,
             outlets: Outlets::new(Duration::from_secs(15)),
         };
         let (sender, rows) = watch::channel(Snapshot::default());
@@ -148,6 +167,12 @@ impl Loop {
     pub async fn end(self) {
         self.stop.cancel();
         self.task.await.unwrap();
+    }
+
+    /// End it in the middle of whatever it is doing, as a kill does: nothing more is sent or written.
+    pub async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
     }
 }
 

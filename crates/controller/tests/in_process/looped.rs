@@ -185,6 +185,7 @@ async fn throttling_is_heard_once_however_often_another_source_tells_of_use() {
         cpu: Some(MilliCpu(10)),
         memory: Some(Bytes(30 << 20)),
         throttled_permille,
+        details_at: throttled_permille.map(|_| after(seconds)),
         ..Use::at(after(seconds))
     };
     let urgent = |world: &World| {

@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "in a test a value that is not there is a failure")]
 
 mod act;
+mod broken;
 mod faults;
+mod kept;
 mod kubelet;
 mod lab;
 mod lease;
 mod looped;
+mod policies;
 mod prometheus;
 mod serve;
 mod webhook;

@@ -36,6 +36,7 @@ impl Knowledge for Known {
             cpu: None,
             memory: Some(Bytes(90 << 20)),
             memory_peak: None,
+            details_at: None,
             memory_charged: None,
             swap: None,
             memory_pressure_permille: None,

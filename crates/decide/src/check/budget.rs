@@ -1,4 +1,4 @@
-//! Do the budgets of workload, node and cluster have a place? What cannot wait needs none, nor what changes together with all
+//! Do the budgets of workload, namespace, node and cluster have a place? What cannot wait needs none, nor what changes together with all
 //! its siblings.
 
 use supple_resize::amounts::Requirement;
@@ -33,6 +33,12 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         let message = format!("{watched} pods of its workload are being resized or watched, as many as may be");
         let saying = say(Code::WorkloadBudget, message);
         draft.wait(None, saying.by("podsAtOnce", &sight.policy().pods_at_once));
+    }
+    let budget = &sight.policy().namespace_pods_at_once;
+    let in_namespace = sight.ledger.in_namespace(&pod.key.namespace);
+    if budget.value.is_some_and(|most| in_namespace >= most.max(1)) {
+        let message = format!("{in_namespace} pods of its namespace are being resized or watched, as many as may be");
+        draft.wait(None, say(Code::NamespaceBudget, message).by("namespacePodsAtOnce", budget));
     }
     let busy = pod.node.as_deref().and_then(|it| sight.ledger.node(it)).is_some_and(|it| it.under_way > 0);
     if busy {

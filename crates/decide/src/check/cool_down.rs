@@ -1,16 +1,20 @@
 //! Is the cool-down over, and the back-off after harm? Both are waived for what cannot wait.
 
+use jiff::Timestamp;
+
 use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Saying};
-use crate::check::sight::{Sight, after};
+use crate::check::sight::{Sight, after, is_within};
 use crate::code::Code;
+use crate::record::LONGEST_PAUSE;
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     if matches!(draft.deed, Deed::RollBack(_) | Deed::Recreate(Code::StuckAfterKill)) {
         return;
     }
     let policy = sight.policy();
-    if let Some(until) = sight.subject.record.not_before.filter(|it| *it > sight.now) {
+    let pausing = |it: &Timestamp| *it > sight.now && *it <= after(sight.now, LONGEST_PAUSE);
+    if let Some(until) = sight.subject.record.not_before.filter(pausing) {
         let times = sight.subject.record.setbacks;
         let message = format!("it came to harm or was refused {times} times in a row: not before {until:.0}");
         draft.wait(Some(until), Saying::delayed(Check::CoolDown, Code::BackOff, message));
@@ -27,7 +31,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
             false => (&policy.cool_down_up, "coolDown.up"),
         };
         let until = after(note.at, setting.value);
-        if until > sight.now {
+        if is_within(note.at, setting.value, sight.now) {
             let message = format!("it was resized at {:.0}: not before {until:.0}", note.at);
             let saying = Saying::delayed(Check::CoolDown, Code::CoolDown, message).by(name, setting);
             draft.hold(sight.pod, index, saying);

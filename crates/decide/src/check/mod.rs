@@ -86,7 +86,7 @@ checks! {
     MemoryDecrease,
     /// Is a restart needed, and allowed by mode, disruption budget and replica count?
     Restart,
-    /// Do the budgets of workload, node and cluster have a place?
+    /// Do the budgets of workload, namespace, node and cluster have a place?
     Budget,
     /// Is the node free of pressure?
     NodePressure,
@@ -135,7 +135,7 @@ pub(crate) const TABLE: [(Check, When, Ask); 18] = [
     (Check::Restart, When::Place, restart::ask),
     (Check::Budget, When::Place, budget::ask),
     (Check::NodePressure, When::Change, node_pressure::ask),
-    (Check::Step, When::Change, step::ask),
+    (Check::Step, When::Always, step::ask),
     (Check::CoolDown, When::Change, cool_down::ask),
 ];
 

@@ -1,13 +1,13 @@
 //! Is a restart needed, and allowed by mode, disruption budget and replica count? Recreating a pod is one too.
 
-use supple_resize::amounts::Resource;
+use supple_resize::amounts::{Requirement, Resource};
 
 use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Part, Saying};
 use crate::check::settling::take_back;
 use crate::check::sight::Sight;
 use crate::code::Code;
-use crate::policy::{Mode, RecreateBy};
+use crate::policy::{Direction, Mode, RecreateBy};
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let mode = sight.mode();
@@ -15,7 +15,8 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         draft.deed = Deed::Recreate(Code::Evict);
     }
     if matches!(draft.deed, Deed::Recreate(_)) {
-        let obstacle = if rolls_out(sight) { rolled_out(sight) } else { obstacle(sight, draft) };
+        let obstacle = wrong_direction(sight, draft)
+            .or_else(|| if rolls_out(sight) { rolled_out(sight) } else { obstacle(sight, draft) });
         let Some(saying) = obstacle else { return };
         match draft.second_best.take().filter(|it| !it.is_empty()) {
             Some(parts) => {
@@ -68,6 +69,28 @@ fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> bool {
             let next = draft.next(sight.pod, index, |_| true);
             sight.subject.facts.template.get(&*it.name).is_some_and(|template| *template == next)
         })
+}
+
+/// Why the pod is not to be recreated for what its sizes are to do. One that is stuck is recreated for its life.
+fn wrong_direction(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
+    let setting = &sight.policy().recreate_only_for;
+    if draft.deed == Deed::Recreate(Code::StuckAfterKill) {
+        return None;
+    }
+    let moves = |direction: &Direction, resource: Resource| {
+        sight.pod.containers.iter().any(|container| {
+            let wanted = sight.wanted(container, resource).map(|it| it.target);
+            let asked = container.asked.get(resource, Requirement::Request);
+            wanted
+                .zip(asked)
+                .is_some_and(|(wanted, asked)| if direction.rises { wanted > asked } else { wanted < asked })
+        })
+    };
+    let holds = |it: &Direction| (it.cpu && moves(it, Resource::Cpu)) || (it.memory && moves(it, Resource::Memory));
+    let unmet = setting.value.iter().find(|it| !holds(it))?;
+    let (what, way) = (unmet.resources(), if unmet.rises { "rise" } else { "fall" });
+    let message = format!("it may be recreated only where its {what} is to {way}");
+    Some(Saying::refused(Check::Restart, Code::WrongDirection, message).by("evictionRequirements", setting))
 }
 
 /// Why the pod may not be disturbed now.

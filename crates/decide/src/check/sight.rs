@@ -81,7 +81,15 @@ pub fn is_under_way(pod: &PodFacts) -> bool {
 
 /// Whether it was resized so lately that it is still watched.
 pub fn is_watched(pod: &PodFacts, settle: SignedDuration, now: Timestamp) -> bool {
-    pod.note.as_ref().is_some_and(|it| it.by.is_loop() && now < after(it.at, settle) && it.generation < pod.generation)
+    pod.note
+        .as_ref()
+        .is_some_and(|it| it.by.is_loop() && is_within(it.at, settle, now) && it.generation < pod.generation)
+}
+
+/// Whether less than so much time has passed since then. What lies further ahead than that was written by a clock that has been
+/// set back since: nobody waits until this one has caught up with it.
+pub fn is_within(at: Timestamp, duration: SignedDuration, now: Timestamp) -> bool {
+    now < after(at, duration) && at <= after(now, duration)
 }
 
 /// Whether a resize that restarts one of its containers is under way, or was sent.

@@ -79,6 +79,36 @@ fn a_node_and_the_cluster_do_not_do_too_much_at_once() {
 }
 
 #[test]
+fn a_namespace_does_not_do_too_much_at_once() {
+    let mut stage = Stage::new();
+    for name in ["a", "b", "c"] {
+        stage.workload(name, "500m");
+        stage.policy(name, |it| it.namespace_pods_at_once.value = Some(2));
+        stage.node(name, "16", "64Gi");
+        stage.pod(name, &format!("{name}-1"), name, "1");
+    }
+    let round = stage.decide();
+    assert_eq!(resized(&round), ["a-1", "b-1"]);
+    check(&round, "c-1", Code::NamespaceBudget, "nothing");
+    // What is watched counts as long as its own policy watches it.
+    stage.carry_out(&round);
+    stage.let_settle();
+    stage.pass(1);
+    check(&stage.decide(), "c-1", Code::NamespaceBudget, "nothing");
+    stage.pass(5);
+    assert_eq!(resized(&stage.decide()), ["c-1"]);
+    // Who does not ask for it is not held by it, nor is what cannot wait.
+    stage.pass(-5);
+    stage.policy("c", |it| it.namespace_pods_at_once.value = None);
+    assert_eq!(resized(&stage.decide()), ["c-1"]);
+    stage.policy("c", |it| it.namespace_pods_at_once.value = Some(1));
+    stage.subject("c").needs.insert("app".into(), need("2"));
+    stage.subject("c").needs.get_mut("app").unwrap().cpu.as_mut().unwrap().urgent = true;
+    stage.used("c-1").throttled_permille = Some(400);
+    assert_eq!(resized(&stage.decide()), ["c-1"]);
+}
+
+#[test]
 fn a_restart_for_the_change() {
     let with = |mode, pods| {
         let mut stage = herd(pods);

@@ -194,6 +194,20 @@ fn a_roll_back_waits_for_room_and_goes_first() {
 }
 
 #[test]
+fn nobody_waits_for_a_clock_that_was_set_back() {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m");
+    stage.pod("web", "web-1", "n1", "1");
+    stage.resized("web-1", "2", -30);
+    // Half an hour ahead may be another replica's clock: within the cool-down it is believed, beyond it is not.
+    check(&stage.decide(), "web-1", Code::CoolDown, "nothing");
+    stage.resized("web-1", "2", -300);
+    stage.subject("web").record.not_before = Some(stage.ago(-60 * 48));
+    check(&stage.decide(), "web-1", Code::Resize, "500m");
+    assert_eq!(stage.decide().records[&workload("web")].last[0].code, Code::Resized, "its end is said");
+}
+
+#[test]
 fn the_pause_doubles_with_each_setback_up_to_a_day() {
     let mut stage = lowered();
     let (now, policy) = (stage.now, stage.subject("web").policy.clone());

@@ -19,7 +19,7 @@ use supple_decide::numbers::Numbers;
 use supple_decide::policy::{Layer, Mode, Policy};
 use supple_decide::progress::Progress;
 use supple_decide::record::Record;
-use supple_decide::round::{Action, Decision, Round, What, decide};
+use supple_decide::round::{Action, Decision, Outcome, Round, What, decide};
 use supple_decide::scene::{Moment, Scene, Subject};
 use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::predict::Change;
@@ -188,6 +188,7 @@ impl Stage {
             node: Some(node.into()),
             phase: Phase::Running,
             deleting: false,
+            evicted: false,
             started: Some(started),
             ready: Some(started),
             unready: None,
@@ -387,6 +388,15 @@ pub fn sizes(round: &Round, name: &str) -> String {
 pub fn check(round: &Round, name: &str, code: Code, expect: &str) {
     let decision = decision(round, name);
     assert_eq!((decision.code, sizes(round, name).as_str()), (code, expect), "{}\n{decision:#?}", decision.message);
+}
+
+/// Nothing is to be done, because a number is held where it is under this code.
+#[track_caller]
+pub fn check_held(round: &Round, name: &str, code: Code) {
+    check(round, name, Code::Fits, "nothing");
+    let held = decision(round, name).findings.iter().find(|it| it.code == code && it.outcome == Outcome::Clamped);
+    let held = held.unwrap_or_else(|| panic!("nothing is held by {code}: {:#?}", decision(round, name)));
+    assert!(decision(round, name).message.contains(&held.message), "{}", decision(round, name).message);
 }
 
 /// The codes of everything that was found for the pod.

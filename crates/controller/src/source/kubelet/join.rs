@@ -102,6 +102,7 @@ fn reading(name: &Name, part: &Part, before: Option<&Part>) -> Reading {
         cpu: part.cpu.or_else(|| rate(grown(|it| it.cpu_nanos)?, before?.at, part.at)),
         memory: part.memory,
         memory_peak: None,
+        details_at: Some(part.at),
         memory_charged: part.charged,
         swap: part.swap,
         memory_pressure_permille: part.pressure_permille,

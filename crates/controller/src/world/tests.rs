@@ -1,0 +1,272 @@
+//! The loop's memory by itself, where the order of what is told matters: no cluster tells things in an order of one's choosing.
+
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::watcher;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use supple_api::Rightsizing;
+use supple_decide::need::Use;
+use supple_quantity::{Bytes, MilliCpu};
+
+use super::*;
+use crate::rules::{Available, RuleNews};
+use crate::view::News;
+
+/// A world and its clock.
+struct Stage {
+    world: World,
+    now: Timestamp,
+}
+
+fn of<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn pod(generation: i64, cpu: &str, status: Value) -> Pod {
+    let mut status = status;
+    status["phase"] = "Running".into();
+    status["conditions"] = json!([{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    status["startTime"] = "2026-01-01T00:00:00Z".into();
+    let sizes = json!({"requests": {"cpu": cpu, "memory": "1Gi"}});
+    let mut container = json!({"name": "app", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+        "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, "resources": sizes,
+        "allocatedResources": sizes["requests"]});
+    if let Some(more) = status["container"].take().as_object() {
+        container.as_object_mut().unwrap().extend(more.clone());
+    }
+    status["containerStatuses"] = json!([container]);
+    status.as_object_mut().unwrap().remove("container");
+    of(json!({
+        "metadata": {"namespace": "shop", "name": "web", "uid": "u", "generation": generation,
+            "labels": {"supple.dev/mode": "in-place"}},
+        "spec": {"nodeName": "n1", "containers": [{"name": "app", "image": "i", "resources": sizes}]},
+        "status": status,
+    }))
+}
+
+fn web() -> WorkloadKey {
+    WorkloadKey { namespace: "shop".into(), kind: "Pod".into(), name: "web".into() }
+}
+
+impl Stage {
+    /// Everything has been read once: one pod that asks for a whole core, on a node of four, and a policy that learns in no time.
+    fn new(settings: Settings) -> Self {
+        let mut stage = Self { world: World::new(settings), now: "2026-02-01T00:00:00Z".parse().unwrap() };
+        stage.tell(Event::Version(Some(36)));
+        macro_rules! listed {
+            ($($kind:ident: $($object:expr)?),+ $(,)?) => {$(
+                for event in [watcher::Event::Init, $(watcher::Event::InitApply(of($object)),)? watcher::Event::InitDone] {
+                    stage.tell(Event::News(Box::new(News::$kind(event))));
+                }
+            )+};
+        }
+        listed! {
+            Node: json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/os": "linux"}}, "status": {
+                "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "10"}, "conditions": [{"type": "Ready", "status": "True"}]}}),
+            Namespace: json!({"metadata": {"name": "shop"}}),
+            LimitRange:, ResourceQuota:, Deployment:, StatefulSet:, DaemonSet:, Job:, CronJob:, Scaler:, Budget:,
+        }
+        let available = Available { ours: true, autoscalers: false };
+        stage.rule(RuleNews::Available(available));
+        let policy = json!({"metadata": {"namespace": "shop", "name": "quick"}, "spec": {
+            "learn": "0s", "minConfidence": 0, "startup": "0s", "steps": {"cpuDown": 100, "memoryDown": 100}}});
+        for event in [watcher::Event::Init, watcher::Event::InitApply(of(policy)), watcher::Event::InitDone] {
+            stage.rule(RuleNews::Policy(event));
+        }
+        stage.rule(RuleNews::ClusterPolicy(watcher::Event::Init));
+        stage.rule(RuleNews::ClusterPolicy(watcher::Event::InitDone));
+        stage.rule(RuleNews::Rightsizing(watcher::Event::Init));
+        stage.rule(RuleNews::Rightsizing(watcher::Event::InitDone));
+        stage
+    }
+
+    /// With its pod, leading.
+    fn at_work() -> Self {
+        let mut stage = Self::new(Settings::default());
+        stage.pods(pod(1, "1", json!({})));
+        stage.tell(Event::Leading(true));
+        stage
+    }
+
+    fn tell(&mut self, event: Event) -> Vec<Effect> {
+        self.world.apply(event, self.now)
+    }
+
+    fn rule(&mut self, news: RuleNews) {
+        assert!(self.tell(Event::Rules(Box::new(news))).is_empty());
+    }
+
+    /// The pods as a list tells them.
+    fn pods(&mut self, pod: Pod) -> Vec<Effect> {
+        let events = [watcher::Event::Init, watcher::Event::InitApply(pod), watcher::Event::InitDone];
+        events.into_iter().flat_map(|it| self.tell(Event::News(Box::new(News::Pod(it))))).collect()
+    }
+
+    fn watched(&mut self, pod: Pod) -> Vec<Effect> {
+        self.tell(Event::News(Box::new(News::Pod(watcher::Event::Apply(pod)))))
+    }
+
+    /// A round, a minute later, in which the pod is seen to use a tenth of what it asks for.
+    fn round(&mut self) -> Vec<Effect> {
+        self.now += SignedDuration::from_mins(1);
+        let used = Use { cpu: Some(MilliCpu(100)), memory: Some(Bytes(100 << 20)), ..Use::at(self.now) };
+        let containers = [("app".to_owned(), used)].into();
+        let usage = PodUse { namespace: "shop".to_owned(), name: "web".to_owned(), containers };
+        self.tell(Event::Usage(Ok(vec![usage])))
+    }
+
+    /// Rounds until something is to be done that passes.
+    #[track_caller]
+    fn until(&mut self, wanted: impl Fn(&Effect) -> bool) -> Effect {
+        let found = (0..600).find_map(|_| self.round().into_iter().find(|it| wanted(it)));
+        found.unwrap_or_else(|| panic!("never came: {:?}", self.world.decisions().values().next()))
+    }
+
+    /// What was to be written stands in the cluster, as the watch tells.
+    fn is_written(&mut self, written: &crate::event::Written) {
+        let mut object = written.object.clone();
+        object.status = Some(written.status.clone());
+        self.rule(RuleNews::Rightsizing(watcher::Event::Apply(object)));
+        self.tell(Event::Wrote(written.workload.clone(), Ok(())));
+    }
+
+    /// The first resize, on its way.
+    fn resizing(&mut self) -> Box<Order> {
+        let Effect::Write(written) = self.until(|it| {
+            matches!(it, Effect::Write(it) if it.status.record.as_ref()
+            .is_some_and(|it| it.originals.contains_key("app")))
+        }) else {
+            unreachable!()
+        };
+        self.is_written(&written);
+        match self.until(|it| matches!(it, Effect::Carry(_))) {
+            Effect::Carry(order) => order,
+            _ => unreachable!(),
+        }
+    }
+}
+
+fn carries(effects: &[Effect]) -> bool {
+    effects.iter().any(|it| matches!(it, Effect::Carry(_)))
+}
+
+#[test]
+fn nothing_is_done_before_everything_has_been_read() {
+    let mut stage = Stage::new(Settings::default());
+    stage.world.keep(Vec::new());
+    stage.tell(Event::Leading(true));
+    assert_eq!(stage.world.missing(), ["pods"]);
+    for _ in 0..100 {
+        assert!(stage.round().is_empty());
+    }
+    assert!(stage.world.last_words(stage.now).is_empty(), "nor is what was kept replaced by nothing");
+}
+
+#[test]
+fn who_does_not_lead_decides_and_does_nothing() {
+    let mut stage = Stage::at_work();
+    stage.tell(Event::Leading(false));
+    for _ in 0..600 {
+        assert!(!stage.round().iter().any(Effect::is_a_write));
+    }
+    assert_eq!(stage.world.decisions().len(), 1);
+}
+
+#[test]
+fn what_was_before_us_stands_in_the_cluster_before_a_first_resize() {
+    let mut stage = Stage::at_work();
+    let Effect::Write(written) = stage.until(|it| {
+        matches!(it, Effect::Write(it) if it.status.record.as_ref()
+        .is_some_and(|it| it.originals.contains_key("app")))
+    }) else {
+        unreachable!()
+    };
+    assert!(!carries(&stage.round()), "it has been sent and not been answered");
+    stage.tell(Event::Wrote(written.workload.clone(), Ok(())));
+    assert!(!carries(&stage.round()), "it has been answered and not been seen");
+    stage.is_written(&written);
+    assert!(carries(&stage.round()));
+}
+
+#[test]
+fn a_resize_holds_its_pod_until_the_pod_shows_it() {
+    let mut stage = Stage::at_work();
+    let order = stage.resizing();
+    stage.tell(Event::Answered(order, Answer::Accepted { generation: Some(2) }));
+    assert!(!carries(&stage.round()));
+    // A late word of how the pod was before, and a list that is as old.
+    stage.watched(pod(1, "1", json!({})));
+    stage.pods(pod(1, "1", json!({})));
+    assert!(!carries(&stage.round()));
+    assert_eq!(stage.world.decisions().values().next().unwrap().code, Code::InProgress);
+    stage.watched(pod(2, "900m", json!({})));
+    stage.round();
+    assert_ne!(stage.world.decisions().values().next().unwrap().code, Code::InProgress);
+}
+
+#[test]
+fn an_answer_that_was_lost_is_decided_anew_and_a_refusal_is_remembered() {
+    let mut stage = Stage::at_work();
+    let order = stage.resizing();
+    stage.tell(Event::Answered(order.clone(), Answer::Failed("no answer".to_owned())));
+    assert!(carries(&stage.round()));
+    let told = stage.tell(Event::Answered(order, Answer::Refused("no".to_owned())));
+    assert!(matches!(&told[..], [Effect::Tell(told, _)] if told.code == Code::Refused));
+    assert!(!carries(&stage.round()));
+    assert_eq!(stage.world.decisions().values().next().unwrap().code, Code::BackOff);
+}
+
+#[test]
+fn what_we_wrote_ourselves_is_not_learned_a_second_time() {
+    let mut stage = Stage::at_work();
+    let hours = |stage: &Stage| stage.world.scene().workloads[&web()].needs["app"].hours;
+    for _ in 0..180 {
+        stage.round();
+    }
+    let mut saved = stage.world.history.save(&web());
+    let state = saved.remove("app").unwrap();
+    let mut object = Rightsizing::of_workload(&stage.world.scene().workloads[&web()].facts);
+    let engine = base64::engine::general_purpose::STANDARD;
+    let history = [("app".to_owned(), base64::Engine::encode(&engine, &state))].into();
+    object.status = Some(supple_api::rightsizing::RightsizingStatus { history, ..Default::default() });
+    let before = hours(&stage);
+    stage.rule(RuleNews::Rightsizing(watcher::Event::Apply(object)));
+    stage.watched(pod(1, "1", json!({})));
+    stage.world.refresh(stage.now, None);
+    assert_eq!(stage.world.history.save(&web())["app"], state);
+    assert_eq!(hours(&stage), before);
+}
+
+#[test]
+fn a_kill_is_seen_also_where_a_list_tells_of_it() {
+    let mut stage = Stage::at_work();
+    stage.round();
+    let end = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-02-01T00:00:30Z"}});
+    let killed = pod(1, "1", json!({"container": {"restartCount": 1, "lastState": end}}));
+    let counted = |effects: Vec<Effect>| {
+        let all =
+            effects.into_iter().filter_map(|it| if let Effect::Count(it) = it { Some(it.counted()) } else { None });
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(counted(stage.pods(killed.clone())), [("out-of-memory", 1), ("restarted", 1)]);
+    assert_eq!(counted(stage.watched(killed)), []);
+}
+
+#[test]
+fn what_a_file_kept_of_others_stays_in_it() {
+    let mut stage = Stage::new(Settings::default());
+    let page = |name: &str, hours: i64| crate::history_file::Page {
+        workload: WorkloadKey { name: name.into(), ..web() },
+        container: "app".into(),
+        fresh: Some(stage.now - SignedDuration::from_hours(hours)),
+        state: vec![1],
+    };
+    let (recent, old) = (page("nightly", 30), page("forgotten", 24 * 9));
+    stage.world.keep(vec![recent.clone(), old]);
+    stage.pods(pod(1, "1", json!({})));
+    let Effect::Keep(pages) = stage.until(|it| matches!(it, Effect::Keep(_))) else { unreachable!() };
+    let names: Vec<&str> = pages.iter().map(|it| &*it.workload.name).collect();
+    assert_eq!(names, ["web", "nightly"]);
+    assert!(pages.contains(&recent));
+}

@@ -1,7 +1,6 @@
 //! How long the webhook takes to answer: `cargo bench -p supple-controller --bench webhook`. What is to be kept is 50 ms; an
 //! API server's own share (TLS, JSON of its own) is not in it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -12,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use supple_controller::metrics::Metrics;
 use supple_controller::webhook::{Approval, Knowledge, Sizing, server};
-use supple_decide::need::Use;
+use supple_decide::need::{Use, Uses};
 use supple_decide::numbers::Numbers;
 use supple_quantity::{Bytes, MilliCpu};
 use tower::ServiceExt as _;
@@ -31,7 +30,7 @@ fn now() -> Timestamp {
 struct Known;
 
 impl Knowledge for Known {
-    fn used(&self, _: &str, _: &str) -> BTreeMap<Arc<str>, Use> {
+    fn used(&self, _: &str, _: &str) -> Uses {
         let used = Use {
             at: now(),
             cpu: Some(MilliCpu(10)),

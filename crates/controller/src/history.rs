@@ -26,7 +26,8 @@ const SPAN_SECONDS: i64 = 12 * 3600;
 /// All recommenders.
 #[derive(Debug, Default)]
 pub struct History {
-    kept: BTreeMap<WorkloadKey, BTreeMap<Arc<str>, Kept>>,
+    /// Boxed: a map has room for eleven, and most workloads have one container.
+    kept: BTreeMap<WorkloadKey, BTreeMap<Arc<str>, Box<Kept>>>,
 }
 
 /// What is kept of one container of one workload.
@@ -49,6 +50,15 @@ struct Known {
     peak: (i64, Bytes, Bytes),
     /// What the fast path wants at once: thousandths of a core, bytes.
     urgent: (Option<MilliCpu>, Option<Bytes>),
+}
+
+/// What was learned from one reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// The use, with the peak that is known of the pod.
+    pub used: Use,
+    /// It demands more at once, and more than the readings before it did.
+    pub is_pressing: bool,
 }
 
 impl Known {
@@ -82,6 +92,10 @@ impl Kept {
         Self { front, pods: BTreeMap::new(), next: 0, fresh: None, unsaved: false }
     }
 
+    fn boxed(front: Supple) -> Box<Self> {
+        Box::new(Self::new(front))
+    }
+
     fn known(&mut self, pod: &PodKey) -> &mut Known {
         if !self.pods.contains_key(pod) {
             let number = self.next;
@@ -106,11 +120,16 @@ fn share(permille: Option<u16>) -> Option<f64> {
 }
 
 impl History {
-    /// Learn from what one container of one pod used. Returns the use with the peak that is known of the pod, or `None` where
-    /// it says nothing new.
-    pub fn observe(&mut self, pod: &PodFacts, container: &ContainerFacts, used: &Use, policy: &Policy) -> Option<Use> {
+    /// Learn from what one container of one pod used; `None` where it says nothing new.
+    pub fn observe(
+        &mut self,
+        pod: &PodFacts,
+        container: &ContainerFacts,
+        used: &Use,
+        policy: &Policy,
+    ) -> Option<Learned> {
         let of_workload = self.kept.entry(pod.workload.clone()).or_default();
-        let kept = of_workload.entry(container.name.clone()).or_insert_with(|| Kept::new(Supple::new(terms(policy))));
+        let kept = of_workload.entry(container.name.clone()).or_insert_with(|| Kept::boxed(Supple::new(terms(policy))));
         let in_force = container.actual.unwrap_or(container.asked);
         let sample = Sample {
             time: used.at.as_second(),
@@ -130,6 +149,7 @@ impl History {
         let raised = kept.front.react(number, sample.time, &size(&container.asked));
         let known = kept.known(&pod.key);
         let more = |raised: Option<i64>, asked: Option<i64>| raised.filter(|it| asked.is_some_and(|asked| *it > asked));
+        let before = known.urgent;
         known.urgent = (
             more(raised.cpu_request.map(|it| it.0), container.asked.cpu_request.map(|it| it.0)).map(MilliCpu),
             more(raised.memory_request.map(|it| it.0), container.asked.memory_request.map(|it| it.0)).map(Bytes),
@@ -137,16 +157,17 @@ impl History {
         if let Some(memory) = used.memory {
             known.see_peak(sample.time, memory);
         }
+        let is_pressing = known.urgent.0 > before.0 || known.urgent.1 > before.1;
         let peak = known.highest();
         kept.fresh = kept.fresh.max(Some(used.at));
         kept.unsaved = true;
-        Some(Use { memory_peak: used.memory_peak.max(peak), ..*used })
+        Some(Learned { used: Use { memory_peak: used.memory_peak.max(peak), ..*used }, is_pressing })
     }
 
     /// Learn from a kill for want of memory.
     pub fn killed(&mut self, pod: &PodFacts, container: &ContainerFacts, at: Timestamp, policy: &Policy) {
         let of_workload = self.kept.entry(pod.workload.clone()).or_default();
-        let kept = of_workload.entry(container.name.clone()).or_insert_with(|| Kept::new(Supple::new(terms(policy))));
+        let kept = of_workload.entry(container.name.clone()).or_insert_with(|| Kept::boxed(Supple::new(terms(policy))));
         let known = kept.known(&pod.key);
         let (number, peak) = (known.number, known.highest());
         let in_force = container.actual.unwrap_or(container.asked);
@@ -166,7 +187,7 @@ impl History {
     /// Pods that are gone are forgotten; what they taught stays.
     pub fn retain_pods(&mut self, is_there: impl Fn(&PodKey) -> bool) {
         for kept in self.kept.values_mut().flat_map(BTreeMap::values_mut) {
-            let Kept { front, pods, .. } = kept;
+            let Kept { front, pods, .. } = &mut **kept;
             pods.retain(|pod, known| {
                 let there = is_there(pod);
                 if !there {
@@ -296,7 +317,7 @@ impl History {
         let of_workload = self.kept.entry(workload.clone()).or_default();
         match of_workload.get_mut(container) {
             None => {
-                of_workload.insert(Arc::from(container), Kept::new(Supple::resume(terms(policy), state)));
+                of_workload.insert(Arc::from(container), Kept::boxed(Supple::resume(terms(policy), state)));
             }
             Some(kept) => {
                 let mut state = state;

@@ -78,8 +78,11 @@ const CLUSTER: &str = "cluster";
 /// How far back history is read: a week, which is what the recommender remembers by the hour.
 const MEMORY: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Answers that wait to be taken in.
-const QUEUE: usize = 1024;
+/// Answers that wait to be taken in. At the start they are whole pods, ten thousand bytes each.
+const QUEUE: usize = 256;
+
+/// Nodes that are to be asked out of turn.
+const HURRIED: usize = 32;
 
 /// How often a snapshot is made at most. Every status of every pod is an event, and nobody reads faster than this.
 const REDRAW: Duration = Duration::from_millis(250);
@@ -103,7 +106,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     }
     let mut watching = JoinSet::new();
     watches::begin(&client, &answers, &mut watching);
-    let nodes = kubelets.map(|pace| sweep(&client, pace, &clock, &outlets.metrics, &answers, &mut watching, &stop));
+    let kubelets = kubelets.map(|pace| sweep(&client, pace, &clock, &outlets.metrics, &answers, &mut watching, &stop));
     let mut unread = prometheus;
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -150,13 +153,8 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
         if is_round {
             outlets.metrics.round(began.elapsed());
             show(&world, &outlets, may_act(&leadership), clock());
-            if let Some(nodes) = &nodes {
-                nodes.send_if_modified(|known| {
-                    let now: Vec<Arc<str>> = world.scene().nodes.keys().cloned().collect();
-                    let changed = *known != now;
-                    *known = now;
-                    changed
-                });
+            if let Some(kubelets) = &kubelets {
+                kubelets.ask(&world);
             }
         }
         for effect in effects {
@@ -269,7 +267,28 @@ fn count(metrics: &Metrics, world: &World, effect: &Effect, now: Timestamp) {
     metrics.resize_ended(ended, reason, after);
 }
 
-/// Ask kubelets in their turn; which there are is said through what is returned.
+/// Whom the sweep of kubelets asks.
+struct Kubelets {
+    nodes: watch::Sender<Vec<Arc<str>>>,
+    hurry: mpsc::Sender<Arc<str>>,
+}
+
+impl Kubelets {
+    /// These nodes in their turn, and those first on which memory is nearly used up.
+    fn ask(&self, world: &World) {
+        self.nodes.send_if_modified(|known| {
+            let now: Vec<Arc<str>> = world.scene().nodes.keys().cloned().collect();
+            let changed = *known != now;
+            *known = now;
+            changed
+        });
+        for node in world.pressed_nodes() {
+            let _ = self.hurry.try_send(node); // so many are waiting that this one can wait for the next round
+        }
+    }
+}
+
+/// Ask kubelets in their turn.
 fn sweep(
     client: &Client,
     pace: Pace,
@@ -278,11 +297,11 @@ fn sweep(
     answers: &mpsc::Sender<Event>,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
-) -> watch::Sender<Vec<Arc<str>>> {
+) -> Kubelets {
     let (nodes, known) = watch::channel(Vec::new());
-    let (_nobody_hurries, hurry) = mpsc::channel(1);
+    let (hurry, hurried) = mpsc::channel(HURRIED);
     let (out, mut swept) = mpsc::channel(16);
-    tasks.spawn(kubelet::run(client.clone(), pace, clock.clone(), known, hurry, out, stop.clone()));
+    tasks.spawn(kubelet::run(client.clone(), pace, clock.clone(), known, hurried, out, stop.clone()));
     let (answers, metrics) = (answers.clone(), metrics.clone());
     tasks.spawn(async move {
         while let Some(swept) = swept.recv().await {
@@ -299,5 +318,5 @@ fn sweep(
             }
         }
     });
-    nodes
+    Kubelets { nodes, hurry }
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{ListParams, ObjectMeta};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use supple_quantity::{Bytes, MilliCpu};
 
 use supple_decide::need::Use;
@@ -25,33 +25,73 @@ pub struct PodUse {
     pub containers: BTreeMap<String, Use>,
 }
 
-/// `metrics.k8s.io/v1beta1` PodMetrics, as far as it is read.
-#[derive(Clone, Debug, Deserialize)]
+/// A list of `metrics.k8s.io/v1beta1` PodMetrics, as far as it is read: twenty thousand of them come in one answer, and what
+/// nobody reads (labels, windows) would be most of the memory.
+#[derive(Debug, Deserialize)]
+struct PodMetricsList {
+    #[serde(default)]
+    items: Vec<Item>,
+}
+
+/// An item; one of another shape is passed over.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Item {
+    Read(PodMetrics),
+    Other(IgnoredAny),
+}
+
+/// One of them.
+#[derive(Debug, Deserialize)]
 struct PodMetrics {
-    metadata: ObjectMeta,
+    metadata: Identity,
     timestamp: Option<Time>,
     #[serde(default)]
     containers: Vec<ContainerMetrics>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
+struct Identity {
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
 struct ContainerMetrics {
     name: String,
-    usage: BTreeMap<String, ApiQuantity>,
+    usage: Amounts,
+}
+
+#[derive(Debug, Deserialize)]
+struct Amounts {
+    cpu: Option<ApiQuantity>,
+    memory: Option<ApiQuantity>,
 }
 
 impl From<PodMetrics> for PodUse {
     fn from(metrics: PodMetrics) -> Self {
         let at = metrics.timestamp.map_or(Timestamp::UNIX_EPOCH, |it| it.0);
-        let sample = |usage: &BTreeMap<String, ApiQuantity>| Use {
-            cpu: usage.get("cpu").and_then(parse).as_ref().map(MilliCpu::from),
-            memory: usage.get("memory").and_then(parse).as_ref().map(Bytes::from),
+        let sample = |usage: &Amounts| Use {
+            cpu: usage.cpu.as_ref().and_then(parse).as_ref().map(MilliCpu::from),
+            memory: usage.memory.as_ref().and_then(parse).as_ref().map(Bytes::from),
             ..Use::at(at)
         };
+        let Identity { namespace, name } = metrics.metadata;
         Self {
-            namespace: metrics.metadata.namespace.unwrap_or_default(),
-            name: metrics.metadata.name.unwrap_or_default(),
+            namespace,
+            name,
             containers: metrics.containers.into_iter().map(|it| (it.name, sample(&it.usage))).collect(),
+        }
+    }
+}
+
+impl Item {
+    fn used(self) -> Option<PodUse> {
+        match self {
+            Self::Read(metrics) => Some(metrics.into()),
+            Self::Other(IgnoredAny) => None,
         }
     }
 }
@@ -65,8 +105,9 @@ fn resource() -> ApiResource {
 /// # Errors
 /// 404 where the cluster has no metrics server, 403 where it may not be asked.
 pub async fn of_all(client: &Client) -> Result<Vec<PodUse>, kube::Error> {
-    let api = Api::<DynamicObject>::all_with(client.clone(), &resource());
-    Ok(api.list(&ListParams::default()).await?.into_iter().filter_map(read).collect())
+    let request = http::Request::get("/apis/metrics.k8s.io/v1beta1/pods").body(Vec::new());
+    let list: PodMetricsList = client.request(request.map_err(kube::Error::HttpError)?).await?;
+    Ok(list.items.into_iter().filter_map(Item::used).collect())
 }
 
 /// What one pod uses; `None` while it has not been measured.
@@ -101,8 +142,36 @@ mod tests {
 
     use super::*;
 
+    fn of(text: &str, at: &str) -> Use {
+        let (cpu, memory) = text.split_once(' ').unwrap();
+        let (cpu, memory) = (cpu.parse().unwrap(), memory.parse().unwrap());
+        Use { cpu: Some(MilliCpu(cpu)), memory: Some(Bytes(memory)), ..Use::at(at.parse().unwrap()) }
+    }
+
     #[test]
-    fn metrics_are_read() {
+    fn metrics_are_read_and_items_of_another_shape_passed_over() {
+        let list = json!({
+            "kind": "PodMetricsList", "apiVersion": "metrics.k8s.io/v1beta1", "metadata": {},
+            "items": [
+                {
+                    "metadata": {"namespace": "d", "name": "p", "labels": {"app": "a"}},
+                    "timestamp": "2026-01-01T00:00:00Z", "window": "10s",
+                    "containers": [{"name": "c", "usage": {"cpu": "12345678n", "memory": "1024Ki"}}],
+                },
+                {"metadata": {"name": "p"}, "containers": "none"},
+                "nothing",
+                {"metadata": {"name": "q"}, "containers": [{"name": "c", "usage": {"cpu": "much"}}]},
+            ],
+        });
+        let list: PodMetricsList = serde_json::from_value(list).unwrap();
+        let used: Vec<PodUse> = list.items.into_iter().filter_map(Item::used).collect();
+        assert_eq!(used.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["p", "q"]);
+        assert_eq!(used[0].containers["c"], of("13 1048576", "2026-01-01T00:00:00Z"));
+        assert_eq!(used[1].containers["c"], Use::at(Timestamp::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn the_metrics_of_one_pod_are_read() {
         let object = json!({
             "apiVersion": "metrics.k8s.io/v1beta1", "kind": "PodMetrics",
             "metadata": {"namespace": "d", "name": "p"},
@@ -110,14 +179,10 @@ mod tests {
             "containers": [{"name": "c", "usage": {"cpu": "12345678n", "memory": "1024Ki"}}],
         });
         let used = read(serde_json::from_value(object).unwrap()).unwrap();
-        let at = "2026-01-01T00:00:00Z".parse().unwrap();
-        let sample = Use { cpu: Some(MilliCpu(13)), memory: Some(Bytes(1 << 20)), ..Use::at(at) };
-        assert_eq!((used.name.as_str(), used.containers["c"]), ("p", sample));
-    }
-
-    #[test]
-    fn an_object_of_another_shape_is_passed_over() {
-        let object = json!({"metadata": {"name": "p"}, "containers": "none"});
-        assert_eq!(read(serde_json::from_value(object).unwrap()), None);
+        assert_eq!((used.name.as_str(), used.containers["c"]), ("p", of("13 1048576", "2026-01-01T00:00:00Z")));
+        assert_eq!(
+            read(serde_json::from_value(json!({"metadata": {"name": "p"}, "containers": "none"})).unwrap()),
+            None
+        );
     }
 }

@@ -42,10 +42,16 @@ use crate::source::Reading;
 use crate::source::incident::{Incident, Mark};
 use crate::source::prometheus::past::Past;
 use crate::usage::PodUse;
-use crate::view::View;
+use crate::view::{Place, View};
 
 /// The same thing is not told again of the same workload before.
 const TOLD_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// A container that uses this share of its memory limit is looked at more often, in percent.
+const PRESSED_PERCENT: i64 = 90;
+
+/// How many nodes are asked out of turn after a round: with five turns a second, most turns stay everybody's.
+const PRESSED_NODES: usize = 10;
 
 /// What the loop is told once.
 #[derive(Clone, Debug)]
@@ -123,6 +129,28 @@ impl World {
             is_versioned: false,
             leading: false,
         }
+    }
+
+    /// Nodes on which a container has nearly used up its memory limit, the nearest first: their kubelets are asked before
+    /// others, a few of them, so that the others' turns come all the same.
+    pub fn pressed_nodes(&self) -> Vec<Arc<str>> {
+        let scene = &self.view.scene;
+        let mut shares: BTreeMap<&Arc<str>, i64> = BTreeMap::new();
+        for (key, uses) in &scene.uses {
+            let Some((pod, node)) = scene.pods.get(key).and_then(|it| Some((it, it.node.as_ref()?))) else { continue };
+            for container in &pod.containers {
+                let limit = container.actual.unwrap_or(container.asked).memory_limit.map_or(0, |it| it.0);
+                let used = uses.get(&container.name).and_then(|it| it.memory).map_or(0, |it| it.0);
+                let share = used.saturating_mul(100).checked_div(limit).unwrap_or_default();
+                if share >= PRESSED_PERCENT {
+                    let nearest = shares.entry(node).or_default();
+                    *nearest = share.max(*nearest);
+                }
+            }
+        }
+        let mut nodes: Vec<(&Arc<str>, i64)> = shares.into_iter().collect();
+        nodes.sort_by_key(|(_, share)| std::cmp::Reverse(*share));
+        nodes.into_iter().take(PRESSED_NODES).map(|(node, _)| node.clone()).collect()
     }
 
     /// Take in what happened at `now`; say what is to be done about it.
@@ -288,10 +316,12 @@ impl World {
         }
     }
 
+    /// What cannot wait for the next round is decided at once: a kubelet tells of a container close to its limit when it is
+    /// asked, not when we are about to look.
     fn take_in_details(&mut self, readings: Vec<Reading>, now: Timestamp) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let (mut effects, mut pressing) = (Vec::new(), BTreeSet::new());
         for Reading { namespace, pod, container, usage, oom_kills, .. } in readings {
-            self.take_in_use(&namespace, &pod, &container, usage);
+            pressing.extend(self.take_in_use(&namespace, &pod, &container, usage));
             // Within a run: one of its processes was killed, and the container lives on. Its status does not tell.
             if oom_kills.is_some_and(|it| it > 0)
                 && let Some(facts) = self.view.pod(&namespace, &pod)
@@ -300,6 +330,9 @@ impl World {
                 let key = facts.key.clone();
                 effects.extend(self.befell(&key, vec![Incident::OutOfMemory(place, usage.at)], now));
             }
+        }
+        if !pressing.is_empty() {
+            effects.extend(self.round(now, Some(&pressing)));
         }
         effects
     }
@@ -335,10 +368,10 @@ impl World {
         asked
     }
 
-    fn take_in_use(&mut self, namespace: &str, pod: &str, container: &str, used: Use) {
-        let Some(facts) = self.view.pod(namespace, pod).cloned() else { return };
-        let Some(found) = facts.containers.iter().find(|it| &*it.name == container) else { return };
-        let uses = self.view.scene.uses.entry(facts.key.clone()).or_default();
+    /// Take in what one container uses. Returns the workload where that demands more at once.
+    fn take_in_use(&mut self, namespace: &str, pod: &str, container: &str, used: Use) -> Option<WorkloadKey> {
+        let Place { pod, uses, subject } = self.view.place(namespace, pod)?;
+        let found = pod.containers.iter().find(|it| &*it.name == container)?;
         // What one source does not tell, another may have told a moment ago.
         let known = uses.get(&found.name).copied();
         let (throttled, pressure) = (used.throttled_permille, used.memory_pressure_permille);
@@ -346,11 +379,10 @@ impl World {
         // What was suffered before a measurement counts with it, once: heard again with each sample of a source that tells of
         // use alone, it would raise a size each time.
         let news = Use { throttled_permille: throttled, memory_pressure_permille: pressure, ..used };
-        let policy = self.policy_of(&facts.workload);
-        if let Some(taken) = self.history.observe(&facts, found, &news, &policy) {
-            let uses = self.view.scene.uses.entry(facts.key).or_default();
-            uses.insert(found.name.clone(), Use { memory_peak: taken.memory_peak, ..used });
-        }
+        let policy = subject.map_or_else(|| self.rules.built_in(), |it| it.policy.clone());
+        let learned = self.history.observe(pod, found, &news, &policy)?;
+        uses.insert(found.name.clone(), Use { memory_peak: learned.used.memory_peak, ..used });
+        learned.is_pressing.then(|| pod.workload.clone())
     }
 
     fn policy_of(&self, workload: &WorkloadKey) -> Arc<Policy> {
@@ -582,3 +614,5 @@ impl World {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod pressing_tests;

@@ -1,5 +1,7 @@
 //! What a container needs, as a recommender says it, and what it uses, as it was measured: integers with units.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use supple_quantity::{Bytes, MilliCpu};
@@ -63,6 +65,66 @@ pub struct Use {
     pub memory_pressure_permille: Option<u16>,
     /// Share of CPU periods throttled since the measurement before, 0 to 1000.
     pub throttled_permille: Option<u16>,
+}
+
+/// What the containers of one pod use, by name. A pod has one or two, and there are twenty thousand pods: a map would hold
+/// room for eleven of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uses(Vec<(Arc<str>, Use)>);
+
+impl Uses {
+    /// Of one container.
+    #[must_use]
+    pub fn get(&self, container: &str) -> Option<&Use> {
+        self.iter().find(|(name, _)| &***name == container).map(|(_, used)| used)
+    }
+
+    /// Of one container, to be changed.
+    pub fn get_mut(&mut self, container: &str) -> Option<&mut Use> {
+        self.0.iter_mut().find(|(name, _)| &**name == container).map(|(_, used)| used)
+    }
+
+    /// This is what one container uses from now on.
+    pub fn insert(&mut self, container: Arc<str>, used: Use) {
+        match self.0.binary_search_by(|(name, _)| name.cmp(&container)) {
+            Ok(at) => self.0[at].1 = used,
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, (container, used));
+            }
+        }
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Use)> {
+        self.0.iter().map(|(name, used)| (name, used))
+    }
+
+    /// What each of them uses.
+    pub fn values(&self) -> impl Iterator<Item = &Use> {
+        self.0.iter().map(|(_, used)| used)
+    }
+
+    /// The same, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Use> {
+        self.0.iter_mut().map(|(_, used)| used)
+    }
+}
+
+impl FromIterator<(Arc<str>, Use)> for Uses {
+    fn from_iter<T: IntoIterator<Item = (Arc<str>, Use)>>(all: T) -> Self {
+        let mut uses = Self::default();
+        for (container, used) in all {
+            uses.insert(container, used);
+        }
+        uses
+    }
+}
+
+impl<const N: usize> From<[(Arc<str>, Use); N]> for Uses {
+    fn from(all: [(Arc<str>, Use); N]) -> Self {
+        all.into_iter().collect()
+    }
 }
 
 impl Use {

@@ -8,7 +8,7 @@ use supple_resize::predict::Change;
 
 use crate::facts::{NamespaceFacts, NodeFacts, PodFacts, WorkloadFacts};
 use crate::key::{PodKey, WorkloadKey};
-use crate::need::{Need, Use};
+use crate::need::{Need, Uses};
 use crate::policy::Policy;
 use crate::record::Record;
 
@@ -24,7 +24,7 @@ pub struct Scene {
     /// By name.
     pub namespaces: BTreeMap<Arc<str>, NamespaceFacts>,
     /// What containers use: pod, then container.
-    pub uses: BTreeMap<PodKey, BTreeMap<Arc<str>, Use>>,
+    pub uses: BTreeMap<PodKey, Uses>,
     /// Changes that have been sent and do not show on their pods yet: they hold their room, and their pods are left alone. A
     /// pod on which an eviction or a rollout was begun stands here with an empty change.
     pub acting: BTreeMap<PodKey, Change>,

@@ -256,7 +256,7 @@ fn enact(stage: &Stage, round: &Round) -> Result<(), TestCaseError> {
             let own = facts.containers.iter().find(|it| *it.name == **name).unwrap();
             let (now, next) = (own.asked, Numbers::of(sizes));
             if let (Some(now), Some(next)) = (now.memory_limit, next.memory_limit) {
-                let used = stage.scene.uses[&action.pod][&*own.name];
+                let used = stage.scene.uses[&action.pod].get(&own.name).unwrap();
                 prop_assert!(
                     next >= now || next > used.memory_charged.max(used.memory).unwrap(),
                     "{action:?} {used:?}"

@@ -20,18 +20,21 @@ use tokio::sync::mpsc;
 /// The watch, and who hears what of it.
 #[derive(Debug, Default)]
 pub struct Feed {
-    nodes: HashMap<String, mpsc::UnboundedSender<watcher::Event<Pod>>>,
+    nodes: HashMap<String, mpsc::UnboundedSender<Told>>,
 }
+
+/// Boxed: a channel keeps room for 32, and a pod is two kilobytes before its first word.
+type Told = Box<watcher::Event<Pod>>;
 
 /// What one node hears: lists and changes of its own pods, as a watch with a selector on `spec.nodeName` would bring them.
 #[derive(Debug)]
-pub struct Fed(mpsc::UnboundedReceiver<watcher::Event<Pod>>);
+pub struct Fed(mpsc::UnboundedReceiver<Told>);
 
 impl Stream for Fed {
     type Item = watcher::Result<watcher::Event<Pod>>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context).map(|event| event.map(Ok))
+        self.0.poll_recv(context).map(|event| event.map(|it| Ok(*it)))
     }
 }
 
@@ -67,14 +70,14 @@ impl Feed {
 
     fn tell_all(&self, event: impl Fn() -> watcher::Event<Pod>) {
         for node in self.nodes.values() {
-            let _ = node.send(event()); // a node that has stopped hears nothing
+            let _ = node.send(Box::new(event())); // a node that has stopped hears nothing
         }
     }
 
     fn tell_one(&self, pod: Pod, event: impl FnOnce(Pod) -> watcher::Event<Pod>) {
         let node = pod.spec.as_ref().and_then(|it| it.node_name.as_deref());
         let Some(node) = node.and_then(|it| self.nodes.get(it)) else { return };
-        let _ = node.send(event(pod));
+        let _ = node.send(Box::new(event(pod)));
     }
 }
 
@@ -96,7 +99,7 @@ mod tests {
     fn heard(fed: &mut Fed) -> String {
         let mut words = Vec::new();
         while let Ok(event) = fed.0.try_recv() {
-            words.push(match event {
+            words.push(match *event {
                 watcher::Event::Init => "init".to_owned(),
                 watcher::Event::InitDone => "done".to_owned(),
                 watcher::Event::InitApply(pod) => format!("has {}", pod.metadata.name.unwrap()),

@@ -1,11 +1,12 @@
 //! The page of benchmarks: everything that [docs/benchmarks.md](../../../docs/benchmarks.md) says, measured in one run of the
 //! program over its socket, and printed as that page. `cargo xtask bench` runs it and writes the page.
 //!
-//! `cargo bench -p supple --bench page [-- --pods 10000 --seconds 10 --simulate nodes=500,pods=20000]`
+//! `cargo bench -p supple --bench page [-- --pods 10000 --seconds 10 --simulate nodes=500,pods=20000 --rounds 20 --only loop]`
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot be made is a failure")]
 
 mod load;
+mod looping;
 mod program;
 mod report;
 mod wire;
@@ -14,6 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use load::{Rate, median};
+use looping::Loop;
 use program::{Program, SUPPLE};
 use report::{Aim, Page};
 
@@ -37,14 +39,25 @@ fn main() {
     };
     let pods = number("--pods", 10_000);
     let seconds = Duration::from_secs(number("--seconds", 10) as u64);
+    let rounds = number("--rounds", 20);
     let simulate = value("--simulate").unwrap_or_else(|| "nodes=500,pods=20000".to_owned());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let page = runtime.block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let mut page = Page::new(&report::machine(dir.path()));
-        small(&mut page, dir.path()).await;
-        loaded(&mut page, dir.path(), pods, seconds).await;
-        simulated(&mut page, dir.path(), &simulate).await;
+        let asked = |part: &str| value("--only").is_none_or(|it| it == part);
+        if asked("program") {
+            small(&mut page, dir.path()).await;
+        }
+        if asked("requests") {
+            loaded(&mut page, dir.path(), pods, seconds).await;
+        }
+        if asked("simulated") {
+            simulated(&mut page, dir.path(), &simulate).await;
+        }
+        if asked("loop") {
+            looped(&mut page, dir.path(), &simulate, rounds).await;
+        }
         page
     });
     print!("{}", page.text());
@@ -89,7 +102,7 @@ async fn small(page: &mut Page, dir: &Path) {
     ] {
         let program = Program::start(&dir.join("idle"), flags);
         tokio::time::sleep(REST).await;
-        let memory = program.memory();
+        let memory = program.figures().memory();
         page.row(what, &format!("{memory:.1} MiB"), Aim::AtMost(40.0, memory, "MiB"), "resident, 10 s after the start");
         program.stop();
     }
@@ -126,7 +139,7 @@ async fn loaded(page: &mut Page, dir: &Path, pods: usize, seconds: Duration) {
     tokio::time::sleep(REST).await;
     page.row(
         &format!("memory with {pods} pods"),
-        &format!("{:.0} MiB", program.memory()),
+        &format!("{:.0} MiB", program.figures().memory()),
         Aim::None,
         "resident, API server, controllers and node together",
     );
@@ -146,7 +159,7 @@ async fn loaded(page: &mut Page, dir: &Path, pods: usize, seconds: Duration) {
         Aim::None,
         "until each has every pod",
     );
-    let memory = program.most_memory();
+    let memory = program.figures().most_memory();
     page.row(
         "most memory so far",
         &format!("{memory:.0} MiB"),
@@ -195,7 +208,7 @@ async fn simulated(page: &mut Page, dir: &Path, flag: &str) {
         "from exec: deployments and stateful sets, their pods, scheduling, start, status",
     );
     tokio::time::sleep(REST).await;
-    let memory = program.memory();
+    let memory = program.figures().memory();
     page.row("memory", &format!("{memory:.0} MiB"), Aim::AtMost(2048.0, memory, "MiB"), "resident");
     let idle = program.idle_cpu(3 * REST).await;
     page.row("idle CPU", &format!("{idle:.1} % of a core"), Aim::None, "leases of all nodes, and nobody asking");
@@ -222,11 +235,96 @@ async fn simulated(page: &mut Page, dir: &Path, flag: &str) {
     );
     page.row(
         "most memory",
-        &format!("{:.0} MiB", program.most_memory()),
-        Aim::AtMost(2048.0, program.most_memory(), "MiB"),
+        &format!("{:.0} MiB", program.figures().most_memory()),
+        Aim::AtMost(2048.0, program.figures().most_memory(), "MiB"),
         "peak resident, all of the above included",
     );
     drop(connection);
+    program.stop();
+}
+
+/// The loop on such a cluster, as a process of its own.
+async fn looped(page: &mut Page, dir: &Path, flag: &str, rounds: usize) {
+    page.part(
+        "The loop",
+        &format!(
+            "`supple controller` (rounds 15 s apart, kubelets asked too) beside `supple up --simulate {flag} --no-loop`, whose namespaces are labelled \
+             `in-place`: it measures, judges and resizes. {rounds} rounds, the first ones with everything to do."
+        ),
+    );
+    let data = dir.join("looped");
+    let program = Program::start(&data, &["--simulate", flag, "--no-loop"]);
+    let pods = flag.split(',').find_map(|it| it.strip_prefix("pods=")?.parse().ok()).expect("it says how many pods");
+    program.all_run(pods).await;
+    tokio::time::sleep(REST).await;
+    let kubeconfig = data.join("kubeconfig");
+    let first = Loop::start(&kubeconfig, "15s");
+    let ready = first.ready().await;
+    page.row(
+        "start to ready",
+        &format!("{:.1} s", ready.as_secs_f64()),
+        Aim::None,
+        "until all is read and the first round is over",
+    );
+    let of =
+        |metrics: &std::collections::BTreeMap<String, f64>, name: &str| metrics.get(name).copied().unwrap_or_default();
+    let (began, spent) = (std::time::Instant::now(), first.figures().cpu_time());
+    let before = first.metrics().await;
+    let done = |metrics: &std::collections::BTreeMap<String, f64>| {
+        of(metrics, "supple_round_duration_seconds_count") - of(&before, "supple_round_duration_seconds_count")
+    };
+    let mut after = before.clone();
+    #[expect(clippy::cast_precision_loss, reason = "a few rounds")]
+    while done(&after) < rounds as f64 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        after = first.metrics().await;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let grown = |name: &str| of(&after, name) - of(&before, name);
+    let round = grown("supple_round_duration_seconds_sum") / done(&after);
+    page.row(
+        "a round",
+        &format!("{:.0} ms", round * 1000.0),
+        Aim::AtMost(1.0, round, "s"),
+        "mean; from the usage of all pods to what is to be done, on one thread",
+    );
+    let cpu = (first.figures().cpu_time() - spent).as_secs_f64() / done(&after);
+    page.row(
+        "CPU for each round, all in all",
+        &format!("{cpu:.2} s"),
+        Aim::AtMost(1.0, cpu, "s"),
+        "CPU time of the process over the number of rounds: watches, TLS, reading answers, kubelets, resizes, writing down",
+    );
+    let memory = first.figures().most_memory();
+    page.row(
+        "most memory",
+        &format!("{memory:.0} MiB"),
+        Aim::AtMost(100.0, memory, "MiB"),
+        "peak resident, from its start",
+    );
+    let calls = grown("supple_api_requests_total") / seconds;
+    page.row(
+        "calls to the API server",
+        &format!("{calls:.1} a second"),
+        Aim::AtMost(50.0, calls, "a second"),
+        "watches not counted again",
+    );
+    page.row(
+        "resizes that ended",
+        &format!("{:.0}", grown("supple_resizes_total")),
+        Aim::None,
+        "of pods whose containers are only computed",
+    );
+    first.kill();
+    let second = Loop::start(&kubeconfig, "15s");
+    let again = second.ready().await;
+    page.row(
+        "killed, to ready again",
+        &format!("{:.1} s", again.as_secs_f64()),
+        Aim::AtMost(5.0, again.as_secs_f64(), "s"),
+        "kill -9, and started anew: all objects read, a round over; what was learned and done stands in `Rightsizing` objects",
+    );
+    second.kill();
     program.stop();
 }
 

@@ -10,6 +10,38 @@ use super::wire::{Access, Connection};
 /// The program.
 pub const SUPPLE: &str = env!("CARGO_BIN_EXE_supple");
 
+/// What the system knows of the process with this number.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures(pub u32);
+
+impl Figures {
+    /// A figure in KiB of its `/proc` status, in MiB.
+    fn mebibytes(self, name: &str) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kib = line.and_then(|it| it.split_whitespace().next()?.parse::<u32>().ok());
+        f64::from(kib.expect("the program has not ended")) / 1024.0
+    }
+
+    /// Memory it holds, MiB.
+    pub fn memory(self) -> f64 {
+        self.mebibytes("VmRSS")
+    }
+
+    /// The most it has held, MiB.
+    pub fn most_memory(self) -> f64 {
+        self.mebibytes("VmHWM")
+    }
+
+    /// CPU time it has used: fields 14 and 15 of its `stat`, in hundredths of a second.
+    pub fn cpu_time(self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum::<u64>();
+        Duration::from_millis(ticks * 10)
+    }
+}
+
 /// A running `supple up`.
 pub struct Program {
     child: Child,
@@ -49,37 +81,16 @@ impl Program {
         Connection::open(&self.access()).await
     }
 
-    /// A figure in KiB of its `/proc` status, in MiB.
-    fn mebibytes(&self, name: &str) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let kib = line.and_then(|it| it.split_whitespace().next()?.parse::<u32>().ok());
-        f64::from(kib.expect("the program has not ended")) / 1024.0
-    }
-
-    /// Memory it holds, MiB.
-    pub fn memory(&self) -> f64 {
-        self.mebibytes("VmRSS")
-    }
-
-    /// The most it has held, MiB.
-    pub fn most_memory(&self) -> f64 {
-        self.mebibytes("VmHWM")
-    }
-
-    /// CPU time it has used: fields 14 and 15 of its `stat`, in hundredths of a second.
-    pub fn cpu_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum::<u64>();
-        Duration::from_millis(ticks * 10)
+    /// What the system knows of its process.
+    pub fn figures(&self) -> Figures {
+        Figures(self.child.id())
     }
 
     /// How much of one core it takes while nobody asks it anything, percent, over this time.
     pub async fn idle_cpu(&self, over: Duration) -> f64 {
-        let before = self.cpu_time();
+        let before = self.figures().cpu_time();
         tokio::time::sleep(over).await;
-        self.cpu_time().saturating_sub(before).as_secs_f64() / over.as_secs_f64() * 100.0
+        self.figures().cpu_time().saturating_sub(before).as_secs_f64() / over.as_secs_f64() * 100.0
     }
 
     /// Wait until no pod is anything but running, and there are this many.

@@ -24,11 +24,23 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::runtime::watcher;
 use supple_decide::facts::{NamespaceFacts, NodeFacts, PodFacts, WorkloadFacts};
 use supple_decide::key::{PodKey, WorkloadKey};
-use supple_decide::scene::Scene;
+use supple_decide::need::Uses;
+use supple_decide::scene::{Scene, Subject};
 
 use beside::{Budget, Scales};
 use shelf::{Moved, Name, Shelf};
 use workload::Workload;
+
+/// A pod, what its containers use, and its workload.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// The pod.
+    pub pod: &'a PodFacts,
+    /// What its containers use, by name.
+    pub uses: &'a mut Uses,
+    /// Its workload, once that has been judged.
+    pub subject: Option<&'a Subject>,
+}
 
 /// What a watch of the cluster's own kinds tells. It is passed on in a box.
 #[derive(Debug)]
@@ -177,6 +189,18 @@ impl View {
     /// The pod of that name.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<&PodFacts> {
         self.scene.pods.get(self.pods.get(&(Arc::from(namespace), Arc::from(name)))?)
+    }
+
+    /// The pod of that name with what its containers use, to be added to, and its workload.
+    pub fn place(&mut self, namespace: &str, name: &str) -> Option<Place<'_>> {
+        let key = self.pods.get(&(Arc::from(namespace), Arc::from(name)))?;
+        let Scene { pods, uses, workloads, .. } = &mut self.scene;
+        let pod = pods.get(key)?;
+        let uses = match uses.contains_key(key) {
+            true => uses.get_mut(key)?,
+            false => uses.entry(key.clone()).or_default(),
+        };
+        Some(Place { pod, uses, subject: workloads.get(&pod.workload) })
     }
 
     /// Name, labels and our annotations of every namespace.

@@ -85,9 +85,7 @@ fn shown(numbers: Numbers) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use supple_decide::need::Use;
+    use supple_decide::need::Uses;
     use supple_quantity::{Bytes, MilliCpu};
 
     use super::super::knowledge::{Approval, Sizing};
@@ -96,8 +94,8 @@ mod tests {
     struct Known(Option<Numbers>);
 
     impl Knowledge for Known {
-        fn used(&self, _: &str, _: &str) -> BTreeMap<Arc<str>, Use> {
-            BTreeMap::new()
+        fn used(&self, _: &str, _: &str) -> Uses {
+            Uses::default()
         }
 
         fn approval(&self, _: &str, _: &Pod) -> Approval {

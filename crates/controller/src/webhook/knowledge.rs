@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use supple_decide::need::Use;
+use supple_decide::need::Uses;
 use supple_decide::numbers::Numbers;
 
 /// What is known of pods.
 pub trait Knowledge: Send + Sync + 'static {
     /// What the containers of a pod use, by name; empty where nothing is known.
-    fn used(&self, namespace: &str, pod: &str) -> BTreeMap<Arc<str>, Use>;
+    fn used(&self, namespace: &str, pod: &str) -> Uses;
 
     /// Whether a decrease of its memory needs somebody's approval. The pod's own annotation need not be looked at.
     fn approval(&self, namespace: &str, pod: &Pod) -> Approval;
@@ -48,8 +48,8 @@ pub struct Sizing {
 pub struct Nothing;
 
 impl Knowledge for Nothing {
-    fn used(&self, _: &str, _: &str) -> BTreeMap<Arc<str>, Use> {
-        BTreeMap::new()
+    fn used(&self, _: &str, _: &str) -> Uses {
+        Uses::default()
     }
 
     fn approval(&self, _: &str, _: &Pod) -> Approval {

@@ -102,11 +102,8 @@ fn is_approved(pod: &Pod) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-
     use serde_json::json;
-    use supple_decide::need::Use;
+    use supple_decide::need::{Use, Uses};
 
     use super::super::knowledge::Sizing;
     use super::*;
@@ -121,7 +118,7 @@ mod tests {
     }
 
     impl Knowledge for Known {
-        fn used(&self, _: &str, _: &str) -> BTreeMap<Arc<str>, Use> {
+        fn used(&self, _: &str, _: &str) -> Uses {
             self.used.map(|it| ("c".into(), it)).into_iter().collect()
         }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use k8s_openapi::api::core::v1::Pod;
 use supple_api::names;
 use supple_decide::key::WorkloadKey;
-use supple_decide::need::Use;
+use supple_decide::need::Uses;
 use supple_decide::numbers::Numbers;
 use supple_decide::policy::{Limits, Mode, Policy};
 use supple_resize::predict::Sizes;
@@ -24,7 +24,7 @@ pub struct Shared(Arc<RwLock<Arc<Known>>>);
 /// What is known.
 #[derive(Debug, Default)]
 struct Known {
-    uses: BTreeMap<Name, BTreeMap<Arc<str>, Use>>,
+    uses: BTreeMap<Name, Uses>,
     workloads: BTreeMap<WorkloadKey, Of>,
 }
 
@@ -68,7 +68,7 @@ fn workload(namespace: &str, pod: &Pod) -> WorkloadKey {
 }
 
 impl Knowledge for Shared {
-    fn used(&self, namespace: &str, pod: &str) -> BTreeMap<Arc<str>, Use> {
+    fn used(&self, namespace: &str, pod: &str) -> Uses {
         self.known().uses.get(&(Arc::from(namespace), Arc::from(pod))).cloned().unwrap_or_default()
     }
 

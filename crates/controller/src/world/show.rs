@@ -17,15 +17,15 @@ impl World {
             if !all && subject.policy.mode.value <= Mode::Initial {
                 continue;
             }
+            total += pod.containers.iter().filter(|it| it.kind != ContainerKind::Init).count();
+            if rows.len() >= MOST_ROWS {
+                continue;
+            }
             let decision = self.decisions.get(key);
             let state = match decision {
                 Some(it) => it.message.clone(),
                 None => "not looked at yet".to_owned(),
             };
-            total += pod.containers.iter().filter(|it| it.kind != ContainerKind::Init).count();
-            if rows.len() >= MOST_ROWS {
-                continue;
-            }
             for container in pod.containers.iter().filter(|it| it.kind != ContainerKind::Init) {
                 let used = scene.uses.get(key).and_then(|it| it.get(&container.name));
                 let proposal = decision.and_then(|it| it.containers.iter().find(|it| it.container == container.name));

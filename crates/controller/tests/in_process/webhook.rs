@@ -1,6 +1,5 @@
 //! The webhook as the embedded API server asks it: over HTTPS, found by its configurations. In real time: sockets know no other.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +13,7 @@ use supple_controller::metrics::Metrics;
 use supple_controller::serve::serve;
 use supple_controller::webhook::publish::{Place, Wanted, once, run, withdraw};
 use supple_controller::webhook::{Approval, Knowledge, Sizing, server};
-use supple_decide::need::Use;
+use supple_decide::need::{Use, Uses};
 use supple_decide::numbers::Numbers;
 use supple_quantity::{Bytes, MilliCpu};
 use tokio::net::TcpListener;
@@ -30,7 +29,7 @@ const NAME: &str = "supple";
 struct Known;
 
 impl Knowledge for Known {
-    fn used(&self, _: &str, _: &str) -> BTreeMap<Arc<str>, Use> {
+    fn used(&self, _: &str, _: &str) -> Uses {
         let used = Use {
             at: Timestamp::now(),
             cpu: None,

@@ -1,7 +1,6 @@
 //! What a check sees: one pod, its workload, what others hold, and the moment.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use supple_resize::amounts::{Amounts, Resource};
@@ -9,7 +8,7 @@ use supple_resize::amounts::{Amounts, Resource};
 use crate::check::draft::{Draft, Part};
 use crate::facts::{ContainerFacts, NodeFacts, PodFacts};
 use crate::ledger::Ledger;
-use crate::need::{Use, Wanted};
+use crate::need::{Use, Uses, Wanted};
 use crate::policy::{ContainerSettings, Mode, Policy};
 use crate::progress::Progress;
 use crate::scene::{Scene, Subject};
@@ -26,7 +25,7 @@ pub struct Sight<'a> {
     /// The pod.
     pub pod: &'a PodFacts,
     /// What its containers use.
-    pub uses: Option<&'a BTreeMap<Arc<str>, Use>>,
+    pub uses: Option<&'a Uses>,
     /// What nodes, namespaces and budgets have left.
     pub ledger: &'a Ledger<'a>,
     /// Now.

@@ -324,7 +324,7 @@ impl Stage {
 
     pub fn pass(&mut self, minutes: i64) {
         self.now += SignedDuration::from_mins(minutes);
-        for used in self.scene.uses.values_mut().flat_map(BTreeMap::values_mut) {
+        for used in self.scene.uses.values_mut().flat_map(supple_decide::need::Uses::values_mut) {
             used.at = self.now;
         }
     }

@@ -17,14 +17,13 @@ use supple_resize::allocate::{self, Allocation, Decision, NodeView, Shortage};
 use supple_resize::condition::{PendingReason, ResizeConditions};
 use supple_resize::event::{self, ResizeEvent};
 use supple_resize::queue::{self, FIRST_RETRY, RETRY_INTERVAL, Trigger, Waiting};
-use tokio::sync::mpsc;
 
 use crate::checkpoint::{Change, Records};
 use crate::events::{Kind, Note};
 use crate::runtime::{ContainerRef, FoundPod, PodRef, RunState, RuntimeEvent};
 use crate::shared::Shared;
 use crate::status::{self, Failure};
-use crate::worker::{Begin, Birth, Command, Report, Worker};
+use crate::worker::{Begin, Birth, Command, Report, Sender, Worker};
 use ledger::Ledger;
 use preempt::{Candidate, Class};
 
@@ -43,15 +42,14 @@ struct Entry {
     active: bool,
     /// It was told to go for a critical pod.
     evicted: bool,
-    worker: mpsc::UnboundedSender<Command>,
+    worker: Sender,
 }
 
 impl Entry {
     /// Tell the worker something that comes with the pod as it is now.
     fn tell(&mut self, command: impl FnOnce(Arc<Pod>) -> Command) {
         self.told = Arc::clone(&self.pod);
-        // A worker whose task has ended has nobody left to tell.
-        let _ = self.worker.send(command(Arc::clone(&self.pod)));
+        self.worker.tell(command(Arc::clone(&self.pod)));
     }
 }
 
@@ -178,7 +176,7 @@ impl Manager {
         self.pending.remove(uid);
         if let Some(entry) = self.entries.get(uid) {
             // What it holds is free when its worker says so: until then its processes run.
-            let _ = entry.worker.send(Command::Removed);
+            entry.worker.tell(Command::Removed);
         }
     }
 
@@ -190,7 +188,7 @@ impl Manager {
             RuntimeEvent::Strained { pod, container, strain } => (pod.uid, Command::Strained(container, strain)),
         };
         if let Some(entry) = self.entries.get(&uid) {
-            let _ = entry.worker.send(command);
+            entry.worker.tell(command);
         }
     }
 
@@ -230,7 +228,7 @@ impl Manager {
     /// Leave everything as it is and end all workers.
     pub(crate) fn stop(&mut self) {
         for entry in self.entries.values() {
-            let _ = entry.worker.send(Command::Stop);
+            entry.worker.tell(Command::Stop);
         }
     }
 
@@ -302,7 +300,7 @@ impl Manager {
         if active && Allocation::of(&pod) != allocation {
             self.pending.insert(id.uid.clone());
         } else if conditions.settle() {
-            let _ = worker.send(Command::Pending(Arc::clone(&pod), None));
+            worker.tell(Command::Pending(Arc::clone(&pod), None));
         }
         let entry = Entry { id, told: Arc::clone(&pod), pod, allocation, conditions, active, evicted: false, worker };
         self.entries.insert(entry.id.uid.clone(), entry);
@@ -411,7 +409,7 @@ impl Manager {
                 && !std::mem::replace(&mut entry.evicted, true)
             {
                 let message = "Preempted in order to admit critical pod".to_owned();
-                let _ = entry.worker.send(Command::Evict(Failure { reason: status::PREEMPTING.into(), message }));
+                entry.worker.tell(Command::Evict(Failure { reason: status::PREEMPTING.into(), message }));
             }
         }
         !chosen.is_empty()

@@ -134,7 +134,7 @@ fn phase(facts: &Facts<'_>, mains: &[Spec]) -> &'static str {
 }
 
 fn container_status(facts: &Facts<'_>, spec: &Spec, init: bool) -> ContainerStatus {
-    let never_ran = Container::default();
+    let never_ran = Box::<Container>::default();
     let container = facts.containers.get(&spec.name).unwrap_or(&never_ran);
     let id = |attempt: u32| {
         let id = ContainerRef { pod: facts.id.clone(), container: spec.name.clone(), attempt };

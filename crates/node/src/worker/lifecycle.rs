@@ -43,7 +43,7 @@ pub(crate) fn is_sidecar(container: &Spec) -> bool {
 pub(crate) fn decide(pod: &Pod, containers: &Containers, now: Timestamp) -> Decision {
     let mut decision = Decision::default();
     let Some(spec) = &pod.spec else { return decision };
-    let never_ran = Container::default();
+    let never_ran = Box::<Container>::default();
     let known = |name: &str| containers.get(name).unwrap_or(&never_ran);
     // Once a main container has run, init containers are history: they are not run again because their records are
     // gone, only sidecars are kept up.
@@ -231,7 +231,7 @@ mod tests {
 
     #[track_caller]
     fn check(pod: &Pod, known: &[(&str, Container)], start: &[&str], outcome: Option<Outcome>) {
-        let containers = known.iter().map(|(name, c)| ((*name).to_owned(), c.clone())).collect();
+        let containers = known.iter().map(|(name, c)| ((*name).to_owned(), Box::new(c.clone()))).collect();
         let decision = decide(pod, &containers, at(1000));
         assert_eq!(
             (decision.start.iter().map(String::as_str).collect::<Vec<_>>(), decision.outcome),
@@ -286,8 +286,9 @@ mod tests {
         let pod = pod("Always", &[], &["a"]);
         let mut container = ended(1, 998);
         container.backoff.failed(Schedule::CRASH_LOOP, at(990));
-        let decide =
-            |container: &Container| decide(&pod, &Containers::from([("a".into(), container.clone())]), at(1000));
+        let decide = |container: &Container| {
+            decide(&pod, &Containers::from([("a".into(), Box::new(container.clone()))]), at(1000))
+        };
         let decision = decide(&container);
         assert_eq!((decision.start.len(), decision.wake), (0, Some(at(1008))));
         assert_eq!(decision.waiting[0].1.reason, "CrashLoopBackOff");

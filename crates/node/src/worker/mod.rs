@@ -28,7 +28,7 @@ use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
 use supple_resize::qos;
 use tokio::sync::mpsc;
 
-pub(crate) use state::{Begin, Command};
+pub(crate) use state::{Begin, Command, Sender};
 use state::{End, Promise, State};
 
 use crate::backoff::Schedule;
@@ -82,14 +82,14 @@ enum Step {
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     id: PodRef,
-    inbox: mpsc::UnboundedReceiver<Command>,
+    inbox: mpsc::UnboundedReceiver<Box<Command>>,
     state: State,
     status: StatusWriter,
 }
 
 impl Worker {
     /// Begin working; returns where the worker is told things.
-    pub(crate) fn start(shared: Arc<Shared>, birth: Birth) -> mpsc::UnboundedSender<Command> {
+    pub(crate) fn start(shared: Arc<Shared>, birth: Birth) -> Sender {
         let (sender, inbox) = mpsc::unbounded_channel();
         let Birth { pod, id, begin, records, found } = birth;
         let known = pod.status.as_ref().and_then(|status| serde_json::to_value(status).ok()).unwrap_or(Value::Null);
@@ -101,7 +101,7 @@ impl Worker {
             worker.introduce();
             worker.run().await;
         });
-        sender
+        Sender(sender)
     }
 
     /// Tell others what was found at the beginning.
@@ -136,7 +136,7 @@ impl Worker {
     async fn run(&mut self) {
         loop {
             while let Ok(command) = self.inbox.try_recv() {
-                self.take(command);
+                self.take(*command);
             }
             if self.state.abandon {
                 return;
@@ -151,7 +151,7 @@ impl Worker {
             let sleep = sleep_until(&self.shared, wake);
             tokio::select! {
                 command = self.inbox.recv() => match command {
-                    Some(command) => self.take(command),
+                    Some(command) => self.take(*command),
                     None => return,
                 },
                 () = sleep => {}

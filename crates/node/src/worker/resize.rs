@@ -32,7 +32,7 @@ impl Worker {
     /// Whether the cgroups are not what was promised. No IO: this is asked at every turn.
     pub(super) fn needs_resize(&self) -> bool {
         let state = &self.state;
-        let running = |name: &str| state.containers.get(name).is_some_and(super::runs::Container::is_running);
+        let running = |name: &str| state.containers.get(name).is_some_and(|it| it.is_running());
         actuate::in_progress(&state.view, &state.actuated, running)
             || state.actuated.pod != Some(actuate::pod_amounts(&state.view))
     }
@@ -215,9 +215,9 @@ impl Worker {
         let written = self.shared.runtime.update_container(&id, &write).await;
         if written.is_err() {
             while let Ok(command) = self.inbox.try_recv() {
-                self.take(command);
+                self.take(*command);
             }
-            if !self.state.containers.get(name).is_some_and(super::runs::Container::is_running) {
+            if !self.state.containers.get(name).is_some_and(|it| it.is_running()) {
                 return Ok(false);
             }
         }

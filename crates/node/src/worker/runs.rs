@@ -157,5 +157,5 @@ impl Container {
     }
 }
 
-/// All containers of a pod, init containers among them, by name.
-pub(crate) type Containers = BTreeMap<String, Container>;
+/// All containers of a pod, init containers among them, by name. Boxed: a map has room for eleven, and most pods have one.
+pub(crate) type Containers = BTreeMap<String, Box<Container>>;

@@ -129,7 +129,7 @@ impl Worker {
         let sources = self.sources(spec).await.map_err(config_error)?;
         let resolved = resolve(&self.state.view, spec, &sources, self.shared.capacity).map_err(config_error)?;
         let amounts = actuate::container_amounts(&self.state.view, &spec.name).unwrap_or_default();
-        let attempt = self.state.containers.get(&spec.name).map_or(0, super::runs::Container::next_attempt);
+        let attempt = self.state.containers.get(&spec.name).map_or(0, |it| it.next_attempt());
         let class_name = self.state.api.status.as_ref().and_then(|status| status.qos_class.as_deref());
         let class = qos::recorded(&self.state.view);
         let tiers = self.shared.memory_qos.of_container(class, &amounts, self.shared.capacity.memory);
@@ -171,7 +171,7 @@ impl Worker {
                 biased;
                 checked = &mut checking => return Some(checked),
                 Some(command) = self.inbox.recv() => {
-                    self.take(command);
+                    self.take(*command);
                     if self.state.abandon || self.state.end.is_some() {
                         return None;
                     }

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use supple_resize::actuate::Actuated;
 use supple_resize::allocate::Allocation;
 use supple_resize::condition::{Pending, ResizeConditions};
+use tokio::sync::mpsc;
 
 use super::lifecycle::Outcome;
 use super::runs::{Container, Containers, Run};
@@ -37,6 +38,17 @@ pub(crate) enum Command {
     Removed,
     /// The node is being stopped: leave everything as it is.
     Stop,
+}
+
+/// Where a worker is told. Boxed: a channel keeps room for 32, and there is one for each of thousands of pods.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender(pub(super) mpsc::UnboundedSender<Box<Command>>);
+
+impl Sender {
+    /// Tell it. A worker whose task has ended has nobody left to tell.
+    pub(crate) fn tell(&self, command: Command) {
+        let _ = self.0.send(Box::new(command));
+    }
 }
 
 /// How a worker begins.
@@ -260,7 +272,7 @@ impl State {
             // A deleted pod is what its containers made of it, once all have ended.
             Some(End::Deleted) if self.stopped => {
                 let mains = self.api.spec.iter().flat_map(|spec| &spec.containers);
-                let mut ends = mains.map(|spec| self.containers.get(&spec.name).and_then(Container::ended));
+                let mut ends = mains.map(|spec| self.containers.get(&spec.name).and_then(|it| it.ended()));
                 let well = ends.all(|ended| ended.is_some_and(|ended| ended.exit.code == 0));
                 Some(if well { Outcome::Succeeded } else { Outcome::Failed })
             }
@@ -304,7 +316,7 @@ fn containers(api: &Pod, found: Option<Vec<(ContainerRef, RunState)>>) -> Contai
         // What had ended stays ended; what ran and is nowhere to be found is started anew.
         container.run = ended(known.state.as_ref(), attempt).map(Run::Ended);
         container.previous = ended(known.last_state.as_ref(), attempt.saturating_sub(1));
-        containers.insert(known.name.clone(), container);
+        containers.insert(known.name.clone(), Box::new(container));
     }
     for (id, run) in found.into_iter().flatten() {
         let container = containers.entry(id.container).or_default();

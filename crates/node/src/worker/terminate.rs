@@ -4,7 +4,7 @@ use futures::future::join_all;
 use jiff::SignedDuration;
 
 use super::lifecycle::is_sidecar;
-use super::runs::{Container, Run};
+use super::runs::Run;
 use super::{Report, Step, Worker};
 use crate::api::ApiError;
 use crate::backoff::Schedule;
@@ -69,7 +69,7 @@ impl Worker {
         let sidecars: Vec<String> = inits.iter().filter(|it| is_sidecar(it)).map(|it| it.name.clone()).rev().collect();
         let mains: Vec<String> =
             self.state.containers.keys().filter(|name| !sidecars.contains(name)).cloned().collect();
-        let running = |name: &String| self.state.containers.get(name).is_some_and(Container::is_running);
+        let running = |name: &String| self.state.containers.get(name).is_some_and(|it| it.is_running());
         for name in mains.iter().chain(&sidecars).filter(|name| running(name)) {
             self.note(Kind::Normal, "Killing", format!("Stopping container {name}"), Some(name));
         }
@@ -113,7 +113,7 @@ impl Worker {
                 tokio::select! {
                     ended = &mut stopping => break Some(ended),
                     Some(command) = self.inbox.recv() => {
-                        self.take(command);
+                        self.take(*command);
                         if self.state.abandon || self.state.grace() < grace {
                             break None;
                         }

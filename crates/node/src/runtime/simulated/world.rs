@@ -42,7 +42,8 @@ struct Pod {
     /// Whether it still has its cgroup; without one only its logs are left.
     present: bool,
     resources: CgroupResources,
-    containers: BTreeMap<(String, u32), Container>,
+    /// Boxed: a map has room for eleven, and most pods have one.
+    containers: BTreeMap<(String, u32), Box<Container>>,
     /// The second up to which time has gone by.
     second: i64,
 }
@@ -216,7 +217,7 @@ impl World {
         container.rate.take(since_epoch(now), 0, WINDOW);
         container.hold(now, Duration::ZERO);
         let state = container.state();
-        self.pod(&id.pod, now, |pod| pod.containers.insert((id.container.clone(), id.attempt), container))?;
+        self.pod(&id.pod, now, |pod| pod.containers.insert((id.container.clone(), id.attempt), Box::new(container)))?;
         Ok(state)
     }
 
@@ -276,7 +277,7 @@ impl World {
         act: impl FnOnce(&mut Container) -> T,
     ) -> Result<T, RuntimeError> {
         let key = (id.container.clone(), id.attempt);
-        let found = self.touch(&id.pod.uid, now, |pod| pod.containers.get_mut(&key).map(act));
+        let found = self.touch(&id.pod.uid, now, |pod| pod.containers.get_mut(&key).map(|it| act(it)));
         found.flatten().ok_or_else(|| RuntimeError {
             reason: CONTAINER_NOT_FOUND,
             operation: "find".into(),

@@ -1,0 +1,93 @@
+//! The loop under measurement: `supple controller` as a process of its own beside a simulated cluster, looked at from outside.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::program::{Figures, SUPPLE};
+
+/// How often it is asked whether it is ready.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A running `supple controller`.
+pub struct Loop {
+    child: Child,
+    metrics: u16,
+    probes: u16,
+    began: Instant,
+}
+
+impl Loop {
+    /// Start it on the cluster of this kubeconfig.
+    pub fn start(kubeconfig: &Path, interval: &str) -> Self {
+        let (metrics, probes) = (free_port(), free_port());
+        let began = Instant::now();
+        let child = Command::new(SUPPLE)
+            .args(["controller", "--interval", interval, "--leader-election=false", "--kubeconfig"])
+            .arg(kubeconfig)
+            .args([
+                "--listen-metrics",
+                &format!("127.0.0.1:{metrics}"),
+                "--listen-probes",
+                &format!("127.0.0.1:{probes}"),
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program can be started");
+        Self { child, metrics, probes, began }
+    }
+
+    /// What the system knows of its process.
+    pub fn figures(&self) -> Figures {
+        Figures(self.child.id())
+    }
+
+    /// How long it took from its start until it had read the cluster and come round.
+    pub async fn ready(&self) -> Duration {
+        while !fetch(self.probes, "/readyz").await.is_some_and(|(code, _)| code == 200) {
+            tokio::time::sleep(LOOK).await;
+        }
+        self.began.elapsed()
+    }
+
+    /// Its metrics, summed over their labels.
+    pub async fn metrics(&self) -> BTreeMap<String, f64> {
+        let (_, text) = fetch(self.metrics, "/metrics").await.expect("it serves metrics");
+        let mut sums = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let Some((series, value)) = line.rsplit_once(' ') else { continue };
+            let name = series.split('{').next().unwrap_or_default();
+            *sums.entry(name.to_owned()).or_default() += value.parse::<f64>().unwrap_or_default();
+        }
+        sums
+    }
+
+    /// Kill it as the kernel would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it is ours");
+        self.child.wait().expect("it is ours");
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// One GET, the connection closed after it; `None` where nobody listens.
+async fn fetch(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    let code = answer.split(' ').nth(1)?.parse().ok()?;
+    Some((code, answer))
+}

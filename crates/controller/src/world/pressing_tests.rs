@@ -1,0 +1,135 @@
+//! What is decided between rounds: memory that a kubelet sees running out.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use supple_decide::round::What;
+use supple_quantity::Bytes;
+
+use super::*;
+use crate::rules::{Available, RuleNews};
+use crate::source::Source;
+use crate::view::News;
+use kube::runtime::watcher;
+
+const MIB: i64 = 1 << 20;
+
+fn at(second: i64) -> Timestamp {
+    "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(second)
+}
+
+fn of<K: DeserializeOwned>(value: Value) -> watcher::Event<K> {
+    watcher::Event::Apply(serde_json::from_value(value).unwrap())
+}
+
+/// A bare pod that has run for a while on this node, with 100 MiB asked for and 200 MiB allowed.
+fn pod(name: &str, node: &str) -> News {
+    let resources = json!({"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": {"memory": "200Mi"}});
+    News::Pod(of(json!({
+        "metadata": {"namespace": "shop", "name": name, "uid": name, "labels": {"supple.dev/mode": "in-place"}},
+        "spec": {"nodeName": node, "containers": [{"name": "app", "resources": resources}]},
+        "status": {
+            "phase": "Running", "qosClass": "Burstable", "startTime": "2025-12-31T00:00:00Z",
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2025-12-31T00:01:00Z"}],
+            "containerStatuses": [{
+                "name": "app", "ready": true, "restartCount": 0, "image": "i", "imageID": "i", "resources": resources,
+                "allocatedResources": resources["requests"], "state": {"running": {"startedAt": "2025-12-31T00:00:30Z"}},
+            }],
+        },
+    })))
+}
+
+fn node(name: &str) -> News {
+    let room = json!({"cpu": "4", "memory": "16Gi", "pods": "110"});
+    News::Node(of(json!({
+        "metadata": {"name": name}, "spec": {},
+        "status": {"allocatable": room, "capacity": room, "conditions": [{"type": "Ready", "status": "True"}]},
+    })))
+}
+
+/// A world that leads and has read everything.
+fn world(pods: &[(&str, &str)]) -> World {
+    let mut world = World::new(Settings::default());
+    let done = |news| Event::News(Box::new(news));
+    world.apply(Event::Rules(Box::new(RuleNews::Available(Available::default()))), at(0));
+    for empty in [
+        News::Pod(watcher::Event::InitDone),
+        News::Node(watcher::Event::InitDone),
+        News::Namespace(watcher::Event::InitDone),
+        News::LimitRange(watcher::Event::InitDone),
+        News::ResourceQuota(watcher::Event::InitDone),
+        News::Deployment(watcher::Event::InitDone),
+        News::StatefulSet(watcher::Event::InitDone),
+        News::DaemonSet(watcher::Event::InitDone),
+        News::Scaler(watcher::Event::InitDone),
+        News::Budget(watcher::Event::InitDone),
+    ] {
+        world.apply(done(empty), at(0));
+    }
+    world.apply(done(News::Namespace(of(json!({"metadata": {"name": "shop"}})))), at(0));
+    for (name, on) in pods {
+        world.apply(done(node(on)), at(0));
+        world.apply(done(pod(name, on)), at(0));
+    }
+    world.apply(Event::Leading(true), at(0));
+    assert_eq!(world.missing(), Vec::<&str>::new());
+    world
+}
+
+fn used(mebibytes: i64, second: i64) -> Use {
+    Use { cpu: Some(supple_quantity::MilliCpu(50)), memory: Some(Bytes(mebibytes * MIB)), ..Use::at(at(second)) }
+}
+
+fn told(pod: &str, mebibytes: i64, second: i64) -> Event {
+    Event::Detailed(vec![Reading {
+        namespace: "shop".into(),
+        pod: pod.into(),
+        container: "app".into(),
+        source: Source::Kubelet,
+        usage: used(mebibytes, second),
+        oom_kills: None,
+    }])
+}
+
+/// Memory requests that effects ask for, MiB, by pod.
+fn raised(effects: &[Effect]) -> Vec<(String, i64)> {
+    let orders = effects.iter().filter_map(|it| match it {
+        Effect::Carry(order) => Some(order),
+        _ => None,
+    });
+    let resizes = orders.filter_map(|it| match &it.action.what {
+        What::Resize(change) => {
+            Some((it.action.pod.name.to_string(), change.containers["app"].memory_request.clone()?))
+        }
+        _ => None,
+    });
+    resizes.map(|(pod, memory)| (pod, Bytes::from(&memory).0 / MIB)).collect()
+}
+
+#[test]
+fn a_kubelets_word_that_memory_runs_out_does_not_wait_for_a_round() {
+    let mut world = world(&[("a", "n1"), ("b", "n1")]);
+    for second in [10, 40, 70] {
+        let effects = world.apply(told("a", 90, second), at(second));
+        assert_eq!(raised(&effects), [], "nothing presses");
+    }
+    let effects = world.apply(told("a", 197, 100), at(100));
+    let [(pod, memory)] = &raised(&effects)[..] else { panic!("one raise, not {effects:?}") };
+    assert!(pod == "a" && *memory > 200, "{pod} {memory}");
+    // The same again while that is on its way presses no more.
+    assert_eq!(raised(&world.apply(told("a", 197, 130), at(130))), []);
+}
+
+#[test]
+fn kubelets_of_nodes_short_of_memory_are_asked_first_and_only_a_few() {
+    let names: Vec<(String, String)> = (0..15).map(|it| (format!("p{it}"), format!("n{it:02}"))).collect();
+    let pods: Vec<(&str, &str)> = names.iter().map(|(pod, node)| (pod.as_str(), node.as_str())).collect();
+    let mut world = world(&pods);
+    for (index, (pod, _)) in (0_i64..).zip(&pods) {
+        world.apply(told(pod, 170 + index * 2, 10), at(10)); // 85 % and a percent more for each
+    }
+    let pressed = world.pressed_nodes();
+    assert_eq!(
+        pressed.iter().map(|it| &**it).collect::<Vec<_>>(),
+        ["n14", "n13", "n12", "n11", "n10", "n09", "n08", "n07", "n06", "n05"]
+    );
+}

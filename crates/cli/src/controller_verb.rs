@@ -26,10 +26,11 @@ use crate::connect::{Connection, chain, connect_counted};
 use crate::exit::Failure;
 use crate::log::LogLines;
 use crate::values::Listen;
-use crate::{live, signals};
+use crate::{live, pages, signals};
 
 /// Run it until a signal.
 pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Failure> {
+    pages::small();
     let stop = signals::stop_token()?;
     let outlets = Outlets::new(args.interval);
     let Connection { client, .. } = connect_counted(&args.connection, &outlets.metrics).await?;

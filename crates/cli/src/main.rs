@@ -8,6 +8,7 @@ mod exit;
 mod judgement;
 mod live;
 mod log;
+mod pages;
 mod pod_verbs;
 mod replay;
 mod signals;

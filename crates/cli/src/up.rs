@@ -27,7 +27,7 @@ use crate::exit::Failure;
 use crate::log::LogLines;
 use crate::simulate::{self, Simulation};
 use crate::values::CapacityFlag;
-use crate::{demo, live, signals};
+use crate::{demo, live, pages, signals};
 
 /// How often the loop looks.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -83,6 +83,7 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
     let history = simulate.is_none().then(|| path.join("history"));
     let (home, nodes, lines, tells) = match simulate {
         Some(flag) => {
+            pages::small();
             let simulation = simulate::simulation(flag, usage.as_deref(), capacity, node_name, clock())?;
             let Simulation { fleet, population, mut lines } = simulation;
             manifests.splice(0..0, population.manifests());

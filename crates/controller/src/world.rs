@@ -60,7 +60,7 @@ pub struct Settings {
     pub own_namespace: Arc<str>,
     /// Resizes that may be under way in the whole cluster at once.
     pub max_in_flight: u32,
-    /// What is written to the API server at most, in objects a second.
+    /// What is written about workloads at most, in calls to the API server a second.
     pub writes_per_second: u32,
     /// Which `VerticalPodAutoscaler` objects are ours to carry out.
     pub autoscalers: CarryOut,
@@ -396,10 +396,12 @@ impl World {
             return Vec::new();
         }
         self.refresh(now, only);
+        if only.is_none() {
+            self.decisions.clear(); // before the new ones are made: they are most of what is kept about pods
+        }
         let Round { actions, decisions, records } = decide(&self.view.scene, &Moment { now, only });
         let mut effects = Vec::new();
         if only.is_none() {
-            self.decisions.clear();
             effects.extend(self.keeping(now));
         }
         for decision in decisions {

@@ -344,9 +344,9 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
         subjects.push((group.key, group.subject));
     }
     round.decisions.reserve(works.len());
-    for work in works {
+    for mut work in works {
         let (key, subject) = subjects[work.team];
-        let decision = describe(&work);
+        let decision = describe(&mut work);
         let waits =
             |it: &Finding| matches!(it.code, Code::NoRoom | Code::NodeCapacity) && it.outcome != Outcome::Clamped;
         // While a node is at something, its room may be about to change: nothing follows from it yet.
@@ -396,32 +396,34 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
     round
 }
 
-fn describe(work: &Work<'_>) -> Decision {
+/// Put what was found about a pod into words. Twenty thousand of these are kept from round to round: the findings are taken
+/// out of the draft, and no list has room to grow.
+fn describe(work: &mut Work<'_>) -> Decision {
     let (pod, draft) = (work.pod, &work.draft);
-    let mut findings = draft.findings.clone();
-    findings.sort_by_key(|it| it.check);
     let judged = pod.containers.iter().enumerate();
     let judged = judged.filter(|it| it.1.kind != supple_resize::resources::ContainerKind::Init);
-    let containers = judged.map(|(index, it)| {
+    let mut containers = Vec::with_capacity(judged.clone().count());
+    containers.extend(judged.map(|(index, it)| {
         let mut wanted = Numbers::default();
         for part in draft.parts.iter().filter(|it| it.container == index) {
             wanted.set(part.resource, supple_resize::amounts::Requirement::Request, part.wanted);
         }
         Proposal { container: Arc::clone(&it.name), now: it.asked, wanted, next: draft.next(pod, index, |_| true) }
-    });
-    let containers = containers.collect();
-    let (code, message) = match &work.what {
-        Some(what) => (code_of(what, draft), sentence(what, pod, draft)),
-        None => {
-            let stops = findings.iter().find(|it| it.outcome != Outcome::Clamped);
-            match (stops, findings.first()) {
-                (Some(finding), _) => (finding.code, about(finding)),
-                // A number that is held where it is stops nothing: there is nothing to be done.
-                (None, Some(held)) => (Code::Fits, format!("what it asks for is what it may have: {}", about(held))),
-                (None, None) => (Code::Fits, "what it asks for is what it needs".to_owned()),
-            }
+    }));
+    let told = work.what.as_ref().map(|what| (code_of(what, draft), sentence(what, pod, draft)));
+    let again = if work.what.is_some() { None } else { draft.again };
+    let mut findings = std::mem::take(&mut work.draft.findings);
+    findings.sort_by_key(|it| it.check);
+    findings.shrink_to_fit();
+    let (code, message) = told.unwrap_or_else(|| {
+        let stops = findings.iter().find(|it| it.outcome != Outcome::Clamped);
+        match (stops, findings.first()) {
+            (Some(finding), _) => (finding.code, about(finding)),
+            // A number that is held where it is stops nothing: there is nothing to be done.
+            (None, Some(held)) => (Code::Fits, format!("what it asks for is what it may have: {}", about(held))),
+            (None, None) => (Code::Fits, "what it asks for is what it needs".to_owned()),
         }
-    };
+    });
     Decision {
         pod: pod.key.clone(),
         workload: pod.workload.clone(),
@@ -429,7 +431,7 @@ fn describe(work: &Work<'_>) -> Decision {
         findings,
         code,
         message,
-        again: if work.what.is_some() { None } else { draft.again },
+        again,
     }
 }
 

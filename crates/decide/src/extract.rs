@@ -23,6 +23,9 @@ use crate::progress::{container_status, progress};
 /// Labels and annotations under this speak to us.
 const OURS: &str = "supple.dev/";
 
+/// What a simulated pod uses, and is like, is said to its node and not to us.
+const SIMULATED: [&str; 2] = ["supple.dev/usage-pattern", "supple.dev/behaviour"];
+
 /// The word for "killed for want of memory" in a container's status.
 const OUT_OF_MEMORY: &str = "OOMKilled";
 
@@ -107,7 +110,8 @@ impl PodFacts {
 #[must_use]
 pub fn words(meta: &ObjectMeta) -> BTreeMap<String, String> {
     let ours = |list: &Option<BTreeMap<String, String>>| {
-        let list = list.iter().flatten().filter(|(name, _)| name.starts_with(OURS) && *name != ANNOTATION);
+        let is_word = |name: &str| name.starts_with(OURS) && name != ANNOTATION && !SIMULATED.contains(&name);
+        let list = list.iter().flatten().filter(|(name, _)| is_word(name));
         list.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
     };
     ours(&meta.labels).into_iter().chain(ours(&meta.annotations)).collect()

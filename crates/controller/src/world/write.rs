@@ -82,7 +82,7 @@ impl Outbox {
         self.codes.retain(|it, _| is_there(it));
     }
 
-    /// How many writes may be made now. What was not used is not saved up for more than a few seconds.
+    /// How many calls may be made now. What was not used is not saved up for more than a few seconds.
     fn allowance(&mut self, now: Timestamp, per_second: u32) -> usize {
         const SAVED_UP: i64 = 15_000;
         let since = self.allowed.map_or(1000, |it| now.duration_since(it).as_millis().clamp(0, SAVED_UP.into()));
@@ -119,13 +119,15 @@ impl World {
         let unsaved = self.history.unsaved().filter(is_due);
         let candidates = self.outbox.urgent.iter().chain(&self.outbox.changed).chain(unsaved);
         let mut chosen: Vec<WorkloadKey> = Vec::new();
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut calls) = (BTreeSet::new(), 0);
         for workload in candidates {
-            if chosen.len() >= allowance {
+            if calls >= allowance {
                 break;
             }
             if !self.outbox.sent.contains(workload) && there.contains_key(workload) && seen.insert(workload) {
                 chosen.push(workload.clone());
+                // The object, where it has to be made first, and its status.
+                calls += if self.rules.is_written(workload) { 1 } else { 2 };
             }
         }
         let workloads = chosen.into_iter().flat_map(|it| self.write(&it, now));

@@ -615,6 +615,6 @@ impl World {
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod pressing_tests;
+#[cfg(test)]
+mod tests;

@@ -416,23 +416,17 @@ fn describe(work: &mut Work<'_>) -> Decision {
     findings.sort_by_key(|it| it.check);
     findings.shrink_to_fit();
     let (code, message) = told.unwrap_or_else(|| {
-        let stops = findings.iter().find(|it| it.outcome != Outcome::Clamped);
-        match (stops, findings.first()) {
+        let mut stops = findings.iter().filter(|it| it.outcome != Outcome::Clamped);
+        // What is not ours to size says little about why the rest is not done.
+        let ours = |it: &&Finding| !matches!(it.code, Code::NotControlled | Code::ContainerOff);
+        match (stops.clone().find(ours).or_else(|| stops.next()), findings.first()) {
             (Some(finding), _) => (finding.code, about(finding)),
             // A number that is held where it is stops nothing: there is nothing to be done.
             (None, Some(held)) => (Code::Fits, format!("what it asks for is what it may have: {}", about(held))),
             (None, None) => (Code::Fits, "what it asks for is what it needs".to_owned()),
         }
     });
-    Decision {
-        pod: pod.key.clone(),
-        workload: pod.workload.clone(),
-        containers,
-        findings,
-        code,
-        message,
-        again,
-    }
+    Decision { pod: pod.key.clone(), workload: pod.workload.clone(), containers, findings, code, message, again }
 }
 
 fn about(finding: &Finding) -> String {

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use supple_decide::code::Code;
 use supple_decide::facts::{Fixed, Phase};
-use supple_decide::policy::{Layer, Mode, Pause, Window};
+use supple_decide::policy::{ContainerPolicy, Layer, Mode, Pause, Window};
 use supple_decide::progress::Progress;
 
 use crate::stage::*;
@@ -204,4 +204,18 @@ fn everything_that_stands_in_the_way_is_said_the_first_decides() {
     assert_eq!(codes(&round, "web-1"), [Code::ModeOff, Code::RollingOut, Code::StartingUp]);
     let setting = decision(&round, "web-1").findings[0].setting.clone();
     assert_eq!(setting.as_deref(), Some("updateMode (built in)"));
+}
+
+#[test]
+fn what_is_not_ours_to_size_does_not_hide_why_the_rest_waits() {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m 512Mi");
+    stage.pod("web", "web-1", "n1", "1 1Gi");
+    let cpu_alone = ContainerPolicy { controlled: Some((true, false)), ..ContainerPolicy::default() };
+    let containers = [("*".into(), cpu_alone)].into_iter().collect();
+    stage.policy("web", |it| *it = it.clone().under(Layer { containers, ..Layer::default() }));
+    stage.at("web-1").started = Some(stage.now);
+    let round = stage.decide();
+    assert_eq!(decision(&round, "web-1").code, Code::StartingUp);
+    assert_eq!(codes(&round, "web-1")[..2], [Code::NotControlled, Code::StartingUp]);
 }

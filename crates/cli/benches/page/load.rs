@@ -122,7 +122,7 @@ async fn run(
     for _ in 0..connections {
         open.push(program.connect().await);
     }
-    let (began, burnt) = (Instant::now(), program.cpu_time());
+    let (began, burnt) = (Instant::now(), program.figures().cpu_time());
     let end = length.map(|it| began + it);
     let tasks = open.into_iter().enumerate().map(|(number, mut connection)| {
         let next = Arc::clone(&next);
@@ -144,7 +144,7 @@ async fn run(
     for task in futures::future::join_all(tasks).await {
         latencies.extend(task.expect("no request failed"));
     }
-    let (elapsed, burnt) = (began.elapsed(), program.cpu_time().saturating_sub(burnt));
+    let (elapsed, burnt) = (began.elapsed(), program.figures().cpu_time().saturating_sub(burnt));
     latencies.sort();
     let count = u32::try_from(latencies.len()).unwrap_or(u32::MAX).max(1);
     Rate { rate: f64::from(count) / elapsed.as_secs_f64(), latencies, cpu_each: burnt / count }

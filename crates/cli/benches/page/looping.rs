@@ -50,7 +50,7 @@ impl Loop {
 
     /// How long it took from its start until it had read the cluster and come round.
     pub async fn ready(&self) -> Duration {
-        while !fetch(self.probes, "/readyz").await.is_some_and(|(code, _)| code == 200) {
+        while fetch(self.probes, "/readyz").await.is_none_or(|(code, _)| code != 200) {
             tokio::time::sleep(LOOK).await;
         }
         self.began.elapsed()

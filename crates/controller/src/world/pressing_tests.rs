@@ -50,6 +50,7 @@ fn node(name: &str) -> News {
 fn world(pods: &[(&str, &str)]) -> World {
     let mut world = World::new(Settings::default());
     let done = |news| Event::News(Box::new(news));
+    world.apply(Event::Version(Some(36)), at(0));
     world.apply(Event::Rules(Box::new(RuleNews::Available(Available::default()))), at(0));
     for empty in [
         News::Pod(watcher::Event::InitDone),
@@ -60,6 +61,8 @@ fn world(pods: &[(&str, &str)]) -> World {
         News::Deployment(watcher::Event::InitDone),
         News::StatefulSet(watcher::Event::InitDone),
         News::DaemonSet(watcher::Event::InitDone),
+        News::Job(watcher::Event::InitDone),
+        News::CronJob(watcher::Event::InitDone),
         News::Scaler(watcher::Event::InitDone),
         News::Budget(watcher::Event::InitDone),
     ] {

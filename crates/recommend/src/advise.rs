@@ -40,6 +40,22 @@ impl Part {
     }
 }
 
+/// The size a look comes to, and why: all that is needed where nobody asks for bounds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    pub(crate) request: i64,
+    pub(crate) account: Account,
+}
+
+impl Choice {
+    /// See [`Part::staying`].
+    pub(crate) const fn staying(mut self, size: i64, rule: Rule) -> Self {
+        self.request = size;
+        self.account.rule = rule;
+        self
+    }
+}
+
 /// Both resources. `None`: nothing was ever measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Advice {
@@ -57,29 +73,67 @@ impl State {
 
     /// CPU alone. The first look of an hour lets every way to read the past say where it would stand now.
     pub fn advise_cpu(&mut self, policy: &Policy, in_force: Option<i64>) -> Option<Part> {
-        let hour = self.hour?;
-        let terms = &policy.cpu;
-        let price = self.price(Resource::Cpu, terms);
-        let views = Views::of(&self.cpu, hour, &terms.beliefs)?;
-        if !self.ways.done {
-            self.rehearse(&views, &price);
-        }
-        let outlook = views.plan(self.ways.way(self.cpu.tally.hours), in_force.map(amount), &price);
-        Some(self.part(&self.cpu, hour, terms, in_force, &outlook, &price, None, self.cpu.habit()))
+        let mut views = Views::default();
+        let (choice, outlook) = self.foresee_cpu(policy, in_force, &mut views)?;
+        Some(self.part(choice, Resource::Cpu, &policy.cpu, &outlook))
     }
 
     /// Memory alone.
     pub fn advise_memory(&self, policy: &Policy, in_force: Option<i64>) -> Option<Part> {
+        let mut views = Views::default();
+        let climb = self.hour.and_then(|hour| self.memory.climb(hour));
+        let (choice, outlook) = self.foresee_memory(policy, in_force, climb, &mut views)?;
+        Some(self.part(choice, Resource::Memory, &policy.memory, &outlook))
+    }
+
+    /// What [`State::advise_cpu`] comes to, without the bounds.
+    pub(crate) fn choose_cpu(&mut self, policy: &Policy, in_force: Option<i64>) -> Option<Choice> {
+        self.foresee_cpu(policy, in_force, &mut Views::default()).map(|it| it.0)
+    }
+
+    /// What [`State::advise_memory`] comes to, without the bounds. The climb is the same all hour long: [`crate::memory::MemoryPast::climb`].
+    pub(crate) fn choose_memory(&self, policy: &Policy, in_force: Option<i64>, climb: Option<f64>) -> Option<Choice> {
+        self.foresee_memory(policy, in_force, climb, &mut Views::default()).map(|it| it.0)
+    }
+
+    fn foresee_cpu<'a>(
+        &mut self,
+        policy: &Policy,
+        in_force: Option<i64>,
+        views: &'a mut Views,
+    ) -> Option<(Choice, Outlook<'a>)> {
         let hour = self.hour?;
-        let terms = &policy.memory;
-        let price = self.price(Resource::Memory, terms);
-        let views = Views::of(&self.memory, hour, &terms.beliefs)?;
+        let price = self.price(Resource::Cpu, &policy.cpu);
+        views.read(&self.cpu, hour, &policy.cpu.beliefs)?;
+        if !self.ways.done {
+            self.rehearse(views, &price);
+        }
+        let outlook = views.plan(self.ways.way(self.cpu.tally.hours), in_force.map(amount), &price);
+        let (planned, rule) = planned(in_force, &outlook, &price);
+        let habit = self.cpu.habit_over(planned);
+        let planned = habit.map_or((planned, rule), |habit| (habit, Rule::Habit));
+        let choice = self.choice(&self.cpu, hour, &policy.cpu, planned, (views, &outlook, &price));
+        Some((choice, outlook))
+    }
+
+    fn foresee_memory<'a>(
+        &self,
+        policy: &Policy,
+        in_force: Option<i64>,
+        climb: Option<f64>,
+        views: &'a mut Views,
+    ) -> Option<(Choice, Outlook<'a>)> {
+        let hour = self.hour?;
+        let price = self.price(Resource::Memory, &policy.memory);
+        views.read(&self.memory, hour, &policy.memory.beliefs)?;
         let outlook = views.plan(&MEMORY, in_force.map(amount), &price);
-        let climb = self.memory.climb(hour).map(|per_hour| {
+        let planned = planned(in_force, &outlook, &price);
+        let mut choice = self.choice(&self.memory, hour, &policy.memory, planned, (views, &outlook, &price));
+        choice.account.climb = climb.map(|per_hour| {
             let now = Resource::Memory.amount(self.memory.peak(hour - 1).min(crate::resource::TOP));
             Climb { per_hour, hours_to_limit: in_force.map(|limit| ((amount(limit) - now) / per_hour).max(0.0)) }
         });
-        Some(self.part(&self.memory, hour, terms, in_force, &outlook, &price, climb, None))
+        Some((choice, outlook))
     }
 
     fn rehearse(&mut self, views: &Views, price: &Price) {
@@ -89,7 +143,7 @@ impl State {
             match from {
                 Some(level) if outlook.stay - outlook.cost <= price.resize => level,
                 Some(_) => Resource::Cpu.level(outlook.best()),
-                None => Resource::Cpu.level(outlook.best_for_ever(1.0)),
+                None => Resource::Cpu.level(outlook.means().best_for_ever(1.0)),
             }
         });
     }
@@ -110,56 +164,52 @@ impl State {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one private step of two callers; a struct would only rename them")]
-    fn part<P: Past>(
+    /// What was planned within what the policy allows, and the account of it.
+    fn choice<P: Past>(
         &self,
         past: &P,
         hour: i64,
         terms: &Terms,
-        in_force: Option<i64>,
-        outlook: &Outlook<'_>,
-        price: &Price,
-        climb: Option<Climb>,
-        habit: Option<f64>,
-    ) -> Part {
-        let (mut request, mut rule) = match in_force {
-            Some(size) if outlook.stay - outlook.cost <= price.resize => (size, Rule::Stay),
-            Some(_) => (whole(outlook.best()), Rule::Plan),
-            None => (whole(outlook.best_for_ever(1.0)), Rule::Plan),
-        };
-        if let Some(habit) = habit.map(whole).filter(|habit| *habit > request) {
-            (request, rule) = (habit, Rule::Habit);
-        }
+        (mut request, mut rule): (i64, Rule),
+        (views, outlook, price): (&Views, &Outlook<'_>, &Price),
+    ) -> Choice {
         if request < terms.least {
             (request, rule) = (terms.least, Rule::Least);
         }
         if request > terms.most {
             (request, rule) = (terms.most, Rule::Most);
         }
-        let bound = |factor: f64| whole(outlook.best_for_ever(factor)).clamp(terms.least, terms.most.max(terms.least));
         let (slack, over) = outlook.expect(amount(request));
         let since = |then: i64| hour - then;
         let account = Account {
             rule,
-            way: outlook.way,
-            average: past.tally().average(P::RESOURCE),
-            peak: past.range(hour).map_or(0.0, |(_, high)| P::RESOURCE.amount(high)),
+            way: outlook.way.name,
+            average: views.average,
+            peak: P::RESOURCE.amount(views.highest),
             hours: past.tally().hours,
             slack,
             over,
             price: price.incident,
             plan: outlook.best(),
             cost: (outlook.cost, outlook.stay),
-            climb,
+            climb: None,
             killed_hours_ago: self.kill.map(|(then, _)| since(then)).filter(|_| P::RESOURCE == Resource::Memory),
             changed_hours_ago: self.shift.map(since),
         };
+        Choice { request, account }
+    }
+
+    /// A choice with its bounds.
+    fn part(&self, choice: Choice, resource: Resource, terms: &Terms, outlook: &Outlook<'_>) -> Part {
+        let Choice { request, account } = choice;
+        let means = outlook.means();
+        let bound = |factor: f64| whole(means.best_for_ever(factor)).clamp(terms.least, terms.most.max(terms.least));
         Part {
             request,
             limit: terms.limit.then_some(request),
             lower: bound(0.25).min(request),
             upper: bound(4.0).max(request),
-            confidence: self.confidence(&account, P::RESOURCE),
+            confidence: self.confidence(&account, resource),
             account,
         }
     }
@@ -178,5 +228,14 @@ impl State {
         let strongest = doubts.into_iter().min_by(|a, b| a.1.total_cmp(&b.1));
         let doubt = strongest.filter(|(_, it)| *it < 0.9).map_or(Doubt::None, |(doubt, _)| doubt);
         Confidence { value, doubt }
+    }
+}
+
+/// Where the plan says to go, or to stay.
+fn planned(in_force: Option<i64>, outlook: &Outlook<'_>, price: &Price) -> (i64, Rule) {
+    match in_force {
+        Some(size) if outlook.stay - outlook.cost <= price.resize => (size, Rule::Stay),
+        Some(_) => (whole(outlook.best()), Rule::Plan),
+        None => (whole(outlook.means().best_for_ever(1.0)), Rule::Plan),
     }
 }

@@ -3,7 +3,9 @@
 //! A view of the past is a set of atoms (level, mass). All views are held side by side per candidate, so that one walk over the
 //! candidates makes the curves of all of them, and one walk over the past fills all of them.
 
-use crate::resource::Resource;
+use std::sync::LazyLock;
+
+use crate::resource::{Resource, TOP};
 use crate::sample::{amount, whole};
 
 /// Candidate sizes at most.
@@ -23,6 +25,16 @@ pub const DAY: usize = 1;
 pub const EVER: usize = 2;
 /// ... and from where on the same hours of earlier days, by stretch.
 pub const SAME: usize = 3;
+
+/// The amounts of all levels as sizes, rounded down and up: a look asks for hundreds of them.
+static ROUNDED: LazyLock<[Vec<(f64, f64)>; 2]> =
+    LazyLock::new(|| Resource::ALL.map(|it| (0..=TOP).map(|level| rounded_both_ways(it.amount(level))).collect()));
+
+/// Rounded down and rounded up.
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and no size is as large")]
+fn rounded_both_ways(size: f64) -> (f64, f64) {
+    (amount(size as i64), amount(whole(size)))
+}
 
 /// Per candidate.
 pub type Curve = [f32; CANDIDATES];
@@ -100,21 +112,30 @@ impl Atoms {
     }
 
     /// What each candidate needs and what it would be as a size: no more than what was seen there and the blur ask for.
-    pub fn sizes(&self, resource: Resource, blur: f64, margin: f64) -> ([f64; CANDIDATES], [f64; CANDIDATES]) {
-        let (mut needs, mut amounts) = ([0.0; CANDIDATES], [0.0; CANDIDATES]);
+    pub fn sizes(
+        &self,
+        resource: Resource,
+        blur: f64,
+        margin: f64,
+        (needs, amounts): (&mut [f64; CANDIDATES], &mut [f64; CANDIDATES]),
+    ) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
         let more = blur.ceil() as u16;
+        let sized = |level: u16| {
+            let rounded = ROUNDED[usize::from(resource == Resource::Memory)].get(usize::from(level));
+            rounded
+                .filter(|_| margin == 1.0)
+                .copied()
+                .unwrap_or_else(|| rounded_both_ways(resource.amount(level) * margin))
+        };
         for c in 0..self.grid.count {
             let level = self.grid.level(c);
             let reach = self.reach[c];
             let (need, size) =
                 if reach == 0 { (level, level) } else { (reach.min(level), reach.saturating_add(more).min(level)) };
-            needs[c] = amount(whole(resource.amount(need) * margin));
-            #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and no size is as large")]
-            let size = amount((resource.amount(size) * margin) as i64);
-            amounts[c] = size.max(needs[c]);
+            needs[c] = sized(need).1;
+            amounts[c] = sized(size).0.max(needs[c]);
         }
-        (needs, amounts)
     }
 
     /// The curves of all views: expected slack (in units of mean use) and chance of being over, per candidate and hour; and
@@ -125,8 +146,7 @@ impl Atoms {
         amounts: &[f64; CANDIDATES],
         average: f64,
         (blur, (share, width)): (f64, (f64, f64)),
-        slack: &mut [Curve; VIEWS],
-        over: &mut [Curve; VIEWS],
+        (slack, over): (&mut [Curve; VIEWS], &mut [Curve; VIEWS]),
     ) -> [bool; VIEWS] {
         let fading = |blur: f64| if blur > 0.0 { (-f64::from(self.grid.stride) / blur).exp() } else { 0.0 };
         let (stay, jump) = (fading(blur), fading(width));

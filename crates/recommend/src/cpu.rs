@@ -14,7 +14,7 @@ use crate::atoms::{self, Atoms, SAME, STRETCHES, VIEWS};
 use crate::digest::Digest;
 use crate::past::{Past, Tally, UNKNOWN, place};
 use crate::resource::{Resource, TOP};
-use crate::sample::amount;
+use crate::sample::{amount, whole};
 
 /// Hours of a day.
 pub const DAY: usize = 24;
@@ -147,16 +147,18 @@ impl CpuPast {
         Some(RANKS.map(|rank| self.open.quantile(rank).unwrap_or(TOP)))
     }
 
-    /// What nearly every hour of the day reaches for five of its minutes, and the last hours did. At the default price such
-    /// bursts are dearer to cover than to suffer, and yet nobody wants them to vanish.
-    pub fn habit(&self) -> Option<f64> {
+    /// What nearly every hour of the day reaches for five of its minutes, and the last hours did, where that is more than a size. At
+    /// the default price such bursts are dearer to cover than to suffer, and yet nobody wants them to vanish.
+    pub fn habit_over(&self, size: i64) -> Option<i64> {
+        let over = |level: u16| Some(whole(Resource::Cpu.amount(level))).filter(|it| *it > size);
+        // Most often the last hours say already that there is none.
+        let lately = self.lately.quantile(RANKS[1]).filter(|it| over(*it).is_some())?;
         let mut reached: [u16; DAY] = self.daily.map(|hour| hour[1]);
         if reached.contains(&UNKNOWN) {
             return None;
         }
         reached.sort_unstable();
-        let level = reached[NOT_HABIT].min(self.lately.quantile(RANKS[1])?);
-        Some(Resource::Cpu.amount(level))
+        over(reached[NOT_HABIT].min(lately))
     }
 
     /// Takes over another past at the same running hour.

@@ -41,7 +41,7 @@ pub struct Price {
     pub once: bool,
 }
 
-/// All views of a past, over one grid.
+/// All views of a past, over one grid. Ten kilobytes: whoever looks has the room for them, and they are read into it.
 #[derive(Clone, Debug)]
 pub struct Views {
     count: usize,
@@ -49,7 +49,10 @@ pub struct Views {
     needs: [f64; CANDIDATES],
     /// What a candidate would be as a size.
     amounts: [f64; CANDIDATES],
-    average: f64,
+    /// The average use.
+    pub average: f64,
+    /// The highest level remembered.
+    pub highest: u16,
     /// By view: expected slack (in units of mean use) and chance of being over, per candidate and hour.
     slack: [Curve; VIEWS],
     over: [Curve; VIEWS],
@@ -57,15 +60,29 @@ pub struct Views {
     faded: [f32; STRETCHES.len()],
 }
 
+impl Default for Views {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            needs: [0.0; CANDIDATES],
+            amounts: [0.0; CANDIDATES],
+            average: 0.0,
+            highest: 0,
+            slack: [[0.0; CANDIDATES]; VIEWS],
+            over: [[0.0; CANDIDATES]; VIEWS],
+            known: [false; VIEWS],
+            faded: [0.0; STRETCHES.len()],
+        }
+    }
+}
+
 /// What the next hours may bring and what to do about it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Outlook<'a> {
     views: &'a Views,
-    /// Means over the hours ahead.
-    slack: Curve,
-    over: Curve,
-    /// Whose outlook this is, and the price of an incident as it sees it.
-    pub way: &'static str,
+    /// Whose outlook this is, ...
+    pub way: &'a Way,
+    /// ... and the price of an incident as it sees it.
     incident: f64,
     /// The candidate the plan would take now.
     best: usize,
@@ -75,12 +92,51 @@ pub struct Outlook<'a> {
     pub stay: f64,
 }
 
-impl Outlook<'_> {
+/// Means over the hours ahead, of every candidate.
+#[derive(Clone, Debug)]
+pub struct Means<'a> {
+    views: &'a Views,
+    incident: f64,
+    slack: Curve,
+    over: Curve,
+}
+
+impl<'a> Outlook<'a> {
     /// The size the plan would take.
     pub fn best(&self) -> f64 {
         self.views.amounts[self.best]
     }
 
+    /// The means over the hours ahead.
+    pub fn means(&self) -> Means<'a> {
+        let views = self.views;
+        let (mut slack, mut over) = ([0.0; CANDIDATES], [0.0; CANDIDATES]);
+        for (stretch, hours, weights) in views.stretches(self.way) {
+            let (free, beyond) = (views.of_view(&views.slack, stretch), views.of_view(&views.over, stretch));
+            for c in 0..views.count {
+                slack[c] += mix(free.map(|it| it[c]), weights) * hours;
+                over[c] += mix(beyond.map(|it| it[c]), weights) * hours;
+            }
+        }
+        slack.iter_mut().chain(&mut over).for_each(|it| *it /= HORIZON);
+        Means { views, incident: self.incident, slack, over }
+    }
+
+    /// Expected slack at this size (in units of mean use) and the chance of an hour over.
+    pub fn expect(&self, size: f64) -> (f64, f64) {
+        let views = self.views;
+        let Some((c, more)) = views.at(size) else { return (0.0, 1.0) };
+        let (mut slack, mut over) = (0.0, 0.0);
+        for (stretch, hours, weights) in views.stretches(self.way) {
+            slack += mix(views.of_view(&views.slack, stretch).map(|it| it[c]), weights) * hours;
+            over += mix(views.of_view(&views.over, stretch).map(|it| it[c]), weights) * hours;
+        }
+        let (slack, over) = (f64::from(slack / HORIZON), f64::from(over / HORIZON));
+        (slack + f64::from(more) * (1.0 - over), over)
+    }
+}
+
+impl Means<'_> {
     /// The size that would be best were it never changed and were an incident to cost so many times what it does. The
     /// dearer, the larger: what a size is over can only fall with the size.
     pub fn best_for_ever(&self, times: f64) -> f64 {
@@ -88,45 +144,40 @@ impl Outlook<'_> {
         let curves = self.slack[..self.views.count].iter().zip(&self.over);
         self.views.amounts[argmin(curves.map(|(slack, over)| f64::from(*slack) + price * f64::from(*over)))]
     }
-
-    /// Expected slack at this size (in units of mean use) and the chance of an hour over.
-    pub fn expect(&self, size: f64) -> (f64, f64) {
-        match self.views.at(size) {
-            Some((c, more)) => {
-                let over = f64::from(self.over[c]);
-                (f64::from(self.slack[c]) + f64::from(more) * (1.0 - over), over)
-            }
-            None => (0.0, 1.0),
-        }
-    }
 }
 
 impl Views {
-    /// Of a past, from a moment within `hour`. Nothing where nothing was seen.
-    pub fn of<P: Past>(past: &P, hour: i64, beliefs: &Beliefs) -> Option<Self> {
+    /// Reads a past, from a moment within `hour`. Nothing where nothing was seen.
+    pub fn read<P: Past>(&mut self, past: &P, hour: i64, beliefs: &Beliefs) -> Option<()> {
+        let range = past.range(hour)?;
         let blur = beliefs.blur.0 + beliefs.blur.1 * past.tally().restlessness(beliefs.usual);
-        let grid = Grid::new(past.range(hour)?, blur);
+        let grid = Grid::new(range, blur);
         let mut atoms = Atoms::new(grid);
         past.tell(hour, beliefs.climb, &mut atoms);
-        let average = past.tally().average(P::RESOURCE);
-        let (needs, amounts) = atoms.sizes(P::RESOURCE, blur, beliefs.margin);
-        let mut views = Self {
-            count: grid.count,
-            needs,
-            amounts,
-            average,
-            slack: [[0.0; CANDIDATES]; VIEWS],
-            over: [[0.0; CANDIDATES]; VIEWS],
-            known: [false; VIEWS],
-            faded: faded(beliefs.fade),
-        };
-        views.known = atoms.curves(&amounts, average, (blur, beliefs.jump), &mut views.slack, &mut views.over);
-        Some(views)
+        self.count = grid.count;
+        self.average = past.tally().average(P::RESOURCE);
+        self.highest = range.1;
+        self.faded = faded(beliefs.fade);
+        atoms.sizes(P::RESOURCE, blur, beliefs.margin, (&mut self.needs, &mut self.amounts));
+        let blurs = (blur, beliefs.jump);
+        self.known = atoms.curves(&self.amounts, self.average, blurs, (&mut self.slack, &mut self.over));
+        Some(())
+    }
+
+    /// The stretches ahead, the furthest first, of which something is known: number, hours, and weights of the views.
+    fn stretches(&self, way: &Way) -> impl Iterator<Item = (usize, f32, [f32; 4])> {
+        let hours = STRETCHES.iter().enumerate().rev();
+        hours.filter_map(move |(stretch, hours)| Some((stretch, *hours as f32, self.weights(way, stretch)?)))
+    }
+
+    /// The curves of the four views of a stretch.
+    fn of_view<'a>(&self, of: &'a [Curve; VIEWS], stretch: usize) -> [&'a [f32]; 4] {
+        [LATELY, DAY, EVER, SAME + stretch].map(|view| &of[view][..self.count])
     }
 
     /// The clairvoyant's programme, run backwards over the forecast: `values[c]` is the least cost from a stretch to the
     /// horizon's end when it begins at candidate c. A change costs the same from anywhere, so one minimum serves all.
-    pub fn plan(&self, way: &Way, in_force: Option<f64>, price: &Price) -> Outlook<'_> {
+    pub fn plan<'a>(&'a self, way: &'a Way, in_force: Option<f64>, price: &Price) -> Outlook<'a> {
         if price.once {
             self.planned::<true>(way, in_force, price)
         } else {
@@ -134,18 +185,16 @@ impl Views {
         }
     }
 
-    fn planned<const ONCE: bool>(&self, way: &Way, in_force: Option<f64>, price: &Price) -> Outlook<'_> {
+    fn planned<'a, const ONCE: bool>(&'a self, way: &'a Way, in_force: Option<f64>, price: &Price) -> Outlook<'a> {
         let count = self.count;
         #[expect(clippy::cast_possible_truncation, reason = "prices")]
         let (incident, resize) = ((price.incident * way.fear) as f32, price.resize as f32);
         let here = in_force.map(|size| self.at(size));
-        let (mut slack, mut over) = ([0.0; CANDIDATES], [0.0; CANDIDATES]);
         let mut values: Curve = [0.0; CANDIDATES];
+        let values = &mut values[..count];
         let mut stay = 0.0_f32;
-        for (stretch, hours) in STRETCHES.iter().enumerate().rev() {
-            let hours = *hours as f32;
-            let Some(weights) = self.weights(way, stretch) else { continue };
-            let changed = least(&values[..count]) + resize;
+        for (stretch, hours, weights) in self.stretches(way) {
+            let changed = least(values) + resize;
             // After a kill the size is chosen anew; after a sample over nothing is.
             let cost = |slack: f32, over: f32, later: f32| {
                 if ONCE {
@@ -154,37 +203,27 @@ impl Views {
                     hours * (slack + over * incident) + later
                 }
             };
-            let sources = [LATELY, DAY, EVER, SAME + stretch];
-            let mixed = |of: &[Curve; VIEWS], c: usize| {
-                let parts = sources.map(|view| of[view][c]);
-                parts[0] * weights[0] + parts[1] * weights[1] + parts[2] * weights[2] + parts[3] * weights[3]
-            };
+            let (free, beyond) = (self.of_view(&self.slack, stretch), self.of_view(&self.over, stretch));
             if let Some(here) = here {
                 let (slack, over) = here.map_or((0.0, 1.0), |(c, more)| {
-                    let over = mixed(&self.over, c);
-                    (mixed(&self.slack, c) + more * (1.0 - over), over)
+                    let over = mix(beyond.map(|it| it[c]), weights);
+                    (mix(free.map(|it| it[c]), weights) + more * (1.0 - over), over)
                 });
                 stay = cost(slack, over, stay.min(changed));
             }
-            let [a, b, d, e] = sources.map(|view| (&self.slack[view][..count], &self.over[view][..count]));
-            let (values, slack, over) = (&mut values[..count], &mut slack[..count], &mut over[..count]);
+            // Slices by themselves: of an array of slices the loop below would not know that all are as long.
+            let ([a, b, d, e], [i, j, k, l]) = (free, beyond);
             for c in 0..count {
-                let free = a.0[c] * weights[0] + b.0[c] * weights[1] + d.0[c] * weights[2] + e.0[c] * weights[3];
-                let beyond = a.1[c] * weights[0] + b.1[c] * weights[1] + d.1[c] * weights[2] + e.1[c] * weights[3];
+                let slack = mix([a[c], b[c], d[c], e[c]], weights);
+                let over = mix([i[c], j[c], k[c], l[c]], weights);
                 let later = if values[c] < changed { values[c] } else { changed };
-                values[c] = cost(free, beyond, later);
-                slack[c] += free * hours;
-                over[c] += beyond * hours;
+                values[c] = cost(slack, over, later);
             }
         }
-        for c in 0..count {
-            slack[c] /= HORIZON;
-            over[c] /= HORIZON;
-        }
-        let best = argmin(values[..count].iter().map(|it| f64::from(*it)));
+        let cost = least(values);
+        let best = values.iter().position(|it| *it <= cost).unwrap_or(0);
         let stay = if in_force.is_some() { f64::from(stay) } else { f64::INFINITY };
-        let incident = price.incident * way.fear;
-        Outlook { views: self, slack, over, way: way.name, incident, best, cost: f64::from(values[best]), stay }
+        Outlook { views: self, way, incident: price.incident * way.fear, best, cost: f64::from(values[best]), stay }
     }
 
     /// How a way weighs the views that know something of a stretch. A way that asks only for what is not known yet is
@@ -208,6 +247,11 @@ impl Views {
         #[expect(clippy::cast_possible_truncation, reason = "a share")]
         Some((c, ((size - self.amounts[c]) / self.average) as f32))
     }
+}
+
+/// Four views as one.
+fn mix(parts: [f32; 4], weights: [f32; 4]) -> f32 {
+    parts[0] * weights[0] + parts[1] * weights[1] + parts[2] * weights[2] + parts[3] * weights[3]
 }
 
 /// How much the last hours still count at each stretch.

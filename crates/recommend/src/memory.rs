@@ -165,9 +165,16 @@ impl MemoryPast {
 
     /// Peaks by age in hours, the running hour being 0. Unknown hours are left out.
     pub fn peaks(&self, hour: i64) -> impl Iterator<Item = (i64, u16)> + '_ {
+        std::iter::once(self.open)
+            .chain(self.closed(hour))
+            .zip(0..)
+            .filter_map(|(peak, age)| (peak != UNKNOWN).then_some((age, peak)))
+    }
+
+    /// Peaks of the closed hours, the latest first; of the hour a week ago nothing is told.
+    fn closed(&self, hour: i64) -> impl Iterator<Item = u16> + '_ {
         let here = place(hour, WEEK);
-        let closed = (1..WEEK).zip(1..).map(move |(back, age)| (age, self.back(here, back)));
-        std::iter::once((0, self.open)).chain(closed).filter(|(_, peak)| *peak != UNKNOWN)
+        self.week[..here].iter().rev().chain(self.week[here + 1..].iter().rev()).copied()
     }
 
     /// True when the last hours lie well outside of everything remembered before them: another program runs now.
@@ -263,14 +270,12 @@ impl Past for MemoryPast {
             [atoms::LATELY, atoms::DAY, atoms::EVER].into_iter().for_each(|view| atoms.put(view, self.open, seen));
         }
         let regular = self.tally.hours >= 22;
-        let here = place(hour, WEEK);
         let masses = if regular { &BY_AGE.1 } else { &BY_AGE.0 };
-        for (age, masses) in masses.iter().enumerate().skip(1) {
+        for ((age, masses), peak) in masses.iter().enumerate().skip(1).zip(self.closed(hour)) {
             if age == LAST_WEEK && regular {
                 // Where weeks are more regular than days, days before the last week count less.
                 atoms.scale_from(SAME, 1.0 - self.by_week());
             }
-            let peak = self.back(here, age);
             if peak != UNKNOWN {
                 atoms.put_all(peak, masses);
             }
@@ -278,12 +283,14 @@ impl Past for MemoryPast {
     }
 
     fn range(&self, hour: i64) -> Option<(u16, u16)> {
-        let mut range = None;
-        for (_, peak) in self.peaks(hour) {
-            let (low, high) = range.unwrap_or((peak, peak));
-            range = Some((low.min(peak), high.max(peak)));
+        let here = place(hour, WEEK);
+        // What is not known is the highest number there is, and 0 when one is added.
+        let (mut low, mut high) = (self.open, self.open.wrapping_add(1));
+        for part in [&self.week[..here], &self.week[here + 1..]] {
+            low = part.iter().fold(low, |low, it| low.min(*it));
+            high = part.iter().fold(high, |high, it| high.max(it.wrapping_add(1)));
         }
-        range
+        Some((low, high.checked_sub(1)?))
     }
 
     fn tally(&self) -> &Tally {

@@ -16,7 +16,7 @@ use supple_quantity::{Bytes, MilliCpu};
 
 use crate::advise::{Advice, Part};
 use crate::codec::LoadError;
-use crate::explain::{Explanation, Rule};
+use crate::explain::{Account, Explanation, Rule};
 use crate::fast::{Latest, Reflex, react};
 use crate::past::UNKNOWN;
 use crate::policy::Policy;
@@ -91,13 +91,28 @@ impl Held {
         (reflex, raised)
     }
 
-    /// The plan's wish, unless a decrease is forbidden just now.
-    fn within(&self, part: Part, reflex: Reflex, resource: Resource, now: i64, in_force: Option<i64>) -> Part {
+    /// The size that stays in place of a wish, and why, where a decrease is forbidden just now.
+    fn held_back(
+        &self,
+        wish: i64,
+        reflex: Reflex,
+        resource: Resource,
+        now: i64,
+        in_force: Option<i64>,
+    ) -> Option<(i64, Rule)> {
         let until = self.until[usize::from(resource == Resource::Memory)];
-        match (in_force.filter(|size| part.request < *size), reflex) {
-            (Some(size), Reflex::Veto | Reflex::Raise(_)) => part.staying(size, Rule::Veto),
-            (Some(size), Reflex::None) if now < until => part.staying(size, Rule::Hold),
-            _ => part,
+        match (in_force.filter(|size| wish < *size)?, reflex) {
+            (size, Reflex::Veto | Reflex::Raise(_)) => Some((size, Rule::Veto)),
+            (size, Reflex::None) if now < until => Some((size, Rule::Hold)),
+            _ => None,
+        }
+    }
+
+    /// Notes what was looked at.
+    fn looked(&mut self, state: &State, resource: Resource, now: i64, in_force: Option<i64>) {
+        match resource {
+            Resource::Cpu => self.seen = (now.saturating_add(SEEN), self.cpu.used.unwrap_or(0.0)),
+            Resource::Memory => self.seen_memory = state.hour.map(|hour| (hour, state.memory.open, in_force)),
         }
     }
 
@@ -126,6 +141,8 @@ pub struct Supple {
     pods: BTreeMap<Pod, Held>,
     /// The hour for which the peak of the hours of a day before it was looked up, and that peak.
     peak: (Option<i64>, Option<u16>),
+    /// The hour for which a climb was looked for, and that climb.
+    climb: (Option<i64>, Option<f64>),
     last: Explanation,
 }
 
@@ -138,7 +155,7 @@ impl Supple {
     /// Going on from a state.
     pub const fn resume(policy: Policy, state: State) -> Self {
         let last = Explanation { cpu: None, memory: None };
-        Self { policy, state, pods: BTreeMap::new(), peak: (None, None), last }
+        Self { policy, state, pods: BTreeMap::new(), peak: (None, None), climb: (None, None), last }
     }
 
     /// Going on from what [`Supple::save`] wrote.
@@ -206,8 +223,9 @@ impl Supple {
         held.count_over(cpu);
         let raised = [(Resource::Cpu, cpu), (Resource::Memory, memory)]
             .map(|(resource, size)| held.reflex(&self.policy, resource, now, size).1);
-        self.note(Resource::Cpu, raised[0].map(|_| Rule::Raise));
-        self.note(Resource::Memory, raised[1].map(|_| Rule::Raise));
+        for (resource, _) in Resource::ALL.into_iter().zip(raised).filter(|(_, raised)| raised.is_some()) {
+            raised_in_haste(account(&mut self.last, resource));
+        }
         let mut size = *in_force;
         if let Some(cpu) = raised[0] {
             size.cpu_request = Some(MilliCpu(cpu));
@@ -243,15 +261,10 @@ impl Supple {
             Resource::Memory => self.state.advise_memory(&self.policy, in_force),
         }?;
         let held = self.pods.entry(pod).or_default();
-        match resource {
-            Resource::Cpu => held.seen = (now.saturating_add(SEEN), held.cpu.used.unwrap_or(0.0)),
-            Resource::Memory => {
-                held.seen_memory = self.state.hour.map(|hour| (hour, self.state.memory.open, in_force));
-            }
-        }
-        let part = held.within(part, reflex, resource, now, in_force);
-        let account = if resource == Resource::Cpu { &mut self.last.cpu } else { &mut self.last.memory };
-        *account = Some(part.account);
+        held.looked(&self.state, resource, now, in_force);
+        let held_back = held.held_back(part.request, reflex, resource, now, in_force);
+        let part = held_back.map_or(part, |(size, rule)| part.staying(size, rule));
+        *account(&mut self.last, resource) = Some(part.account);
         Some(part)
     }
 
@@ -267,13 +280,27 @@ impl Supple {
         };
         let (reflex, raised) = held.reflex(&self.policy, resource, now, in_force);
         if raised.is_some() {
-            self.note(resource, Some(Rule::Raise));
+            raised_in_haste(account(&mut self.last, resource));
             return raised;
         }
         if !news && in_force.is_some() {
             return in_force;
         }
-        self.plan(pod, resource, now, in_force, reflex).map(|it| it.request)
+        let choice = match resource {
+            Resource::Cpu => self.state.choose_cpu(&self.policy, in_force),
+            Resource::Memory => {
+                if self.climb.0 != self.state.hour {
+                    let hour = self.state.hour;
+                    self.climb = (hour, hour.and_then(|hour| self.state.memory.climb(hour)));
+                }
+                self.state.choose_memory(&self.policy, in_force, self.climb.1)
+            }
+        }?;
+        held.looked(&self.state, resource, now, in_force);
+        let held_back = held.held_back(choice.request, reflex, resource, now, in_force);
+        let choice = held_back.map_or(choice, |(size, rule)| choice.staying(size, rule));
+        *account(&mut self.last, resource) = Some(choice.account);
+        Some(choice.request)
     }
 
     /// The highest level of memory of the last day, as known before a sample.
@@ -285,13 +312,6 @@ impl Supple {
         self.peak.1.max(open).map(|level| Resource::Memory.amount(level))
     }
 
-    fn note(&mut self, resource: Resource, rule: Option<Rule>) {
-        let account = if resource == Resource::Cpu { &mut self.last.cpu } else { &mut self.last.memory };
-        if let (Some(account), Some(rule)) = (account, rule) {
-            account.rule = rule;
-        }
-    }
-
     /// A size of these requests, with limits where the policy wants them.
     fn sized(&self, cpu: Option<i64>, memory: Option<i64>) -> Size {
         Size {
@@ -300,6 +320,21 @@ impl Supple {
             memory_request: memory.map(Bytes),
             memory_limit: if self.policy.memory.limit { memory.map(Bytes) } else { None },
         }
+    }
+}
+
+/// The account of a resource at the last look.
+const fn account(last: &mut Explanation, resource: Resource) -> &mut Option<Account> {
+    match resource {
+        Resource::Cpu => &mut last.cpu,
+        Resource::Memory => &mut last.memory,
+    }
+}
+
+/// The size of the last account was passed over for one that could not wait.
+const fn raised_in_haste(account: &mut Option<Account>) {
+    if let Some(account) = account {
+        account.rule = Rule::Raise;
     }
 }
 

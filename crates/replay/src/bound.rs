@@ -51,17 +51,33 @@ impl Range {
     }
 }
 
-/// What the best way to be at one size came to.
-#[derive(Clone, Copy, Debug, Default)]
-struct Way {
-    reserved: f64,
-    slack: f64,
+/// What the best way to be at each size came to. What every sample changes stands by itself, so that a sample is reckoned for
+/// several sizes at once.
+#[derive(Clone, Debug)]
+struct Ways {
+    reserved: Vec<f64>,
+    slack: Vec<f64>,
+    counts: Vec<Counts>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counts {
     over: u32,
     events: u32,
     resizes: u32,
-    was_over: bool,
-    lowest: f64,
-    highest: f64,
+    /// The lowest and the highest size that were in force, as they stand on the grid.
+    range: (u16, u16),
+}
+
+impl Ways {
+    fn new(sizes: usize) -> Self {
+        let at = |size| Counts { over: 0, events: 0, resizes: 0, range: (size, size) };
+        Self {
+            reserved: vec![0.0; sizes],
+            slack: vec![0.0; sizes],
+            counts: (0..=u16::MAX).take(sizes).map(at).collect(),
+        }
+    }
 }
 
 /// The programme, fed one sample at a time.
@@ -71,7 +87,7 @@ pub struct Bound {
     amounts: Vec<f64>,
     /// V; of an idle size infinite, which is cut to what coming anew costs when it is next looked at.
     values: Vec<f64>,
-    ways: Vec<Way>,
+    ways: Ways,
     best: usize,
     /// The first and the last size that may not be idle.
     window: (usize, usize),
@@ -91,11 +107,12 @@ impl Bound {
         Self::on(grid(range.low.max(least), range.high.max(least)), prices.event * mean, prices.resize * mean)
     }
 
-    /// On these sizes (ascending), with prices in amount-hours.
-    pub fn on(sizes: Vec<i64>, over: f64, resize: f64) -> Self {
+    /// On these sizes (ascending, the first 65,536), with prices in amount-hours.
+    pub fn on(mut sizes: Vec<i64>, over: f64, resize: f64) -> Self {
+        sizes.truncate(usize::from(u16::MAX) + 1);
         let amounts: Vec<f64> = sizes.iter().map(|it| amount(*it)).collect();
         let values = vec![0.0; sizes.len()];
-        let ways = amounts.iter().map(|it| Way { lowest: *it, highest: *it, ..Way::default() }).collect();
+        let ways = Ways::new(sizes.len());
         let window = (0, sizes.len().saturating_sub(1));
         let total = Figures::default();
         Self { sizes, amounts, values, ways, best: 0, window, fits: 0, started: false, over, resize, total }
@@ -106,52 +123,66 @@ impl Bound {
         self.total.samples += 1;
         self.total.hours += hours;
         self.total.used += used * hours;
-        let fits = self.first_that_fits(used);
-        let (low, high) = self.awake(fits, used, hours);
-        let changed = self.cost() + self.resize;
-        let mut came = self.ways.get(self.best).copied().unwrap_or_default();
-        came.resizes += 1;
-        let mut best = low;
-        let sizes = self.amounts.iter().zip(&mut self.values).zip(&mut self.ways).enumerate();
-        let mut least = f64::INFINITY;
-        for (i, ((size, value), way)) in sizes.take(high + 1).skip(low) {
-            if self.started && changed < *value {
-                *value = changed;
-                *way = Way { lowest: came.lowest.min(*size), highest: came.highest.max(*size), ..came };
-            }
-            way.reserved += size * hours;
-            if i < fits {
-                *value += self.over;
-                way.over += 1;
-                way.events += u32::from(!way.was_over);
-                way.was_over = true;
-            } else {
-                let slack = (size - used) * hours;
-                *value += slack;
-                way.slack += slack;
-                way.was_over = false;
-            }
-            if *value < least {
-                least = *value;
-                best = i;
-            }
+        if self.sizes.is_empty() {
+            return;
         }
-        self.best = best;
+        let before = self.fits;
+        let fits = self.amounts.partition_point(|it| *it < used);
+        self.fits = fits;
+        let (low, high) = self.awake(fits, used, hours);
+        if self.started {
+            self.come_anew((low, high), (before, fits));
+        }
+        // From `low` the sizes that the sample is over, from `fits` those that it fits.
+        let end = high + 1;
+        let fits = fits.clamp(low, end);
+        self.values[low..fits].iter_mut().for_each(|it| *it += self.over);
+        self.ways.counts[low..fits].iter_mut().for_each(|it| it.over += 1);
+        self.ways.counts[before.clamp(low, fits)..fits].iter_mut().for_each(|it| it.events += 1);
+        for (reserved, size) in self.ways.reserved[low..end].iter_mut().zip(&self.amounts[low..end]) {
+            *reserved += size * hours;
+        }
+        let fitting = self.values[fits..end].iter_mut().zip(&mut self.ways.slack[fits..end]);
+        for ((value, slack), size) in fitting.zip(&self.amounts[fits..end]) {
+            let more = (size - used) * hours;
+            *value += more;
+            *slack += more;
+        }
+        let least = least(&self.values[low..end]);
+        self.best = self.values[low..end].iter().position(|it| *it <= least).map_or(low, |at| low + at);
         self.started = true;
         self.doze((low, high), least + self.resize);
     }
 
-    /// The first size that a use fits, looked for from where the last one was: use rarely jumps far.
-    fn first_that_fits(&mut self, used: f64) -> usize {
-        let mut at = self.fits;
-        while at > 0 && self.amounts[at - 1] >= used {
-            at -= 1;
+    /// Lets sizes within `low..=high` be come to from the best one where that is cheaper than what they cost so far. `before` and
+    /// `fits` are the first size that the last sample fitted, and the first that this one fits.
+    fn come_anew(&mut self, (low, high): (usize, usize), (before, fits): (usize, usize)) {
+        let (from, changed) = (self.best, self.cost() + self.resize);
+        let (reserved, slack) = (self.ways.reserved[from], self.ways.slack[from]);
+        let mut counts = self.ways.counts[from];
+        counts.resizes += 1;
+        let (lowest, highest) = counts.range;
+        // The sample is going to be counted as the beginning of an event at sizes that the last one fitted. It is one where the
+        // last one fitted the size that was in force.
+        let began = if from < before { 0..0 } else { 0..fits };
+        let counted = before..fits;
+        // Most often they lie side by side: run by run.
+        let mut end = low;
+        while let Some(first) = self.values[end..=high].iter().position(|it| changed < *it).map(|it| end + it) {
+            let more = self.values[first..=high].iter().position(|it| changed >= *it);
+            end = more.map_or(high + 1, |it| first + it);
+            self.values[first..end].fill(changed);
+            self.ways.reserved[first..end].fill(reserved);
+            self.ways.slack[first..end].fill(slack);
+            for (to, it) in (first..end).zip(&mut self.ways.counts[first..end]) {
+                let size = u16::try_from(to).unwrap_or(u16::MAX);
+                let events = counts.events + u32::from(began.contains(&to)) - u32::from(counted.contains(&to));
+                *it = Counts { events, range: (lowest.min(size), highest.max(size)), ..counts };
+            }
+            if end > high {
+                break;
+            }
         }
-        while self.amounts.get(at).is_some_and(|size| *size < used) {
-            at += 1;
-        }
-        self.fits = at;
-        at
     }
 
     /// The sizes to be reckoned: those not idle, and those the sample may wake.
@@ -196,14 +227,18 @@ impl Bound {
 
     /// What the best way came to.
     pub fn figures(&self) -> Figures {
-        let way = self.ways.get(self.best).copied().unwrap_or_default();
+        if !self.started {
+            return self.total;
+        }
+        let (ways, best) = (&self.ways, self.best);
+        let Counts { over, events, resizes, range: (lowest, highest) } = ways.counts[best];
         Figures {
-            reserved: way.reserved,
-            slack: way.slack,
-            over: u64::from(way.over),
-            events: u64::from(way.events),
-            resizes: u64::from(way.resizes),
-            range: self.started.then(|| (whole(way.lowest), whole(way.highest))),
+            reserved: ways.reserved[best],
+            slack: ways.slack[best],
+            over: u64::from(over),
+            events: u64::from(events),
+            resizes: u64::from(resizes),
+            range: Some((self.sizes[usize::from(lowest)], self.sizes[usize::from(highest)])),
             ..self.total
         }
     }
@@ -238,6 +273,16 @@ pub fn path(used: &[(f64, f64)], prices: &Prices, least: f64) -> Vec<i64> {
         }
     }
     sizes
+}
+
+/// The least of some values, four at a time.
+fn least(values: &[f64]) -> f64 {
+    let mut lanes = [f64::INFINITY; 4];
+    let (whole, rest) = values.as_chunks::<4>();
+    for chunk in whole {
+        lanes.iter_mut().zip(chunk).for_each(|(least, it)| *least = if *it < *least { *it } else { *least });
+    }
+    lanes.iter().chain(rest).copied().fold(f64::INFINITY, f64::min)
 }
 
 /// Whole sizes from the lowest to the highest use, 1 % apart where that makes at most [`SIZES`].

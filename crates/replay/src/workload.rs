@@ -139,6 +139,9 @@ impl Runner {
             self.strategy.out_of_memory(pod, &kill);
         }
         let wanted = self.strategy.size(pod, sample.time, &size);
+        if wanted == size {
+            return None; // nearly always
+        }
         let new = self.decide.settle(&size, &wanted, in_force.changed, sample.time);
         if new == size {
             return None;

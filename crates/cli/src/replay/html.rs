@@ -37,7 +37,9 @@ pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) 
         summary.workloads.len(),
         contenders.len()
     );
-    for (title, resource) in [("Memory", Resource::Memory), ("CPU", Resource::Cpu)] {
+    let recorded: Vec<&str> = super::text::recorded(summary).collect();
+    let titles = [("Memory", "memory", Resource::Memory), ("CPU", "cpu", Resource::Cpu)];
+    for (title, _, resource) in titles.into_iter().filter(|it| recorded.contains(&it.1)) {
         let _ = write!(out, "<h2>{title}</h2><div class=\"pair\">");
         policies(&mut out, summary, resource);
         plane(&mut out, summary, resource);
@@ -244,7 +246,7 @@ fn plane(out: &mut String, summary: &Summary, resource: Resource) {
         let x = 40.0 + 290.0 * (x.min(right) - 1.0).max(0.0) / (right - 1.0);
         let y = 200.0 - 180.0 * y / top;
         // A label goes up until it lies on no other.
-        let mut label = (x + 7.0, y + 4.0);
+        let mut label = (x + 7.0, (y + 4.0).min(194.0));
         while labels.iter().any(|it| (it.0 - label.0).abs() < 60.0 && (it.1 - label.1).abs() < 11.0) && label.1 > 12.0 {
             label.1 -= 11.0;
         }

@@ -16,12 +16,16 @@ pub struct Lane {
     /// Samples of the latest time, not yet taken in: of one time they are taken in by the pods' names, so that nothing depends on
     /// the order in which series were recorded.
     waiting: Vec<(u32, Sample)>,
+    /// Every pod has its place among the names.
+    ranked: bool,
     /// Pods as the strategies number them: in the order of time, then of names.
     numbered: Vec<u32>,
 }
 
 struct PodLane {
     name: String,
+    /// Its place among the names, once it was looked for.
+    rank: u32,
     /// See [`Lane::numbered`].
     number: Option<u32>,
     interval: Interval,
@@ -54,7 +58,7 @@ impl Lane {
     pub fn new(contenders: &[Contender], warmup: i64) -> Self {
         let strategies = contenders.iter().map(Contender::make).collect();
         let workload = Workload::new(strategies, warmup);
-        Self { workload, pods: Vec::new(), waiting: Vec::new(), numbered: Vec::new() }
+        Self { workload, pods: Vec::new(), waiting: Vec::new(), ranked: false, numbered: Vec::new() }
     }
 
     /// Names a pod before its first sample.
@@ -62,6 +66,7 @@ impl Lane {
         while self.pods.len() <= index(pod) {
             self.pods.push(PodLane {
                 name: String::new(),
+                rank: 0,
                 number: None,
                 interval: Interval::default(),
                 ranges: Default::default(),
@@ -69,6 +74,15 @@ impl Lane {
             });
         }
         self.pods[index(pod)].name = name;
+        self.ranked = false;
+    }
+
+    /// Gives every pod its place among the names.
+    fn rank(&mut self) {
+        let mut by_name: Vec<&mut PodLane> = self.pods.iter_mut().collect();
+        by_name.sort_by(|a, b| a.name.cmp(&b.name));
+        by_name.into_iter().zip(0..).for_each(|(pod, rank)| pod.rank = rank);
+        self.ranked = true;
     }
 
     /// First reading. Changes are told with the pod's number as it stands in the recording.
@@ -83,17 +97,16 @@ impl Lane {
     pub fn flush(&mut self, changed: &mut dyn FnMut(Change)) {
         let mut waiting = std::mem::take(&mut self.waiting);
         if waiting.len() > 1 {
-            waiting.sort_by(|a, b| self.pod_name(a.0).cmp(self.pod_name(b.0)));
+            if !self.ranked {
+                self.rank();
+            }
+            waiting.sort_by_key(|(pod, _)| self.pods.get(index(*pod)).map(|it| it.rank));
         }
         for (pod, sample) in &waiting {
             self.take(*pod, sample, changed);
         }
         waiting.clear();
         self.waiting = waiting;
-    }
-
-    fn pod_name(&self, pod: u32) -> &str {
-        self.pods.get(index(pod)).map_or("", |it| &it.name)
     }
 
     fn take(&mut self, pod: u32, sample: &Sample, changed: &mut dyn FnMut(Change)) {

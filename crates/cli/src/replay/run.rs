@@ -19,16 +19,18 @@ use supple_replay::workload::Change;
 use super::change::{Changed, Changes};
 use super::drawing::Drawing;
 use super::lane::{self, Lane};
+use super::names::Place;
 use super::policy::Contender;
 use super::progress::Progress;
 use super::row::{InputError, Series};
 use super::source::{Known, Recording, temporary};
 use super::spill::Log;
 
-/// Samples handed over at once, and how many such bundles may wait: more than a month of minutes of one series, so that two
-/// workers can be busy where one series follows another.
-const BUNDLE: usize = 2048;
-const WAITING: usize = 48;
+/// Samples handed over at once: a worker takes them in lane by lane, for what a thousand lanes know is more than a processor keeps at
+/// hand. And how many such bundles may wait: more than a month of minutes of one series, so that two workers can be busy where one
+/// series follows another.
+const BUNDLE: usize = 1 << 15;
+const WAITING: usize = 3;
 
 /// What to replay, and how.
 pub struct Setup<'a> {
@@ -67,11 +69,16 @@ pub struct Replayed {
     pub changes: Changes,
 }
 
-/// One sample on its way to a worker.
+/// One sample on its way to a worker: what nearly all rows say, in as few bytes as it takes.
+#[derive(Clone, Copy)]
 struct Item {
-    lane: usize,
+    lane: u32,
     pod: u32,
-    sample: Sample,
+    time: i64,
+    /// Not a number where it was not recorded.
+    cpu: f64,
+    /// See `cpu`.
+    memory: f64,
 }
 
 /// Many of them, and the names of the pods that are new among them.
@@ -79,6 +86,51 @@ struct Item {
 struct Bundle {
     names: Vec<(usize, u32, String)>,
     items: Vec<Item>,
+    /// Of those items that say more the place and all of it, in their order.
+    more: Vec<(usize, Sample)>,
+}
+
+impl Bundle {
+    fn put(&mut self, place: Place, sample: &Sample) {
+        let Sample { time, cpu, memory, .. } = *sample;
+        if *sample != (Sample { time, cpu, memory, ..Sample::default() }) {
+            self.more.push((self.items.len(), *sample));
+        }
+        let number = |it: Option<f64>| it.unwrap_or(f64::NAN);
+        let lane = u32::try_from(place.lane).expect("fewer lanes than rows, of which each takes memory");
+        self.items.push(Item { lane, pod: place.pod, time, cpu: number(cpu), memory: number(memory) });
+    }
+
+    /// Place among the worker's lanes, pod and sample of every item, lane by lane; within a lane as they came.
+    fn each(&self, setup: &Setup<'_>, mut f: impl FnMut(usize, u32, &Sample)) {
+        let place = |item: &Item| index(item.lane) / setup.jobs;
+        let mut ends = vec![0_u32; self.items.iter().map(place).max().map_or(0, |it| it + 2)];
+        self.items.iter().for_each(|it| ends[place(it) + 1] += 1);
+        (1..ends.len()).for_each(|at| ends[at] += ends[at - 1]);
+        // Where each lane begins becomes, item by item, where it ends.
+        let mut order = vec![0_u32; self.items.len()];
+        for (item, at) in self.items.iter().zip(0..) {
+            let to = &mut ends[place(item)];
+            order[index(*to)] = at;
+            *to += 1;
+        }
+        let known = |it: f64| Some(it).filter(|it| !it.is_nan());
+        for at in order.into_iter().map(index) {
+            let item = &self.items[at];
+            let all = self.more.binary_search_by_key(&at, |it| it.0).ok().map(|it| self.more[it].1);
+            let sample = all.unwrap_or_else(|| Sample {
+                time: item.time,
+                cpu: known(item.cpu),
+                memory: known(item.memory),
+                ..Sample::default()
+            });
+            f(place(item), item.pod, &sample);
+        }
+    }
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// Replays. Afterwards the recording can be read as it is, or was sorted.
@@ -146,8 +198,8 @@ fn workers(setup: &Setup<'_>) -> Result<Vec<Worker>, InputError> {
 }
 
 impl Worker {
-    fn first(&mut self, bundle: Bundle, setup: &Setup<'_>) {
-        for (lane, pod, name) in bundle.names {
+    fn first(&mut self, mut bundle: Bundle, setup: &Setup<'_>) {
+        for (lane, pod, name) in std::mem::take(&mut bundle.names) {
             let place = lane / setup.jobs;
             if self.lanes.len() <= place {
                 self.lanes.resize_with(place + 1, || None);
@@ -155,11 +207,12 @@ impl Worker {
             self.lanes[place].get_or_insert_with(|| Lane::new(setup.contenders, setup.warmup)).name(pod, name);
         }
         let (log, failed) = (&mut self.log, &mut self.failed);
-        for item in bundle.items {
-            if let Some(lane) = self.lanes.get_mut(item.lane / setup.jobs).and_then(Option::as_mut) {
-                lane.put(item.pod, &item.sample, &mut |change| note(log, failed, item.lane, change));
+        bundle.each(setup, |place, pod, sample| {
+            if let Some(lane) = self.lanes.get_mut(place).and_then(Option::as_mut) {
+                let number = place * setup.jobs + self.index;
+                lane.put(pod, sample, &mut |change| note(log, failed, number, change));
             }
-        }
+        });
     }
 
     /// Takes in the last samples. An error: a change could not be kept.
@@ -174,16 +227,15 @@ impl Worker {
     }
 
     fn second(&mut self, bundle: Bundle, setup: &Setup<'_>) {
-        for item in bundle.items {
-            let place = item.lane / setup.jobs;
+        bundle.each(setup, |place, pod, sample| {
             if let Some(lane) = self.lanes.get_mut(place).and_then(Option::as_mut)
-                && let Some(hours) = lane.put_again(item.pod, &item.sample)
+                && let Some(hours) = lane.put_again(pod, sample)
                 && let Some(drawing) = self.drawn.get_mut(&place)
-                && lane.is_first(item.pod)
+                && lane.is_first(pod)
             {
-                drawing.put(hours, &item.sample);
+                drawing.put(hours, sample);
             }
-        }
+        });
     }
 }
 
@@ -265,9 +317,9 @@ fn read_all(
                 named[place.series] = true;
                 bundle.names.push((place.lane, place.pod, names.pod(place).to_owned()));
             }
-            bundle.items.push(Item { lane: place.lane, pod: place.pod, sample: *sample });
+            bundle.put(place, sample);
             if bundle.items.len() >= BUNDLE {
-                let full = Bundle { items: Vec::with_capacity(BUNDLE), names: Vec::new() };
+                let full = Bundle { items: Vec::with_capacity(BUNDLE), ..Bundle::default() };
                 // A worker ends when its sender is dropped and not before, so this cannot fail.
                 let _ = senders[to].send(std::mem::replace(bundle, full));
             }

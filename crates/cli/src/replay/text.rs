@@ -33,7 +33,7 @@ fn percent(value: f64) -> String {
 pub fn table(summary: &Summary, workloads: usize) -> String {
     let money = summary.policies.iter().any(|it| it.cpu.money.is_some());
     let mut rows = vec![header("POLICY", money)];
-    for resource in ["cpu", "memory"] {
+    for resource in recorded(summary) {
         for policy in &summary.policies {
             rows.push(cells(&policy.name, resource, told(policy, resource)));
         }
@@ -52,7 +52,7 @@ pub fn table(summary: &Summary, workloads: usize) -> String {
         all.sort_by(|a, b| cost(b.1).total_cmp(&cost(a.1)).then_with(|| a.0.cmp(&b.0)));
         let mut rows = vec![header("WORKLOAD", money)];
         for (name, policy) in all.iter().take(workloads) {
-            for resource in ["cpu", "memory"] {
+            for resource in recorded(summary) {
                 rows.push(cells(name, resource, told(policy, resource)));
             }
         }
@@ -64,13 +64,26 @@ pub fn table(summary: &Summary, workloads: usize) -> String {
     out
 }
 
+/// The resources of which there is use to judge a size by; of the other there would be dashes alone.
+pub fn recorded(summary: &Summary) -> impl Iterator<Item = &'static str> {
+    ["cpu", "memory"]
+        .into_iter()
+        .filter(|resource| summary.policies.iter().any(|policy| told(policy, resource).footprint.is_some()))
+}
+
 /// Sentences about what the figures do not show by themselves.
 pub fn notes(summary: &Summary) -> Vec<String> {
     let mut notes = Vec::new();
+    if recorded(summary).next().is_none() {
+        notes.push(
+            "nothing was judged: the recordings end within the learning time (--warmup), or no policy ever had a size"
+                .to_owned(),
+        );
+    }
     for policy in summary.policies.iter().filter(|it| it.name != "none" && it.name != "bound") {
-        for (resource, it) in [("cpu", &policy.cpu), ("memory", &policy.memory)] {
-            let recorded = summary.policies.iter().any(|other| told(other, resource).footprint.is_some());
-            if !recorded || it.judged_ratio >= 0.995 {
+        for resource in recorded(summary) {
+            let it = told(policy, resource);
+            if it.judged_ratio >= 0.995 {
                 continue;
             }
             let why = if policy.name == "static" {

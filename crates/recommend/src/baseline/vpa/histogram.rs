@@ -4,8 +4,19 @@
 //! the reference's: a percentile is the *end* of its bucket, edges below a ten-thousandth of weight do not exist, and
 //! the reference time jumps to a multiple of the half-life counted from the year 1.
 
+use std::sync::LazyLock;
+
 /// Growth from bucket to bucket.
 const RATIO: f64 = 1.05;
+
+/// Powers of it: three of them are asked for with every sample.
+static POWERS: LazyLock<[f64; BUCKETS]> = LazyLock::new(|| {
+    let mut power = 0;
+    [(); BUCKETS].map(|()| {
+        power += 1;
+        RATIO.powi(power - 1)
+    })
+});
 
 /// Weights under this are nothing.
 const EPSILON: f64 = 1e-4;
@@ -37,8 +48,8 @@ impl Histogram {
 
     /// Where a bucket begins.
     pub fn start(&self, bucket: usize) -> f64 {
-        let power = i32::try_from(bucket).unwrap_or(i32::MAX);
-        if bucket == 0 { 0.0 } else { self.first * (RATIO.powi(power) - 1.0) / (RATIO - 1.0) }
+        let power = POWERS[bucket.min(BUCKETS - 1)];
+        if bucket == 0 { 0.0 } else { self.first * (power - 1.0) / (RATIO - 1.0) }
     }
 
     /// Which bucket holds a value.

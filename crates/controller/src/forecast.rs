@@ -26,7 +26,7 @@ pub fn forecast(pod: &Pod, change: &Change, around: &Surroundings) -> Forecast {
     // foreseen as "below usage" is so, and the node may still refuse what is not.
     let usage = around.usage.as_ref().map(|used| MemoryUsage {
         pod: Some(Bytes(used.containers.values().filter_map(|it| it.memory).map(|it| it.0).sum())),
-        containers: used.containers.iter().filter_map(|(name, it)| Some((name.clone(), it.memory?))).collect(),
+        containers: used.containers.iter().filter_map(|(name, it)| Some((name.to_string(), it.memory?))).collect(),
     });
     Forecast(predict(pod, change, &node, &namespace, usage.as_ref()))
 }

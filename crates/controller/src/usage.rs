@@ -1,7 +1,5 @@
 //! Usage from `metrics.k8s.io`: the type as it comes, and the plain use it becomes.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -11,7 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use supple_quantity::{Bytes, MilliCpu};
 
-use supple_decide::need::Use;
+use supple_decide::need::{Use, Uses};
 use supple_decide::numbers::parse;
 
 /// What one pod used.
@@ -22,7 +20,7 @@ pub struct PodUse {
     /// `metadata.name`
     pub name: String,
     /// Per container.
-    pub containers: BTreeMap<String, Use>,
+    pub containers: Uses,
 }
 
 /// A list of `metrics.k8s.io/v1beta1` PodMetrics, as far as it is read: twenty thousand of them come in one answer, and what
@@ -82,7 +80,7 @@ impl From<PodMetrics> for PodUse {
         Self {
             namespace,
             name,
-            containers: metrics.containers.into_iter().map(|it| (it.name, sample(&it.usage))).collect(),
+            containers: metrics.containers.into_iter().map(|it| (it.name.into(), sample(&it.usage))).collect(),
         }
     }
 }
@@ -166,8 +164,8 @@ mod tests {
         let list: PodMetricsList = serde_json::from_value(list).unwrap();
         let used: Vec<PodUse> = list.items.into_iter().filter_map(Item::used).collect();
         assert_eq!(used.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["p", "q"]);
-        assert_eq!(used[0].containers["c"], of("13 1048576", "2026-01-01T00:00:00Z"));
-        assert_eq!(used[1].containers["c"], Use::at(Timestamp::UNIX_EPOCH));
+        assert_eq!(used[0].containers.get("c"), Some(&of("13 1048576", "2026-01-01T00:00:00Z")));
+        assert_eq!(used[1].containers.get("c"), Some(&Use::at(Timestamp::UNIX_EPOCH)));
     }
 
     #[test]
@@ -179,7 +177,8 @@ mod tests {
             "containers": [{"name": "c", "usage": {"cpu": "12345678n", "memory": "1024Ki"}}],
         });
         let used = read(serde_json::from_value(object).unwrap()).unwrap();
-        assert_eq!((used.name.as_str(), used.containers["c"]), ("p", of("13 1048576", "2026-01-01T00:00:00Z")));
+        assert_eq!(used.name, "p");
+        assert_eq!(used.containers.get("c"), Some(&of("13 1048576", "2026-01-01T00:00:00Z")));
         assert_eq!(
             read(serde_json::from_value(json!({"metadata": {"name": "p"}, "containers": "none"})).unwrap()),
             None

@@ -121,6 +121,15 @@ impl FromIterator<(Arc<str>, Use)> for Uses {
     }
 }
 
+impl IntoIterator for Uses {
+    type Item = (Arc<str>, Use);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl<const N: usize> From<[(Arc<str>, Use); N]> for Uses {
     fn from(all: [(Arc<str>, Use); N]) -> Self {
         all.into_iter().collect()

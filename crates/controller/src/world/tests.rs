@@ -111,7 +111,7 @@ impl Stage {
     fn round(&mut self) -> Vec<Effect> {
         self.now += SignedDuration::from_mins(1);
         let used = Use { cpu: Some(MilliCpu(100)), memory: Some(Bytes(100 << 20)), ..Use::at(self.now) };
-        let containers = [("app".to_owned(), used)].into();
+        let containers = [("app".into(), used)].into();
         let usage = PodUse { namespace: "shop".to_owned(), name: "web".to_owned(), containers };
         self.tell(Event::Usage(Ok(vec![usage])))
     }

@@ -206,7 +206,7 @@ async fn throttling_is_heard_once_however_often_another_source_tells_of_use() {
     world.apply(Event::Usage(Ok(Vec::new())), after(1));
     assert!(urgent(&world), "it is throttled in most of its periods: {:?}", world.scene().workloads);
     for seconds in [6, 11, 16] {
-        let containers = [("app".to_owned(), used(seconds, None))].into_iter().collect();
+        let containers = [("app".into(), used(seconds, None))].into_iter().collect();
         let of_pod = PodUse { namespace: "default".to_owned(), name: "small".to_owned(), containers };
         world.apply(Event::Usage(Ok(vec![of_pod])), after(seconds));
         assert!(!urgent(&world), "after {seconds} s");

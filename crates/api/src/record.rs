@@ -1,7 +1,6 @@
 //! What is remembered of a workload, to and from the status of its `Rightsizing`: quantities with units for people, numbers for
 //! us; and the object kept small.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -9,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use supple_decide::code::Code;
 use supple_decide::facts::WorkloadFacts;
+use supple_decide::few::Few;
 use supple_decide::need::{Need, Wanted};
 use supple_decide::numbers::Numbers;
 use supple_decide::record::{Done, Record, TooSmall};
@@ -59,7 +59,7 @@ impl Rightsizing {
 impl RightsizingStatus {
     /// What each container needs.
     #[must_use]
-    pub fn recommendation_of(needs: &BTreeMap<Arc<str>, Need>) -> Vec<ContainerRecommendation> {
+    pub fn recommendation_of(needs: &Few<Arc<str>, Need>) -> Vec<ContainerRecommendation> {
         needs
             .iter()
             .map(|(name, need)| ContainerRecommendation {
@@ -172,11 +172,11 @@ impl From<&SizesText> for Numbers {
 impl From<&Record> for RecordStatus {
     fn from(record: &Record) -> Self {
         let Record { originals, last, too_small, setbacks, not_before, incidents_until, no_room_since } = record;
-        let change = |(name, (before, after)): (&String, &(Numbers, Numbers))| {
-            (name.clone(), ChangeText { before: before.into(), after: after.into() })
+        let change = |(name, (before, after)): (&Arc<str>, &(Numbers, Numbers))| {
+            (name.to_string(), ChangeText { before: before.into(), after: after.into() })
         };
         Self {
-            originals: originals.iter().map(|(name, it)| (name.clone(), it.into())).collect(),
+            originals: originals.iter().map(|(name, it)| (name.to_string(), it.into())).collect(),
             last_resizes: last
                 .iter()
                 .map(|it| DoneText {
@@ -209,9 +209,10 @@ impl From<&RecordStatus> for Record {
     fn from(status: &RecordStatus) -> Self {
         let code =
             |word: &str, otherwise: Code| Code::ALL.iter().copied().find(|it| it.as_str() == word).unwrap_or(otherwise);
-        let change = |(name, it): (&String, &ChangeText)| (name.clone(), ((&it.before).into(), (&it.after).into()));
+        let change =
+            |(name, it): (&String, &ChangeText)| (Arc::from(name.as_str()), ((&it.before).into(), (&it.after).into()));
         Self {
-            originals: status.originals.iter().map(|(name, it)| (name.clone(), it.into())).collect(),
+            originals: status.originals.iter().map(|(name, it)| (Arc::from(name.as_str()), it.into())).collect(),
             last: status
                 .last_resizes
                 .iter()
@@ -262,13 +263,13 @@ mod tests {
         let done = |hour: i64| Done {
             at: Timestamp::from_second(1_790_000_000 + hour * 3600).unwrap(),
             pod: "checkout-service-7d4b9c7f5-abcde".to_owned(),
-            containers: names.iter().map(|it| ((*it).to_owned(), sizes)).collect(),
+            containers: names.iter().map(|it| (Arc::from(*it), sizes)).collect(),
             code: Code::Resized,
             message: "cpu 1250m to 2375m, memory 1.2Gi to 2Gi; no harm in the 5 minutes it was watched".to_owned(),
         };
         let at = Timestamp::from_second(1_790_000_000).unwrap();
         Record {
-            originals: names.iter().map(|it| ((*it).to_owned(), sizes.0)).collect(),
+            originals: names.iter().map(|it| (Arc::from(*it), sizes.0)).collect(),
             last: (0..10).map(done).collect(),
             too_small: names
                 .iter()

@@ -1,9 +1,9 @@
 //! What is written into the status of a `VerticalPodAutoscaler` that is ours.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use supple_decide::few::Few;
 use supple_decide::need::Need;
 use supple_decide::policy::Policy;
 use supple_quantity::{Bytes, MilliCpu, Quantity};
@@ -30,7 +30,7 @@ pub const CONFIG_DEPRECATED: &str = "ConfigDeprecated";
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
     /// What its containers need.
-    pub needs: &'a BTreeMap<Arc<str>, Need>,
+    pub needs: &'a Few<Arc<str>, Need>,
     /// What holds for it.
     pub policy: &'a Policy,
     /// How many pods it has.
@@ -90,7 +90,7 @@ fn doubts(known: &Known<'_>) -> Option<String> {
 /// `status.recommendation`: by container, in VPA's notation (memory in plain bytes), held within the policy's bounds, and what
 /// it were without them. Containers that are not sized and resources that are not ours are left out, as VPA has it.
 #[must_use]
-pub fn recommendation(needs: &BTreeMap<Arc<str>, Need>, policy: &Policy) -> RecommendedPodResources {
+pub fn recommendation(needs: &Few<Arc<str>, Need>, policy: &Policy) -> RecommendedPodResources {
     let mut all = RecommendedPodResources::default();
     for (name, need) in needs {
         let settings = policy.container(name);

@@ -9,6 +9,7 @@ use kube::Client;
 use supple_controller::history_file::HistoryFile;
 use supple_controller::lease::candidate::Times;
 use supple_controller::lease::elect::{self, Election, alone, elect};
+use supple_controller::metrics::Metrics;
 use supple_controller::run::{self, Clock, Options, Outlets};
 use supple_controller::serve::{Bounds, endpoints, serve};
 use supple_controller::snapshot::Snapshot;
@@ -16,6 +17,7 @@ use supple_controller::source::kubelet::sweep::Pace;
 use supple_controller::source::prometheus::client::{self, Prometheus};
 use supple_controller::webhook::{publish, server};
 use supple_controller::world::Settings;
+use supple_controller::world::knowledge::Shared;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -32,7 +34,7 @@ use crate::{live, pages, signals};
 pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Failure> {
     pages::small();
     let stop = signals::stop_token()?;
-    let outlets = Outlets::new(args.interval);
+    let mut outlets = Outlets::new(args.interval);
     let Connection { client, .. } = connect_counted(&args.connection, &outlets.metrics).await?;
     // Asked once before the loop begins: a loop that retries for ever against nothing would look like one that works.
     let version = client
@@ -76,7 +78,18 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
     }
     if let (Listen::At(address), Some(service)) = (args.listen_webhook, &args.webhook_service) {
         let listener = bind(address).await?;
-        webhook(&client, listener, service, &args, &clock, &leadership, &outlets, &mut servers, &stop);
+        let knowledge = outlets.knowledge.get_or_insert_default().clone();
+        webhook(
+            &client,
+            listener,
+            service,
+            &args,
+            &clock,
+            &leadership,
+            (knowledge, &outlets.metrics),
+            &mut servers,
+            &stop,
+        );
     }
     let options = Options {
         interval: args.interval,
@@ -130,14 +143,13 @@ fn webhook(
     args: &ControllerArgs,
     clock: &Clock,
     leadership: &watch::Receiver<supple_controller::lease::elect::Leadership>,
-    outlets: &Outlets,
+    (knowledge, metrics): (Shared, &Metrics),
     servers: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) {
     let (tls_sender, tls) = watch::channel(None);
     let (namespace, name) = service;
     let wanted = publish::Wanted::behind(&args.namespace, namespace, name);
-    let metrics = outlets.metrics.clone();
     servers.spawn(publish::run(
         client.clone(),
         wanted,
@@ -147,7 +159,7 @@ fn webhook(
         metrics.clone(),
         stop.clone(),
     ));
-    let router = server::router(Arc::new(outlets.knowledge.clone()), metrics, clock.clone(), &args.namespace);
+    let router = server::router(Arc::new(knowledge), metrics.clone(), clock.clone(), &args.namespace);
     servers.spawn(serve(listener, Some(tls), router, server::bounds(), stop.clone()));
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use supple_decide::facts::{ContainerFacts, PodFacts};
+use supple_decide::few::Few;
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::{Need, Use, Wanted};
 use supple_decide::numbers::Numbers;
@@ -26,15 +27,14 @@ const SPAN_SECONDS: i64 = 12 * 3600;
 /// All recommenders.
 #[derive(Debug, Default)]
 pub struct History {
-    /// Boxed: a map has room for eleven, and most workloads have one container.
-    kept: BTreeMap<WorkloadKey, BTreeMap<Arc<str>, Box<Kept>>>,
+    kept: BTreeMap<WorkloadKey, Few<Arc<str>, Box<Kept>>>,
 }
 
 /// What is kept of one container of one workload.
 #[derive(Debug)]
 struct Kept {
     front: Supple,
-    pods: BTreeMap<PodKey, Known>,
+    pods: Few<PodKey, Known>,
     next: u32,
     fresh: Option<Timestamp>,
     /// Something has been learned since it was last saved.
@@ -89,7 +89,7 @@ fn terms(policy: &Policy) -> Terms {
 
 impl Kept {
     fn new(front: Supple) -> Self {
-        Self { front, pods: BTreeMap::new(), next: 0, fresh: None, unsaved: false }
+        Self { front, pods: Few::new(), next: 0, fresh: None, unsaved: false }
     }
 
     fn boxed(front: Supple) -> Box<Self> {
@@ -97,12 +97,16 @@ impl Kept {
     }
 
     fn known(&mut self, pod: &PodKey) -> &mut Known {
-        if !self.pods.contains_key(pod) {
-            let number = self.next;
-            self.next = self.next.wrapping_add(1);
-            self.pods.insert(pod.clone(), Known { number, ..Known::default() });
-        }
-        self.pods.get_mut(pod).expect("it has just been put there")
+        let Self { pods, next, .. } = self;
+        pods.get_or_insert_with(
+            pod,
+            || pod.clone(),
+            || {
+                let number = *next;
+                *next = next.wrapping_add(1);
+                Known { number, ..Known::default() }
+            },
+        )
     }
 }
 
@@ -129,7 +133,11 @@ impl History {
         policy: &Policy,
     ) -> Option<Learned> {
         let of_workload = self.kept.entry(pod.workload.clone()).or_default();
-        let kept = of_workload.entry(container.name.clone()).or_insert_with(|| Kept::boxed(Supple::new(terms(policy))));
+        let kept = of_workload.get_or_insert_with(
+            &*container.name,
+            || container.name.clone(),
+            || Kept::boxed(Supple::new(terms(policy))),
+        );
         let in_force = container.actual.unwrap_or(container.asked);
         let sample = Sample {
             time: used.at.as_second(),
@@ -167,7 +175,11 @@ impl History {
     /// Learn from a kill for want of memory.
     pub fn killed(&mut self, pod: &PodFacts, container: &ContainerFacts, at: Timestamp, policy: &Policy) {
         let of_workload = self.kept.entry(pod.workload.clone()).or_default();
-        let kept = of_workload.entry(container.name.clone()).or_insert_with(|| Kept::boxed(Supple::new(terms(policy))));
+        let kept = of_workload.get_or_insert_with(
+            &*container.name,
+            || container.name.clone(),
+            || Kept::boxed(Supple::new(terms(policy))),
+        );
         let known = kept.known(&pod.key);
         let (number, peak) = (known.number, known.highest());
         let in_force = container.actual.unwrap_or(container.asked);
@@ -186,7 +198,7 @@ impl History {
 
     /// Pods that are gone are forgotten; what they taught stays.
     pub fn retain_pods(&mut self, is_there: impl Fn(&PodKey) -> bool) {
-        for kept in self.kept.values_mut().flat_map(BTreeMap::values_mut) {
+        for kept in self.kept.values_mut().flat_map(Few::values_mut) {
             let Kept { front, pods, .. } = &mut **kept;
             pods.retain(|pod, known| {
                 let there = is_there(pod);
@@ -222,7 +234,7 @@ impl History {
 
     /// Judge by another policy from now on.
     pub fn set_policy(&mut self, workload: &WorkloadKey, policy: &Policy) {
-        for kept in self.kept.get_mut(workload).into_iter().flat_map(BTreeMap::values_mut) {
+        for kept in self.kept.get_mut(workload).into_iter().flat_map(Few::values_mut) {
             kept.front.set_policy(terms(policy));
         }
     }
@@ -234,9 +246,9 @@ impl History {
         workload: &WorkloadKey,
         now: Timestamp,
         in_force: impl Fn(&str) -> Option<(PodKey, Numbers)>,
-    ) -> BTreeMap<Arc<str>, Need> {
-        let mut needs = BTreeMap::new();
-        for (container, kept) in self.kept.get_mut(workload).into_iter().flatten() {
+    ) -> Few<Arc<str>, Need> {
+        let mut needs = Few::new();
+        for (container, kept) in self.kept.get_mut(workload).into_iter().flat_map(Few::iter_mut) {
             let Some((pod, asked)) = in_force(container) else { continue };
             let number = kept.known(&pod).number;
             let advice = kept.front.advise(number, now.as_second(), &size(&asked));
@@ -263,7 +275,7 @@ impl History {
 
     /// What is to be saved of a workload: the bytes of each container.
     pub fn save(&mut self, workload: &WorkloadKey) -> BTreeMap<Arc<str>, Vec<u8>> {
-        let kept = self.kept.get_mut(workload).into_iter().flatten();
+        let kept = self.kept.get_mut(workload).into_iter().flat_map(Few::iter_mut);
         kept.map(|(name, kept)| {
             kept.unsaved = false;
             (name.clone(), kept.front.save())

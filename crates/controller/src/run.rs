@@ -60,15 +60,15 @@ pub struct Outlets {
     pub metrics: Metrics,
     /// Whether it comes round, and can do its work.
     pub health: Health,
-    /// What the webhook answers from.
-    pub knowledge: Shared,
+    /// What the webhook answers from, where there is one.
+    pub knowledge: Option<Shared>,
 }
 
 impl Outlets {
     /// Nobody has looked yet. A loop that looks every `interval` is stuck when it has not come round for ten of them.
     pub fn new(interval: Duration) -> Self {
         let silence = (interval * 10).max(Duration::from_secs(120));
-        Self { metrics: Metrics::default(), health: Health::new(silence, &[CLUSTER]), knowledge: Shared::default() }
+        Self { metrics: Metrics::default(), health: Health::new(silence, &[CLUSTER]), knowledge: None }
     }
 }
 
@@ -226,7 +226,9 @@ fn show(world: &World, outlets: &Outlets, leads: bool, now: Timestamp) {
     outlets.health.set(CLUSTER, ready);
     outlets.metrics.stopped(world.scene().cluster.stopped.is_some());
     outlets.metrics.show(if leads { world.picture(now) } else { Picture::default() });
-    outlets.knowledge.take(world);
+    if let Some(knowledge) = &outlets.knowledge {
+        knowledge.take(world);
+    }
 }
 
 /// Count what sources told.

@@ -1,12 +1,17 @@
 //! Usage from `metrics.k8s.io`: the type as it comes, and the plain use it becomes.
 
+use std::fmt;
+use std::io::{self, BufReader, Read};
+use std::pin::Pin;
+
+use futures::{AsyncRead, AsyncReadExt as _};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use supple_quantity::{Bytes, MilliCpu};
 
 use supple_decide::need::{Use, Uses};
@@ -23,12 +28,40 @@ pub struct PodUse {
     pub containers: Uses,
 }
 
-/// A list of `metrics.k8s.io/v1beta1` PodMetrics, as far as it is read: twenty thousand of them come in one answer, and what
-/// nobody reads (labels, windows) would be most of the memory.
+/// A list of `metrics.k8s.io/v1beta1` PodMetrics, as far as it is read: twenty thousand of them come in one answer, which has
+/// no pages, and what nobody reads of it (labels, windows) would be most of the memory.
 #[derive(Debug, Deserialize)]
 struct PodMetricsList {
-    #[serde(default)]
-    items: Vec<Item>,
+    #[serde(default, deserialize_with = "used")]
+    items: Vec<PodUse>,
+}
+
+/// Each item becomes what is kept of it before the next one is read.
+fn used<'de, D: Deserializer<'de>>(items: D) -> Result<Vec<PodUse>, D::Error> {
+    struct Items;
+
+    impl<'de> Visitor<'de> for Items {
+        type Value = Vec<PodUse>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of PodMetrics")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut all = Vec::new();
+            while let Some(item) = items.next_element::<Item>()? {
+                all.extend(item.used());
+            }
+            Ok(all)
+        }
+
+        /// `null`: a list of nothing, as Go writes it.
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+    }
+
+    items.deserialize_any(Items)
 }
 
 /// An item; one of another shape is passed over.
@@ -104,8 +137,26 @@ fn resource() -> ApiResource {
 /// 404 where the cluster has no metrics server, 403 where it may not be asked.
 pub async fn of_all(client: &Client) -> Result<Vec<PodUse>, kube::Error> {
     let request = http::Request::get("/apis/metrics.k8s.io/v1beta1/pods").body(Vec::new());
-    let list: PodMetricsList = client.request(request.map_err(kube::Error::HttpError)?).await?;
-    Ok(list.items.into_iter().filter_map(Item::used).collect())
+    let answer = client.request_stream(request.map_err(kube::Error::HttpError)?).await?;
+    // Read as it comes, on a thread that may wait for it: at no time is the whole text there.
+    let text = BufReader::new(Waiting { answer: Box::pin(answer), runtime: tokio::runtime::Handle::current() });
+    let read = tokio::task::spawn_blocking(move || serde_json::from_reader::<_, PodMetricsList>(text));
+    match read.await {
+        Ok(list) => Ok(list.map_err(kube::Error::SerdeError)?.items),
+        Err(error) => Err(kube::Error::Service(error.into())),
+    }
+}
+
+/// An answer that is still coming in, for a reader that waits.
+struct Waiting<A> {
+    answer: Pin<Box<A>>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl<A: AsyncRead> Read for Waiting<A> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.runtime.block_on(self.answer.read(buffer))
+    }
 }
 
 /// What one pod uses; `None` while it has not been measured.
@@ -162,7 +213,7 @@ mod tests {
             ],
         });
         let list: PodMetricsList = serde_json::from_value(list).unwrap();
-        let used: Vec<PodUse> = list.items.into_iter().filter_map(Item::used).collect();
+        let used = list.items;
         assert_eq!(used.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["p", "q"]);
         assert_eq!(used[0].containers.get("c"), Some(&of("13 1048576", "2026-01-01T00:00:00Z")));
         assert_eq!(used[1].containers.get("c"), Some(&Use::at(Timestamp::UNIX_EPOCH)));

@@ -8,6 +8,7 @@
 //!   Answered ◀── carry ◀──────────────────────────────────────────────────────────────┘
 //! ```
 
+mod decisions;
 mod kept;
 pub mod knowledge;
 mod picture;
@@ -43,6 +44,7 @@ use crate::source::incident::{Incident, Mark};
 use crate::source::prometheus::past::Past;
 use crate::usage::PodUse;
 use crate::view::{Place, View};
+pub use decisions::Decisions;
 
 /// The same thing is not told again of the same workload before.
 const TOLD_AGAIN: SignedDuration = SignedDuration::from_hours(1);
@@ -90,7 +92,7 @@ pub struct World {
     records: BTreeMap<WorkloadKey, Record>,
     /// Actions that were sent, and the generation the pod has after them, once that is known.
     in_flight: BTreeMap<PodKey, Option<i64>>,
-    decisions: BTreeMap<PodKey, Decision>,
+    decisions: Decisions,
     /// VPA objects of ours, by the workload they speak of.
     autoscalers: BTreeMap<WorkloadKey, Arc<str>>,
     told: BTreeMap<(WorkloadKey, Code), Timestamp>,
@@ -118,7 +120,7 @@ impl World {
             history: History::default(),
             records: BTreeMap::new(),
             in_flight: BTreeMap::new(),
-            decisions: BTreeMap::new(),
+            decisions: Decisions::default(),
             autoscalers: BTreeMap::new(),
             told: BTreeMap::new(),
             last: BTreeMap::new(),
@@ -226,7 +228,7 @@ impl World {
 
     /// The pods of a workload, by name.
     pub fn pods_of<'a>(&'a self, workload: &'a WorkloadKey) -> impl Iterator<Item = &'a PodFacts> {
-        self.view.members(workload).filter_map(|it| self.view.scene.pods.get(it))
+        self.view.members(workload).filter_map(|it| Some(&**self.view.scene.pods.get(it)?))
     }
 
     /// Why the pod that is spoken of is given back its former sizes, and when it was given the others.
@@ -237,7 +239,7 @@ impl World {
     }
 
     /// What was decided last, by pod.
-    pub const fn decisions(&self) -> &BTreeMap<PodKey, Decision> {
+    pub const fn decisions(&self) -> &Decisions {
         &self.decisions
     }
 
@@ -404,12 +406,12 @@ impl World {
         if only.is_none() {
             effects.extend(self.keeping(now));
         }
-        for decision in decisions {
-            if self.leading {
-                effects.extend(self.tell_obstacle(&decision, now));
+        if self.leading {
+            for decision in &decisions {
+                effects.extend(self.tell_obstacle(decision, now));
             }
-            self.decisions.insert(decision.pod.clone(), decision);
         }
+        self.decisions.take(decisions);
         let judged: Vec<WorkloadKey> = match only {
             Some(only) => only.iter().cloned().collect(),
             None => self.view.scene.workloads.keys().cloned().collect(),
@@ -465,7 +467,7 @@ impl World {
         let written = self.rules.record(&action.workload);
         is_urgent
             || !self.rules.available().ours
-            || written.is_some_and(|it| change.containers.keys().all(|name| it.originals.contains_key(name)))
+            || written.is_some_and(|it| change.containers.keys().all(|name| it.originals.contains_key(name.as_str())))
     }
 
     fn send(&mut self, action: Action) -> Option<Effect> {

@@ -57,8 +57,12 @@ pub fn decide(scene: &Scene, moment: &Moment<'_>) -> Round {
     for pod in scene.pods.values() {
         pods.entry(&pod.workload).or_default().push(pod);
     }
-    let (mut groups, mut works) = (Vec::new(), Vec::new());
     let judged = scene.workloads.iter().filter(|(key, _)| moment.only.is_none_or(|it| it.contains(*key)));
+    // Of a large cluster these are most of what a round takes: they are not grown by doubling.
+    let (mut groups, mut works) = match moment.only {
+        None => (Vec::with_capacity(scene.workloads.len()), Vec::with_capacity(scene.pods.len())),
+        Some(_) => (Vec::new(), Vec::new()),
+    };
     for (key, subject) in judged {
         let pods = pods.remove(key).unwrap_or_default();
         prepare(scene, moment, &ledger, key, subject, pods, &mut groups, &mut works);
@@ -121,6 +125,7 @@ fn draft(sight: &Sight<'_>) -> Draft {
         }
         draft.stopped = true;
     }
+    draft.findings.shrink_to_fit();
     draft
 }
 
@@ -360,7 +365,8 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
             if matches!(what, What::Resize(_) | What::AdjustScaler { .. }) {
                 let record = records[work.team].get_or_insert_with(|| subject.record.clone());
                 for container in &decision.containers {
-                    record.originals.entry(container.container.to_string()).or_insert(container.now);
+                    let name = &container.container;
+                    record.originals.get_or_insert_with(&**name, || Arc::clone(name), || container.now);
                 }
             }
             let harm = decision.findings.iter().find(|it| it.check == Check::Settling || it.check == Check::Progress);

@@ -10,6 +10,7 @@ use supple_resize::allocate::Capacity;
 use supple_resize::qos::QosClass;
 use supple_resize::resources::ContainerKind;
 
+use crate::few::Few;
 use crate::hand::Hand;
 use crate::key::{PodKey, WorkloadKey};
 use crate::note::Author;
@@ -209,7 +210,7 @@ pub struct WorkloadFacts {
     /// Its newest template is being rolled out, or it is paused in the middle.
     pub rolling: bool,
     /// What its template asks for, by container.
-    pub template: BTreeMap<String, Numbers>,
+    pub template: Few<Arc<str>, Numbers>,
     /// What budgets (`PodDisruptionBudget`) over its pods leave: the least `disruptionsAllowed`; `None`: no budget.
     pub disruptions_allowed: Option<u32>,
     /// It can be restarted through its template: a deployment, stateful set or daemon set.

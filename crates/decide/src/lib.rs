@@ -12,7 +12,7 @@
 //!   makes a pod of them again for the rules of a resize; [`held`] sums what it holds of its node.
 //! * [`scene`]: all of it at one moment. [`round`]: what comes of it, and [`round::decide`].
 //! * [`check`]: the named checks in their published order; [`code`]: the codes they speak in; [`page`]: both as a document.
-//! * [`hand`], [`note`], [`progress`], [`numbers`]: what can be read off a pod itself.
+//! * [`hand`], [`note`], [`progress`], [`numbers`]: what can be read off a pod itself. [`few`]: a map that is small.
 //!
 //! Pure: time is an argument, nothing is read but what is passed in, and the same scene gives the same round whatever order
 //! it was put together in. Whoever carries the actions out decides nothing.
@@ -22,6 +22,7 @@ pub mod code;
 mod engine;
 pub mod extract;
 pub mod facts;
+pub mod few;
 pub mod hand;
 pub mod held;
 pub mod key;

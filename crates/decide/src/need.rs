@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use supple_quantity::{Bytes, MilliCpu};
 
+use crate::few::Few;
+
 /// What one container of a workload needs, whichever pod it is in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,74 +69,8 @@ pub struct Use {
     pub throttled_permille: Option<u16>,
 }
 
-/// What the containers of one pod use, by name. A pod has one or two, and there are twenty thousand pods: a map would hold
-/// room for eleven of each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Uses(Vec<(Arc<str>, Use)>);
-
-impl Uses {
-    /// Of one container.
-    #[must_use]
-    pub fn get(&self, container: &str) -> Option<&Use> {
-        self.iter().find(|(name, _)| &***name == container).map(|(_, used)| used)
-    }
-
-    /// Of one container, to be changed.
-    pub fn get_mut(&mut self, container: &str) -> Option<&mut Use> {
-        self.0.iter_mut().find(|(name, _)| &**name == container).map(|(_, used)| used)
-    }
-
-    /// This is what one container uses from now on.
-    pub fn insert(&mut self, container: Arc<str>, used: Use) {
-        match self.0.binary_search_by(|(name, _)| name.cmp(&container)) {
-            Ok(at) => self.0[at].1 = used,
-            Err(at) => {
-                self.0.reserve_exact(1);
-                self.0.insert(at, (container, used));
-            }
-        }
-    }
-
-    /// All of them, by name.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Use)> {
-        self.0.iter().map(|(name, used)| (name, used))
-    }
-
-    /// What each of them uses.
-    pub fn values(&self) -> impl Iterator<Item = &Use> {
-        self.0.iter().map(|(_, used)| used)
-    }
-
-    /// The same, to be changed.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Use> {
-        self.0.iter_mut().map(|(_, used)| used)
-    }
-}
-
-impl FromIterator<(Arc<str>, Use)> for Uses {
-    fn from_iter<T: IntoIterator<Item = (Arc<str>, Use)>>(all: T) -> Self {
-        let mut uses = Self::default();
-        for (container, used) in all {
-            uses.insert(container, used);
-        }
-        uses
-    }
-}
-
-impl IntoIterator for Uses {
-    type Item = (Arc<str>, Use);
-    type IntoIter = std::vec::IntoIter<Self::Item>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl<const N: usize> From<[(Arc<str>, Use); N]> for Uses {
-    fn from(all: [(Arc<str>, Use); N]) -> Self {
-        all.into_iter().collect()
-    }
-}
+/// What the containers of one pod use, by name.
+pub type Uses = Few<Arc<str>, Use>;
 
 impl Use {
     /// How far apart two measurements may be to be told as one.

@@ -1,12 +1,13 @@
 //! What is remembered of a workload between rounds and across restarts: small, serialised into the status of its
 //! `Rightsizing`. What is under way is not here but on the pods themselves ([`crate::note`]), so that it cannot be forgotten.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
+use crate::few::Few;
 use crate::numbers::Numbers;
 use crate::policy::Policy;
 
@@ -24,8 +25,8 @@ pub const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 #[serde(rename_all = "camelCase", default)]
 pub struct Record {
     /// What each container asked for before we first touched it; what an uninstall puts back.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub originals: BTreeMap<String, Numbers>,
+    #[serde(skip_serializing_if = "Few::is_empty")]
+    pub originals: Few<Arc<str>, Numbers>,
     /// The newest resizes, oldest first, at most [`LAST_RESIZES`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub last: Vec<Done>,
@@ -54,7 +55,7 @@ pub struct Done {
     /// Of which pod.
     pub pod: String,
     /// What changed, by container: before and after.
-    pub containers: BTreeMap<String, (Numbers, Numbers)>,
+    pub containers: Few<Arc<str>, (Numbers, Numbers)>,
     /// How it ended.
     pub code: Code,
     /// The sentence for people.
@@ -81,7 +82,7 @@ impl Record {
     #[must_use]
     pub fn merged(mut self, other: Self) -> Self {
         for (container, original) in other.originals {
-            self.originals.entry(container).or_insert(original);
+            self.originals.get_or_insert_with(&container.clone(), || container, || original);
         }
         let new: Vec<Done> = other.last.into_iter().filter(|it| !self.last.contains(it)).collect();
         self.last.extend(new);
@@ -143,11 +144,11 @@ mod tests {
         let done = |second| Done {
             at: at(second),
             pod: "p".to_owned(),
-            containers: BTreeMap::new(),
+            containers: Few::new(),
             code: Code::Resized,
             message: String::new(),
         };
-        let originals = |all: &[(&str, i64)]| all.iter().map(|(name, it)| ((*name).to_owned(), size(*it))).collect();
+        let originals = |all: &[(&str, i64)]| all.iter().map(|(name, it)| (Arc::from(*name), size(*it))).collect();
         let written = Record {
             originals: originals(&[("a", 100)]),
             last: (0..8).map(done).collect(),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use supple_resize::predict::Change;
 
 use crate::facts::{NamespaceFacts, NodeFacts, PodFacts, WorkloadFacts};
+use crate::few::Few;
 use crate::key::{PodKey, WorkloadKey};
 use crate::need::{Need, Uses};
 use crate::policy::Policy;
@@ -15,8 +16,8 @@ use crate::record::Record;
 /// The cluster at one moment. Ordered collections throughout: no result may depend on the order in which things were learned.
 #[derive(Clone, Debug, Default)]
 pub struct Scene {
-    /// Every pod of the cluster, opted in or not: neighbours count.
-    pub pods: BTreeMap<PodKey, PodFacts>,
+    /// Every pod of the cluster, opted in or not: neighbours count. Boxed, because half of a map's room is empty.
+    pub pods: BTreeMap<PodKey, Box<PodFacts>>,
     /// The workloads of those pods.
     pub workloads: BTreeMap<WorkloadKey, Subject>,
     /// By name.
@@ -53,7 +54,7 @@ pub struct Subject {
     /// What may be done with it, resolved from all layers.
     pub policy: Arc<Policy>,
     /// By container.
-    pub needs: BTreeMap<Arc<str>, Need>,
+    pub needs: Few<Arc<str>, Need>,
     /// What we remember.
     pub record: Record,
 }

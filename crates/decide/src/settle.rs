@@ -186,7 +186,7 @@ pub fn remember(
     let done = |pod: &PodFacts, note: &Noted, code, message: &str| Done {
         at: note.at,
         pod: pod.key.name.to_string(),
-        containers: note.containers.iter().map(|(name, old, new)| (name.to_string(), (*old, *new))).collect(),
+        containers: note.containers.iter().map(|(name, old, new)| (Arc::clone(name), (*old, *new))).collect(),
         code,
         message: message.to_owned(),
     };

@@ -42,13 +42,14 @@ const KILLED_LATELY: SignedDuration = SignedDuration::from_mins(10);
 /// The draft of a pod: every number that is ours, and what it should be.
 pub fn propose(sight: &Sight<'_>) -> Draft {
     let judged = sight.pod.containers.iter().enumerate().filter(|(_, it)| it.kind != ContainerKind::Init);
-    let parts = judged.flat_map(|(container, it)| {
+    let mut parts = Vec::with_capacity(2 * judged.clone().count());
+    parts.extend(judged.flat_map(|(container, it)| {
         [Resource::Cpu, Resource::Memory].map(|resource| {
             let now = Pair::of(&it.asked, resource);
             Part { container, resource, now, next: now, full: now, wanted: None, urgent: false, at_risk: false }
         })
-    });
-    let mut draft = Draft::new(parts.collect());
+    }));
+    let mut draft = Draft::new(parts);
     for index in 0..draft.parts.len() {
         let part = &draft.parts[index];
         let container = &sight.pod.containers[part.container];

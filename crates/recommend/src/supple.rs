@@ -10,8 +10,6 @@
 //!
 //! What else has to happen now and again (hours that end, ways that are rehearsed) happens within these calls.
 
-use std::collections::BTreeMap;
-
 use supple_quantity::{Bytes, MilliCpu};
 
 use crate::advise::{Advice, Part};
@@ -133,12 +131,40 @@ fn near(used: Option<f64>, in_force: Option<i64>) -> bool {
     used.zip(in_force).is_some_and(|(used, size)| used > amount(size) * WORTH_A_LOOK)
 }
 
+/// The pods, in the order of their numbers: a list without room to spare, because most workloads have only a few pods, and a
+/// map would make room for eleven.
+#[derive(Debug)]
+struct Pods(Vec<(Pod, Held)>);
+
+impl Pods {
+    const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// What is known of a pod, which is nothing at first.
+    fn of(&mut self, pod: Pod) -> &mut Held {
+        let at = self.0.binary_search_by_key(&pod, |it| it.0).unwrap_or_else(|at| {
+            self.0.reserve_exact(1 + self.0.len() / 8);
+            self.0.insert(at, (pod, Held::default()));
+            at
+        });
+        &mut self.0[at].1
+    }
+
+    fn forget(&mut self, pod: Pod) {
+        if let Ok(at) = self.0.binary_search_by_key(&pod, |it| it.0) {
+            self.0.remove(at);
+            self.0.shrink_to_fit();
+        }
+    }
+}
+
 /// All that is known of one (workload, container) and what follows from it for each of its pods.
 #[derive(Debug)]
 pub struct Supple {
     policy: Policy,
     state: State,
-    pods: BTreeMap<Pod, Held>,
+    pods: Pods,
     /// The hour for which the peak of the hours of a day before it was looked up, and that peak.
     peak: (Option<i64>, Option<u16>),
     /// The hour for which a climb was looked for, and that climb.
@@ -155,7 +181,7 @@ impl Supple {
     /// Going on from a state.
     pub const fn resume(policy: Policy, state: State) -> Self {
         let last = Explanation { cpu: None, memory: None };
-        Self { policy, state, pods: BTreeMap::new(), peak: (None, None), climb: (None, None), last }
+        Self { policy, state, pods: Pods::new(), peak: (None, None), climb: (None, None), last }
     }
 
     /// Going on from what [`Supple::save`] wrote.
@@ -185,13 +211,13 @@ impl Supple {
 
     /// A pod is gone; its samples stay remembered.
     pub fn forget(&mut self, pod: Pod) {
-        self.pods.remove(&pod);
+        self.pods.forget(pod);
     }
 
     /// Counts a sample of a pod. Samples of one pod come in the order of time; between pods they may interleave.
     pub fn observe(&mut self, pod: Pod, sample: &Sample) -> Taken {
         let known_peak = self.known_peak();
-        let held = self.pods.entry(pod).or_default();
+        let held = self.pods.of(pod);
         let taken = self.state.observe(&mut held.cursor, sample, &self.policy);
         if taken == Taken::Counted {
             held.cpu = Latest { used: sample.cpu, throttled: sample.throttled, ..Latest::default() };
@@ -209,7 +235,7 @@ impl Supple {
     /// Counts a kill of a pod's container for want of memory. The next look at the pod is due at once.
     pub fn out_of_memory(&mut self, pod: Pod, kill: &OutOfMemory) {
         self.state.out_of_memory(kill);
-        let held = self.pods.entry(pod).or_default();
+        let held = self.pods.of(pod);
         held.next = kill.time;
         // Known to have been wanted, though not measured: the fast path raises to it at once.
         held.memory.used = Some(held.memory.used.unwrap_or(0.0).max(kill.wanted(BEYOND_KILL)));
@@ -218,7 +244,7 @@ impl Supple {
     /// The fast path alone, after the latest sample: the sizes that have to be in force at once. Nothing is ever lowered, and
     /// what is not raised is returned as it is.
     pub fn react(&mut self, pod: Pod, now: i64, in_force: &Size) -> Size {
-        let held = self.pods.entry(pod).or_default();
+        let held = self.pods.of(pod);
         let (cpu, memory) = amounts(in_force);
         held.count_over(cpu);
         let raised = [(Resource::Cpu, cpu), (Resource::Memory, memory)]
@@ -243,7 +269,7 @@ impl Supple {
     pub fn advise(&mut self, pod: Pod, now: i64, in_force: &Size) -> Advice {
         let (cpu, memory) = amounts(in_force);
         let mut parts = [(Resource::Cpu, cpu), (Resource::Memory, memory)].map(|(resource, size)| {
-            let held = self.pods.entry(pod).or_default();
+            let held = self.pods.of(pod);
             let (reflex, _) = held.reflex(&self.policy, resource, now, size);
             self.plan(pod, resource, now, size, reflex)
         });
@@ -260,7 +286,7 @@ impl Supple {
             Resource::Cpu => self.state.advise_cpu(&self.policy, in_force),
             Resource::Memory => self.state.advise_memory(&self.policy, in_force),
         }?;
-        let held = self.pods.entry(pod).or_default();
+        let held = self.pods.of(pod);
         held.looked(&self.state, resource, now, in_force);
         let held_back = held.held_back(part.request, reflex, resource, now, in_force);
         let part = held_back.map_or(part, |(size, rule)| part.staying(size, rule));
@@ -270,7 +296,7 @@ impl Supple {
 
     /// One resource in the loop: the reflex first, then the plan where it is time to look.
     fn settle(&mut self, pod: Pod, resource: Resource, now: i64, in_force: Option<i64>, due: bool) -> Option<i64> {
-        let held = self.pods.entry(pod).or_default();
+        let held = self.pods.of(pod);
         let news = match resource {
             Resource::Cpu => {
                 held.count_over(in_force);
@@ -352,7 +378,7 @@ impl Strategy for Supple {
     }
 
     fn size(&mut self, pod: Pod, now: i64, in_force: &Size) -> Size {
-        let held = self.pods.entry(pod).or_default();
+        let held = self.pods.of(pod);
         let due = now >= held.next;
         if due {
             held.next = now.saturating_add(self.policy.every);

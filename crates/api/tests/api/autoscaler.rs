@@ -8,6 +8,7 @@ use supple_api::autoscaler::{CarryOut, Standing, layer, standing};
 use supple_api::resolve::{Asked, Given, Policies, Resolved};
 use supple_api::vpa_status::{Known, recommendation, status};
 use supple_api::{VerticalPodAutoscaler, VerticalPodAutoscalerCheckpoint};
+use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
 use supple_decide::need::{Need, Wanted};
 use supple_decide::policy::{Direction, Layer, Limits, Mode, Policy};
@@ -192,7 +193,7 @@ fn need() -> Need {
 
 #[test]
 fn the_recommendation_is_in_vpa_s_notation() {
-    let needs = BTreeMap::from([("app".into(), need()), ("sidecar".into(), need())]);
+    let needs = Few::from([("app".into(), need()), ("sidecar".into(), need())]);
     let spec = json!({"resourcePolicy": {"containerPolicies": [
         {"containerName": "app", "minAllowed": {"cpu": "50m"}, "maxAllowed": {"memory": "200Mi"}},
         {"containerName": "sidecar", "mode": "Off"},
@@ -226,7 +227,7 @@ fn conditions_say_how_it_stands() {
     let mut one = autoscaler("vpa", spec);
     let (layer, problems) = layer(&one);
     let policy = Policy::default().under(layer);
-    let conditions = |of: &VerticalPodAutoscaler, needs: &BTreeMap<_, _>, pods| {
+    let conditions = |of: &VerticalPodAutoscaler, needs: &Few<_, _>, pods| {
         let status = status(of, &Known { needs, policy: &policy, pods, problems: &problems }, now());
         let said: Vec<String> = status
             .conditions
@@ -235,7 +236,7 @@ fn conditions_say_how_it_stands() {
             .collect();
         (status, said)
     };
-    let (nothing, needs) = (BTreeMap::new(), BTreeMap::from([("app".into(), need())]));
+    let (nothing, needs) = (Few::new(), Few::from([("app".into(), need())]));
     let unsupported = ["ConfigUnsupported=True FieldsLeftOut", "ConfigDeprecated=True UpdateModeAuto"];
     let (first, said) = conditions(&one, &nothing, 0);
     assert_eq!(
@@ -264,7 +265,7 @@ fn a_startup_boost_is_refused_in_a_condition() {
     let one = autoscaler("vpa", json!({"startupBoost": boost, "resourcePolicy": {"containerPolicies": [container]}}));
     let (_, problems) = layer(&one);
     let policy = Policy::default();
-    let known = Known { needs: &BTreeMap::new(), policy: &policy, pods: 1, problems: &problems };
+    let known = Known { needs: &Few::new(), policy: &policy, pods: 1, problems: &problems };
     let status = status(&one, &known, now());
     let said = status.conditions.iter().find(|it| it.type_ == "ConfigUnsupported").unwrap();
     let message = said.message.as_deref().unwrap();

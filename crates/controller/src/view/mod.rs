@@ -89,12 +89,21 @@ pub struct Said<'a> {
     pub words: &'a BTreeMap<String, String>,
 }
 
+/// How far the list of pods has come. The pods themselves are in the scene, once.
+#[derive(Debug, Default)]
+struct Listing {
+    /// Those that a new list has named so far.
+    named: Option<BTreeSet<PodKey>>,
+    /// A first list has been read to its end.
+    listed: bool,
+}
+
 /// The cluster as it is known.
 #[derive(Debug, Default)]
 pub struct View {
     /// What decisions are made on. Needs, records and policies are put into it by others.
     pub scene: Scene,
-    pods: Shelf<PodKey>,
+    pods: Listing,
     labels: BTreeMap<PodKey, BTreeMap<String, String>>,
     members: BTreeMap<WorkloadKey, BTreeSet<PodKey>>,
     nodes: Shelf<()>,
@@ -167,7 +176,7 @@ impl View {
     /// What has not been read once of all that a decision rests on: before that, what is absent may only be late.
     pub fn missing(&self) -> Vec<&'static str> {
         let kinds = [
-            ("pods", self.pods.is_listed()),
+            ("pods", self.pods.listed),
             ("nodes", self.nodes.is_listed()),
             ("namespaces", self.namespaces.is_listed()),
             ("limitranges", self.limit_ranges.is_listed()),
@@ -188,19 +197,22 @@ impl View {
 
     /// The pod of that name.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<&PodFacts> {
-        self.scene.pods.get(self.pods.get(&(Arc::from(namespace), Arc::from(name)))?)
+        self.scene.pods.get(self.named(namespace, name)?).map(|it| &**it)
+    }
+
+    /// The key of the pod of that name. There is never a second one: of two, the one that was told of later is there.
+    fn named(&self, namespace: &str, name: &str) -> Option<&PodKey> {
+        let first = PodKey { namespace: Arc::from(namespace), name: Arc::from(name), uid: Arc::from("") };
+        let (found, _) = self.scene.pods.range(first..).next()?;
+        (*found.namespace == *namespace && *found.name == *name).then_some(found)
     }
 
     /// The pod of that name with what its containers use, to be added to, and its workload.
     pub fn place(&mut self, namespace: &str, name: &str) -> Option<Place<'_>> {
-        let key = self.pods.get(&(Arc::from(namespace), Arc::from(name)))?;
+        let key = self.named(namespace, name)?.clone();
         let Scene { pods, uses, workloads, .. } = &mut self.scene;
-        let pod = pods.get(key)?;
-        let uses = match uses.contains_key(key) {
-            true => uses.get_mut(key)?,
-            false => uses.entry(key.clone()).or_default(),
-        };
-        Some(Place { pod, uses, subject: workloads.get(&pod.workload) })
+        let pod = pods.get(&key)?;
+        Some(Place { pod, uses: uses.entry(key).or_default(), subject: workloads.get(&pod.workload) })
     }
 
     /// Name, labels and our annotations of every namespace.
@@ -242,40 +254,38 @@ impl View {
     }
 
     fn see_pod(&mut self, event: watcher::Event<Pod>) {
+        match event {
+            watcher::Event::Init => self.pods.named = Some(BTreeSet::new()),
+            watcher::Event::InitApply(pod) => {
+                let key = self.take_pod(&pod);
+                if let Some(named) = &mut self.pods.named {
+                    named.insert(key);
+                }
+            }
+            watcher::Event::Apply(pod) => drop(self.take_pod(&pod)),
+            // A late word of a deleted pod whose successor is known already says nothing about the successor.
+            watcher::Event::Delete(pod) => self.forget(&PodKey::of(&pod)),
+            watcher::Event::InitDone => {
+                self.pods.listed = true;
+                let named = self.pods.named.take().unwrap_or_default();
+                let gone: Vec<PodKey> = self.scene.pods.keys().filter(|it| !named.contains(it)).cloned().collect();
+                for key in gone {
+                    self.forget(&key);
+                }
+            }
+        }
+    }
+
+    /// A pod is there, or otherwise than it was.
+    fn take_pod(&mut self, pod: &Pod) -> PodKey {
+        let (facts, labels) = self.facts_of_pod(pod);
+        let key = facts.key.clone();
         // A pod of the same name and another UID is another pod: whatever was known of the first goes.
-        let seen = match &event {
-            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => Some(self.facts_of_pod(pod)),
-            watcher::Event::Delete(pod) => {
-                // A late word of a deleted pod whose successor is known already says nothing about the successor.
-                let name = shelf::name_of(pod);
-                if self.pods.get(&name).is_some_and(|it| *it != PodKey::of(pod)) {
-                    return;
-                }
-                self.forget(&name);
-                None
-            }
-            _ => None,
-        };
-        if let Some((facts, labels)) = seen {
-            let name: Name = (facts.key.namespace.clone(), facts.key.name.clone());
-            if self.pods.get(&name).is_some_and(|it| *it != facts.key) {
-                self.forget(&name);
-            }
-            self.remember(facts, labels);
+        if let Some(other) = self.named(&key.namespace, &key.name).filter(|it| **it != key).cloned() {
+            self.forget(&other);
         }
-        let before: Vec<Name> = match &event {
-            watcher::Event::InitDone => self.pods.iter().map(|(name, _)| name.clone()).collect(),
-            _ => Vec::new(),
-        };
-        let keys: BTreeMap<Name, PodKey> =
-            before.into_iter().filter_map(|it| Some((it.clone(), self.pods.get(&it)?.clone()))).collect();
-        if let Moved::Listed(gone) = self.pods.take(event, |pod| PodKey::of(&pod)) {
-            for name in gone {
-                if let Some(key) = keys.get(&name) {
-                    self.forget_key(key);
-                }
-            }
-        }
+        self.remember(facts, labels);
+        key
     }
 
     fn facts_of_pod(&self, pod: &Pod) -> (PodFacts, BTreeMap<String, String>) {
@@ -288,7 +298,35 @@ impl View {
         // Only a bare pod speaks for itself; of the others the workload's own labels count.
         let labels =
             if &*workload.kind == "Pod" { pod.metadata.labels.clone().unwrap_or_default() } else { BTreeMap::new() };
-        (PodFacts::of(pod, workload), labels)
+        let mut facts = PodFacts::of(pod, workload);
+        self.share(&mut facts);
+        (facts, labels)
+    }
+
+    /// Names that are known are kept once, not with every pod.
+    fn share(&self, facts: &mut PodFacts) {
+        if let Some((workload, members)) = self.members.get_key_value(&facts.workload) {
+            facts.key.namespace = workload.namespace.clone();
+            facts.workload = workload.clone();
+            let sibling = members.first().and_then(|it| self.scene.pods.get(it));
+            if let Some(sibling) = sibling.filter(|it| it.revision == facts.revision) {
+                facts.revision.clone_from(&sibling.revision);
+            }
+            for (own, known) in facts.containers.iter_mut().zip(sibling.into_iter().flat_map(|it| &it.containers)) {
+                if own.name == known.name {
+                    own.name = known.name.clone();
+                }
+            }
+            for (name, ..) in facts.note.iter_mut().flat_map(|it| &mut it.containers) {
+                if let Some(container) = facts.containers.iter().find(|it| it.name == *name) {
+                    name.clone_from(&container.name);
+                }
+            }
+        }
+        let node = facts.node.as_ref().and_then(|it| self.scene.nodes.get_key_value(it));
+        if let Some((node, _)) = node {
+            facts.node = Some(node.clone());
+        }
     }
 
     fn remember(&mut self, facts: PodFacts, labels: BTreeMap<String, String>) {
@@ -302,16 +340,10 @@ impl View {
         if !labels.is_empty() {
             self.labels.insert(key.clone(), labels);
         }
-        self.scene.pods.insert(key, facts);
+        self.scene.pods.insert(key, Box::new(facts));
     }
 
-    fn forget(&mut self, name: &Name) {
-        if let Some(key) = self.pods.get(name).cloned() {
-            self.forget_key(&key);
-        }
-    }
-
-    fn forget_key(&mut self, key: &PodKey) {
+    fn forget(&mut self, key: &PodKey) {
         self.labels.remove(key);
         self.scene.uses.remove(key);
         if let Some(facts) = self.scene.pods.remove(key) {

@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use supple_decide::few::Few;
 use supple_decide::numbers::Numbers;
 use supple_resize::predict::Sizes;
 
@@ -24,7 +25,7 @@ pub struct Workload {
     /// Labels of its pods, as its template has them: what selectors of budgets match.
     pub pod_labels: BTreeMap<String, String>,
     /// What its template asks for.
-    pub template: BTreeMap<String, Numbers>,
+    pub template: Few<Arc<str>, Numbers>,
     /// `spec.replicas`
     pub replicas: u32,
     /// Replicas that are ready.
@@ -50,7 +51,7 @@ fn base(api_version: &'static str, meta: ObjectMeta, template: Option<PodTemplat
         labels: meta.labels.unwrap_or_default(),
         words: words(meta.annotations),
         pod_labels: pod_meta.and_then(|it| it.labels).unwrap_or_default(),
-        template: containers.map(|it| (it.name, Numbers::of(&Sizes::of(it.resources.as_ref())))).collect(),
+        template: containers.map(|it| (Arc::from(it.name), Numbers::of(&Sizes::of(it.resources.as_ref())))).collect(),
         ..Workload::default()
     }
 }

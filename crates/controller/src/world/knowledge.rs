@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use k8s_openapi::api::core::v1::Pod;
 use supple_api::names;
+use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
 use supple_decide::need::Uses;
 use supple_decide::numbers::Numbers;
@@ -33,7 +34,7 @@ struct Known {
 struct Of {
     policy: Arc<Policy>,
     approved: bool,
-    targets: BTreeMap<Arc<str>, Numbers>,
+    targets: Few<Arc<str>, Numbers>,
 }
 
 impl Shared {

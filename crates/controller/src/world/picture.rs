@@ -1,6 +1,5 @@
 //! What is known of workloads at this moment, for metrics.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -87,7 +86,7 @@ fn mean(values: impl Iterator<Item = i64>) -> Option<i64> {
 
 /// What one pod asks for less than before us, and what it could ask for less.
 fn save(savings: &mut Savings, pod: &PodFacts, subject: &Subject) {
-    let originals: &BTreeMap<_, _> = &subject.record.originals;
+    let originals = &subject.record.originals;
     for container in &pod.containers {
         let asked = container.asked;
         if let Some(original) = originals.get(&*container.name) {

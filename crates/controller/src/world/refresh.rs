@@ -1,10 +1,11 @@
 //! Before each round: what the watches and the rules have changed is put into the scene, and what the recommenders say now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use supple_decide::facts::PodFacts;
+use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
 use supple_decide::policy::Policy;
 use supple_decide::scene::Subject;
@@ -96,14 +97,14 @@ impl World {
     pub(super) fn forget_pods(&mut self) {
         let there = &self.view.scene.pods;
         self.in_flight.retain(|it, _| there.contains_key(it));
-        self.decisions.retain(|it, _| there.contains_key(it));
+        self.decisions.retain(|it| there.contains_key(it));
         self.last.retain(|it, _| there.contains_key(it));
         self.history.retain_pods(|it| there.contains_key(it));
     }
 
-    fn needs_of(&mut self, workload: &WorkloadKey, now: Timestamp) -> BTreeMap<Arc<str>, supple_decide::need::Need> {
-        let members: Vec<&PodFacts> =
-            self.view.members(workload).filter_map(|it| self.view.scene.pods.get(it)).collect();
+    fn needs_of(&mut self, workload: &WorkloadKey, now: Timestamp) -> Few<Arc<str>, supple_decide::need::Need> {
+        let there = &self.view.scene.pods;
+        let members: Vec<&PodFacts> = self.view.members(workload).filter_map(|it| Some(&**there.get(it)?)).collect();
         let measure = measure(&members);
         self.history.needs(workload, now, |container| {
             let pod = measure?;

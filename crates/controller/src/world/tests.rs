@@ -170,7 +170,7 @@ fn who_does_not_lead_decides_and_does_nothing() {
     for _ in 0..600 {
         assert!(!stage.round().iter().any(Effect::is_a_write));
     }
-    assert_eq!(stage.world.decisions().len(), 1);
+    assert_eq!(stage.world.decisions().values().len(), 1);
 }
 
 #[test]

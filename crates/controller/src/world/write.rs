@@ -11,6 +11,7 @@ use supple_api::rightsizing::{Decision as Decided, PodCounts, RecordStatus, Righ
 use supple_api::vpa_status::{self, Known};
 use supple_api::{Rightsizing, autoscaler};
 use supple_decide::code::Code;
+use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
 use supple_decide::need::Need;
 use supple_decide::progress::Progress;
@@ -50,12 +51,7 @@ impl Outbox {
     }
 
     /// What its containers need is otherwise than it was.
-    pub(super) fn needed(
-        &mut self,
-        workload: &WorkloadKey,
-        before: &BTreeMap<Arc<str>, Need>,
-        now: &BTreeMap<Arc<str>, Need>,
-    ) {
+    pub(super) fn needed(&mut self, workload: &WorkloadKey, before: &Few<Arc<str>, Need>, now: &Few<Arc<str>, Need>) {
         let differs = now.iter().any(|(name, now)| {
             let Some(before) = before.get(name) else { return true };
             let cpu = |it: &Need| it.cpu.as_ref().map(|it| it.target.0);

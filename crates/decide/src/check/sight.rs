@@ -7,6 +7,7 @@ use supple_resize::amounts::{Amounts, Resource};
 
 use crate::check::draft::{Draft, Part};
 use crate::facts::{ContainerFacts, NodeFacts, PodFacts};
+use crate::few::Few;
 use crate::ledger::Ledger;
 use crate::need::{Use, Uses, Wanted};
 use crate::policy::{ContainerSettings, Mode, Policy};
@@ -37,7 +38,7 @@ pub struct Team<'a> {
     /// All of them, in order.
     pub pods: Vec<&'a PodFacts>,
     /// What holds for its containers.
-    pub settings: BTreeMap<&'a str, ContainerSettings>,
+    pub settings: Few<&'a str, ContainerSettings>,
     /// Pods that came to harm by their last resize.
     pub harms: BTreeMap<&'a str, Harm>,
     /// Pods that are ready and stay.
@@ -51,9 +52,9 @@ pub struct Team<'a> {
 impl<'a> Team<'a> {
     /// Of the pods of a workload.
     pub fn of(pods: Vec<&'a PodFacts>, subject: &Subject, scene: &Scene, now: Timestamp) -> Self {
-        let mut settings = BTreeMap::new();
-        for container in pods.iter().flat_map(|it| &it.containers) {
-            settings.entry(&*container.name).or_insert_with(|| subject.policy.container(&container.name));
+        let mut settings = Few::new();
+        for name in pods.iter().flat_map(|it| &it.containers).map(|it| &*it.name) {
+            settings.get_or_insert_with(name, || name, || subject.policy.container(name));
         }
         let count = |which: &dyn Fn(&PodFacts) -> bool| {
             u32::try_from(pods.iter().filter(|it| which(it)).count()).unwrap_or(u32::MAX)

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use supple_decide::code::Code;
 use supple_decide::facts::{ContainerFacts, NamespaceFacts, NodeFacts, Noted, Phase, PodFacts, WorkloadFacts};
+use supple_decide::few::Few;
 use supple_decide::hand::Hand;
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::{Need, Use, Wanted};
@@ -154,14 +155,14 @@ impl Stage {
             replicas: 0,
             ready: 0,
             rolling: false,
-            template: BTreeMap::new(),
+            template: Few::new(),
             disruptions_allowed: None,
             can_roll_out: true,
             scalers: Vec::new(),
             other_vertical: Vec::new(),
             words: BTreeMap::new(),
         };
-        let needs = BTreeMap::from([(Arc::from("app"), need(needs))]);
+        let needs = Few::from([(Arc::from("app"), need(needs))]);
         let policy = Policy::default().under(Layer { mode: Some(Mode::InPlace), ..Layer::default() });
         let subject = Subject { facts, policy: Arc::new(policy), needs, record: Record::default() };
         self.scene.workloads.insert(key.clone(), subject);
@@ -213,7 +214,7 @@ impl Stage {
         let subject = self.subject(workload_name);
         subject.facts.replicas += 1;
         subject.facts.ready += 1;
-        self.scene.pods.insert(key(name), pod);
+        self.scene.pods.insert(key(name), Box::new(pod));
         let used = Use {
             cpu: Some(MilliCpu(10)),
             memory: Some(Bytes(8 * MIB)),

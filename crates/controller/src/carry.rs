@@ -9,8 +9,12 @@
 //!   RollBack  ─▶ note ─▶ PATCH /resize                          (no dry run: harm is being done)
 //!   Evict     ─▶ POST /eviction, this very pod
 //!   RollOut   ─▶ PATCH the template's annotation
-//!   AdjustScaler ─▶ PUT the autoscaler, then Resize; the autoscaler put back where that is refused
+//!   AdjustScaler ─▶ dryRun=All ─▶ PUT the autoscaler: target and anchor, unless a sibling has ─▶ note ─▶ PATCH /resize
+//!   SettleScaler ─▶ PUT the autoscaler
 //! ```
+//!
+//! An autoscaler is changed before its pods are. Whatever then comes to nothing, a kill included, a later round finds the anchor,
+//! and gives it the target that goes with what the pods ask for: [`supple_decide::scaler`].
 
 use std::collections::BTreeMap;
 
@@ -20,7 +24,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 use serde_json::json;
 use supple_decide::facts::Noted;
 use supple_decide::hand::MANAGER;
@@ -28,6 +32,7 @@ use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::note::{ANNOTATION, Author, LastResize};
 use supple_decide::numbers::Numbers;
 use supple_decide::round::{Action, What};
+use supple_decide::scaler::{self, Target};
 use supple_resize::predict::Change;
 
 /// The template annotation whose change restarts a workload.
@@ -64,23 +69,12 @@ pub struct Order {
 pub async fn carry(client: &Client, order: &Order, now: Timestamp) -> Answer {
     let Order { action, .. } = order;
     match &action.what {
-        What::Resize(change) => resize(client, order, change, Author::Controller, now).await,
-        What::RollBack(change) => resize(client, order, change, Author::RollBack, now).await,
+        What::Resize(change) => resize(client, order, change, None, now).await,
+        What::AdjustScaler { target, change } => resize(client, order, change, Some(target), now).await,
+        What::RollBack(change) => roll_back(client, order, change, now).await,
         What::Evict => evict(client, &action.pod).await,
         What::RollOut => roll_out(client, &action.workload, now).await,
-        What::AdjustScaler { scaler, from_percent, to_percent, change, .. } => {
-            let retarget = Retarget { client, namespace: &action.pod.namespace, scaler };
-            match retarget.aim(*from_percent, *to_percent).await {
-                Answer::Accepted { .. } => {}
-                otherwise => return otherwise,
-            }
-            let answer = resize(client, order, change, Author::Controller, now).await;
-            if !matches!(answer, Answer::Accepted { .. }) {
-                // Both or neither: an autoscaler that aims at the new size with the old requests would scale wrongly.
-                retarget.aim(*to_percent, *from_percent).await;
-            }
-            answer
-        }
+        What::SettleScaler(target) => aim_at(client, &action.pod.namespace, target).await,
     }
 }
 
@@ -106,34 +100,59 @@ pub fn was_not_made(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code))
 }
 
-async fn resize(client: &Client, order: &Order, change: &Change, by: Author, now: Timestamp) -> Answer {
+async fn resize(client: &Client, order: &Order, change: &Change, target: Option<&Target>, now: Timestamp) -> Answer {
     let Order { action, pod: known, note: before } = order;
-    let key = &action.pod;
-    let api = Api::<Pod>::namespaced(client.clone(), &key.namespace);
+    let api = Api::<Pod>::namespaced(client.clone(), &action.pod.namespace);
     let patch = match change.to_patch(known) {
         Ok(patch) => Patch::Strategic(patch),
         Err(error) => return Answer::Overtaken(error.to_string()),
     };
-    if by == Author::Controller {
-        let would = match api.patch_resize(&key.name, &params().dry_run(), &patch).await {
-            Ok(would) => would,
-            Err(error) => return answer_of(error),
-        };
-        if let Some(why) = is_another(key, known, before.as_deref(), &would) {
-            return Answer::Overtaken(why);
+    let would = match api.patch_resize(&action.pod.name, &params().dry_run(), &patch).await {
+        Ok(would) => would,
+        Err(error) => return answer_of(error),
+    };
+    if let Some(why) = is_another(&action.pod, known, before.as_deref(), &would) {
+        return Answer::Overtaken(why);
+    }
+    if let Some(target) = target {
+        match aim_at(client, &action.pod.namespace, target).await {
+            Answer::Accepted { .. } => {}
+            otherwise => return otherwise,
         }
     }
+    make(&api, order, change, &patch, Author::Controller, now).await
+}
+
+async fn roll_back(client: &Client, order: &Order, change: &Change, now: Timestamp) -> Answer {
+    let api = Api::<Pod>::namespaced(client.clone(), &order.action.pod.namespace);
+    match change.to_patch(&order.pod) {
+        Ok(patch) => make(&api, order, change, &Patch::Strategic(patch), Author::RollBack, now).await,
+        Err(error) => Answer::Overtaken(error.to_string()),
+    }
+}
+
+/// The note, then the resize.
+async fn make(
+    api: &Api<Pod>,
+    order: &Order,
+    change: &Change,
+    patch: &Patch<serde_json::Value>,
+    by: Author,
+    now: Timestamp,
+) -> Answer {
+    let Order { action, pod: known, note: before } = order;
+    let key = &action.pod;
     let note = LastResize::of(known, change, by, now);
-    if let Err(error) = annotate(&api, key, Some(&note)).await {
+    if let Err(error) = annotate(api, key, Some(&note)).await {
         return answer_of(error);
     }
-    match api.patch_resize(&key.name, &params(), &patch).await {
+    match api.patch_resize(&key.name, &params(), patch).await {
         Ok(pod) => Answer::Accepted { generation: pod.metadata.generation },
         Err(error) => {
             if was_not_made(&error) {
                 // The note speaks of a resize that was not made: put the one before it back. If that fails too, the note's
                 // generation says that nothing was made.
-                let _ = annotate(&api, key, before.as_deref().map(note_of).as_ref()).await;
+                let _ = annotate(api, key, before.as_deref().map(note_of).as_ref()).await;
             }
             answer_of(error)
         }
@@ -206,32 +225,47 @@ where
     api.patch(&workload.name, &params(), &Patch::Merge(patch)).await.map(drop)
 }
 
-/// The CPU target of one autoscaler.
-struct Retarget<'a> {
-    client: &'a Client,
-    namespace: &'a str,
-    scaler: &'a str,
-}
+/// How often an autoscaler is read anew where somebody else wrote it first: its own controller does, and so do siblings.
+const TRIES: usize = 4;
 
-impl Retarget<'_> {
-    async fn aim(&self, from: u32, to: u32) -> Answer {
-        let api = Api::<HorizontalPodAutoscaler>::namespaced(self.client.clone(), self.namespace);
-        let mut object = match api.get(self.scaler).await {
+/// Give an autoscaler its CPU target, and write down with it where it stood: one write, so that neither is ever there alone.
+pub async fn aim_at(client: &Client, namespace: &str, target: &Target) -> Answer {
+    let api = Api::<HorizontalPodAutoscaler>::namespaced(client.clone(), namespace);
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    let mut answer = Answer::Failed("it was not tried".to_owned());
+    for _ in 0..TRIES {
+        let mut object = match api.get(&target.name).await {
             Ok(object) => object,
             Err(error) => return answer_of(error),
         };
-        if !aim(&mut object, from, to) {
-            return Answer::Overtaken(format!(
-                "horizontalpodautoscaler/{} does not aim at {from} % of CPU",
-                self.scaler
-            ));
+        let (is_noted, is_aimed) = (note(&mut object, target), aim(&mut object, target.to, target.to));
+        if is_noted && is_aimed {
+            return Answer::Accepted { generation: None };
         }
-        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        match api.replace(&object.name_any(), &params, &object).await {
-            Ok(_) => Answer::Accepted { generation: None },
-            Err(error) => answer_of(error),
+        if !aim(&mut object, target.from, target.to) {
+            let (name, from) = (&target.name, target.from);
+            return Answer::Overtaken(format!("horizontalpodautoscaler/{name} does not aim at {from} % of CPU"));
+        }
+        match api.replace(&target.name, &params, &object).await {
+            Ok(_) => return Answer::Accepted { generation: None },
+            Err(error) => answer = answer_of(error),
+        }
+        if !matches!(answer, Answer::Overtaken(_)) {
+            break;
         }
     }
+    answer
+}
+
+/// Write the anchor on an autoscaler, or take it off; whether that was so already.
+fn note(object: &mut HorizontalPodAutoscaler, target: &Target) -> bool {
+    let annotations = object.metadata.annotations.get_or_insert_default();
+    let text = target.anchor.as_ref().and_then(|it| serde_json::to_string(it).ok());
+    let was = match text.clone() {
+        Some(text) => annotations.insert(scaler::ANNOTATION.to_owned(), text),
+        None => annotations.remove(scaler::ANNOTATION),
+    };
+    was == text
 }
 
 /// Change the CPU target in place; `false` where it is not what was expected.

@@ -32,7 +32,6 @@ use supple_decide::record::Record;
 use supple_decide::round::{self, Action, Decision, Outcome, Round, decide};
 use supple_decide::scene::Moment;
 use supple_recommend::explain::Explanation;
-use supple_resize::predict::Change;
 
 use crate::carry::{Answer, Order};
 use crate::event::{Effect, Event, Told};
@@ -455,9 +454,7 @@ impl World {
     /// down, nobody could give it back. What is not written yet is decided again in the next round; what is urgent, and what
     /// takes a resize back, does not wait.
     fn may_begin(&self, action: &Action) -> bool {
-        let (round::What::Resize(change) | round::What::AdjustScaler { change, .. }) = &action.what else {
-            return true;
-        };
+        let Some(change) = action.what.new_change() else { return true };
         let is_urgent = self.view.scene.workloads.get(&action.workload).is_some_and(|subject| {
             let urgent = |it: &supple_decide::need::Need| {
                 it.cpu.as_ref().is_some_and(|it| it.urgent) || it.memory.as_ref().is_some_and(|it| it.urgent)
@@ -473,16 +470,11 @@ impl World {
     fn send(&mut self, action: Action) -> Option<Effect> {
         let facts = self.view.scene.pods.get(&action.pod)?;
         let mut action = action;
-        if matches!(action.what, round::What::Resize(_) | round::What::AdjustScaler { .. }) {
+        if action.what.new_change().is_some() {
             action.why = self.rules_behind(&action);
         }
         let order = Order { pod: facts.to_pod(), note: facts.note.clone(), action };
-        let change = match &order.action.what {
-            round::What::Resize(change) | round::What::RollBack(change) | round::What::AdjustScaler { change, .. } => {
-                change.clone()
-            }
-            round::What::Evict | round::What::RollOut => Change::default(),
-        };
+        let change = order.action.what.change().cloned().unwrap_or_default();
         self.view.scene.acting.insert(order.action.pod.clone(), change);
         self.in_flight.insert(order.action.pod.clone(), None);
         Some(Effect::Carry(Box::new(order)))
@@ -490,9 +482,7 @@ impl World {
 
     /// What the recommender's rules were that want a change: `app: cpu by plan, memory by raise`.
     fn rules_behind(&self, action: &Action) -> String {
-        let (round::What::Resize(change) | round::What::AdjustScaler { change, .. }) = &action.what else {
-            return action.why.clone();
-        };
+        let Some(change) = action.what.new_change() else { return action.why.clone() };
         let needs = self.view.scene.workloads.get(&action.workload).map(|it| &it.needs);
         let one = |(name, sizes): (&String, &supple_resize::predict::Sizes)| {
             let need = needs?.get(name.as_str())?;
@@ -570,13 +560,12 @@ impl World {
                 if let Some(seen) = self.view.scene.pods.get(&action.pod).map(|it| it.generation) {
                     self.shows_what_was_sent(&action.pod, seen);
                 }
-                let words = match &action.what {
-                    round::What::Resize(change)
-                    | round::What::RollBack(change)
-                    | round::What::AdjustScaler { change, .. } => {
-                        format!("{} ({})", crate::carry::in_words(pod, change), action.why)
-                    }
-                    round::What::Evict | round::What::RollOut => action.why.clone(),
+                if matches!(action.what, round::What::SettleScaler(_)) {
+                    self.release(&action.pod); // nothing happens to the pod
+                }
+                let words = match action.what.change() {
+                    Some(change) => format!("{} ({})", crate::carry::in_words(pod, change), action.why),
+                    None => action.why.clone(),
                 };
                 (action.code, words)
             }

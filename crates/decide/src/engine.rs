@@ -45,6 +45,8 @@ struct Group<'a> {
     record: Option<Record>,
     /// The new target of its scaler: its pods that change do so together.
     target: Option<Target>,
+    /// The target its scaler is to have if nothing is done to its pods.
+    settled: Option<Target>,
     /// Its pods among all.
     works: Range<usize>,
 }
@@ -101,8 +103,9 @@ fn prepare<'a>(
     let own = &mut works[first..];
     let mut drafts: Vec<_> = own.iter_mut().map(|it| (it.pod, &mut it.draft)).collect();
     let target = scaler::adjust(subject, &mut drafts);
+    let settled = scaler::settle(scene, subject, &team.pods, now);
     let all = first..works.len();
-    groups.push(Group { key, subject, team, record, target, works: all });
+    groups.push(Group { key, subject, team, record, target, settled, works: all });
 }
 
 /// The numbers of a pod, and what every check that needs nobody else has to say.
@@ -203,10 +206,11 @@ fn seat<'a>(
         break;
     }
     let Some(short) = short else {
-        let work = &mut works[members[0]];
-        if let Some(What::Resize(change)) = work.what.take() {
-            let Target { kind, name, from, to } = target.clone();
-            work.what = Some(What::AdjustScaler { kind, scaler: name, from_percent: from, to_percent: to, change });
+        // Each of them sees to it that the target stands: whichever is carried out first changes it.
+        for member in members {
+            if let Some(What::Resize(change)) = works[member].what.take() {
+                works[member].what = Some(What::AdjustScaler { target: target.clone(), change });
+            }
         }
         return true;
     };
@@ -345,6 +349,9 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
     let mut records: Vec<Option<Record>> = Vec::with_capacity(groups.len());
     let mut subjects = Vec::with_capacity(groups.len());
     for group in groups {
+        if let Some(action) = settle_scaler(&group, &works) {
+            round.actions.push(action);
+        }
         records.push(group.record);
         subjects.push((group.key, group.subject));
     }
@@ -362,7 +369,7 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
         let moved = matches!(work.draft.deed, Deed::Recreate(Code::NoRoom | Code::NodeCapacity)) && work.what.is_some();
         moved_away[work.team] |= moved;
         if let Some(what) = work.what {
-            if matches!(what, What::Resize(_) | What::AdjustScaler { .. }) {
+            if what.new_change().is_some() {
                 let record = records[work.team].get_or_insert_with(|| subject.record.clone());
                 for container in &decision.containers {
                     let name = &container.container;
@@ -382,7 +389,7 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
         round.decisions.push(decision);
     }
     actions.sort_by_key(|it| it.0);
-    round.actions = actions.into_iter().map(|it| it.1).collect();
+    round.actions.extend(actions.into_iter().map(|it| it.1));
     round.decisions.sort_by(|a, b| a.pod.cmp(&b.pod));
     for (index, record) in records.into_iter().enumerate() {
         let (key, subject) = subjects[index];
@@ -400,6 +407,26 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
         }
     }
     round
+}
+
+/// What brings the scaler of a workload to what goes with its pods, unless it is changed together with them in this round. A pod
+/// to which nothing is done stands for them.
+fn settle_scaler(group: &Group<'_>, works: &[Work<'_>]) -> Option<Action> {
+    let target = group.settled.as_ref()?;
+    let works = &works[group.works.clone()];
+    if works.iter().any(|it| matches!(it.what, Some(What::AdjustScaler { .. }))) {
+        return None;
+    }
+    let pod = works.iter().find(|it| it.what.is_none())?.pod.key.clone();
+    let why = format!(
+        "{}/{} aims at {} % {}, which is the same use with what its pods ask for now",
+        target.kind.to_lowercase(),
+        target.name,
+        target.to,
+        if target.anchor.is_none() { "as before us".to_owned() } else { format!("instead of {} %", target.from) }
+    );
+    let (workload, code) = (group.key.clone(), Code::AdjustScaler);
+    Some(Action { pod, workload, what: What::SettleScaler(target.clone()), code, why })
 }
 
 /// Put what was found about a pod into words. Twenty thousand of these are kept from round to round: the findings are taken
@@ -458,10 +485,13 @@ fn sentence(what: &What, pod: &PodFacts, draft: &Draft) -> String {
         finding.map_or_else(|| draft.steps(pod), |it| it.message.clone())
     };
     match (what, draft.deed) {
-        (What::AdjustScaler { kind, scaler, from_percent, to_percent, .. }, _) => format!(
-            "{}; {}/{scaler} aims at {to_percent} % instead of {from_percent} %, which is the same use",
+        (What::AdjustScaler { target, .. }, _) => format!(
+            "{}; {}/{} aims at {} %{}, which is the same use",
             draft.steps(pod),
-            kind.to_lowercase()
+            target.kind.to_lowercase(),
+            target.name,
+            target.to,
+            if target.from == target.to { String::new() } else { format!(" instead of {} %", target.from) },
         ),
         (What::RollBack(_), _) => {
             let finding = draft.findings.iter().find(|it| it.check == Check::Settling || it.check == Check::Progress);

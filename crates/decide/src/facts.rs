@@ -16,6 +16,7 @@ use crate::key::{PodKey, WorkloadKey};
 use crate::note::Author;
 use crate::numbers::{Numbers, pair};
 use crate::progress::Progress;
+use crate::scaler::Anchor;
 
 /// A pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -242,6 +243,8 @@ pub struct Scaler {
     pub max_replicas: u32,
     /// `status.currentReplicas`
     pub current_replicas: u32,
+    /// Where it stood before we adjusted it, while the target that we set stands.
+    pub anchor: Option<Anchor>,
 }
 
 /// A node.

@@ -36,7 +36,7 @@ pub mod progress;
 pub mod rebuild;
 pub mod record;
 pub mod round;
-mod scaler;
+pub mod scaler;
 pub mod scene;
 mod settle;
 mod size;

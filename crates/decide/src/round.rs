@@ -14,6 +14,7 @@ use crate::code::Code;
 use crate::key::{PodKey, WorkloadKey};
 use crate::numbers::Numbers;
 use crate::record::Record;
+use crate::scaler::Target;
 
 /// What comes of a scene.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,19 +53,34 @@ pub enum What {
     Evict,
     /// Restart its workload through the template; at most one such action a workload.
     RollOut,
-    /// Change the target of a horizontal autoscaler, then resize: both or neither.
+    /// Change the target of a horizontal autoscaler where that has not been done, then resize: all pods of the workload do so
+    /// in one round.
     AdjustScaler {
-        /// `HorizontalPodAutoscaler`, or `ScaledObject` where KEDA made it.
-        kind: String,
-        /// Its name; the namespace is the pod's.
-        scaler: String,
-        /// Utilisation it aimed at, in percent.
-        from_percent: u32,
-        /// Utilisation it is to aim at.
-        to_percent: u32,
+        /// Which, and to what.
+        target: Target,
         /// The pod's own change.
         change: Change,
     },
+    /// Give a horizontal autoscaler that was adjusted the target that goes with what its pods ask for now. The pod stands for its
+    /// workload; nothing is done to it.
+    SettleScaler(Target),
+}
+
+impl What {
+    /// What is to be changed in the pod.
+    #[must_use]
+    pub const fn change(&self) -> Option<&Change> {
+        match self {
+            Self::Resize(change) | Self::RollBack(change) | Self::AdjustScaler { change, .. } => Some(change),
+            Self::Evict | Self::RollOut | Self::SettleScaler(_) => None,
+        }
+    }
+
+    /// What is to be changed in the pod, where that is something new and not what was before.
+    #[must_use]
+    pub const fn new_change(&self) -> Option<&Change> {
+        if matches!(self, Self::RollBack(_)) { None } else { self.change() }
+    }
 }
 
 /// What was found for one pod.

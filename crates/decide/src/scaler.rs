@@ -1,7 +1,19 @@
 //! Request and target of a horizontal autoscaler changed together, so that it scales at the same use as before. The pods of a
 //! workload then change all at once or not at all, because the autoscaler looks at their mean.
+//!
+//! ```text
+//!   before:   target 40 % of 1     ──▶  PUT target 80 %, anchor "40 % of 1"  ──▶  pods get 500m
+//!   killed in between, rolled back, scaled out, refused:  the target that goes with what the pods ask for now
+//! ```
+//!
+//! The anchor is written on the autoscaler with the target: at which utilisation of which request it stood before us. Every later
+//! target is worked out from the anchor and from what the pods ask for then, never from the one before: nothing adds up,
+//! and whoever leads next finds the way back.
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use supple_resize::amounts::Resource;
+use supple_resize::resources::ContainerKind;
 
 use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Part, Saying};
@@ -9,7 +21,43 @@ use crate::check::owner::adjustable;
 use crate::code::Code;
 use crate::facts::{Phase, PodFacts, Scaler};
 use crate::policy::WithScaler;
-use crate::scene::Subject;
+use crate::scene::{Scene, Subject};
+
+/// The annotation an adjusted autoscaler bears: its [`Anchor`].
+pub const ANNOTATION: &str = "supple.dev/adjusted-target";
+
+/// Where an autoscaler stood before its target was first adjusted, and the target that we gave it. It holds for as long as that
+/// target stands: whoever sets another takes the autoscaler out of our hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Anchor {
+    /// The utilisation it aimed at, in percent,
+    pub percent: u32,
+    /// of so much CPU, in thousandths,
+    pub milli_cpu: i64,
+    /// which so many pods asked for together.
+    pub pods: u32,
+    /// The target that we set.
+    pub to: u32,
+}
+
+impl Anchor {
+    /// The target that scales at the same use while so many pods ask for so much together; `None` where they ask for nothing.
+    fn percent_of(&self, milli_cpu: i128, pods: u32) -> Option<i128> {
+        let (then, now) = (i128::from(self.milli_cpu) * i128::from(pods), milli_cpu * i128::from(self.pods));
+        (now > 0).then(|| (i128::from(self.percent) * then * 2 + now).div_euclid(now * 2))
+    }
+
+    /// Whether pods ask for what they asked for before us.
+    fn is_reached(&self, milli_cpu: i128, pods: u32) -> bool {
+        i128::from(self.milli_cpu) * i128::from(pods) == milli_cpu * i128::from(self.pods)
+    }
+
+    /// A target that can be aimed at.
+    fn bounds(&self) -> std::ops::RangeInclusive<i128> {
+        1..=i128::from(self.percent.max(100))
+    }
+}
 
 /// The new target of a scaler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +70,8 @@ pub struct Target {
     pub from: u32,
     /// In percent, afterwards.
     pub to: u32,
+    /// What is noted on it; `None`: it is as it was before us, and nothing needs to be.
+    pub anchor: Option<Anchor>,
 }
 
 /// What the drafts of a workload's pods come to beside its scaler: the new target, where they may all change together. Where
@@ -60,8 +110,8 @@ pub fn adjust(subject: &Subject, drafts: &mut [(&PodFacts, &mut Draft)]) -> Opti
         None => target(scaler, drafts, &lives, &reads),
     };
     match refusal {
-        Ok(target) if target.from == target.to => None,
-        Ok(target) => {
+        Ok(None) => None,
+        Ok(Some(target)) => {
             for (pod, draft) in drafts.iter_mut() {
                 let together = draft.going().any(|it| moves(pod, draft, it));
                 draft.together = together;
@@ -89,36 +139,80 @@ pub fn hold(pod: &PodFacts, draft: &mut Draft, saying: &Saying) {
 }
 
 /// The target at which it scales at the same use: of all its pods together, because it compares their use with the sum of
-/// their requests.
+/// their requests. `None` where it stays as it is.
 fn target(
     scaler: &Scaler,
     drafts: &[(&PodFacts, &mut Draft)],
     lives: &dyn Fn(&PodFacts) -> bool,
     reads: &dyn Fn(&PodFacts, &Part) -> bool,
-) -> Result<Target, Saying> {
+) -> Result<Option<Target>, Saying> {
     let from = scaler.cpu_utilization.unwrap_or_default();
-    let (mut old, mut new) = (0_i128, 0_i128);
-    for (pod, draft) in drafts.iter().filter(|it| lives(it.0)) {
-        for part in draft.parts.iter().filter(|it| reads(pod, it)) {
-            let next = if draft.goes(part) { part.next } else { part.now };
-            old += i128::from(part.now.request.unwrap_or_default());
-            new += i128::from(next.request.unwrap_or_default());
-        }
-    }
+    let (old, pods) = asked_for(scaler, drafts.iter().map(|it| it.0).filter(|it| lives(it)));
+    let going = drafts.iter().filter(|it| lives(it.0)).flat_map(|(pod, draft)| {
+        draft.parts.iter().filter(|it| reads(pod, it) && draft.goes(it)).map(|part| {
+            let of = |request: Option<i64>| i128::from(request.unwrap_or_default());
+            of(part.next.request) - of(part.now.request)
+        })
+    });
+    let new = old + going.sum::<i128>();
     let refused = |message: String| Saying::refused(Check::Owner, Code::HorizontalScaler, message);
-    if new <= 0 {
+    let milli_cpu = i64::try_from(old).unwrap_or(i64::MAX);
+    let anchor = scaler.anchor.unwrap_or(Anchor { percent: from, milli_cpu, pods, to: from });
+    let Some(exact) = anchor.percent_of(new, pods) else {
         return Err(refused("its pods would request no CPU at all, and it could not scale any more".to_owned()));
-    }
-    let exact = (i128::from(from) * old * 2 + new).div_euclid(new * 2);
-    let most = from.max(100);
+    };
     match u32::try_from(exact) {
-        Ok(to) if (1..=most).contains(&to) => {
-            Ok(Target { kind: scaler.kind.clone(), name: scaler.name.clone(), from, to })
+        // Too small a step to be seen in the target; not where the target is that of the step already, after a kill.
+        Ok(to) if to == from && anchor.percent_of(old, pods) == Some(exact) => Ok(None),
+        Ok(to) if anchor.bounds().contains(&exact) => {
+            let anchor = Some(Anchor { to, ..anchor });
+            Ok(Some(Target { kind: scaler.kind.clone(), name: scaler.name.clone(), from, to, anchor }))
         }
         _ => Err(refused(format!(
-            "{}/{} would have to aim at {exact} % instead of {from} % to scale at the same use, and 1 to {most} % can be aimed at",
+            "{}/{} would have to aim at {exact} % instead of {} % to scale at the same use, and 1 to {} % can be aimed at",
             scaler.kind.to_lowercase(),
-            scaler.name
+            scaler.name,
+            anchor.percent,
+            anchor.bounds().end()
         ))),
     }
+}
+
+/// What pods ask for of what a scaler reads, in thousandths, and how many they are.
+fn asked_for<'a>(scaler: &Scaler, pods: impl Iterator<Item = &'a PodFacts>) -> (i128, u32) {
+    pods.fold((0, 0), |(sum, count), pod| {
+        let read = pod.containers.iter().filter(|it| {
+            it.kind != ContainerKind::Init && scaler.container.as_deref().is_none_or(|name| *name == *it.name)
+        });
+        let own: i128 = read.map(|it| it.asked.cpu_request.map_or(0, |it| i128::from(it.0))).sum();
+        (sum + own, count + 1)
+    })
+}
+
+/// The target that an adjusted scaler is to have as its pods are now, where it is another: they were not resized after all,
+/// were rolled back, or are joined by new ones. Of pods that nothing is on its way to; asked for whatever the policy says by now,
+/// for the target is our doing, but not while we are told to do nothing.
+pub fn settle(scene: &Scene, subject: &Subject, pods: &[&PodFacts], now: Timestamp) -> Option<Target> {
+    let scaler = subject.facts.scalers.iter().find(|it| it.anchor.is_some())?;
+    let anchor = scaler.anchor?;
+    let pause = subject.policy.pause.value.as_ref();
+    let is_paused = pause.is_some_and(|it| it.until.is_none_or(|until| until > now));
+    let is_set_back = subject.record.not_before.is_some_and(|it| it > now);
+    if scene.cluster.stopped.is_some() || is_paused || is_set_back {
+        return None;
+    }
+    if pods.iter().any(|it| scene.acting.contains_key(&it.key)) {
+        return None;
+    }
+    let lives = |it: &&PodFacts| it.phase != Phase::Ended && !it.deleting;
+    let (asked, count) = asked_for(scaler, pods.iter().copied().filter(lives));
+    let bounds = anchor.bounds();
+    let to = u32::try_from(anchor.percent_of(asked, count)?.clamp(*bounds.start(), *bounds.end())).ok()?;
+    let from = scaler.cpu_utilization?;
+    let is_as_before = to == anchor.percent && anchor.is_reached(asked, count);
+    if to == from && !is_as_before {
+        return None;
+    }
+    let anchor = (!is_as_before).then_some(Anchor { to, ..anchor });
+    Some(Target { kind: scaler.kind.clone(), name: scaler.name.clone(), from, to, anchor })
 }

@@ -2,7 +2,8 @@
 //! left to be removed.
 //!
 //! ```text
-//!   switch ─▶ look ─▶ put back what is ours ─▶ look again ─▶ … ─▶ nothing is ours any more ─▶ take our notes off the pods
+//!   switch ─▶ look ─▶ put back what is ours ─▶ look again ─▶ … ─▶ nothing is ours any more ─▶ put the targets of horizontal
+//!                                                                  autoscalers back ─▶ take our notes off the pods
 //! ```
 //!
 //! A controller that runs beside it sees the switch at once, but may have sent a resize a moment before: therefore it is looked
@@ -10,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -20,12 +22,14 @@ use kube::{Api, Client};
 use serde_json::json;
 use supple_api::names;
 use supple_controller::act::{Order, Wish, carry_out};
+use supple_controller::carry::{Answer, aim_at};
 use supple_controller::reason::Reason;
-use supple_decide::facts::PodFacts;
+use supple_decide::facts::{PodFacts, Scaler};
 use supple_decide::hand::{Hand, MANAGER};
 use supple_decide::key::PodKey;
 use supple_decide::note::{ANNOTATION, Author};
 use supple_decide::numbers::{Numbers, pair};
+use supple_decide::scaler::Target;
 use supple_decide::scene::{Scene, Subject};
 use supple_resize::predict::Change;
 
@@ -133,6 +137,7 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
             ended.len()
         )));
     }
+    put_targets_back(&client).await?;
     let notes = take_notes_off(&client).await?;
     let mut out = std::io::stdout().lock();
     let left = match left_alone.len() {
@@ -166,6 +171,9 @@ fn tell(scene: &Scene) -> Result<(), Failure> {
     for (pod, change) in &due {
         say(&pod.key, "would be put back", &in_words(pod, change))?;
     }
+    for (namespace, target) in targets(scene) {
+        say_of(&namespace, "hpa", &target.name, "would be put back", &aims(&target))?;
+    }
     writeln!(
         std::io::stdout(),
         "{} would be put back, after the switch has been pulled; do it with: supple uninstall --restore",
@@ -175,8 +183,39 @@ fn tell(scene: &Scene) -> Result<(), Failure> {
 }
 
 fn say(pod: &PodKey, what: &str, why: &str) -> Result<(), Failure> {
-    let pod = format!("{}/pod/{}", pod.namespace, pod.name);
-    Ok(writeln!(std::io::stdout().lock(), "{pod:<40}  {what:<12}  {why}")?)
+    say_of(&pod.namespace, "pod", &pod.name, what, why)
+}
+
+fn say_of(namespace: &str, kind: &str, name: &str, what: &str, why: &str) -> Result<(), Failure> {
+    let object = format!("{namespace}/{kind}/{name}");
+    Ok(writeln!(std::io::stdout().lock(), "{object:<40}  {what:<12}  {why}")?)
+}
+
+/// Autoscalers whose target we changed, with the one they had before us.
+fn targets(scene: &Scene) -> Vec<(Arc<str>, Target)> {
+    let of = |it: &Scaler| {
+        let (kind, name, anchor) = (it.kind.clone(), it.name.clone(), it.anchor?);
+        Some(Target { kind, name, from: anchor.to, to: anchor.percent, anchor: None })
+    };
+    let all = scene.workloads.iter();
+    all.flat_map(|(key, it)| it.facts.scalers.iter().filter_map(of).map(|it| (key.namespace.clone(), it))).collect()
+}
+
+fn aims(target: &Target) -> String {
+    format!("cpu target {} % → {} %", target.from, target.to)
+}
+
+/// Pods ask for what they asked for before us: so do the autoscalers that read it aim at what they aimed at.
+async fn put_targets_back(client: &Client) -> Result<(), Failure> {
+    for (namespace, target) in targets(look(client).await?.scene()) {
+        match aim_at(client, &namespace, &target).await {
+            Answer::Accepted { .. } => say_of(&namespace, "hpa", &target.name, "put back", &aims(&target))?,
+            Answer::Refused(why) | Answer::Overtaken(why) | Answer::Failed(why) => {
+                say_of(&namespace, "hpa", &target.name, "NOT put back", &why)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn counted(pods: usize) -> String {

@@ -20,6 +20,29 @@ spec:
   coolDown: {up: 1s, down: 1s}
 ";
 
+/// An autoscaler whose target was halved when the request of its pods was doubled.
+const ADJUSTED: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: default}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: app, image: "registry.example/app:1", resources: {requests: {cpu: 500m, memory: 64Mi}}}]}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: web
+  namespace: default
+  annotations: {supple.dev/adjusted-target: '{"percent":70,"milliCpu":250,"pods":1,"to":35}'}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+  maxReplicas: 3
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 35}}}]
+"#;
+
 /// `supple controller` on the cluster, looking every second.
 fn controller(up: &Up) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut child = Command::new(SUPPLE)
@@ -80,6 +103,7 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
         kubectl.pod(pod, OVERSIZED.replace("900m", "500m").as_str());
     }
     kubectl.good(["label", "pod", "a", "b", "supple.dev/mode=in-place"]);
+    kubectl.create(ADJUSTED);
     let (child, lines) = controller(&up);
     // What it prints is read all the while, or it would wait for whoever reads.
     let reader = std::thread::spawn(move || lines.count());
@@ -95,7 +119,10 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
 
     let would = good(&up.supple(["uninstall"]));
     assert!(
-        would.contains("default/pod/a") && would.contains("would be put back") && would.contains(" → 500m:"),
+        would.contains("default/hpa/web")
+            && would.contains("default/pod/a")
+            && would.contains("would be put back")
+            && would.contains(" → 500m:"),
         "{would}"
     );
     assert!(kubectl.path("pod/a", "{.spec.containers[0].resources.requests.cpu}") != "500m", "it was only told");
@@ -105,6 +132,9 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
         |pod: &str| restored.lines().find(|it| it.starts_with(&format!("default/pod/{pod} "))).unwrap_or_default();
     assert!(line("a").contains("put back") && line("a").contains("→ 500m:"), "{restored}");
     assert!(line("b").contains("left alone"), "{restored}");
+    assert!(restored.contains("default/hpa/web ") && restored.contains("cpu target 35 % → 70 %"), "{restored}");
+    let hpa = kubectl.path("hpa/web", "{.spec.metrics[0].resource.target.averageUtilization}{.metadata.annotations}");
+    assert_eq!(hpa, "70", "the target is as before, and our note is off");
     assert_eq!(line("c"), "", "it was never touched: {restored}");
     assert!(restored.contains("helm uninstall supple --namespace supple-system"), "{restored}");
     let stop = kubectl.path("namespace/supple-system", "{.metadata.annotations.supple\\.dev/stop}");

@@ -7,6 +7,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use supple_api::selector::matches;
 use supple_decide::facts::Scaler;
+use supple_decide::scaler::{ANNOTATION, Anchor};
 
 /// A horizontal autoscaler and whom it scales.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +34,7 @@ impl From<HorizontalPodAutoscaler> for Scales {
             min_replicas: count(spec.min_replicas, 1),
             max_replicas: count(Some(spec.max_replicas), 1),
             current_replicas: count(it.status.and_then(|it| it.current_replicas), 0),
+            anchor: None,
         };
         for metric in spec.metrics.into_iter().flatten() {
             let (resource, target, container) = match (metric.resource, metric.container_resource) {
@@ -48,6 +50,9 @@ impl From<HorizontalPodAutoscaler> for Scales {
             }
             scaler.container = container.or(scaler.container);
         }
+        let noted = it.metadata.annotations.as_ref().and_then(|it| it.get(ANNOTATION));
+        let anchor = noted.and_then(|it| serde_json::from_str::<Anchor>(it).ok());
+        scaler.anchor = anchor.filter(|it| Some(it.to) == scaler.cpu_utilization);
         Self { kind: spec.scale_target_ref.kind, name: spec.scale_target_ref.name, scaler }
     }
 }

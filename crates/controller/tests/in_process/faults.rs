@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use super::broken::{Dice, Faulty};
 use super::lab::{Lab, Loop};
+use super::scaler;
 
 /// Seeds of one run; `SUPPLE_FAULT_SEEDS=300` runs so many, `SUPPLE_FAULT_SEED=7` one of them alone.
 const SEEDS: u64 = 4;
@@ -56,7 +57,8 @@ fn leads() -> Leadership {
 impl World {
     async fn new(seed: u64) -> Self {
         let lab = Lab::new().await;
-        lab.policy("quick", json!({})).await;
+        lab.policy("quick", json!({"hpa": "Adjust"})).await;
+        scaler::scaled(&lab).await;
         for (name, requests, limits, usage) in [
             ("big", "1/4Gi", "2/8Gi", "cpu=200m memory=250Mi"),
             ("waves", "1/2Gi", "2/4Gi", "cpu=wave(50m,600m,20m) memory=250Mi"),
@@ -177,7 +179,8 @@ impl World {
             let Some(note) = LastResize::read(&pod).filter(|it| it.by == Author::Controller && name != "held") else {
                 continue;
             };
-            let record = self.lab.rightsizing(&format!("pod-{name}")).await.record.unwrap_or_default();
+            let of_workload = pod.labels().get("app").map_or(format!("pod-{name}"), |it| format!("deployment-{it}"));
+            let record = self.lab.rightsizing(&of_workload).await.record.unwrap_or_default();
             let was_set = pod.metadata.generation > Some(note.generation);
             let is_told = record.last_resizes.iter().any(|it| it.pod == name && it.at == note.at);
             assert!(
@@ -186,6 +189,7 @@ impl World {
                 note.at
             );
         }
+        scaler::check_scale_point(&self.lab, &format!("seed {seed}")).await;
         let big = self.lab.requests("big").await;
         assert!(!big.starts_with("1/"), "seed {seed}: what was too large has been fitted in the end: {big}");
         let held = self.lab.requests("held").await;

@@ -12,5 +12,6 @@ mod lease;
 mod looped;
 mod policies;
 mod prometheus;
+mod scaler;
 mod serve;
 mod webhook;

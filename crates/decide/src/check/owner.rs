@@ -58,9 +58,10 @@ pub fn reading<'a>(scalers: &'a [Scaler], part: &Part, container: &ContainerFact
     })
 }
 
-/// The one scaler whose target can be changed: with two that read CPU it is not plain which of them decides.
+/// The one scaler whose target can be changed: with two that read CPU it is not plain which of them decides, and what is made of
+/// a `ScaledObject` is put back by its maker at once.
 pub fn adjustable(scalers: &[Scaler]) -> Option<&Scaler> {
     let mut reading = scalers.iter().filter(|it| it.cpu_utilization.is_some());
     let one = reading.next()?;
-    reading.next().is_none().then_some(one)
+    (reading.next().is_none() && one.kind == "HorizontalPodAutoscaler").then_some(one)
 }

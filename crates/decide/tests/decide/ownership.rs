@@ -3,8 +3,11 @@
 use supple_decide::code::Code;
 use supple_decide::facts::Scaler;
 use supple_decide::hand::{Hand, Other};
-use supple_decide::policy::WithScaler;
-use supple_decide::round::What;
+use supple_decide::policy::{Mode, WithScaler};
+use supple_decide::progress::Progress;
+use supple_decide::round::{Action, Round, What};
+use supple_decide::scaler::Anchor;
+use supple_resize::predict::Change;
 
 use crate::stage::*;
 
@@ -18,6 +21,7 @@ fn scaler(cpu: Option<u32>, memory: Option<u32>) -> Scaler {
         min_replicas: 1,
         max_replicas: 9,
         current_replicas: 2,
+        anchor: None,
     }
 }
 
@@ -58,17 +62,88 @@ fn adjusting(pods: usize, percent: u32) -> Stage {
     stage
 }
 
+/// Every pod that changes with the target, and from what to what that is.
+fn adjusted(round: &Round) -> Vec<(&str, u32, u32)> {
+    let one = |it: &Action| match it.what.clone() {
+        What::AdjustScaler { target, .. } => Some((target.from, target.to)),
+        _ => None,
+    };
+    round.actions.iter().filter_map(|it| one(it).map(|(from, to)| (&*it.pod.name, from, to))).collect()
+}
+
+/// The target that the scaler alone is given, and whether it is as it was before us then.
+fn settled(round: &Round) -> Option<(u32, u32, bool)> {
+    round.actions.iter().find_map(|it| match &it.what {
+        What::SettleScaler(target) => Some((target.from, target.to, target.anchor.is_none())),
+        _ => None,
+    })
+}
+
 #[test]
 fn the_target_changes_with_the_request_of_all_pods() {
-    let stage = adjusting(3, 40);
-    let round = stage.decide();
-    check(&round, "web-1", Code::AdjustScaler, "500m 750Mi");
-    check(&round, "web-2", Code::Resize, "500m 750Mi");
-    check(&round, "web-3", Code::Resize, "500m 750Mi");
-    assert_eq!(&*round.actions[0].pod.name, "web-1");
-    let What::AdjustScaler { scaler, from_percent, to_percent, .. } = &round.actions[0].what else { panic!() };
+    let round = adjusting(3, 40).decide();
+    for name in ["web-1", "web-2", "web-3"] {
+        check(&round, name, Code::AdjustScaler, "500m 750Mi");
+    }
     // 40 % of 1 and 80 % of 500m are the same use.
-    assert_eq!((scaler.as_str(), *from_percent, *to_percent), ("web", 40, 80));
+    assert_eq!(adjusted(&round), [("web-1", 40, 80), ("web-2", 40, 80), ("web-3", 40, 80)]);
+}
+
+/// Three pods of which so many have got their new size when the loop was killed; the target had been changed before.
+fn killed_after(resized: usize) -> Stage {
+    let mut stage = adjusting(3, 80);
+    stage.subject("web").facts.scalers[0].anchor = Some(Anchor { percent: 40, milli_cpu: 3000, pods: 3, to: 80 });
+    for index in 1..=resized {
+        let resized = stage.container("app", "500m 750Mi");
+        stage.at(&format!("web-{index}")).containers[0] = resized;
+    }
+    stage
+}
+
+#[test]
+fn what_a_kill_left_half_done_is_finished_and_adds_up_to_nothing() {
+    assert_eq!(adjusted(&killed_after(0).decide()), [("web-1", 80, 80), ("web-2", 80, 80), ("web-3", 80, 80)]);
+    assert_eq!(adjusted(&killed_after(1).decide()), [("web-2", 80, 80), ("web-3", 80, 80)]);
+    assert_eq!(killed_after(3).decide().actions, []);
+}
+
+#[test]
+fn what_is_not_done_after_all_is_taken_back_from_the_target() {
+    // The others cannot change now: the target goes with what they have.
+    let held = |resized| {
+        let mut stage = killed_after(resized);
+        stage.at("web-3").progress = Progress::Underway;
+        settled(&stage.decide())
+    };
+    assert_eq!(held(0), Some((80, 40, true)));
+    assert_eq!(held(1), Some((80, 48, false)));
+    assert_eq!(held(2), Some((80, 60, false)));
+    // Nobody wants the change any more, whatever the policy says by now.
+    for mode in [Mode::Off, Mode::InPlace] {
+        let mut unwanted = killed_after(0);
+        unwanted.subject("web").needs.clear();
+        unwanted.policy("web", |it| it.mode.value = mode);
+        let round = unwanted.decide();
+        assert_eq!(settled(&round), Some((80, 40, true)), "{mode:?}");
+        unwanted.carry_out(&round);
+        assert_eq!(unwanted.decide().actions, [], "once is enough");
+    }
+    // Whoever said that nothing is to be done is obeyed, and while something is on its way to a pod nothing is known for sure.
+    let mut stopped = killed_after(1);
+    stopped.scene.cluster.stopped = Some("peace".into());
+    assert_eq!(stopped.decide().actions, []);
+    let mut acting = killed_after(1);
+    acting.at("web-3").progress = Progress::Underway;
+    acting.scene.acting.insert(key("web-2"), Change::default());
+    assert_eq!(settled(&acting.decide()), None);
+}
+
+#[test]
+fn pods_that_join_with_the_former_size_move_the_target() {
+    let mut stage = killed_after(3);
+    stage.node("node-4", "4", "16Gi");
+    stage.pod("web", "web-4", "node-4", "1 1Gi").progress = Progress::Underway;
+    assert_eq!(settled(&stage.decide()), Some((80, 64, false)));
 }
 
 #[test]
@@ -81,7 +156,7 @@ fn a_target_out_of_bounds_is_refused() {
 #[test]
 fn all_pods_or_none() {
     let mut stage = adjusting(3, 40);
-    stage.at("web-2").progress = supple_decide::progress::Progress::Underway;
+    stage.at("web-2").progress = Progress::Underway;
     let round = stage.decide();
     assert!(round.actions.iter().all(|it| !matches!(it.what, What::AdjustScaler { .. })), "{:#?}", round.actions);
     assert!(codes(&round, "web-1").contains(&Code::HorizontalScaler));
@@ -102,11 +177,10 @@ fn two_scalers_or_keda() {
     let mut two = adjusting(1, 40);
     two.subject("web").facts.scalers.push(Scaler { name: "web-2".into(), ..scaler(Some(70), None) });
     check(&two.decide(), "web-1", Code::Resize, "750Mi");
+    // What KEDA makes of a `ScaledObject` it puts back at once.
     let mut keda = adjusting(1, 40);
     keda.subject("web").facts.scalers[0].kind = "ScaledObject".into();
-    let round = keda.decide();
-    let What::AdjustScaler { kind, .. } = &round.actions[0].what else { panic!("{:?}", round.actions) };
-    assert_eq!(kind, "ScaledObject");
+    check(&keda.decide(), "web-1", Code::Resize, "750Mi");
 }
 
 #[test]
@@ -114,7 +188,7 @@ fn a_pod_that_lacks_a_little_counts_among_all() {
     let mut stage = adjusting(2, 40);
     stage.subject("web").needs.insert("app".into(), need("1050m 750Mi"));
     stage.at("web-2").containers[0] = stage.container("app", "100m 1Gi");
-    stage.at("web-1").progress = supple_decide::progress::Progress::Underway;
+    stage.at("web-1").progress = Progress::Underway;
     // A twentieth more is below the threshold, but what `web-1` has is less than is safe: it would change too, and cannot.
     let round = stage.decide();
     assert!(round.actions.iter().all(|it| !matches!(it.what, What::AdjustScaler { .. })), "{:#?}", round.actions);

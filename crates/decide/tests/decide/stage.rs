@@ -21,6 +21,7 @@ use supple_decide::policy::{Layer, Mode, Policy};
 use supple_decide::progress::Progress;
 use supple_decide::record::Record;
 use supple_decide::round::{Action, Decision, Outcome, Round, What, decide};
+use supple_decide::scaler::Target;
 use supple_decide::scene::{Moment, Scene, Subject};
 use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::predict::Change;
@@ -296,16 +297,21 @@ impl Stage {
             match &action.what {
                 What::Resize(change) => send(pod, change, Author::Controller, now),
                 What::RollBack(change) => send(pod, change, Author::RollBack, now),
-                What::AdjustScaler { scaler, to_percent, change, .. } => {
+                What::AdjustScaler { target, change } => {
                     send(pod, change, Author::Controller, now);
-                    let subject = self.scene.workloads.get_mut(&action.workload).unwrap();
-                    for it in subject.facts.scalers.iter_mut().filter(|it| it.name == *scaler) {
-                        it.cpu_utilization = Some(*to_percent);
-                    }
+                    self.aim(&action.workload, target);
                 }
+                What::SettleScaler(target) => self.aim(&action.workload, target),
                 What::Evict => pod.deleting = true,
                 What::RollOut => self.scene.workloads.get_mut(&action.workload).unwrap().facts.rolling = true,
             }
+        }
+    }
+
+    fn aim(&mut self, workload: &WorkloadKey, target: &Target) {
+        let scalers = &mut self.scene.workloads.get_mut(workload).unwrap().facts.scalers;
+        for it in scalers.iter_mut().filter(|it| it.name == target.name) {
+            (it.cpu_utilization, it.anchor) = (Some(target.to), target.anchor);
         }
     }
 
@@ -377,10 +383,8 @@ pub fn decision<'a>(round: &'a Round, name: &str) -> &'a Decision {
 /// What the container `app` of the pod is to have by the round's action; nothing where there is none.
 pub fn sizes(round: &Round, name: &str) -> String {
     let Some(action) = action(round, name) else { return "nothing".into() };
-    let change = match &action.what {
-        What::Resize(change) | What::RollBack(change) | What::AdjustScaler { change, .. } => change,
-        What::Evict => return "evict".into(),
-        What::RollOut => return "roll out".into(),
+    let Some(change) = action.what.change() else {
+        return if action.what == What::Evict { "evict".into() } else { "roll out".into() };
     };
     show(&change.containers.get("app").map(Numbers::of).unwrap_or_default())
 }

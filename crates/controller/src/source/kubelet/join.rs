@@ -38,9 +38,34 @@ pub struct Part {
     pub oom_kills: Option<u64>,
 }
 
-/// What was told before, to be compared with.
+/// What was told before, to be compared with: the counters alone, in the order of names, because it is kept of every container
+/// of the cluster.
 #[derive(Clone, Debug, Default)]
-pub struct Before(Told);
+pub struct Before(Box<[(Name, Counted)]>);
+
+/// What only counts, since the start of a run.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    at: Timestamp,
+    started: Option<Timestamp>,
+    cpu_nanos: Option<u64>,
+    throttled_periods: Option<u64>,
+    periods: Option<u64>,
+    oom_kills: Option<u64>,
+}
+
+impl Counted {
+    const fn of(part: &Part) -> Self {
+        let &Part { at, started, cpu_nanos, throttled_periods, periods, oom_kills, .. } = part;
+        Self { at, started, cpu_nanos, throttled_periods, periods, oom_kills }
+    }
+}
+
+impl Before {
+    fn of(&self, name: &Name) -> Option<&Counted> {
+        self.0.binary_search_by(|(it, _)| it.cmp(name)).ok().map(|it| &self.0[it].1)
+    }
+}
 
 impl Part {
     /// Nothing is known but the moment.
@@ -88,14 +113,16 @@ pub fn join(answers: impl IntoIterator<Item = Told>, before: &Before) -> (Vec<Re
             None => all.insert(name, part),
         };
     }
-    let readings = all.iter().map(|(name, part)| reading(name, part, before.0.get(name))).collect();
-    (readings, Before(all))
+    let readings = all.iter().map(|(name, part)| reading(name, part, before.of(name))).collect();
+    let counted = all.into_iter().map(|(name, part)| (name, Counted::of(&part)));
+    (readings, Before(counted.collect()))
 }
 
-fn reading(name: &Name, part: &Part, before: Option<&Part>) -> Reading {
+fn reading(name: &Name, part: &Part, before: Option<&Counted>) -> Reading {
+    let now = Counted::of(part);
     // Counters of another run say nothing of this one, and of an answer that is repeated there is no rate.
-    let before = before.filter(|it| it.started == part.started && it.at < part.at);
-    let grown = |of: fn(&Part) -> Option<u64>| of(part)?.checked_sub(before.and_then(of)?);
+    let before = before.filter(|it| it.started == now.started && it.at < now.at);
+    let grown = |of: fn(&Counted) -> Option<u64>| of(&now)?.checked_sub(before.and_then(of)?);
     let (namespace, pod, container) = name.clone();
     let usage = Use {
         at: part.at,

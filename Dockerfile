@@ -15,7 +15,7 @@ ARG BASE=gcr.io/distroless/cc-debian12:nonroot
 FROM --platform=$BUILDPLATFORM ${BUILDER} AS build
 ARG TARGETARCH
 ARG BUILDARCH
-ARG PROFILE=release
+ARG PROFILE=dist
 WORKDIR /src
 
 # A compiler and linker for the other platform, where it is another; C is compiled too (ring, mimalloc).

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds the release, has it measured, and writes the page of what was found.
+//! `cargo xtask bench`: builds what is shipped, has it measured, and writes the page of what was found.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +12,7 @@ const PAGE: &str = "docs/benchmarks.md";
 pub fn run(root: &Path, arguments: &[&str]) -> Result<Vec<String>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["bench", "--quiet", "-p", "supple", "--bench", "page", "--"])
+        .args(["bench", "--profile", "dist", "--quiet", "-p", "supple", "--bench", "page", "--"])
         .args(arguments)
         .current_dir(root)
         .stderr(std::process::Stdio::inherit())

@@ -52,6 +52,7 @@ struct Plan {
 
 /// Run it.
 pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
+    pages::small();
     let stop = signals::stop_token()?;
     let UpArgs {
         data_dir,
@@ -83,7 +84,6 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
     let history = simulate.is_none().then(|| path.join("history"));
     let (home, nodes, lines, tells) = match simulate {
         Some(flag) => {
-            pages::small();
             let simulation = simulate::simulation(flag, usage.as_deref(), capacity, node_name, clock())?;
             let Simulation { fleet, population, mut lines } = simulation;
             manifests.splice(0..0, population.manifests());

@@ -69,6 +69,13 @@ async fn files_of_the_programs_parent_are_not_passed_on() {
 }
 
 #[tokio::test]
+async fn huge_pages_are_as_the_machine_has_them() {
+    // As the program does for itself.
+    rustix::thread::disable_transparent_huge_pages(true).unwrap();
+    check("grep THP_enabled /proc/self/status", 0, None, "THP_enabled:\t1\n").await;
+}
+
+#[tokio::test]
 async fn it_sees_its_own_pid_namespace() {
     let Some(lab) = Lab::new() else { return };
     if !lab.runtime.describe().ends_with("PID, mount and UTS namespaces") {

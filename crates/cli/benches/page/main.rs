@@ -1,7 +1,7 @@
 //! The page of benchmarks: everything that [docs/benchmarks.md](../../../docs/benchmarks.md) says, measured in one run of the
 //! program over its socket, and printed as that page. `cargo xtask bench` runs it and writes the page.
 //!
-//! `cargo bench -p supple --bench page [-- --pods 10000 --seconds 10 --simulate nodes=500,pods=20000 --rounds 20 --only loop]`
+//! `cargo bench --profile dist -p supple --bench page [-- --pods 10000 --seconds 10 --simulate nodes=500,pods=20000 --rounds 20 --only loop]`
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot be made is a failure")]
 
@@ -74,7 +74,7 @@ async fn small(page: &mut Page, dir: &Path) {
         "size of the binary",
         &format!("{:.1} MiB", mebibytes(size)),
         Aim::AtMost(30.0, mebibytes(size), "MiB"),
-        "`target/release/supple`, stripped",
+        "the profile `dist`, stripped: `target/dist/supple`",
     );
     let (mut first, mut again) = (Vec::new(), Vec::new());
     for time in 0..TIMES {

@@ -58,6 +58,9 @@ fn enter(dir: &RunDir) -> Result<Infallible, Failure> {
         isolate(&spec.hostname).map_err(|(what, error)| machine(what, &error))?;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    // The program forbids itself huge pages, which is inherited; a container has what its machine gives. A kernel that knows
+    // nothing of it has forbidden nothing.
+    let _ = rustix::thread::disable_transparent_huge_pages(false);
 
     let directory = spec.working_dir.as_deref().unwrap_or("/");
     std::env::set_current_dir(directory).map_err(|error| Failure {

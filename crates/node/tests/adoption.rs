@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use supple_node::cgroup::{Group, Role};
 use supple_node::runtime::process::ProcessRuntime;
-use supple_node::runtime::{ContainerRef, FoundPod, PodRef, RunState, Runtime as _, RuntimeEvent};
+use supple_node::runtime::{ContainerRef, FoundPod, PodRef, RunState, Runtime as _};
 use supple_resize::kernel::CgroupResources;
-use support::{Lab, next, pod_config, sh};
+use support::{Lab, next_end, pod_config, sh};
 
 /// Set for the program that is to be killed: its data directory.
 const PREDECESSOR: &str = "SUPPLE_TEST_PREDECESSOR";
@@ -49,7 +49,7 @@ fn predecessor() {
         }
         let mut events = runtime.events();
         for _ in 0..2 {
-            next(&mut events).await;
+            next_end(&mut events).await;
         }
         println!("\nready");
         std::future::pending::<()>().await;
@@ -111,7 +111,7 @@ async fn what_runs_is_adopted_and_its_end_is_exact() {
     let RunState::Running { started_at, pid: Some(_) } = states[&("on", 1)] else { panic!("{states:?}") };
 
     std::fs::write(lab.dir.path().join("end"), "").unwrap();
-    let RuntimeEvent::Exited(id, exit) = next(&mut events).await else { panic!("no end") };
+    let (id, exit) = next_end(&mut events).await;
     assert_eq!((id, exit.code, exit.signal), (container("ends", 0), 7, None));
 
     // It is resized, read, stopped and measured like one of our own.
@@ -189,9 +189,8 @@ async fn a_container_whose_shim_was_killed_with_the_program_counts_as_killed() {
     let exit = match by_name(&found)[&("on", 1)] {
         RunState::Exited(exit) => exit.clone(),
         RunState::Running { .. } => loop {
-            if let RuntimeEvent::Exited(id, exit) = next(&mut events).await
-                && id == container("on", 1)
-            {
+            let (id, exit) = next_end(&mut events).await;
+            if id == container("on", 1) {
                 break exit;
             }
         },

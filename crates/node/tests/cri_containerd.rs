@@ -12,10 +12,10 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use supple_node::runtime::cri::{CriOptions, CriRequest, CriRuntime, PodNetwork};
 use supple_node::runtime::{
-    ContainerConfig, ContainerRef, Exit, LogOptions, PodRef, RunState, Runtime as _, RuntimeEvent,
+    ContainerConfig, ContainerRef, Exit, LogOptions, PodRef, RunState, Runtime as _, RuntimeEvent, Strain,
 };
 use supple_resize::kernel::CgroupResources;
-use support::{OwnRoot, PATIENCE, next, pod_config, skipped};
+use support::{OwnRoot, PATIENCE, next, next_end, pod_config, skipped};
 
 struct Lab {
     dir: tempfile::TempDir,
@@ -28,10 +28,10 @@ struct Lab {
 impl Lab {
     /// `None` (after saying so) where containers cannot be run.
     async fn new() -> Option<Self> {
-        Self::on(Containerd::start(), PodNetwork::Host).await
+        Self::on(Containerd::start(), |_| {}).await
     }
 
-    async fn on(containerd: Result<Containerd, String>, network: PodNetwork) -> Option<Self> {
+    async fn on(containerd: Result<Containerd, String>, change: impl FnOnce(&mut CriOptions)) -> Option<Self> {
         let containerd = match containerd {
             Ok(containerd) => containerd,
             Err(why) => {
@@ -41,7 +41,7 @@ impl Lab {
         };
         let dir = tempfile::tempdir().unwrap();
         let mut options = options(&containerd, &dir);
-        options.request.network = network;
+        change(&mut options);
         let runtime = CriRuntime::connect(options).await.unwrap();
         assert!(runtime.recover().await.unwrap().is_empty());
         let events = runtime.events();
@@ -61,11 +61,7 @@ impl Lab {
     }
 
     async fn ended(&mut self) -> (ContainerRef, Exit) {
-        loop {
-            if let RuntimeEvent::Exited(id, exit) = next(&mut self.events).await {
-                return (id, exit);
-            }
-        }
+        next_end(&mut self.events).await
     }
 
     async fn log(&self, id: &ContainerRef, options: LogOptions) -> String {
@@ -176,6 +172,31 @@ async fn what_a_container_uses_and_what_happens_when_it_is_too_much() {
     lab.close().await;
 }
 
+/// Nobody lists containers meanwhile, and the container runtime tells of none of this: the kernel does.
+#[tokio::test]
+async fn what_a_container_suffers_is_told_as_it_happens() {
+    let seldom = |options: &mut CriOptions| options.relist = Duration::from_secs(3600);
+    let Some(mut lab) = Lab::on(Containerd::start(), seldom).await else { return };
+    let pod = lab.pod("a", memory(256)).await;
+    // The kernel takes a child, and then its first process waits for CPU.
+    let script = "dd if=/dev/zero of=/dev/shm/x bs=1M count=60; rm /dev/shm/x; while :; do :; done";
+    let mut config = support::sh(&pod, script);
+    config.resources = CgroupResources { cpu_quota_us: Some(5000), cpu_period_us: Some(100_000), ..memory(16) };
+    let id = lab.start(&config).await;
+    let (mut killed, mut waited) = (false, false);
+    while !killed || !waited {
+        match next(&mut lab.events).await {
+            RuntimeEvent::OomKill(of) if of == id => killed = true,
+            RuntimeEvent::Strained { container: Some(_), strain: Strain::CpuStall, .. } => waited = true,
+            RuntimeEvent::Strained { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let usage = lab.runtime.usage(&pod).await.unwrap();
+    assert!(usage.containers[0].strains[&Strain::CpuStall].times >= 1, "{usage:?}");
+    lab.close().await;
+}
+
 #[tokio::test]
 async fn containers_outlive_this_program_and_containerd() {
     let Some(mut lab) = Lab::new().await else { return };
@@ -230,7 +251,8 @@ async fn an_absent_image_is_never_run() {
 
 #[tokio::test]
 async fn pods_have_networks_of_their_own() {
-    let Some(mut lab) = Lab::on(Containerd::start_with_network(), PodNetwork::Cni).await else { return };
+    let own_networks = |options: &mut CriOptions| options.request.network = PodNetwork::Cni;
+    let Some(mut lab) = Lab::on(Containerd::start_with_network(), own_networks).await else { return };
     let (one, other) = (lab.pod("a", memory(64)).await, lab.pod("b", memory(64)).await);
     let ip = |lab: &Lab, pod: &PodRef| lab.runtime.pod_ip(pod).expect("it has an address");
     let (own, others) = (ip(&lab, &one), ip(&lab, &other));

@@ -74,8 +74,7 @@ async fn a_full_disk_stops_nothing_and_loses_no_exit_code() {
 
     fs::write(go("end"), "").unwrap();
     let mut events = lab.runtime.events();
-    let ended = support::next(&mut events).await;
-    let supple_node::runtime::RuntimeEvent::Exited(_, exit) = ended else { panic!("{ended:?}") };
+    let (_, exit) = support::next_end(&mut events).await;
     assert_eq!((exit.code, exit.signal), (7, None));
     assert!(lab.log(&id).await.starts_with("before\n"));
 

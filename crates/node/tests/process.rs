@@ -17,7 +17,7 @@ use supple_node::runtime::{
 use supple_quantity::Bytes;
 use supple_resize::kernel::{self, CgroupResources};
 use supple_resize::memory_qos::MemoryTiers;
-use support::{Lab, next, pod_config, sh};
+use support::{Lab, next, next_end, pod_config, sh};
 
 const MIB: i64 = 1 << 20;
 
@@ -340,7 +340,7 @@ async fn only_the_logs_of_two_runs_are_kept() {
         let mut config = sh(&pod, "echo run");
         config.id.attempt = attempt;
         lab.runtime.start_container(&config).await.unwrap();
-        next(&mut events).await;
+        next_end(&mut events).await;
         lab.runtime.remove_container(&config.id).await.unwrap();
     }
     let mut kept = Vec::new();

@@ -4,6 +4,7 @@
 //! in the kernel's cgroup v1 words (shares, quota, limit), as in CRI; an implementation translates for cgroup v2.
 //! Everything here is an effect and nothing here decides: order, guards and retries belong to the worker.
 
+mod bell;
 mod choose;
 pub mod cri;
 mod entries;
@@ -15,6 +16,7 @@ mod logs;
 pub mod process;
 mod rate;
 pub mod simulated;
+mod strain;
 mod usage;
 
 pub use choose::{ChooseError, Chosen, Requested, UnknownRuntime, choose};

@@ -15,9 +15,11 @@ use super::images::Pulls;
 use super::options::CriOptions;
 use super::proto::PodSandboxConfig;
 use super::run::{Phase, Run};
-use crate::cgroup::Group;
+use super::watch;
+use crate::cgroup::{Group, MemoryEvents};
 use crate::runtime::ground::{containers_dir, lock};
-use crate::runtime::{ContainerRef, Exit, PodRef, RuntimeError, RuntimeEvent, error};
+use crate::runtime::strain::{END_OF_CONTAINER, Listener, OwnLimits};
+use crate::runtime::{ContainerRef, Exit, PodRef, RuntimeError, RuntimeEvent, Strains, error};
 use crate::shim::record::RunDir;
 
 /// A container's name and attempt: what tells the runs of one pod apart.
@@ -65,7 +67,10 @@ pub struct Machine {
     pods: Mutex<BTreeMap<String, Pod>>,
     /// Sandboxes (attempt `None`) and containers that are being made: what is listed of them meanwhile is no stray.
     making: Mutex<BTreeSet<(String, Option<RunKey>)>>,
-    /// Unbounded, and still bounded by nature: a run sends at most one end and one event per OOM kill.
+    /// The pods whose own limits are listened to, by UID.
+    own_limits: Mutex<BTreeMap<String, OwnLimits>>,
+    /// Unbounded, and still bounded by nature: a run sends at most one end, one event per OOM kill, and each strain
+    /// every few seconds.
     events: mpsc::UnboundedSender<RuntimeEvent>,
     subscriber: Mutex<Option<mpsc::UnboundedReceiver<RuntimeEvent>>>,
     /// The origin of the clock that CPU readings are stamped with.
@@ -99,6 +104,7 @@ impl Machine {
             relist: Notify::new(),
             pods: Mutex::default(),
             making: Mutex::default(),
+            own_limits: Mutex::default(),
             events,
             subscriber: Mutex::new(Some(receiver)),
             began: std::time::Instant::now(),
@@ -158,8 +164,13 @@ impl Machine {
         })
     }
 
-    /// The pod has this sandbox, or none; its runs stay.
+    /// The pod has this sandbox, or none; its runs stay. Its own limits are listened to as long as it has one.
     pub fn set_sandbox(&self, id: &PodRef, qos: QosClass, sandbox: Option<Sandbox>) {
+        let listen = || OwnLimits::listen(id.clone(), self.cgroups.pod(qos, &id.uid), self.events.clone());
+        match &sandbox {
+            Some(_) => drop(lock(&self.own_limits).entry(id.uid.clone()).or_insert_with(listen)),
+            None => drop(lock(&self.own_limits).remove(&id.uid)),
+        }
         let mut pods = lock(&self.pods);
         let pod = pods.entry(id.uid.clone()).or_insert_with(|| Pod {
             id: id.clone(),
@@ -171,11 +182,46 @@ impl Machine {
     }
 
     pub fn forget(&self, uid: &str) {
+        lock(&self.own_limits).remove(uid);
         lock(&self.pods).remove(uid);
     }
 
     pub fn forget_all(&self) {
+        lock(&self.own_limits).clear();
         lock(&self.pods).clear();
+    }
+
+    /// What the kernel told of the pod's own limits.
+    pub fn own_strains(&self, uid: &str) -> Strains {
+        lock(&self.own_limits).get(uid).map(OwnLimits::seen).unwrap_or_default()
+    }
+
+    /// Listen to what a container suffers beyond what has been `seen`, until it ends.
+    pub fn listen(self: &Arc<Self>, run: &Arc<Run>, seen: MemoryEvents) {
+        let Some(group) = self.group(run).filter(|_| run.running().is_some()) else { return };
+        let (machine, killed) = (Arc::clone(self), Arc::clone(run));
+        let listener = Listener {
+            id: run.id.clone(),
+            group,
+            suffered: Arc::clone(&run.suffered),
+            told: self.events.clone(),
+            killed: Box::new(move || {
+                let (machine, run) = (Arc::clone(&machine), Arc::clone(&killed));
+                tokio::spawn(async move {
+                    if tokio::time::timeout(END_OF_CONTAINER, run.ended()).await.is_err() {
+                        watch::look(&machine, &run).await;
+                        watch::told_of_kills(&machine, &run);
+                    }
+                });
+            }),
+        };
+        let run = Arc::clone(run);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = run.ended() => {}
+                () = listener.listen(seen) => {}
+            }
+        });
     }
 
     pub fn run(&self, id: &ContainerRef) -> Result<Arc<Run>, RuntimeError> {

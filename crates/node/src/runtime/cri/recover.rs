@@ -56,7 +56,7 @@ pub async fn recover(machine: Arc<Machine>) -> Result<Vec<FoundPod>, RuntimeErro
     Ok(found)
 }
 
-async fn adopt(machine: &Machine, pod: &PodRef, of_pod: Vec<proto::Container>) -> Result<Vec<Arc<Run>>, Status> {
+async fn adopt(machine: &Arc<Machine>, pod: &PodRef, of_pod: Vec<proto::Container>) -> Result<Vec<Arc<Run>>, Status> {
     let mut runs = Vec::new();
     for container in of_pod {
         let Some(metadata) = container.metadata.clone() else { continue };
@@ -78,11 +78,11 @@ async fn adopt(machine: &Machine, pod: &PodRef, of_pod: Vec<proto::Container>) -
             None => continue,
         };
         let run = Arc::new(Run::new(id, container.id, phase));
-        if let Some(group) = machine.group(&run) {
-            // Told by the predecessor.
-            *lock(&run.oom_kills) = group.oom_kills().unwrap_or(0);
-        }
+        // Told by the predecessor.
+        let seen = machine.group(&run).and_then(|group| group.memory_events().ok()).unwrap_or_default();
+        *lock(&run.oom_kills) = seen.oom_kill;
         machine.add_run(&run);
+        machine.listen(&run, seen);
         tracing::debug!(container = %error::describe(&run.id), "adopted");
         runs.push(run);
     }

@@ -1,12 +1,13 @@
 //! One run of one container, as this process sees it: which it is to the container runtime, and where it is.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
 use crate::cgroup::{Group, Role};
 use crate::runtime::ground::{end_of, lock};
 use crate::runtime::rate::Rate;
+use crate::runtime::strain::Suffered;
 use crate::runtime::{ContainerRef, Exit, RunState};
 
 /// Where a run is.
@@ -29,6 +30,8 @@ pub struct Run {
     pub phase: watch::Sender<Phase>,
     /// CPU readings.
     pub rate: Mutex<Rate>,
+    /// What the kernel told of it.
+    pub suffered: Arc<Mutex<Suffered>>,
     /// OOM kills that have been told.
     pub oom_kills: Mutex<u64>,
     /// Its cgroup, once it has been found.
@@ -43,6 +46,7 @@ impl Run {
             container,
             phase: watch::Sender::new(phase),
             rate: Mutex::default(),
+            suffered: Arc::default(),
             oom_kills: Mutex::default(),
             group: Mutex::default(),
         }

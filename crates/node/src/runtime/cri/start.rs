@@ -15,6 +15,7 @@ use super::run::{Phase, Run};
 use super::sandbox::{gone, namespaces, no_sandbox};
 use super::words::{self, State};
 use super::{error as cri, layout};
+use crate::cgroup::MemoryEvents;
 use crate::runtime::ground::{lock, remove_dir};
 use crate::runtime::{ContainerConfig, ContainerRef, RunState, RuntimeError, error};
 
@@ -34,6 +35,7 @@ pub async fn start(machine: Arc<Machine>, config: ContainerConfig) -> Result<Run
             // The reading from which it is measured: its counter is zero now.
             lock(&run.rate).take(machine.began.elapsed(), 0, machine.options.usage_window);
             machine.add_run(&run);
+            machine.listen(&run, MemoryEvents::default());
             drop(making);
             Ok(run.state())
         }

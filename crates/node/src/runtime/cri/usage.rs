@@ -35,7 +35,7 @@ pub async fn usage(machine: &Machine, pod: &PodRef) -> Result<PodUsage, RuntimeE
         containers.push(usage);
     }
     Ok(PodUsage {
-        strains: Default::default(),
+        strains: machine.own_strains(&pod.uid),
         pod: pod.clone(),
         at: jiff::Timestamp::now(),
         window,
@@ -79,6 +79,7 @@ fn container(machine: &Machine, run: &Run, reading: &Reading) -> (ContainerUsage
         started_at: run.running(),
         cpu_nano_cores: measured.map(|(nano_cores, _)| nano_cores),
         memory_working_set: memory(working_set),
+        strains: lock(&run.suffered).seen(),
         ..usage_of(&run.id.container, &stat)
     };
     (usage, measured.map_or(Duration::ZERO, |(_, over)| over))

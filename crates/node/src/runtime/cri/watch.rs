@@ -119,8 +119,8 @@ pub async fn relist(machine: &Machine) {
         if found.is_none_or(|it| it.state() != ContainerState::ContainerRunning) {
             look(machine, run).await;
         }
+        told_of_kills(machine, run);
         if run.running().is_some() {
-            told_of_kills(machine, run);
             rotate(machine, run).await;
         }
     }
@@ -135,7 +135,10 @@ fn unreachable(status: &Status) {
 }
 
 /// The OOM killer may have taken a process of a container and not its first one, which the CRI does not tell.
-fn told_of_kills(machine: &Machine, run: &Run) {
+pub fn told_of_kills(machine: &Machine, run: &Run) {
+    if run.running().is_none() {
+        return;
+    }
     let Some(kills) = machine.group(run).and_then(|group| group.oom_kills().ok()) else { return };
     let mut told = lock(&run.oom_kills);
     if kills > std::mem::replace(&mut *told, kills) {

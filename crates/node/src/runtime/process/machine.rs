@@ -14,14 +14,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use supple_resize::kernel::CgroupResources;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 
 use super::protection::Protection;
 use super::run::{Phase, Run};
-use super::strain::{self, Suffered};
 use super::{NewError, ProcessOptions, error, logs};
 use crate::cgroup::{Group, Hierarchies, Role};
 use crate::runtime::ground::{apply, containers_dir, end, lock, make_private, memory, remove_dir, root_name, usage_of};
+use crate::runtime::strain::{END_OF_CONTAINER, Listener, OwnLimits};
 use crate::runtime::{ContainerRef, ContainerUsage, LogOptions, PodRef, PodUsage, RuntimeError, RuntimeEvent};
 use crate::shim::record::{self, RunDir};
 
@@ -51,28 +50,13 @@ pub struct Machine {
     /// What pods protect of their memory.
     protection: Protection,
     /// The pods whose own limits are listened to, by UID.
-    sandboxes: Mutex<BTreeMap<String, Sandbox>>,
+    sandboxes: Mutex<BTreeMap<String, OwnLimits>>,
     /// Unbounded, and still bounded by nature: a run sends at most one end, one event per OOM kill, and each strain
     /// every few seconds.
     events: mpsc::UnboundedSender<RuntimeEvent>,
     subscriber: Mutex<Option<mpsc::UnboundedReceiver<RuntimeEvent>>>,
     /// The origin of the clock that CPU readings are stamped with.
     began: std::time::Instant,
-}
-
-/// A pod's own cgroup, as far as it is listened to.
-#[derive(Debug)]
-struct Sandbox {
-    /// What the kernel told of it.
-    suffered: Arc<Mutex<Suffered>>,
-    /// The task that listens.
-    watch: AbortHandle,
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        self.watch.abort();
-    }
 }
 
 impl Machine {
@@ -190,17 +174,33 @@ impl Machine {
     }
 
     /// Listen to the pod's own limits from now on; nothing if that is done already.
-    pub fn listen(self: &Arc<Self>, pod: &PodRef) -> Result<(), RuntimeError> {
+    pub fn listen(&self, pod: &PodRef) -> Result<(), RuntimeError> {
         let group = self.pod_group(pod)?;
-        lock(&self.sandboxes).entry(pod.uid.clone()).or_insert_with(|| {
-            let suffered = Arc::<Mutex<Suffered>>::default();
-            let watch = strain::watch_pod(Arc::clone(self), pod.clone(), Arc::clone(&suffered), group);
-            Sandbox { suffered, watch: tokio::spawn(watch).abort_handle() }
-        });
+        let listen = || OwnLimits::listen(pod.clone(), group, self.events.clone());
+        lock(&self.sandboxes).entry(pod.uid.clone()).or_insert_with(listen);
         Ok(())
     }
 
-    pub fn create_pod(self: &Arc<Self>, pod: &PodRef, resources: &CgroupResources) -> Result<(), RuntimeError> {
+    /// Who listens to what a container suffers.
+    pub fn listener(self: &Arc<Self>, run: &Arc<Run>) -> Listener {
+        let (machine, killed) = (Arc::clone(self), Arc::clone(run));
+        Listener {
+            id: run.id.clone(),
+            group: run.group.clone(),
+            suffered: Arc::clone(&run.suffered),
+            told: self.events.clone(),
+            killed: Box::new(move || {
+                let (machine, run) = (Arc::clone(&machine), Arc::clone(&killed));
+                tokio::spawn(async move {
+                    if tokio::time::timeout(END_OF_CONTAINER, run.ended()).await.is_err() {
+                        machine.tell(RuntimeEvent::OomKill(run.id.clone()));
+                    }
+                });
+            }),
+        }
+    }
+
+    pub fn create_pod(&self, pod: &PodRef, resources: &CgroupResources) -> Result<(), RuntimeError> {
         let group = self.pod_group(pod)?;
         if group.exists() {
             return self.listen(pod);
@@ -225,7 +225,7 @@ impl Machine {
     }
 
     /// A pod that a predecessor left: its limits are listened to again, and what it protects is known.
-    pub fn adopt_pod(self: &Arc<Self>, pod: &PodRef) -> Result<(), RuntimeError> {
+    pub fn adopt_pod(&self, pod: &PodRef) -> Result<(), RuntimeError> {
         let group = self.pod_group(pod)?;
         if group.exists() {
             let tiers = group.read().map_err(|it| error::cgroup(&it))?.tiers;
@@ -297,7 +297,7 @@ impl Machine {
                 ..usage_of(&run.id.container, &stat)
             });
         }
-        let strains = lock(&self.sandboxes).get(&pod.uid).map(|it| lock(&it.suffered).seen()).unwrap_or_default();
+        let strains = lock(&self.sandboxes).get(&pod.uid).map(OwnLimits::seen).unwrap_or_default();
         Ok(PodUsage { pod: pod.clone(), at, window, memory_usage: memory(memory_usage), strains, containers })
     }
 

@@ -9,14 +9,12 @@
 //! Each container has a [`crate::shim`] that outlives this program, so that a container survives its end and a
 //! runtime built later on the same data directory adopts it. What is in memory here can be had again from those files.
 
-mod bell;
 mod machine;
 mod options;
 mod protection;
 mod recover;
 mod run;
 mod start;
-mod strain;
 mod watch;
 
 use std::sync::Arc;

@@ -1,17 +1,17 @@
 //! One run of one container, as this process sees it: its phase, and how it is stopped.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::watch;
 
 use super::error;
-use super::strain::Suffered;
 use crate::cgroup::Group;
 use crate::runtime::ground::end_of;
 use crate::runtime::rate::Rate;
+use crate::runtime::strain::Suffered;
 use crate::runtime::{ContainerRef, Exit, RunState, RuntimeError};
 use crate::shim::record::{End, ProcessId, RunDir, Started};
 
@@ -43,7 +43,7 @@ pub struct Run {
     /// CPU readings.
     pub rate: Mutex<Rate>,
     /// What the kernel told of it.
-    pub suffered: Mutex<Suffered>,
+    pub suffered: Arc<Mutex<Suffered>>,
     /// SIGTERM has been sent; a second one could end a handler that is at work.
     asked_to_stop: AtomicBool,
 }
@@ -52,7 +52,7 @@ impl Run {
     /// A run in `phase`.
     pub fn new(id: ContainerRef, dir: RunDir, group: Group, phase: Phase) -> Self {
         let phase = watch::Sender::new(phase);
-        let (rate, suffered) = (Mutex::default(), Mutex::default());
+        let (rate, suffered) = (Mutex::default(), Arc::default());
         Self { id, dir, group, phase, rate, suffered, asked_to_stop: AtomicBool::new(false) }
     }
 

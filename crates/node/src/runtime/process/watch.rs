@@ -6,9 +6,9 @@ use std::sync::Arc;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tokio::io::Interest;
 
+use super::error;
 use super::machine::Machine;
 use super::run::{self, Phase, Run};
-use super::{error, strain};
 use crate::cgroup::MemoryEvents;
 use crate::kernel::readiness;
 use crate::runtime::{Exit, RuntimeEvent, ground};
@@ -25,7 +25,7 @@ pub fn spawn(machine: Arc<Machine>, run: Arc<Run>, pidfd: OwnedFd, seen: MemoryE
             () = reap(pidfd) => {}
             // Nothing more will be heard; the end is still to come.
             () = async {
-                strain::watch(Arc::clone(&machine), Arc::clone(&run), seen).await;
+                machine.listener(&run).listen(seen).await;
                 std::future::pending().await
             } => {}
         }

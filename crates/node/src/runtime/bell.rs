@@ -17,10 +17,10 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::Strain;
 use crate::cgroup::file::{self, File as Name};
 use crate::cgroup::{CgroupError, Group};
 use crate::kernel::readiness;
-use crate::runtime::Strain;
 
 /// A trigger: told when tasks waited for `stall` out of `window`, both in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

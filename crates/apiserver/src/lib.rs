@@ -85,8 +85,8 @@ use custom::registry::Registry;
 use handlers::Api;
 pub use kubelet::{Kubelet, LogQuery, NoKubelet, PodMetricsSample};
 pub use server::ServeError;
-pub use store::OpenDatabase;
 use store::{FileError, HISTORY, Store};
+pub use store::{OpenDatabase, Pace};
 use tokio_util::sync::CancellationToken;
 
 /// How many events of a resource a watch can go back at most; one that is further behind lists again (410).
@@ -103,6 +103,8 @@ pub enum Storage {
     Durable(PathBuf),
     /// In the database that this opens, flushed by whoever writes: for tests that bring their own disk.
     Given(OpenDatabase),
+    /// Likewise, flushed by a task that first lets [`Pace`] pass: a disk that hangs while others write.
+    Paced(OpenDatabase, Pace),
 }
 
 /// What an [`ApiServer`] is made of.
@@ -181,6 +183,9 @@ impl ApiServer {
                 Store::open(&path, outline::outline, HISTORY, crash_points).map_err(not_opened)?
             }
             Storage::Given(open) => Store::inline(open, outline::outline, HISTORY, crash_points).map_err(not_opened)?,
+            Storage::Paced(open, pace) => {
+                Store::paced(open, outline::outline, HISTORY, crash_points, pace).map_err(not_opened)?
+            }
         };
         bootstrap::ensure(&store, clock.now()).map_err(|error| OpenError::Bootstrap(error.to_string()))?;
         handlers::settle_definitions(&store, clock.now()).map_err(|error| OpenError::Bootstrap(error.to_string()))?;

@@ -84,6 +84,8 @@ pub enum Home {
         store: supple_apiserver::OpenDatabase,
         /// Beneath the checkpoints.
         checkpoints: supple_node::OpenDatabase,
+        /// How long each takes before a flush; `None`: flushes are made by whoever writes.
+        pace: Option<(supple_apiserver::Pace, supple_node::Pace)>,
     },
     /// In a directory, over TLS.
     Directory {
@@ -199,7 +201,12 @@ impl Cluster {
             Home::Passing { path, listen } => {
                 (Some(DataDir::open(&path)?), Some(listen), Storage::Memory, Keep::Nowhere)
             }
-            Home::Disks { store, checkpoints } => (None, None, Storage::Given(store), Keep::Given(checkpoints)),
+            Home::Disks { store, checkpoints, pace: None } => {
+                (None, None, Storage::Given(store), Keep::Given(checkpoints))
+            }
+            Home::Disks { store, checkpoints, pace: Some((of_store, of_checkpoints)) } => {
+                (None, None, Storage::Paced(store, of_store), Keep::Paced(checkpoints, of_checkpoints))
+            }
             Home::Directory { path, listen } => {
                 let dir = DataDir::open(&path)?;
                 let storage = Storage::Durable(dir.store());

@@ -45,7 +45,7 @@ use futures::future::join_all;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, future::BoxFuture};
 use jiff::Timestamp;
-pub use options::{Beat, Capacity, Clock, CrashPoints, Keep, NodeOptions, OpenDatabase, StartError, StopMode};
+pub use options::{Beat, Capacity, Clock, CrashPoints, Keep, NodeOptions, OpenDatabase, Pace, StartError, StopMode};
 use runtime::{ContainerRef, LogOptions, PodUsage, Runtime, RuntimeError};
 pub use speed::Speed;
 use tokio::sync::{mpsc, oneshot};

@@ -83,6 +83,9 @@ impl fmt::Debug for CrashPoints {
 /// Opens the database beneath the checkpoints: in a fault test, on a disk that fails and forgets.
 pub type OpenDatabase = Arc<dyn Fn(&redb::Builder) -> Result<redb::Database, redb::DatabaseError> + Send + Sync>;
 
+/// How long the disk takes until it begins with the next flush: in a fault test, as long as it hangs.
+pub type Pace = Arc<dyn Fn() -> Duration + Send + Sync>;
+
 /// Where a node keeps its checkpoints.
 #[derive(Clone)]
 pub enum Keep {
@@ -92,6 +95,8 @@ pub enum Keep {
     Directory(PathBuf),
     /// In the database that this opens; whoever has something to keep writes.
     Given(OpenDatabase),
+    /// Likewise, where a task writes what waits, each time when [`Pace`] has passed.
+    Paced(OpenDatabase, Pace),
 }
 
 impl fmt::Debug for Keep {
@@ -100,6 +105,7 @@ impl fmt::Debug for Keep {
             Self::Nowhere => f.write_str("Nowhere"),
             Self::Directory(path) => f.debug_tuple("Directory").field(path).finish(),
             Self::Given(_) => f.write_str("Given"),
+            Self::Paced(..) => f.write_str("Paced"),
         }
     }
 }

@@ -1,14 +1,22 @@
 //! How what was staged is made durable. *Group commit*: one thread takes everything that was staged while the disk was
 //! busy and flushes it at once, so that the number of writes a second is not the number of flushes a second. *Inline*:
-//! at once and in the caller, for tests in which one thread must be all there is.
+//! at once and in the caller, for tests in which one thread must be all there is. *Paced*: as the thread does it, by a task
+//! that lets a disk hang, likewise.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use super::file::{File, FileError};
 use super::state::Event;
 use super::{Shared, read_poisoned};
 use crate::crash::CrashPoints;
+
+/// How long the disk takes until it begins with the next flush: in a fault test, as long as it hangs.
+pub type Pace = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// How a transaction ended.
 pub(super) type Outcome = Result<(), FileError>;
@@ -25,12 +33,15 @@ pub(super) struct Pending {
 pub(super) struct Queue {
     inner: Mutex<(Vec<Pending>, bool)>,
     filled: Condvar,
+    /// The same for whoever waits as a task.
+    announced: Notify,
 }
 
 impl Queue {
     pub(super) fn push(&self, pending: Pending) {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).0.push(pending);
         self.filled.notify_one();
+        self.announced.notify_one();
     }
 
     fn close(&self) {
@@ -107,20 +118,71 @@ impl Disk {
 
 fn run(shared: &Shared, queue: &Queue, mut disk: Disk) {
     while let Some(batch) = queue.take() {
-        let events: Vec<_> = batch.iter().flat_map(|pending| pending.events.iter().cloned()).collect();
-        let outcome = disk.commit(&events, || shared.publish(&events));
-        shared.in_doubt.store(disk.file.in_doubt(), Ordering::Release);
-        match outcome {
-            Ok(()) => finish(batch, &Ok(())),
-            Err(error) => {
-                // Whatever was staged meanwhile stands on writes that never took place: it goes with them.
-                let mut state = shared.state.write().unwrap_or_else(read_poisoned);
-                let later = queue.drain();
-                state.abandon();
-                drop(state);
-                finish(batch.into_iter().chain(later), &Err(error));
-            }
+        commit(shared, queue, &mut disk, batch);
+    }
+}
+
+/// Makes what was taken from the queue durable, and tells whoever waits for it.
+fn commit(shared: &Shared, queue: &Queue, disk: &mut Disk, batch: Vec<Pending>) {
+    let events: Vec<_> = batch.iter().flat_map(|pending| pending.events.iter().cloned()).collect();
+    let outcome = disk.commit(&events, || shared.publish(&events));
+    shared.in_doubt.store(disk.file.in_doubt(), Ordering::Release);
+    match outcome {
+        Ok(()) => finish(batch, &Ok(())),
+        Err(error) => {
+            // Whatever was staged meanwhile stands on writes that never took place: it goes with them.
+            let mut state = shared.state.write().unwrap_or_else(read_poisoned);
+            let later = queue.drain();
+            state.abandon();
+            drop(state);
+            finish(batch.into_iter().chain(later), &Err(error));
         }
+    }
+}
+
+/// The task, its queue and its disk; dropping it ends the task and finishes what is queued.
+pub(super) struct Paced {
+    shared: Arc<Shared>,
+    pub(super) queue: Arc<Queue>,
+    disk: Arc<Mutex<Disk>>,
+    task: AbortHandle,
+}
+
+impl Paced {
+    /// Starts it on the runtime that it is called on.
+    pub(super) fn start(shared: Arc<Shared>, disk: Disk, pace: Pace) -> Self {
+        let (queue, disk) = (Arc::<Queue>::default(), Arc::new(Mutex::new(disk)));
+        let task = {
+            let (shared, queue, disk) = (Arc::clone(&shared), Arc::clone(&queue), Arc::clone(&disk));
+            tokio::spawn(async move {
+                loop {
+                    queue.announced.notified().await;
+                    tokio::time::sleep(pace()).await;
+                    flush(&shared, &queue, &disk);
+                }
+            })
+        };
+        Self { shared, queue, disk, task: task.abort_handle() }
+    }
+
+    /// Makes durable what is queued now, without waiting for the task.
+    pub(super) fn flush(&self) {
+        flush(&self.shared, &self.queue, &self.disk);
+    }
+}
+
+impl Drop for Paced {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.flush();
+    }
+}
+
+fn flush(shared: &Shared, queue: &Queue, disk: &Mutex<Disk>) {
+    let mut disk = disk.lock().unwrap_or_else(PoisonError::into_inner);
+    let batch = queue.drain();
+    if !batch.is_empty() {
+        commit(shared, queue, &mut disk, batch);
     }
 }
 

@@ -15,13 +15,14 @@ mod state;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+pub use commit::Pace;
 pub use file::{FileError, OpenDatabase};
 pub use object::{Draft, Indexer, Key, Object};
 pub use state::{Event, EventType, Expect, HISTORY, History, Raced, Write, line};
 use tokio::sync::{oneshot, watch};
 
 use crate::crash::CrashPoints;
-use commit::{Committer, Disk, Outcome, Pending, Queue};
+use commit::{Committer, Disk, Outcome, Paced, Pending, Queue};
 use file::{File, Place};
 use state::State;
 
@@ -67,6 +68,8 @@ enum Durability {
     None,
     /// At once, by whoever writes.
     Inline(Arc<Mutex<Disk>>),
+    /// By a task that takes what waits, at the disk's pace.
+    Paced(Arc<Paced>),
     /// By a thread that takes what waits. Dropped with the last clone: finishes what is queued, closes the file.
     Thread { queue: Arc<Queue>, _committer: Arc<Committer> },
 }
@@ -135,6 +138,23 @@ impl Store {
         let (file, objects, revision) = File::open(Place::given(open), indexer)?;
         let durability = Durability::Inline(Arc::new(Mutex::new(Disk { file, crash_points })));
         Ok(Self { shared: shared(State::new(objects, revision, history)), durability, indexer })
+    }
+
+    /// Likewise, where a task flushes what waits, each time when `pace` has passed.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn paced(
+        open: OpenDatabase,
+        indexer: Indexer,
+        history: History,
+        crash_points: CrashPoints,
+        pace: Pace,
+    ) -> Result<Self, FileError> {
+        let (file, objects, revision) = File::open(Place::given(open), indexer)?;
+        let shared = shared(State::new(objects, revision, history));
+        let paced = Paced::start(shared.clone(), Disk { file, crash_points }, pace);
+        Ok(Self { shared, durability: Durability::Paced(Arc::new(paced)), indexer })
     }
 
     /// Reads selectable fields, for drafts.
@@ -227,6 +247,10 @@ impl Store {
     pub fn commit_blocking(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         let (done, wait) = std::sync::mpsc::channel();
         self.stage(writes, move |outcome| drop(done.send(outcome)))?;
+        if let Durability::Paced(paced) = &self.durability {
+            // The task would have to run on this very thread.
+            paced.flush();
+        }
         Ok(wait.recv().unwrap_or_else(|_| Err(thread_ended()))?)
     }
 
@@ -240,6 +264,10 @@ impl Store {
         let outcome = match &self.durability {
             Durability::Thread { queue, .. } => {
                 queue.push(Pending { events: events.clone(), done: Box::new(done) });
+                return Ok(events);
+            }
+            Durability::Paced(paced) => {
+                paced.queue.push(Pending { events: events.clone(), done: Box::new(done) });
                 return Ok(events);
             }
             Durability::None => {
@@ -301,6 +329,9 @@ impl Store {
             }
             Durability::Thread { queue, .. } => {
                 queue.push(Pending { events: Vec::new(), done: Box::new(|outcome| drop(done.send(outcome))) });
+            }
+            Durability::Paced(paced) => {
+                paced.queue.push(Pending { events: Vec::new(), done: Box::new(|outcome| drop(done.send(outcome))) });
             }
         }
         wait.await.unwrap_or_else(|_| Err(thread_ended()))

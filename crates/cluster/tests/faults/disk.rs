@@ -1,7 +1,8 @@
-//! A disk in memory that fails, tears and, when its machine loses power, forgets what was not flushed.
+//! A disk in memory that fails, hangs, tears and, when its machine loses power, forgets what was not flushed.
 
 use std::io::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use redb::{Database, StorageBackend};
 use supple_node::OpenDatabase;
@@ -49,6 +50,15 @@ impl Disk {
             let database = builder.create_with_backend(Handle { disk: Arc::clone(&disk), life })?;
             disk.platter().made = true;
             Ok(database)
+        })
+    }
+
+    /// How long it hangs before the next flush.
+    pub fn pace(self: &Arc<Self>) -> Arc<dyn Fn() -> Duration + Send + Sync> {
+        let disk = Arc::clone(self);
+        Arc::new(move || match disk.dice.fault(Layer::Disk, &format!("{} pace", disk.name)) {
+            Some(Fault::Hang(time)) => time,
+            _ => Duration::ZERO,
         })
     }
 
@@ -150,13 +160,19 @@ impl StorageBackend for Handle {
         if matches!(fault, Some(Fault::Fail)) {
             return Err(Error::other("flush failed"));
         }
-        for (offset, data) in std::mem::take(&mut platter.dirty) {
-            put(&mut platter.durable, offset, &data);
+        let mut dirty = std::mem::take(&mut platter.dirty);
+        // Of a flush that is torn only the beginning is there to stay.
+        let rest = if fault == Some(Fault::Torn) { dirty.split_off(dirty.len() / 2) } else { Vec::new() };
+        // One that is repeated writes everything once more, in the same order.
+        for (offset, data) in dirty.iter().chain(dirty.iter().filter(|_| fault == Some(Fault::Repeat))) {
+            put(&mut platter.durable, *offset, data);
         }
+        platter.dirty = rest;
         let live = platter.live.len();
         platter.durable.resize(live, 0);
         match fault {
             Some(Fault::Lost) => Err(Error::other("flushed, but the answer was lost")),
+            Some(Fault::Torn) => Err(Error::other("flushed in part")),
             _ => Ok(()),
         }
     }
@@ -171,7 +187,8 @@ impl StorageBackend for Handle {
             _ => data.len(),
         };
         put(&mut platter.live, offset, &data[..written]);
-        platter.dirty.push((offset, data[..written].to_vec()));
+        let times = if fault == Some(Fault::Repeat) { 2 } else { 1 };
+        platter.dirty.extend(std::iter::repeat_n((offset, data[..written].to_vec()), times));
         if written < data.len() || matches!(fault, Some(Fault::Lost)) {
             return Err(std::io::ErrorKind::StorageFull.into());
         }

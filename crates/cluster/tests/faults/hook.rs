@@ -1,4 +1,5 @@
-//! An admission webhook on resizes that allows everything, if it answers: it fails, hangs and tears like the rest.
+//! An admission webhook on resizes that allows what it is asked once, if it answers: it fails, hangs, tears and is asked
+//! twice like the rest.
 
 use std::sync::Arc;
 
@@ -37,18 +38,20 @@ impl Transport for Hook {
         Box::pin(async move {
             self.life.alive().await;
             let asked: Value = serde_json::from_slice(&call.body).unwrap_or_default();
-            let answer = json!({
-                "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-                "response": {"uid": asked["request"]["uid"], "allowed": true},
-            });
-            let mut body = answer.to_string();
+            let answer = |allowed: bool| {
+                let response = json!({"uid": asked["request"]["uid"], "allowed": allowed});
+                json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+                    .to_string()
+            };
+            let mut body = answer(true);
             match self.dice.fault(Layer::Hook, "webhook") {
                 Some(Fault::Fail) => return Err(TransportError::Broken("connection refused".to_owned())),
                 Some(Fault::Lost) => std::future::pending::<()>().await,
                 Some(Fault::Torn) => body.truncate(body.len() / 2),
                 Some(Fault::Hang(time)) => tokio::time::sleep(time).await,
-                // Asking twice is for whoever asks; the answer is the same.
-                Some(Fault::Repeat) | None => {}
+                // It was asked twice, and whoever asked has the second answer: not always the first one's.
+                Some(Fault::Repeat) => body = answer(self.dice.roll("webhook, again", 2) == 0),
+                None => {}
             }
             Ok(Answer { status: 200, body: Bytes::from(body) })
         })

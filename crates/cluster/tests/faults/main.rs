@@ -2,8 +2,8 @@
 //! killed at durable steps and its power fails, and the rules of the design hold all the same.
 //!
 //! ```text
-//!   who asks ──▶ API server ──▶ store ──────▶ disk (fails, tears, forgets)
-//!                  │ └──▶ webhook (fails, hangs, answers half)
+//!   who asks ──▶ API server ──▶ store ──────▶ disk (fails, hangs, tears, forgets)
+//!                  │ └──▶ webhook (fails, hangs, answers half, is asked twice)
 //!                  ▲  wire (requests and watches break)
 //!                 node, scheduler, controllers ──▶ checkpoints ──▶ disk
 //!                   └──▶ machine (cgroup writes and containers fail, with a referee who sees every effect)

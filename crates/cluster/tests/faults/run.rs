@@ -42,6 +42,8 @@ pub struct World {
     clock: Arc<Mutex<(Timestamp, Option<tokio::time::Instant>)>>,
     /// 0: no webhook; 1: one without which there are no resizes; 2: one that may be ignored.
     hooked: u64,
+    /// Whether what is written waits for a disk that may hang, and is flushed together; else each write is flushed at once.
+    paced: bool,
     /// Sizes that were acknowledged, and those asked for since whose answer never came.
     pub acknowledged: BTreeMap<String, (Value, Vec<Value>)>,
 }
@@ -61,6 +63,7 @@ impl World {
             referee: Arc::new(Mutex::new(Referee::new(restartable))),
             acknowledged: BTreeMap::new(),
             hooked: dice.roll("hooked", 4) % 3,
+            paced: dice.roll("paced", 2) == 0,
             clock,
             dice,
         }
@@ -214,7 +217,11 @@ fn options(world: &World, life: &Arc<Life>) -> ClusterOptions {
         }
     };
     ClusterOptions {
-        home: Home::Disks { store: world.store.opener(), checkpoints: world.checkpoints.opener() },
+        home: Home::Disks {
+            store: world.store.opener(),
+            checkpoints: world.checkpoints.opener(),
+            pace: world.paced.then(|| (world.store.pace(), world.checkpoints.pace())),
+        },
         nodes: vec![node],
         clock: reading(&world.clock),
         speed: Speed::REAL,
@@ -309,14 +316,17 @@ async fn act(world: &mut World, client: &Client, life: &Arc<Life>) {
         _ => {
             let resources = size(&world.dice, true);
             world.note(format!("resize {name}: {resources}"));
+            // Before it is sent: it may die while the answer is awaited, and the server may have taken it all the same.
+            if let Some((_, unanswered)) = world.acknowledged.get_mut(name) {
+                unanswered.push(resources.clone());
+            }
             let patch = json!({"spec": {"containers": [{"name": "app", "resources": resources}]}});
             let asked = pods.patch_resize(name, &PatchParams::default(), &Patch::Strategic(patch)).await;
-            let Some((size, unanswered)) = world.acknowledged.get_mut(name) else { return };
-            match asked {
-                Ok(_) if !life.is_dead() => (*size, *unanswered) = (resources, Vec::new()),
-                // The server may have taken it all the same: it could not say.
-                Ok(_) | Err(kube::Error::Api(_)) => unanswered.push(resources),
-                Err(_) => unanswered.push(resources),
+            if asked.is_ok()
+                && !life.is_dead()
+                && let Some(acknowledged) = world.acknowledged.get_mut(name)
+            {
+                *acknowledged = (resources, Vec::new());
             }
         }
     }

@@ -1,5 +1,5 @@
 //! The wire between the cluster's own parts and its API server: requests that fail, hang, are answered into the void or
-//! sent twice; watches that break off, also within an event.
+//! sent twice; watches that break off, also within an event, or tell one twice.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +89,16 @@ fn watched(response: Response, fault: Option<Fault>, dice: &Arc<Dice>, site: &st
         Fault::Hang(time) => time,
         _ => Duration::ZERO,
     };
-    let begun = body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other)).take(chunks);
+    let all = body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other));
+    if fault == Fault::Repeat {
+        let again = all.enumerate().flat_map(move |(number, chunk)| {
+            let whole = |it: &Bytes| it.starts_with(b"{\"type\"") && it.ends_with(b"\n");
+            let twice = chunk.as_ref().ok().filter(|it| number == chunks && whole(it)).cloned();
+            futures::stream::iter(std::iter::once(chunk).chain(twice.map(Ok)))
+        });
+        return Response::from_parts(parts, Body::from_stream(again));
+    }
+    let begun = all.take(chunks);
     let begun = futures::stream::once(tokio::time::sleep(late)).filter_map(async |()| None).chain(begun);
     let end = match fault {
         Fault::Torn => {

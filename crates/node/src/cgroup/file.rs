@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::CgroupError;
+use super::fault::{self, Fate};
 
 /// Name of a file the kernel puts into a cgroup's directory. Only the constants below exist, so a misspelt name does
 /// not compile.
@@ -154,11 +155,22 @@ pub fn read_optional<T>(
 /// [`CgroupError::Write`].
 pub fn write(dir: &Path, file: File, value: impl ToString) -> Result<(), CgroupError> {
     let (path, value) = (file.of(dir), value.to_string());
-    // Truncating changes nothing in a cgroup; it does in the plain files of a test.
-    let written = fs::OpenOptions::new()
-        .write(true)
-        .truncate(true)
-        .open(&path)
-        .and_then(|mut open| open.write_all(value.as_bytes()));
+    let once = || {
+        // Truncating changes nothing in a cgroup; it does in the plain files of a test.
+        let mut open = fs::OpenOptions::new().write(true).truncate(true).open(&path)?;
+        open.write_all(value.as_bytes())
+    };
+    let injected = || std::io::Error::from(rustix::io::Errno::IO);
+    let written = match fault::of(&path) {
+        Fate::Carry => once(),
+        Fate::Refuse => Err(injected()),
+        Fate::Hang(time) => {
+            #[expect(clippy::disallowed_methods, reason = "it stands for the kernel, which does not await either")]
+            std::thread::sleep(time);
+            once()
+        }
+        Fate::Lose => once().and_then(|()| Err(injected())),
+        Fate::Repeat => once().and_then(|()| once()),
+    };
     written.map_err(|source| CgroupError::Write { path, value, source })
 }

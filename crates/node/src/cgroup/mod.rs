@@ -13,6 +13,7 @@
 
 mod detect;
 mod error;
+pub mod fault;
 pub mod file;
 mod group;
 mod kill;

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::file::File;
 use super::{Backing, Change, CheckpointError, Records};
-use crate::options::{CrashPoints, Keep};
+use crate::options::{CrashPoints, Keep, Pace};
 
 /// The file's name in the node's directory.
 const FILE: &str = "node-checkpoints.redb";
@@ -34,6 +34,8 @@ impl Pending {
 pub(crate) enum Checkpoints {
     /// On a disk, which takes its time: a thread writes.
     Thread(mpsc::Sender<Job>),
+    /// On one that may hang, in a test that has but one thread: a task writes.
+    Task(tokio::sync::mpsc::UnboundedSender<Job>),
     /// In memory: done as it is handed over.
     Inline(Arc<Mutex<dyn Backing>>),
 }
@@ -102,6 +104,10 @@ impl Checkpoints {
                 let (file, records) = File::given(PathBuf::from(FILE), Arc::clone(open))?;
                 Ok((Self::inline(Observed { file, crash_points }), records))
             }
+            Keep::Paced(open, pace) => {
+                let (file, records) = File::given(PathBuf::from(FILE), Arc::clone(open))?;
+                Ok((Self::paced(Box::new(file), crash_points, Arc::clone(pace)), records))
+            }
             Keep::Nowhere => Ok((Self::inline(Nowhere), BTreeMap::new())),
         }
     }
@@ -126,6 +132,19 @@ impl Checkpoints {
         Ok(Self::Thread(sender))
     }
 
+    /// Checkpoints on a backing that takes its time, on one thread.
+    fn paced(mut backing: Box<dyn Backing>, crash_points: CrashPoints, pace: Pace) -> Self {
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(first) = receiver.recv().await {
+                tokio::time::sleep(pace()).await;
+                let waiting = std::iter::from_fn(|| receiver.try_recv().ok());
+                write(std::iter::once(first).chain(waiting), &mut *backing, &crash_points);
+            }
+        });
+        Self::Task(sender)
+    }
+
     /// Hand a change to the writer. Changes of one pod become durable in the order in which they were handed over.
     pub(crate) fn write(&self, uid: &str, change: Change) -> Pending {
         let (done, result) = oneshot::channel();
@@ -134,6 +153,11 @@ impl Checkpoints {
                 if let Err(mpsc::SendError(job)) = sender.send(Job { uid: uid.to_owned(), change, done }) {
                     // Nobody waits yet, so the answer cannot be refused.
                     let _ = job.done.send(Err(stopped()));
+                }
+            }
+            Self::Task(sender) => {
+                if let Err(refused) = sender.send(Job { uid: uid.to_owned(), change, done }) {
+                    let _ = refused.0.done.send(Err(stopped()));
                 }
             }
             Self::Inline(backing) => {
@@ -156,17 +180,22 @@ fn stopped() -> CheckpointError {
 
 fn run(receiver: &mpsc::Receiver<Job>, mut backing: Box<dyn Backing>, crash_points: &CrashPoints) {
     while let Ok(first) = receiver.recv() {
-        let mut changes = Vec::new();
-        let mut waiting = Vec::new();
-        for Job { uid, change, done } in std::iter::once(first).chain(receiver.try_iter()) {
-            changes.push((uid, change));
-            waiting.push(done);
-        }
-        let result = observed(&mut *backing, &changes, crash_points);
-        for done in waiting {
-            // Whoever asked may have been stopped meanwhile; the change is durable all the same.
-            let _ = done.send(result.clone());
-        }
+        write(std::iter::once(first).chain(receiver.try_iter()), &mut *backing, crash_points);
+    }
+}
+
+/// All of them at once.
+fn write(jobs: impl Iterator<Item = Job>, backing: &mut dyn Backing, crash_points: &CrashPoints) {
+    let mut changes = Vec::new();
+    let mut waiting = Vec::new();
+    for Job { uid, change, done } in jobs {
+        changes.push((uid, change));
+        waiting.push(done);
+    }
+    let result = observed(backing, &changes, crash_points);
+    for done in waiting {
+        // Whoever asked may have been stopped meanwhile; the change is durable all the same.
+        let _ = done.send(result.clone());
     }
 }
 

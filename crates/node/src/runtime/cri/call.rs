@@ -46,6 +46,8 @@ pub enum Fate {
     Hang,
     /// It is carried out and the answer is lost.
     Lose,
+    /// It is carried out and the answer breaks off.
+    Tear,
     /// It is carried out twice.
     Repeat,
 }
@@ -125,6 +127,10 @@ impl Calls {
             Fate::Lose => {
                 let _ = once().await;
                 Err(Status::unavailable("answer lost by the fault harness"))
+            }
+            Fate::Tear => {
+                let _ = once().await;
+                Err(Status::internal("answer broken off by the fault harness"))
             }
             Fate::Repeat => {
                 let _ = once().await;

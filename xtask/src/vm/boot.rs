@@ -42,9 +42,10 @@ impl Console {
         let Some(at) = line.find(&self.mark) else { return self.begun.then(|| line.to_owned()) };
         let mut words = line[at + self.mark.len()..].split_whitespace();
         match (words.next(), words.next(), words.next().and_then(|it| it.parse().ok())) {
-            (Some("begin"), Some(program), _) => {
+            (Some("begin"), Some(program), since) => {
                 self.begun = true;
-                return Some(format!("\n   {program}, in the machine"));
+                let since = since.unwrap_or_default();
+                return Some(format!("\n   {program}, in the machine, {since} s after its boot"));
             }
             (Some("end"), Some(program), Some(status)) => {
                 self.report.ended.insert(program.to_owned(), status);
@@ -132,21 +133,22 @@ mod tests {
 
     #[test]
     fn what_the_machine_says_decides() {
-        let start = "SeaBIOS\r\nLinux\r\n[vm 7] begin a\r\n";
+        let start = "SeaBIOS\r\nLinux\r\n[vm 7] begin a 12\r\n";
         check(
-            &[start, "test x ... ok\r\n[vm 7] end a 0\r\n[vm 7] begin b\r\n[vm 7] end b 0\r\n[vm 7] over\r\n"].concat(),
-            "\n   a, in the machine|test x ... ok|\n   b, in the machine",
+            &[start, "test x ... ok\r\n[vm 7] end a 0\r\n[vm 7] begin b 300\r\n[vm 7] end b 0\r\n[vm 7] over\r\n"]
+                .concat(),
+            "\n   a, in the machine, 12 s after its boot|test x ... ok|\n   b, in the machine, 300 s after its boot",
             &[],
         );
         check(
             &[start, "half a line[vm 7] end a 101\n"].concat(),
-            "\n   a, in the machine|half a line",
+            "\n   a, in the machine, 12 s after its boot|half a line",
             &["a failed in the virtual machine (exit status 101)", "b did not come to an end in the virtual machine"],
         );
         // A test cannot say that it passed.
         check(
             &[start, "[vm 8] end a 0\nKernel panic\n"].concat(),
-            "\n   a, in the machine|[vm 8] end a 0|Kernel panic",
+            "\n   a, in the machine, 12 s after its boot|[vm 8] end a 0|Kernel panic",
             &["a did not come to an end in the virtual machine", "b did not come to an end in the virtual machine"],
         );
     }

@@ -10,6 +10,7 @@
 mod boot;
 mod initramfs;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
@@ -21,22 +22,47 @@ use cargo_metadata::{Message, TargetKind};
 
 use self::initramfs::Tree;
 
-/// The tests whose truth only a cgroup v2 kernel knows, by the names of their targets.
-const TESTS: [&str; 8] =
-    ["cgroup_files", "cgroup_kill", "process", "strain", "memory_qos", "listening", "adoption", "resize_node"];
+/// The tests whose truth only a cgroup v2 kernel knows, by the names of their targets, and how each is called there.
+const TESTS: [(&str, &str, &str); 10] = [
+    // What passes may have measured something, too.
+    ("cgroup_files", "cgroup_files", "--show-output"),
+    ("cgroup_kill", "cgroup_kill", "--show-output"),
+    ("cgroup_faults", "cgroup_faults", "--show-output"),
+    ("process", "process", "--show-output"),
+    ("strain", "strain", "--show-output"),
+    ("memory_qos", "memory_qos", "--show-output"),
+    ("listening", "listening", "--show-output"),
+    ("adoption", "adoption", "--show-output"),
+    ("resize_node", "resize_node", "--process"),
+    (CONTAINERS, "resize_node", "--cri"),
+];
 
-/// Everything takes a few minutes under emulation on a small machine that does other work, too.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// The scenarios once more, on containers of this machine's containerd. Only where they are asked for by this name: one
+/// call of its own takes an emulated machine seconds, and all of them most of an hour.
+const CONTAINERS: &str = "resize_node_cri";
+
+/// What those need in the machine.
+const CONTAINER_PROGRAMS: [&str; 5] =
+    ["/usr/bin/containerd", "/usr/bin/containerd-shim-runc-v2", "/usr/bin/ctr", "/usr/sbin/runc", "/usr/bin/tar"];
+
+/// Everything takes a few minutes under emulation, and some more on a small machine that does other work, too.
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// The recordings that the scenarios play.
 const RECORDINGS: &str = "resize-node.json";
 
 /// Run the tests, or the one that is named, with the words after it as its filter. A sentence for each that failed.
 pub fn run(root: &Path, arguments: &[&str]) -> Result<Vec<String>> {
+    let names = || TESTS.iter().map(|(name, ..)| *name);
     let (tests, words) = match arguments {
-        [] => (TESTS.to_vec(), [].as_slice()),
-        [name, words @ ..] if TESTS.contains(name) => (vec![*name], words),
-        [name, ..] => bail!("{name:?} is not run in the virtual machine; known are {}", TESTS.join(", ")),
+        [] => (TESTS.into_iter().filter(|(name, ..)| *name != CONTAINERS).collect::<Vec<_>>(), [].as_slice()),
+        [name, words @ ..] if names().any(|it| it == *name) => {
+            (TESTS.into_iter().filter(|(it, ..)| it == name).collect(), words)
+        }
+        [name, ..] => {
+            let known: Vec<&str> = names().collect();
+            bail!("{name:?} is not run in the virtual machine; known are {}", known.join(", "))
+        }
     };
     let place = root.join("target/ci/vm");
     let (kernel, busybox) = (place.join("vmlinuz"), place.join("busybox"));
@@ -52,14 +78,16 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<Vec<String>> {
         }
     }
 
-    let programs = build(root, &tests)?;
+    let targets: BTreeSet<&str> = tests.iter().map(|(_, target, _)| *target).collect();
+    let programs = build(root, &targets)?;
     let mark = format!("[supple-vm {}]", std::process::id());
     let mut tree = Tree::default();
-    for directory in ["/proc", "/sys", "/dev", "/tmp", "/root", "/usr", "/sbin"] {
+    for directory in ["/proc", "/sys", "/dev", "/tmp", "/root", "/usr", "/sbin", "/run", "/var/lib", "/inside"] {
         tree.directory(directory);
     }
     tree.file("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", false);
     tree.file("/etc/hosts", "127.0.0.1 localhost\n", false);
+    tree.file("/etc/resolv.conf", "", false);
     tree.program(&busybox, "/bin/busybox")?;
     tree.file(
         PathBuf::from("/conformance").join(RECORDINGS),
@@ -70,14 +98,37 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<Vec<String>> {
         // At the same place as here: tests know the shim by the path it was built at.
         tree.program(&program.path, &program.path)?;
     }
-    let tests: Vec<&Program> = programs.iter().filter(|it| it.is_test).collect();
-    tree.file("/init", init(&tests, words, &mark), true);
+    if tests.iter().any(|(name, ..)| *name == CONTAINERS) {
+        for program in CONTAINER_PROGRAMS.map(Path::new) {
+            if !program.exists() {
+                bail!(
+                    "{} is missing; `. .ci/tools` installs it (Debian packages containerd and runc)",
+                    program.display()
+                );
+            }
+            tree.program(program, program)?;
+        }
+    }
+    let mut runs = Vec::new();
+    for (name, target, flag) in tests {
+        let program = programs.iter().find(|it| it.is_test && it.name == target);
+        let path = program.with_context(|| format!("cargo has built no test {target}"))?.path.clone();
+        runs.push(Run { name, path, flag });
+    }
+    tree.file("/init", init(&runs, words, &mark), true);
     let initramfs = place.join("initramfs");
     let out = File::create(&initramfs).with_context(|| format!("cannot write {}", initramfs.display()))?;
     tree.write(BufWriter::new(out)).with_context(|| format!("cannot write {}", initramfs.display()))?;
 
     let report = boot::boot(&kernel, &initramfs, &mark, &place.join("console.log"), PATIENCE)?;
-    Ok(report.problems(tests.iter().map(|it| it.name.as_str())))
+    Ok(report.problems(runs.iter().map(|it| it.name)))
+}
+
+/// A test program as it is called in the machine.
+struct Run {
+    name: &'static str,
+    path: PathBuf,
+    flag: &'static str,
 }
 
 /// A program that was built.
@@ -88,7 +139,7 @@ struct Program {
 }
 
 /// Build the tests and what they start.
-fn build(root: &Path, tests: &[&str]) -> Result<Vec<Program>> {
+fn build(root: &Path, tests: &BTreeSet<&str>) -> Result<Vec<Program>> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // The whole workspace, of which one kind of target is chosen: its dependencies are then the ones that `cargo test`
     // has built, and not the same with other features.
@@ -109,20 +160,26 @@ fn build(root: &Path, tests: &[&str]) -> Result<Vec<Program>> {
     if !child.wait().context("cannot wait for cargo")?.success() {
         bail!("the tests could not be built");
     }
-    let order = |program: &Program| tests.iter().position(|test| *test == program.name);
-    programs.sort_by_key(order);
     Ok(programs)
 }
 
 /// What the machine runs as its first process: mounts, then the tests one after the other, and what became of each.
-fn init(tests: &[&Program], words: &[&str], mark: &str) -> String {
+fn init(runs: &[Run], words: &[&str], mark: &str) -> String {
     let quoted = |word: &str| format!("'{}'", word.replace('\'', r"'\''"));
     let words: Vec<String> = words.iter().map(|it| quoted(it)).collect();
     let words = words.join(" ");
+    // A container's root is pivoted into, which the kernel does not allow from the file system that it booted with: the
+    // script mounts that over itself, and goes on inside.
     let mut script = String::from(
         "#!/bin/busybox sh\n\
+         if [ \"$1\" != inside ]; then\n\
+         /bin/busybox mount -o bind / /inside\n\
+         cd /inside\n\
+         /bin/busybox mount -o move . /\n\
+         exec /bin/busybox chroot . /init inside\n\
+         fi\n\
          /bin/busybox --install -s /bin\n\
-         export PATH=/bin:/sbin HOME=/root RUST_BACKTRACE=1\n\
+         export PATH=/usr/bin:/usr/sbin:/bin:/sbin HOME=/root RUST_BACKTRACE=1\n\
          export SUPPLE_REQUIRE_ALL=1 SUPPLE_CONFORMANCE=/conformance\n\
          mount -t proc proc /proc\n\
          mount -t sysfs sys /sys\n\
@@ -132,13 +189,11 @@ fn init(tests: &[&Program], words: &[&str], mark: &str) -> String {
          ip link set lo up\n\
          cd /tmp\n",
     );
-    for test in tests {
-        let Program { name, path, .. } = test;
-        // Containers of containerd need more than there is in the machine.
-        let flag = if name == "resize_node" { "--process" } else { "--show-output" };
+    for Run { name, path, flag } in runs {
         let path = quoted(&path.display().to_string());
-        // What passes may have measured something, too.
-        script.push_str(&format!("echo '{mark} begin {name}'\n{path} {flag} {words}\necho \"{mark} end {name} $?\"\n"));
+        script.push_str(&format!(
+            "echo \"{mark} begin {name} $(cut -d. -f1 /proc/uptime)\"\n{path} {flag} {words}\necho \"{mark} end {name} $?\"\n"
+        ));
     }
     script.push_str(&format!("echo '{mark} over'\npoweroff -f\n"));
     script
@@ -150,10 +205,9 @@ mod tests {
 
     #[test]
     fn the_machine_runs_each_test_and_says_how_it_ended() {
-        let program = Program { name: "process".into(), path: "/t/process-1".into(), is_test: true };
-        let script = init(&[&program], &["it's", "b"], "[m]");
-        let expected =
-            "echo '[m] begin process'\n'/t/process-1' --show-output 'it'\\''s' 'b'\necho \"[m] end process $?\"\n";
+        let run = Run { name: "process", path: "/t/process-1".into(), flag: "--show-output" };
+        let script = init(&[run], &["it's", "b"], "[m]");
+        let expected = "'/t/process-1' --show-output 'it'\\''s' 'b'\necho \"[m] end process $?\"\n";
         assert!(script.contains(expected), "{script}");
         assert!(script.ends_with("echo '[m] over'\npoweroff -f\n"), "{script}");
     }

@@ -5,7 +5,8 @@
 //! What grows up to a bound is not a leak: watchers' history is full after some minutes, so growth is looked for in the
 //! second half of the last and longest life; events live for an hour, longer than the run, so they are deleted each minute.
 //!
-//! `cargo bench -p supple --bench soak -- [--minutes 30] [--pods 200] [--seed 1]`
+//! `cargo bench -p supple --bench soak -- [--minutes 30] [--pods 200] [--seed 1] [--program PATH]`; without a path it is the
+//! program that was built with this.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -41,13 +42,14 @@ struct Held {
 
 /// The program, and where it keeps its things.
 struct Program {
+    path: PathBuf,
     child: Child,
     data_dir: PathBuf,
 }
 
 impl Program {
-    fn start(data_dir: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_supple"))
+    fn start(path: &Path, data_dir: &Path) -> Self {
+        let mut child = Command::new(path)
             .args(["up", "--no-loop", "--runtime", "process", "--listen", "127.0.0.1:0", "--node-name", "soak"])
             .args(["--node-capacity", "cpu=1000,memory=1Ti,pods=1000", "--data-dir"])
             .arg(data_dir)
@@ -61,7 +63,7 @@ impl Program {
         let up = lines.by_ref().any(|line| line.is_ok_and(|line| line.trim().is_empty()));
         assert!(up, "it ended before it was up");
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, data_dir: data_dir.to_owned() }
+        Self { path: path.to_owned(), child, data_dir: data_dir.to_owned() }
     }
 
     async fn client(&self) -> kube::Client {
@@ -135,8 +137,10 @@ fn main() -> ExitCode {
     let pods = usize::try_from(number("--pods", 200)).expect("a number of pods");
     let length = Duration::from_secs(60 * number("--minutes", 30));
     let chance = Chance(number("--seed", 1));
+    let given = args.iter().position(|it| it == "--program").and_then(|at| args.get(at + 1));
+    let path = PathBuf::from(given.map_or(env!("CARGO_BIN_EXE_supple"), String::as_str));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    runtime.expect("a runtime can be made").block_on(soak(pods, length, chance))
+    runtime.expect("a runtime can be made").block_on(soak(&path, pods, length, chance))
 }
 
 /// How often what happened.
@@ -148,10 +152,10 @@ struct Tally {
     replaced: usize,
 }
 
-async fn soak(pods: usize, length: Duration, mut chance: Chance) -> ExitCode {
+async fn soak(path: &Path, pods: usize, length: Duration, mut chance: Chance) -> ExitCode {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let data = dir.path().join("data");
-    let mut program = Program::start(&data);
+    let mut program = Program::start(path, &data);
     let mut api = Api::<Pod>::default_namespaced(program.client().await);
     for n in 0..pods {
         create(&api, n).await;
@@ -170,7 +174,7 @@ async fn soak(pods: usize, length: Duration, mut chance: Chance) -> ExitCode {
         if deaths < DEATHS && born.elapsed() > length / SHORT_LIFE {
             program.signal("-9");
             let _ = program.child.wait();
-            program = Program::start(&data);
+            program = Program::start(&program.path, &data);
             api = Api::default_namespaced(program.client().await);
             born = Instant::now();
             deaths += 1;

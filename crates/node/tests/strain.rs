@@ -219,10 +219,11 @@ fn rung(file: &Path, trigger: Option<&str>) -> std::thread::JoinHandle<Instant> 
 
 fn print_latencies(what: &str, mut latencies: Vec<Duration>) {
     latencies.sort_unstable();
-    let at = |percent: usize| latencies.get((latencies.len() * percent).div_ceil(100).max(1) - 1);
+    let Some(worst) = latencies.last() else { return println!("{what}: never in time to be measured") };
+    let at = |percent: usize| latencies[(latencies.len() * percent).div_ceil(100).max(1) - 1];
     let late = latencies.iter().filter(|it| **it > Duration::from_millis(100)).count();
     let times = latencies.len();
-    println!("{what}, {times} times: p50 {:?}, p99 {:?}, worst {:?}, {late} over 100 ms", at(50), at(99), at(100));
+    println!("{what}, {times} times: p50 {:.1?}, p90 {:.1?}, worst {worst:.1?}, {late} over 100 ms", at(50), at(90));
 }
 
 /// The writing end of the pipe that a container of [`FILLS`] reads.

@@ -137,7 +137,8 @@ impl Lab {
         let object = self.get(pod).await;
         let uid = object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
         let id = PodRef { uid: uid.into(), namespace: "default".into(), name: pod.into() };
-        let end = tokio::time::Instant::now() + PATIENCE;
+        // A shell fills it, byte by byte and with a fifth of a processor, and the processor may be an emulated one.
+        let end = tokio::time::Instant::now() + 4 * PATIENCE;
         while self.runtime.usage(&id).await.expect("usage can be read").memory_usage.0 < bytes {
             assert!(tokio::time::Instant::now() < end, "{pod} never used {bytes} bytes");
             // Nobody announces that a process has filled its memory.

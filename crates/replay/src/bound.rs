@@ -51,13 +51,21 @@ impl Range {
     }
 }
 
-/// What the best way to be at each size came to. What every sample changes stands by itself, so that a sample is reckoned for
-/// several sizes at once.
+/// What the best way to be at each size came to. What most samples change of it is V alone; the rest follows from that and from
+/// when it came there.
 #[derive(Clone, Debug)]
 struct Ways {
-    reserved: Vec<f64>,
-    slack: Vec<f64>,
+    came: Vec<Came>,
     counts: Vec<Counts>,
+}
+
+/// When the best way to be at a size came there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Came {
+    /// What it had reserved by then.
+    reserved: f64,
+    /// Hours that were over.
+    hours: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,11 +80,7 @@ struct Counts {
 impl Ways {
     fn new(sizes: usize) -> Self {
         let at = |size| Counts { over: 0, events: 0, resizes: 0, range: (size, size) };
-        Self {
-            reserved: vec![0.0; sizes],
-            slack: vec![0.0; sizes],
-            counts: (0..=u16::MAX).take(sizes).map(at).collect(),
-        }
+        Self { came: vec![Came::default(); sizes], counts: (0..=u16::MAX).take(sizes).map(at).collect() }
     }
 }
 
@@ -94,6 +98,8 @@ pub struct Bound {
     /// The first size the last sample fitted.
     fits: usize,
     started: bool,
+    /// No less than any V within the window.
+    most: f64,
     /// Price of a sample over and of a resize, in amount-hours.
     over: f64,
     resize: f64,
@@ -115,11 +121,12 @@ impl Bound {
         let ways = Ways::new(sizes.len());
         let window = (0, sizes.len().saturating_sub(1));
         let total = Figures::default();
-        Self { sizes, amounts, values, ways, best: 0, window, fits: 0, started: false, over, resize, total }
+        Self { sizes, amounts, values, ways, best: 0, window, fits: 0, started: false, most: 0.0, over, resize, total }
     }
 
     /// A sample standing for so many hours.
     pub fn put(&mut self, used: f64, hours: f64) {
+        let so_far = self.total.hours;
         self.total.samples += 1;
         self.total.hours += hours;
         self.total.used += used * hours;
@@ -131,34 +138,43 @@ impl Bound {
         self.fits = fits;
         let (low, high) = self.awake(fits, used, hours);
         if self.started {
-            self.come_anew((low, high), (before, fits));
+            self.come_anew((low, high), (before, fits), so_far);
         }
         // From `low` the sizes that the sample is over, from `fits` those that it fits.
         let end = high + 1;
         let fits = fits.clamp(low, end);
-        self.values[low..fits].iter_mut().for_each(|it| *it += self.over);
         self.ways.counts[low..fits].iter_mut().for_each(|it| it.over += 1);
         self.ways.counts[before.clamp(low, fits)..fits].iter_mut().for_each(|it| it.events += 1);
-        for (reserved, size) in self.ways.reserved[low..end].iter_mut().zip(&self.amounts[low..end]) {
-            *reserved += size * hours;
-        }
-        let fitting = self.values[fits..end].iter_mut().zip(&mut self.ways.slack[fits..end]);
-        for ((value, slack), size) in fitting.zip(&self.amounts[fits..end]) {
-            let more = (size - used) * hours;
-            *value += more;
-            *slack += more;
-        }
-        let least = least(&self.values[low..end]);
+        let under = raise(&mut self.values[low..fits], &self.amounts[low..fits], |_| self.over);
+        let over = raise(&mut self.values[fits..end], &self.amounts[fits..end], |size| (size - used) * hours);
+        let least = under.0.min(over.0);
+        self.most = under.1.max(over.1);
         self.best = self.values[low..end].iter().position(|it| *it <= least).map_or(low, |at| low + at);
         self.started = true;
         self.doze((low, high), least + self.resize);
     }
 
-    /// Lets sizes within `low..=high` be come to from the best one where that is cheaper than what they cost so far. `before` and
-    /// `fits` are the first size that the last sample fitted, and the first that this one fits.
-    fn come_anew(&mut self, (low, high): (usize, usize), (before, fits): (usize, usize)) {
-        let (from, changed) = (self.best, self.cost() + self.resize);
-        let (reserved, slack) = (self.ways.reserved[from], self.ways.slack[from]);
+    /// Lets sizes within `low..=high` be come to from the best one where that is cheaper than what they cost so far: those that
+    /// were idle, and of the others those that became dear. `before` and `fits` are the first size that the last sample fitted, and
+    /// the first that this one fits; so many `hours` were before this one.
+    fn come_anew(&mut self, (low, high): (usize, usize), fits: (usize, usize), hours: f64) {
+        let (first, last) = self.window;
+        let from = (self.best, self.cost() + self.resize);
+        let came = Came { reserved: self.reserved(self.best, hours), hours };
+        self.come_within(low..first, from, fits, came);
+        if from.1 < self.most {
+            self.come_within(first..last + 1, from, fits, came);
+        }
+        self.come_within(last + 1..high + 1, from, fits, came);
+    }
+
+    fn come_within(
+        &mut self,
+        sizes: std::ops::Range<usize>,
+        (from, changed): (usize, f64),
+        (before, fits): (usize, usize),
+        came: Came,
+    ) {
         let mut counts = self.ways.counts[from];
         counts.resizes += 1;
         let (lowest, highest) = counts.range;
@@ -166,23 +182,21 @@ impl Bound {
         // last one fitted the size that was in force.
         let began = if from < before { 0..0 } else { 0..fits };
         let counted = before..fits;
-        // Most often they lie side by side: run by run.
-        let mut end = low;
-        while let Some(first) = self.values[end..=high].iter().position(|it| changed < *it).map(|it| end + it) {
-            let more = self.values[first..=high].iter().position(|it| changed >= *it);
-            end = more.map_or(high + 1, |it| first + it);
-            self.values[first..end].fill(changed);
-            self.ways.reserved[first..end].fill(reserved);
-            self.ways.slack[first..end].fill(slack);
-            for (to, it) in (first..end).zip(&mut self.ways.counts[first..end]) {
+        for to in sizes {
+            if changed < self.values[to] {
+                self.values[to] = changed;
+                self.ways.came[to] = came;
                 let size = u16::try_from(to).unwrap_or(u16::MAX);
                 let events = counts.events + u32::from(began.contains(&to)) - u32::from(counted.contains(&to));
-                *it = Counts { events, range: (lowest.min(size), highest.max(size)), ..counts };
-            }
-            if end > high {
-                break;
+                self.ways.counts[to] = Counts { events, range: (lowest.min(size), highest.max(size)), ..counts };
             }
         }
+    }
+
+    /// What the best way that ends at a size has reserved when so many hours are over.
+    fn reserved(&self, at: usize, hours: f64) -> f64 {
+        let came = self.ways.came[at];
+        came.reserved + self.amounts[at] * (hours - came.hours)
     }
 
     /// The sizes to be reckoned: those not idle, and those the sample may wake.
@@ -233,8 +247,9 @@ impl Bound {
         let (ways, best) = (&self.ways, self.best);
         let Counts { over, events, resizes, range: (lowest, highest) } = ways.counts[best];
         Figures {
-            reserved: ways.reserved[best],
-            slack: ways.slack[best],
+            reserved: self.reserved(best, self.total.hours),
+            // What the way cost is this and the prices of what befell it.
+            slack: (self.cost() - self.over * f64::from(over) - self.resize * f64::from(resizes)).max(0.0),
             over: u64::from(over),
             events: u64::from(events),
             resizes: u64::from(resizes),
@@ -275,14 +290,21 @@ pub fn path(used: &[(f64, f64)], prices: &Prices, least: f64) -> Vec<i64> {
     sizes
 }
 
-/// The least of some values, four at a time.
-fn least(values: &[f64]) -> f64 {
-    let mut lanes = [f64::INFINITY; 4];
-    let (whole, rest) = values.as_chunks::<4>();
-    for chunk in whole {
-        lanes.iter_mut().zip(chunk).for_each(|(least, it)| *least = if *it < *least { *it } else { *least });
+/// Adds to every value what its size costs, four at a time; the least and the most of them then.
+fn raise(values: &mut [f64], sizes: &[f64], cost: impl Fn(f64) -> f64) -> (f64, f64) {
+    let (mut least, mut most) = ([f64::INFINITY; 4], [f64::NEG_INFINITY; 4]);
+    let ((values, rest), (sizes, sizes_rest)) = (values.as_chunks_mut::<4>(), sizes.as_chunks::<4>());
+    for (values, sizes) in values.iter_mut().zip(sizes) {
+        for lane in 0..4 {
+            let value = values[lane] + cost(sizes[lane]);
+            values[lane] = value;
+            least[lane] = if value < least[lane] { value } else { least[lane] };
+            most[lane] = if value > most[lane] { value } else { most[lane] };
+        }
     }
-    lanes.iter().chain(rest).copied().fold(f64::INFINITY, f64::min)
+    rest.iter_mut().zip(sizes_rest).for_each(|(value, size)| *value += cost(*size));
+    let all = |lanes: [f64; 4], fold: fn(f64, f64) -> f64| lanes.iter().chain(rest.iter()).copied().reduce(fold);
+    (all(least, f64::min).unwrap_or(f64::INFINITY), all(most, f64::max).unwrap_or(f64::NEG_INFINITY))
 }
 
 /// Whole sizes from the lowest to the highest use, 1 % apart where that makes at most [`SIZES`].

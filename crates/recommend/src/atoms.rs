@@ -17,6 +17,9 @@ pub const STRETCHES: [usize; 7] = [1, 1, 2, 2, 3, 3, 6];
 /// Views of a past: the last hours, the last day, everything, and for every stretch the same hours of earlier days.
 pub const VIEWS: usize = SAME + STRETCHES.len();
 
+/// As many views as are reckoned side by side: whole vectors of four.
+const LANES: usize = VIEWS.next_multiple_of(4);
+
 /// Where in the views the last hours stand, ...
 pub const LATELY: usize = 0;
 /// ... the last day, ...
@@ -34,6 +37,12 @@ static ROUNDED: LazyLock<[Vec<(f64, f64)>; 2]> =
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and no size is as large")]
 fn rounded_both_ways(size: f64) -> (f64, f64) {
     (amount(size as i64), amount(whole(size)))
+}
+
+/// In single precision: shares and multiples of the mean need no more.
+#[expect(clippy::cast_possible_truncation, reason = "a share or a multiple of the mean")]
+const fn single(value: f64) -> f32 {
+    value as f32
 }
 
 /// Per candidate.
@@ -156,24 +165,23 @@ impl Atoms {
         }
         let known = total.map(|it| it > 0.0);
         let scale = total.map(|it| if it > 0.0 { 1.0 / it } else { 0.0 });
-        let (near, far) = ((1.0 - stay) * (1.0 - share), (1.0 - jump) * share);
-        let per_average = 1.0 / average;
-        let (mut carried, mut jumped) = ([0.0; VIEWS], [0.0; VIEWS]);
-        let (mut under, mut used) = ([0.0; VIEWS], [0.0; VIEWS]);
+        let [near, far, stay, jump, per_average] =
+            [(1.0 - stay) * (1.0 - share), (1.0 - jump) * share, stay, jump, 1.0 / average].map(single);
+        let (mut carried, mut jumped) = ([0.0; LANES], [0.0; LANES]);
+        let (mut under, mut used) = ([0.0; LANES], [0.0; LANES]);
         for (c, (mass, amount)) in self.mass.iter().zip(amounts).enumerate().take(self.grid.count) {
-            let (mut free, mut beyond) = ([0.0_f32; VIEWS], [0.0_f32; VIEWS]);
-            for v in 0..VIEWS {
-                let mass = scale[v] * mass[v];
-                carried[v] = stay * carried[v] + mass;
-                jumped[v] = jump * jumped[v] + mass;
+            let amount = single(*amount) * per_average;
+            let (mut free, mut beyond) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+            let mut part = [0.0; LANES];
+            part.iter_mut().zip(mass).zip(scale).for_each(|((part, mass), scale)| *part = single(scale * mass));
+            for v in 0..LANES {
+                carried[v] = stay * carried[v] + part[v];
+                jumped[v] = jump * jumped[v] + part[v];
                 let here = near * carried[v] + far * jumped[v];
                 under[v] += here;
                 used[v] += here * amount;
-                #[expect(clippy::cast_possible_truncation, reason = "shares and multiples of the mean")]
-                {
-                    free[v] = ((amount * under[v] - used[v]) * per_average) as f32;
-                    beyond[v] = (1.0 - under[v]) as f32;
-                }
+                free[v] = amount * under[v] - used[v];
+                beyond[v] = 1.0 - under[v];
             }
             for v in 0..VIEWS {
                 slack[v][c] = free[v];

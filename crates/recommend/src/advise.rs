@@ -7,10 +7,13 @@ use crate::policy::{Policy, Terms};
 use crate::resource::Resource;
 use crate::sample::{amount, whole};
 use crate::state::State;
-use crate::ways::MEMORY;
+use crate::ways::{BEGINNER, CPU, MEMORY, Rehearsal, Trial};
 
 /// A change has to promise this much more than its price: a forecast is surer of its price than of its gain.
 const INERTIA: f64 = 1.3;
+
+/// Hours of CPU after which the ways to read it are listened to.
+const KNOWN: u16 = 24;
 
 /// What one resource of a container should have. Thousandths of a core or bytes; `lower <= request <= upper`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,7 +82,7 @@ impl State {
     }
 
     /// Memory alone.
-    pub fn advise_memory(&self, policy: &Policy, in_force: Option<i64>) -> Option<Part> {
+    pub fn advise_memory(&mut self, policy: &Policy, in_force: Option<i64>) -> Option<Part> {
         let mut views = Views::default();
         let climb = self.hour.and_then(|hour| self.memory.climb(hour));
         let (choice, outlook) = self.foresee_memory(policy, in_force, climb, &mut views)?;
@@ -92,7 +95,12 @@ impl State {
     }
 
     /// What [`State::advise_memory`] comes to, without the bounds. The climb is the same all hour long: [`crate::memory::MemoryPast::climb`].
-    pub(crate) fn choose_memory(&self, policy: &Policy, in_force: Option<i64>, climb: Option<f64>) -> Option<Choice> {
+    pub(crate) fn choose_memory(
+        &mut self,
+        policy: &Policy,
+        in_force: Option<i64>,
+        climb: Option<f64>,
+    ) -> Option<Choice> {
         self.foresee_memory(policy, in_force, climb, &mut Views::default()).map(|it| it.0)
     }
 
@@ -106,9 +114,11 @@ impl State {
         let price = self.price(Resource::Cpu, &policy.cpu);
         views.read(&self.cpu, hour, &policy.cpu.beliefs)?;
         if !self.ways.done {
-            self.rehearse(views, &price);
+            let sample = price.incident / self.samples_an_hour();
+            rehearse(&mut self.ways, &CPU, Resource::Cpu, views, &price, sample);
         }
-        let outlook = views.plan(self.ways.way(self.cpu.tally.hours), in_force.map(amount), &price);
+        let way = if self.cpu.tally.hours < KNOWN { &BEGINNER } else { self.ways.way(&CPU) };
+        let outlook = views.plan(way, in_force.map(amount), &price);
         let (planned, rule) = planned(in_force, &outlook, &price);
         let habit = self.cpu.habit_over(planned);
         let planned = habit.map_or((planned, rule), |habit| (habit, Rule::Habit));
@@ -117,7 +127,7 @@ impl State {
     }
 
     fn foresee_memory<'a>(
-        &self,
+        &mut self,
         policy: &Policy,
         in_force: Option<i64>,
         climb: Option<f64>,
@@ -126,7 +136,10 @@ impl State {
         let hour = self.hour?;
         let price = self.price(Resource::Memory, &policy.memory);
         views.read(&self.memory, hour, &policy.memory.beliefs)?;
-        let outlook = views.plan(&MEMORY, in_force.map(amount), &price);
+        if !self.memory_ways.done {
+            rehearse(&mut self.memory_ways, &MEMORY, Resource::Memory, views, &price, price.incident);
+        }
+        let outlook = views.plan(self.memory_ways.way(&MEMORY), in_force.map(amount), &price);
         let planned = planned(in_force, &outlook, &price);
         let mut choice = self.choice(&self.memory, hour, &policy.memory, planned, (views, &outlook, &price));
         choice.account.climb = climb.map(|per_hour| {
@@ -134,18 +147,6 @@ impl State {
             Climb { per_hour, hours_to_limit: in_force.map(|limit| ((amount(limit) - now) / per_hour).max(0.0)) }
         });
         Some((choice, outlook))
-    }
-
-    fn rehearse(&mut self, views: &Views, price: &Price) {
-        let sample = price.incident / self.samples_an_hour();
-        self.ways.rehearse(sample, price.resize, |way, from| {
-            let outlook = views.plan(way, from.map(|it| Resource::Cpu.amount(it)), price);
-            match from {
-                Some(level) if outlook.stay - outlook.cost <= price.resize => level,
-                Some(_) => Resource::Cpu.level(outlook.best()),
-                None => Resource::Cpu.level(outlook.means().best_for_ever(1.0)),
-            }
-        });
     }
 
     /// CPU samples in an hour.
@@ -229,6 +230,25 @@ impl State {
         let doubt = strongest.filter(|(_, it)| *it < 0.9).map_or(Doubt::None, |(doubt, _)| doubt);
         Confidence { value, doubt }
     }
+}
+
+/// Every way says where it would stand now, an incident at its size to be charged with so much.
+fn rehearse<const N: usize>(
+    ways: &mut Rehearsal<N>,
+    trial: &'static Trial<N>,
+    resource: Resource,
+    views: &Views,
+    price: &Price,
+    incident: f64,
+) {
+    ways.rehearse(trial, (incident, price.resize), |way, from| {
+        let outlook = views.plan(way, from.map(|it| resource.amount(it)), price);
+        match from {
+            Some(level) if outlook.stay - outlook.cost <= price.resize => level,
+            Some(_) => resource.level(outlook.best()),
+            None => resource.level(outlook.means().best_for_ever(1.0)),
+        }
+    });
 }
 
 /// Where the plan says to go, or to stay.

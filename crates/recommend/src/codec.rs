@@ -11,10 +11,10 @@ use crate::memory::{MemoryPast, WEEK};
 use crate::past::{Tally, UNKNOWN};
 use crate::resource::TOP;
 use crate::state::{REMEMBERED, State};
-use crate::ways::{Rehearsal, WAYS};
+use crate::ways::{CPU_WAYS, MEMORY_WAYS, Rehearsal};
 
 /// Written first. A reader refuses what it does not know.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The longest a state can be.
 pub const MOST: usize = 600;
@@ -37,7 +37,7 @@ const LONGEST: usize = {
     let away = 8 + 2 * level;
     let tally = 16 + 16 + level + 4 * 32 + 16;
     let week = level + 1 + WEEK * level + 2 * 16;
-    let ways = WAYS * (level + 16) + 3 + 32 + 1;
+    let ways = (CPU_WAYS + MEMORY_WAYS) * (level + 16) + 2 * (3 + 32 + 1);
     head + digests + daily + away + week + 2 * tally + ways
 };
 const _: () = assert!(LONGEST.div_ceil(8) <= MOST, "the longest state must fit");
@@ -72,7 +72,7 @@ impl LoadError {
 impl State {
     /// As bytes.
     pub fn save(&self) -> Vec<u8> {
-        let Self { cpu, memory, ways, hour, start_peak, kill, kills, shift, cut } = self;
+        let Self { cpu, memory, ways, memory_ways, hour, start_peak, kill, kills, shift, cut } = self;
         let mut out = Writer::default();
         out.bits(u64::from(VERSION), 8);
         out.time(*hour);
@@ -99,12 +99,8 @@ impl State {
         out.bits(u64::from(weekly.0), 16);
         out.bits(u64::from(weekly.1), 16);
         out.tally(tally);
-        let Rehearsal { sizes, charges, leader, price, done } = ways;
-        sizes.iter().for_each(|it| out.level(*it));
-        charges.iter().for_each(|it| out.bits(u64::from(*it), 16));
-        out.bits(u64::from(*leader), 3);
-        out.float(*price);
-        out.bits(u64::from(*done), 1);
+        out.ways(ways);
+        out.ways(memory_ways);
         out.finish()
     }
 
@@ -135,18 +131,8 @@ impl State {
         state.memory.week = from.hours::<1, WEEK>()?.map(|[peak]| peak);
         state.memory.weekly = (from.short(16)?, from.short(16)?);
         state.memory.tally = from.tally()?;
-        for size in &mut state.ways.sizes {
-            *size = from.level()?;
-        }
-        for charge in &mut state.ways.charges {
-            *charge = from.short(16)?;
-        }
-        state.ways.leader = u8::try_from(from.bits(3)?).unwrap_or(0);
-        if usize::from(state.ways.leader) >= WAYS {
-            return Err(LoadError::Damaged("a way"));
-        }
-        state.ways.price = from.float()?;
-        state.ways.done = from.bits(1)? == 1;
+        state.ways = from.ways()?;
+        state.memory_ways = from.ways()?;
         Ok(state)
     }
 }
@@ -253,6 +239,15 @@ impl Writer {
             self.float(it);
         }
         self.bits(u64::from(sum.1), 16);
+    }
+
+    fn ways<const N: usize>(&mut self, ways: &Rehearsal<N>) {
+        let Rehearsal { sizes, charges, leader, price, done } = ways;
+        sizes.iter().for_each(|it| self.level(*it));
+        charges.iter().for_each(|it| self.bits(u64::from(*it), 16));
+        self.bits(u64::from(*leader), 3);
+        self.float(*price);
+        self.bits(u64::from(*done), 1);
     }
 
     fn hours<const Q: usize>(&mut self, hours: &[[u16; Q]]) {
@@ -396,6 +391,23 @@ impl Reader<'_> {
         let last = Some(self.level()?).filter(|it| *it != UNKNOWN);
         let (mean, restless, weight) = (self.float()?, self.float()?, self.float()?);
         Ok(Tally { per_hour, hours, last, mean, restless, weight, sum: (self.float()?, self.short(16)?) })
+    }
+
+    fn ways<const N: usize>(&mut self) -> Result<Rehearsal<N>, LoadError> {
+        let mut ways = Rehearsal::default();
+        for size in &mut ways.sizes {
+            *size = self.level()?;
+        }
+        for charge in &mut ways.charges {
+            *charge = self.short(16)?;
+        }
+        ways.leader = u8::try_from(self.bits(3)?).unwrap_or(0);
+        if usize::from(ways.leader) >= N {
+            return Err(LoadError::Damaged("a way"));
+        }
+        ways.price = self.float()?;
+        ways.done = self.bits(1)? == 1;
+        Ok(ways)
     }
 
     fn hours<const Q: usize, const H: usize>(&mut self) -> Result<[[u16; Q]; H], LoadError> {

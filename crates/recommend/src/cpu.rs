@@ -23,13 +23,13 @@ pub const DAY: usize = 24;
 pub type Hour = [u16; 3];
 
 /// Entries of the histograms: of the running hour, of the hours just past, of the last days, of everything.
-pub const OPEN: usize = 12;
+pub const OPEN: usize = 11;
 /// See [`OPEN`].
 pub const LATELY: usize = 9;
 /// See [`OPEN`].
-pub const DAYS: usize = 14;
+pub const DAYS: usize = 13;
 /// See [`OPEN`].
-pub const LONG: usize = 20;
+pub const LONG: usize = 18;
 
 /// At which shares of the hour the order statistics are taken: the second is what five minutes of an hour reach ...
 const RANKS: [f64; 3] = [0.5, 0.93, 1.0];
@@ -268,11 +268,17 @@ impl Past for CpuPast {
         let mut at = place(hour, DAY);
         for (stretch, hours) in STRETCHES.iter().enumerate() {
             for _ in 0..*hours {
-                let known = self.daily[at];
-                at = if at + 1 == DAY { 0 } else { at + 1 };
-                if known[0] != UNKNOWN {
-                    known.into_iter().zip(masses).for_each(|(level, mass)| atoms.put(SAME + stretch, level, mass));
+                let next = if at + 1 == DAY { 0 } else { at + 1 };
+                let before = if at == 0 { DAY - 1 } else { at - 1 };
+                // The hours beside it count half: nobody's jobs start on the second.
+                for (beside, share) in [(at, 1.0), (before, 0.5), (next, 0.5)] {
+                    let known = self.daily[beside];
+                    if known[0] != UNKNOWN {
+                        let atoms_of = known.into_iter().zip(masses);
+                        atoms_of.for_each(|(level, mass)| atoms.put(SAME + stretch, level, mass * share));
+                    }
                 }
+                at = next;
             }
         }
     }

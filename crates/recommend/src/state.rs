@@ -2,11 +2,11 @@
 
 use crate::cpu::CpuPast;
 use crate::memory::MemoryPast;
-use crate::past::Past;
+use crate::past::{Past, UNKNOWN};
 use crate::policy::Policy;
 use crate::resource::Resource;
 use crate::sample::{OutOfMemory, Sample, amount, believable};
-use crate::ways::Rehearsal;
+use crate::ways::{CPU, CPU_WAYS, MEMORY, MEMORY_WAYS, Rehearsal};
 
 /// Seconds of an hour.
 pub const HOUR: i64 = 3600;
@@ -53,7 +53,9 @@ pub struct State {
     /// Memory.
     pub memory: MemoryPast,
     /// Ways to read the CPU's past, and what they cost.
-    pub ways: Rehearsal,
+    pub ways: Rehearsal<CPU_WAYS>,
+    /// Ways to read that of memory.
+    pub memory_ways: Rehearsal<MEMORY_WAYS>,
     /// The running hour, counted from time 0.
     pub hour: Option<i64>,
     /// Highest CPU level seen while starting.
@@ -129,7 +131,10 @@ impl State {
             return;
         }
         let gap = hour - open - 1;
-        self.ways.charge(Resource::Cpu, &self.cpu.open, self.cpu.tally.average(Resource::Cpu));
+        self.ways.charge(&CPU, Resource::Cpu, self.cpu.open.entries(), self.cpu.tally.average(Resource::Cpu));
+        let peak = Some((self.memory.open, 1)).filter(|it| it.0 != UNKNOWN);
+        let average = self.memory.tally.average(Resource::Memory);
+        self.memory_ways.charge(&MEMORY, Resource::Memory, peak.into_iter(), average);
         let shifted = self.cpu.close(open, gap);
         self.memory.close(open, gap);
         self.hour = Some(hour);
@@ -178,7 +183,8 @@ impl State {
         self.advance(hour);
         other.advance(hour);
         self.cpu.merge(&other.cpu);
-        self.ways.merge(&other.ways);
+        self.ways.merge(&CPU, &other.ways);
+        self.memory_ways.merge(&MEMORY, &other.memory_ways);
         self.memory.merge(&other.memory, hour);
         self.start_peak = self.start_peak.max(other.start_peak);
         self.kill = self.kill.max(other.kill);

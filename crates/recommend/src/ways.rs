@@ -5,7 +5,6 @@
 //! fade, and the way with the least is listened to; another one has to be better by the price of a change and more before
 //! it takes over, so that luck is not taken for wisdom.
 
-use crate::digest::Digest;
 use crate::resource::Resource;
 
 /// One way to read the past.
@@ -19,44 +18,65 @@ pub struct Way {
     pub fear: f64,
 }
 
-/// Ways for CPU. The first is listened to while nothing speaks for another.
-pub const CPU: [Way; WAYS] = [
-    Way { name: "balanced", weights: [4.0, 1.0, 0.3, 4.0], fear: 1.0 },
-    Way { name: "bold", weights: [4.0, 1.0, 0.3, 4.0], fear: 0.4 },
-    Way { name: "careful", weights: [4.0, 1.0, 0.3, 4.0], fear: 2.0 },
-    Way { name: "daily", weights: [1.0, 0.2, 0.0, 10.0], fear: 1.0 },
-    Way { name: "steady", weights: [0.0, 0.0, 1.0, 0.0], fear: 1.0 },
-];
+/// Ways that are tried against each other, and how long it takes to believe that one of them is wiser.
+#[derive(Debug)]
+pub struct Trial<const N: usize> {
+    /// The ways. The first is listened to while nothing speaks for another.
+    pub ways: [Way; N],
+    /// After an hour so much is left of a charge.
+    fade: f32,
+    /// By how much another way must be better, in hours of mean use.
+    better: f32,
+    /// By how much a way other than the first must be better before it is listened to at all.
+    prior: f32,
+}
 
-/// The way for memory. Kills are too rare for what they cost to tell a wise way from a lucky one.
-pub const MEMORY: Way = Way { name: "balanced", weights: [8.0, 1.0, 0.3, 4.0], fear: 0.7 };
+/// Ways for CPU: the mixture, two that follow what was lately, one that asks for the hour of the day and one that takes all for
+/// alike. A charge halves in two days.
+pub static CPU: Trial<CPU_WAYS> = Trial {
+    ways: [
+        Way { name: "balanced", weights: [4.0, 1.0, 0.3, 4.0], fear: 1.0 },
+        Way { name: "recent", weights: [8.0, 1.0, 0.0, 0.0], fear: 1.0 },
+        Way { name: "nimble", weights: [1.0, 0.0, 0.0, 0.0], fear: 0.4 },
+        Way { name: "daily", weights: [1.0, 0.2, 0.0, 10.0], fear: 1.0 },
+        Way { name: "steady", weights: [0.0, 0.0, 1.0, 0.0], fear: 1.0 },
+    ],
+    fade: 0.985_66,
+    better: 1.5,
+    prior: 1.5,
+};
 
-/// Ways there are.
-pub const WAYS: usize = 5;
+/// Ways for memory. Kills are too rare for what they cost to tell a wise way from a lucky one soon, so another has to be better
+/// by two kills, and a charge halves in a week.
+pub static MEMORY: Trial<MEMORY_WAYS> = Trial {
+    ways: [
+        Way { name: "balanced", weights: [8.0, 1.0, 0.3, 4.0], fear: 0.7 },
+        Way { name: "daily", weights: [1.0, 0.2, 0.0, 10.0], fear: 0.7 },
+    ],
+    fade: 0.995_883,
+    better: 24.0,
+    prior: 24.0,
+};
 
-/// The way for beginners, and for how many hours.
-const BOLD: usize = 1;
-const KNOWN: u16 = 24;
+/// The way for CPU before a day is known: what was seen by then is a start for the most part, and its spikes do not come back.
+pub static BEGINNER: Way = Way { name: "bold", weights: [4.0, 1.0, 0.3, 4.0], fear: 0.4 };
 
-/// After an hour so much is left of a charge: half after two days.
-const FADE: f32 = 0.985_66;
+/// Ways there are for CPU.
+pub const CPU_WAYS: usize = 5;
 
-/// By how much another way must be better, in hours of mean use.
-const BETTER: f32 = 1.5;
-
-/// By how much a way other than the first must be better before it is listened to at all.
-const PRIOR: f32 = 1.5;
+/// And for memory.
+pub const MEMORY_WAYS: usize = 2;
 
 /// Charges are kept in these parts of an hour.
 pub const PARTS: f32 = 32.0;
 
 /// The sizes in the mind and what they cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Rehearsal {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rehearsal<const N: usize> {
     /// Level of each way; 0 before the first rehearsal.
-    pub sizes: [u16; WAYS],
+    pub sizes: [u16; N],
     /// Charged so far above the least, in so many parts of an hour of mean use: [`PARTS`].
-    pub charges: [u16; WAYS],
+    pub charges: [u16; N],
     /// The way that is listened to.
     pub leader: u8,
     /// What a sample over was taken to cost at the last rehearsal.
@@ -65,18 +85,30 @@ pub struct Rehearsal {
     pub done: bool,
 }
 
-impl Rehearsal {
-    /// Charges every way for the hour that just ended. `seen` are its samples.
-    pub fn charge<const N: usize>(&mut self, resource: Resource, seen: &Digest<N>, average: f64) {
+impl<const N: usize> Default for Rehearsal<N> {
+    fn default() -> Self {
+        Self { sizes: [0; N], charges: [0; N], leader: 0, price: 0.0, done: false }
+    }
+}
+
+impl<const N: usize> Rehearsal<N> {
+    /// Charges every way for the hour that just ended. `seen` are its levels and how often each was seen; of memory its peak.
+    pub fn charge(
+        &mut self,
+        trial: &Trial<N>,
+        resource: Resource,
+        seen: impl Iterator<Item = (u16, u16)> + Clone,
+        average: f64,
+    ) {
         self.done = false;
-        let total = f64::from(seen.total());
+        let total: f64 = seen.clone().map(|(_, weight)| f64::from(weight)).sum();
         if total == 0.0 || self.sizes[0] == 0 {
             return;
         }
         for (size, charge) in self.sizes.iter().zip(&mut self.charges) {
             let amount = resource.amount(*size);
             let (mut slack, mut over) = (0.0, 0.0);
-            for (level, weight) in seen.entries() {
+            for (level, weight) in seen.clone() {
                 if level > *size {
                     over += f64::from(weight);
                 } else {
@@ -85,14 +117,19 @@ impl Rehearsal {
             }
             #[expect(clippy::cast_possible_truncation, reason = "a charge: its further digits are noise")]
             let cost = (slack / total / average + f64::from(self.price) * over) as f32;
-            *charge = parts(f32::from(*charge) * FADE / PARTS + cost);
+            *charge = parts(f32::from(*charge) * trial.fade / PARTS + cost);
         }
-        self.choose();
+        self.choose(trial);
     }
 
     /// Moves the sizes in the mind: `plan` says where to, from where a way stands.
-    pub fn rehearse(&mut self, price: f64, resize: f64, mut plan: impl FnMut(&Way, Option<u16>) -> u16) {
-        for (way, (size, charge)) in CPU.iter().zip(self.sizes.iter_mut().zip(&mut self.charges)) {
+    pub fn rehearse(
+        &mut self,
+        trial: &'static Trial<N>,
+        (price, resize): (f64, f64),
+        mut plan: impl FnMut(&'static Way, Option<u16>) -> u16,
+    ) {
+        for (way, (size, charge)) in trial.ways.iter().zip(self.sizes.iter_mut().zip(&mut self.charges)) {
             let known = (*size > 0).then_some(*size);
             let to = plan(way, known);
             #[expect(clippy::cast_possible_truncation, reason = "a price")]
@@ -106,11 +143,11 @@ impl Rehearsal {
             self.price = price as f32;
         }
         self.done = true;
-        self.choose();
+        self.choose(trial);
     }
 
     /// Adds what the same ways cost elsewhere.
-    pub fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, trial: &Trial<N>, other: &Self) {
         for (mine, theirs) in self.charges.iter_mut().zip(other.charges) {
             *mine = mine.saturating_add(theirs);
         }
@@ -119,23 +156,24 @@ impl Rehearsal {
         }
         self.price = self.price.max(other.price);
         self.done &= other.done;
-        self.choose();
+        self.choose(trial);
     }
 
-    /// The way that is listened to, where so many hours are known.
-    ///
-    /// Not before a day is known: what was seen by then is a start for the most part, and its spikes do not come back. So
-    /// the bold one speaks first.
-    pub fn way(&self, hours: u16) -> &'static Way {
-        if hours < KNOWN { &CPU[BOLD] } else { &CPU[usize::from(self.leader).min(WAYS - 1)] }
+    /// The way that is listened to.
+    pub fn way(&self, trial: &'static Trial<N>) -> &'static Way {
+        &trial.ways[self.leader()]
     }
 
-    fn choose(&mut self) {
+    fn leader(&self) -> usize {
+        usize::from(self.leader).min(N - 1)
+    }
+
+    fn choose(&mut self, trial: &Trial<N>) {
         let least = self.charges.iter().copied().min().unwrap_or(0);
         self.charges.iter_mut().for_each(|it| *it -= least);
-        let stand = |way: usize| f32::from(self.charges[way]) / PARTS + if way == 0 { 0.0 } else { PRIOR };
-        let best = (0..WAYS).min_by(|a, b| stand(*a).total_cmp(&stand(*b))).unwrap_or(0);
-        if stand(best) + BETTER < stand(usize::from(self.leader).min(WAYS - 1)) {
+        let stand = |way: usize| f32::from(self.charges[way]) / PARTS + if way == 0 { 0.0 } else { trial.prior };
+        let best = (0..N).min_by(|a, b| stand(*a).total_cmp(&stand(*b))).unwrap_or(0);
+        if stand(best) + trial.better < stand(self.leader()) {
             self.leader = u8::try_from(best).unwrap_or(0);
         }
     }

@@ -25,7 +25,9 @@ pub struct Trial<const N: usize> {
     pub ways: [Way; N],
     /// After an hour so much is left of a charge.
     fade: f32,
-    /// By how much another way must be better, in hours of mean use.
+    /// What the two below are counted in: an hour of mean use, or incidents.
+    in_incidents: bool,
+    /// By how much another way must be better.
     better: f32,
     /// By how much a way other than the first must be better before it is listened to at all.
     prior: f32,
@@ -42,6 +44,7 @@ pub static CPU: Trial<CPU_WAYS> = Trial {
         Way { name: "steady", weights: [0.0, 0.0, 1.0, 0.0], fear: 1.0 },
     ],
     fade: 0.985_66,
+    in_incidents: false,
     better: 1.5,
     prior: 1.5,
 };
@@ -54,8 +57,9 @@ pub static MEMORY: Trial<MEMORY_WAYS> = Trial {
         Way { name: "daily", weights: [1.0, 0.2, 0.0, 10.0], fear: 0.7 },
     ],
     fade: 0.995_883,
-    better: 24.0,
-    prior: 24.0,
+    in_incidents: true,
+    better: 1.0,
+    prior: 1.0,
 };
 
 /// The way for CPU before a day is known: what was seen by then is a start for the most part, and its spikes do not come back.
@@ -171,9 +175,11 @@ impl<const N: usize> Rehearsal<N> {
     fn choose(&mut self, trial: &Trial<N>) {
         let least = self.charges.iter().copied().min().unwrap_or(0);
         self.charges.iter_mut().for_each(|it| *it -= least);
-        let stand = |way: usize| f32::from(self.charges[way]) / PARTS + if way == 0 { 0.0 } else { trial.prior };
+        let unit = if trial.in_incidents { self.price } else { 1.0 };
+        let prior = |way: usize| if way == 0 { 0.0 } else { trial.prior * unit };
+        let stand = |way: usize| f32::from(self.charges[way]) / PARTS + prior(way);
         let best = (0..N).min_by(|a, b| stand(*a).total_cmp(&stand(*b))).unwrap_or(0);
-        if stand(best) + trial.better < stand(self.leader()) {
+        if stand(best) + trial.better * unit < stand(self.leader()) {
             self.leader = u8::try_from(best).unwrap_or(0);
         }
     }
@@ -183,4 +189,43 @@ impl<const N: usize> Rehearsal<N> {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, which is what is wanted")]
 fn parts(hours: f32) -> u16 {
     (hours * PARTS).round() as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hours after which the second way of a trial is listened to, where each of its hours costs so much less.
+    fn hours_until_heard<const N: usize>(trial: &'static Trial<N>, resource: Resource, saved: f64) -> Option<usize> {
+        let mut ways = Rehearsal::default();
+        let high = resource.level(resource.unit() * 100.0 * (1.0 + saved));
+        let low = resource.level(resource.unit() * 100.0);
+        (0..1000).find(|_| {
+            ways.rehearse(trial, (24.0, 1.0), |way, _| if *way == trial.ways[1] { low } else { high });
+            ways.charge(trial, resource, [(low, 1)].into_iter(), resource.unit() * 100.0);
+            ways.way(trial) == &trial.ways[1]
+        })
+    }
+
+    #[test]
+    fn another_way_is_heard_when_it_was_better_for_long_enough() {
+        // Three hours of mean use at half an hour of it an hour, as far as charges fade; of memory two kills.
+        assert_eq!(hours_until_heard(&CPU, Resource::Cpu, 0.5), Some(6));
+        assert_eq!(hours_until_heard(&CPU, Resource::Cpu, 0.03), None, "what is saved fades as fast as it comes");
+        let memory = hours_until_heard(&MEMORY, Resource::Memory, 0.5);
+        assert!(memory.is_some_and(|it| (96..140).contains(&it)), "48 hours at half an hour an hour: {memory:?}");
+    }
+
+    #[test]
+    fn one_kill_is_luck() {
+        let mut ways = Rehearsal::default();
+        let (low, high) = (100, 200);
+        ways.rehearse(&MEMORY, (24.0, 1.0), |way, _| if *way == MEMORY.ways[1] { high } else { low });
+        ways.charge(&MEMORY, Resource::Memory, [(150, 1)].into_iter(), Resource::Memory.amount(100));
+        assert_eq!(ways.way(&MEMORY), &MEMORY.ways[0]);
+        for _ in 0..2 {
+            ways.charge(&MEMORY, Resource::Memory, [(150, 1)].into_iter(), Resource::Memory.amount(100));
+        }
+        assert_eq!(ways.way(&MEMORY), &MEMORY.ways[1], "three are not");
+    }
 }

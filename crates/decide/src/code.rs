@@ -159,13 +159,15 @@ codes! {
     /// The node does not answer.
     NodeNotReady => "see the node",
     /// The pod as a whole has resources of its own, and the containers' would not fit into them.
-    PodLevel => "raise `spec.resources` of the pod",
+    PodLevel => "raise `spec.resources` of the pod: in place with `kubectl patch --subresource=resize`, and in its template",
     /// Pods of this kind are never resized: static ones, those on Windows, those with claims on their node's resources.
     NotResizable => "",
     /// The API server would refuse it for another reason.
     Rejected => "change the sizes as the message says",
     /// The API server refused it.
     Refused => "change the sizes as the message says",
+    /// The API server did not answer, or could not: it is tried again.
+    NoAnswer => "see the API server, its load and its webhooks",
 
     // What a memory decrease needs.
     /// The memory limit would go to or below what is used, or was used lately.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use supple_resize::predict::Change;
 
+use crate::check::permission;
+use crate::code::Code;
 use crate::facts::{NamespaceFacts, NodeFacts, PodFacts, WorkloadFacts};
 use crate::few::Few;
 use crate::key::{PodKey, WorkloadKey};
@@ -33,6 +35,14 @@ pub struct Scene {
     pub guards: BTreeMap<WorkloadKey, Vec<GuardReading>>,
     /// What holds for the whole cluster.
     pub cluster: Cluster,
+}
+
+impl Scene {
+    /// What forbids to do anything with a workload at all, whatever it needs: the switch, a pause, its mode.
+    #[must_use]
+    pub fn barred(&self, subject: &Subject, now: Timestamp) -> Option<(Code, String)> {
+        permission::barred(self.cluster.stopped.as_deref(), &subject.policy, now)
+    }
 }
 
 /// What the expression of a [`crate::policy::Guard`] came to.

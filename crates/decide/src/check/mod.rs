@@ -1,5 +1,8 @@
 //! The named checks, in the order in which they are asked. Each is one small function in a room of its own below here, all of
 //! one shape: what is known of a pod goes in, its draft is changed. A check that has nothing to say says nothing.
+//!
+//! What somebody said comes before what time brings by itself: whoever is told "still learning" waits, and a pause or another's
+//! hand would only come to light when the waiting is over.
 
 pub(crate) mod budget;
 pub(crate) mod cool_down;
@@ -58,12 +61,12 @@ macro_rules! checks {
 }
 
 checks! {
-    /// Is there enough data, and is it fresh?
-    Data,
     /// Do policy, windows, pauses and the switch allow a change now?
     Permission,
     /// Is the pod in another's hand: a VPA, a horizontal autoscaler on the same resource, KEDA, another field manager?
     Owner,
+    /// Is there enough data, and is it fresh?
+    Data,
     /// Did its last resize do harm, or is it still being watched?
     Settling,
     /// Is a rollout, a restart or a resize in progress?
@@ -119,9 +122,9 @@ pub(crate) type Ask = fn(&Sight<'_>, &mut Draft);
 
 /// Every check with its function, in the published order.
 pub(crate) const TABLE: [(Check, When, Ask); 18] = [
-    (Check::Data, When::Always, data::ask),
     (Check::Permission, When::Change, permission::ask),
     (Check::Owner, When::Change, owner::ask),
+    (Check::Data, When::Always, data::ask),
     (Check::Settling, When::Always, settling::ask),
     (Check::Progress, When::Always, progress::ask),
     (Check::Worth, When::Change, worth::ask),

@@ -8,10 +8,13 @@ use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::sight::Sight;
 use crate::code::Code;
-use crate::policy::{Mode, Window};
+use crate::policy::{Mode, Policy, Window};
 
 /// The annotation of a pause.
 const PAUSED: &str = "supple.dev/paused";
+
+const OFF: &str = "mode Off: it is recommended, not done";
+const INITIAL: &str = "mode Initial: pods are sized when they are created, and not afterwards";
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let policy = sight.policy();
@@ -31,12 +34,11 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     }
     match sight.mode() {
         Mode::Off => {
-            let saying = Saying::refused(Check::Permission, Code::ModeOff, "mode Off: it is recommended, not done");
+            let saying = Saying::refused(Check::Permission, Code::ModeOff, OFF);
             draft.stop(saying.by("updateMode", &policy.mode));
         }
         Mode::Initial => {
-            let message = "mode Initial: pods are sized when they are created, and not afterwards";
-            draft.stop(Saying::refused(Check::Permission, Code::ModeInitial, message).by("updateMode", &policy.mode));
+            draft.stop(Saying::refused(Check::Permission, Code::ModeInitial, INITIAL).by("updateMode", &policy.mode));
         }
         Mode::Recreate | Mode::InPlaceOrRecreate | Mode::InPlace => {}
     }
@@ -60,6 +62,22 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
                 .by("containerPolicies.controlledResources", &settings.controlled)
         })
     });
+}
+
+/// What forbids to do anything with a workload at all: the first of what [`ask`] would say of it.
+pub fn barred(stopped: Option<&str>, policy: &Policy, now: Timestamp) -> Option<(Code, String)> {
+    if let Some(why) = stopped {
+        return Some((Code::Stopped, format!("everything is stopped: {}", or_unsaid(why))));
+    }
+    let pause = policy.pause.value.as_ref().filter(|it| it.until.is_none_or(|until| until > now));
+    if let Some(pause) = pause {
+        return Some((Code::Paused, paused(pause.until, &pause.why)));
+    }
+    match policy.mode.value {
+        Mode::Off => Some((Code::ModeOff, OFF.to_owned())),
+        Mode::Initial => Some((Code::ModeInitial, INITIAL.to_owned())),
+        Mode::Recreate | Mode::InPlaceOrRecreate | Mode::InPlace => None,
+    }
 }
 
 fn or_unsaid(why: &str) -> &str {

@@ -16,6 +16,9 @@ use crate::round::Outcome;
 /// The first minor version with `pods/resize` switched on.
 const SINCE: u32 = 33;
 
+/// The first that resizes pods with resources of their own, and these themselves (KEP-5419, on by default since its beta).
+const POD_LEVEL_SINCE: u32 = 36;
+
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let why = match sight.pod.fixed {
         Some(Fixed::StaticPod) => Some("static pods are never resized"),
@@ -51,6 +54,13 @@ fn within_pod_level(sight: &Sight<'_>, draft: &mut Draft) {
     if sight.pod.pod_level.is_empty() {
         return;
     }
+    let version = sight.scene.cluster.minor_version;
+    if let Some(version) = version.filter(|it| *it < POD_LEVEL_SINCE) {
+        let message = format!(
+            "the pod has resources of its own, and Kubernetes 1.{version} resizes no such pod: 1.{POD_LEVEL_SINCE} is the first"
+        );
+        return draft.stop(Saying::refused(Check::Valid, Code::NodeUnsupported, message));
+    }
     let level = sight.pod.pod_level;
     let overhead = sight.pod.overhead.amounts();
     let none = supple_resize::amounts::Amounts::default();
@@ -61,7 +71,12 @@ fn within_pod_level(sight: &Sight<'_>, draft: &mut Draft) {
         let request = get(Requirement::Request).filter(|it| together(Requirement::Request) > *it);
         let limit = get(Requirement::Limit).filter(|it| part.next.limit.is_some_and(|next| next > *it));
         let bound = request.filter(|_| part.next.request > part.now.request).or(limit)?;
-        let message = format!("{}: the pod as a whole has {}", part.step(), part.show(Some(bound)));
+        let (name, has) = (part.resource.as_str(), part.show(Some(bound)));
+        let message = format!(
+            "{}: the pod as a whole has {has} of {name}; raise that first, in place: kubectl patch pod {} --subresource=resize",
+            part.step(),
+            sight.pod.key.name
+        );
         Some(Saying::refused(Check::Valid, Code::PodLevel, message))
     });
 }

@@ -143,7 +143,15 @@ fn pods_with_resources_of_their_own_are_kept_within() {
     let mut stage = crowded("1", "2", "1", "1");
     stage.at("big-1").pod_level = numbers("1500m");
     check(&stage.decide(), "big-1", Code::PodLevel, "nothing");
+    let round = stage.decide();
+    let told = &decision(&round, "big-1").message;
+    assert!(told.contains("the pod as a whole has 1500m of cpu; raise that first"), "{told}");
     stage.at("big-1").pod_level = numbers("2500m");
+    check(&stage.decide(), "big-1", Code::Resize, "2");
+    // Before 1.36 no resize of such a pod is taken at all.
+    stage.scene.cluster.minor_version = Some(35);
+    check(&stage.decide(), "big-1", Code::NodeUnsupported, "nothing");
+    stage.scene.cluster.minor_version = Some(36);
     check(&stage.decide(), "big-1", Code::Resize, "2");
 }
 

@@ -60,6 +60,32 @@ fn little_or_old_data_raises_and_never_lowers() {
 }
 
 #[test]
+fn what_somebody_said_comes_before_what_has_to_be_waited_for() {
+    let learns = |code, expect, change: &dyn Fn(&mut Stage)| {
+        let learning = |stage: &mut Stage| {
+            need(stage).hours = 3;
+            change(stage);
+        };
+        lowers(learning, code, expect);
+    };
+    learns(Code::Stopped, "nothing", &|it| it.scene.cluster.stopped = Some("peace".into()));
+    let pause = Some(Pause { until: None, why: "stocktaking".into() });
+    learns(Code::Paused, "nothing", &|it| it.policy("web", |it| it.pause.value = pause.clone()));
+    learns(Code::ModeOff, "nothing", &|it| it.policy("web", |it| it.mode.value = Mode::Off));
+    learns(Code::OtherVertical, "nothing", &|it| it.subject("web").facts.other_vertical.push("web".into()));
+    // What was said is said beside, and what is not known yet too.
+    let mut stage = Stage::new();
+    stage.workload("web", "500m");
+    stage.pod("web", "web-1", "n1", "1");
+    need(&mut stage).hours = 3;
+    stage.policy("web", |it| it.mode.value = Mode::Off);
+    assert_eq!(codes(&stage.decide(), "web-1"), [Code::ModeOff, Code::Learning]);
+    // Of what has not been measured at all nothing is wanted that could be permitted.
+    need(&mut stage).cpu = None;
+    check(&stage.decide(), "web-1", Code::NoData, "nothing");
+}
+
+#[test]
 fn a_veto_and_throttling_forbid_to_lower() {
     lowers(|it| need(it).cpu.as_mut().unwrap().veto = true, Code::UnderPressure, "nothing");
     raises(|it| need(it).cpu.as_mut().unwrap().veto = true, Code::Resize, "2");

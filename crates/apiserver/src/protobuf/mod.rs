@@ -226,8 +226,18 @@ fn empty(of: ShapeId) -> Value {
 fn value(wire: Wire<'_>, shape: ShapeId, name: &str, depth: usize) -> Result<Value, ProtobufError> {
     let scalar = match types().get(shape) {
         Shape::Struct(of) => return Ok(Value::Object(message(nested(wire, name)?, of, depth + 1)?)),
-        // A list or a map in a list does not occur in the API.
-        Shape::Map(_) | Shape::List(_) => return Ok(empty(shape)),
+        // A list in a map (what else is known of a user) is a message of its own: `ExtraValue{ items = 1 }`.
+        Shape::List(item) => {
+            let mut items = Vec::new();
+            for field in Fields::of(nested(wire, name)?) {
+                if let (1, wire) = field? {
+                    items.push(value(wire, *item, name, depth)?);
+                }
+            }
+            return Ok(Value::Array(items));
+        }
+        // A map in a list or a map does not occur in the API.
+        Shape::Map(_) => return Ok(empty(shape)),
         Shape::Scalar(scalar) => *scalar,
     };
     Ok(match scalar {

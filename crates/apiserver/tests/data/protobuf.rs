@@ -138,6 +138,24 @@ fn pods_with_their_peculiarities_are_read() {
 }
 
 #[test]
+fn what_else_is_known_of_a_user_is_read() {
+    // Client-go sends it where a program asks for somebody else: a message of a list, in a map.
+    let entry = |key: &str, values: &[&str]| {
+        let items: Vec<u8> = values.iter().flat_map(|it| bytes(1, it)).collect();
+        bytes(5, [bytes(1, key), bytes(2, items)].concat())
+    };
+    let extra = [entry("scopes", &["a", "b"]), entry("none", &[])].concat();
+    let spec = bytes(2, [bytes(3, "bob"), bytes(4, "devs"), extra, bytes(6, "")].concat());
+    check(
+        "authorization.k8s.io",
+        "subjectaccessreviews",
+        [bytes(1, ""), spec, bytes(3, varint(1, 0))].concat(),
+        json!({"metadata": {}, "status": {"allowed": false},
+            "spec": {"user": "bob", "groups": ["devs"], "extra": {"scopes": ["a", "b"], "none": []}}}),
+    );
+}
+
+#[test]
 fn times_are_read() {
     let spec = bytes(
         2,

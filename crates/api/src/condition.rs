@@ -13,6 +13,43 @@ pub const VALID: &str = "Valid";
 /// Another policy of the same weight says something else about the same workload.
 pub const CONTESTED: &str = "Contested";
 
+/// Of a workload: what each container needs is known well enough to go by.
+pub const RECOMMENDED: &str = "Recommended";
+
+/// Of a workload: mode, pauses and the switch let us act.
+pub const PERMITTED: &str = "Permitted";
+
+/// Of a workload: every pod asks for what it needs, or for so nearly that that it is not worth a resize.
+pub const FITTING: &str = "Fitting";
+
+/// Status, and since when, of the conditions of a workload: what has to be remembered of them.
+pub type Since = [Option<(Option<bool>, Timestamp)>; 3];
+
+/// What is to be remembered of these conditions.
+#[must_use]
+pub fn since(conditions: &[Condition]) -> Since {
+    [RECOMMENDED, PERMITTED, FITTING].map(|type_| {
+        let found = conditions.iter().find(|it| it.type_ == type_)?;
+        let status = match found.status.as_str() {
+            "True" => Some(true),
+            "False" => Some(false),
+            _ => None,
+        };
+        Some((status, found.last_transition_time.0))
+    })
+}
+
+/// Conditions as they were remembered, to be [`set`] anew.
+#[must_use]
+pub fn taken_up(since: &Since) -> Vec<Condition> {
+    let types = [RECOMMENDED, PERMITTED, FITTING].into_iter().zip(since);
+    types.filter_map(|(type_, it)| it.map(|(status, at)| (type_, status, at))).fold(Vec::new(), |mut all, it| {
+        let (type_, status, at) = it;
+        set(&mut all, Said { type_, status, reason: "", message: String::new() }, None, at);
+        all
+    })
+}
+
 /// What is to be said: a condition without its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {

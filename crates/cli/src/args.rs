@@ -222,8 +222,8 @@ pub struct ControllerArgs {
     /// Resizes that may be under way in the whole cluster at once.
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_in_flight: u32,
-    /// Keep in this file, after every round, what was learned: a controller that is killed then forgets one round at most, and not
-    /// up to five minutes. Each replica has its own.
+    /// Keep in this file what was learned: a controller that is killed then forgets one round at most (a large cluster's file, of
+    /// over 240 KB, is written every few rounds), and not up to five minutes. Each replica has its own.
     #[arg(long, value_name = "FILE")]
     pub history_file: Option<PathBuf>,
     /// Write every decision and action into this file, one JSON object a line.

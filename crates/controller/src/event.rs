@@ -16,6 +16,7 @@ use crate::source::incident::Incident;
 use crate::source::prometheus::past::Past;
 use crate::usage::PodUse;
 use crate::view::News;
+use crate::view::shelf::Name;
 
 /// Something happened.
 #[derive(Debug)]
@@ -55,6 +56,8 @@ pub enum Effect {
     Carry(Box<Order>),
     /// Evaluate the guards of a workload of which a resize is being watched; answered by [`Event::Guards`].
     AskGuards(WorkloadKey, Vec<Guard>),
+    /// Tell whoever wrote a policy: an event on it, a log line.
+    TellPolicy(Box<PolicyTold>),
     /// Tell people: an event, a log line, an audit line. With the version and UID of the workload's object, where known.
     Tell(Told, Option<(String, String)>),
     /// Write what is known of a workload; answered by [`Event::Wrote`].
@@ -101,6 +104,25 @@ pub struct Told {
     pub pod: Option<PodKey>,
     /// Which workload.
     pub workload: WorkloadKey,
+    /// The sentence.
+    pub message: String,
+}
+
+/// Something that the author of a policy has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyTold {
+    /// When.
+    pub at: Timestamp,
+    /// `RightsizePolicy` or `ClusterRightsizePolicy`.
+    pub kind: &'static str,
+    /// Namespace (empty: it is one of the cluster) and name.
+    pub name: Name,
+    /// Its UID.
+    pub uid: Option<String>,
+    /// What, in a word that stays.
+    pub reason: &'static str,
+    /// Somebody has to do something about it.
+    pub is_warning: bool,
     /// The sentence.
     pub message: String,
 }

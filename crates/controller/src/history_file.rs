@@ -1,5 +1,5 @@
-//! The file that what was learned is kept in beside the cluster: written after every round, so that a process that is killed
-//! forgets one round at most, the open window included.
+//! The file that what was learned is kept in beside the cluster: written after every round while it is small, so that a process
+//! that is killed forgets one round at most, the open window included; a large one every few rounds.
 //!
 //! ```text
 //! {"file":"supple history","version":1,"written":"2026-01-01T00:00:00Z"}

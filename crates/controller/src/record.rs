@@ -1,5 +1,5 @@
-//! Telling people: an event on the pod and one on its workload, a line in the log and one in the audit file, all with the
-//! same code.
+//! Telling people: an event on the pod and one on its workload, or on a policy, a line in the log and one in the audit file, all
+//! with the same code.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::sync::Mutex;
 
-use crate::event::Told;
+use crate::event::{PolicyTold, Told};
 
 /// Who reports, in `kubectl events`.
 const CONTROLLER: &str = "supple.dev/controller";
@@ -34,6 +34,22 @@ struct About {
     namespace: String,
     name: String,
     uid: String,
+}
+
+impl About {
+    /// Where its events are: of an object of the cluster, in the namespace in which all look for them.
+    fn place(&self) -> &str {
+        if self.namespace.is_empty() { "default" } else { &self.namespace }
+    }
+}
+
+/// What an event says.
+struct Says<'a> {
+    at: Timestamp,
+    reason: &'a str,
+    is_warning: bool,
+    message: &'a str,
+    action: &'a str,
 }
 
 /// Tells things once.
@@ -82,14 +98,39 @@ impl Teller {
             });
         }
         for about in about {
-            if !self.is_new(&about, told, *at).await {
-                continue;
-            }
-            let event = event(told, &about);
-            let api = Api::<Event>::namespaced(self.client.clone(), &about.namespace);
-            if let Err(error) = api.create(&PostParams::default(), &event).await {
-                tracing::debug!(%error, name = about.name, "write an event");
-            }
+            let says =
+                Says { at: *at, reason: code.as_str(), is_warning: !told.is_good(), message, action: "Rightsize" };
+            self.write(&about, &says).await;
+        }
+    }
+
+    /// Tell whoever wrote a policy.
+    pub async fn tell_policy(&self, told: &PolicyTold) {
+        let PolicyTold { at, kind, name: (namespace, name), uid, reason, is_warning, message } = told;
+        if *is_warning {
+            tracing::warn!(reason, kind, namespace = &**namespace, policy = &**name, "{message}");
+        } else {
+            tracing::info!(reason, kind, namespace = &**namespace, policy = &**name, "{message}");
+        }
+        let about = About {
+            api_version: "supple.dev/v1alpha1".to_owned(),
+            kind: (*kind).to_owned(),
+            namespace: namespace.to_string(),
+            name: name.to_string(),
+            uid: uid.clone().unwrap_or_default(),
+        };
+        self.write(&about, &Says { at: *at, reason, is_warning: *is_warning, message, action: "ReadPolicy" }).await;
+    }
+
+    /// Write an event, unless the same has just been written.
+    async fn write(&self, about: &About, says: &Says<'_>) {
+        if !self.is_new(about, says).await {
+            return;
+        }
+        let event = event(says, about);
+        let api = Api::<Event>::namespaced(self.client.clone(), about.place());
+        if let Err(error) = api.create(&PostParams::default(), &event).await {
+            tracing::debug!(%error, name = about.name, "write an event");
         }
     }
 
@@ -109,8 +150,9 @@ impl Teller {
         }
     }
 
-    async fn is_new(&self, about: &About, told: &Told, at: Timestamp) -> bool {
-        let words = format!("{}/{} {} {}", about.kind, about.uid, told.code, told.message);
+    async fn is_new(&self, about: &About, says: &Says<'_>) -> bool {
+        let at = says.at;
+        let words = format!("{}/{} {} {}", about.kind, about.uid, says.reason, says.message);
         let mut known = self.told.lock().await;
         if known.get(&words).is_some_and(|then| at.duration_since(*then) < SAME) {
             return false;
@@ -125,27 +167,27 @@ impl Teller {
     }
 }
 
-fn event(told: &Told, about: &About) -> Event {
+fn event(says: &Says<'_>, about: &About) -> Event {
     Event {
         metadata: ObjectMeta {
             // Not the moment in hexadecimal, as others name events: two reporters can meet in one nanosecond of a test.
             generate_name: Some(format!("{}-", about.name)),
-            namespace: Some(about.namespace.clone()),
+            namespace: Some(about.place().to_owned()),
             ..ObjectMeta::default()
         },
         regarding: Some(ObjectReference {
             api_version: Some(about.api_version.clone()),
             kind: Some(about.kind.clone()),
-            namespace: Some(about.namespace.clone()),
+            namespace: Some(about.namespace.clone()).filter(|it| !it.is_empty()),
             name: Some(about.name.clone()),
             uid: Some(about.uid.clone()),
             ..ObjectReference::default()
         }),
-        type_: Some(if told.is_good() { "Normal" } else { "Warning" }.to_owned()),
-        reason: Some(told.code.as_str().to_owned()),
-        action: Some("Rightsize".to_owned()),
-        note: Some(shortened(&told.message)),
-        event_time: Some(MicroTime(told.at)),
+        type_: Some(if says.is_warning { "Warning" } else { "Normal" }.to_owned()),
+        reason: Some(says.reason.to_owned()),
+        action: Some(says.action.to_owned()),
+        note: Some(shortened(says.message)),
+        event_time: Some(MicroTime(says.at)),
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(CONTROLLER.to_owned()),
         ..Event::default()

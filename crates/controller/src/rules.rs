@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher;
 use supple_api::autoscaler::CarryOut;
+use supple_api::condition::{Since, since};
 use supple_api::policy::PolicyStatus;
 use supple_api::resolve::{Asked, Given, Policies, Resolved, Tally};
 use supple_api::vpa::{VerticalPodAutoscalerCheckpoint, VerticalPodAutoscalerStatus};
@@ -84,6 +85,8 @@ struct WrittenDown {
     workload: WorkloadKey,
     saved: Option<Saved>,
     record: Record,
+    generation: Option<i64>,
+    since: Since,
 }
 
 /// All of it.
@@ -195,6 +198,11 @@ impl Rules {
         true
     }
 
+    /// Whether something about policies has not been read yet: what is said of them would be about those before.
+    pub const fn is_behind(&self) -> bool {
+        self.changed
+    }
+
     /// Whether something has been told of a policy since the last call.
     pub const fn take_policies_moved(&mut self) -> bool {
         std::mem::replace(&mut self.policies_moved, false)
@@ -249,6 +257,16 @@ impl Rules {
         self.rightsizings.get(&at(workload)).is_some()
     }
 
+    /// The generation of its `Rightsizing`; that of a new one, where it has none yet.
+    pub fn generation(&self, workload: &WorkloadKey) -> Option<i64> {
+        self.rightsizings.get(&at(workload)).map_or(Some(1), |it| it.generation)
+    }
+
+    /// Since when its conditions have been as they stand in the cluster.
+    pub fn since(&self, workload: &WorkloadKey) -> Since {
+        self.rightsizings.get(&at(workload)).map(|it| it.since).unwrap_or_default()
+    }
+
     /// The record of a workload as it stands in the cluster.
     pub fn record(&self, workload: &WorkloadKey) -> Option<&Record> {
         self.rightsizings.get(&at(workload)).map(|it| &it.record)
@@ -297,7 +315,7 @@ fn at(workload: &WorkloadKey) -> Name {
 /// What stands in a `Rightsizing`. What cannot be read in it is as if it were not there: it is only an object, and somebody may
 /// have edited it.
 fn written_down(it: Rightsizing) -> WrittenDown {
-    let reference = it.spec.workload_ref;
+    let (reference, generation) = (it.spec.workload_ref, it.metadata.generation);
     let workload = WorkloadKey {
         namespace: Arc::from(it.metadata.namespace.unwrap_or_default()),
         kind: Arc::from(reference.kind),
@@ -309,5 +327,12 @@ fn written_down(it: Rightsizing) -> WrittenDown {
     let history = status.history.iter().filter_map(|(name, text)| Some((name.clone(), decode(text)?))).collect();
     let measured =
         status.recommendation.iter().filter_map(|it| Some((it.container_name.clone(), it.measured?))).collect();
-    WrittenDown { workload, saved: Some(Saved { record: record.clone(), history, measured }), record }
+    let since = since(&status.conditions);
+    WrittenDown {
+        workload,
+        generation,
+        since,
+        saved: Some(Saved { record: record.clone(), history, measured }),
+        record,
+    }
 }

@@ -231,7 +231,7 @@ fn show(world: &World, outlets: &Outlets, leads: bool, now: Timestamp) {
     }
 }
 
-/// Count what sources told.
+/// Count what sources told, and what was asked for in vain.
 fn heard(metrics: &Metrics, event: &Event) {
     let tell = |source: Source, newest: Option<Timestamp>, readings: usize| {
         metrics.source_told(source, readings);
@@ -247,6 +247,9 @@ fn heard(metrics: &Metrics, event: &Event) {
         Event::Usage(Err(_)) => metrics.source_failed(Source::MetricsApi),
         Event::Detailed(readings) => {
             tell(Source::Kubelet, readings.iter().map(|it| it.usage.at).max(), readings.len());
+        }
+        Event::Answered(order, Answer::Failed(_)) if order.action.what.change().is_some() => {
+            metrics.resize_unanswered()
         }
         Event::Past(past) => tell(Source::Prometheus, None, past.iter().map(|it| it.samples.len()).sum()),
         _ => {}
@@ -264,9 +267,13 @@ fn count(metrics: &Metrics, world: &World, effect: &Effect, now: Timestamp) {
     let ended = match told.code {
         Code::Resized => Ended::Resized,
         Code::RollBack => Ended::RolledBack,
-        Code::GivenUp => Ended::GivenUp,
         Code::Refused => Ended::Refused,
+        // These also say what stands in the way of the next one, again and again; and a giving back bears the code of what it
+        // gives up. Counted is the end that is written down.
+        Code::GivenUp | Code::Infeasible | Code::NodeFailing if !world.is_end(told) => return,
+        Code::GivenUp => Ended::GivenUp,
         Code::Infeasible => Ended::Infeasible,
+        Code::NodeFailing => Ended::Failed,
         Code::Evict | Code::RollOut => return metrics.evicted(told.code),
         _ => return,
     };

@@ -8,6 +8,7 @@
 //!   Answered ◀── carry ◀──────────────────────────────────────────────────────────────┘
 //! ```
 
+mod conditions;
 mod decisions;
 mod kept;
 pub mod knowledge;
@@ -237,6 +238,12 @@ impl World {
         (done.code != Code::Resized).then_some((done.code, done.at))
     }
 
+    /// Whether it tells how a resize ended: that is in the record, at the moment in which it was asked for.
+    pub fn is_end(&self, told: &Told) -> bool {
+        let known = |it: &Record| told.pod.as_ref().and_then(|pod| it.knows(&pod.name, told.at)).is_some();
+        self.records.get(&told.workload).is_some_and(known)
+    }
+
     /// What was decided last, by pod.
     pub const fn decisions(&self) -> &Decisions {
         &self.decisions
@@ -403,7 +410,7 @@ impl World {
         let Round { actions, decisions, records } = decide(&self.view.scene, &Moment { now, only });
         let mut effects = Vec::new();
         if only.is_none() {
-            effects.extend(self.keeping(now));
+            effects.extend(self.keeping_again(now));
         }
         if self.leading {
             for decision in &decisions {
@@ -417,7 +424,9 @@ impl World {
         };
         for workload in judged {
             if let Some(code) = self.decision_of(&workload).map(|it| it.code) {
-                self.outbox.decided(&workload, code, now);
+                let subject = self.view.scene.workloads.get(&workload);
+                let barred = subject.and_then(|it| self.view.scene.barred(it, now)).map(|it| it.0);
+                self.outbox.decided(&workload, code, barred, now);
             }
         }
         if !self.leading {
@@ -583,7 +592,9 @@ impl World {
         };
         self.last.insert(action.pod.clone(), Last { code, message: message.clone(), at: now });
         let workload = action.workload.clone();
-        vec![self.tell(Told { at: now, code, pod: Some(action.pod.clone()), workload, message })]
+        let of_policy = if code == Code::RollBack { self.tell_rolled_back(&workload, &action.why, now) } else { None };
+        let told = self.tell(Told { at: now, code, pod: Some(action.pod.clone()), workload, message });
+        std::iter::once(told).chain(of_policy).collect()
     }
 
     /// Nothing of ours is on its way to this pod any more.

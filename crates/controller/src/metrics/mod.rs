@@ -125,6 +125,11 @@ impl Metrics {
         }
     }
 
+    /// Nobody answered a resize, or the server failed: whether it was made is not known, and it is tried again.
+    pub fn resize_unanswered(&self) {
+        self.add(Metric::Resizes, &[Ended::Failed.as_str(), Code::NoAnswer.as_str()], 1);
+    }
+
     /// A pod was evicted, or its workload restarted.
     pub fn evicted(&self, reason: Code) {
         self.add(Metric::Evictions, &[reason.as_str()], 1);

@@ -62,7 +62,7 @@ macro_rules! metrics {
 
 metrics! {
     Resizes: "supple_resizes_total" Counter ["result", "reason"],
-        "Resizes that have ended, by how (`resized`, `refused`, `infeasible`, `given-up`, `failed`, `rolled-back`) and by reason code.";
+        "Resizes that have ended, by how (`resized`, `refused`, `infeasible`, `given-up`, `failed`, `rolled-back`) and by reason code; `failed` also counts requests that nobody answered (`NoAnswer`), which are tried again.";
     ResizeDuration: "supple_resize_duration_seconds" Histogram ["result"],
         "From the request to the end of a resize.";
     Rollbacks: "supple_rollbacks_total" Counter ["reason"],

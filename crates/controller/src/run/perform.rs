@@ -117,6 +117,10 @@ impl Hands {
                     let _ = answers.send(Event::Guards(workload, readings)).await;
                 });
             }
+            Effect::TellPolicy(told) => {
+                let teller = self.teller.clone();
+                self.tasks.spawn(async move { teller.tell_policy(&told).await });
+            }
             Effect::Tell(told, workload) => {
                 let teller = self.teller.clone();
                 self.tasks.spawn(async move { teller.tell(&told, workload).await });

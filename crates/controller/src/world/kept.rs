@@ -17,6 +17,16 @@ const KEPT_WITHOUT_PODS: SignedDuration = SignedDuration::from_hours(8 * 24);
 /// How often it is looked for what is older.
 const SWEPT: SignedDuration = SignedDuration::from_hours(1);
 
+/// The history file may cost the disk so many bytes a second, spread over time: a small one is written after every round, a large
+/// one after some.
+const BYTES_A_SECOND: i64 = 16 << 10;
+
+/// However large it is, it is written so often.
+const KEPT_EVERY: SignedDuration = SignedDuration::from_mins(5);
+
+/// What a page takes in the file beside its state, which is written as base64: its names, about.
+const BESIDE_STATE: usize = 160;
+
 /// What was kept for us, and whom it was given back to.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -25,6 +35,8 @@ pub(super) struct Kept {
     /// Workloads that have been seen: what we wrote down ourselves since is not to be learned a second time.
     seen: BTreeSet<WorkloadKey>,
     swept: Option<Timestamp>,
+    /// The file need not be written again before.
+    next: Option<Timestamp>,
 }
 
 impl World {
@@ -34,6 +46,19 @@ impl World {
         for page in pages {
             unclaimed.entry(page.workload.clone()).or_default().push(page);
         }
+    }
+
+    /// What is to be kept after a round; nothing where there is no file, or it has been written for a large one a moment ago.
+    pub(super) fn keeping_again(&mut self, now: Timestamp) -> Option<Effect> {
+        // A clock that was set back must not keep it from being written.
+        if self.kept.next.is_some_and(|it| now < it && it.duration_since(now) <= KEPT_EVERY) {
+            return None;
+        }
+        let effect = self.keeping(now)?;
+        if let Effect::Keep(pages) = &effect {
+            self.kept.next = now.checked_add(pause(pages)).ok();
+        }
+        Some(effect)
     }
 
     /// What is to be kept now; nothing where there is no file.
@@ -85,6 +110,37 @@ impl World {
     }
 }
 
+/// How long the file of these pages is to stand.
+fn pause(pages: &[Page]) -> SignedDuration {
+    let bytes: usize = pages.iter().map(|it| it.state.len().div_ceil(3) * 4 + BESIDE_STATE).sum();
+    SignedDuration::from_secs(i64::try_from(bytes).unwrap_or(i64::MAX) / BYTES_A_SECOND).min(KEPT_EVERY)
+}
+
 fn is_recent(fresh: Option<Timestamp>, now: Timestamp) -> bool {
     fresh.is_some_and(|it| now.duration_since(it) < KEPT_WITHOUT_PODS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(containers: usize, bytes: usize, seconds: i64) {
+        let page = || Page {
+            workload: WorkloadKey { namespace: "n".into(), kind: "Deployment".into(), name: "w".into() },
+            container: "app".into(),
+            fresh: None,
+            state: vec![0; bytes],
+        };
+        let pages: Vec<Page> = std::iter::repeat_with(page).take(containers).collect();
+        assert_eq!(pause(&pages).as_secs(), seconds, "{containers} containers of {bytes} bytes");
+    }
+
+    #[test]
+    fn a_large_file_is_written_less_often() {
+        check(0, 0, 0);
+        check(400, 240, 11); // less than a round: after each
+        check(2_700, 240, 79);
+        check(27_000, 240, 300);
+    }
 }

@@ -1,4 +1,4 @@
-//! What policies come to, for their status: how many workloads each speaks of, what of it could not be read, and which other
+//! What policies come to, for their status and their events: how many workloads each speaks of, what of it could not be read, and which other
 //! has the last word. Counted anew only where something has changed, and written only where that is not what stands there.
 
 use std::collections::BTreeMap;
@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use supple_api::condition::{own_policy_status, policy_status};
+use supple_api::condition::{CONTESTED, VALID, own_policy_status, policy_status};
 use supple_api::layer::{object_of_cluster_policy, object_of_policy};
-use supple_api::policy::PolicyStatus;
+use supple_api::policy::{Paused, PolicyStatus};
 use supple_api::resolve::{Resolved, Tally};
+use supple_decide::code::Code;
 use supple_decide::key::WorkloadKey;
 
-use super::World;
-use crate::event::Effect;
+use super::{TOLD_AGAIN, World};
+use crate::event::{Effect, PolicyTold};
 use crate::rules::PolicyWritten;
-use crate::view::shelf::name_of;
+use crate::view::shelf::{Name, name_of};
 
 /// What has been said about each workload, and by which policies.
 #[derive(Debug, Default)]
@@ -61,37 +62,123 @@ impl World {
         if self.rules.take_policies_moved() {
             self.heard.again();
         }
-        if !self.heard.due || most == 0 {
+        if !self.heard.due || most == 0 || self.rules.is_behind() {
             return Vec::new();
         }
         let Some(mut tally) = self.rules.tally() else { return Vec::new() };
         for Voices { layers, ties } in self.heard.of.values() {
             tally.add(layers, ties);
         }
-        let namespaced = self.rules.policies().filter_map(|it| {
-            let status = wanted(&tally, &object_of_policy(it), it.metadata.generation, it.status.as_ref(), now)?;
-            Some(PolicyWritten { name: name_of(it), uid: it.uid(), status })
-        });
-        let cluster = self.rules.cluster_policies().filter_map(|it| {
-            let status =
-                wanted(&tally, &object_of_cluster_policy(it), it.metadata.generation, it.status.as_ref(), now)?;
-            Some(PolicyWritten { name: name_of(it), uid: it.uid(), status })
-        });
-        let mut wanted = cluster.chain(namespaced);
-        let effects: Vec<Effect> = wanted.by_ref().take(most).map(|it| Effect::WritePolicy(Box::new(it))).collect();
+        let said: Vec<Said<'_>> = self.said().collect();
+        let mut wanted = said.iter().filter_map(|it| Some((it, it.wanted(&tally, now)?)));
+        let mut effects = Vec::new();
+        for (policy, status) in wanted.by_ref().take(most) {
+            effects.extend(news(policy, &status, now).into_iter().map(|it| Effect::TellPolicy(Box::new(it))));
+            let written = PolicyWritten { name: policy.name.clone(), uid: policy.uid.clone(), status };
+            effects.push(Effect::WritePolicy(Box::new(written)));
+        }
         self.heard.due = wanted.next().is_some();
         effects
     }
+
+    /// Every policy, those of the cluster first.
+    fn said(&self) -> impl Iterator<Item = Said<'_>> {
+        let cluster = self.rules.cluster_policies().map(|it| Said {
+            kind: "ClusterRightsizePolicy",
+            object: object_of_cluster_policy(it),
+            name: name_of(it),
+            uid: it.uid(),
+            generation: it.metadata.generation,
+            before: it.status.as_ref(),
+            pause: it.spec.policy.paused.as_ref(),
+        });
+        let namespaced = self.rules.policies().map(|it| Said {
+            kind: "RightsizePolicy",
+            object: object_of_policy(it),
+            name: name_of(it),
+            uid: it.uid(),
+            generation: it.metadata.generation,
+            before: it.status.as_ref(),
+            pause: it.spec.paused.as_ref(),
+        });
+        cluster.chain(namespaced)
+    }
+
+    /// The policy that has the last word about a workload is told that one of its pods was rolled back, once an hour.
+    pub(super) fn tell_rolled_back(&mut self, workload: &WorkloadKey, why: &str, now: Timestamp) -> Option<Effect> {
+        let what = (workload.clone(), Code::RollBack);
+        if self.told.get(&what).is_some_and(|at| now.duration_since(*at) < TOLD_AGAIN) {
+            return None;
+        }
+        let layers = &self.heard.of.get(workload)?.layers;
+        let policy = layers.iter().rev().find_map(|layer| self.said().find(|it| *it.object == **layer))?;
+        let message = format!("{workload} was resized under it, came to harm, and has its former sizes back: {why}");
+        let told = policy.tell(Code::RollBack.as_str(), true, message, now);
+        self.told.insert(what, now);
+        Some(Effect::TellPolicy(Box::new(told)))
+    }
 }
 
-/// What is to stand in the status of a policy; `None`: it does.
-fn wanted(
-    tally: &Tally,
-    object: &str,
+/// One policy, of either kind.
+struct Said<'a> {
+    kind: &'static str,
+    object: String,
+    name: Name,
+    uid: Option<String>,
     generation: Option<i64>,
-    before: Option<&PolicyStatus>,
-    now: Timestamp,
-) -> Option<PolicyStatus> {
-    let status = policy_status(&tally.of(object), generation, before, now);
-    (before.map(own_policy_status).as_ref() != Some(&status)).then_some(status)
+    before: Option<&'a PolicyStatus>,
+    pause: Option<&'a Paused>,
+}
+
+impl Said<'_> {
+    /// What is to stand in its status; `None`: it does.
+    fn wanted(&self, tally: &Tally, now: Timestamp) -> Option<PolicyStatus> {
+        let status = policy_status(&tally.of(&self.object), self.generation, self.before, now);
+        (self.before.map(own_policy_status).as_ref() != Some(&status)).then_some(status)
+    }
+
+    fn tell(&self, reason: &'static str, is_warning: bool, message: String, at: Timestamp) -> PolicyTold {
+        let (name, uid) = (self.name.clone(), self.uid.clone());
+        PolicyTold { at, kind: self.kind, name, uid, reason, is_warning, message }
+    }
+}
+
+/// What its author has to know: only what is otherwise than the status said before, so that nothing is told twice, and nothing
+/// anew by whoever leads next.
+fn news(policy: &Said<'_>, status: &PolicyStatus, now: Timestamp) -> Vec<PolicyTold> {
+    let mut news = Vec::new();
+    let is_new = policy.before.is_none_or(|it| it.observed_generation != status.observed_generation);
+    let condition = |status: &PolicyStatus, kind: &str| {
+        status.conditions.iter().find(|it| it.type_ == kind).map(|it| (it.status == "True", it.message.clone()))
+    };
+    let of = |kind: &str| (policy.before.and_then(|it| condition(it, kind)), condition(status, kind));
+    match of(VALID) {
+        (before, Some((false, why))) if before.as_ref().is_none_or(|it| it.0 || it.1 != why) => {
+            news.push(policy.tell("NotRead", true, format!("a part of it is left out: {why}"), now));
+        }
+        (Some((false, _)), Some((true, _))) => {
+            news.push(policy.tell("Read", false, "all of it is read again".to_owned(), now));
+        }
+        _ => {}
+    }
+    if let (before, Some((true, why))) = of(CONTESTED)
+        && before.as_ref().is_none_or(|it| !it.0 || it.1 != why)
+    {
+        news.push(policy.tell("SameWeight", true, why, now));
+    }
+    let had_some = policy.before.is_some_and(|it| it.matched_workloads > 0);
+    if status.matched_workloads == 0 && (is_new || had_some) {
+        let message = "it speaks of no workload that has pods: look at its targetRef, selectors and namespace";
+        news.push(policy.tell("SelectsNothing", true, message.to_owned(), now));
+    }
+    if let Some(pause) = policy.pause.filter(|_| is_new) {
+        let until = match &pause.until {
+            Some(until) if until.parse::<Timestamp>().is_ok_and(|it| it <= now) => return news,
+            Some(until) => format!("nothing is done under it until {until}"),
+            None => "nothing is done under it until the pause is taken out".to_owned(),
+        };
+        let why = if pause.reason.is_empty() { "no reason given" } else { &pause.reason };
+        news.push(policy.tell(Code::Paused.as_str(), false, format!("{until}: {why}"), now));
+    }
+    news
 }

@@ -218,6 +218,72 @@ fn an_answer_that_was_lost_is_decided_anew_and_a_refusal_is_remembered() {
 }
 
 #[test]
+fn whoever_wrote_the_policy_is_told_of_a_roll_back_once() {
+    let mut stage = Stage::at_work();
+    let mut order = stage.resizing();
+    let round::What::Resize(change) = order.action.what.clone() else { panic!("{:?}", order.action) };
+    order.action = Action { what: round::What::RollBack(change), code: Code::RollBack, ..order.action };
+    let accepted = || Answer::Accepted { generation: Some(2) };
+    let policies = |effects: Vec<Effect>| {
+        let told =
+            |it| if let Effect::TellPolicy(told) = it { Some((told.name.1.to_string(), told.reason)) } else { None };
+        effects.into_iter().filter_map(told).collect::<Vec<_>>()
+    };
+    let told = policies(stage.tell(Event::Answered(order.clone(), accepted())));
+    assert_eq!(told, [("quick".to_owned(), "RollBack")]);
+    assert_eq!(policies(stage.tell(Event::Answered(order, accepted()))), []);
+}
+
+#[test]
+fn what_stands_in_the_way_is_no_end_of_a_resize() {
+    let mut stage = Stage::at_work();
+    stage.round();
+    let done = |at| supple_decide::record::Done {
+        at,
+        pod: "web".to_owned(),
+        containers: supple_decide::few::Few::default(),
+        code: Code::Infeasible,
+        message: String::new(),
+    };
+    let asked = stage.now;
+    let mut record = Record::default();
+    record.remember(done(asked));
+    let effects = stage.world.remember(&web(), record);
+    let Effect::Tell(told, _) = &effects[0] else { panic!("{effects:?}") };
+    assert!(stage.world.is_end(told));
+    assert!(!stage.world.is_end(&Told { at: asked + SignedDuration::from_hours(1), ..told.clone() }));
+}
+
+#[test]
+fn what_is_the_case_can_be_waited_for() {
+    let mut stage = Stage::at_work();
+    let is_status = |it: &Effect| matches!(it, Effect::Write(it) if !it.status.conditions.is_empty());
+    let Effect::Write(written) = stage.until(is_status) else { unreachable!() };
+    let of = |written: &crate::event::Written, kind: &str| {
+        let found = written.status.conditions.iter().find(|it| it.type_ == kind).unwrap();
+        (found.status.clone(), found.reason.clone(), found.last_transition_time.0)
+    };
+    assert_eq!(written.status.observed_generation, Some(1));
+    let (status, reason, since) = of(&written, "Permitted");
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "Allowed"));
+    assert_eq!(of(&written, "Fitting").0, "False");
+    stage.is_written(&written);
+    stage.tell(Event::Wrote(web(), Ok(())));
+    // A pause is written at once, whatever else is decided; since when the others have been so stays.
+    let paused = json!({"metadata": {"namespace": "shop", "name": "quick"}, "spec": {
+        "learn": "0s", "minConfidence": 0, "startup": "0s", "steps": {"cpuDown": 100, "memoryDown": 100},
+        "paused": {"reason": "peace"}}});
+    stage.rule(RuleNews::Policy(watcher::Event::Apply(self::of(paused))));
+    stage.round();
+    let effects = stage.tell(Event::Tick);
+    let written = effects.iter().find_map(|it| if let Effect::Write(it) = it { Some(it) } else { None }).unwrap();
+    let (status, reason, then) = of(written, "Permitted");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "Paused"));
+    assert!(then > since);
+    assert_eq!(of(written, "Recommended").2, since);
+}
+
+#[test]
 fn what_we_wrote_ourselves_is_not_learned_a_second_time() {
     let mut stage = Stage::at_work();
     let hours = |stage: &Stage| stage.world.scene().workloads[&web()].needs["app"].hours;

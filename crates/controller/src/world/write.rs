@@ -19,6 +19,7 @@ use supple_decide::round::Decision;
 use supple_decide::scene::Subject;
 
 use super::World;
+use super::conditions::conditions;
 use crate::event::{Effect, Written};
 use crate::rules::VpaWritten;
 
@@ -41,6 +42,8 @@ pub(super) struct Outbox {
     written: BTreeMap<WorkloadKey, Timestamp>,
     /// The code that each had when last decided, and since when.
     codes: BTreeMap<WorkloadKey, (Code, Timestamp)>,
+    /// What each was barred by then.
+    barred: BTreeMap<WorkloadKey, Code>,
     /// Up to when writes have been allowed for.
     allowed: Option<Timestamp>,
 }
@@ -63,8 +66,16 @@ impl Outbox {
         }
     }
 
-    /// What was decided about it, which people read.
-    pub(super) fn decided(&mut self, workload: &WorkloadKey, code: Code, now: Timestamp) {
+    /// What was decided about it and bars it, which people read.
+    pub(super) fn decided(&mut self, workload: &WorkloadKey, code: Code, barred: Option<Code>, now: Timestamp) {
+        let before = match barred {
+            Some(code) if self.barred.get(workload) == Some(&code) => barred,
+            Some(code) => self.barred.insert(workload.clone(), code),
+            None => self.barred.remove(workload),
+        };
+        if before != barred {
+            self.changed.insert(workload.clone());
+        }
         if self.codes.get(workload).is_none_or(|(before, _)| *before != code) {
             self.codes.insert(workload.clone(), (code, now));
             self.changed.insert(workload.clone());
@@ -76,6 +87,7 @@ impl Outbox {
         self.changed.retain(|it| is_there(it));
         self.written.retain(|it, _| is_there(it));
         self.codes.retain(|it, _| is_there(it));
+        self.barred.retain(|it, _| is_there(it));
     }
 
     /// How many calls may be made now. What was not used is not saved up for more than a few seconds.
@@ -154,16 +166,24 @@ impl World {
         let mut effects = Vec::new();
         if self.rules.available().ours {
             let history = self.history.save(workload);
+            let generation = self.rules.generation(workload);
+            let conditions = conditions(
+                self.decision_of(workload),
+                self.view.scene.barred(subject, now),
+                &self.rules.since(workload),
+                generation,
+                now,
+            );
             let engine = base64::engine::general_purpose::STANDARD;
             let mut status = RightsizingStatus {
-                observed_generation: None,
+                observed_generation: generation,
                 recommendation: RightsizingStatus::recommendation_of(&subject.needs),
                 decision: self.decided(workload, subject, now),
                 sizes: self.sizes(workload),
                 pods: Some(self.counts(workload)),
                 record: Some(RecordStatus::from(&subject.record)),
                 history: history.iter().map(|(name, it)| (name.to_string(), engine.encode(it))).collect(),
-                conditions: Vec::new(),
+                conditions,
             };
             status.shed(MOST_BYTES);
             self.outbox.sent.insert(workload.clone());

@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client, ResourceExt as _};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Client, ResourceExt as _};
 use serde_json::json;
 use supple_controller::lease::elect::Leadership;
 use supple_controller::run::Clock;
@@ -109,19 +108,12 @@ impl World {
         work
     }
 
-    /// A webhook that has a say about every resize, and does not answer.
     async fn webhook(&self, is_there: bool) {
-        let all = Api::<ValidatingWebhookConfiguration>::all(self.lab.client.clone());
         if !is_there {
-            all.delete("down", &DeleteParams::default()).await.unwrap();
-            return;
+            return self.lab.no_webhook().await;
         }
         let policy = if self.dice.throw(2) == 0 { "Fail" } else { "Ignore" };
-        let webhook = json!({"name": "down.example.com", "failurePolicy": policy, "sideEffects": "None",
-            "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://127.0.0.1:1/"},
-            "rules": [{"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/resize"]}]});
-        let object = json!({"metadata": {"name": "down"}, "webhooks": [webhook]});
-        all.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+        self.lab.silent_webhook(policy).await;
     }
 
     /// Somebody else sets the sizes of one pod: from then on it is theirs. Whether it came about: the webhook may be in the way.

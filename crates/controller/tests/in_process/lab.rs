@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use supple_cluster::{Capacity, Cluster, ClusterOptions, NodeRuntime, NodeSettings, Requested};
 use supple_controller::history_file::{Found, HistoryFile};
 use supple_controller::lease::elect::{Leadership, alone};
+use supple_controller::metrics::Metrics;
 use supple_controller::run::{Clock, Options, Outlets, run};
 use supple_controller::snapshot::Snapshot;
 use supple_controller::world::Settings;
@@ -29,6 +31,7 @@ pub struct Lab {
 
 /// The loop at work.
 pub struct Loop {
+    pub metrics: Metrics,
     pub rows: watch::Receiver<Snapshot>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -115,6 +118,22 @@ impl Lab {
         events.into_iter().filter_map(|it| it.reason).collect()
     }
 
+    /// A webhook that has a say about every resize, and does not answer.
+    pub async fn silent_webhook(&self, failure_policy: &str) {
+        let webhook = json!({"name": "down.example.com", "failurePolicy": failure_policy, "sideEffects": "None",
+            "admissionReviewVersions": ["v1"], "clientConfig": {"url": "https://127.0.0.1:1/"},
+            "rules": [{"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/resize"]}]});
+        let object = json!({"metadata": {"name": "down"}, "webhooks": [webhook]});
+        let all = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
+        all.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    }
+
+    /// It is gone.
+    pub async fn no_webhook(&self) {
+        let all = Api::<ValidatingWebhookConfiguration>::all(self.client.clone());
+        all.delete("down", &DeleteParams::default()).await.unwrap();
+    }
+
     /// Begin the loop.
     pub fn begin(&self) -> Loop {
         self.begin_with(self.client.clone(), alone())
@@ -139,6 +158,8 @@ impl Lab {
         clock: Clock,
         history: Option<(HistoryFile, Found)>,
     ) -> Loop {
+        let outlets = Outlets::new(Duration::from_secs(15));
+        let metrics = outlets.metrics.clone();
         let options = Options {
             interval: Duration::from_secs(15),
             settings: Settings::default(),
@@ -148,12 +169,12 @@ impl Lab {
             kubelets: None,
             prometheus: None,
             history,
-            outlets: Outlets::new(Duration::from_secs(15)),
+            outlets,
         };
         let (sender, rows) = watch::channel(Snapshot::default());
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(client, options, sender, stop.clone()));
-        Loop { rows, stop, task }
+        Loop { metrics, rows, stop, task }
     }
 }
 

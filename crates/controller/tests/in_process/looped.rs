@@ -48,6 +48,8 @@ async fn an_oversized_pod_is_shrunk_and_left_alone_when_it_fits() {
     assert_eq!(generation(&lab.pods().get("big").await.unwrap()), settled, "it fits, for hours");
     work.end().await;
     let written = lab.rightsizing("pod-big").await;
+    let is: Vec<_> = written.conditions.iter().map(|it| (it.type_.as_str(), it.status.as_str())).collect();
+    assert_eq!(is, [("Recommended", "True"), ("Permitted", "True"), ("Fitting", "True")]);
     assert_eq!(written.recommendation.len(), 1);
     assert!(written.history.contains_key("app"));
     let record = written.record.unwrap();
@@ -70,8 +72,32 @@ async fn who_only_asked_for_recommendations_is_only_recommended_to() {
     assert_eq!(lab.requests("big").await, "2/4Gi");
     assert!(lab.told("big").await.is_empty());
     let written = lab.rightsizing("pod-big").await;
+    let is: Vec<_> = written.conditions.iter().map(|it| (it.type_.as_str(), it.reason.as_str())).collect();
+    assert_eq!(is, [("Recommended", "Provided"), ("Permitted", "ModeOff"), ("Fitting", "ModeOff")]);
     assert_eq!(written.decision.unwrap().code, "ModeOff");
     assert!(written.recommendation[0].cpu.is_some(), "it is recommended all the same");
+    work.end().await;
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resize_that_nobody_can_answer_is_counted_and_tried_again() {
+    let lab = Lab::new().await;
+    lab.policy("quick", json!({})).await;
+    lab.pod("big", "2/4Gi", "4/8Gi", "cpu=200m memory=300Mi").await;
+    lab.silent_webhook("Fail").await;
+    let mut work = lab.begin();
+    tokio::time::sleep(std::time::Duration::from_secs(3 * 3600)).await;
+    let counted = |metrics: &supple_controller::metrics::Metrics| -> u64 {
+        let text = metrics.render((lab.clock)());
+        let line =
+            text.lines().find_map(|it| it.strip_prefix(r#"supple_resizes_total{result="failed",reason="NoAnswer"} "#));
+        line.map_or(0, |it| it.parse().unwrap())
+    };
+    assert!(counted(&work.metrics) > 1);
+    assert_eq!(lab.requests("big").await, "2/4Gi");
+    lab.no_webhook().await;
+    work.until("the pod is resized", is("big", Code::Resized)).await;
     work.end().await;
     lab.cluster.stop().await;
 }

@@ -43,6 +43,7 @@ async fn a_policy_says_whom_it_speaks_of_and_what_could_not_be_read() {
     let first = status(&lab, "quick").await;
     check(&first, 2, "Valid", ("True", "Read"));
     check(&first, 2, "Contested", ("False", "Alone"));
+    assert!(lab.told("quick").await.is_empty(), "there is nothing its author has to know");
     assert_eq!(first.observed_generation, Some(1));
     let of_cluster = cluster.get("base").await.unwrap();
     check(of_cluster.status.as_ref().unwrap(), 2, "Valid", ("True", "Read"));
@@ -75,6 +76,21 @@ async fn a_policy_says_whom_it_speaks_of_and_what_could_not_be_read() {
     assert_eq!(second.observed_generation, Some(2));
     let contested = check(&status(&lab, "younger").await, 1, "Contested", ("True", "SameWeight"));
     assert!(contested.message.contains("rightsizepolicy/default/quick"), "{}", contested.message);
+    assert_eq!(lab.told("quick").await, ["NotRead"]);
+    assert_eq!(lab.told("younger").await, ["SameWeight"]);
+
+    // What is told once is not told again, not even by whoever leads next; what is mended is.
+    work.end().await;
+    let work = lab.begin();
+    let pause = json!({"windows": null, "paused": {"until": "2026-02-01T00:00:00Z", "reason": "stocktaking"}});
+    policies.patch("quick", &PatchParams::default(), &Patch::Merge(json!({"spec": pause}))).await.unwrap();
+    let nobody = json!({"spec": {"targetRef": {"kind": "Deployment", "name": "weg"}}});
+    policies.patch("younger", &PatchParams::default(), &Patch::Merge(nobody)).await.unwrap();
+    rounds().await;
+    assert_eq!(lab.told("quick").await, ["NotRead", "Read", "Paused"]);
+    assert_eq!(lab.told("younger").await, ["SameWeight", "SelectsNothing"]);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(lab.told("quick").await.len() + lab.told("younger").await.len(), 5);
     work.end().await;
     lab.cluster.stop().await;
 }

@@ -87,10 +87,13 @@ async fn a_policy_says_whom_it_speaks_of_and_what_could_not_be_read() {
     let nobody = json!({"spec": {"targetRef": {"kind": "Deployment", "name": "weg"}}});
     policies.patch("younger", &PatchParams::default(), &Patch::Merge(nobody)).await.unwrap();
     rounds().await;
-    assert_eq!(lab.told("quick").await, ["NotRead", "Read", "Paused"]);
+    let mut told = lab.told("quick").await;
+    told.sort(); // two of them are of one moment
+    assert_eq!(told, ["NotRead", "Paused", "Read"]);
     assert_eq!(lab.told("younger").await, ["SameWeight", "SelectsNothing"]);
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!(lab.told("quick").await.len() + lab.told("younger").await.len(), 5);
+    // Those events have expired by now; none came after them.
+    assert_eq!(lab.told("quick").await.len() + lab.told("younger").await.len(), 0);
     work.end().await;
     lab.cluster.stop().await;
 }

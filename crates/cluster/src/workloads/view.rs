@@ -192,11 +192,13 @@ pub(super) struct Shelf<K> {
     listing: Option<BTreeSet<Key>>,
 }
 
-/// Without what no plan asks for: who owns which field, and what containers are made of. Of a pod that is most.
+/// Without what no plan asks for: who owns which field, and how large containers are. Of a pod that is most.
 fn slim(pod: &mut Pod) {
     pod.metadata.managed_fields = None;
     if let Some(spec) = &mut pod.spec {
-        (spec.init_containers, spec.containers) = (None, Vec::new());
+        for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+            (container.resources, container.volume_mounts) = (None, None);
+        }
     }
     if let Some(status) = &mut pod.status {
         let statuses = status.init_container_statuses.iter_mut().flatten();

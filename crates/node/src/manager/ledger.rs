@@ -1,9 +1,9 @@
 //! What the pods of the node hold, kept as running sums so that a decision costs the same with one pod and with a
 //! thousand.
 //!
-//! A pod holds the greater of what it was promised and what its cgroups still have: a growing pod holds its new size from
-//! the promise on, a shrinking one its old size until the kernel has the new one. So the node never promises more than it
-//! has, not even for a moment.
+//! A pod holds the greatest of what it was promised, what its record on disk still says and what its cgroups still have: a
+//! growing pod holds its new size from the promise on, a shrinking one its old size until the disk and the kernel have the new
+//! one. So the node never promises more than it has, not even for a moment, nor to the node that is started after it.
 
 use std::collections::HashMap;
 
@@ -14,16 +14,18 @@ use supple_resize::amounts::Amounts;
 #[derive(Clone, Copy, Debug, Default)]
 struct Hold {
     promised: (i64, i64),
+    /// The most that may stand on disk.
+    recorded: (i64, i64),
     actuated: (i64, i64),
 }
 
 impl Hold {
     fn cpu(&self) -> i64 {
-        self.promised.0.max(self.actuated.0)
+        self.promised.0.max(self.recorded.0).max(self.actuated.0)
     }
 
     fn memory(&self) -> i64 {
-        self.promised.1.max(self.actuated.1)
+        self.promised.1.max(self.recorded.1).max(self.actuated.1)
     }
 }
 
@@ -48,7 +50,18 @@ impl Ledger {
 
     /// The node promises a pod these requests.
     pub(crate) fn promise(&mut self, uid: &str, amounts: &Amounts) {
-        self.change(uid, |hold| hold.promised = (amounts.cpu_request.0, amounts.memory_request.0));
+        self.change(uid, |hold| {
+            // The former promise stands on disk until the new one does.
+            let (cpu, memory) = hold.recorded;
+            hold.recorded = (cpu.max(hold.promised.0), memory.max(hold.promised.1));
+            hold.promised = (amounts.cpu_request.0, amounts.memory_request.0);
+        });
+    }
+
+    /// These requests stand on disk now, in place of all earlier ones. Returns whether room was freed.
+    pub(crate) fn recorded(&mut self, uid: &str, amounts: &Amounts) -> bool {
+        self.pods.contains_key(uid)
+            && self.change(uid, |hold| hold.recorded = (amounts.cpu_request.0, amounts.memory_request.0))
     }
 
     /// The pod's cgroups have these requests now. Returns whether room was freed.
@@ -102,14 +115,16 @@ mod tests {
     }
 
     #[test]
-    fn a_shrink_frees_room_when_it_is_in_the_kernel() {
+    fn a_shrink_frees_room_when_it_is_on_disk_and_in_the_kernel() {
         let mut ledger = Ledger::default();
         ledger.promise("a", &amounts(500, 100));
         assert!(!ledger.actuated("a", &amounts(500, 100)));
         ledger.promise("a", &amounts(200, 100));
         assert_eq!(ledger.others("b").cpu, MilliCpu(500));
         assert_eq!(ledger.promised_to_others("b").cpu, MilliCpu(200));
-        assert!(ledger.actuated("a", &amounts(200, 100)));
+        assert!(!ledger.actuated("a", &amounts(200, 100)));
+        assert_eq!(ledger.others("b").cpu, MilliCpu(500));
+        assert!(ledger.recorded("a", &amounts(200, 100)));
         assert_eq!(ledger.others("b").cpu, MilliCpu(200));
         assert!(ledger.release("a"));
         assert!(!ledger.actuated("a", &amounts(200, 100)));
@@ -119,13 +134,14 @@ mod tests {
     proptest! {
         /// The running sums are what a full count would give, whatever happens in whatever order.
         #[test]
-        fn sums_equal_a_full_count(steps in prop::collection::vec((0..3u8, 0..5u8, 0..1000i64, 0..1000i64), 0..60)) {
+        fn sums_equal_a_full_count(steps in prop::collection::vec((0..4u8, 0..5u8, 0..1000i64, 0..1000i64), 0..60)) {
             let mut ledger = Ledger::default();
             for (kind, pod, cpu, memory) in steps {
                 let uid = pod.to_string();
                 match kind {
                     0 => ledger.promise(&uid, &amounts(cpu, memory)),
                     1 => { ledger.actuated(&uid, &amounts(cpu, memory)); }
+                    2 => { ledger.recorded(&uid, &amounts(cpu, memory)); }
                     _ => { ledger.release(&uid); }
                 }
                 let cpu: i128 = ledger.pods.values().map(|hold| i128::from(hold.cpu())).sum();

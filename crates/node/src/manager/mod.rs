@@ -195,6 +195,11 @@ impl Manager {
     /// A worker reports.
     pub(crate) fn reported(&mut self, report: Report) {
         match report {
+            Report::Recorded(uid, amounts) => {
+                if self.ledger.recorded(&uid, &amounts) {
+                    self.retry(Trigger::PodResized);
+                }
+            }
             Report::Actuated(uid, amounts) => {
                 if self.ledger.actuated(&uid, &amounts) {
                     self.retry(Trigger::PodResized);

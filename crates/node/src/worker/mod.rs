@@ -46,6 +46,8 @@ const STRAIN_EVENTS: SignedDuration = SignedDuration::from_mins(10);
 /// What a worker tells the manager.
 #[derive(Clone, Debug)]
 pub(crate) enum Report {
+    /// What the pod was promised is on disk: these amounts.
+    Recorded(String, Amounts),
     /// The pod's cgroups now have these amounts.
     Actuated(String, Amounts),
     /// Nothing of the pod runs any more, nor will.
@@ -258,6 +260,8 @@ impl Worker {
                 let Promise { allocation, generation, resize } = promise;
                 self.state.resize = conditions;
                 self.state.set_allocation(allocation);
+                let amounts = actuate::pod_amounts(&self.state.view);
+                let _ = self.shared.reports.send(Report::Recorded(self.id.uid.clone(), amounts));
                 if resize {
                     self.resize_event(supple_resize::event::started(&self.state.view, generation.unwrap_or_default()));
                 }

@@ -17,6 +17,9 @@ use supple_quantity::{Bytes, MilliCpu};
 use supple_decide::need::{Use, Uses};
 use supple_decide::numbers::parse;
 
+/// More than a cluster of 150,000 pods tells; what is longer is not read to its end.
+const LONGEST_ANSWER: u64 = 256 << 20;
+
 /// What one pod used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodUse {
@@ -139,7 +142,8 @@ pub async fn of_all(client: &Client) -> Result<Vec<PodUse>, kube::Error> {
     let request = http::Request::get("/apis/metrics.k8s.io/v1beta1/pods").body(Vec::new());
     let answer = client.request_stream(request.map_err(kube::Error::HttpError)?).await?;
     // Read as it comes, on a thread that may wait for it: at no time is the whole text there.
-    let text = BufReader::new(Waiting { answer: Box::pin(answer), runtime: tokio::runtime::Handle::current() });
+    let answer = Waiting { answer: Box::pin(answer), runtime: tokio::runtime::Handle::current() };
+    let text = BufReader::new(answer.take(LONGEST_ANSWER));
     let read = tokio::task::spawn_blocking(move || serde_json::from_reader::<_, PodMetricsList>(text));
     match read.await {
         Ok(list) => Ok(list.map_err(kube::Error::SerdeError)?.items),

@@ -15,7 +15,7 @@ use supple_node::runtime::{
     ContainerConfig, ContainerRef, Exit, LogOptions, PodRef, RunState, Runtime as _, RuntimeEvent, Strain,
 };
 use supple_resize::kernel::CgroupResources;
-use support::{OwnRoot, PATIENCE, next, next_end, pod_config, skipped};
+use support::{OwnRoot, PATIENCE, next, pod_config, skipped};
 
 struct Lab {
     dir: tempfile::TempDir,
@@ -61,7 +61,11 @@ impl Lab {
     }
 
     async fn ended(&mut self) -> (ContainerRef, Exit) {
-        next_end(&mut self.events).await
+        loop {
+            if let RuntimeEvent::Exited(id, exit) = next(&mut self.events).await {
+                return (id, exit);
+            }
+        }
     }
 
     async fn log(&self, id: &ContainerRef, options: LogOptions) -> String {

@@ -12,7 +12,7 @@ use support::{Lab, PATIENCE};
 /// No thread of ours for any of them, and nothing left open afterwards. The rest is printed, not judged.
 #[tokio::test]
 async fn many_are_listened_to() {
-    const COUNT: usize = 60;
+    const COUNT: usize = 200;
     let Some(lab) = Lab::new() else { return };
     let before = (threads(), descriptors(), triggers());
     let mut ids = Vec::new();

@@ -144,7 +144,9 @@ impl Pods {
     /// What is known of a pod, which is nothing at first.
     fn of(&mut self, pod: Pod) -> &mut Held {
         let at = self.0.binary_search_by_key(&pod, |it| it.0).unwrap_or_else(|at| {
-            self.0.reserve_exact(1 + self.0.len() / 8);
+            if self.0.len() == self.0.capacity() {
+                self.0.reserve_exact(1 + self.0.len() / 8);
+            }
             self.0.insert(at, (pod, Held::default()));
             at
         });

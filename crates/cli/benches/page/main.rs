@@ -1,7 +1,8 @@
 //! The page of benchmarks: everything that [docs/benchmarks.md](../../../docs/benchmarks.md) says, measured in one run of the
 //! program over its socket, and printed as that page. `cargo xtask bench` runs it and writes the page.
 //!
-//! `cargo bench --profile dist -p supple --bench page [-- --pods 10000 --seconds 10 --simulate nodes=500,pods=20000 --rounds 20 --only loop]`
+//! `cargo bench --profile dist -p supple --bench page [-- --pods 10000 --seconds 10 --simulate nodes=500,pods=20000 --rounds 20
+//! --only loop]`
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot be made is a failure")]
 

@@ -207,13 +207,26 @@ fn aims(target: &Target) -> String {
 
 /// Pods ask for what they asked for before us: so do the autoscalers that read it aim at what they aimed at.
 async fn put_targets_back(client: &Client) -> Result<(), Failure> {
-    for (namespace, target) in targets(look(client).await?.scene()) {
-        match aim_at(client, &namespace, &target).await {
-            Answer::Accepted { .. } => say_of(&namespace, "hpa", &target.name, "put back", &aims(&target))?,
-            Answer::Refused(why) | Answer::Overtaken(why) | Answer::Failed(why) => {
-                say_of(&namespace, "hpa", &target.name, "NOT put back", &why)?;
+    let due = targets(look(client).await?.scene());
+    let mut failed = 0;
+    for (namespace, target) in &due {
+        let (what, why) = match aim_at(client, namespace, target).await {
+            Answer::Accepted { .. } => ("put back", aims(target)),
+            // Somebody else aims it by now: it is no longer ours.
+            Answer::Overtaken(why) => ("left alone", why),
+            Answer::Refused(why) | Answer::Failed(why) => {
+                failed += 1;
+                ("NOT put back", why)
             }
-        }
+        };
+        say_of(namespace, "hpa", &target.name, what, &why)?;
+    }
+    if failed > 0 {
+        return Err(Failure::refused(format!(
+            "the targets of {failed} of {} horizontal autoscalers could not be put back; what is noted on them stays, and so does \
+             the switch: mend what is said above and run this again",
+            due.len()
+        )));
     }
     Ok(())
 }

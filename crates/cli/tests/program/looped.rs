@@ -20,28 +20,32 @@ spec:
   coolDown: {up: 1s, down: 1s}
 ";
 
-/// An autoscaler whose target was halved when the request of its pods was doubled.
-const ADJUSTED: &str = r#"
+/// A deployment with an autoscaler that aims at so much of what its pod asks for, with these annotations.
+fn scaled(cpu: &str, percent: u32, annotations: &str) -> String {
+    format!(
+        r#"
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: web, namespace: default}
+metadata: {{name: web, namespace: default}}
 spec:
-  selector: {matchLabels: {app: web}}
+  selector: {{matchLabels: {{app: web}}}}
   template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: app, image: "registry.example/app:1", resources: {requests: {cpu: 500m, memory: 64Mi}}}]}
+    metadata: {{labels: {{app: web}}}}
+    spec: {{containers: [{{name: app, image: "registry.example/app:1", resources: {{requests: {{cpu: {cpu}, memory: 64Mi}}}}}}]}}
 ---
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
-metadata:
-  name: web
-  namespace: default
-  annotations: {supple.dev/adjusted-target: '{"percent":70,"milliCpu":250,"pods":1,"to":35}'}
+metadata: {{name: web, namespace: default, annotations: {{{annotations}}}}}
 spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+  scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: web}}
   maxReplicas: 3
-  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 35}}}]
-"#;
+  metrics: [{{type: Resource, resource: {{name: cpu, target: {{type: Utilization, averageUtilization: {percent}}}}}}}]
+"#
+    )
+}
+
+/// Noted on an autoscaler whose target was halved when the request of its pod was doubled.
+const ADJUSTED: &str = r#"supple.dev/adjusted-target: '{"percent":70,"milliCpu":250,"pods":1,"to":35}'"#;
 
 /// `supple controller` on the cluster, looking every second.
 fn controller(up: &Up) -> (Child, impl Iterator<Item = String> + use<>) {
@@ -103,7 +107,7 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
         kubectl.pod(pod, OVERSIZED.replace("900m", "500m").as_str());
     }
     kubectl.good(["label", "pod", "a", "b", "supple.dev/mode=in-place"]);
-    kubectl.create(ADJUSTED);
+    kubectl.create(&scaled("500m", 35, ADJUSTED));
     let (child, lines) = controller(&up);
     // What it prints is read all the while, or it would wait for whoever reads.
     let reader = std::thread::spawn(move || lines.count());
@@ -322,6 +326,7 @@ fn doctor_says_what_is_wrong_and_how_to_cure_it() {
 
     // A controller that does not run, a webhook that nobody answers, somebody else's webhook, an autoscaler, the switch.
     kubectl.create(BROKEN);
+    kubectl.create(&scaled("100m", 70, ""));
     let (code, ill) = report();
     assert_eq!(code, Some(1), "{ill:?}");
     let controller = of(&ill, "controller");
@@ -380,23 +385,6 @@ webhooks:
   namespaceSelector: {matchLabels: {no: such}}
   sideEffects: None
   admissionReviewVersions: [v1]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, namespace: default}
-spec:
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec: {containers: [{name: app, image: "registry.example/app:1", resources: {requests: {cpu: 100m, memory: 64Mi}}}]}
----
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: web, namespace: default}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
-  maxReplicas: 3
-  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 70}}}]
 "#;
 
 #[test]

@@ -189,7 +189,9 @@ impl Keeper {
                 }
             }
             Err(error) if std::mem::replace(&mut *failing, true) => tracing::debug!(%error, "it still fails"),
-            Err(error) => tracing::error!(%error, "what was learned is not kept; tried again after every round"),
+            Err(error) => {
+                tracing::error!(%error, "what was learned is not kept; tried again when it is next written, within five minutes")
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What policies come to, for their status and their events: how many workloads each speaks of, what of it could not be read, and which other
-//! has the last word. Counted anew only where something has changed, and written only where that is not what stands there.
+//! What policies come to, for their status and their events: how many workloads each speaks of, what of it could not be read,
+//! and which other has the last word. Counted anew only where something has changed, and written only where that is not what stands there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -30,7 +30,7 @@ const SEEDS: u64 = 4;
 
 /// Of `SUPPLE_FAULT_SEEDS`, which other crates' faults run in milliseconds, one in so many is run here: each is hours of a
 /// cluster, and takes seconds.
-const PART: u64 = 100;
+const PART: u64 = 40;
 
 /// How long the world breaks, in minutes, and how long it is whole again before it is judged.
 const BROKEN: u64 = 30;

@@ -104,9 +104,9 @@ impl Lab {
         // Stopping with a grace that is never used is waiting.
         let mut events = self.runtime.events();
         loop {
-            let (ended, exit) = next_end(&mut events).await;
-            if ended == *id {
-                return exit;
+            match next(&mut events).await {
+                RuntimeEvent::Exited(ended, exit) if ended == *id => return exit,
+                _ => {}
             }
         }
     }
@@ -193,11 +193,14 @@ pub async fn next(events: &mut BoxStream<'static, RuntimeEvent>) -> RuntimeEvent
     tokio::time::timeout(PATIENCE, events.next()).await.expect("an event comes").expect("events go on")
 }
 
-/// The next end of a container. On a busy machine one that is quite innocent waits for CPU, and that is told, too.
+/// The next event, which is the end of a container. On a busy machine one that is quite innocent waits for CPU, and that is
+/// told, too.
 pub async fn next_end(events: &mut BoxStream<'static, RuntimeEvent>) -> (ContainerRef, Exit) {
     loop {
-        if let RuntimeEvent::Exited(id, exit) = next(events).await {
-            return (id, exit);
+        match next(events).await {
+            RuntimeEvent::Exited(id, exit) => return (id, exit),
+            RuntimeEvent::Strained { .. } => {}
+            other @ RuntimeEvent::OomKill(_) => panic!("{other:?}"),
         }
     }
 }

@@ -47,7 +47,7 @@ const _: () = assert!(LONGEST.div_ceil(8) <= MOST, "the longest state must fit")
 pub enum LoadError {
     /// Another version wrote them.
     #[error(
-        "cannot load the state of a recommender: written as version {0}, this program reads version 2; begin with an empty state"
+        "cannot load the state of a recommender: written as version {0}, this program reads version {VERSION}; begin with an empty state"
     )]
     Version(u8),
     /// They end too early.
@@ -422,7 +422,7 @@ impl Reader<'_> {
             let mut moved = 0;
             for at in 0..Q {
                 hour[at] = if coded {
-                    moved += self.signed()?;
+                    moved = self.signed()?.saturating_add(moved);
                     let level = u16::try_from(i32::from(before[at]).saturating_add(moved)).ok();
                     level.filter(|it| *it <= TOP).ok_or(LoadError::Damaged("a level"))?
                 } else {
@@ -431,9 +431,49 @@ impl Reader<'_> {
                 if hour[0] == UNKNOWN {
                     break;
                 }
+                if hour[at] == UNKNOWN || (at > 0 && hour[at] < hour[at - 1]) {
+                    return Err(LoadError::Damaged("an hour"));
+                }
             }
             before = *hour;
         }
         Ok(hours)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes hours plainly and reads them again.
+    #[track_caller]
+    fn check(levels: &[u16], expected: Result<[[u16; 3]; 2], LoadError>) {
+        let mut out = Writer::default();
+        out.bits(0, 1);
+        levels.iter().for_each(|it| out.level(*it));
+        let bytes = out.finish();
+        assert_eq!(Reader { bytes: &bytes, at: 0 }.hours::<3, 2>(), expected, "{levels:?}");
+    }
+
+    #[test]
+    fn an_hour_is_known_or_not_and_its_levels_ascend() {
+        let unknown = [UNKNOWN; 3];
+        check(&[3, 3, 9, UNKNOWN], Ok([[3, 3, 9], unknown]));
+        check(&[UNKNOWN, 0, TOP, TOP], Ok([unknown, [0, TOP, TOP]]));
+        let damaged = Err(LoadError::Damaged("an hour"));
+        check(&[3, UNKNOWN, 9, UNKNOWN], damaged);
+        check(&[3, 9, UNKNOWN, UNKNOWN], damaged);
+        check(&[3, 9, 8, UNKNOWN], damaged);
+    }
+
+    #[test]
+    fn a_step_between_hours_is_no_longer_than_any_number() {
+        let mut out = Writer::default();
+        out.bits(1, 1);
+        out.bits(1, 1);
+        out.signed(5);
+        out.signed(i32::MAX);
+        let bytes = out.finish();
+        assert_eq!(Reader { bytes: &bytes, at: 0 }.hours::<3, 1>(), Err(LoadError::Damaged("a level")));
     }
 }

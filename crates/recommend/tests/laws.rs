@@ -70,6 +70,7 @@ proptest! {
         let place = at % saved.len();
         saved[place] ^= 0x55;
         if let Ok(mut state) = State::load(&saved) {
+            prop_assert_eq!(State::load(&state.save()), Ok(state));
             let _ = state.advise(&Policy::default(), (None, None));
         }
         prop_assert!(State::load(&saved[..place]).is_err());
@@ -182,5 +183,7 @@ fn bytes_of_another_version_are_refused_by_name() {
     saved[0] = 1;
     let error = State::load(&saved).unwrap_err();
     assert_eq!((error.reason(), error), ("StateVersion", LoadError::Version(1)));
+    let now = State::default().save()[0];
+    assert!(error.to_string().contains(&format!("reads version {now};")), "{error}");
     assert_eq!(State::load(&[]).unwrap_err().reason(), "StateCut");
 }

@@ -1,7 +1,7 @@
 //! The page of benchmarks: everything that [docs/benchmarks.md](../../../docs/benchmarks.md) says, measured in one run of the
 //! program over its socket, and printed as that page. `cargo xtask bench` runs it and writes the page.
 //!
-//! `cargo bench --profile dist -p supple --bench page [-- --pods 10000 --seconds 10 --simulate nodes=500,pods=20000 --rounds 20
+//! `cargo bench --profile dist -p supple --bench page [-- --pods 10000 --seconds 10 --simulate nodes=500,pods=20000 --rounds 40
 //! --only loop]`
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot be made is a failure")]
@@ -40,7 +40,7 @@ fn main() {
     };
     let pods = number("--pods", 10_000);
     let seconds = Duration::from_secs(number("--seconds", 10) as u64);
-    let rounds = number("--rounds", 20);
+    let rounds = number("--rounds", 40);
     let simulate = value("--simulate").unwrap_or_else(|| "nodes=500,pods=20000".to_owned());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let page = runtime.block_on(async {
@@ -250,13 +250,15 @@ async fn looped(page: &mut Page, dir: &Path, flag: &str, rounds: usize) {
         "The loop",
         &format!(
             "`supple controller` (rounds 15 s apart, kubelets asked too) beside `supple up --simulate {flag} --no-loop`, whose namespaces are labelled \
-             `in-place`: it measures, judges and resizes. {rounds} rounds, the first ones with everything to do."
+             `in-place`, with a policy that lets it act on what little it has seen (`learn: 0h`, `minConfidence: 0`, `startup: 0s`): it measures, \
+             judges, resizes and watches what comes of it. {rounds} rounds, the first ones with everything to do."
         ),
     );
     let data = dir.join("looped");
     let program = Program::start(&data, &["--simulate", flag, "--no-loop"]);
     let pods = flag.split(',').find_map(|it| it.strip_prefix("pods=")?.parse().ok()).expect("it says how many pods");
     program.all_run(pods).await;
+    looping::act_at_once(&program).await;
     tokio::time::sleep(REST).await;
     let kubeconfig = data.join("kubeconfig");
     let first = Loop::start(&kubeconfig, "15s");
@@ -314,7 +316,20 @@ async fn looped(page: &mut Page, dir: &Path, flag: &str, rounds: usize) {
         "resizes that ended",
         &format!("{:.0}", grown("supple_resizes_total")),
         Aim::None,
-        "of pods whose containers are only computed",
+        "of pods whose containers are only computed, each watched for 5 minutes for harm",
+    );
+    let crowd = looping::crowd(&kubeconfig).await;
+    page.row(
+        "in flight at once",
+        &format!("{} of {} begun", crowd.at_once, crowd.begun),
+        Aim::None,
+        "from the event that a resize begins to the one that says what came of it",
+    );
+    page.row(
+        "in flight at once on one node",
+        &format!("{}", crowd.at_once_on_a_node),
+        Aim::AtMost(1.0, f64::from(crowd.at_once_on_a_node), ""),
+        "the node with the most",
     );
     first.kill();
     let second = Loop::start(&kubeconfig, "15s");

@@ -315,8 +315,13 @@ fn change_of(decision: &Decision) -> Change {
     change
 }
 
+/// What was said, by check. What is said of a container's CPU and of its memory in the same words is said once.
 fn checks(findings: &[Finding]) -> Vec<CheckAccount> {
-    let of = |check: Check| findings.iter().filter(move |it| it.check == check).cloned().collect();
+    let of = |check: Check| {
+        let mut of: Vec<Finding> = findings.iter().filter(|it| it.check == check).cloned().collect();
+        of.dedup();
+        of
+    };
     let all = Check::ALL.iter().copied();
     all.map(|check| CheckAccount { check, question: check.question(), findings: of(check) }).collect()
 }

@@ -119,9 +119,10 @@ fn modes(world: &World) -> Finding {
     let all = workloads.len();
     match acting {
         0 => Finding::good("modes", format!("{all} workloads, all of them only recommended for: nothing is resized")),
+        _ if acting == all => Finding::good("modes", format!("all {all} workloads may be resized")),
         _ => Finding::good(
             "modes",
-            format!("{acting} of {all} workloads may be resized; for the others it is recommended"),
+            format!("{acting} of {all} workloads may be resized; the others are recommended for"),
         ),
     }
 }

@@ -63,6 +63,8 @@ pub struct Order {
     pub pod: Pod,
     /// The note that stands on it, to be put back where a resize is refused.
     pub note: Option<Box<Noted>>,
+    /// Whether it could not wait for a round: what came in a moment ago demands more at once.
+    pub is_urgent: bool,
 }
 
 /// Carry it out.
@@ -101,7 +103,7 @@ pub fn was_not_made(error: &kube::Error) -> bool {
 }
 
 async fn resize(client: &Client, order: &Order, change: &Change, target: Option<&Target>, now: Timestamp) -> Answer {
-    let Order { action, pod: known, note: before } = order;
+    let Order { action, pod: known, note: before, .. } = order;
     let api = Api::<Pod>::namespaced(client.clone(), &action.pod.namespace);
     let patch = match change.to_patch(known) {
         Ok(patch) => Patch::Strategic(patch),
@@ -140,7 +142,7 @@ async fn make(
     by: Author,
     now: Timestamp,
 ) -> Answer {
-    let Order { action, pod: known, note: before } = order;
+    let Order { action, pod: known, note: before, .. } = order;
     let key = &action.pod;
     let note = LastResize::of(known, change, by, now);
     if let Err(error) = annotate(api, key, Some(&note)).await {

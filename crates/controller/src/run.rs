@@ -96,13 +96,20 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     let mut world = World::new(settings);
     let (answers, mut answered) = mpsc::channel(QUEUE);
     let teller = Teller::new(client.clone(), audit);
-    let mut hands = perform::Hands::new(client.clone(), teller, answers.clone(), clock.clone(), prometheus.clone());
+    let mut hands = perform::Hands::new(
+        client.clone(),
+        teller,
+        answers.clone(),
+        clock.clone(),
+        prometheus.clone(),
+        outlets.metrics.clone(),
+    );
     if let Some((file, found)) = history {
         if let Some(why) = found.set_aside {
             tracing::warn!("{why}");
         }
         world.keep(found.pages);
-        hands.keep_in(file, outlets.metrics.clone());
+        hands.keep_in(file);
     }
     let mut watching = JoinSet::new();
     watches::begin(&client, &answers, &mut watching);
@@ -178,7 +185,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
                 }
                 continue;
             }
-            hands.perform(effect);
+            hands.perform(effect, began);
         }
         stale = true;
     }
@@ -186,7 +193,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     // what has happened is still written, if that does not take long.
     for effect in world.last_words(clock()) {
         if !effect.is_a_write() || may_act(&leadership) {
-            hands.perform(effect);
+            hands.perform(effect, Instant::now());
         }
     }
     let _ = tokio::time::timeout(LAST_WORDS, hands.finish()).await;

@@ -464,16 +464,20 @@ impl World {
     /// takes a resize back, does not wait.
     fn may_begin(&self, action: &Action) -> bool {
         let Some(change) = action.what.new_change() else { return true };
-        let is_urgent = self.view.scene.workloads.get(&action.workload).is_some_and(|subject| {
+        let written = self.rules.record(&action.workload);
+        self.is_urgent(&action.workload)
+            || !self.rules.available().ours
+            || written.is_some_and(|it| change.containers.keys().all(|name| it.originals.contains_key(name.as_str())))
+    }
+
+    /// Whether one of its containers needs more than can wait.
+    fn is_urgent(&self, workload: &WorkloadKey) -> bool {
+        self.view.scene.workloads.get(workload).is_some_and(|subject| {
             let urgent = |it: &supple_decide::need::Need| {
                 it.cpu.as_ref().is_some_and(|it| it.urgent) || it.memory.as_ref().is_some_and(|it| it.urgent)
             };
             subject.needs.values().any(urgent)
-        });
-        let written = self.rules.record(&action.workload);
-        is_urgent
-            || !self.rules.available().ours
-            || written.is_some_and(|it| change.containers.keys().all(|name| it.originals.contains_key(name.as_str())))
+        })
     }
 
     fn send(&mut self, action: Action) -> Option<Effect> {
@@ -482,7 +486,8 @@ impl World {
         if action.what.new_change().is_some() {
             action.why = self.rules_behind(&action);
         }
-        let order = Order { pod: facts.to_pod(), note: facts.note.clone(), action };
+        let is_urgent = action.what.new_change().is_some() && self.is_urgent(&action.workload);
+        let order = Order { pod: facts.to_pod(), note: facts.note.clone(), is_urgent, action };
         let change = order.action.what.change().cloned().unwrap_or_default();
         self.view.scene.acting.insert(order.action.pod.clone(), change);
         self.in_flight.insert(order.action.pod.clone(), None);

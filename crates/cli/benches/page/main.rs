@@ -318,6 +318,15 @@ async fn looped(page: &mut Page, dir: &Path, flag: &str, rounds: usize) {
         Aim::None,
         "of pods whose containers are only computed, each watched for 5 minutes for harm",
     );
+    let raises = of(&after, "supple_raise_duration_seconds_count");
+    let mean = of(&after, "supple_raise_duration_seconds_sum") / raises.max(1.0);
+    let late = raises - of(&after, "supple_raise_duration_seconds_bucket");
+    page.row(
+        "raises that could not wait",
+        &format!("{:.0} ms ({raises:.0} since its start; {late:.0} of them took more than a second)", mean * 1000.0),
+        Aim::AtMost(1.0, mean, "s"),
+        "mean; from a measurement near a limit to the API server's answer to the PATCH, the dry run before it included",
+    );
     let crowd = looping::crowd(&kubeconfig).await;
     page.row(
         "in flight at once",

@@ -130,6 +130,11 @@ impl Metrics {
         self.add(Metric::Resizes, &[Ended::Failed.as_str(), Code::NoAnswer.as_str()], 1);
     }
 
+    /// What could not wait has been raised, this long after it was known.
+    pub fn raised(&self, after: Duration) {
+        self.took(Metric::RaiseDuration, &[], after);
+    }
+
     /// A pod was evicted, or its workload restarted.
     pub fn evicted(&self, reason: Code) {
         self.add(Metric::Evictions, &[reason.as_str()], 1);
@@ -283,6 +288,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.resize_ended(Ended::Resized, Code::Resized, Duration::from_millis(700));
         metrics.resize_ended(Ended::RolledBack, Code::OutOfMemory, Duration::from_hours(2));
+        metrics.raised(Duration::from_millis(20));
         metrics.leads(true);
         metrics.leads(true);
         metrics.reviewed("resize", "refused", Duration::from_millis(2));
@@ -298,6 +304,8 @@ mod tests {
         check(&text, r#"supple_resize_duration_seconds_bucket{result="rolled-back",le="+Inf"} 1"#);
         check(&text, r#"supple_resize_duration_seconds_sum{result="resized"} 0.7"#);
         check(&text, r#"supple_resize_duration_seconds_count{result="resized"} 1"#);
+        check(&text, r#"supple_raise_duration_seconds_bucket{le="0.01"} 0"#);
+        check(&text, r#"supple_raise_duration_seconds_bucket{le="0.025"} 1"#);
         check(&text, r#"supple_incidents_total{incident="restarted"} 2"#);
         check(&text, "supple_leader 1");
         check(&text, "supple_leader_changes_total 1");

@@ -65,6 +65,8 @@ metrics! {
         "Resizes that have ended, by how (`resized`, `refused`, `infeasible`, `given-up`, `failed`, `rolled-back`) and by reason code; `failed` also counts requests that nobody answered (`NoAnswer`), which are tried again.";
     ResizeDuration: "supple_resize_duration_seconds" Histogram ["result"],
         "From the request to the end of a resize.";
+    RaiseDuration: "supple_raise_duration_seconds" Histogram [],
+        "From a measurement that could not wait, taken in, to the API server's yes to what was raised because of it; the dry run before it included.";
     Rollbacks: "supple_rollbacks_total" Counter ["reason"],
         "Resizes that were taken back because the pod came to harm, by reason code.";
     Evictions: "supple_evictions_total" Counter ["reason"],

@@ -13,9 +13,10 @@ use supple_decide::policy::Guard;
 use supple_decide::scene::GuardReading;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
 use super::Clock;
-use crate::carry::carry;
+use crate::carry::{Answer, carry};
 use crate::event::{Effect, Event, Written};
 use crate::history_file::{HistoryFile, Page};
 use crate::metrics::Metrics;
@@ -38,6 +39,7 @@ pub(super) struct Hands {
     answers: mpsc::Sender<Event>,
     clock: Clock,
     prometheus: Option<Prometheus>,
+    metrics: Metrics,
     carrying: Arc<Semaphore>,
     writing: Arc<Semaphore>,
     keeper: Option<Arc<Keeper>>,
@@ -61,6 +63,7 @@ impl Hands {
         answers: mpsc::Sender<Event>,
         clock: Clock,
         prometheus: Option<Prometheus>,
+        metrics: Metrics,
     ) -> Self {
         Self {
             client,
@@ -68,6 +71,7 @@ impl Hands {
             answers,
             clock,
             prometheus,
+            metrics,
             carrying: Arc::new(Semaphore::new(CARRYING)),
             writing: Arc::new(Semaphore::new(WRITING)),
             keeper: None,
@@ -76,13 +80,14 @@ impl Hands {
     }
 
     /// Keep in this file what is to be kept.
-    pub(super) fn keep_in(&mut self, file: HistoryFile, metrics: Metrics) {
+    pub(super) fn keep_in(&mut self, file: HistoryFile) {
+        let metrics = self.metrics.clone();
         let (places, failing) = (Arc::new(Semaphore::new(2)), Mutex::new(false));
         self.keeper = Some(Arc::new(Keeper { file, metrics, places, failing }));
     }
 
-    /// Begin with one.
-    pub(super) fn perform(&mut self, effect: Effect) {
+    /// Begin with one. What it came of was taken in at `since`.
+    pub(super) fn perform(&mut self, effect: Effect, since: Instant) {
         let (client, answers) = (self.client.clone(), self.answers.clone());
         match effect {
             Effect::Measure => drop(self.tasks.spawn(async move {
@@ -90,10 +95,13 @@ impl Hands {
                 let _ = answers.send(Event::Usage(usage)).await; // nobody listens any more: the loop has ended
             })),
             Effect::Carry(order) => {
-                let (permits, clock) = (self.carrying.clone(), self.clock.clone());
+                let (permits, clock, metrics) = (self.carrying.clone(), self.clock.clone(), self.metrics.clone());
                 self.tasks.spawn(async move {
                     let _permit = permits.acquire_owned().await;
                     let answer = carry(&client, &order, clock()).await;
+                    if order.is_urgent && matches!(answer, Answer::Accepted { .. }) {
+                        metrics.raised(since.elapsed());
+                    }
                     let _ = answers.send(Event::Answered(order, answer)).await;
                 });
             }

@@ -13,8 +13,8 @@ pub enum ParseError {
     /// Not of the form number and suffix.
     #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
     Malformed,
-    /// A suffix that is none (`1K`, `1e`), or an exponent above 4096, which the reference would take (see the table of
-    /// deliberate differences).
+    /// A suffix that is none (`1K`, `1e`), or an exponent that makes an amount of 10^4096 or more, which the reference would take
+    /// (see the table of deliberate differences).
     #[error("unable to parse quantity's suffix")]
     Suffix,
     /// A suffix without any digit before it.
@@ -22,9 +22,9 @@ pub enum ParseError {
     Number,
 }
 
-/// The largest decimal exponent and the longest text accepted. The reference has no bound and can be made to compute
-/// with numbers of gigabytes by a few bytes of input (`1e2000000000`); no real amount comes near this one.
-const MAX_EXPONENT: i32 = 4096;
+/// The longest text accepted, and the most digits that an exponent may make of it. The reference has no bound and can be made to
+/// compute with numbers of gigabytes by a few bytes of input (`1e2000000000`); no real amount comes near this one. An amount
+/// within both is printed in a text that is read again.
 const MAX_TEXT: usize = 4096;
 
 /// The smallest amount: a billionth.
@@ -74,6 +74,11 @@ impl FromStr for Quantity {
         }
         let parts = split(text.as_bytes())?;
         let scale = interpret(parts.suffix)?;
+        if let Scale::Exponent(exponent) = scale
+            && usize::try_from(exponent).is_ok_and(|it| it.saturating_add(parts.whole.len()) > MAX_TEXT)
+        {
+            return Err(ParseError::Suffix);
+        }
         match fast(&parts, scale, text) {
             Some(quantity) => Ok(quantity),
             None => exact(&parts, scale),
@@ -139,10 +144,7 @@ fn interpret(suffix: &[u8]) -> Result<Scale, ParseError> {
         b"E" => Scale::Decimal(18),
         [b'e' | b'E', exponent @ ..] if !exponent.is_empty() => {
             let exponent = std::str::from_utf8(exponent).ok().and_then(|digits| digits.parse::<i32>().ok());
-            match exponent {
-                Some(exponent) if exponent <= MAX_EXPONENT => Scale::Exponent(exponent),
-                _ => return Err(ParseError::Suffix),
-            }
+            Scale::Exponent(exponent.ok_or(ParseError::Suffix)?)
         }
         _ => return Err(ParseError::Suffix),
     })

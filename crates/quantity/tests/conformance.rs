@@ -152,6 +152,10 @@ fn odd_texts() {
     // Bounded here and not by the reference: a few bytes must not ask for gigabytes.
     check("1e2000000000", Err(SUFFIX));
     check("1e99999999999999999999", Err(SUFFIX));
+    check("1e4095", Ok(("1e4095", Format::DecimalExponent)));
+    // What would be printed in a form that is not read again.
+    check("10e4095", Err(SUFFIX));
+    check(&format!("1{}e3300", "0".repeat(1_000)), Err(SUFFIX));
     // The reference drops the suffix beyond E; an exact quantity does not.
     check("1000E", Ok(("1000E", Format::DecimalSI)));
 }

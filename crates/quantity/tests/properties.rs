@@ -36,6 +36,16 @@ proptest! {
     }
 
     #[test]
+    fn what_is_enormous_is_refused_or_read_again(
+        digits in "-?[0-9]{1,4}", zeros in 0usize..4_100, fraction in "(\\.[0-9]{0,4})?", exponent in 0i32..4_100,
+    ) {
+        let text = format!("{digits}{}{fraction}e{exponent}", "0".repeat(zeros));
+        if let Ok(quantity) = text.parse::<Quantity>() {
+            prop_assert_eq!(quantity.to_string().parse::<Quantity>(), Ok(quantity));
+        }
+    }
+
+    #[test]
     fn canonical_form_is_a_fixed_point(text in quantity_text()) {
         let zero = Quantity::ZERO;
         // Adding zero drops the remembered text, so this is the canonical form.

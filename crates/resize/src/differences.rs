@@ -41,7 +41,7 @@ pub const DIFFERENCES: &[Difference] = &[
         id: "amounts-are-bounded",
         reference: "Accepts any decimal exponent and any number of digits, and computes with them: a few bytes of input can ask \
                     for gigabytes of digits.",
-        ours: "Refuses exponents above 4096 and texts beyond 4096 bytes as it refuses any malformed amount.",
+        ours: "Refuses exponents that make an amount of more than 4096 digits, and texts beyond 4096 bytes, as it refuses any malformed amount.",
         why: "No request may stop the server; no real amount comes near.",
         source: "apimachinery resource/quantity.go ParseQuantity",
     },

@@ -85,6 +85,10 @@ mod tests {
             let value: Value = serde_json::from_str(text).unwrap();
             assert_eq!(encode(&decode(&value).unwrap()), value);
         }
+        // A number of so many digits becomes the nearest there is, and stays that.
+        let long = format!(r#"{{"v:-28{0}.{0}":{{}}}}"#, "5".repeat(31));
+        let set = decode(&serde_json::from_str(&long).unwrap()).unwrap();
+        assert_eq!(decode(&encode(&set)).unwrap(), set);
         for wrong in ["1", r#"{"f:a":1}"#, r#"{"a":{}}"#] {
             assert!(decode(&serde_json::from_str(wrong).unwrap()).is_err(), "{wrong}");
         }

@@ -23,11 +23,17 @@ fn encode_below(set: &FieldSet, mark: bool) -> Value {
     Value::Object(fields)
 }
 
-/// Reads `FieldsV1`.
+/// Reads `FieldsV1`. That the object itself is a member says nothing, and is not kept.
 ///
 /// # Errors
 /// [`ElementError`] for a name that is no path element.
 pub fn decode(fields: &Value) -> Result<FieldSet, ElementError> {
+    let mut set = decode_below(fields)?;
+    set.here = false;
+    Ok(set)
+}
+
+fn decode_below(fields: &Value) -> Result<FieldSet, ElementError> {
     let mut set = FieldSet::default();
     let Value::Object(entries) = fields else { return Err(ElementError(fields.to_string())) };
     for (name, below) in entries {
@@ -35,7 +41,7 @@ pub fn decode(fields: &Value) -> Result<FieldSet, ElementError> {
             set.here = true;
             continue;
         }
-        let mut below = decode(below)?;
+        let mut below = decode_below(below)?;
         if below.is_empty() {
             below.here = true;
         }
@@ -89,6 +95,8 @@ mod tests {
         let long = format!(r#"{{"v:-28{0}.{0}":{{}}}}"#, "5".repeat(31));
         let set = decode(&serde_json::from_str(&long).unwrap()).unwrap();
         assert_eq!(decode(&encode(&set)).unwrap(), set);
+        let root: Value = serde_json::from_str(r#"{".":{},"f:a":{}}"#).unwrap();
+        assert_eq!(encode(&decode(&root).unwrap()).to_string(), r#"{"f:a":{}}"#);
         for wrong in ["1", r#"{"f:a":1}"#, r#"{"a":{}}"#] {
             assert!(decode(&serde_json::from_str(wrong).unwrap()).is_err(), "{wrong}");
         }

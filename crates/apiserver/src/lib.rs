@@ -46,6 +46,7 @@ pub mod discovery;
 mod disruption;
 mod errors;
 pub mod fields;
+mod follow;
 mod handlers;
 pub mod kinds;
 pub mod kubelet;
@@ -82,7 +83,10 @@ use admission::webhook::Webhooks;
 pub use clock::{Clock, SystemClock};
 pub use crash::CrashPoints;
 use custom::registry::Registry;
+use futures::Stream;
 use handlers::Api;
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::watcher;
 pub use kubelet::{Kubelet, LogQuery, NoKubelet, PodMetricsSample};
 pub use server::ServeError;
 use store::{FileError, HISTORY, Store};
@@ -199,6 +203,12 @@ impl ApiServer {
     /// The newest revision (`resourceVersion`) that readers can see.
     pub fn revision(&self) -> u64 {
         self.inner.api.store.revision()
+    }
+
+    /// Every pod and its changes, for those in this process who follow all of them: what a watch would bring, without
+    /// `managedFields`.
+    pub fn pods(&self) -> impl Stream<Item = watcher::Event<Arc<Pod>>> + Send + 'static {
+        follow::pods(self.inner.api.store.clone())
     }
 
     /// The whole API as a service, without authentication: for callers inside this process.

@@ -8,6 +8,8 @@
 //!                                                                                       └ validating webhooks
 //! ```
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{LimitRange, Pod};
 use serde_json::{Value, json};
 use supple_resize::field::{self, FieldError};
@@ -61,8 +63,12 @@ pub struct Stored<'a> {
 /// A write that may take place.
 #[derive(Debug)]
 pub struct Admitted {
-    /// What is to be stored.
+    /// What is to be stored, without what is `kept`.
     pub object: Value,
+    /// The parts of it that are as they are stored.
+    pub kept: Vec<&'static str>,
+    /// The pod that it is.
+    pub pod: Option<Box<Pod>>,
     /// What must be stored with it or not at all: quotas that are charged.
     pub also: Vec<Write>,
 }
@@ -86,13 +92,7 @@ impl Form {
     /// The object with its defaults; a pod whose status is written gets none.
     fn new(resource: &Resource, mut object: Value, default_pods: bool) -> Result<Self, ApiError> {
         match resource.strategy {
-            Strategy::Pod => {
-                let mut pod = typed(resource, object)?;
-                if default_pods {
-                    defaults::apply(&mut pod);
-                }
-                Ok(Self::Pod(Box::new(pod)))
-            }
+            Strategy::Pod => Ok(Self::of_pod(typed(resource, object)?, default_pods)),
             Strategy::Rules(rules) => {
                 (rules.default)(&mut object);
                 Ok(Self::Tree(object))
@@ -104,17 +104,17 @@ impl Form {
         }
     }
 
+    fn of_pod(mut pod: Pod, default: bool) -> Self {
+        if default {
+            defaults::apply(&mut pod);
+        }
+        Self::Pod(Box::new(pod))
+    }
+
     fn tree(&self, resource: &Resource) -> Result<Value, ApiError> {
         match self {
             Self::Pod(pod) => untyped(resource, pod),
             Self::Tree(tree) => Ok(tree.clone()),
-        }
-    }
-
-    fn into_tree(self, resource: &Resource) -> Result<Value, ApiError> {
-        match self {
-            Self::Pod(pod) => untyped(resource, &pod),
-            Self::Tree(tree) => Ok(tree),
         }
     }
 
@@ -131,7 +131,7 @@ impl Form {
 struct Before<'a> {
     value: &'a Value,
     /// The same, of a pod.
-    pod: Option<Box<Pod>>,
+    pod: Option<Arc<Pod>>,
 }
 
 /// A write on its way through the server. The steps are to be taken in the order of the methods.
@@ -184,23 +184,25 @@ impl<'a> Passage<'a> {
             let before = Some(Before { value: stored.value, pod: None });
             return Ok(Self { store, target, part, before, ranges: Vec::new(), form: Form::Tree(object) });
         }
-        let pod =
-            match resource.strategy {
-                // From the stored bytes: that is cheaper than from the tree, which would have to be copied first.
-                Strategy::Pod => {
-                    Some(stored.object.decode().map(Box::<Pod>::new).map_err(|error| {
-                        ApiError::internal(format!("read the stored pod {:?}: {error}", target.name))
-                    })?)
-                }
-                Strategy::Rules(_) | Strategy::Custom(_) => None,
-            };
+        let pod = match resource.strategy {
+            Strategy::Pod => Some(
+                stored
+                    .object
+                    .pod()
+                    .map_err(|error| ApiError::internal(format!("read the stored pod {:?}: {error}", target.name)))?,
+            ),
+            Strategy::Rules(_) | Strategy::Custom(_) => None,
+        };
         let deleting = pod.as_ref().is_some_and(|pod| pod.metadata.deletion_timestamp.is_some());
         let ranges = if part == Part::Resize && !deleting {
             admission::limit_ranges(store, &target.namespace)?
         } else {
             Vec::new()
         };
-        let form = Form::new(resource, object, part != Part::Status)?;
+        let form = match &pod {
+            Some(old) => Form::of_pod(typed_parts(resource, object, stored.value, old)?, part != Part::Status),
+            None => Form::new(resource, object, part != Part::Status)?,
+        };
         let before = Some(Before { value: stored.value, pod });
         let mut passage = Self { store, target, part, before, ranges, form };
         passage.mutate()?;
@@ -362,7 +364,17 @@ impl<'a> Passage<'a> {
             _ => Ok(Vec::new()),
         };
         let also = charged.map_err(|denial| self.denied(&denial))?;
-        Ok(Admitted { object: self.form.into_tree(self.target.resource)?, also })
+        let resource = self.target.resource;
+        match (self.form, &self.before) {
+            (Form::Tree(object), _) => Ok(Admitted { object, kept: Vec::new(), pod: None, also }),
+            (Form::Pod(pod), Some(Before { pod: Some(old), .. })) => {
+                let (object, kept) = changed_parts(resource, &pod, old)?;
+                Ok(Admitted { object, kept, pod: Some(pod), also })
+            }
+            (Form::Pod(pod), _) => {
+                Ok(Admitted { object: untyped(resource, &pod)?, kept: Vec::new(), pod: Some(pod), also })
+            }
+        }
     }
 
     /// The pod, if this is a write that limit ranges and quotas look at.
@@ -405,6 +417,43 @@ fn typed(resource: &Resource, object: Value) -> Result<Pod, ApiError> {
         let (kind, version) = (resource.kind, resource.version);
         ApiError::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
     })
+}
+
+/// [`typed`] for what replaces `old`, whose tree is `stored`: nearly every write leaves the spec or the status as it is, and
+/// that is not decoded again. Of what stands in neither tree, `old` says how it is.
+fn typed_parts(resource: &Resource, mut object: Value, stored: &Value, old: &Pod) -> Result<Pod, ApiError> {
+    let mut is_kept = |part: &str| {
+        let kept = object.get(part) == stored.get(part);
+        if kept && let Some(fields) = object.as_object_mut() {
+            fields.remove(part);
+        }
+        kept
+    };
+    let (keeps_spec, keeps_status) = (is_kept("spec"), is_kept("status"));
+    let mut pod = typed(resource, object)?;
+    if keeps_spec {
+        pod.spec.clone_from(&old.spec);
+    }
+    if keeps_status {
+        pod.status.clone_from(&old.status);
+    }
+    Ok(pod)
+}
+
+/// The tree of a pod without the parts in which it is the `old` one, and the names of these: they need not be encoded again.
+fn changed_parts(resource: &Resource, pod: &Pod, old: &Pod) -> Result<(Value, Vec<&'static str>), ApiError> {
+    let failed = |error: serde_json::Error| ApiError::internal(format!("encode a pod: {error}"));
+    let (keeps_spec, keeps_status) = (pod.spec == old.spec, pod.status == old.status);
+    let mut object = json!({"apiVersion": resource.api_version(), "kind": resource.kind});
+    object["metadata"] = serde_json::to_value(&pod.metadata).map_err(failed)?;
+    if let Some(spec) = pod.spec.as_ref().filter(|_| !keeps_spec) {
+        object["spec"] = serde_json::to_value(spec).map_err(failed)?;
+    }
+    if let Some(status) = pod.status.as_ref().filter(|_| !keeps_status) {
+        object["status"] = serde_json::to_value(status).map_err(failed)?;
+    }
+    let kept = [("spec", keeps_spec), ("status", keeps_status)];
+    Ok((object, kept.into_iter().filter(|(_, keeps)| *keeps).map(|(part, _)| part).collect()))
 }
 
 fn untyped(resource: &Resource, pod: &Pod) -> Result<Value, ApiError> {

@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use data_dir::{DataDirError, kubeconfig_in};
+use futures::FutureExt as _;
 use kubelet::Nodes;
 pub use start_error::StartError;
 use supple_apiserver::{ApiServer, Options, Storage, client_on, tls};
@@ -41,7 +42,7 @@ use supple_node::runtime::process::ProcessOptions;
 use supple_node::runtime::simulated::SimulatedOptions;
 use supple_node::runtime::{Chosen, Runtime, choose};
 pub use supple_node::{Capacity, Speed};
-use supple_node::{Keep, StopMode};
+use supple_node::{Fed, Feed, Keep, StopMode};
 use supple_resize::kernel::{self, CgroupResources};
 pub use supple_resize::memory_qos::{MemoryQos, Reservation};
 use tokio::net::TcpListener;
@@ -230,6 +231,7 @@ impl Cluster {
             _ => None,
         };
         let router = server.router();
+        let wired = wire.is_some();
         let client = client_on(wire.map_or_else(|| router.clone(), |wire| wire(router.clone())), "default");
 
         // Only now: a runtime makes its mark on the machine (a cgroup of its own), and a start that fails over a taken
@@ -241,6 +243,18 @@ impl Cluster {
         let runtime = chosen.first().cloned();
         let controllers = Tasks::new();
         let Tasks { stop, tasks } = &controllers;
+        let mut feed = Feed::default();
+        let [scheduled, counted, planned, owned, left] = std::array::from_fn(|_| feed.everything());
+        let of_nodes: Vec<Fed> = settings.iter().map(|it| feed.subscribe(&it.name)).collect();
+        // Where a test takes hold of what goes between the parts, pods go that way too.
+        let watching = match wired {
+            true => feed.run(client.clone()).boxed(),
+            false => feed.run_on(server.pods()).boxed(),
+        };
+        let stopped = stop.clone();
+        tasks.spawn(async move {
+            let _ = stopped.run_until_cancelled(watching).await; // either way it is over
+        });
         if !settings.is_empty() {
             if let Some(dir) = dir.as_ref().filter(|_| !is_passing) {
                 checkpoints = Keep::Directory(dir.node()?);
@@ -249,14 +263,14 @@ impl Cluster {
             tidy::forget_other_nodes(&client, &names).await.map_err(|error| StartError::Nodes(Box::new(error)))?;
             let crash_points = node_crash_points(crash);
             let options = nodes::options(settings, chosen, checkpoints, &clock, speed, &crash_points);
-            nodes::start(&nodes, &client, options, &controllers).await?;
+            nodes::start(&nodes, &client, of_nodes.into_iter().zip(options).collect()).await?;
         }
-        tasks.spawn(scheduler::run(client.clone(), clock.clone(), stop.clone()));
-        tasks.spawn(quota::run(client.clone(), stop.clone()));
+        tasks.spawn(scheduler::run(client.clone(), scheduled, clock.clone(), stop.clone()));
+        tasks.spawn(quota::run(client.clone(), counted, stop.clone()));
         tasks.spawn(namespaces::run(client.clone(), stop.clone()));
-        tasks.spawn(workloads::run(client.clone(), clock.clone(), speed, 0, stop.clone()));
-        tasks.spawn(garbage::run_owned(client.clone(), stop.clone()));
-        tasks.spawn(garbage::run_leftovers(client, clock, stop.clone()));
+        tasks.spawn(workloads::run(client.clone(), planned, clock.clone(), speed, 0, stop.clone()));
+        tasks.spawn(garbage::run_owned(client.clone(), owned, stop.clone()));
+        tasks.spawn(garbage::run_leftovers(client, left, clock, stop.clone()));
         Ok(Self { server, nodes, runtime, address, dir, controllers, serving })
     }
 

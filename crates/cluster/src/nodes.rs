@@ -1,14 +1,14 @@
-//! The nodes' way into the cluster: one as a kubelet has it, or many that share a watch and do not speak all at once.
+//! The nodes' way into the cluster: one, or many that do not speak all at once.
 
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::Client;
 use supple_node::runtime::{Chosen, Requested};
-use supple_node::{Beat, CrashPoints, Feed, Keep, Node, NodeOptions, Speed};
+use supple_node::{Beat, CrashPoints, Fed, Keep, Node, NodeOptions, Speed};
 
 use crate::kubelet::Nodes;
-use crate::{ClusterClock, NodeRuntime, NodeSettings, StartError, Tasks};
+use crate::{ClusterClock, NodeRuntime, NodeSettings, StartError};
 
 /// How many nodes are registered side by side.
 const AT_ONCE: usize = 32;
@@ -61,26 +61,9 @@ fn beat(index: u32, count: u32, speed: Speed) -> Beat {
     Beat { every, first: every / count.max(1) * index }
 }
 
-/// Start them.
-pub(crate) async fn start(
-    nodes: &Nodes,
-    client: &Client,
-    options: Vec<NodeOptions>,
-    controllers: &Tasks,
-) -> Result<(), StartError> {
-    if options.len() < 2 {
-        for options in options {
-            nodes.put(options.name.clone(), Node::start(client.clone(), options).await?).await;
-        }
-        return Ok(());
-    }
-    let mut feed = Feed::default();
-    let fed: Vec<_> = options.into_iter().map(|options| (feed.subscribe(&options.name), options)).collect();
-    let (stop, watching) = (controllers.stop.clone(), feed.run(client.clone()));
-    controllers.tasks.spawn(async move {
-        let _ = stop.run_until_cancelled(watching).await; // either way it is over
-    });
-    let starts = fed.into_iter().map(|(pods, options)| async {
+/// Start them, each with what it hears of its pods.
+pub(crate) async fn start(nodes: &Nodes, client: &Client, options: Vec<(Fed, NodeOptions)>) -> Result<(), StartError> {
+    let starts = options.into_iter().map(|(pods, options)| async {
         let name = options.name.clone();
         Ok::<_, StartError>((name, Node::start_fed(client.clone(), options, pods).await?))
     });

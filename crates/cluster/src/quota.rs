@@ -11,6 +11,7 @@ use kube::api::{DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
+use supple_node::Fed;
 use supple_quantity::Quantity;
 use supple_resize::admission::{objects, quota as rules};
 use tokio_util::sync::CancellationToken;
@@ -22,11 +23,9 @@ const SETTLE: Duration = Duration::from_millis(20);
 const RESYNC: Duration = Duration::from_secs(30);
 
 /// Recount until told to stop.
-pub(crate) async fn run(client: Client, stop: CancellationToken) {
+pub(crate) async fn run(client: Client, pods: Fed, stop: CancellationToken) {
     let quotas = Api::<ResourceQuota>::all(client.clone());
-    // That something changed is all that is asked of these watches; metadata costs a fraction of a pod to read.
-    let pods =
-        watcher(Api::<PartialObjectMeta<Pod>>::all(client.clone()), watcher::Config::default()).default_backoff();
+    // That something changed is all that is asked of these watches; metadata costs a fraction of an object to read.
     let changed = Api::<PartialObjectMeta<ResourceQuota>>::all(client.clone());
     let changed = watcher(changed, watcher::Config::default()).default_backoff();
     let mut wakes = futures::stream::select(pods.map(|_| ()).boxed(), changed.map(|_| ()).boxed());

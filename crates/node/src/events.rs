@@ -138,9 +138,21 @@ enum Write {
 
 /// Everything told about one pod, and how many more events it may have.
 struct Told {
-    events: HashMap<(Kind, String, String), Box<Event>>,
+    events: HashMap<Same, Seen>,
     tokens: f64,
     filled: Timestamp,
+}
+
+/// What makes two notes about a pod the same: kind, reason, and place with message.
+type Same = (Kind, Box<str>, Box<str>);
+
+/// What is kept of an event: the rest comes with the next note of it.
+#[derive(Clone, Debug)]
+struct Seen {
+    name: Box<str>,
+    count: i32,
+    first: Timestamp,
+    last: Timestamp,
 }
 
 /// Decides, without IO, what becomes of a note.
@@ -174,23 +186,24 @@ impl Correlator {
             return None;
         }
         told.tokens -= 1.0;
-        told.events.retain(|_, event| {
-            event
-                .last_timestamp
-                .as_ref()
-                .is_some_and(|Time(last)| at.duration_since(*last).as_secs() < SAME_EVENT_SECONDS)
+        told.events.retain(|_, seen| at.duration_since(seen.last).as_secs() < SAME_EVENT_SECONDS);
+        let place = format!("{}{message}", field_path.as_deref().unwrap_or_default());
+        let same: Same = (kind, reason.as_str().into(), place.into());
+        let again = told.events.get_mut(&same).map(|seen| {
+            seen.count = seen.count.saturating_add(1);
+            seen.last = at;
+            seen.clone()
         });
-        let same = (kind, reason, format!("{}{message}", field_path.as_deref().unwrap_or_default()));
-        if let Some(event) = told.events.get_mut(&same) {
-            event.count = Some(event.count.unwrap_or(1).saturating_add(1));
-            event.last_timestamp = Some(Time(at));
-            return Some(Write::Again(event.clone()));
-        }
-        self.last = at.as_nanosecond().max(self.last.saturating_add(1));
+        let is_new = again.is_none();
+        let seen = again.unwrap_or_else(|| {
+            self.last = at.as_nanosecond().max(self.last.saturating_add(1));
+            // The kubelet's own scheme: unique per pod and nanosecond, and sorted by time.
+            let name = format!("{}.{:x}", pod.name, self.last).into();
+            Seen { name, count: 1, first: at, last: at }
+        });
         let event = Box::new(Event {
             metadata: ObjectMeta {
-                // The kubelet's own scheme: unique per pod and nanosecond, and sorted by time.
-                name: Some(format!("{}.{:x}", pod.name, self.last)),
+                name: Some(seen.name.to_string()),
                 namespace: Some(pod.namespace.clone()),
                 ..ObjectMeta::default()
             },
@@ -203,18 +216,21 @@ impl Correlator {
                 field_path,
                 resource_version: None,
             },
-            reason: Some(same.1.clone()),
+            reason: Some(reason),
             message: Some(message),
             type_: Some(kind.as_str().into()),
             source: Some(EventSource { component: Some("kubelet".into()), host: Some(self.node.clone()) }),
             reporting_component: Some("kubelet".into()),
             reporting_instance: Some(self.node.clone()),
-            first_timestamp: Some(Time(at)),
-            last_timestamp: Some(Time(at)),
-            count: Some(1),
+            first_timestamp: Some(Time(seen.first)),
+            last_timestamp: Some(Time(seen.last)),
+            count: Some(seen.count),
             ..Event::default()
         });
-        told.events.insert(same, event.clone());
+        if !is_new {
+            return Some(Write::Again(event));
+        }
+        told.events.insert(same, seen);
         Some(Write::Create(event))
     }
 }

@@ -1,14 +1,16 @@
-//! One watch of all pods for many nodes of one process. A node alone watches its own pods; five hundred watches would
-//! each be woken by every change of any pod, and look at it. Here each change is read once and goes to the one node that
-//! it concerns.
+//! One watch of all pods for everybody in this process who follows pods. Ten watches would each be woken by every change of
+//! any pod, have it written as text and read it again; here each change is read once and shared. A node hears of its own
+//! pods only.
 //!
 //! ```text
 //!   watch of all pods ──▶ Feed ──spec.nodeName──▶ Fed of node-1
-//!                                           └───▶ Fed of node-2 …
+//!                          │ └──────────────────▶ Fed of node-2 …
+//!                          └── everything ──────▶ Fed of the scheduler …
 //! ```
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt as _};
@@ -21,20 +23,38 @@ use tokio::sync::mpsc;
 #[derive(Debug, Default)]
 pub struct Feed {
     nodes: HashMap<String, mpsc::UnboundedSender<Told>>,
+    others: Vec<mpsc::UnboundedSender<Told>>,
 }
 
-/// Boxed: a channel keeps room for 32, and a pod is two kilobytes before its first word.
-type Told = Box<watcher::Event<Pod>>;
+/// What a watch says of pods, which are shared and never changed. They come without `managedFields`: nobody here asks who
+/// wrote what, and that is half of a small pod.
+pub type Told = watcher::Event<Arc<Pod>>;
 
-/// What one node hears: lists and changes of its own pods, as a watch with a selector on `spec.nodeName` would bring them.
+/// What one of them hears: lists and changes of pods, as a watch would bring them; of a node, only those bound to it.
 #[derive(Debug)]
 pub struct Fed(mpsc::UnboundedReceiver<Told>);
 
 impl Stream for Fed {
-    type Item = watcher::Result<watcher::Event<Pod>>;
+    type Item = Told;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context).map(|event| event.map(|it| Ok(*it)))
+        self.0.poll_recv(context)
+    }
+}
+
+/// An event of a watch, as a feed tells it.
+pub(crate) fn told(event: watcher::Event<Pod>) -> Told {
+    shared(event.modify(|pod| pod.metadata.managed_fields = None))
+}
+
+/// An event about an object that several may have.
+pub fn shared<K>(event: watcher::Event<K>) -> watcher::Event<Arc<K>> {
+    match event {
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitDone => watcher::Event::InitDone,
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(Arc::new(object)),
+        watcher::Event::Apply(object) => watcher::Event::Apply(Arc::new(object)),
+        watcher::Event::Delete(object) => watcher::Event::Delete(Arc::new(object)),
     }
 }
 
@@ -46,39 +66,52 @@ impl Feed {
         Fed(receiver)
     }
 
-    /// Watch until dropped. What interrupts the watch is logged and the watch resumed; nodes notice nothing but a new list.
+    /// Likewise all there is, whatever node it is bound to.
+    pub fn everything(&mut self) -> Fed {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.others.push(sender);
+        Fed(receiver)
+    }
+
+    /// Watch until dropped. What interrupts the watch is logged and the watch resumed; who is fed notices nothing but a new
+    /// list.
     pub async fn run(self, client: Client) {
         let changes = watcher(Api::<Pod>::all(client), watcher::Config::default()).default_backoff();
-        let mut changes = std::pin::pin!(changes);
-        while let Some(change) = changes.next().await {
-            match change {
-                Ok(event) => self.tell(event),
-                Err(error) => tracing::warn!(%error, "the pods of the nodes cannot be watched; it is tried again"),
+        let events = changes.filter_map(|change| {
+            let change = change.inspect_err(
+                |error| tracing::warn!(%error, "the pods of the cluster cannot be watched; it is tried again"),
+            );
+            std::future::ready(change.ok().map(told))
+        });
+        self.run_on(events).await;
+    }
+
+    /// Pass on what somebody else watches, until that ends.
+    pub async fn run_on(self, events: impl Stream<Item = Told>) {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            self.tell(&event);
+        }
+    }
+
+    fn tell(&self, event: &Told) {
+        let node = match event {
+            watcher::Event::Init | watcher::Event::InitDone => None,
+            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) | watcher::Event::Delete(pod) => {
+                Some(pod.spec.as_ref().and_then(|it| it.node_name.as_deref()).unwrap_or_default())
             }
+        };
+        let nodes = self.nodes.iter();
+        match node {
+            None => nodes.for_each(|(_, it)| send(it, event)),
+            Some(node) => self.nodes.get(node).into_iter().for_each(|it| send(it, event)),
         }
+        self.others.iter().for_each(|it| send(it, event));
     }
+}
 
-    fn tell(&self, event: watcher::Event<Pod>) {
-        match event {
-            watcher::Event::Init => self.tell_all(|| watcher::Event::Init),
-            watcher::Event::InitDone => self.tell_all(|| watcher::Event::InitDone),
-            watcher::Event::InitApply(pod) => self.tell_one(pod, watcher::Event::InitApply),
-            watcher::Event::Apply(pod) => self.tell_one(pod, watcher::Event::Apply),
-            watcher::Event::Delete(pod) => self.tell_one(pod, watcher::Event::Delete),
-        }
-    }
-
-    fn tell_all(&self, event: impl Fn() -> watcher::Event<Pod>) {
-        for node in self.nodes.values() {
-            let _ = node.send(Box::new(event())); // a node that has stopped hears nothing
-        }
-    }
-
-    fn tell_one(&self, pod: Pod, event: impl FnOnce(Pod) -> watcher::Event<Pod>) {
-        let node = pod.spec.as_ref().and_then(|it| it.node_name.as_deref());
-        let Some(node) = node.and_then(|it| self.nodes.get(it)) else { return };
-        let _ = node.send(Box::new(event(pod)));
-    }
+fn send(to: &mpsc::UnboundedSender<Told>, event: &Told) {
+    let _ = to.send(event.clone()); // who has stopped hears nothing
 }
 
 #[cfg(test)]
@@ -99,21 +132,21 @@ mod tests {
     fn heard(fed: &mut Fed) -> String {
         let mut words = Vec::new();
         while let Ok(event) = fed.0.try_recv() {
-            words.push(match *event {
+            words.push(match event {
                 watcher::Event::Init => "init".to_owned(),
                 watcher::Event::InitDone => "done".to_owned(),
-                watcher::Event::InitApply(pod) => format!("has {}", pod.metadata.name.unwrap()),
-                watcher::Event::Apply(pod) => format!("gets {}", pod.metadata.name.unwrap()),
-                watcher::Event::Delete(pod) => format!("loses {}", pod.metadata.name.unwrap()),
+                watcher::Event::InitApply(pod) => format!("has {}", pod.metadata.name.as_ref().unwrap()),
+                watcher::Event::Apply(pod) => format!("gets {}", pod.metadata.name.as_ref().unwrap()),
+                watcher::Event::Delete(pod) => format!("loses {}", pod.metadata.name.as_ref().unwrap()),
             });
         }
         words.join(", ")
     }
 
     #[test]
-    fn each_node_hears_of_its_own_pods() {
+    fn each_node_hears_of_its_own_pods_and_others_of_all() {
         let mut feed = Feed::default();
-        let (mut one, mut two) = (feed.subscribe("one"), feed.subscribe("two"));
+        let (mut one, mut two, mut all) = (feed.subscribe("one"), feed.subscribe("two"), feed.everything());
         for event in [
             watcher::Event::Init,
             watcher::Event::InitApply(pod("a", Some("one"))),
@@ -123,9 +156,10 @@ mod tests {
             watcher::Event::Apply(pod("stranger's", Some("three"))),
             watcher::Event::Delete(pod("a", Some("one"))),
         ] {
-            feed.tell(event);
+            feed.tell(&told(event));
         }
         assert_eq!(heard(&mut one), "init, has a, done, loses a");
         assert_eq!(heard(&mut two), "init, done, gets b");
+        assert_eq!(heard(&mut all), "init, has a, has nobody's, done, gets b, gets stranger's, loses a");
     }
 }

@@ -40,10 +40,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use feed::{Fed, Feed};
+pub use feed::{Fed, Feed, Told, shared};
 use futures::future::join_all;
 use futures::stream::BoxStream;
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use jiff::Timestamp;
 pub use options::{Beat, Capacity, Clock, CrashPoints, Keep, NodeOptions, OpenDatabase, Pace, StartError, StopMode};
 use runtime::{ContainerRef, LogOptions, PodUsage, Runtime, RuntimeError};
@@ -98,12 +98,12 @@ impl Node {
         Self::begin(client, options, |main_loop| main_loop.run(pods).boxed()).await
     }
 
-    /// [`Node::start`] for one of many nodes of this process, which share a watch.
+    /// [`Node::start`] for one who shares a watch with others of this process.
     ///
     /// # Errors
     /// As [`Node::start`], but for the list of pods: that is the feed's.
     pub async fn start_fed(client: kube::Client, options: NodeOptions, pods: Fed) -> Result<Self, StartError> {
-        Self::begin(client, options, |main_loop| main_loop.run_on(pods).boxed()).await
+        Self::begin(client, options, |main_loop| main_loop.run_on(pods.map(Ok)).boxed()).await
     }
 
     async fn begin(

@@ -9,6 +9,7 @@ use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::feed::{self, Told};
 use crate::manager::Manager;
 use crate::shared::Shared;
 use crate::worker::Report;
@@ -37,11 +38,12 @@ impl MainLoop {
     /// Watch the node's pods among these and run until told to stop.
     pub(crate) async fn run(self, pods: Api<Pod>) {
         let config = watcher::Config::default().fields(&format!("spec.nodeName={}", self.shared.node));
-        self.run_on(watcher(pods, config).default_backoff()).await;
+        let changes = watcher(pods, config).default_backoff().map(|it| it.map(feed::told));
+        self.run_on(changes).await;
     }
 
     /// Run on what somebody else watches until told to stop.
-    pub(crate) async fn run_on(mut self, watch: impl Stream<Item = watcher::Result<watcher::Event<Pod>>>) {
+    pub(crate) async fn run_on(mut self, watch: impl Stream<Item = watcher::Result<Told>>) {
         let mut watch = std::pin::pin!(watch);
         let mut happenings = self.shared.runtime.events();
         let mut listing = Vec::new();
@@ -74,9 +76,8 @@ impl MainLoop {
         }
     }
 
-    fn watched(&mut self, event: watcher::Event<Pod>, listing: &mut Vec<Pod>) {
-        // The node does not ask who wrote what, and that is half of a small pod.
-        match event.modify(|pod| pod.metadata.managed_fields = None) {
+    fn watched(&mut self, event: Told, listing: &mut Vec<Arc<Pod>>) {
+        match event {
             watcher::Event::Init => listing.clear(),
             watcher::Event::InitApply(pod) => listing.push(pod),
             watcher::Event::InitDone => {

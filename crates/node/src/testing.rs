@@ -508,7 +508,8 @@ impl Stage {
         lock(&next.runtime.state).cgroups = cgroups;
         while next.seen.try_recv().is_ok() {}
         let pods = lock(&next.api.pods).values().cloned().collect::<Vec<_>>();
-        let pods = pods.into_iter().map(|pod| serde_json::from_value(pod).expect("the table holds pods")).collect();
+        let pods =
+            pods.into_iter().map(|pod| Arc::new(serde_json::from_value(pod).expect("the table holds pods"))).collect();
         next.manager.listed(pods);
         next
     }
@@ -654,7 +655,7 @@ impl Stage {
                     Some(report) = self.reports.recv() => self.manager.reported(report),
                     Some(event) = self.happenings.next() => self.manager.happened(event),
                     Some(seen) = self.seen.recv() => match seen {
-                        Seen::Applied(pod) => self.manager.applied(*pod),
+                        Seen::Applied(pod) => self.manager.applied(Arc::from(pod)),
                         Seen::Deleted(pod) => self.manager.deleted(&pod),
                     },
                     () = changed.notified() => {}

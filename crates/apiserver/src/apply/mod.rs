@@ -21,6 +21,7 @@ mod place;
 mod remove;
 mod scope;
 mod set;
+mod text;
 mod updater;
 
 pub use codec::{decode, encode};
@@ -29,4 +30,5 @@ pub use conflict::{Conflict, Conflicts};
 pub use managers::Writer;
 pub use scope::Scope;
 pub use set::{Element, ElementError, FieldSet};
+pub use text::record_text;
 pub use updater::{Applied, ApplyError, Edit, apply, changes, is_list, is_reset, record};

@@ -63,6 +63,12 @@ impl Element {
     }
 }
 
+impl std::borrow::Borrow<str> for Element {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 /// As the reference's messages write it: `.spec`, `[name="c1"]`, `[="x"]`, `[0]`.
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,6 +113,11 @@ impl FieldSet {
     /// What is below one element.
     pub fn at(&self, element: &Element) -> Option<&Self> {
         self.below.get(element)
+    }
+
+    /// What is below the element of this name on the wire.
+    pub fn named(&self, wire: &str) -> Option<&Self> {
+        self.below.get(wire)
     }
 
     /// Adds what is below one element; nothing where that is empty.

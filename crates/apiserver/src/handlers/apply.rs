@@ -54,7 +54,8 @@ impl Api {
                     }
                 }
             }
-            let written = self.modify(target, Part::of(target), &options, &author, |stored| one(Some(stored))).await?;
+            let written =
+                self.modify(target, Part::of(target), &options, &author, |stored| one(Some(stored.clone()))).await?;
             let response = answer(StatusCode::OK, call.wanted.object(resource, &written.object));
             return Ok(warned(response, &[warnings, written.warnings].concat()));
         }

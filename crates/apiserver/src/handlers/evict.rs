@@ -72,7 +72,9 @@ impl Api {
             name: budget.to_owned(),
             subresource: resource.subresource("status"),
         };
-        let next = |budget: Value| Ok(Next::plain(disruption::take(budget, &pod.name, self.clock.now())?, Vec::new()));
+        let next = |budget: &Value| {
+            Ok(Next::plain(disruption::take(budget.clone(), &pod.name, self.clock.now())?, Vec::new()))
+        };
         let options = WriteOptions { dry_run, ..WriteOptions::default() };
         self.modify(&target, Part::Status, &options, &Author::named(&target, SELF), next).await?;
         Ok(())

@@ -10,7 +10,7 @@
 //!                    apply   server-side apply      ownership    who writes
 //!                                                   hooks        who else is asked
 //!                                                   definitions  what follows from custom resource definitions
-//!                                                   node_proxy   what a node answers itself
+//!                    usual   most patches of pods   node_proxy   what a node answers itself
 //! ```
 
 mod access;
@@ -26,6 +26,7 @@ mod ownership;
 mod read;
 mod scale;
 mod subresource;
+mod usual;
 mod watch;
 mod write;
 

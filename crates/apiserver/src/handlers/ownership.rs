@@ -81,10 +81,11 @@ impl Author {
         now: Timestamp,
     ) -> Value {
         let live = managed(old);
-        let managed = match &given {
-            _ if !self.subresource.is_empty() || given == *live => live.clone(),
-            given if apply::is_reset(given) => return Value::Null,
-            given if apply::is_list(given) => given.clone(),
+        let managed = match given {
+            given if given == *live => given,
+            _ if !self.subresource.is_empty() => live.clone(),
+            given if apply::is_reset(&given) => return Value::Null,
+            given if apply::is_list(&given) => given,
             _ => live.clone(),
         };
         if managed.is_null() {
@@ -96,6 +97,22 @@ impl Author {
             changes = asked.then(changes);
         }
         self.edit(&metadata::moment(now), |edit| apply::record(edit, &changes, managed))
+    }
+
+    /// [`Author::updated`] on `managedFields` as they are stored; `None` where they cannot be read.
+    pub(super) fn recorded(
+        &self,
+        old: &Value,
+        new: &Value,
+        asked: Option<Comparison>,
+        managed: &[u8],
+        now: Timestamp,
+    ) -> Option<Vec<u8>> {
+        let mut changes = self.changes(old, new);
+        if let Some(asked) = asked {
+            changes = asked.then(changes);
+        }
+        self.edit(&metadata::moment(now), |edit| apply::record_text(edit, &changes, managed)).ok()
     }
 
     /// Carries `act` out as this author.

@@ -122,7 +122,7 @@ impl Api {
         next: impl Fn(Value) -> Result<Next, ApiError>,
     ) -> Result<Response, ApiError> {
         let (target, author) = (&call.target, Author::of(call, options));
-        let written = self.modify(target, Part::Main, options, &author, next).await?;
+        let written = self.modify(target, Part::Main, options, &author, |stored| next(stored.clone())).await?;
         let seen = scale::of(paths, &shown(target.resource, &written.object));
         Ok(warned(answer(StatusCode::OK, call.wanted.value(&SCALES, &seen)), &written.warnings))
     }

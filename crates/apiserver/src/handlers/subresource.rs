@@ -47,18 +47,18 @@ impl Api {
         let now = self.clock.now();
         self.modify(target, Part::Binding, &options, &Author::of(call, &options), |pod| {
             let refuse = |why: String| Err(ApiError::conflict(Subject { name, group: "", kind: "pods/binding" }, &why));
-            if !uid.is_empty() && uid != metadata::text(&pod, "uid") {
+            if !uid.is_empty() && uid != metadata::text(pod, "uid") {
                 return refuse(format!(
                     "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                    metadata::text(&pod, "uid")
+                    metadata::text(pod, "uid")
                 ));
             }
-            if metadata::is_deleting(&pod) {
+            if metadata::is_deleting(pod) {
                 return refuse(format!("pod {name} is being deleted, cannot be assigned to a host"));
             }
             match pod.pointer("/spec/nodeName").and_then(Value::as_str).filter(|there| !there.is_empty()) {
                 Some(there) => refuse(format!("pod {name} is already assigned to node {there:?}")),
-                None => Ok(Next::plain(bound(pod, node, &binding, now), Vec::new())),
+                None => Ok(Next::plain(bound(pod.clone(), node, &binding, now), Vec::new())),
             }
         })
         .await?;

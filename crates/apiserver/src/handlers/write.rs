@@ -1,6 +1,7 @@
 //! Create, update and patch: read the newest state, compute the next one, write it on condition that nobody was faster;
 //! else again.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,6 +10,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::ownership::{Author, managed, put_managed, take_managed};
+use super::usual::Usual;
 use super::{Api, Call, hooks, store_error};
 use crate::admission::webhook::{Operation, Options, Request, Warnings};
 use crate::body;
@@ -105,11 +107,11 @@ impl Api {
             if let Some(panel) = &panel {
                 hooks::judge(&panel.named(passage.name()), target, &passage, &managed, None, warnings).await?;
             }
-            let Admitted { mut object, also } = passage.charge()?;
+            let Admitted { mut object, pod, also, .. } = passage.charge()?;
             put_managed(&mut object, managed);
             let name = metadata::text(&object, "name").to_owned();
             let key = target.key(&name);
-            let draft = Draft::new(target.collection(), &object, self.store.indexer());
+            let draft = Draft::new(target.collection(), &object, self.store.indexer()).known(pod);
             let taken = || ApiError::already_exists(subject(resource, &name));
             let written = |object: Arc<Object>, warnings: &Warnings| Written { object, warnings: warnings.shown() };
             if options.dry_run {
@@ -169,11 +171,23 @@ impl Api {
         let author = Author::of(call, &options);
         let bytes = body::read(&call.headers, body).await?;
         let part = Part::of(target);
+        if let Some(usual) = Usual::of(resource, patch_type, &options, &bytes) {
+            while let Some(old) = self.store.latest(&target.key(&target.name))
+                && let Some((write, also)) = self.usually(target, &options, &author, &old, &usual)
+            {
+                match self.store.commit(write, also).await {
+                    Ok(event) => return Ok(json(StatusCode::OK, call.wanted.object(resource, &event.object))),
+                    // Somebody was faster.
+                    Err(CommitError::Raced(_)) => {}
+                    Err(error @ CommitError::File(_)) => return Err(store_error(&error)),
+                }
+            }
+        }
         let written = self
             .modify(target, part, &options, &author, |stored| {
                 let shown = match resource.backing {
-                    Backing::View { from_stored, .. } => from_stored.of(stored),
-                    Backing::Stored(_) | Backing::Metrics | Backing::Asked => stored,
+                    Backing::View { from_stored, .. } => Cow::Owned(from_stored.of(stored.clone())),
+                    Backing::Stored(_) | Backing::Metrics | Backing::Asked => Cow::Borrowed(stored),
                 };
                 let patched = patch::apply(patch_type, resource, &shown, &bytes, options.field_validation)
                     .map_err(patch_error)?;
@@ -198,7 +212,7 @@ impl Api {
         part: Part,
         options: &WriteOptions,
         author: &Author,
-        next: impl Fn(Value) -> Result<Next, ApiError>,
+        next: impl Fn(&Value) -> Result<Next, ApiError>,
     ) -> Result<Written, ApiError> {
         let mut said = Warnings::default();
         self.try_modify(target, part, options, author, next, &mut said).await.map_err(|error| error.warning(&said))
@@ -210,7 +224,7 @@ impl Api {
         part: Part,
         options: &WriteOptions,
         author: &Author,
-        next: impl Fn(Value) -> Result<Next, ApiError>,
+        next: impl Fn(&Value) -> Result<Next, ApiError>,
         said: &mut Warnings,
     ) -> Result<Written, ApiError> {
         let resource = target.resource;
@@ -218,17 +232,18 @@ impl Api {
         loop {
             let absent = || ApiError::not_found(subject(resource, &target.name));
             let old = self.store.latest(&key).ok_or_else(absent)?;
-            let stored = Stored { object: &old, value: &old.value() };
-            let Next { mut object, warnings, managed: applied } = next(stored.value.clone())?;
+            let mut tree = old.value();
+            let stored = Stored { object: &old, value: &tree };
+            let Next { mut object, warnings, managed: applied } = next(stored.value)?;
             let sent = take_managed(&mut object);
             metadata::update(resource, &mut object, stored)?;
             let asked = (part == Part::Resize).then(|| author.changes(stored.value, &object));
-            let owners = |object: &Value| match applied {
-                Some(applied) if is_same(stored.value, object, &applied) => managed(stored.value).clone(),
+            let owners = |old: &Value, object: &Value| match applied {
+                Some(applied) if is_same(old, object, &applied) => managed(old).clone(),
                 Some(applied) => applied,
                 // A binding is the cluster's own doing.
-                None if part == Part::Binding => managed(stored.value).clone(),
-                None => author.updated(stored.value, object, asked, sent, self.clock.now()),
+                None if part == Part::Binding => managed(old).clone(),
+                None => author.updated(old, object, asked, sent, self.clock.now()),
             };
             let mut passage = Passage::update(&self.store, target, part, object, stored)?;
             let scale = hooks::as_scale(target, stored.value);
@@ -241,36 +256,41 @@ impl Api {
             };
             // Webhooks have been asked about the binding itself.
             let panel = if part == Part::Binding { None } else { self.webhooks.panel(request) };
-            let (mut object, also, owners) = match panel {
+            let (Admitted { mut object, kept, pod, also }, owned) = match panel {
                 None => {
                     passage.prepare();
                     passage.validate()?;
                     passage.admit()?;
-                    let Admitted { object, also } = passage.charge()?;
-                    let owners = owners(&object);
-                    (object, also, owners)
+                    (passage.charge()?, Err(owners))
                 }
                 Some(panel) => {
                     // The author owns what came of its own request.
                     let mut own = passage.clone();
                     own.prepare();
-                    let owners = owners(&own.object()?);
+                    let owned = owners(stored.value, &own.object()?);
                     let settle = |object: &mut Value| {
                         metadata::place(target, object)?;
                         metadata::update(resource, object, stored)
                     };
-                    hooks::change(&panel, target, &mut passage, &owners, said, |_| {}, settle).await?;
+                    hooks::change(&panel, target, &mut passage, &owned, said, |_| {}, settle).await?;
                     passage.prepare();
                     passage.validate()?;
                     passage.admit()?;
-                    hooks::judge(&panel, target, &passage, &owners, Some(old.revision), said).await?;
-                    let Admitted { object, also } = passage.charge()?;
-                    (object, also, owners)
+                    hooks::judge(&panel, target, &passage, &owned, Some(old.revision), said).await?;
+                    (passage.charge()?, Ok(owned))
                 }
             };
-            put_managed(&mut object, owners);
+            // What is as it was is neither compared nor copied.
+            let kept: Vec<_> =
+                kept.into_iter().filter_map(|part| Some((part, tree.as_object_mut()?.remove(part)?))).collect();
+            let owned = match owned {
+                Ok(owned) => owned,
+                Err(owners) => owners(&tree, &object),
+            };
+            kept.into_iter().for_each(|(part, value)| object[part] = value);
+            put_managed(&mut object, owned);
             let warnings = [warnings, said.shown()].concat();
-            let draft = Draft::new(target.collection(), &object, self.store.indexer());
+            let draft = Draft::new(target.collection(), &object, self.store.indexer()).known(pod);
             if options.dry_run {
                 return Ok(Written { object: Arc::new(draft.seal(key, old.revision)), warnings });
             }

@@ -4,7 +4,12 @@
 //! A revision is assigned under the store's lock, but the JSON is made outside of it; a [`Draft`] therefore is the JSON
 //! cut in two where `metadata.resourceVersion` goes, and sealing it is one allocation and one copy.
 
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bytes::Bytes;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value};
 
 /// Where an object stands: resource, namespace (empty for cluster-scoped resources) and name, in the order in which
@@ -54,6 +59,28 @@ impl std::borrow::Borrow<str> for Key {
 /// watch with a selector need not parse every object again.
 pub type Indexer = fn(resource: &str, object: &Value) -> Value;
 
+/// What a draft is written from.
+#[derive(Clone, Copy, Debug)]
+pub struct Pieces<'a> {
+    /// The object, without what stands apart.
+    pub object: &'a Value,
+    /// Its `metadata.managedFields` as JSON.
+    pub managed: Option<&'a [u8]>,
+    /// Members of it as JSON, by their names.
+    pub members: &'a [(&'static str, &'a [u8])],
+}
+
+/// Where parts stand in the JSON that a write may leave as they are; empty where there is no such part.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    managed: Range<usize>,
+    spec: Range<usize>,
+    status: Range<usize>,
+}
+
+/// What stands before the value of `managedFields`.
+const MANAGED: &[u8] = b"\"managedFields\":";
+
 /// An object about to be written: everything but its revision.
 #[derive(Clone, Debug)]
 pub struct Draft {
@@ -61,15 +88,24 @@ pub struct Draft {
     tail: Vec<u8>,
     item_at: usize,
     metadata_at: usize,
+    /// Those of `managedFields` in the head, of the others in the tail.
+    places: Places,
     outline: Box<[u8]>,
+    pod: Option<Box<Pod>>,
 }
 
 impl Draft {
     /// The draft of `object`, whose `metadata.resourceVersion` is ignored.
     pub fn new(resource: &str, object: &Value, indexer: Indexer) -> Self {
+        Self::of(Pieces { object, managed: None, members: &[] }, &indexer(resource, object))
+    }
+
+    /// The draft of an object of which not everything is a tree; `outline` is that of the whole.
+    pub fn of(pieces: Pieces<'_>, outline: &Value) -> Self {
         let empty = Map::new();
-        let root = object.as_object().unwrap_or(&empty);
-        let mut head = Vec::with_capacity(512);
+        let root = pieces.object.as_object().unwrap_or(&empty);
+        let mut places = Places::default();
+        let mut head = Vec::with_capacity(2048);
         head.push(b'{');
         for name in ["apiVersion", "kind"] {
             if let Some(value) = root.get(name) {
@@ -81,24 +117,63 @@ impl Draft {
         head.extend_from_slice(b"\"metadata\":");
         let metadata_at = head.len();
         head.push(b'{');
+        let mut managed = pieces.managed;
+        let put = |head: &mut Vec<u8>, managed: &[u8]| {
+            head.extend_from_slice(MANAGED);
+            let place = head.len()..head.len() + managed.len();
+            head.extend_from_slice(managed);
+            head.push(b',');
+            place
+        };
         for (name, value) in root.get("metadata").and_then(Value::as_object).unwrap_or(&empty) {
+            if let Some(managed) = managed.take_if(|_| name.as_str() > "managedFields") {
+                places.managed = put(&mut head, managed);
+            }
             if name != "resourceVersion" {
+                let from = head.len() + MANAGED.len();
                 member(&mut head, name, value);
+                if name == "managedFields" {
+                    places.managed = from..head.len();
+                }
                 head.push(b',');
             }
+        }
+        if let Some(managed) = managed {
+            places.managed = put(&mut head, managed);
         }
         head.extend_from_slice(b"\"resourceVersion\":\"");
         let mut tail = Vec::with_capacity(2048);
         tail.extend_from_slice(b"\"}");
-        for (name, value) in root {
-            if !matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
-                tail.push(b',');
-                member(&mut tail, name, value);
+        let own = root.iter().filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
+        let mut members: Vec<(&str, Result<&Value, &[u8]>)> =
+            own.map(|(name, value)| (name.as_str(), Ok(value))).collect();
+        members.extend(pieces.members.iter().map(|(name, json)| (*name, Err(*json))));
+        members.sort_by_key(|(name, _)| *name);
+        for (name, value) in members {
+            tail.push(b',');
+            let from = tail.len() + name.len() + 3; // two quotes and a colon: names that are looked for need no escapes
+            match value {
+                Ok(value) => member(&mut tail, name, value),
+                Err(json) => {
+                    write_name(&mut tail, name);
+                    tail.extend_from_slice(json);
+                }
+            }
+            match name {
+                "spec" => places.spec = from..tail.len(),
+                "status" => places.status = from..tail.len(),
+                _ => {}
             }
         }
         tail.push(b'}');
-        let outline = serde_json::to_vec(&indexer(resource, object)).expect("a JSON value is written to memory");
-        Self { head, tail, item_at, metadata_at, outline: outline.into_boxed_slice() }
+        let outline = serde_json::to_vec(outline).expect("a JSON value is written to memory");
+        Self { head, tail, item_at, metadata_at, places, outline: outline.into_boxed_slice(), pod: None }
+    }
+
+    /// The same, of which it is known what pod it is: what decoding it would give, so that nobody has to.
+    #[must_use]
+    pub fn known(self, pod: Option<Box<Pod>>) -> Self {
+        Self { pod, ..self }
     }
 
     /// Whether `object` is what this draft would become, whatever its revision.
@@ -117,20 +192,38 @@ impl Draft {
         json.extend_from_slice(digits);
         json.extend_from_slice(&self.tail);
         let metadata_end = self.head.len() + digits.len() + 2;
+        let tail_at = self.head.len() + digits.len();
+        let moved = |place: Range<usize>| match place.is_empty() {
+            true => place,
+            false => place.start + tail_at..place.end + tail_at,
+        };
+        let Places { managed, spec, status } = self.places;
+        let places = Places { managed, spec: moved(spec), status: moved(status) };
+        let pod = self.pod.map(|mut pod| {
+            pod.metadata.managed_fields = None;
+            pod.metadata.resource_version = Some(revision.to_string());
+            Arc::from(pod)
+        });
         Object {
             key,
             revision,
             json: Bytes::from(json),
             item_at: self.item_at,
             metadata: self.metadata_at..metadata_end,
+            places,
             outline: self.outline,
+            pod: Known(Mutex::new(pod)),
         }
     }
 }
 
-fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
+fn write_name(out: &mut Vec<u8>, name: &str) {
     serde_json::to_writer(&mut *out, name).expect("a string is written to memory");
     out.push(b':');
+}
+
+fn member(out: &mut Vec<u8>, name: &str, value: &Value) {
+    write_name(out, name);
     serde_json::to_writer(out, value).expect("a JSON value is written to memory");
 }
 
@@ -158,7 +251,34 @@ pub struct Object {
     outline: Box<[u8]>,
     json: Bytes,
     item_at: usize,
-    metadata: std::ops::Range<usize>,
+    metadata: Range<usize>,
+    places: Places,
+    pod: Known,
+}
+
+/// A pod that was decoded, for as long as somebody may ask for it.
+struct Known(Mutex<Option<Arc<Pod>>>);
+
+impl Known {
+    fn get(&self) -> Option<Arc<Pod>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, pod: Option<Arc<Pod>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pod;
+    }
+}
+
+impl Clone for Known {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(self.get()))
+    }
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.get().is_some() { "known" } else { "not known" })
+    }
 }
 
 impl Object {
@@ -188,12 +308,70 @@ impl Object {
         serde_json::from_slice(&self.json).expect("what a draft wrote, or what was checked when it was loaded, parses")
     }
 
+    /// `metadata.managedFields` as JSON.
+    pub fn managed(&self) -> Option<&[u8]> {
+        (!self.places.managed.is_empty()).then(|| &self.json[self.places.managed.clone()])
+    }
+
+    /// Its `spec` or `status` as JSON.
+    pub fn part(&self, name: &str) -> Option<&[u8]> {
+        let place = match name {
+            "spec" => &self.places.spec,
+            "status" => &self.places.status,
+            _ => return None,
+        };
+        (!place.is_empty()).then(|| &self.json[place.clone()])
+    }
+
+    /// The object parsed, without `managedFields` and, of `spec` and `status`, with these parts only.
+    pub fn narrowed(&self, parts: &[&str]) -> Value {
+        let mut text = Vec::with_capacity(self.json.len());
+        let metadata_end = self.metadata.end;
+        match self.places.managed.clone() {
+            managed if managed.is_empty() => text.extend_from_slice(&self.json[..metadata_end]),
+            managed => {
+                text.extend_from_slice(&self.json[..managed.start - MANAGED.len()]);
+                text.extend_from_slice(&self.json[managed.end + 1..metadata_end]);
+            }
+        }
+        for name in parts {
+            if let Some(part) = self.part(name) {
+                text.push(b',');
+                write_name(&mut text, name);
+                text.extend_from_slice(part);
+            }
+        }
+        text.push(b'}');
+        serde_json::from_slice(&text).expect("it is cut out of what parses, member by member")
+    }
+
     /// The object decoded.
     ///
     /// # Errors
     /// When the stored object is not of that type.
     pub fn decode<'de, T: serde::Deserialize<'de>>(&'de self) -> serde_json::Result<T> {
         serde_json::from_slice(&self.json)
+    }
+
+    /// The pod that this object is, without its `managedFields`: decoded once, and shared by everybody in this process who
+    /// follows pods.
+    ///
+    /// # Errors
+    /// When the stored object is no pod.
+    pub fn pod(&self) -> serde_json::Result<Arc<Pod>> {
+        if let Some(pod) = self.pod.get() {
+            return Ok(pod);
+        }
+        let mut pod: Pod = self.decode()?;
+        pod.metadata.managed_fields = None;
+        let pod = Arc::new(pod);
+        self.pod.set(Some(Arc::clone(&pod)));
+        Ok(pod)
+    }
+
+    /// Keeps only the JSON: nobody follows an object that was replaced long ago.
+    pub(super) fn forget_pod(&self) {
+        self.pod.set(None);
     }
 
     /// An object read back from the file; `None` if it is no JSON object.
@@ -234,6 +412,34 @@ mod tests {
             assert_eq!(item.get("kind"), None);
             assert_eq!(sealed.outline(), json!({"x": "y"}));
         }
+    }
+
+    #[test]
+    fn parts_that_stay_are_taken_over_as_they_are() {
+        let whole = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"annotations": {"a": "b"}, "managedFields": [{"manager": "m"}], "name": "a", "uid": "u"},
+            "spec": {"containers": []}, "status": {"phase": "Running"},
+        });
+        let old = Draft::new("pods", &whole, labels).seal(Key::new("pods", "n", "a"), 7);
+        assert_eq!(old.part("spec").unwrap(), br#"{"containers":[]}"#);
+        assert_eq!(old.part("status").unwrap(), br#"{"phase":"Running"}"#);
+        assert_eq!(old.managed().unwrap(), br#"[{"manager":"m"}]"#);
+        let narrowed = old.narrowed(&["spec"]);
+        let mut expected = whole.clone();
+        expected["metadata"]["resourceVersion"] = json!("7");
+        expected["metadata"].as_object_mut().unwrap().remove("managedFields");
+        expected.as_object_mut().unwrap().remove("status");
+        assert_eq!(narrowed, expected);
+        let members = [("status", old.part("status").unwrap())];
+        let pieces = Pieces { object: &narrowed, managed: old.managed(), members: &members };
+        let again = Draft::of(pieces, &old.outline());
+        assert!(again.is_unchanged_from(&old));
+        let again = again.seal(Key::new("pods", "n", "a"), 100);
+        assert_eq!((again.part("status"), again.managed()), (old.part("status"), old.managed()));
+        let bare = Draft::new("pods", &json!({"metadata": {"name": "a"}}), labels).seal(Key::new("pods", "n", "a"), 1);
+        assert_eq!((bare.part("spec"), bare.managed()), (None, None));
+        assert_eq!(bare.narrowed(&["spec"]), json!({"metadata": {"name": "a", "resourceVersion": "1"}}));
     }
 
     #[test]

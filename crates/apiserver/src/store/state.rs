@@ -97,6 +97,10 @@ pub struct History {
 /// Enough for a watcher that is some seconds behind at the highest rate of writes; beyond that it lists again.
 pub const HISTORY: History = History { events: 16_384, bytes: 32 << 20 };
 
+/// How many events back those in this process who follow pods may be before a pod that has been replaced since is decoded
+/// for them once more.
+const FOLLOWED: usize = 256;
+
 #[derive(Debug, Default)]
 struct Ring {
     events: VecDeque<Arc<Event>>,
@@ -265,6 +269,10 @@ impl State {
         let Some(ring) = self.rings.get_mut(resource) else { return };
         ring.bytes += event.object.json().len();
         ring.events.push_back(event);
+        if let Some(event) = ring.events.len().checked_sub(FOLLOWED).and_then(|at| ring.events.get(at)) {
+            let replaced = event.previous.iter().chain((event.kind == EventType::Deleted).then_some(&event.object));
+            replaced.for_each(|it| it.forget_pod());
+        }
         while ring.events.len() > self.history.events || (ring.bytes > self.history.bytes && ring.events.len() > 1) {
             let Some(oldest) = ring.events.pop_front() else { break };
             ring.bytes -= oldest.object.json().len();

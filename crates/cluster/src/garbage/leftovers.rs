@@ -3,7 +3,7 @@
 //! It looks at everything every few seconds, so it keeps what it looks at: of each object the few fields that decide. A list
 //! of twenty thousand pods each time would be most of what an idle cluster does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use k8s_openapi::api::core::v1::{Event, EventSeries, Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::api::{DeleteParams, ObjectMeta, Preconditions};
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use supple_node::{Fed, Told};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -33,29 +33,7 @@ const EVENT_TTL: Duration = Duration::from_secs(3600);
 /// How many finished pods are kept, as in the reference (`--terminated-pod-gc-threshold`).
 const FINISHED_PODS: usize = 12_500;
 
-/// A pod, as far as it matters here.
-#[derive(Clone, Debug, Deserialize, Resource)]
-#[resource(inherit = "Pod")]
-struct Held {
-    metadata: ObjectMeta,
-    #[serde(default)]
-    spec: HeldSpec,
-    #[serde(default)]
-    status: HeldStatus,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HeldSpec {
-    node_name: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct HeldStatus {
-    phase: Option<String>,
-}
-
-/// An event likewise.
+/// An event, as far as it matters here.
 #[derive(Clone, Debug, Deserialize, Resource)]
 #[serde(rename_all = "camelCase")]
 #[resource(inherit = "Event")]
@@ -66,29 +44,87 @@ struct Noted {
     series: Option<EventSeries>,
 }
 
+/// The objects of a kind by namespace and name, each with what is kept of it.
+struct Kept<T> {
+    objects: HashMap<Name, T>,
+    /// While they are being listed: those that have been named.
+    listing: Option<HashMap<Name, T>>,
+    listed: bool,
+}
+
+/// Namespace and name.
+type Name = (Box<str>, Box<str>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self { objects: HashMap::new(), listing: None, listed: false }
+    }
+}
+
+impl<T> Kept<T> {
+    /// Take a change in; `keep` says what is kept of an object.
+    fn take<K>(&mut self, event: watcher::Event<K>, meta: impl Fn(&K) -> &ObjectMeta, keep: impl Fn(&K) -> T) {
+        let name = |object: &K| {
+            let (namespace, name) = (meta(object).namespace.as_deref(), meta(object).name.as_deref());
+            (namespace.unwrap_or_default().into(), name.unwrap_or_default().into())
+        };
+        match event {
+            watcher::Event::Init => self.listing = Some(HashMap::new()),
+            watcher::Event::InitApply(object) => {
+                self.listing.get_or_insert_default().insert(name(&object), keep(&object));
+            }
+            watcher::Event::InitDone => {
+                self.objects = self.listing.take().unwrap_or_default();
+                self.listed = true;
+            }
+            watcher::Event::Apply(object) => drop(self.objects.insert(name(&object), keep(&object))),
+            watcher::Event::Delete(object) => drop(self.objects.remove(&name(&object))),
+        }
+    }
+}
+
 /// Everything it looks at.
+#[derive(Default)]
 struct Sights {
-    pods: Store<Held>,
-    events: Store<Noted>,
-    nodes: Store<PartialObjectMeta<Node>>,
+    /// Pods, as everybody in this process has them.
+    pods: Kept<Arc<Pod>>,
+    /// When each event happened last.
+    events: Kept<Option<Timestamp>>,
+    nodes: Kept<()>,
+}
+
+impl Sights {
+    fn take(&mut self, change: Change) {
+        match change {
+            Change::Pod(event) => self.pods.take(event, |it| &it.metadata, Arc::clone),
+            Change::Event(event) => self.events.take(event, |it| &it.metadata, happened),
+            Change::Node(event) => self.nodes.take(event, |it| &it.metadata, |_| ()),
+        }
+    }
+
+    fn are_listed(&self) -> bool {
+        self.pods.listed && self.events.listed && self.nodes.listed
+    }
+}
+
+enum Change {
+    Pod(Told),
+    Event(watcher::Event<Noted>),
+    Node(watcher::Event<PartialObjectMeta<Node>>),
 }
 
 /// Collect until told to stop.
-pub(crate) async fn run(client: Client, clock: ClusterClock, stop: CancellationToken) {
-    let (pods, of_pods) = reflected(&client);
-    let (events, of_events) = reflected(&client);
-    let (nodes, of_nodes) = reflected(&client);
-    let sights = Sights { pods, events, nodes };
-    let sources = [of_pods, of_events, of_nodes];
-    let mut unlisted = sources.len();
+pub(crate) async fn run(client: Client, pods: Fed, clock: ClusterClock, stop: CancellationToken) {
+    let sources = [pods.map(Change::Pod).boxed(), watched(&client, Change::Event), watched(&client, Change::Node)];
     let mut changes = futures::stream::select_all(sources);
+    let mut sights = Sights::default();
     let mut rounds = tokio::time::interval(EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            Some(listed) = changes.next() => unlisted = unlisted.saturating_sub(usize::from(listed)),
-            _ = rounds.tick(), if unlisted == 0 => {
+            Some(change) = changes.next() => sights.take(change),
+            _ = rounds.tick(), if sights.are_listed() => {
                 let round = round(&client, &sights, clock());
                 match stop.run_until_cancelled(round).await {
                     None => return,
@@ -100,81 +136,81 @@ pub(crate) async fn run(client: Client, clock: ClusterClock, stop: CancellationT
     }
 }
 
-/// All objects of a kind, without what is not looked at; and the stream that keeps them, which says each time whether a
-/// list has just been completed.
-fn reflected<K>(client: &Client) -> (Store<K>, BoxStream<'static, bool>)
+/// All objects of a kind, as they come and change.
+fn watched<K>(client: &Client, change: fn(watcher::Event<K>) -> Change) -> BoxStream<'static, Change>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let (store, writer) = reflector::store();
-    let changes =
-        watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff().modify(|object| {
-            let meta = object.meta_mut();
-            (meta.managed_fields, meta.labels, meta.annotations, meta.owner_references) = (None, None, None, None);
-        });
-    let told = changes.reflect(writer).map(|change| match change {
-        Ok(change) => matches!(change, watcher::Event::InitDone),
-        Err(error) => {
-            tracing::debug!(%error, "a watch of the garbage collector is being resumed");
-            false
-        }
+    let changes = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let told = changes.filter_map(move |event| {
+        let event =
+            event.inspect_err(|error| tracing::debug!(%error, "a watch of the garbage collector is being resumed"));
+        std::future::ready(event.ok().map(change))
     });
-    (store, told.boxed())
+    told.boxed()
 }
 
 async fn round(client: &Client, sights: &Sights, now: Timestamp) -> Result<(), kube::Error> {
-    for event in sights.events.state().iter().filter(|it| is_old(it, now)) {
-        let api = Api::<Event>::namespaced(client.clone(), &event.namespace().unwrap_or_default());
-        gone_is_fine(api.delete(&event.name_any(), &DeleteParams::default()).await)?;
+    for (namespace, name) in sights.events.objects.iter().filter(|(_, last)| is_old(**last, now)).map(|(name, _)| name)
+    {
+        let api = Api::<Event>::namespaced(client.clone(), namespace);
+        gone_is_fine(api.delete(name, &DeleteParams::default()).await)?;
     }
-    let pods = sights.pods.state();
-    let known: BTreeSet<String> = sights.nodes.state().iter().map(|it| it.name_any()).collect();
+    let pods: Vec<&Pod> = sights.pods.objects.values().map(AsRef::as_ref).collect();
+    let known: BTreeSet<&str> = sights.nodes.objects.keys().map(|(_, name)| &**name).collect();
     for node in lost(&pods, &known) {
         // The two watches do not run in step: a node may be as new as its first pod.
         let nodes = Api::<Node>::all(client.clone());
-        if nodes.get_metadata_opt(&node).await?.is_some() {
+        if nodes.get_metadata_opt(node).await?.is_some() {
             continue;
         }
-        for pod in pods.iter().filter(|it| it.spec.node_name.as_deref() == Some(&node)) {
+        for pod in pods.iter().filter(|it| node_of(it) == node) {
             tracing::info!(pod = pod.name_any(), "delete a pod whose node is gone");
             delete_now(client, pod).await?;
         }
     }
     for pod in excess(pods, FINISHED_PODS) {
-        delete_now(client, &pod).await?;
+        delete_now(client, pod).await?;
     }
     Ok(())
 }
 
-/// Nodes that pods are bound to and that are not there.
-fn lost(pods: &[Arc<Held>], known: &BTreeSet<String>) -> BTreeSet<String> {
-    let bound = pods.iter().filter_map(|it| it.spec.node_name.as_ref());
-    bound.filter(|it| !it.is_empty() && !known.contains(*it)).cloned().collect()
+fn node_of(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|it| it.node_name.as_deref()).unwrap_or_default()
 }
 
-fn is_old(event: &Noted, now: Timestamp) -> bool {
-    let last = event
+/// Nodes that pods are bound to and that are not there.
+fn lost<'a>(pods: &[&'a Pod], known: &BTreeSet<&str>) -> BTreeSet<&'a str> {
+    pods.iter().map(|it| node_of(it)).filter(|it| !it.is_empty() && !known.contains(it)).collect()
+}
+
+/// When an event happened last.
+fn happened(event: &Noted) -> Option<Timestamp> {
+    event
         .last_timestamp
         .as_ref()
         .map(|it| it.0)
         .or_else(|| event.series.as_ref()?.last_observed_time.as_ref().map(|it| it.0))
         .or_else(|| event.event_time.as_ref().map(|it| it.0))
-        .or_else(|| event.creation_timestamp().map(|it| it.0));
+        .or_else(|| event.creation_timestamp().map(|it| it.0))
+}
+
+fn is_old(last: Option<Timestamp>, now: Timestamp) -> bool {
     last.is_some_and(|last| now.duration_since(last).unsigned_abs() > EVENT_TTL && last < now)
 }
 
 /// The oldest of the finished pods, as many as there are above `keep`.
-fn excess(pods: Vec<Arc<Held>>, keep: usize) -> Vec<Arc<Held>> {
-    let finished = |pod: &Arc<Held>| matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
-    let mut pods: Vec<Arc<Held>> = pods.into_iter().filter(finished).collect();
-    pods.sort_by_key(|it| it.creation_timestamp());
+fn excess(mut pods: Vec<&Pod>, keep: usize) -> Vec<&Pod> {
+    let phase = |pod: &Pod| pod.status.as_ref().and_then(|it| it.phase.clone());
+    pods.retain(|pod| matches!(phase(pod).as_deref(), Some("Succeeded" | "Failed")));
+    pods.sort_by_key(|it| (it.creation_timestamp(), it.namespace(), it.name_any()));
     let count = pods.len().saturating_sub(keep);
     pods.truncate(count);
     pods
 }
 
 /// Delete without waiting for a node, and only this very pod: one of the same name may have come since.
-async fn delete_now(client: &Client, pod: &Held) -> Result<(), kube::Error> {
+async fn delete_now(client: &Client, pod: &Pod) -> Result<(), kube::Error> {
     let preconditions = Preconditions { uid: pod.uid(), resource_version: None };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default().grace_period(0) };
     let api = Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
@@ -199,7 +235,7 @@ mod tests {
         let mut event = event;
         event.as_object_mut().unwrap().entry("metadata").or_insert_with(|| json!({}));
         let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
-        assert_eq!(is_old(&serde_json::from_value(event).unwrap(), now), expect);
+        assert_eq!(is_old(happened(&serde_json::from_value(event).unwrap()), now), expect);
     }
 
     #[test]
@@ -214,31 +250,27 @@ mod tests {
 
     #[test]
     fn the_oldest_finished_pods_go() {
-        let pod = |name: &str, phase: &str, created: &str| -> Arc<Held> {
+        let pod = |name: &str, phase: &str, created: &str| -> Pod {
             let pod = json!({"metadata": {"name": name, "creationTimestamp": created}, "status": {"phase": phase}});
-            Arc::new(serde_json::from_value(pod).unwrap())
+            serde_json::from_value(pod).unwrap()
         };
-        let pods = vec![
+        let pods = [
             pod("new", "Failed", "2026-01-03T00:00:00Z"),
             pod("running", "Running", "2026-01-01T00:00:00Z"),
             pod("old", "Succeeded", "2026-01-01T00:00:00Z"),
         ];
-        let names = |keep| excess(pods.clone(), keep).iter().map(|it| it.name_any()).collect::<Vec<_>>();
+        let names = |keep| excess(pods.iter().collect(), keep).iter().map(|it| it.name_any()).collect::<Vec<_>>();
         assert_eq!(names(1), ["old"]);
         assert_eq!(names(2), Vec::<String>::new());
     }
 
     #[test]
     fn pods_of_nodes_that_are_not_there_are_noticed() {
-        let pod = |spec: serde_json::Value| -> Arc<Held> {
-            Arc::new(serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap())
+        let pod = |node: serde_json::Value| -> Pod {
+            let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": node, "containers": []}});
+            serde_json::from_value(pod).unwrap()
         };
-        let pods = [
-            pod(json!({"nodeName": "a"})),
-            pod(json!({"nodeName": "gone"})),
-            pod(json!({"nodeName": ""})),
-            pod(json!({})),
-        ];
-        assert_eq!(lost(&pods, &["a".to_owned()].into()), ["gone".to_owned()].into());
+        let pods = [pod(json!("a")), pod(json!("gone")), pod(json!("")), pod(json!(null))];
+        assert_eq!(lost(&pods.iter().collect::<Vec<_>>(), &["a"].into()), ["gone"].into());
     }
 }

@@ -11,8 +11,9 @@ use kube::api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Pre
 use kube::core::{ApiResource, PartialObjectMeta};
 use kube::discovery::{Discovery, Scope, verbs};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 use serde_json::json;
+use supple_node::Fed;
 use tokio_util::sync::CancellationToken;
 
 use super::graph::{Asked, Graph, ORPHAN, Object, Policy, Verdict};
@@ -29,7 +30,10 @@ const DEFINITIONS: &str = "customresourcedefinitions";
 /// A kind by the name of its resource: `deployments.apps`.
 type Kind = String;
 
-type Change = (Kind, Result<watcher::Event<PartialObjectMeta<DynamicObject>>, watcher::Error>);
+/// The kind whose watch is shared with others.
+const PODS: &str = "pods";
+
+type Change = (Kind, Result<watcher::Event<ObjectMeta>, watcher::Error>);
 
 /// A kind that is watched.
 struct Watched {
@@ -42,6 +46,8 @@ struct Watched {
 
 struct Collector {
     client: Client,
+    /// The watch of pods, until it is among the others.
+    pods: Option<Fed>,
     graph: Graph<Kind>,
     kinds: BTreeMap<Kind, Watched>,
     changes: SelectAll<BoxStream<'static, Change>>,
@@ -53,9 +59,10 @@ struct Collector {
 }
 
 /// Collect until told to stop.
-pub(crate) async fn run(client: Client, stop: CancellationToken) {
+pub(crate) async fn run(client: Client, pods: Fed, stop: CancellationToken) {
     let mut collector = Collector {
         client,
+        pods: Some(pods),
         graph: Graph::default(),
         kinds: BTreeMap::new(),
         changes: SelectAll::new(),
@@ -116,9 +123,15 @@ impl Collector {
             if self.kinds.contains_key(&kind) {
                 continue;
             }
-            let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.client.clone(), &resource);
+            let changes = match self.pods.take_if(|_| kind == PODS) {
+                Some(pods) => pods.map(|it| Ok(map(it, |pod| held(&pod.metadata)))).boxed(),
+                None => {
+                    let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.client.clone(), &resource);
+                    let changes = watcher(api, watcher::Config::default()).default_backoff();
+                    changes.map(|it| it.map(|it| map(it, |object| held(&object.metadata)))).boxed()
+                }
+            };
             let named = kind.clone();
-            let changes = watcher(api, watcher::Config::default()).default_backoff();
             let (changes, stop) = abortable(changes.map(move |it| (named.clone(), it)));
             self.changes.push(changes.boxed());
             self.kinds.insert(kind, Watched { resource, is_namespaced, stop, listing: None });
@@ -155,26 +168,23 @@ impl Collector {
             }
             watcher::Event::InitApply(object) => {
                 if let Some(Some(named)) = listing {
-                    named.insert(object.uid().unwrap_or_default());
+                    named.insert(object.uid.clone().unwrap_or_default());
                 }
-                self.put(kind, object.metadata);
+                self.put(kind, object);
             }
             watcher::Event::InitDone => {
                 let named = listing.and_then(Option::take).unwrap_or_default();
                 self.forget_all_but(&kind, &named);
             }
-            watcher::Event::Apply(object) => self.put(kind, object.metadata),
+            watcher::Event::Apply(object) => self.put(kind, object),
             watcher::Event::Delete(object) => {
-                let concerned = self.graph.remove(&object.uid().unwrap_or_default());
+                let concerned = self.graph.remove(&object.uid.unwrap_or_default());
                 self.dirty.extend(concerned);
             }
         }
     }
 
-    fn put(&mut self, kind: Kind, mut meta: ObjectMeta) {
-        meta.managed_fields = None;
-        meta.annotations = None;
-        meta.labels = None;
+    fn put(&mut self, kind: Kind, meta: ObjectMeta) {
         let concerned = self.graph.put(Object { kind, meta });
         self.dirty.extend(concerned);
     }
@@ -216,6 +226,31 @@ impl Collector {
                 }
             }
         }
+    }
+}
+
+/// What is kept of an object's metadata: who it is, who owns it, and what holds it back.
+fn held(meta: &ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: meta.name.clone(),
+        namespace: meta.namespace.clone(),
+        uid: meta.uid.clone(),
+        resource_version: meta.resource_version.clone(),
+        owner_references: meta.owner_references.clone(),
+        finalizers: meta.finalizers.clone(),
+        deletion_timestamp: meta.deletion_timestamp.clone(),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The event about something else.
+fn map<K, T>(event: watcher::Event<K>, of: impl Fn(K) -> T) -> watcher::Event<T> {
+    match event {
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitDone => watcher::Event::InitDone,
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(of(object)),
+        watcher::Event::Apply(object) => watcher::Event::Apply(of(object)),
+        watcher::Event::Delete(object) => watcher::Event::Delete(of(object)),
     }
 }
 

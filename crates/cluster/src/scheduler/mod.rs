@@ -18,6 +18,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
+use supple_node::{Fed, Told};
 use supple_resize::resources::ResourceList;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -64,7 +65,7 @@ struct View {
 /// What is kept of a pod. Of most, that they run somewhere and take so much of it: a tenth of the pod itself.
 enum Known {
     /// It waits for a node.
-    Waits(Box<Pod>),
+    Waits(Arc<Pod>),
     /// It is bound to this node and holds this of it.
     Bound(String, ResourceList),
     /// It is nobody's business here: it has ended, or somebody else schedules it.
@@ -72,19 +73,19 @@ enum Known {
 }
 
 enum Change {
-    Pod(Box<watcher::Event<Pod>>),
+    Pod(Told),
     Node(Box<watcher::Event<Node>>),
 }
 
 impl View {
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Pod(event) => self.apply_pod(*event),
+            Change::Pod(event) => self.apply_pod(event),
             Change::Node(event) => self.apply_node(*event),
         }
     }
 
-    fn apply_pod(&mut self, event: watcher::Event<Pod>) {
+    fn apply_pod(&mut self, event: Told) {
         match event {
             watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => self.know(pod),
             watcher::Event::Delete(pod) => {
@@ -101,9 +102,7 @@ impl View {
         }
     }
 
-    fn know(&mut self, mut pod: Pod) {
-        // Nobody asks it who wrote what, and that is half of a small pod.
-        pod.metadata.managed_fields = None;
+    fn know(&mut self, pod: Arc<Pod>) {
         let uid = pod.uid().unwrap_or_default();
         self.forget(&uid);
         let known = match node_of(&pod).filter(|_| !is_over(&pod)) {
@@ -114,7 +113,7 @@ impl View {
             }
             None if is_ours(&pod) => {
                 self.pending.insert(uid.clone());
-                Known::Waits(Box::new(pod))
+                Known::Waits(pod)
             }
             None => Known::Other,
         };
@@ -163,16 +162,16 @@ impl View {
 
     /// What to do now: each pending pod with the node it goes to, or the reason why it stays, up to so many that go.
     /// Priority first, then age, then name, so that the same cluster is always scheduled in the same way.
-    fn decide(&mut self, most: usize) -> Vec<(Pod, Result<String, NoFit>)> {
+    fn decide(&mut self, most: usize) -> Vec<(Arc<Pod>, Result<String, NoFit>)> {
         if self.pending.is_empty() {
             return Vec::new(); // nearly always: most changes are statuses of pods that run
         }
         self.count();
         let pending = self.pending.iter().filter_map(|uid| match self.pods.get(uid) {
-            Some(Known::Waits(pod)) => Some(&**pod),
+            Some(Known::Waits(pod)) => Some(pod),
             _ => None,
         });
-        let mut pending: Vec<&Pod> = pending.collect();
+        let mut pending: Vec<&Arc<Pod>> = pending.collect();
         pending.sort_by_cached_key(|pod| {
             let priority = pod.spec.as_ref().and_then(|it| it.priority).unwrap_or_default();
             (-i64::from(priority), pod.creation_timestamp(), pod.namespace(), pod.name_any())
@@ -191,7 +190,7 @@ impl View {
                 self.stale.insert(name.clone());
                 placed += 1;
             }
-            decided.push((pod.clone(), place));
+            decided.push((Arc::clone(pod), place));
         }
         decided
     }
@@ -202,7 +201,7 @@ impl View {
         let uid = pod.uid().unwrap_or_default();
         self.told.remove(&uid);
         if self.pods.contains_key(&uid) {
-            self.know(pod);
+            self.know(Arc::new(pod));
         }
     }
 }
@@ -225,11 +224,10 @@ fn is_ours(pod: &Pod) -> bool {
 }
 
 /// Schedule until told to stop.
-pub(crate) async fn run(client: Client, clock: ClusterClock, stop: CancellationToken) {
-    let pods = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default()).default_backoff();
+pub(crate) async fn run(client: Client, pods: Fed, clock: ClusterClock, stop: CancellationToken) {
     let nodes = watcher(Api::<Node>::all(client.clone()), watcher::Config::default()).default_backoff();
     let mut changes = futures::stream::select(
-        pods.map(|it| it.map(|it| Change::Pod(Box::new(it)))).boxed(),
+        pods.map(|it| Ok(Change::Pod(it))).boxed(),
         nodes.map(|it| it.map(|it| Change::Node(Box::new(it)))).boxed(),
     );
     let mut view = View::default();
@@ -257,7 +255,7 @@ pub(crate) async fn run(client: Client, clock: ClusterClock, stop: CancellationT
                     if bindings.len() >= AT_ONCE {
                         bindings.join_next().await.into_iter().flatten().flatten().for_each(|pod| view.bound(pod));
                     }
-                    bindings.spawn(bind(client.clone(), clock.clone(), pod, node));
+                    bindings.spawn(bind(client.clone(), clock.clone(), Pod::clone(&pod), node));
                 }
                 Err(no_fit) => refuse(&client, &clock, &mut view, &pod, &no_fit.to_string()).await,
             }
@@ -369,7 +367,7 @@ mod tests {
         let node = json!({"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "1", "pods": "110"}}});
         view.apply_node(watcher::Event::Apply(serde_json::from_value(node).unwrap()));
         for pod in pods {
-            view.apply_pod(watcher::Event::Apply(pod));
+            view.apply_pod(watcher::Event::Apply(Arc::new(pod)));
         }
         view
     }
@@ -422,7 +420,7 @@ mod tests {
         bound.spec.as_mut().unwrap().node_name = Some("n".to_owned());
         let mut view = view([bound.clone(), pod("waits", 0, 1, "1")]);
         check(&mut view, &[("waits", false)]);
-        view.apply_pod(watcher::Event::Delete(bound));
+        view.apply_pod(watcher::Event::Delete(Arc::new(bound)));
         check(&mut view, &[("waits", true)]);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::{FutureExt as _, StreamExt as _};
 use kube::Client;
 use kube::runtime::watcher;
+use supple_node::Fed;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::time::{DelayQueue, delay_queue};
@@ -45,8 +46,15 @@ struct Runner {
 }
 
 /// Run every controller of the table until told to stop.
-pub(crate) async fn run(client: Client, clock: ClusterClock, speed: Speed, seed: u64, stop: CancellationToken) {
-    let mut changes = futures::stream::select_all(view::watches(&client));
+pub(crate) async fn run(
+    client: Client,
+    pods: Fed,
+    clock: ClusterClock,
+    speed: Speed,
+    seed: u64,
+    stop: CancellationToken,
+) {
+    let mut changes = futures::stream::select_all(view::watches(&client, pods));
     let mut runner = Runner {
         client,
         clock,

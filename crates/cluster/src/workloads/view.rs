@@ -1,7 +1,6 @@
 //! What the controllers know: the last seen state of every object they read, by name and by owner. Plain data; who
 //! watches fills it, who plans reads it, and a test fills it by hand.
 
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use supple_node::Fed;
 
 /// Namespace (empty for nodes) and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,12 +99,12 @@ macro_rules! watched {
         }
 
         /// What a watch said.
-        pub(super) enum Change { $(#[doc = stringify!($type)] $kind(Box<watcher::Event<$type>>)),* }
+        pub(super) enum Change { $(#[doc = stringify!($type)] $kind(watcher::Event<Arc<$type>>)),* }
 
         impl View {
             /// Take a change in; what it touched.
             pub(super) fn take(&mut self, change: Change) -> Vec<Touched> {
-                match change { $(Change::$kind(event) => self.$shelf.take(*event)),* }
+                match change { $(Change::$kind(event) => self.$shelf.take(event)),* }
             }
         }
 
@@ -118,8 +118,8 @@ macro_rules! watched {
             /// The object is there as given, or gone.
             pub(super) fn of(kind: Kind, tree: serde_json::Value, there: bool) -> Self {
                 match kind { $(Kind::$kind => {
-                    let object = serde_json::from_value(tree).unwrap();
-                    Self::$kind(Box::new(if there { watcher::Event::Apply(object) } else { watcher::Event::Delete(object) }))
+                    let object = Arc::new(serde_json::from_value(tree).unwrap());
+                    Self::$kind(if there { watcher::Event::Apply(object) } else { watcher::Event::Delete(object) })
                 })* }
             }
         }
@@ -132,9 +132,14 @@ macro_rules! watched {
             }
         }
 
-        /// The watches that fill a view, one a kind.
-        pub(super) fn watches(client: &Client) -> Vec<Watch> {
-            vec![$(watch::<$type>(client, Change::$kind)),*]
+        /// The watches that fill a view, one a kind; that of pods is the one they share with others.
+        pub(super) fn watches(client: &Client, pods: Fed) -> Vec<Watch> {
+            let mut pods = Some(pods);
+            let watches = vec![$(match (Kind::$kind, &mut pods) {
+                (Kind::Pod, pods) => pods.take().map(fed),
+                _ => Some(watch::<$type>(client, Change::$kind)),
+            }),*];
+            watches.into_iter().flatten().collect()
         }
     };
 }
@@ -155,9 +160,13 @@ watched! {
 /// Changes of one kind as they come; resumed after errors, which are passed on to be told.
 pub(super) type Watch = BoxStream<'static, Result<Change, watcher::Error>>;
 
-fn watch<K: Watched>(client: &Client, change: fn(Box<watcher::Event<K>>) -> Change) -> Watch {
+fn watch<K: Watched>(client: &Client, change: fn(watcher::Event<Arc<K>>) -> Change) -> Watch {
     let all = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
-    all.map(move |it| it.map(|event| change(Box::new(event)))).boxed()
+    all.map(move |it| it.map(|event| change(supple_node::shared(event)))).boxed()
+}
+
+fn fed(pods: Fed) -> Watch {
+    pods.map(|it| Ok(Change::Pod(it))).boxed()
 }
 
 /// How far a cache has come, to be compared with what was written.
@@ -169,15 +178,37 @@ pub(super) struct Progress {
     pub lists: u64,
 }
 
+/// What has metadata, of whatever kind it is.
+pub(super) trait Described: std::fmt::Debug + Send + Sync {
+    /// Its metadata.
+    fn described(&self) -> &ObjectMeta;
+}
+
+impl<K: Watched> Described for K {
+    fn described(&self) -> &ObjectMeta {
+        self.meta()
+    }
+}
+
 /// An object before and after a change, as far as its owners are concerned.
 #[derive(Clone, Debug)]
 pub(super) struct Touched {
     /// What it is.
     pub kind: Kind,
+    old: Option<Arc<dyn Described>>,
+    new: Option<Arc<dyn Described>>,
+}
+
+impl Touched {
     /// Before; `None`: it is new.
-    pub old: Option<Arc<ObjectMeta>>,
+    pub(super) fn old(&self) -> Option<&ObjectMeta> {
+        self.old.as_ref().map(|it| it.described())
+    }
+
     /// After; `None`: it is gone.
-    pub new: Option<Arc<ObjectMeta>>,
+    pub(super) fn new(&self) -> Option<&ObjectMeta> {
+        self.new.as_ref().map(|it| it.described())
+    }
 }
 
 /// The objects of one kind.
@@ -190,22 +221,6 @@ pub(super) struct Shelf<K> {
     lists: u64,
     /// While a list is being read: what it has named so far.
     listing: Option<BTreeSet<Key>>,
-}
-
-/// Without what no plan asks for: who owns which field, and how large containers are. Of a pod that is most.
-fn slim(pod: &mut Pod) {
-    pod.metadata.managed_fields = None;
-    if let Some(spec) = &mut pod.spec {
-        for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
-            (container.resources, container.volume_mounts) = (None, None);
-        }
-    }
-    if let Some(status) = &mut pod.status {
-        let statuses = status.init_container_statuses.iter_mut().flatten();
-        for container in statuses.chain(status.container_statuses.iter_mut().flatten()) {
-            (container.resources, container.allocated_resources) = (None, None);
-        }
-    }
 }
 
 impl<K> Default for Shelf<K> {
@@ -251,37 +266,43 @@ impl<K: Watched> Shelf<K> {
     }
 
     /// Put an object in, in place of an older state of it.
-    pub(super) fn put(&mut self, mut object: K) -> Touched {
-        if let Some(pod) = (&mut object as &mut dyn Any).downcast_mut::<Pod>() {
-            slim(pod);
-        }
+    pub(super) fn put(&mut self, object: impl Into<Arc<K>>) -> Touched {
+        let object = object.into();
         let key = Key::of(object.meta());
-        let old = self.remove(&key).old;
-        let new = Arc::new(object.meta().clone());
         // Of a list, only the end says how far it brings us: its objects come in no order.
         if self.listing.is_none() {
-            self.seen = self.seen.max(revision(&new));
+            self.seen = self.seen.max(revision(object.meta()));
         }
-        self.controlled.entry(controller(&new).to_owned()).or_default().insert(key.clone());
-        self.objects.insert(key, Arc::new(object));
-        Touched { kind: K::KIND, old, new: Some(new) }
+        let old = self.objects.get(&key).cloned();
+        if old.as_ref().is_none_or(|old| controller(old.meta()) != controller(object.meta())) {
+            if let Some(old) = &old {
+                self.no_longer_controlled(&key, controller(old.meta()));
+            }
+            self.controlled.entry(controller(object.meta()).to_owned()).or_default().insert(key.clone());
+        }
+        self.objects.insert(key, Arc::clone(&object));
+        Touched { kind: K::KIND, old: old.map(|it| it as _), new: Some(object) }
     }
 
     /// Take an object out.
     pub(super) fn remove(&mut self, key: &Key) -> Touched {
-        let old = self.objects.remove(key).map(|it| Arc::new(it.meta().clone()));
-        if let Some(old) = &old
-            && let Some(keys) = self.controlled.get_mut(controller(old))
-        {
-            keys.remove(key);
-            if keys.is_empty() {
-                self.controlled.remove(controller(old));
-            }
+        let old = self.objects.remove(key);
+        if let Some(old) = &old {
+            self.no_longer_controlled(key, controller(old.meta()));
         }
-        Touched { kind: K::KIND, old, new: None }
+        Touched { kind: K::KIND, old: old.map(|it| it as _), new: None }
     }
 
-    fn take(&mut self, event: watcher::Event<K>) -> Vec<Touched> {
+    fn no_longer_controlled(&mut self, key: &Key, by: &str) {
+        if let Some(keys) = self.controlled.get_mut(by) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.controlled.remove(by);
+            }
+        }
+    }
+
+    fn take(&mut self, event: watcher::Event<Arc<K>>) -> Vec<Touched> {
         match event {
             watcher::Event::Apply(object) => vec![self.put(object)],
             watcher::Event::Delete(object) => {
@@ -351,7 +372,7 @@ mod tests {
         assert_eq!(names(view.pods.controlled_by("", "n")), ["b"]);
         assert_eq!(names(view.pods.controlled_by("u", "m")), [""; 0]);
         let touched = view.pods.put(pod("b", Some("u"), 3));
-        assert!(controller_of(&touched.old.unwrap()).is_none());
+        assert!(controller_of(touched.old().unwrap()).is_none());
         assert_eq!(names(view.pods.controlled_by("u", "n")), ["a", "b"]);
         view.pods.remove(&Key::new("n", "a"));
         assert_eq!(names(view.pods.controlled_by("u", "n")), ["b"]);
@@ -361,7 +382,7 @@ mod tests {
     #[test]
     fn a_second_list_says_what_has_gone_and_never_shows_a_hole() {
         let mut view = View::default();
-        let mut take = |event| view.take(Change::Pod(Box::new(event)));
+        let mut take = |event| view.take(Change::Pod(supple_node::shared(event)));
         for event in [watcher::Event::Init, watcher::Event::InitApply(pod("a", None, 1))] {
             take(event);
         }
@@ -370,7 +391,7 @@ mod tests {
         take(watcher::Event::Init);
         take(watcher::Event::InitApply(pod("b", None, 4)));
         assert_eq!(names(view.pods.iter()), ["a", "b"]);
-        let gone = view.take(Change::Pod(Box::new(watcher::Event::InitDone)));
+        let gone = view.take(Change::Pod(watcher::Event::InitDone));
         assert_eq!(gone.len(), 1);
         assert_eq!(names(view.pods.iter()), ["b"]);
         assert_eq!(view.progress(Kind::Pod), Progress { seen: 4, lists: 2 });

@@ -183,7 +183,7 @@ mod tests {
         let allocation = Allocation { containers: [("app".to_owned(), container)].into(), pod: None };
         let mut conditions = ResizeConditions::default();
         conditions.allocate(Some(2), jiff::Timestamp::UNIX_EPOCH);
-        Allocated { allocation, conditions }
+        Allocated { allocation: Arc::new(allocation), conditions }
     }
 
     fn actuated(milli: i64) -> Actuated {

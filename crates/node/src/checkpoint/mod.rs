@@ -13,6 +13,7 @@ mod file;
 mod writer;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use supple_resize::actuate::Actuated;
@@ -38,7 +39,7 @@ pub struct CheckpointError {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Allocated {
     /// The resources.
-    pub(crate) allocation: Allocation,
+    pub(crate) allocation: Arc<Allocation>,
     /// What was pending and in progress, so that generation and age survive a restart.
     #[serde(default)]
     pub(crate) conditions: ResizeConditions,

@@ -35,7 +35,7 @@ struct Entry {
     /// The pod its worker was told of last.
     told: Arc<Pod>,
     /// What was promised last.
-    allocation: Allocation,
+    allocation: Arc<Allocation>,
     /// What is pending; progress is the worker's.
     conditions: ResizeConditions,
     /// It has not ended.
@@ -99,7 +99,7 @@ impl Manager {
     }
 
     /// All pods of the node, as a list of the API has them: the first time and after each gap in the watch.
-    pub(crate) fn listed(&mut self, pods: Vec<Pod>) {
+    pub(crate) fn listed(&mut self, pods: Vec<Arc<Pod>>) {
         let uids: BTreeSet<&str> = pods.iter().filter_map(|pod| pod.metadata.uid.as_deref()).collect();
         let known = self.entries.keys().chain(self.awaiting_room.keys());
         let gone: Vec<String> = known.filter(|uid| !uids.contains(uid.as_str())).cloned().collect();
@@ -121,15 +121,14 @@ impl Manager {
         let mut new = Vec::new();
         for pod in pods {
             let known = pod.metadata.uid.as_deref().is_some_and(|uid| self.entries.contains_key(uid));
-            if known { self.applied(pod) } else { new.push(Arc::new(pod)) }
+            if known { self.applied(pod) } else { new.push(pod) }
         }
         self.add(new);
     }
 
     /// A pod is new or has changed.
-    pub(crate) fn applied(&mut self, pod: Pod) {
+    pub(crate) fn applied(&mut self, pod: Arc<Pod>) {
         let Some(uid) = pod.metadata.uid.clone() else { return };
-        let pod = Arc::new(pod);
         if let Some(waiting) = self.awaiting_room.get_mut(&uid) {
             *waiting = pod;
             return;
@@ -144,12 +143,14 @@ impl Manager {
             return;
         };
         if !worth_telling(&entry.pod, &pod) {
-            return; // the one that is known does as well, and its worker has it, too
+            entry.pod = pod;
+            entry.tell(Command::Echo);
+            return;
         }
         let old = std::mem::replace(&mut entry.pod, Arc::clone(&pod));
         if old.metadata.generation != pod.metadata.generation && entry.active {
             self.shared.figures.requested(&old, &pod);
-            if Allocation::of(&pod) == entry.allocation {
+            if Allocation::of(&pod) == *entry.allocation {
                 self.settle(&uid);
             } else {
                 self.pending.insert(uid.clone());
@@ -261,7 +262,8 @@ impl Manager {
         let over = matches!(phase, Some("Succeeded" | "Failed"));
         let leaving = pod.metadata.deletion_timestamp.is_some();
         let records = self.records.get(&id.uid).cloned().unwrap_or_default();
-        let allocation = records.allocated.as_ref().map_or_else(|| Allocation::of(&pod), |it| it.allocation.clone());
+        let recorded = records.allocated.as_ref().map(|it| Arc::clone(&it.allocation));
+        let allocation = recorded.unwrap_or_else(|| Arc::new(Allocation::of(&pod)));
         let view = allocation.applied_to(&pod);
         let begin = if over {
             Begin::Over
@@ -273,8 +275,8 @@ impl Manager {
             let room = allocate::admit(&view, &self.view, &used);
             match room {
                 // Whoever is on the way out is not refused: it holds what it has until that is gone.
-                Err(_) if leaving => Begin::Admitted(allocation.clone()),
-                Ok(()) => Begin::Admitted(allocation.clone()),
+                Err(_) if leaving => Begin::Admitted(Arc::clone(&allocation)),
+                Ok(()) => Begin::Admitted(Arc::clone(&allocation)),
                 Err(shortage) => {
                     if self.make_room(&pod, &shortage) {
                         self.awaiting_room.insert(id.uid, pod);
@@ -302,7 +304,7 @@ impl Manager {
         conditions.in_progress = None;
         let birth = Birth { pod: Arc::clone(&pod), id: id.clone(), begin, records, found };
         let worker = Worker::start(Arc::clone(&self.shared), birth);
-        if active && Allocation::of(&pod) != allocation {
+        if active && Allocation::of(&pod) != *allocation {
             self.pending.insert(id.uid.clone());
         } else if conditions.settle() {
             worker.tell(Command::Pending(Arc::clone(&pod), None));
@@ -352,7 +354,8 @@ impl Manager {
             Decision::Unchanged => self.settle(uid),
             Decision::Allocate(allocation) => {
                 self.ledger.promise(uid, &actuate::pod_amounts(&pod));
-                entry.allocation = allocation.clone();
+                let allocation = Arc::new(allocation);
+                entry.allocation = Arc::clone(&allocation);
                 let waited = entry.conditions.pending.as_ref().is_some_and(|it| it.reason == PendingReason::Deferred);
                 if waited {
                     self.shared.figures.accepted(trigger);

@@ -2,9 +2,12 @@
 //! sent, and only what differs from the last one written is. One task per pod, so that a slow answer for one pod holds
 //! up no other and never a worker.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::PodStatus;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -20,12 +23,11 @@ struct Slot {
     status: Arc<[u8]>,
 }
 
-fn text(status: &Value) -> Arc<[u8]> {
-    serde_json::to_vec(status).expect("a JSON value is written to memory").into()
-}
+/// A status of which nothing is known.
+const NOTHING: &[u8] = b"null";
 
-fn parsed(status: &[u8]) -> Value {
-    serde_json::from_slice(status).expect("it was written from a value")
+fn text(status: &PodStatus) -> Arc<[u8]> {
+    serde_json::to_vec(status).expect("a status is written to memory").into()
 }
 
 /// Where a worker publishes its pod's status.
@@ -43,8 +45,8 @@ impl Drop for StatusWriter {
 
 impl StatusWriter {
     /// A writer for one pod. `known` is the status the API has already.
-    pub(crate) fn start(api: Arc<dyn PodApi>, pod: PodRef, clock: Clock, known: Value) -> Self {
-        let known = text(&known);
+    pub(crate) fn start(api: Arc<dyn PodApi>, pod: PodRef, clock: Clock, known: Option<&PodStatus>) -> Self {
+        let known = known.map_or_else(|| NOTHING.into(), text);
         let (slot, mut newest) = watch::channel(Slot { number: 0, status: Arc::clone(&known) });
         let (done, written) = watch::channel(0);
         let task = tokio::spawn(async move {
@@ -53,10 +55,10 @@ impl StatusWriter {
             while newest.changed().await.is_ok() {
                 loop {
                     let Slot { number, status } = newest.borrow_and_update().clone();
-                    match api.patch_status(&pod, &difference(&parsed(&base), &parsed(&status))).await {
+                    match api.patch_status(&pod, &change(&base, &status)).await {
                         Err(ApiError::Unavailable(error)) => {
                             // Whether it was written is not known, so the next one says everything.
-                            base = text(&Value::Null);
+                            base = NOTHING.into();
                             let wait = backoff.failed(Schedule::API, clock());
                             tracing::warn!(pod = pod.name, namespace = pod.namespace, %error, "a pod's status could not be written; it is tried again");
                             tokio::time::sleep(wait.unsigned_abs()).await;
@@ -80,8 +82,8 @@ impl StatusWriter {
     }
 
     /// Have this status written, unless it is the one published last.
-    pub(crate) fn publish(&self, status: Value) {
-        let status = text(&status);
+    pub(crate) fn publish(&self, status: &PodStatus) {
+        let status = text(status);
         self.slot.send_if_modified(|slot| {
             let changed = slot.status != status;
             if changed {
@@ -97,6 +99,27 @@ impl StatusWriter {
         // An error means that the task has ended, and then nothing will be written any more.
         let _ = self.written.wait_for(|written| *written >= number).await;
     }
+}
+
+/// [`difference`] of two statuses as text: only those of their fields are looked into that are another.
+fn change(old: &[u8], new: &[u8]) -> Value {
+    type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
+    let value = |text: &str| serde_json::from_str(text).expect("it was written from a status");
+    let new: Fields<'_> = serde_json::from_slice(new).expect("it was written from a status");
+    let Ok(old) = serde_json::from_slice::<Fields<'_>>(old) else {
+        return new.iter().map(|(name, text)| ((*name).to_owned(), value(text.get()))).collect();
+    };
+    let gone = old.keys().filter(|name| !new.contains_key(*name)).map(|name| ((*name).to_owned(), Value::Null));
+    let changed = new.iter().filter_map(|(name, text)| {
+        let before = old.get(name).map(|it| it.get());
+        if before == Some(text.get()) {
+            return None;
+        }
+        let now: Value = value(text.get());
+        let before = before.filter(|_| now.is_object()).map_or(Value::Null, value);
+        Some(((*name).to_owned(), difference(&before, &now)))
+    });
+    gone.chain(changed).collect()
 }
 
 /// The merge patch (RFC 7396) that makes `new` of `old`.
@@ -117,6 +140,8 @@ mod tests {
     #[track_caller]
     fn check(old: Value, new: Value, patch: Value) {
         assert_eq!(difference(&old, &new), patch);
+        let text = |value: &Value| serde_json::to_vec(value).unwrap();
+        assert_eq!(change(&text(&old), &text(&new)), patch);
     }
 
     #[test]

@@ -20,7 +20,6 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
-use serde_json::Value;
 use supple_resize::actuate;
 use supple_resize::amounts::{self, Amounts};
 use supple_resize::event::ResizeEvent;
@@ -94,7 +93,7 @@ impl Worker {
     pub(crate) fn start(shared: Arc<Shared>, birth: Birth) -> Sender {
         let (sender, inbox) = mpsc::unbounded_channel();
         let Birth { pod, id, begin, records, found } = birth;
-        let known = pod.status.as_ref().and_then(|status| serde_json::to_value(status).ok()).unwrap_or(Value::Null);
+        let known = pod.status.as_ref();
         let status = StatusWriter::start(Arc::clone(&shared.api), id.clone(), Arc::clone(&shared.clock), known);
         let state = State::new(pod, begin, records, found, shared.now());
         let mut worker = Self { shared, id, inbox, state, status };
@@ -150,13 +149,19 @@ impl Worker {
                 Step::Idle(wake) => wake,
             };
             self.publish();
-            let sleep = sleep_until(&self.shared, wake);
-            tokio::select! {
-                command = self.inbox.recv() => match command {
-                    Some(command) => self.take(*command),
-                    None => return,
-                },
-                () = sleep => {}
+            let mut sleep = std::pin::pin!(sleep_until(&self.shared, wake));
+            loop {
+                tokio::select! {
+                    command = self.inbox.recv() => {
+                        let Some(command) = command else { return };
+                        let is_echo = matches!(*command, Command::Echo(_));
+                        self.take(*command);
+                        if !is_echo {
+                            break;
+                        }
+                    }
+                    () = &mut sleep => break,
+                }
             }
         }
     }
@@ -254,7 +259,7 @@ impl Worker {
         if promise.resize {
             conditions.allocate(promise.generation, self.shared.now());
         }
-        let record = Allocated { allocation: promise.allocation.clone(), conditions: conditions.clone() };
+        let record = Allocated { allocation: Arc::clone(&promise.allocation), conditions: conditions.clone() };
         match self.shared.checkpoints.write(&self.id.uid, Change::Allocated(record)).durable().await {
             Ok(()) => {
                 let Promise { allocation, generation, resize } = promise;
@@ -353,7 +358,7 @@ impl Worker {
     }
 
     fn write_allocated(&self) -> Pending {
-        let allocation = self.state.allocation.clone();
+        let allocation = Arc::clone(&self.state.allocation);
         let record = Allocated { allocation, conditions: self.state.resize.clone() };
         self.shared.checkpoints.write(&self.id.uid, Change::Allocated(record))
     }
@@ -395,13 +400,8 @@ impl Worker {
             in_progress: state.resize.in_progress.is_some(),
         };
         self.shared.figures.resizing(&self.id.uid, Some(resizing).filter(|_| state.end.is_none()));
-        match serde_json::to_value(&status) {
-            Ok(value) => {
-                self.state.published = status.conditions.unwrap_or_default();
-                self.status.publish(value);
-            }
-            Err(error) => tracing::error!(pod = self.id.name, %error, "a status has no JSON form"),
-        }
+        self.status.publish(&status);
+        self.state.published = status.conditions.unwrap_or_default();
     }
 
     /// An event about a strain: rarely, because events about one pod are rationed and a resize must still be told.

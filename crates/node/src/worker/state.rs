@@ -21,9 +21,12 @@ use crate::status::Failure;
 pub(crate) enum Command {
     /// The API has the pod so now.
     Changed(Arc<Pod>),
+    /// Likewise, and nothing that the worker looks at has changed: it is to have the same pod as everybody else, rather than
+    /// an older one for itself.
+    Echo(Arc<Pod>),
     /// The node promises the pod what its spec asks for. It brings the pod, too: told one after the other, the worker
     /// would say twice how the pod is.
-    Allocate(Arc<Pod>, Allocation),
+    Allocate(Arc<Pod>, Arc<Allocation>),
     /// A desired size, that of this pod's spec, is (no longer) pending.
     Pending(Arc<Pod>, Option<Pending>),
     /// A run ended.
@@ -54,7 +57,7 @@ impl Sender {
 /// How a worker begins.
 pub(crate) enum Begin {
     /// The pod was admitted with these resources.
-    Admitted(Allocation),
+    Admitted(Arc<Allocation>),
     /// The node did not take it.
     Rejected(Failure),
     /// It has ended before this node saw it.
@@ -78,7 +81,7 @@ pub(crate) enum End {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Promise {
     /// The resources.
-    pub(crate) allocation: Allocation,
+    pub(crate) allocation: Arc<Allocation>,
     /// Of the spec they come from.
     pub(crate) generation: Option<i64>,
     /// Whether it is a resize, and not what the pod begins with.
@@ -90,9 +93,10 @@ pub(crate) struct State {
     /// As the API has it.
     pub(crate) api: Arc<Pod>,
     /// What it was promised, on disk.
-    pub(crate) allocation: Allocation,
+    pub(crate) allocation: Arc<Allocation>,
     /// The pod with what it was promised: all that starting and resizing look at.
-    pub(crate) view: Pod,
+    /// While it has what it asks for, that is the very pod of the API.
+    pub(crate) view: Arc<Pod>,
     /// A newer promise, not yet on disk.
     pub(crate) promise: Option<Promise>,
     /// What its cgroups were given.
@@ -150,8 +154,8 @@ impl State {
         let started = status.and_then(|status| status.start_time.as_ref()).map_or(now, |time| time.0);
         let sandbox = found.is_some();
         let mut state = Self {
-            allocation: Allocation::default(),
-            view: seen(Pod::clone(&api)),
+            allocation: Arc::default(),
+            view: Arc::clone(&api),
             promise: None,
             actuated: records.actuated.unwrap_or_default(),
             resize: ResizeConditions::default(),
@@ -192,21 +196,21 @@ impl State {
     }
 
     /// The promise is on disk: this is what the pod runs with.
-    pub(crate) fn set_allocation(&mut self, allocation: Allocation) {
+    pub(crate) fn set_allocation(&mut self, allocation: Arc<Allocation>) {
         for (name, container) in &mut self.containers {
             // Another size is another chance: the kubelet's back-off key has the resources in it.
             if self.allocation.containers.get(name) != allocation.containers.get(name) {
                 container.backoff.reset();
             }
         }
-        self.view = seen(allocation.applied_to(&self.api));
         self.allocation = allocation;
+        self.view = self.viewed();
     }
 
     /// Take note of what the worker is told.
     pub(crate) fn apply(&mut self, command: Command) {
         match command {
-            Command::Changed(pod) => self.see(pod),
+            Command::Changed(pod) | Command::Echo(pod) => self.see(pod),
             Command::Allocate(pod, allocation) => {
                 let generation = pod.metadata.generation;
                 self.see(pod);
@@ -241,11 +245,18 @@ impl State {
 
     /// The API has the pod so now.
     fn see(&mut self, pod: Arc<Pod>) {
-        self.view = seen(self.allocation.applied_to(&pod));
         self.api = pod;
+        self.view = self.viewed();
         if self.api.metadata.deletion_timestamp.is_some() && self.end.is_none() {
             self.end = Some(End::Deleted);
         }
+    }
+
+    fn viewed(&self) -> Arc<Pod> {
+        if Allocation::of(&self.api) == *self.allocation {
+            return Arc::clone(&self.api);
+        }
+        Arc::new(seen(self.allocation.applied_to(&self.api)))
     }
 
     /// How long containers are given to end by themselves.

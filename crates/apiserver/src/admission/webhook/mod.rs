@@ -107,6 +107,11 @@ impl Webhooks {
         Some(Panel { webhooks: self, compiled, request, mutating, validating, policies, rows })
     }
 
+    /// Whether anybody is asked about any write.
+    pub fn are_any(&self) -> bool {
+        !self.current().is_empty()
+    }
+
     fn current(&self) -> Arc<Compiled> {
         let known = self.compiled.read().unwrap_or_else(PoisonError::into_inner).clone();
         if !self.store.have_changed_since(&CONFIGURATIONS, known.revision) {

@@ -78,7 +78,20 @@ pub struct Admitted {
 /// # Errors
 /// 400 for what is no object of the type.
 pub fn defaulted(resource: &Resource, object: Value) -> Result<Value, ApiError> {
-    Form::new(resource, object, true)?.tree(resource)
+    begin(resource, object).map(|(object, _)| object)
+}
+
+/// An object with its defaults, in the form in which it begins its way.
+#[derive(Clone, Debug)]
+pub struct Begun(Form);
+
+/// [`defaulted`], and the same for [`Passage::create`].
+///
+/// # Errors
+/// As [`defaulted`].
+pub fn begin(resource: &Resource, object: Value) -> Result<(Value, Begun), ApiError> {
+    let form = Form::new(resource, object, true)?;
+    Ok((form.tree(resource)?, Begun(form)))
 }
 
 /// An object on its way, in the form its kind is worked on in.
@@ -150,15 +163,14 @@ impl<'a> Passage<'a> {
     ///
     /// # Errors
     /// 404 or 403 for the namespace, 400 for what is no object of the type, 403 for what admission cannot complete.
-    pub fn create(store: &'a Store, target: &'a Target, object: Value) -> Result<Self, ApiError> {
-        admission::namespace_open(store, target, metadata::text(&object, "name"))?;
+    pub fn create(store: &'a Store, target: &'a Target, Begun(form): Begun) -> Result<Self, ApiError> {
+        admission::namespace_open(store, target, form.name())?;
         if target.resource.custom().is_some_and(|it| it.terminating) {
             return Err(ApiError {
                 message: "create not allowed while custom resource definition is terminating".to_owned(),
                 ..ApiError::method_not_allowed()
             });
         }
-        let form = Form::new(target.resource, object, true)?;
         let ranges = match form {
             Form::Pod(_) => admission::limit_ranges(store, &target.namespace)?,
             Form::Tree(_) => Vec::new(),
@@ -345,7 +357,7 @@ impl<'a> Passage<'a> {
         pod_admission::limit_range::validate_pod(pod, &self.ranges).map_err(|denial| self.denied(&denial))?;
         if let Some(old) = self.old_pod() {
             let node = admission::node_of(self.store, pod)?;
-            pod_admission::node::check(pod, old, node.as_ref()).map_err(|denial| self.denied(&denial))?;
+            pod_admission::node::check(pod, old, node.as_deref()).map_err(|denial| self.denied(&denial))?;
         }
         Ok(())
     }

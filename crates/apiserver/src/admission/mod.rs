@@ -8,6 +8,8 @@ mod priority;
 mod request;
 pub mod webhook;
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{LimitRange, Node, Pod, ResourceQuota, Toleration};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -93,12 +95,13 @@ pub fn limit_ranges(store: &Store, namespace: &str) -> Result<Vec<LimitRange>, A
 ///
 /// # Errors
 /// 500 for a stored object that is no node.
-pub fn node_of(store: &Store, pod: &Pod) -> Result<Option<Node>, ApiError> {
+pub fn node_of(store: &Store, pod: &Pod) -> Result<Option<Arc<Node>>, ApiError> {
     let name = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
     if name.is_empty() {
         return Ok(None);
     }
-    store.latest(&Key::new("nodes", "", name)).map(|object| decode(&object)).transpose()
+    let node = store.latest(&Key::new("nodes", "", name));
+    node.map(|object| object.typed().map_err(|error| unreadable(&object, &error))).transpose()
 }
 
 /// Quotas: what the pod (or its growth) is charged. The writes expect the quotas as they were read, so that two pods
@@ -154,7 +157,9 @@ fn decode_all<T: DeserializeOwned>(store: &Store, resource: &str, namespace: &st
 }
 
 fn decode<T: DeserializeOwned>(object: &Object) -> Result<T, ApiError> {
-    serde_json::from_slice(object.json()).map_err(|error| {
-        ApiError::internal(format!("the stored object {} cannot be read: {error}", object.key.as_str()))
-    })
+    object.decode().map_err(|error| unreadable(object, &error))
+}
+
+fn unreadable(object: &Object, error: &serde_json::Error) -> ApiError {
+    ApiError::internal(format!("the stored object {} cannot be read: {error}", object.key.as_str()))
 }

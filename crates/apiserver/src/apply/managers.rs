@@ -8,7 +8,7 @@ use super::codec;
 use super::set::FieldSet;
 
 /// Most entries of operation `Update`; beyond it the oldest are merged.
-const MOST_UPDATERS: usize = 10;
+pub(super) const MOST_UPDATERS: usize = 10;
 
 /// The manager that entries are merged into.
 const ANCIENT: &str = "ancient-changes";

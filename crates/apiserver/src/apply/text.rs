@@ -1,33 +1,34 @@
 //! The record of a plain write on `managedFields` as they are stored: they are half of a small object, and the usual write
-//! changes one time in them. Nothing is made into a tree that need not be.
+//! changes little of them. Entries that a write leaves alone go over as they are, and nothing is made into a tree.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::codec::Cover;
 use super::compare::Comparison;
-use super::set::FieldSet;
+use super::managers::{MOST_UPDATERS, Writer};
+use super::set::{Element, FieldSet};
 use super::updater::{Edit, record};
 
-/// [`record`] on JSON.
-pub fn record_text(edit: Edit<'_>, changes: &Comparison, managed: &[u8]) -> serde_json::Result<Vec<u8>> {
+/// [`record`] on JSON; `None`: nobody owns anything any more.
+pub fn record_text(edit: Edit<'_>, changes: &Comparison, managed: &[u8]) -> serde_json::Result<Option<Vec<u8>>> {
     if changes.is_empty() {
-        return Ok(managed.to_vec());
+        return Ok(Some(managed.to_vec()));
     }
-    if let Some(steady) = steady(edit, changes, managed) {
-        return Ok(steady);
+    if let Some(list) = recorded(edit, changes, managed) {
+        return Ok((!list.is_empty()).then(|| [b"[", list.join(",").as_bytes(), b"]"].concat()));
     }
-    let managed: Value = serde_json::from_slice(managed)?;
-    serde_json::to_vec(&record(edit, changes, managed))
+    let list = record(edit, changes, serde_json::from_slice::<Value>(managed)?);
+    if list.is_null() { Ok(None) } else { serde_json::to_vec(&list).map(Some) }
 }
 
 /// An entry, its fields as they stand.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry<'a> {
     #[serde(borrow, default)]
@@ -40,53 +41,165 @@ struct Entry<'a> {
     subresource: Cow<'a, str>,
     #[serde(borrow, default)]
     time: Cow<'a, str>,
+    #[serde(borrow)]
+    fields_type: Cow<'a, str>,
     #[serde(borrow, rename = "fieldsV1")]
     fields: &'a RawValue,
 }
 
 impl Entry<'_> {
+    fn is_of(&self, by: Writer<'_>) -> bool {
+        self.manager == by.manager
+            && self.operation == "Update"
+            && self.api_version == by.api_version
+            && self.subresource == by.subresource
+    }
+
+    /// The reference's order of entries.
     fn order(&self) -> [&str; 5] {
         [&self.operation, &self.time, &self.manager, &self.api_version, &self.subresource]
     }
+
+    /// The entry with these fields, as it is stored: members in the order of their names, empty ones left out.
+    fn text(&self, fields: &str) -> String {
+        let mut text = String::with_capacity(fields.len() + 160);
+        let members = [
+            ("apiVersion", &self.api_version, true),
+            ("fieldsType", &self.fields_type, true),
+            ("fieldsV1", &Cow::Borrowed(fields), false),
+            ("manager", &self.manager, true),
+            ("operation", &self.operation, true),
+            ("subresource", &self.subresource, true),
+            ("time", &self.time, true),
+        ];
+        for (name, value, is_text) in members.into_iter().filter(|(_, value, _)| !value.is_empty()) {
+            text.push(if text.is_empty() { '{' } else { ',' });
+            text.push_str(&format!("\"{name}\":"));
+            match is_text {
+                true => text.push_str(&Value::from(&**value).to_string()),
+                false => text.push_str(value),
+            }
+        }
+        text.push('}');
+        text
+    }
 }
 
-/// The list after a write of what its writer owns already, and nobody else: only the time is another.
-fn steady(edit: Edit<'_>, changes: &Comparison, managed: &[u8]) -> Option<Vec<u8>> {
-    let texts: Vec<&RawValue> = serde_json::from_slice(managed).ok()?;
-    let entries: Vec<Entry<'_>> =
-        texts.iter().map(|it| serde_json::from_str(it.get())).collect::<Result<_, _>>().ok()?;
-    let by = edit.by;
-    let is_own = |it: &Entry<'_>| {
-        it.manager == by.manager
-            && it.operation == "Update"
-            && it.api_version == by.api_version
-            && it.subresource == by.subresource
-    };
-    let own = entries.iter().position(is_own)?;
-    let written = [&changes.added, &changes.modified];
-    if written.iter().all(|it| it.is_empty()) {
+/// The entries after a write that changed this; `None` where the list is not as this server writes it, or becomes too long.
+fn recorded(edit: Edit<'_>, changes: &Comparison, managed: &[u8]) -> Option<Vec<String>> {
+    let written = changes.written();
+    let mut list: Vec<(Entry<'_>, String)> = Vec::new();
+    let mut is_own_there = false;
+    for text in serde_json::from_slice::<Vec<&RawValue>>(managed).ok()? {
+        let mut entry: Entry<'_> = serde_json::from_str(text.get()).ok()?;
+        if entry.fields_type != "FieldsV1" || !matches!(&*entry.operation, "Apply" | "Update") {
+            return None;
+        }
+        let is_own = entry.is_of(edit.by);
+        is_own_there |= is_own;
+        let keeps = covers(entry.fields, &changes.removed, Cover::None)
+            && covers(entry.fields, &written, if is_own { Cover::All } else { Cover::None });
+        let is_touched = is_own && !written.is_empty();
+        if keeps && (!is_touched || entry.time == edit.now) {
+            list.push((entry, text.get().to_owned()));
+            continue;
+        }
+        if is_touched {
+            entry.time = Cow::Borrowed(edit.now);
+        }
+        if keeps {
+            let text = entry.text(entry.fields.get());
+            list.push((entry, text));
+            continue;
+        }
+        let mut fields = read(entry.fields)?.difference(&written).difference(&changes.removed);
+        if is_own {
+            fields.add(written.clone());
+        }
+        if !fields.is_empty() {
+            let text = entry.text(&write(&fields));
+            list.push((entry, text));
+        }
+    }
+    if !is_own_there && !written.is_empty() {
+        let Writer { manager, api_version, subresource } = edit.by;
+        let entry = Entry {
+            manager: manager.into(),
+            operation: "Update".into(),
+            api_version: api_version.into(),
+            subresource: subresource.into(),
+            time: edit.now.into(),
+            fields_type: "FieldsV1".into(),
+            fields: RawValue::NULL,
+        };
+        let text = entry.text(&write(&written));
+        list.push((entry, text));
+    }
+    if list.iter().filter(|(entry, _)| entry.operation == "Update").count() > MOST_UPDATERS {
         return None;
     }
-    let fits = entries.iter().enumerate().all(|(at, entry)| {
-        let wanted = if at == own { Cover::All } else { Cover::None };
-        covers(entry.fields, &changes.removed, Cover::None)
-            && written.iter().all(|set| covers(entry.fields, set, wanted))
-    });
-    if !fits {
-        return None;
+    list.sort_by(|(a, _), (b, _)| a.order().cmp(&b.order()));
+    Some(list.into_iter().map(|(_, text)| text).collect())
+}
+
+/// `FieldsV1` of a set, as JSON.
+fn write(set: &FieldSet) -> String {
+    fn below(out: &mut String, set: &FieldSet, mark: bool) {
+        out.push('{');
+        if mark {
+            out.push_str("\".\":{}");
+        }
+        for (element, inner) in set.below() {
+            if !out.ends_with('{') {
+                out.push(',');
+            }
+            out.push_str(&Value::from(element.wire()).to_string());
+            out.push(':');
+            // A leaf says by being there that it is a member.
+            below(out, inner, inner.here && inner.below().next().is_some());
+        }
+        out.push('}');
     }
-    let mut list: Vec<([&str; 5], Cow<'_, str>)> =
-        entries.iter().zip(&texts).map(|(entry, text)| (entry.order(), Cow::Borrowed(text.get()))).collect();
-    let (order, text) = &mut list[own];
-    if order[1] != edit.now {
-        // The time stands last: members are stored in the order of their names.
-        let before = text.strip_suffix(&format!("\"time\":\"{}\"}}", order[1]))?;
-        *text = Cow::Owned(format!("{before}\"time\":\"{}\"}}", edit.now));
-        order[1] = edit.now;
-        list.sort_by_key(|(order, _)| *order);
+    let mut out = String::with_capacity(256);
+    below(&mut out, set, false);
+    out
+}
+
+/// The set that is written as this `FieldsV1`; `None` for what is none.
+fn read(fields: &RawValue) -> Option<FieldSet> {
+    Fields.deserialize(&mut serde_json::Deserializer::from_str(fields.get())).ok()
+}
+
+struct Fields;
+
+impl<'de> DeserializeSeed<'de> for Fields {
+    type Value = FieldSet;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<FieldSet, D::Error> {
+        reader.deserialize_map(self)
     }
-    let texts: Vec<&str> = list.iter().map(|(_, text)| &**text).collect();
-    Some(format!("[{}]", texts.join(",")).into_bytes())
+}
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = FieldSet;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a set of fields")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldSet, A::Error> {
+        let mut set = FieldSet::default();
+        while let Some(name) = map.next_key::<String>()? {
+            let mut below = map.next_value_seed(Fields)?;
+            if name == "." {
+                set.here = true;
+                continue;
+            }
+            below.here |= below.is_empty();
+            set.put(Element::parse(&name).map_err(A::Error::custom)?, below);
+        }
+        Ok(set)
+    }
 }
 
 /// [`super::codec::covers`] on JSON; what cannot be read does not cover anything.
@@ -104,7 +217,7 @@ struct Members<'a> {
     wanted: Cover,
 }
 
-struct Read {
+struct Covered {
     /// What is below the path is covered as it should be.
     covers: bool,
     /// The path itself is a member.
@@ -112,21 +225,21 @@ struct Read {
 }
 
 impl<'de> DeserializeSeed<'de> for Members<'_> {
-    type Value = Read;
+    type Value = Covered;
 
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Read, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Covered, D::Error> {
         reader.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for Members<'_> {
-    type Value = Read;
+    type Value = Covered;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the members of a set of fields")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Read, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Covered, A::Error> {
         let Self { set, wanted } = self;
         let (mut covers, mut found, mut is_empty, mut is_marked) = (true, 0, true, false);
         while let Some(name) = map.next_key_seed(Name(set))? {
@@ -145,7 +258,7 @@ impl<'de> Visitor<'de> for Members<'_> {
             map.next_value::<IgnoredAny>()?;
         }
         covers &= wanted == Cover::None || found == set.below().count();
-        Ok(Read { covers, is_member: is_empty || is_marked })
+        Ok(Covered { covers, is_member: is_empty || is_marked })
     }
 }
 
@@ -214,34 +327,80 @@ mod tests {
         }
     }
 
+    #[test]
+    fn fields_are_read_and_written_as_on_the_tree() {
+        for text in [
+            "{}",
+            r#"{"f:a":{}}"#,
+            r#"{"f:a":{".":{},"f:b":{}}}"#,
+            r#"{"f:a":{"f:b":{},"k:{\"x\":1}":{".":{},"f:x":{}},"v:true":{}}}"#,
+        ] {
+            let raw = RawValue::from_string(text.to_owned()).unwrap();
+            let set = read(&raw).unwrap();
+            assert_eq!(set, decode(&serde_json::from_str(text).unwrap()).unwrap());
+            assert_eq!(write(&set), text);
+        }
+        for wrong in ["1", r#"{"f:a":1}"#, r#"{"a":{}}"#] {
+            assert!(read(&RawValue::from_string(wrong.to_owned()).unwrap()).is_none(), "{wrong}");
+        }
+    }
+
     /// On the tree and on the text, the same comes out.
     #[track_caller]
-    fn check(manager: &str, removed: &str, modified: &str, is_steady: bool) {
-        let entry = |manager: &str, time: &str, fields: Value| {
-            json!({"manager": manager, "operation": "Update", "apiVersion": "v1", "time": time,
+    fn check(manager: &str, removed: &str, modified: &str) {
+        let entry = |manager: &str, operation: &str, time: &str, fields: Value| {
+            json!({"manager": manager, "operation": operation, "apiVersion": "v1", "time": time,
                    "fieldsType": "FieldsV1", "fieldsV1": fields})
         };
         let managed = json!([
-            entry("a", "2026-01-01T00:00:00Z", json!({"f:x": {"f:y": {}}})),
-            entry("b", "2026-01-02T00:00:00Z", json!({"f:z": {}})),
+            entry("z", "Apply", "2026-01-02T00:00:00Z", json!({"f:z": {}, "f:x": {"f:z": {}}})),
+            entry("a\"", "Update", "2026-01-01T00:00:00Z", json!({"f:x": {"f:y": {}}})),
+            entry(
+                "b",
+                "Update",
+                "2026-01-02T00:00:00Z",
+                json!({"f:z": {}, "f:l": {"k:{\"n\":1}": {".": {}, "f:q": {}}}})
+            ),
         ]);
         let by = Writer { manager, api_version: "v1", subresource: "" };
         let edit = Edit { shape: None, by, scope: Scope::All, now: "2026-01-03T00:00:00Z" };
         let set = |text: &str| decode(&serde_json::from_str(text).unwrap()).unwrap();
         let changes = Comparison { removed: set(removed), modified: set(modified), ..Comparison::default() };
         let text = serde_json::to_vec(&managed).unwrap();
-        assert_eq!(steady(edit, &changes, &text).is_some(), is_steady);
-        let recorded = record_text(edit, &changes, &text).unwrap();
-        assert_eq!(recorded, serde_json::to_vec(&record(edit, &changes, managed)).unwrap());
+        assert!(recorded(edit, &changes, &text).is_some());
+        let on_text = record_text(edit, &changes, &text).unwrap();
+        let on_tree = record(edit, &changes, managed);
+        assert_eq!(on_text, (!on_tree.is_null()).then(|| serde_json::to_vec(&on_tree).unwrap()));
     }
 
     #[test]
     fn a_record_is_the_same_as_on_the_tree() {
-        check("a", "{}", r#"{"f:x":{"f:y":{}}}"#, true);
-        check("b", "{}", r#"{"f:z":{}}"#, true);
-        check("b", "{}", r#"{"f:x":{"f:y":{}}}"#, false);
-        check("b", r#"{"f:x":{"f:y":{}}}"#, r#"{"f:z":{}}"#, false);
-        check("c", "{}", r#"{"f:z":{}}"#, false);
-        check("a", "{}", "{}", false);
+        check("a\"", "{}", r#"{"f:x":{"f:y":{}}}"#);
+        check("b", "{}", r#"{"f:z":{}}"#);
+        check("b", "{}", r#"{"f:x":{"f:y":{}}}"#);
+        check("b", r#"{"f:x":{"f:y":{}}}"#, r#"{"f:z":{}}"#);
+        check("b", r#"{"f:l":{"k:{\"n\":1}":{"f:q":{}}}}"#, "{}");
+        check("b", r#"{"f:l":{"k:{\"n\":1}":{".":{},"f:q":{}}}}"#, "{}");
+        check("c", "{}", r#"{"f:z":{}}"#);
+        check("c", r#"{"f:z":{}}"#, "{}");
+        check("c", r#"{"f:z":{},"f:x":{"f:y":{},"f:z":{}},"f:l":{"k:{\"n\":1}":{".":{},"f:q":{}}}}"#, "{}");
+        check("a\"", "{}", "{}");
+    }
+
+    #[test]
+    fn where_too_many_write_the_oldest_are_merged_on_the_tree() {
+        let entry = |number: usize| {
+            json!({"manager": number.to_string(), "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+                   "fieldsV1": {format!("f:{number}"): {}}})
+        };
+        let managed: Value = (0..MOST_UPDATERS).map(entry).collect();
+        let by = Writer { manager: "one more", api_version: "v1", subresource: "" };
+        let edit = Edit { shape: None, by, scope: Scope::All, now: "2026-01-03T00:00:00Z" };
+        let set = decode(&json!({"f:x": {}})).unwrap();
+        let changes = Comparison { added: set, ..Comparison::default() };
+        let text = serde_json::to_vec(&managed).unwrap();
+        assert!(recorded(edit, &changes, &text).is_none());
+        let on_tree = serde_json::to_vec(&record(edit, &changes, managed)).unwrap();
+        assert_eq!(record_text(edit, &changes, &text).unwrap(), Some(on_tree));
     }
 }

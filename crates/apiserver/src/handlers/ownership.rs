@@ -99,7 +99,8 @@ impl Author {
         self.edit(&metadata::moment(now), |edit| apply::record(edit, &changes, managed))
     }
 
-    /// [`Author::updated`] on `managedFields` as they are stored; `None` where they cannot be read.
+    /// [`Author::updated`] on `managedFields` as they are stored, and `None` in it for nobody; `None` where they cannot be
+    /// read.
     pub(super) fn recorded(
         &self,
         old: &Value,
@@ -107,7 +108,7 @@ impl Author {
         asked: Option<Comparison>,
         managed: &[u8],
         now: Timestamp,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<Option<Vec<u8>>> {
         let mut changes = self.changes(old, new);
         if let Some(asked) = asked {
             changes = asked.then(changes);

@@ -2,7 +2,8 @@
 //!
 //! A watcher is a cursor into the history of its resource, not a queue that the store fills: a slow client costs
 //! nothing but its place, and when history has moved past it, it is told so (410) and lists again. The line of an event
-//! is copied for each watcher: that costs less than to keep it for as long as the history goes back.
+//! is copied for each watcher, once, into the piece that is sent: that costs less than to keep it for as long as the history
+//! goes back.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -25,7 +26,7 @@ use crate::kinds::{Backing, Resource};
 use crate::options::{At, ListOptions};
 use crate::respond::{self, Wanted, list_metadata};
 use crate::selector::FieldSelector;
-use crate::store::{Draft, Event, EventType, Object, Store, line};
+use crate::store::{Draft, Event, EventType, Object, Store, write_line};
 use crate::table::Form;
 
 /// How often a quiet watch that asked for bookmarks gets one.
@@ -76,7 +77,8 @@ struct Watcher {
     initial: VecDeque<Arc<Object>>,
     /// The bookmark that says that all of it has been.
     owes_bookmark: bool,
-    ready: VecDeque<Bytes>,
+    /// Pieces that are ready; lines are added to the last.
+    ready: VecDeque<Vec<u8>>,
     /// A table's columns go out with its first event.
     columns_sent: bool,
     next_bookmark: Instant,
@@ -150,15 +152,27 @@ impl Watcher {
             && let Some(object) = self.initial.pop_front()
         {
             if self.selects(&object) {
-                let line = self.render(EventType::Added, &object);
-                length += line.len();
-                self.ready.push_back(line);
+                length += object.json().len();
+                self.render(EventType::Added, &object);
             }
         }
         if self.initial.is_empty() && std::mem::take(&mut self.owes_bookmark) {
             let bookmark = self.bookmark(true);
-            self.ready.push_back(bookmark);
+            self.put(&bookmark);
         }
+    }
+
+    /// Adds a line.
+    fn put(&mut self, line: &[u8]) {
+        self.room(line.len()).extend_from_slice(line);
+    }
+
+    /// Where a line of about this length goes.
+    fn room(&mut self, length: usize) -> &mut Vec<u8> {
+        if self.ready.back().is_none_or(|piece| piece.len() + length > PIECE) {
+            self.ready.push_back(Vec::with_capacity(length));
+        }
+        self.ready.back_mut().expect("there is one, or one has been added")
     }
 
     /// The next piece of the answer; `None` at its end.
@@ -167,8 +181,8 @@ impl Watcher {
             if self.ready.is_empty() {
                 self.replay();
             }
-            if let Some(piece) = self.piece() {
-                return Some(piece);
+            if let Some(piece) = self.ready.pop_front() {
+                return Some(piece.into());
             }
             if self.ended {
                 return None;
@@ -193,36 +207,18 @@ impl Watcher {
                     self.said_goodbye = Instant::now() >= self.goodbye;
                     self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
                     let bookmark = self.bookmark(false);
-                    self.ready.push_back(bookmark);
+                    self.put(&bookmark);
                 }
                 changed = self.published.changed() => self.ended |= changed.is_err(),
             }
         }
     }
 
-    /// What is ready, in one piece of moderate size.
-    fn piece(&mut self) -> Option<Bytes> {
-        let first = self.ready.pop_front()?;
-        if self.ready.is_empty() {
-            return Some(first);
-        }
-        let mut piece = BytesMut::from(first);
-        while let Some(next) = self.ready.front().filter(|next| piece.len() + next.len() <= PIECE) {
-            piece.extend_from_slice(next);
-            self.ready.pop_front();
-        }
-        Some(piece.freeze())
-    }
-
     /// Moves what has happened since the cursor to what is ready.
     fn collect(&mut self) {
         match self.store.events_since(self.collection, self.cursor) {
             Ok((events, newest)) => {
-                for event in &events {
-                    if let Some(line) = self.seen(event) {
-                        self.ready.push_back(line);
-                    }
-                }
+                events.iter().for_each(|event| self.see(event));
                 self.cursor = newest;
             }
             Err(expired) => self.expire(expired.newest),
@@ -233,32 +229,34 @@ impl Watcher {
     fn expire(&mut self, newest: u64) {
         let message = format!("too old resource version: {} ({newest})", self.cursor);
         let status = ApiError::expired(message).status();
-        self.ready.push_back(error_line(&status));
+        self.put(&error_line(&status));
         self.ended = true;
     }
 
     /// An event as this watcher sees it: an object that begins to match a selector is added, one that ceases is deleted.
-    fn seen(&mut self, event: &Event) -> Option<Bytes> {
+    fn see(&mut self, event: &Event) {
         let object = &event.object;
         if !self.namespace.is_empty() && object.key.namespace() != self.namespace {
-            return None;
+            return;
         }
         if self.options.everything() && self.only.is_none() {
-            return Some(self.render(event.kind, object));
+            return self.render(event.kind, object);
         }
         let matches = event.kind != EventType::Deleted && self.selects(object);
         let matched = event.previous.as_ref().is_some_and(|previous| self.selects(previous));
         match (matched, matches) {
-            (false, false) => None,
-            (false, true) => Some(self.render(EventType::Added, object)),
-            (true, true) => Some(self.render(EventType::Modified, object)),
-            (true, false) if event.kind == EventType::Deleted => Some(self.render(EventType::Deleted, object)),
-            (true, false) => event.previous.as_ref().map(|previous| {
-                // As it was when it still matched, at the revision at which it ceased to.
-                let last = Draft::new(self.collection, &previous.value(), self.store.indexer());
-                let last = last.seal(object.key.clone(), object.revision);
-                self.render(EventType::Deleted, &last)
-            }),
+            (false, false) => {}
+            (false, true) => self.render(EventType::Added, object),
+            (true, true) => self.render(EventType::Modified, object),
+            (true, false) if event.kind == EventType::Deleted => self.render(EventType::Deleted, object),
+            (true, false) => {
+                if let Some(previous) = &event.previous {
+                    // As it was when it still matched, at the revision at which it ceased to.
+                    let last = Draft::new(self.collection, &previous.value(), self.store.indexer());
+                    let last = last.seal(object.key.clone(), object.revision);
+                    self.render(EventType::Deleted, &last);
+                }
+            }
         }
     }
 
@@ -273,10 +271,15 @@ impl Watcher {
 
 /// How events are written.
 impl Watcher {
-    fn render(&mut self, kind: EventType, object: &Object) -> Bytes {
+    fn render(&mut self, kind: EventType, object: &Object) {
         match self.wanted.form {
-            Form::Plain if !matches!(self.resource.backing, Backing::View { .. }) => line(kind, object),
-            _ => self.wrapped(kind, object),
+            Form::Plain if !matches!(self.resource.backing, Backing::View { .. }) => {
+                write_line(self.room(object.json().len() + 40), kind, object);
+            }
+            _ => {
+                let line = self.wrapped(kind, object);
+                self.put(&line);
+            }
         }
     }
 

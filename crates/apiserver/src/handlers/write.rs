@@ -76,13 +76,13 @@ impl Api {
             let (now, uid) = (self.clock.now(), uuid::Uuid::new_v4());
             metadata::create(&mut object, now, uid);
             // What admission fills in afterwards is nobody's.
-            let object = strategy::defaulted(resource, object)?;
+            let (object, begun) = strategy::begin(resource, object)?;
             let managed = match &owners {
                 Owners::From(author) => author.created(&object, sent.clone(), now),
                 Owners::Are(applied) => applied.clone(),
             };
             let name = metadata::text(&object, "name").to_owned();
-            let mut passage = Passage::create(&self.store, target, object)?;
+            let mut passage = Passage::create(&self.store, target, begun)?;
             let asked = Request {
                 target,
                 operation: Operation::Create,

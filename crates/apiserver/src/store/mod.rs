@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 pub use commit::Pace;
 pub use file::{FileError, OpenDatabase};
 pub use object::{Draft, Indexer, Key, Object, Pieces};
-pub use state::{Event, EventType, Expect, HISTORY, History, Raced, Write, line};
+pub use state::{Event, EventType, Expect, HISTORY, History, Raced, Write, write_line};
 use tokio::sync::{oneshot, watch};
 
 use crate::crash::CrashPoints;

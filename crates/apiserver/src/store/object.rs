@@ -4,12 +4,14 @@
 //! A revision is assigned under the store's lock, but the JSON is made outside of it; a [`Draft`] therefore is the JSON
 //! cut in two where `metadata.resourceVersion` goes, and sealing it is one allocation and one copy.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::Pod;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// Where an object stands: resource, namespace (empty for cluster-scoped resources) and name, in the order in which
@@ -202,7 +204,7 @@ impl Draft {
         let pod = self.pod.map(|mut pod| {
             pod.metadata.managed_fields = None;
             pod.metadata.resource_version = Some(revision.to_string());
-            Arc::from(pod)
+            Arc::<Pod>::from(pod) as _
         });
         Object {
             key,
@@ -212,7 +214,7 @@ impl Draft {
             metadata: self.metadata_at..metadata_end,
             places,
             outline: self.outline,
-            pod: Known(Mutex::new(pod)),
+            known: Known(Mutex::new(pod)),
         }
     }
 }
@@ -253,19 +255,32 @@ pub struct Object {
     item_at: usize,
     metadata: Range<usize>,
     places: Places,
-    pod: Known,
+    known: Known,
 }
 
-/// A pod that was decoded, for as long as somebody may ask for it.
-struct Known(Mutex<Option<Arc<Pod>>>);
+/// What was decoded, for as long as somebody may ask for it.
+struct Known(Mutex<Option<Arc<dyn Any + Send + Sync>>>);
 
 impl Known {
-    fn get(&self) -> Option<Arc<Pod>> {
+    fn get(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, pod: Option<Arc<Pod>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pod;
+    fn set(&self, object: Option<Arc<dyn Any + Send + Sync>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = object;
+    }
+
+    /// The object, decoded unless it is known.
+    fn or_decode<T: Send + Sync + 'static>(
+        &self,
+        decode: impl FnOnce() -> serde_json::Result<T>,
+    ) -> serde_json::Result<Arc<T>> {
+        if let Some(Ok(known)) = self.get().map(Arc::downcast) {
+            return Ok(known);
+        }
+        let decoded = Arc::new(decode()?);
+        self.set(Some(Arc::clone(&decoded) as _));
+        Ok(decoded)
     }
 }
 
@@ -359,19 +374,24 @@ impl Object {
     /// # Errors
     /// When the stored object is no pod.
     pub fn pod(&self) -> serde_json::Result<Arc<Pod>> {
-        if let Some(pod) = self.pod.get() {
-            return Ok(pod);
-        }
-        let mut pod: Pod = self.decode()?;
-        pod.metadata.managed_fields = None;
-        let pod = Arc::new(pod);
-        self.pod.set(Some(Arc::clone(&pod)));
-        Ok(pod)
+        self.known.or_decode(|| {
+            let mut pod: Pod = self.decode()?;
+            pod.metadata.managed_fields = None;
+            Ok(pod)
+        })
+    }
+
+    /// The object decoded, once for all who ask for it.
+    ///
+    /// # Errors
+    /// When the stored object is not of that type.
+    pub fn typed<T: DeserializeOwned + Send + Sync + 'static>(&self) -> serde_json::Result<Arc<T>> {
+        self.known.or_decode(|| self.decode())
     }
 
     /// Keeps only the JSON: nobody follows an object that was replaced long ago.
-    pub(super) fn forget_pod(&self) {
-        self.pod.set(None);
+    pub(super) fn forget(&self) {
+        self.known.set(None);
     }
 
     /// An object read back from the file; `None` if it is no JSON object.

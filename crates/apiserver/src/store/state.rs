@@ -8,8 +8,6 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::object::{Draft, Key, Object};
 
 /// What happened to an object.
@@ -45,15 +43,13 @@ pub struct Event {
     pub previous: Option<Arc<Object>>,
 }
 
-/// A line of a watch answer.
-pub fn line(kind: EventType, object: &Object) -> Bytes {
-    let mut out = Vec::with_capacity(object.json().len() + 40);
+/// Writes a line of a watch answer.
+pub fn write_line(out: &mut Vec<u8>, kind: EventType, object: &Object) {
     out.extend_from_slice(b"{\"type\":\"");
     out.extend_from_slice(kind.as_str().as_bytes());
     out.extend_from_slice(b"\",\"object\":");
     out.extend_from_slice(object.json());
     out.extend_from_slice(b"}\n");
-    out.into()
 }
 
 /// What a write expects to find.
@@ -99,7 +95,7 @@ pub const HISTORY: History = History { events: 16_384, bytes: 32 << 20 };
 
 /// How many events back those in this process who follow pods may be before a pod that has been replaced since is decoded
 /// for them once more.
-const FOLLOWED: usize = 256;
+const FOLLOWED: usize = 512;
 
 #[derive(Debug, Default)]
 struct Ring {
@@ -271,7 +267,7 @@ impl State {
         ring.events.push_back(event);
         if let Some(event) = ring.events.len().checked_sub(FOLLOWED).and_then(|at| ring.events.get(at)) {
             let replaced = event.previous.iter().chain((event.kind == EventType::Deleted).then_some(&event.object));
-            replaced.for_each(|it| it.forget_pod());
+            replaced.for_each(|it| it.forget());
         }
         while ring.events.len() > self.history.events || (ring.bytes > self.history.bytes && ring.events.len() > 1) {
             let Some(oldest) = ring.events.pop_front() else { break };

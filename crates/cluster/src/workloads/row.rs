@@ -123,9 +123,9 @@ pub(super) fn of(kind: Kind) -> Option<&'static Row> {
 
 /// Who has to be looked at after a change.
 pub(super) fn woken(view: &View, touched: &Touched) -> Vec<Id> {
-    let Some(meta) = touched.new().or(touched.old()) else { return Vec::new() };
+    let Some(meta) = touched.after().or(touched.before()) else { return Vec::new() };
     let namespace = meta.namespace.as_deref();
-    let states = || [touched.old(), touched.new()].into_iter().flatten();
+    let states = || [touched.before(), touched.after()].into_iter().flatten();
     let mut woken = Vec::new();
     for row in ROWS {
         let mut wake = |key: Key| woken.push(Id { kind: row.kind, key });
@@ -145,7 +145,7 @@ pub(super) fn woken(view: &View, touched: &Touched) -> Vec<Id> {
                 .collect::<Vec<_>>()
         };
         if row.owns.contains(&touched.kind)
-            && let Some(free) = touched.new().filter(|it| controller_of(it).is_none())
+            && let Some(free) = touched.after().filter(|it| controller_of(it).is_none())
         {
             matching(free).into_iter().for_each(&mut wake);
         }

@@ -201,12 +201,12 @@ pub(super) struct Touched {
 
 impl Touched {
     /// Before; `None`: it is new.
-    pub(super) fn old(&self) -> Option<&ObjectMeta> {
+    pub(super) fn before(&self) -> Option<&ObjectMeta> {
         self.old.as_ref().map(|it| it.described())
     }
 
     /// After; `None`: it is gone.
-    pub(super) fn new(&self) -> Option<&ObjectMeta> {
+    pub(super) fn after(&self) -> Option<&ObjectMeta> {
         self.new.as_ref().map(|it| it.described())
     }
 }
@@ -372,7 +372,7 @@ mod tests {
         assert_eq!(names(view.pods.controlled_by("", "n")), ["b"]);
         assert_eq!(names(view.pods.controlled_by("u", "m")), [""; 0]);
         let touched = view.pods.put(pod("b", Some("u"), 3));
-        assert!(controller_of(touched.old().unwrap()).is_none());
+        assert!(controller_of(touched.before().unwrap()).is_none());
         assert_eq!(names(view.pods.controlled_by("u", "n")), ["a", "b"]);
         view.pods.remove(&Key::new("n", "a"));
         assert_eq!(names(view.pods.controlled_by("u", "n")), ["b"]);

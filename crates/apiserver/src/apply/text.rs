@@ -165,9 +165,12 @@ fn write(set: &FieldSet) -> String {
     out
 }
 
-/// The set that is written as this `FieldsV1`; `None` for what is none.
+/// The set that is written as this `FieldsV1`; `None` for what is none. That the object itself is a member says nothing, and
+/// is not kept.
 fn read(fields: &RawValue) -> Option<FieldSet> {
-    Fields.deserialize(&mut serde_json::Deserializer::from_str(fields.get())).ok()
+    let mut set = Fields.deserialize(&mut serde_json::Deserializer::from_str(fields.get())).ok()?;
+    set.here = false;
+    Some(set)
 }
 
 struct Fields;

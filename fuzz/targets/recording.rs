@@ -4,24 +4,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use replay::names::{Names, Place};
-use replay::row::{InputError, Sink};
-use replay::{csv, prometheus};
 use supple_recommend::sample::Sample;
-
-/// The program's own files: a program has no library to take them from.
-#[allow(dead_code, missing_docs, reason = "the program uses all of it")]
-#[path = "."]
-mod replay {
-    #[path = "../../crates/cli/src/replay/csv.rs"]
-    pub mod csv;
-    #[path = "../../crates/cli/src/replay/names.rs"]
-    pub mod names;
-    #[path = "../../crates/cli/src/replay/prometheus.rs"]
-    pub mod prometheus;
-    #[path = "../../crates/cli/src/replay/row.rs"]
-    pub mod row;
-}
+use supple_recordings::names::{Names, Place};
+use supple_recordings::row::{InputError, Sink};
+use supple_recordings::{csv, prometheus};
 
 #[derive(Default)]
 struct Kept {

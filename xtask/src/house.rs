@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// The crates from the ground up: each may know only those before it.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "supple-quantity",
     "supple-resize",
     "supple-recommend",
@@ -19,6 +19,7 @@ const ORDER: [&str; 11] = [
     "supple-node",
     "supple-cluster",
     "supple-controller",
+    "supple-recordings",
     "supple",
 ];
 

@@ -23,8 +23,9 @@ use crate::sample::{OutOfMemory, Sample, Size, amount, whole};
 use crate::state::{BEYOND_KILL, Cursor, State, Taken};
 use crate::strategy::{Pod, Strategy};
 
-/// Use at this share of the size in force is worth a look before its time.
-const WORTH_A_LOOK: f64 = 0.9;
+/// Use at this share of the size in force is worth a look before its time. What fits a size of CPU harms nobody, so there it is use
+/// over the size: at nine tenths of it noise alone would have the plan made anew every few minutes, and to no gain.
+const WORTH_A_LOOK: [f64; 2] = [1.0, 0.9];
 
 /// Seconds after a look within which CPU use no higher than then is not worth another one.
 const SEEN: i64 = 240;
@@ -114,21 +115,23 @@ impl Held {
         }
     }
 
-    /// True where CPU use is near the size in force and was not looked at so lately.
+    /// True where CPU use is over the size in force and was not looked at so lately.
     fn cpu_is_news(&self, now: i64, in_force: Option<i64>) -> bool {
-        near(self.cpu.used, in_force) && (now > self.seen.0 || self.cpu.used.is_some_and(|it| it > self.seen.1))
+        near(Resource::Cpu, self.cpu.used, in_force)
+            && (now > self.seen.0 || self.cpu.used.is_some_and(|it| it > self.seen.1))
     }
 
     /// True where it is time for a look at memory and the hour, its peak or the size in force is not the one that was looked
     /// at: nothing else changes what the plan would say.
     fn memory_is_news(&self, state: &State, in_force: Option<i64>, due: bool) -> bool {
         let seen = state.hour.map(|hour| (hour, state.memory.open, in_force));
-        (due || near(self.memory.used, in_force)) && self.seen_memory != seen
+        (due || near(Resource::Memory, self.memory.used, in_force)) && self.seen_memory != seen
     }
 }
 
-fn near(used: Option<f64>, in_force: Option<i64>) -> bool {
-    used.zip(in_force).is_some_and(|(used, size)| used > amount(size) * WORTH_A_LOOK)
+fn near(resource: Resource, used: Option<f64>, in_force: Option<i64>) -> bool {
+    let share = WORTH_A_LOOK[usize::from(resource == Resource::Memory)];
+    used.zip(in_force).is_some_and(|(used, size)| used > amount(size) * share)
 }
 
 /// The pods, in the order of their numbers: a list without room to spare, because most workloads have only a few pods, and a

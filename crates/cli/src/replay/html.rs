@@ -5,12 +5,12 @@
 use std::fmt::Write as _;
 
 use supple_recommend::resource::Resource;
+use supple_recordings::lane::prices;
+use supple_recordings::run::Outcome;
 use supple_replay::bound;
 use supple_replay::workload::Change;
 
-use super::lane::prices;
 use super::policy::Contender;
-use super::run::Outcome;
 use super::summary::{Policy, Summary, Told};
 
 /// Points of a line at most: more than the pixels of the drawing say nothing.
@@ -216,7 +216,9 @@ fn all_workloads(out: &mut String, summary: &Summary) {
 /// The plane of slack against incidents: down and to the left is better.
 fn plane(out: &mut String, summary: &Summary, resource: Resource) {
     const W: f64 = 420.0;
-    const H: f64 = 230.0;
+    // What labels that go up need above the highest point.
+    const LABELS: f64 = 12.0;
+    const H: f64 = 230.0 + LABELS;
     let points: Vec<(usize, &str, f64, f64)> = summary
         .policies
         .iter()
@@ -231,7 +233,7 @@ fn plane(out: &mut String, summary: &Summary, resource: Resource) {
     let top = far(&mut points.iter().map(|it| it.3), 0.01);
     let _ = write!(
         out,
-        "<svg class=\"plane\" viewBox=\"0 0 {W} {H}\" role=\"img\" aria-label=\"slack against incidents\">"
+        "<svg class=\"plane\" viewBox=\"0 -{LABELS} {W} {H}\" role=\"img\" aria-label=\"slack against incidents\">"
     );
     let _ = write!(
         out,

@@ -1,24 +1,12 @@
 //! The verb `replay`: what would have happened, on recorded usage, under each policy.
 //!
-//! Judgement and figures are pure and stand in `supple-recommend` and `supple-replay`; here is the edge: files in, threads,
-//! tables and reports out.
+//! Judgement and figures are pure and stand in `supple-recommend` and `supple-replay`, files and threads in `supple-recordings`;
+//! here is what a person sees: policies in, tables and reports out.
 
 pub mod args;
-mod change;
-pub(crate) mod csv;
-mod drawing;
 mod html;
-mod lane;
-mod lived;
-pub(crate) mod names;
-pub(crate) mod open;
 mod policy;
 mod progress;
-pub(crate) mod prometheus;
-pub(crate) mod row;
-mod run;
-mod source;
-mod spill;
 mod summary;
 mod text;
 
@@ -28,10 +16,11 @@ use std::path::Path;
 use args::{ReplayArgs, ReplayOutput};
 use policy::Contender;
 use progress::Progress;
-use row::InputError;
-use run::Setup;
-use source::Recording;
 pub use summary::Money;
+use supple_recordings::row::InputError;
+use supple_recordings::run::{self, Setup};
+use supple_recordings::source::Recording;
+use supple_recordings::{lived, open};
 use supple_replay::closed::NodeSize;
 
 use crate::exit::Failure;
@@ -50,8 +39,9 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
             "the directory holds no recording (.csv or .json, plain or as .gz, .xz, .zst)",
         ));
     }
+    let named: Vec<&dyn supple_recordings::Contender> = contenders.iter().map(|it| it as _).collect();
     let setup = Setup {
-        contenders: &contenders,
+        contenders: &named,
         warmup: i64::try_from(args.warmup.as_secs()).unwrap_or(i64::MAX),
         bound: !args.no_bound,
         jobs: args.jobs.map_or_else(cores, usize::from),
@@ -64,7 +54,7 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let sized = args.node.as_ref().map(|it| NodeSize { cpu: it.cpu, memory: it.memory, pods: it.pods });
     let node = sized.or(args.closed_loop.then(NodeSize::default));
     let worlds = match (&replayed, node) {
-        (Ok(_), Some(node)) => lived::replay(&contenders, (setup.warmup, setup.jobs), node, &mut recording, &progress),
+        (Ok(_), Some(node)) => lived::replay(&named, (setup.warmup, setup.jobs), node, &mut recording, &progress),
         _ => Ok(Vec::new()),
     };
     progress.finish();
@@ -87,7 +77,7 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     }
     if let Some(path) = &args.emit {
         let written = std::fs::File::create(path)
-            .and_then(|file| replayed.changes.emit(&contenders, &known.names, &mut BufWriter::new(file)));
+            .and_then(|file| replayed.changes.emit(&named, &known.names, &mut BufWriter::new(file)));
         written.map_err(|error| Failure::refused(format!("cannot write {}: {error}", path.display())))?;
     }
     if let Some(path) = &args.html {

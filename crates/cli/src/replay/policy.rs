@@ -67,8 +67,21 @@ impl Contender {
         Ok(Self { name, kind: Kind::Own(Box::new((policy, decide))) })
     }
 
-    /// A fresh strategy, knowing nothing, and what decides over its wishes.
-    pub fn make(&self) -> (Box<dyn Strategy + Send>, Decide) {
+    /// The risk that was stated for CPU and memory, where one was.
+    pub fn risk(&self) -> [Option<Risk>; 2] {
+        match &self.kind {
+            Kind::Own(own) => [own.0.cpu.risk, own.0.memory.risk],
+            Kind::Baseline(_) => [None, None],
+        }
+    }
+}
+
+impl supple_recordings::Contender for Contender {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn make(&self) -> (Box<dyn Strategy + Send>, Decide) {
         let strategy: Box<dyn Strategy + Send> = match &self.kind {
             Kind::Own(own) => return (Box::new(Supple::new(own.0)), own.1),
             Kind::Baseline(Baseline::Vpa) => Box::new(Vpa::default()),
@@ -80,14 +93,6 @@ impl Contender {
             Kind::Baseline(Baseline::None) => Box::new(fixed::Nothing),
         };
         (strategy, Decide::default())
-    }
-
-    /// The risk that was stated for CPU and memory, where one was.
-    pub fn risk(&self) -> [Option<Risk>; 2] {
-        match &self.kind {
-            Kind::Own(own) => [own.0.cpu.risk, own.0.memory.risk],
-            Kind::Baseline(_) => [None, None],
-        }
     }
 }
 

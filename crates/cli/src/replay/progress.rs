@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 /// The bar.
 pub struct Progress(ProgressBar);
@@ -11,26 +11,31 @@ impl Progress {
     /// Hidden where stderr is not a terminal.
     pub fn new() -> Self {
         let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {human_pos} samples, {per_sec}") {
-            bar.set_style(style);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {human_pos} samples, {rate} a second") {
+            let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+                let whole = state.per_sec() as u64;
+                let _ = write!(out, "{}", HumanCount(whole));
+            };
+            bar.set_style(style.with_key("rate", rate));
         }
         bar.set_message("replaying");
         Self(bar)
     }
 
-    /// So many samples more.
-    pub fn advance(&self, samples: u64) {
-        self.0.inc(samples);
-    }
-
-    /// Another part of the work begins.
-    pub fn restart(&self, what: &str) {
-        self.0.set_message(what.to_owned());
-        self.0.set_position(0);
-    }
-
     /// Takes the bar away.
     pub fn finish(&self) {
         self.0.finish_and_clear();
+    }
+}
+
+impl supple_recordings::Progress for Progress {
+    fn advance(&self, samples: u64) {
+        self.0.inc(samples);
+    }
+
+    fn restart(&self, what: &str) {
+        self.0.set_message(what.to_owned());
+        self.0.set_position(0);
     }
 }

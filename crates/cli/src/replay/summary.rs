@@ -3,13 +3,13 @@
 use serde::Serialize;
 use supple_recommend::policy::Risk;
 use supple_recommend::resource::Resource;
+use supple_recordings::lane::prices;
+use supple_recordings::lived::World;
+use supple_recordings::run::Outcome;
 use supple_replay::closed::Lived;
 use supple_replay::figures::{Figures, count};
 
-use super::lane::prices;
-use super::lived::World;
 use super::policy::Contender;
-use super::run::Outcome;
 
 /// What a core-hour and a GiB-hour cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, serde::Deserialize)]

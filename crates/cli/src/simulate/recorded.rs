@@ -8,13 +8,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use supple_cluster::simulate::{Course, Kind, Part, Population, Reading, Recording, Size, Workload};
 use supple_recommend::sample::Sample;
+use supple_recordings::names::{Names, Place};
+use supple_recordings::open::{Kind as FileKind, kind, open};
+use supple_recordings::row::{InputError, Sink};
+use supple_recordings::{csv, prometheus};
 
 use crate::exit::Failure;
-use crate::replay::csv;
-use crate::replay::names::{Names, Place};
-use crate::replay::open::{Kind as FileKind, kind, open};
-use crate::replay::prometheus;
-use crate::replay::row::{InputError, Sink};
 
 /// Requests are so many percent of the most that was used, and limits twice that: what was recorded has no sizes.
 const REQUESTED: u64 = 120;

@@ -64,7 +64,7 @@ pub fn least(series: &[Vec<Sample>], warmup: i64, resource: Resource) -> Vec<Fig
 }
 
 /// In the order of the series, whoever computed what.
-fn on_all_cores<T: Send>(series: &[Vec<Sample>], one: impl Fn(&[Sample]) -> T + Sync) -> Vec<T> {
+pub fn on_all_cores<T: Send>(series: &[Vec<Sample>], one: impl Fn(&[Sample]) -> T + Sync) -> Vec<T> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = series.len().div_ceil(cores).max(1);
     std::thread::scope(|scope| {

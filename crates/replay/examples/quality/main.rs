@@ -10,6 +10,7 @@ mod risk;
 mod rows;
 mod sampling;
 mod sets;
+mod unforeseen;
 
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     aims.iter().for_each(|it| println!("{it}"));
     risk::at_equal_incidents(&sets);
     risk::calibration(&sets);
+    unforeseen::tables(&sets);
     sampling::table();
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::io::{self, BufRead};
 use supple_controller::source::prometheus::answer::{AnswerError, Kind, Series as Matrix, read_all};
 use supple_recommend::sample::Sample;
 
-use super::row::{InputError, Series, Sink, milli};
+use crate::row::{InputError, Series, Sink, milli};
 
 /// Why the reading of a file ended.
 enum Ended {
@@ -107,7 +107,7 @@ fn workload_of(pod: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::names::{Names, Place};
+    use crate::names::{Names, Place};
     use proptest::prelude::*;
 
     #[track_caller]

@@ -9,8 +9,8 @@ use std::io::BufRead;
 use memchr::memchr;
 use supple_recommend::sample::Sample;
 
-use super::names::{Names, Place};
-use super::row::{InputError, Sink, cpu_limit, memory_limit, sample};
+use crate::names::{Names, Place};
+use crate::row::{InputError, Sink, cpu_limit, memory_limit, sample};
 
 const NEEDED: [&str; 7] = ["time", "namespace", "workload", "pod", "container", "cpu_cores", "memory_bytes"];
 const OPTIONAL: [&str; 3] = ["cpu_limit", "memory_limit", "restarts"];

@@ -7,7 +7,7 @@ use supple_replay::bound::{Bound, Range};
 use supple_replay::figures::{Figures, Prices};
 use supple_replay::workload::{Change, Interval, Workload};
 
-use super::policy::Contender;
+use crate::Contender;
 
 /// A workload and container under all contenders.
 pub struct Lane {
@@ -55,8 +55,8 @@ pub const fn prices(resource: Resource) -> (Prices, f64) {
 
 impl Lane {
     /// A lane on which nothing has happened; figures begin so many seconds after its first sample.
-    pub fn new(contenders: &[Contender], warmup: i64) -> Self {
-        let strategies = contenders.iter().map(Contender::make).collect();
+    pub fn new(contenders: &[&dyn Contender], warmup: i64) -> Self {
+        let strategies = contenders.iter().map(|it| it.make()).collect();
         let workload = Workload::new(strategies, warmup);
         Self { workload, pods: Vec::new(), waiting: Vec::new(), ranked: false, numbered: Vec::new() }
     }

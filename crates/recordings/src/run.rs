@@ -16,15 +16,15 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use supple_recommend::sample::Sample;
 use supple_replay::workload::Change;
 
-use super::change::{Changed, Changes};
-use super::drawing::Drawing;
-use super::lane::{self, Lane};
-use super::names::Place;
-use super::policy::Contender;
-use super::progress::Progress;
-use super::row::{InputError, Series};
-use super::source::{Known, Recording, temporary};
-use super::spill::Log;
+use crate::Contender;
+use crate::Progress;
+use crate::change::{Changed, Changes};
+use crate::drawing::Drawing;
+use crate::lane::{self, Lane};
+use crate::names::Place;
+use crate::row::{InputError, Series};
+use crate::source::{Known, Recording, temporary};
+use crate::spill::Log;
 
 /// Samples handed over at once: a worker takes them in lane by lane, for what a thousand lanes know is more than a processor keeps at
 /// hand. And how many such bundles may wait: more than a month of minutes of one series, so that two workers can be busy where one
@@ -35,7 +35,7 @@ const WAITING: usize = 3;
 /// What to replay, and how.
 pub struct Setup<'a> {
     /// Under which names and rules.
-    pub contenders: &'a [Contender],
+    pub contenders: &'a [&'a dyn Contender],
     /// Seconds of learning left out of the figures.
     pub warmup: i64,
     /// With the bound.
@@ -134,7 +134,11 @@ fn index(number: u32) -> usize {
 }
 
 /// Replays. Afterwards the recording can be read as it is, or was sorted.
-pub fn replay(setup: &Setup<'_>, recording: &mut Recording<'_>, progress: &Progress) -> Result<Replayed, InputError> {
+pub fn replay(
+    setup: &Setup<'_>,
+    recording: &mut Recording<'_>,
+    progress: &dyn Progress,
+) -> Result<Replayed, InputError> {
     if recording.must_be_sorted() {
         progress.restart("sorting");
         recording.sort(progress)?;
@@ -297,7 +301,7 @@ fn read_all(
     setup: &Setup<'_>,
     recording: &mut Recording<'_>,
     workers: &mut [Worker],
-    progress: &Progress,
+    progress: &dyn Progress,
     work: fn(&mut Worker, Bundle, &Setup<'_>),
 ) -> Result<bool, InputError> {
     std::thread::scope(|scope| {

@@ -3,7 +3,7 @@
 use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::sample::Sample;
 
-use super::names::{Names, Place};
+use crate::names::{Names, Place};
 
 /// Which container of which pod of which workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,9 +6,9 @@ use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::sample::Size;
 use supple_replay::workload::Change;
 
-use super::names::Names;
-use super::policy::Contender;
-use super::spill::{Log, Record, Sorter, word};
+use crate::Contender;
+use crate::names::Names;
+use crate::spill::{Log, Record, Sorter, word};
 
 /// A change of a lane's pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Changed {
 #[derive(Default)]
 pub struct Changes {
     /// One a worker.
-    pub logs: Vec<Log<Changed>>,
+    pub(crate) logs: Vec<Log<Changed>>,
 }
 
 /// What is not set.
@@ -75,7 +75,7 @@ impl Record for Changed {
 impl Changes {
     /// Every size in force as CSV, a row a change: sorted by policy, workload, time and pod, whoever noted it. A row holds from
     /// its time until the next row of the same policy and pod.
-    pub fn emit(&mut self, contenders: &[Contender], names: &Names, out: &mut impl Write) -> io::Result<()> {
+    pub fn emit(&mut self, contenders: &[&dyn Contender], names: &Names, out: &mut dyn Write) -> io::Result<()> {
         let ranks = names.ranks();
         let mut lane_at = vec![0; ranks.len()];
         for (lane, rank) in ranks.iter().enumerate() {
@@ -102,7 +102,7 @@ impl Changes {
             let (named, pods) = (&names.lanes()[lane], &sorted_pods[lane]);
             let pod =
                 pods.get(index(change.pod)).and_then(|pod| named.pods.get(index(*pod))).map_or("", String::as_str);
-            let policy = contenders.get(change.strategy).map_or("", |it| it.name.as_str());
+            let policy = contenders.get(change.strategy).map_or("", |it| it.name());
             let [cpu_request, cpu_limit, memory_request, memory_limit] = written(&change.size);
             let name = &named.name;
             writeln!(

@@ -8,11 +8,11 @@ use supple_recommend::sample::Sample;
 use supple_replay::closed::{Closed, Lived, NodeSize};
 use supple_replay::workload::Interval;
 
-use super::names::Place;
-use super::policy::Contender;
-use super::progress::Progress;
-use super::row::InputError;
-use super::source::Recording;
+use crate::Contender;
+use crate::Progress;
+use crate::names::Place;
+use crate::row::InputError;
+use crate::source::Recording;
 
 /// Samples handed over at once, and how many such bundles may wait.
 const BUNDLE: usize = 4096;
@@ -35,11 +35,11 @@ struct Item {
 
 /// Replays every policy on nodes of this size. The recording is sorted by time first where it is not.
 pub fn replay(
-    contenders: &[Contender],
+    contenders: &[&dyn Contender],
     (warmup, jobs): (i64, usize),
     node: NodeSize,
     recording: &mut Recording<'_>,
-    progress: &Progress,
+    progress: &dyn Progress,
 ) -> Result<Vec<World>, InputError> {
     if !recording.known.by_time {
         progress.restart("sorting by time");
@@ -48,7 +48,7 @@ pub fn replay(
     progress.restart("closing the loop");
     let order = recording.known.names.order();
     let mut players: Vec<Player<'_>> =
-        contenders.iter().map(|contender| Player::new(contender, node, warmup, &order)).collect();
+        contenders.iter().map(|contender| Player::new(*contender, node, warmup, &order)).collect();
     let share = players.len().div_ceil(jobs.max(1)).max(1);
     std::thread::scope(|scope| {
         let mut senders: Vec<SyncSender<Arc<Vec<Item>>>> = Vec::new();
@@ -82,7 +82,7 @@ pub fn replay(
 
 /// One policy at play.
 struct Player<'a> {
-    contender: &'a Contender,
+    contender: &'a dyn Contender,
     closed: Closed,
     warmup: i64,
     /// Of every series its place among all, sorted by name.
@@ -96,7 +96,7 @@ struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    fn new(contender: &'a Contender, node: NodeSize, warmup: i64, order: &'a [u32]) -> Self {
+    fn new(contender: &'a dyn Contender, node: NodeSize, warmup: i64, order: &'a [u32]) -> Self {
         let closed = Closed::new(node);
         Self { contender, closed, warmup, order, lanes: Vec::new(), pods: Vec::new(), waiting: Vec::new() }
     }

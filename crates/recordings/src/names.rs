@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::row::Series;
+use crate::row::Series;
 
 /// Where a row belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::sample::Sample;
 
-use super::csv;
-use super::names::{Names, Order, Place};
-use super::open::{Kind, kind, open};
-use super::progress::Progress;
-use super::prometheus;
-use super::row::{InputError, Sink};
-use super::spill::{Record, Sorted, Sorter, word};
+use crate::Progress;
+use crate::csv;
+use crate::names::{Names, Order, Place};
+use crate::open::{Kind, kind, open};
+use crate::prometheus;
+use crate::row::{InputError, Sink};
+use crate::spill::{Record, Sorted, Sorter, word};
 
 /// Reasons told of those for which rows were skipped.
 const TOLD: usize = 5;
@@ -61,7 +61,11 @@ impl<'a> Recording<'a> {
     }
 
     /// Reads all once. False where the rows of a workload do not come in the order of time: [`Recording::sort`] mends that.
-    pub fn each(&mut self, progress: &Progress, mut f: impl FnMut(&Names, Place, &Sample)) -> Result<bool, InputError> {
+    pub fn each(
+        &mut self,
+        progress: &dyn Progress,
+        mut f: impl FnMut(&Names, Place, &Sample),
+    ) -> Result<bool, InputError> {
         if let Some(sorted) = &mut self.sorted {
             let names = &self.known.names;
             self.known.samples = each_sorted(sorted, progress, |place, sample| f(names, place, sample))?;
@@ -79,7 +83,7 @@ impl<'a> Recording<'a> {
     }
 
     /// Sorts all rows by time, outside of memory.
-    pub fn sort(&mut self, progress: &Progress) -> Result<(), InputError> {
+    pub fn sort(&mut self, progress: &dyn Progress) -> Result<(), InputError> {
         self.read_before = false;
         let mut sorter = Sorter::default();
         self.read(progress, &mut |_, place, sample, _| {
@@ -91,7 +95,7 @@ impl<'a> Recording<'a> {
         Ok(())
     }
 
-    fn read(&mut self, progress: &Progress, row: &mut Take<'_>) -> Result<(), InputError> {
+    fn read(&mut self, progress: &dyn Progress, row: &mut Take<'_>) -> Result<(), InputError> {
         let quiet = std::mem::replace(&mut self.read_before, true);
         self.known.names.rewind();
         (self.known.samples, self.known.by_time) = (0, true);
@@ -137,7 +141,7 @@ struct Taking<'a> {
     file: String,
     latest: i64,
     goes_on: bool,
-    progress: &'a Progress,
+    progress: &'a dyn Progress,
     row: &'a mut Take<'a>,
 }
 
@@ -247,7 +251,7 @@ impl Record for Row {
 /// All rows in order; what was recorded of one series and time in several rows is one sample. How many there were.
 fn each_sorted(
     sorted: &mut Sorted<Row>,
-    progress: &Progress,
+    progress: &dyn Progress,
     mut f: impl FnMut(Place, &Sample),
 ) -> Result<u64, InputError> {
     let mut rows = sorted.iter().map_err(temporary)?;

@@ -49,16 +49,13 @@ impl Resource {
 
     /// The lowest level whose amount is at least `amount` (rounded up: a size is never less than the use it stands for).
     pub fn level(self, amount: f64) -> u16 {
-        let steps = (amount / self.unit()).log2() * STEPS;
-        // `as` saturates: NaN and what lies under the unit become 0. The hair under a whole step keeps
-        // `level(amount(x)) == x` in spite of rounding.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "saturating is what is wanted here"
-        )]
-        let level = (steps - 1e-9).ceil() as u16;
-        level.min(TOP)
+        // The hair under a whole step keeps `level(amount(x)) == x` in spite of rounding.
+        let steps = (amount / self.unit()).log2() * STEPS - 1e-9;
+        // `as` saturates: NaN and what lies under the unit become 0. Rounded up by hand, for this is done for every sample.
+        #[expect(clippy::cast_possible_truncation, reason = "saturating is what is wanted here")]
+        let below = steps as i32;
+        let level = below.saturating_add(i32::from(f64::from(below) < steps)).clamp(0, i32::from(TOP));
+        u16::try_from(level).unwrap_or(TOP)
     }
 
     /// The amount of a level.

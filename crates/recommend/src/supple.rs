@@ -46,8 +46,21 @@ struct Held {
     run: (u32, f64),
     /// Until when CPU use up to such an amount was looked at.
     seen: (i64, f64),
-    /// The hour of memory, its peak and the size in force that were looked at.
-    seen_memory: Option<(i64, u16, Option<i64>)>,
+    /// What was looked at: of CPU, of memory.
+    looked_at: [Option<Looked>; 2],
+}
+
+/// The hour, its highest level and the size in force: while they are the same, a look comes to what the last one came to, or
+/// so nearly that it can wait for the next hour.
+type Looked = (i64, Option<u16>, Option<i64>);
+
+/// What there is to look at.
+fn to_look_at(state: &State, resource: Resource, in_force: Option<i64>) -> Option<Looked> {
+    let highest = match resource {
+        Resource::Cpu => state.cpu.open.top(),
+        Resource::Memory => Some(state.memory.open),
+    };
+    state.hour.map(|hour| (hour, highest, in_force))
 }
 
 impl Held {
@@ -109,23 +122,25 @@ impl Held {
 
     /// Notes what was looked at.
     fn looked(&mut self, state: &State, resource: Resource, now: i64, in_force: Option<i64>) {
-        match resource {
-            Resource::Cpu => self.seen = (now.saturating_add(SEEN), self.cpu.used.unwrap_or(0.0)),
-            Resource::Memory => self.seen_memory = state.hour.map(|hour| (hour, state.memory.open, in_force)),
+        self.looked_at[usize::from(resource == Resource::Memory)] = to_look_at(state, resource, in_force);
+        if resource == Resource::Cpu {
+            self.seen = (now.saturating_add(SEEN), self.cpu.used.unwrap_or(0.0));
         }
     }
 
-    /// True where CPU use is over the size in force and was not looked at so lately.
-    fn cpu_is_news(&self, now: i64, in_force: Option<i64>) -> bool {
-        near(Resource::Cpu, self.cpu.used, in_force)
-            && (now > self.seen.0 || self.cpu.used.is_some_and(|it| it > self.seen.1))
+    /// True where it is time for a look, or use is near the size in force (CPU: over it), and there is something new to look at.
+    fn is_news(&self, state: &State, resource: Resource, now: i64, in_force: Option<i64>, due: bool) -> bool {
+        let new = || self.looked_at[usize::from(resource == Resource::Memory)] != to_look_at(state, resource, in_force);
+        match resource {
+            // How often the size was passed is news each time, but spikes by the minute are not looked at by the minute.
+            Resource::Cpu => (due && new()) || (near(resource, self.cpu.used, in_force) && self.is_unseen(now)),
+            Resource::Memory => (due || near(resource, self.memory.used, in_force)) && new(),
+        }
     }
 
-    /// True where it is time for a look at memory and the hour, its peak or the size in force is not the one that was looked
-    /// at: nothing else changes what the plan would say.
-    fn memory_is_news(&self, state: &State, in_force: Option<i64>, due: bool) -> bool {
-        let seen = state.hour.map(|hour| (hour, state.memory.open, in_force));
-        (due || near(Resource::Memory, self.memory.used, in_force)) && self.seen_memory != seen
+    /// True where CPU use as high as this was not looked at so lately.
+    fn is_unseen(&self, now: i64) -> bool {
+        now > self.seen.0 || self.cpu.used.is_some_and(|it| it > self.seen.1)
     }
 }
 
@@ -302,13 +317,10 @@ impl Supple {
     /// One resource in the loop: the reflex first, then the plan where it is time to look.
     fn settle(&mut self, pod: Pod, resource: Resource, now: i64, in_force: Option<i64>, due: bool) -> Option<i64> {
         let held = self.pods.of(pod);
-        let news = match resource {
-            Resource::Cpu => {
-                held.count_over(in_force);
-                due || held.cpu_is_news(now, in_force)
-            }
-            Resource::Memory => held.memory_is_news(&self.state, in_force, due),
-        };
+        if resource == Resource::Cpu {
+            held.count_over(in_force);
+        }
+        let news = held.is_news(&self.state, resource, now, in_force, due);
         let (reflex, raised) = held.reflex(&self.policy, resource, now, in_force);
         if raised.is_some() {
             raised_in_haste(account(&mut self.last, resource));

@@ -121,51 +121,81 @@ fn plain(line: &[u8], names: &mut Names) -> Option<(Place, Sample)> {
     rest.is_empty().then(|| (place, sample(time, cpu, memory)))
 }
 
-/// A whole number of at most 18 digits at the beginning, and what follows it.
+/// A whole number of at most 15 digits at the beginning, and what follows it.
 fn digits(text: &[u8]) -> Option<(i64, &[u8])> {
-    let mut value = 0_i64;
-    let mut count = 0;
-    for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
-        count += 1;
-    }
-    (1..=18).contains(&count).then(|| (value, &text[count..]))
+    let (value, count) = number_of(text);
+    (1..=MOST_DIGITS).contains(&count).then(|| (value.cast_signed(), &text[count..]))
 }
 
-/// Powers of ten that a float holds exactly.
-const TENS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+/// So many digits a float holds exactly, whatever they are: below 2^53.
+const MOST_DIGITS: usize = 15;
+
+/// Powers of ten.
+const TENS: [u64; MOST_DIGITS + 1] = {
+    let mut tens = [1; MOST_DIGITS + 1];
+    let mut at = 1;
+    while at < tens.len() {
+        tens[at] = tens[at - 1] * 10;
+        at += 1;
+    }
+    tens
+};
 
 /// A number written as digits, or digits, a point and digits, of at most 15 digits altogether, and what follows it; nothing is
-/// a value that was not recorded. Below 2^53 both the digits and the power of ten are exact, so that one division rounds as a
-/// general parser would.
+/// a value that was not recorded. Both the digits and the power of ten are exact, so that one division rounds as a general parser
+/// would.
 fn decimal(text: &[u8]) -> Option<(Option<f64>, &[u8])> {
     if text.first().is_none_or(|it| *it == b',') {
         return Some((None, text));
     }
-    let mut value = 0_u64;
-    let (mut count, mut point) = (0, None);
-    for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit <= 9 {
-            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-        } else if *byte == b'.' && point.is_none() {
-            point = Some(count);
-        } else {
-            break;
+    let (mut value, whole) = number_of(text);
+    let (mut rest, mut fraction) = (&text[whole..], 0);
+    if let Some(after) = rest.strip_prefix(b".") {
+        let (more, count) = number_of(after);
+        if count == 0 || whole + count > MOST_DIGITS {
+            return None;
         }
-        count += 1;
+        (value, rest, fraction) = (value * TENS[count] + more, &after[count..], count);
     }
-    let (whole, fraction) = point.map_or((count, 0), |point| (point, count - point - 1));
-    if whole == 0 || whole + fraction > 15 || (point.is_some() && fraction == 0) {
+    if whole == 0 || whole > MOST_DIGITS {
         return None;
     }
     #[expect(clippy::cast_precision_loss, reason = "at most 15 digits are exact")]
-    let value = value as f64;
-    Some((Some(value / TENS[fraction]), &text[count..]))
+    let (value, ten) = (value as f64, TENS[fraction] as f64);
+    Some((Some(value / ten), rest))
+}
+
+/// The number that the digits at the beginning make, and how many they are: of more than 15 only that they are more.
+fn number_of(text: &[u8]) -> (u64, usize) {
+    let (high, count) = up_to_eight(text);
+    if count < 8 {
+        return (high, count);
+    }
+    let (low, more) = up_to_eight(&text[8..]);
+    (high * TENS[more] + low, 8 + more)
+}
+
+/// The same of at most eight digits, all at once where the line is long enough: a digit a byte, the first one the lowest byte.
+fn up_to_eight(text: &[u8]) -> (u64, usize) {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let Some(eight) = text.first_chunk::<8>() else {
+        let digits = text.iter().map(|it| it.wrapping_sub(b'0')).take_while(|it| *it <= 9);
+        return digits.fold((0, 0), |(value, count), it| (value * 10 + u64::from(it), count + 1));
+    };
+    // Digits become 0 to 9 and everything else more; to that is added what takes 10 and more beyond seven bits. What is carried
+    // over goes to later bytes, and only the first that is no digit counts.
+    let word = u64::from_le_bytes(*eight) ^ (EACH * 0x30);
+    let others = (word.wrapping_add(EACH * 0x76) | word) & (EACH * 0x80);
+    let count = if others == 0 { 8 } else { others.trailing_zeros() / 8 };
+    if count == 0 {
+        return (0, 0);
+    }
+    // Zeros come in front, so that there always are eight; then neighbours become one number, thrice.
+    let digits = word << (64 - 8 * count);
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let (odd, even) = (pairs & 0x0000_00FF_0000_00FF, (pairs >> 16) & 0x0000_00FF_0000_00FF);
+    let value = odd.wrapping_mul(0x000F_4240_0000_0064).wrapping_add(even.wrapping_mul(0x0000_2710_0000_0001)) >> 32;
+    (value, usize::try_from(count).unwrap_or(8))
 }
 
 /// Any line, the long way.
@@ -316,9 +346,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn plain_numbers_are_what_a_parser_makes_of_them(whole in "[0-9]{1,9}", fraction in "(\\.[0-9]{1,6})?") {
-            let text = format!("{whole}{fraction}");
-            prop_assert_eq!(decimal(text.as_bytes()), Some((Some(text.parse::<f64>().unwrap()), &b""[..])));
+        fn plain_numbers_are_what_a_parser_makes_of_them(
+            whole in "[0-9]{1,9}",
+            fraction in "(\\.[0-9]{1,6})?",
+            after in "([,./:\\n\\x00\\x7fé-][ -~é]{0,12})?",
+        ) {
+            let text = format!("{whole}{fraction}{after}");
+            let (number, rest) = (format!("{whole}{fraction}"), after.as_bytes());
+            prop_assume!(!(fraction.is_empty() && after.starts_with('.')));
+            prop_assert_eq!(decimal(text.as_bytes()), Some((Some(number.parse::<f64>().unwrap()), rest)));
+        }
+
+        #[test]
+        fn digits_are_counted_and_more_than_fifteen_are_not_plain(number in "[0-9]{1,24}", after in "(,[0-9]{0,9})?") {
+            let text = format!("{number}{after}");
+            let plain = number.parse::<i64>().ok().filter(|_| number.len() <= MOST_DIGITS).map(|it| (it, after.as_bytes()));
+            prop_assert_eq!(digits(text.as_bytes()), plain);
+            prop_assert_eq!(decimal(text.as_bytes()).is_some(), plain.is_some());
         }
 
         #[test]

@@ -1,8 +1,8 @@
 //! How much of the cost nobody who sees only the past could have avoided: incidents counted by what was known before them.
 //!
 //! The clairvoyant bound foresees a level that was never seen before, and a jump within one sample; no rule can. So beside it
-//! stands a *blind* bound: a clairvoyant who knows all that is going to happen, but not that a use is going to be higher than
-//! every one before it. Such a sample is an incident to it, whatever it does; all the others it sees coming.
+//! stands a *blind* bound: a clairvoyant who knows all that is going to happen, but not that a use is going to be higher by more
+//! than 15 % than every one before it. Such a sample is an incident to it, whatever it does; all the others it sees coming.
 
 use supple_recommend::policy::Policy;
 use supple_recommend::resource::Resource;
@@ -14,6 +14,9 @@ use supple_replay::workload::{Interval, Workload};
 
 use crate::judge::{cost, least, mean, on_all_cores, ours, prices};
 use crate::sets::{HALVES, Set};
+
+/// A use so much higher than every one before it is no margin's business: that of the baselines is 15 % at most.
+const RECORD: f64 = 1.15;
 
 /// A sample before an incident below this share of the size gave no warning.
 const QUIET: f64 = 0.9;
@@ -36,7 +39,7 @@ struct Known {
 pub fn tables(sets: &[Set]) {
     println!("\n### What nobody could foresee\n");
     println!(
-        "J by what it is made of, of ours and of the bound; *blind* is the J of a clairvoyant who foresees everything but a use higher than every one before it. Incidents (memory: kills, CPU: samples over) of ours: *never seen*, the use was higher than every one before; *not lately*, than every one of the day before; *at once*, a sample before it was below nine tenths of the size.\n"
+        "J by what it is made of, of ours and of the bound; *blind* is the J of a clairvoyant who foresees everything but a use more than 15 % higher than every one before it. Incidents (memory: kills, CPU: samples over) of ours: *never seen*, the use was higher than every one before; *not lately*, than every one of the day before; *at once*, a sample before it was below nine tenths of the size.\n"
     );
     println!(
         "| half | set | resource | slack | incidents | resizes | bound: slack | resizes | J/J* | J/blind | incidents | never seen | not lately | at once | never or at once |"
@@ -128,7 +131,7 @@ fn lived(samples: &[Sample], warmup: i64, resource: Resource) -> (Figures, Known
     (workload.runners()[0].figures[usize::from(resource == Resource::Memory)], known)
 }
 
-/// The least J of one who knows the future but not when a use is going to be higher than all before it.
+/// The least J of one who knows the future, but not when a use is going to be so much higher than all before it.
 fn blind(samples: &[Sample], warmup: i64, resource: Resource) -> Option<f64> {
     let (prices, least) = prices(resource);
     let first = samples.first()?.time;
@@ -138,13 +141,14 @@ fn blind(samples: &[Sample], warmup: i64, resource: Resource) -> Option<f64> {
     for sample in samples {
         let (Some(hours), Some(used)) = (interval.next(sample.time), sample.cpu.or(sample.memory)) else { continue };
         if sample.time - first >= warmup {
-            let record = used > highest.max(least);
+            let record = used > highest.max(least) * RECORD;
             // A kill is a run of samples: a rise from record to record is one.
             records += u64::from(record && (prices.per_sample || !was_record));
             was_record = record;
             seen.put(used, hours);
-            range.put(used.min(highest), hours);
-            counted.push((used.min(highest), hours));
+            let seen_coming = if record { highest } else { used };
+            range.put(seen_coming, hours);
+            counted.push((seen_coming, hours));
         }
         highest = highest.max(used);
     }

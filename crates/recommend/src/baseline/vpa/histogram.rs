@@ -33,6 +33,8 @@ pub struct Histogram {
     first: f64,
     half_life: i64,
     reference: Option<i64>,
+    /// The last time that was asked for, and its factor: pods of a workload are measured at the same times.
+    latest: Option<(i64, f64)>,
     weights: [f64; BUCKETS],
     total: f64,
     low: usize,
@@ -43,7 +45,7 @@ impl Histogram {
     /// Buckets from `first` on (0.01 core, 10^7 bytes), halving every `half_life` seconds.
     pub fn new(first: f64, half_life: i64) -> Self {
         let weights = [0.0; BUCKETS];
-        Self { first, half_life, reference: None, weights, total: 0.0, low: BUCKETS - 1, high: 0 }
+        Self { first, half_life, reference: None, latest: None, weights, total: 0.0, low: BUCKETS - 1, high: 0 }
     }
 
     /// Where a bucket begins.
@@ -104,11 +106,16 @@ impl Histogram {
     }
 
     fn factor(&mut self, time: i64) -> f64 {
+        if let Some((_, factor)) = self.latest.filter(|it| it.0 == time) {
+            return factor;
+        }
         let reference = match self.reference {
             Some(reference) if time <= reference.saturating_add(self.half_life.saturating_mul(100)) => reference,
             _ => self.shift(time),
         };
-        (crate::sample::amount(time - reference) / crate::sample::amount(self.half_life)).exp2()
+        let factor = (crate::sample::amount(time - reference) / crate::sample::amount(self.half_life)).exp2();
+        self.latest = Some((time, factor));
+        factor
     }
 
     /// Moves the reference to the multiple of the half-life nearest to `time`, halves up.

@@ -1,5 +1,5 @@
-//! The front of this crate, and our own strategy: the slow path every half hour, sooner when a sample says so, and the fast
-//! path at every sample.
+//! The front of this crate, and our own strategy: the slow path every quarter of an hour where there is news, sooner when a
+//! sample says so, and the fast path at every sample.
 //!
 //! Whoever sizes real pods holds one [`Supple`] for each (workload, container) and calls
 //!

@@ -100,6 +100,8 @@ pub struct Bound {
     /// The first size the last sample fitted.
     fits: usize,
     started: bool,
+    /// No less than any V within the window.
+    most: f64,
     /// Price of a sample over and of a resize, in amount-hours.
     over: f64,
     resize: f64,
@@ -121,7 +123,21 @@ impl Bound {
         let ways = Ways::new(sizes.len());
         let window = (0, sizes.len().saturating_sub(1));
         let (total, stretches) = (Figures::default(), stretches(&amounts));
-        Self { sizes, amounts, stretches, values, ways, best: 0, window, fits: 0, started: false, over, resize, total }
+        Self {
+            sizes,
+            amounts,
+            stretches,
+            values,
+            ways,
+            best: 0,
+            window,
+            fits: 0,
+            started: false,
+            most: 0.0,
+            over,
+            resize,
+            total,
+        }
     }
 
     /// A sample standing for so many hours.
@@ -147,10 +163,12 @@ impl Bound {
         self.ways.counts[before.clamp(low, fits)..fits].iter_mut().for_each(|it| it.events += 1);
         let under = raise(&mut self.values[low..fits], &self.amounts[low..fits], |_| self.over);
         let over = raise(&mut self.values[fits..end], &self.amounts[fits..end], |size| (size - used) * hours);
-        let least = under.min(over);
+        let least = under.0.min(over.0);
         self.best = low + first(&self.values[low..end], |it| it <= least).unwrap_or(0);
         self.started = true;
         self.doze((low, high), least + self.resize);
+        // What a sample is over is idle most often then, and its V no longer asked for.
+        self.most = if self.window.0 < fits { under.1.max(over.1) } else { over.1 };
     }
 
     /// The first size that fits a use. A search by halves is a fifth of all work, so the use's own digits say where to look.
@@ -159,7 +177,7 @@ impl Bound {
         if used > lowest {
             let at = usize::try_from(stretch(used) - stretch(lowest)).unwrap_or(usize::MAX);
             let from = self.stretches.get(at).map_or(self.amounts.len(), |it| usize::from(*it));
-            from + self.amounts[from..].iter().take_while(|it| **it < used).count()
+            (from..self.amounts.len()).find(|it| self.amounts[*it] >= used).unwrap_or(self.amounts.len())
         } else {
             0
         }
@@ -169,9 +187,14 @@ impl Bound {
     /// were idle, and of the others those that became dear. `before` and `fits` are the first size that the last sample fitted, and
     /// the first that this one fits; so many `hours` were before this one.
     fn come_anew(&mut self, (low, high): (usize, usize), fits: (usize, usize), hours: f64) {
+        let (first, last) = self.window;
         let from = (self.best, self.cost() + self.resize);
         let came = Came { reserved: self.reserved(self.best, hours), hours };
-        self.come_within(low..high + 1, from, fits, came);
+        self.come_within(low..first, from, fits, came);
+        if from.1 < self.most {
+            self.come_within(first..last + 1, from, fits, came);
+        }
+        self.come_within(last + 1..high + 1, from, fits, came);
     }
 
     fn come_within(
@@ -188,20 +211,13 @@ impl Bound {
         // last one fitted the size that was in force.
         let began = if from < before { 0..0 } else { 0..fits };
         let counted = before..fits;
-        // Eight are passed over at a time where none of them is dearer.
-        let end = sizes.end;
-        for eight in sizes.step_by(8).map(|start| start..end.min(start + 8)) {
-            if !self.values[eight.clone()].iter().fold(false, |any, it| any | (changed < *it)) {
-                continue;
-            }
-            for to in eight {
-                if changed < self.values[to] {
-                    self.values[to] = changed;
-                    self.ways.came[to] = came;
-                    let size = u16::try_from(to).unwrap_or(u16::MAX);
-                    let events = counts.events + u32::from(began.contains(&to)) - u32::from(counted.contains(&to));
-                    self.ways.counts[to] = Counts { events, range: (lowest.min(size), highest.max(size)), ..counts };
-                }
+        for to in sizes {
+            if changed < self.values[to] {
+                self.values[to] = changed;
+                self.ways.came[to] = came;
+                let size = u16::try_from(to).unwrap_or(u16::MAX);
+                let events = counts.events + u32::from(began.contains(&to)) - u32::from(counted.contains(&to));
+                self.ways.counts[to] = Counts { events, range: (lowest.min(size), highest.max(size)), ..counts };
             }
         }
     }
@@ -303,19 +319,25 @@ pub fn path(used: &[(f64, f64)], prices: &Prices, least: f64) -> Vec<i64> {
     sizes
 }
 
-/// Adds to every value what its size costs, four at a time; the least of them then.
-fn raise(values: &mut [f64], sizes: &[f64], cost: impl Fn(f64) -> f64) -> f64 {
-    let mut least = [f64::INFINITY; 4];
+/// Adds to every value what its size costs, four at a time; the least and the most of them then.
+fn raise(values: &mut [f64], sizes: &[f64], cost: impl Fn(f64) -> f64) -> (f64, f64) {
+    let (mut least, mut most) = ([f64::INFINITY; 4], [f64::NEG_INFINITY; 4]);
     let ((values, rest), (sizes, sizes_rest)) = (values.as_chunks_mut::<4>(), sizes.as_chunks::<4>());
     for (values, sizes) in values.iter_mut().zip(sizes) {
         for lane in 0..4 {
             let value = values[lane] + cost(sizes[lane]);
             values[lane] = value;
             least[lane] = if value < least[lane] { value } else { least[lane] };
+            most[lane] = if value > most[lane] { value } else { most[lane] };
         }
     }
-    rest.iter_mut().zip(sizes_rest).for_each(|(value, size)| *value += cost(*size));
-    least.iter().chain(rest.iter()).copied().fold(f64::INFINITY, f64::min)
+    let all = |lanes: [f64; 4], to: fn(f64, f64) -> f64| to(to(lanes[0], lanes[1]), to(lanes[2], lanes[3]));
+    let (mut least, mut most) = (all(least, f64::min), all(most, f64::max));
+    for (value, size) in rest.iter_mut().zip(sizes_rest) {
+        *value += cost(*size);
+        (least, most) = (least.min(*value), most.max(*value));
+    }
+    (least, most)
 }
 
 /// The first of the values that is as wished, eight looked at at a time.

@@ -10,7 +10,8 @@ use crate::judge::{judge, least, ours, total};
 use crate::sets::{HALVES, Set};
 
 /// Factors on the price of an incident, from careless to careful.
-const FACTORS: [f64; 9] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+const FACTORS: [f64; 19] =
+    [0.25, 0.35, 0.5, 0.6, 0.7, 0.85, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 22.0, 32.0, 45.0, 64.0];
 
 /// What is counted as incidents: kills a day, or the share of samples over.
 fn incidents(it: &Figures, resource: Resource) -> f64 {

@@ -66,7 +66,7 @@ impl Api {
         patch: &Usual<'_>,
     ) -> Option<(Write, Vec<Write>)> {
         let (resource, part) = (target.resource, Part::of(target));
-        if self.webhooks.are_any() || old.pod().ok()?.metadata.deletion_timestamp.is_some() {
+        if self.webhooks.any() || old.pod().ok()?.metadata.deletion_timestamp.is_some() {
             return None;
         }
         let mut tree = old.narrowed(&patch.parts);

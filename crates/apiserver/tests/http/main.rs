@@ -18,6 +18,7 @@ mod policies;
 mod sockets;
 mod subresources;
 mod transcripts;
+mod usual;
 mod watches;
 mod webhooks;
 mod workloads;

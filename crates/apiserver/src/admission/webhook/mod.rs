@@ -81,7 +81,7 @@ impl Webhooks {
         Self { store, transport, registry, compiled }
     }
 
-    /// Whether there are any.
+    /// Whether there are any, or policies: whether anybody is asked about any write.
     pub fn any(&self) -> bool {
         !self.current().is_empty()
     }
@@ -105,11 +105,6 @@ impl Webhooks {
             return None;
         }
         Some(Panel { webhooks: self, compiled, request, mutating, validating, policies, rows })
-    }
-
-    /// Whether anybody is asked about any write.
-    pub fn are_any(&self) -> bool {
-        !self.current().is_empty()
     }
 
     fn current(&self) -> Arc<Compiled> {

@@ -1,6 +1,5 @@
 //! The node of the recordings, embedded: name `lab`, two cores, 24581696Ki, one image.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,8 @@ use supple_quantity::{Bytes, MilliCpu};
 
 use crate::ground::Ground;
 use crate::observed::observed;
-use crate::{PATIENCE, Scenario, Told, expected, version_2};
+use crate::version_2::Files;
+use crate::{PATIENCE, Scenario, Told, expected};
 
 /// Events that the recordings have.
 const REASONS: [&str; 7] =
@@ -24,12 +24,21 @@ const REASONS: [&str; 7] =
 /// How long to wait for the next change before looking at the cgroups again, which nobody announces.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
+/// How long at most, after doubling it each time in vain: where looking takes an emulated processor as long as what is
+/// waited for, who looks often waits for himself.
+const LOOK_SELDOM: Duration = Duration::from_secs(3);
+
+/// The pauses between one look and the next.
+fn pauses() -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(LOOK_AGAIN), |pause| Some((*pause * 2).min(LOOK_SELDOM)))
+}
+
 pub struct Lab {
     cluster: Cluster,
     runtime: Arc<dyn Runtime>,
     client: kube::Client,
-    /// Of our own cgroups on version 2; read there, whatever the runtime says.
-    root: Option<PathBuf>,
+    /// Our own cgroups on version 2; read there, whatever the runtime says.
+    files: Option<Files>,
     _dir: tempfile::TempDir,
 }
 
@@ -47,8 +56,8 @@ impl Lab {
         let options = ClusterOptions::in_memory(vec![node], Arc::new(jiff::Timestamp::now));
         let cluster = Cluster::start(options).await.expect("the cluster starts");
         let client = cluster.client();
-        let root = version_2::root(dir.path()).filter(|_| matches!(ground, Ground::Process));
-        Self { cluster, runtime, client, root, _dir: dir }
+        let files = Files::of(ground, dir.path());
+        Self { cluster, runtime, client, files, _dir: dir }
     }
 
     /// The pods that the recorded node had of its own, which took 300m: there until the random schedules began.
@@ -118,9 +127,10 @@ impl Lab {
                 conditions.into_iter().any(|it| it["type"] == "Ready" && it["status"] == "True")
             };
             let end = tokio::time::Instant::now() + PATIENCE;
+            let mut pauses = pauses();
             while !ready(&self.get(name).await) {
                 assert!(tokio::time::Instant::now() < end, "{name} never became ready: {}", self.get(name).await);
-                self.changed(name).await;
+                self.changed(name, pauses.next()).await;
             }
         }
     }
@@ -139,32 +149,37 @@ impl Lab {
         let id = PodRef { uid: uid.into(), namespace: "default".into(), name: pod.into() };
         // A shell fills it, byte by byte and with a fifth of a processor, and the processor may be an emulated one.
         let end = tokio::time::Instant::now() + 4 * PATIENCE;
+        let mut pauses = pauses();
         while self.runtime.usage(&id).await.expect("usage can be read").memory_usage.0 < bytes {
             assert!(tokio::time::Instant::now() < end, "{pod} never used {bytes} bytes");
             // Nobody announces that a process has filled its memory.
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(pauses.next().unwrap_or(LOOK_SELDOM)).await;
         }
     }
 
     /// Wait for the next change of a pod, but not for long.
-    async fn changed(&self, pod: &str) {
+    async fn changed(&self, pod: &str, pause: Option<Duration>) {
         let params = WatchParams::default().fields(&format!("metadata.name={pod}"));
         let Ok(watch) = self.pods().watch(&params, "0").await else { return };
         let mut watch = std::pin::pin!(watch.skip(1));
         // Running out of time is no error: the cgroups are looked at again.
-        let _ = tokio::time::timeout(LOOK_AGAIN, watch.next()).await;
+        let _ = tokio::time::timeout(pause.unwrap_or(LOOK_SELDOM), watch.next()).await;
     }
 
     /// What is recorded, in the words of this machine's cgroups.
     pub fn in_its_words(&self, recorded: Value) -> Value {
-        if self.root.is_some() { version_2::expected(recorded) } else { recorded }
+        match &self.files {
+            Some(files) => files.expected(recorded),
+            None => recorded,
+        }
     }
 
     /// Wait until a pod looks like this; `Err`: what it looks like instead.
     pub async fn comes_to(&self, pod: &str, expected: &Value) -> Result<(), Value> {
         let end = tokio::time::Instant::now() + PATIENCE;
+        let mut pauses = pauses();
         loop {
-            let seen = observed(&self.get(pod).await, &*self.runtime, self.root.as_deref()).await;
+            let seen = observed(&self.get(pod).await, &*self.runtime, self.files.as_ref()).await;
             let gone = expected["gone"] == true && seen.is_null();
             if gone || seen == *expected {
                 return Ok(());
@@ -172,7 +187,7 @@ impl Lab {
             if tokio::time::Instant::now() >= end {
                 return Err(seen);
             }
-            self.changed(pod).await;
+            self.changed(pod, pauses.next()).await;
         }
     }
 

@@ -1,16 +1,14 @@
 //! A pod as the recordings describe one: from its object in the API and the files of its cgroups.
 
-use std::path::Path;
-
 use serde_json::{Map, Value, json};
 use supple_node::runtime::{ContainerRef, PodRef, Runtime};
 use supple_resize::kernel::CgroupResources;
 
 use crate::expected::comparable;
-use crate::version_2;
+use crate::version_2::Files;
 
-/// What is to be seen of a pod now, on version 2 in the files below `root`; `null` is one that the API does not have.
-pub async fn observed(pod: &Value, runtime: &dyn Runtime, root: Option<&Path>) -> Value {
+/// What is to be seen of a pod now, on version 2 in these files; `null` is one that the API does not have.
+pub async fn observed(pod: &Value, runtime: &dyn Runtime, files: Option<&Files>) -> Value {
     let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     if pod.is_null() {
         return Value::Null;
@@ -21,9 +19,10 @@ pub async fn observed(pod: &Value, runtime: &dyn Runtime, root: Option<&Path>) -
         name: text("/metadata/name").into(),
     };
     let status = &pod["status"];
+    let qos = text("/status/qosClass");
     let mut containers = Map::new();
     let mut cgroups = Map::new();
-    if let Some(values) = pod_cgroup(runtime, root, &id).await {
+    if let Some(values) = pod_cgroup(runtime, files, &id, qos).await {
         cgroups.insert("pod".into(), values);
     }
     let lists = [&status["initContainerStatuses"], &status["containerStatuses"]];
@@ -44,7 +43,7 @@ pub async fn observed(pod: &Value, runtime: &dyn Runtime, root: Option<&Path>) -
         let attempt = container["restartCount"].as_u64().and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
         let id = ContainerRef { pod: id.clone(), container: name.into(), attempt };
         if let (Some("running"), Some(values)) =
-            (state.map(|it| it.0.as_str()), container_cgroup(runtime, root, &id).await)
+            (state.map(|it| it.0.as_str()), container_cgroup(runtime, files, &id, qos).await)
         {
             cgroups.insert(name.into(), values);
         }
@@ -61,16 +60,16 @@ pub async fn observed(pod: &Value, runtime: &dyn Runtime, root: Option<&Path>) -
     })
 }
 
-async fn pod_cgroup(runtime: &dyn Runtime, root: Option<&Path>, id: &PodRef) -> Option<Value> {
-    match root {
-        Some(root) => version_2::pod(root, id),
+async fn pod_cgroup(runtime: &dyn Runtime, files: Option<&Files>, id: &PodRef, qos: &str) -> Option<Value> {
+    match files {
+        Some(files) => files.pod(id, qos),
         None => runtime.read_pod(id).await.ok().map(|it| cgroup(&it)),
     }
 }
 
-async fn container_cgroup(runtime: &dyn Runtime, root: Option<&Path>, id: &ContainerRef) -> Option<Value> {
-    match root {
-        Some(root) => version_2::container(root, id),
+async fn container_cgroup(runtime: &dyn Runtime, files: Option<&Files>, id: &ContainerRef, qos: &str) -> Option<Value> {
+    match files {
+        Some(files) => files.container(runtime, id, qos),
         None => runtime.read_container(id).await.ok().map(|it| cgroup(&it)),
     }
 }

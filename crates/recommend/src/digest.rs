@@ -124,14 +124,10 @@ impl<const N: usize> Digest<N> {
     /// Makes room for one entry by joining the cheapest pair of neighbours, at their mean.
     fn join(&mut self) {
         let len = usize::from(self.len);
-        // In floating point, because this is done for nearly every sample of a noisy use and integers divide slowly. It comes to
-        // the same: below 2^53 all is exact, and a quotient below 2^30 by less than 2^14 is never rounded up to a whole one.
         let cost = |i: usize| {
-            let (a, b) = (f64::from(self.weight[i]), f64::from(self.weight[i + 1]));
-            let apart = f64::from(self.level[i + 1] - self.level[i]);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than 2^30")]
-            let whole = ((a * b * apart * 64.0) / (a + b)) as u32;
-            whole
+            let (a, b) = (u64::from(self.weight[i]), u64::from(self.weight[i + 1]));
+            let apart = u64::from(self.level[i + 1] - self.level[i]);
+            (a * b * apart * 64) / (a + b)
         };
         let Some(at) = (0..len.saturating_sub(1)).min_by_key(|i| cost(*i)) else {
             return;

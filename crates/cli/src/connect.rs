@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use supple_controller::lists::LetGo;
 use supple_controller::metrics::Metrics;
 use supple_controller::metrics::calls::CountCalls;
 
@@ -33,7 +34,7 @@ pub async fn connect_counted(args: &ConnectionArgs, metrics: &Metrics) -> Result
     let namespace = config.default_namespace.clone();
     let builder = ClientBuilder::try_from(config)
         .map_err(|error| Failure::unreachable(format!("the kubeconfig cannot be used: {}", chain(&error))))?;
-    Ok(Connection { client: builder.with_layer(&CountCalls(metrics.clone())).build(), namespace })
+    Ok(Connection { client: builder.with_layer(&LetGo).with_layer(&CountCalls(metrics.clone())).build(), namespace })
 }
 
 async fn config(args: &ConnectionArgs) -> Result<Config, Failure> {

@@ -236,7 +236,7 @@ impl World {
             answer: self.foresee(pod, &change, on_nodes),
             to_act: self.to_act(workload, &pod.key.name, &decision.findings),
             settings: subject.policy.rows().into_iter().map(SettingAccount::of).collect(),
-            record: subject.record.clone(),
+            record: supple_decide::record::Record::clone(&subject.record),
             patch: (!change.is_empty()).then(|| change.to_patch(&pod.to_pod()).ok()).flatten(),
         })
     }
@@ -280,7 +280,7 @@ impl World {
         let sight = node.map_or_else(NodeSight::default, |(name, node)| {
             let on_it = on_nodes.get(name).into_iter().flatten();
             let others: Vec<_> = on_it.filter(|it| it.key != pod.key).map(|it| it.to_pod()).collect();
-            NodeSight::from_api(&node.object, &others)
+            NodeSight::from_api(&node.object(), &others)
         });
         let namespace = scene.namespaces.get(&pod.key.namespace);
         let namespace = namespace.map_or_else(NamespaceSight::default, |it| NamespaceSight {

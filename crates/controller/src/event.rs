@@ -29,7 +29,9 @@ pub enum Event {
     Version(Option<u32>),
     /// It is time to measure.
     Tick,
-    /// Usage has come, or the sentence that says why not.
+    /// A part of the usage has come; the rest follows.
+    Measured(Vec<PodUse>),
+    /// All usage has come, and this is the last part of it; or the sentence that says why not.
     Usage(Result<Vec<PodUse>, String>),
     /// What a node's kubelet tells beside.
     Detailed(Vec<Reading>),

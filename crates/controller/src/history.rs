@@ -46,10 +46,19 @@ struct Kept {
 struct Known {
     /// Its number in the recommender.
     number: u32,
-    /// Highest use of this span and of the one before.
-    peak: (i64, Bytes, Bytes),
-    /// What the fast path wants at once: thousandths of a core, bytes.
-    urgent: (Option<MilliCpu>, Option<Bytes>),
+    /// The span of its last sample.
+    span: i32,
+    /// Highest use of that span and of the one before.
+    peak: (Bytes, Bytes),
+    /// What the fast path wants at once; boxed, because hardly any pod is in haste.
+    urgent: Option<Box<Urgent>>,
+}
+
+/// What the fast path wants at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Urgent {
+    cpu: Option<MilliCpu>,
+    memory: Option<Bytes>,
 }
 
 /// What was learned from one reading.
@@ -64,16 +73,25 @@ pub struct Learned {
 impl Known {
     fn see_peak(&mut self, second: i64, memory: Bytes) {
         let span = second.div_euclid(SPAN_SECONDS);
-        let (at, now, before) = &mut self.peak;
-        if span > *at {
-            *before = if span == *at + 1 { *now } else { Bytes(0) };
-            (*at, *now) = (span, Bytes(0));
+        let span = i32::try_from(span).unwrap_or(if span < 0 { i32::MIN } else { i32::MAX });
+        let (now, before) = &mut self.peak;
+        if span > self.span {
+            *before = if span == self.span.saturating_add(1) { *now } else { Bytes(0) };
+            (self.span, *now) = (span, Bytes(0));
         }
         *now = Bytes(now.0.max(memory.0));
     }
 
+    fn urgent(&self) -> Urgent {
+        self.urgent.as_deref().copied().unwrap_or_default()
+    }
+
+    fn set_urgent(&mut self, urgent: Urgent) {
+        self.urgent = (urgent != Urgent::default()).then(|| Box::new(urgent));
+    }
+
     fn highest(&self) -> Option<Bytes> {
-        let (_, now, before) = self.peak;
+        let (now, before) = self.peak;
         Some(Bytes(now.0.max(before.0))).filter(|it| it.0 > 0)
     }
 }
@@ -157,15 +175,16 @@ impl History {
         let raised = kept.front.react(number, sample.time, &size(&container.asked));
         let known = kept.known(&pod.key);
         let more = |raised: Option<i64>, asked: Option<i64>| raised.filter(|it| asked.is_some_and(|asked| *it > asked));
-        let before = known.urgent;
-        known.urgent = (
-            more(raised.cpu_request.map(|it| it.0), container.asked.cpu_request.map(|it| it.0)).map(MilliCpu),
-            more(raised.memory_request.map(|it| it.0), container.asked.memory_request.map(|it| it.0)).map(Bytes),
-        );
+        let (before, asked) = (known.urgent(), &container.asked);
+        let urgent = Urgent {
+            cpu: more(raised.cpu_request.map(|it| it.0), asked.cpu_request.map(|it| it.0)).map(MilliCpu),
+            memory: more(raised.memory_request.map(|it| it.0), asked.memory_request.map(|it| it.0)).map(Bytes),
+        };
+        known.set_urgent(urgent);
         if let Some(memory) = used.memory {
             known.see_peak(sample.time, memory);
         }
-        let is_pressing = known.urgent.0 > before.0 || known.urgent.1 > before.1;
+        let is_pressing = urgent.cpu > before.cpu || urgent.memory > before.memory;
         let peak = known.highest();
         kept.fresh = kept.fresh.max(Some(used.at));
         kept.unsaved = true;
@@ -191,8 +210,9 @@ impl History {
         };
         kept.front.out_of_memory(number, &kill);
         let raised = kept.front.react(number, kill.time, &size(&container.asked));
-        let urgent = raised.memory_request.filter(|it| container.asked.memory_request.is_some_and(|asked| *it > asked));
-        kept.known(&pod.key).urgent.1 = urgent;
+        let memory = raised.memory_request.filter(|it| container.asked.memory_request.is_some_and(|asked| *it > asked));
+        let known = kept.known(&pod.key);
+        known.set_urgent(Urgent { memory, ..known.urgent() });
         kept.unsaved = true;
     }
 
@@ -252,8 +272,8 @@ impl History {
             let Some((pod, asked)) = in_force(container) else { continue };
             let number = kept.known(&pod).number;
             let advice = kept.front.advise(number, now.as_second(), &size(&asked));
-            let urgent_cpu = kept.pods.values().filter_map(|it| it.urgent.0).max();
-            let urgent_memory = kept.pods.values().filter_map(|it| it.urgent.1).max();
+            let urgent_cpu = kept.pods.values().filter_map(|it| it.urgent().cpu).max();
+            let urgent_memory = kept.pods.values().filter_map(|it| it.urgent().memory).max();
             let need = Need {
                 cpu: advice.cpu.map(|it| wanted(&it, urgent_cpu.map(|it| it.0))).map(|it| it.map(MilliCpu)),
                 memory: advice

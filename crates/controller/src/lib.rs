@@ -19,6 +19,7 @@ pub mod forecast;
 pub mod history;
 pub mod history_file;
 pub mod lease;
+pub mod lists;
 pub mod metrics;
 pub mod once;
 pub mod outcome;

@@ -1,7 +1,6 @@
 //! What people and other programs say should be done: our policies, `VerticalPodAutoscaler` objects, and what we ourselves
 //! wrote down earlier. Watched where the cluster has the kind; a cluster without our definitions is still recommended for.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -14,6 +13,7 @@ use supple_api::policy::PolicyStatus;
 use supple_api::resolve::{Asked, Given, Policies, Resolved, Tally};
 use supple_api::vpa::{VerticalPodAutoscalerCheckpoint, VerticalPodAutoscalerStatus};
 use supple_api::{ClusterRightsizePolicy, Problem, RightsizePolicy, Rightsizing, VerticalPodAutoscaler, names};
+use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
 use supple_decide::policy::{Mode, Origin, Policy, Setting};
 use supple_decide::record::Record;
@@ -72,19 +72,19 @@ pub struct PolicyWritten {
 #[derive(Debug, Default)]
 pub struct Saved {
     /// What was done.
-    pub record: Record,
+    pub record: Arc<Record>,
     /// What the recommender remembered, by container.
-    pub history: BTreeMap<String, Vec<u8>>,
+    pub history: Few<String, Vec<u8>>,
     /// The newest measurement that rests on, by container.
-    pub measured: BTreeMap<String, Timestamp>,
+    pub measured: Few<String, Timestamp>,
 }
 
 /// A `Rightsizing` as it is kept: the history only until somebody has taken it.
 #[derive(Debug)]
 struct WrittenDown {
     workload: WorkloadKey,
-    saved: Option<Saved>,
-    record: Record,
+    saved: Option<Box<Saved>>,
+    record: Arc<Record>,
     generation: Option<i64>,
     since: Since,
 }
@@ -249,7 +249,7 @@ impl Rules {
 
     /// What was written down about a workload, once; `None` where nothing was, or it has been taken.
     pub fn take_saved(&mut self, workload: &WorkloadKey) -> Option<Saved> {
-        self.rightsizings.get_mut(&at(workload))?.saved.take()
+        self.rightsizings.get_mut(&at(workload))?.saved.take().map(|it| *it)
     }
 
     /// Whether the workload has its `Rightsizing`.
@@ -269,12 +269,12 @@ impl Rules {
 
     /// The record of a workload as it stands in the cluster.
     pub fn record(&self, workload: &WorkloadKey) -> Option<&Record> {
-        self.rightsizings.get(&at(workload)).map(|it| &it.record)
+        self.rightsizings.get(&at(workload)).map(|it| &*it.record)
     }
 
     /// The records as they were last written, by whoever led then.
     pub fn records(&self) -> impl Iterator<Item = (&WorkloadKey, &Record)> {
-        self.rightsizings.iter().map(|(_, it)| (&it.workload, &it.record))
+        self.rightsizings.iter().map(|(_, it)| (&it.workload, &*it.record))
     }
 
     /// A VPA object.
@@ -322,7 +322,7 @@ fn written_down(it: Rightsizing) -> WrittenDown {
         name: Arc::from(reference.name),
     };
     let status = it.status.unwrap_or_default();
-    let record: Record = status.record.as_ref().map(Record::from).unwrap_or_default();
+    let record: Arc<Record> = Arc::new(status.record.as_ref().map(Record::from).unwrap_or_default());
     let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).ok();
     let history = status.history.iter().filter_map(|(name, text)| Some((name.clone(), decode(text)?))).collect();
     let measured =
@@ -332,7 +332,7 @@ fn written_down(it: Rightsizing) -> WrittenDown {
         workload,
         generation,
         since,
-        saved: Some(Saved { record: record.clone(), history, measured }),
+        saved: Some(Box::new(Saved { record: record.clone(), history, measured })),
         record,
     }
 }

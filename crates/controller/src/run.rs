@@ -79,7 +79,7 @@ const CLUSTER: &str = "cluster";
 const MEMORY: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Answers that wait to be taken in. At the start they are whole pods, ten thousand bytes each.
-const QUEUE: usize = 256;
+const QUEUE: usize = 32;
 
 /// Nodes that are to be asked out of turn.
 const HURRIED: usize = 32;
@@ -247,7 +247,7 @@ fn heard(metrics: &Metrics, event: &Event) {
         }
     };
     match event {
-        Event::Usage(Ok(usage)) => {
+        Event::Measured(usage) | Event::Usage(Ok(usage)) => {
             let newest = usage.iter().flat_map(|it| it.containers.values()).map(|it| it.at).max();
             tell(Source::MetricsApi, newest, usage.iter().map(|it| it.containers.iter().len()).sum());
         }

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use supple_quantity::{Bytes, MilliCpu};
 
@@ -32,39 +32,73 @@ pub struct PodUse {
 }
 
 /// A list of `metrics.k8s.io/v1beta1` PodMetrics, as far as it is read: twenty thousand of them come in one answer, which has
-/// no pages, and what nobody reads of it (labels, windows) would be most of the memory.
-#[derive(Debug, Deserialize)]
-struct PodMetricsList {
-    #[serde(default, deserialize_with = "used")]
-    items: Vec<PodUse>,
+/// no pages, and what nobody reads of it (labels, windows) would be most of the memory. Each item becomes what is kept of it,
+/// and goes where it is wanted, before the next one is read.
+struct List<'a, E>(&'a mut E);
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Field {
+    Items,
+    #[serde(other)]
+    Other,
 }
 
-/// Each item becomes what is kept of it before the next one is read.
-fn used<'de, D: Deserializer<'de>>(items: D) -> Result<Vec<PodUse>, D::Error> {
-    struct Items;
+impl<'de, E: Extend<PodUse>> DeserializeSeed<'de> for List<'_, E> {
+    type Value = ();
 
-    impl<'de> Visitor<'de> for Items {
-        type Value = Vec<PodUse>;
+    fn deserialize<D: Deserializer<'de>>(self, list: D) -> Result<(), D::Error> {
+        list.deserialize_map(self)
+    }
+}
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of PodMetrics")
-        }
+impl<'de, E: Extend<PodUse>> Visitor<'de> for List<'_, E> {
+    type Value = ();
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-            let mut all = Vec::new();
-            while let Some(item) = items.next_element::<Item>()? {
-                all.extend(item.used());
-            }
-            Ok(all)
-        }
-
-        /// `null`: a list of nothing, as Go writes it.
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(Vec::new())
-        }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of PodMetrics")
     }
 
-    items.deserialize_any(Items)
+    fn visit_map<A: MapAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(field) = list.next_key()? {
+            match field {
+                Field::Items => list.next_value_seed(Items(&mut *self.0))?,
+                Field::Other => drop(list.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Its items.
+struct Items<'a, E>(&'a mut E);
+
+impl<'de, E: Extend<PodUse>> DeserializeSeed<'de> for Items<'_, E> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, items: D) -> Result<(), D::Error> {
+        items.deserialize_any(self)
+    }
+}
+
+impl<'de, E: Extend<PodUse>> Visitor<'de> for Items<'_, E> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of PodMetrics")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while let Some(item) = items.next_element::<Item>()? {
+            self.0.extend(item.used());
+        }
+        Ok(())
+    }
+
+    /// `null`: a list of nothing, as Go writes it.
+    fn visit_unit<Error>(self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// An item; one of another shape is passed over.
@@ -139,14 +173,27 @@ fn resource() -> ApiResource {
 /// # Errors
 /// 404 where the cluster has no metrics server, 403 where it may not be asked.
 pub async fn of_all(client: &Client) -> Result<Vec<PodUse>, kube::Error> {
+    into(client, Vec::new()).await
+}
+
+/// What every pod uses, one after the other, as the answer comes in.
+///
+/// # Errors
+/// As [`of_all`]; an answer that breaks off has told of some pods by then.
+pub async fn into<E: Extend<PodUse> + Send + 'static>(client: &Client, all: E) -> Result<E, kube::Error> {
     let request = http::Request::get("/apis/metrics.k8s.io/v1beta1/pods").body(Vec::new());
     let answer = client.request_stream(request.map_err(kube::Error::HttpError)?).await?;
     // Read as it comes, on a thread that may wait for it: at no time is the whole text there.
     let answer = Waiting { answer: Box::pin(answer), runtime: tokio::runtime::Handle::current() };
     let text = BufReader::new(answer.take(LONGEST_ANSWER));
-    let read = tokio::task::spawn_blocking(move || serde_json::from_reader::<_, PodMetricsList>(text));
+    let read = tokio::task::spawn_blocking(move || {
+        let mut all = all;
+        let mut text = serde_json::Deserializer::from_reader(text);
+        List(&mut all).deserialize(&mut text)?;
+        text.end().map(|()| all)
+    });
     match read.await {
-        Ok(list) => Ok(list.map_err(kube::Error::SerdeError)?.items),
+        Ok(all) => all.map_err(kube::Error::SerdeError),
         Err(error) => Err(kube::Error::Service(error.into())),
     }
 }
@@ -216,11 +263,17 @@ mod tests {
                 {"metadata": {"name": "q"}, "containers": [{"name": "c", "usage": {"cpu": "much"}}]},
             ],
         });
-        let list: PodMetricsList = serde_json::from_value(list).unwrap();
-        let used = list.items;
+        let mut used = Vec::new();
+        List(&mut used).deserialize(list).unwrap();
         assert_eq!(used.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["p", "q"]);
         assert_eq!(used[0].containers.get("c"), Some(&of("13 1048576", "2026-01-01T00:00:00Z")));
         assert_eq!(used[1].containers.get("c"), Some(&Use::at(Timestamp::UNIX_EPOCH)));
+        for nothing in [json!({"kind": "PodMetricsList"}), json!({"items": null}), json!({"items": []})] {
+            let mut used = Vec::new();
+            List(&mut used).deserialize(nothing).unwrap();
+            assert_eq!(used, []);
+        }
+        assert!(List(&mut Vec::new()).deserialize(json!({"items": "none"})).is_err());
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub struct World {
     view: View,
     rules: Rules,
     history: History,
-    records: BTreeMap<WorkloadKey, Record>,
+    records: BTreeMap<WorkloadKey, Arc<Record>>,
     /// Actions that were sent, and the generation the pod has after them, once that is known.
     in_flight: BTreeMap<PodKey, Option<i64>>,
     decisions: Decisions,
@@ -169,6 +169,7 @@ impl World {
                 effects.push(Effect::Measure);
                 return effects;
             }
+            Event::Measured(usage) => self.take_in(usage),
             Event::Usage(Ok(usage)) => {
                 self.blind = None;
                 self.take_in(usage);
@@ -240,7 +241,7 @@ impl World {
 
     /// Whether it tells how a resize ended: that is in the record, at the moment in which it was asked for.
     pub fn is_end(&self, told: &Told) -> bool {
-        let known = |it: &Record| told.pod.as_ref().and_then(|pod| it.knows(&pod.name, told.at)).is_some();
+        let known = |it: &Arc<Record>| told.pod.as_ref().and_then(|pod| it.knows(&pod.name, told.at)).is_some();
         self.records.get(&told.workload).is_some_and(known)
     }
 
@@ -259,7 +260,8 @@ impl World {
         if leading && !self.leading {
             for (workload, record) in self.rules.records() {
                 let own = self.records.remove(workload).unwrap_or_default();
-                self.records.insert(workload.clone(), record.clone().merged(own));
+                let merged = record.clone().merged(Arc::unwrap_or_clone(own));
+                self.records.insert(workload.clone(), Arc::new(merged));
             }
             self.view.all_dirty();
             self.heard.again();
@@ -310,7 +312,7 @@ impl World {
         }
         let mut effects: Vec<Effect> = incidents.into_iter().map(Effect::Count).collect();
         if killed && self.is_complete() {
-            let only = BTreeSet::from([facts.workload]);
+            let only = BTreeSet::from([facts.workload.clone()]);
             effects.extend(self.round(now, Some(&only)));
         }
         effects
@@ -532,11 +534,7 @@ impl World {
                 message: done.message,
             }));
         }
-        if let Some(subject) = self.view.scene.workloads.get_mut(workload) {
-            subject.record = record.clone();
-        }
-        self.records.insert(workload.clone(), record);
-        self.outbox.remembered(workload);
+        self.take_over_record(workload, record);
         effects
     }
 
@@ -611,8 +609,13 @@ impl World {
     /// A refusal: longer and longer pauses before the workload is tried again.
     fn set_back(&mut self, workload: &WorkloadKey, now: Timestamp) {
         let policy = self.policy_of(workload);
-        let mut record = self.records.get(workload).cloned().unwrap_or_default();
+        let mut record = self.records.get(workload).map(|it| Record::clone(it)).unwrap_or_default();
         record.set_back(now, &policy);
+        self.take_over_record(workload, record);
+    }
+
+    fn take_over_record(&mut self, workload: &WorkloadKey, record: Record) {
+        let record = Arc::new(record);
         if let Some(subject) = self.view.scene.workloads.get_mut(workload) {
             subject.record = record.clone();
         }

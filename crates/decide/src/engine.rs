@@ -7,7 +7,7 @@
 //! ```
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,20 +20,85 @@ use crate::key::{PodKey, WorkloadKey};
 use crate::ledger::{Ledger, Place, Undo};
 use crate::numbers::Numbers;
 use crate::record::Record;
-use crate::round::{Action, Decision, Finding, Outcome, Proposal, Round, What};
+use crate::round::{Action, Decision, Finding, Outcome, Proposal, Round, Verdict, What};
 use crate::scaler::{self, Target};
 use crate::scene::{Moment, Scene, Subject};
 use crate::{settle, size};
 
-/// One pod on its way.
+/// One pod on its way. There are twenty thousand of them, and most are shut before any is given a place.
 struct Work<'a> {
     pod: &'a PodFacts,
     team: usize,
+    stage: Stage,
+}
+
+/// How far one pod has come.
+enum Stage {
+    /// Something may be done with it.
+    Open(Box<Open>),
+    /// Nothing will be.
+    Shut {
+        verdict: Arc<Verdict>,
+        /// It is to have more than it has.
+        raises: bool,
+    },
+}
+
+/// A pod with which something may be done.
+struct Open {
     draft: Draft,
     what: Option<What>,
     /// It was asked for a place, and which it got.
     tried: bool,
     seat: u32,
+}
+
+impl Work<'_> {
+    fn open(&self) -> Option<&Open> {
+        match &self.stage {
+            Stage::Open(open) => Some(open),
+            Stage::Shut { .. } => None,
+        }
+    }
+
+    fn open_mut(&mut self) -> Option<&mut Open> {
+        match &mut self.stage {
+            Stage::Open(open) => Some(open),
+            Stage::Shut { .. } => None,
+        }
+    }
+
+    /// What is to be done with it, as far as that is known.
+    fn what(&self) -> Option<&What> {
+        self.open()?.what.as_ref()
+    }
+
+    fn acts(&self) -> bool {
+        self.open().is_some_and(|it| it.draft.acts())
+    }
+
+    fn is_together(&self) -> bool {
+        self.open().is_some_and(|it| it.draft.together)
+    }
+}
+
+/// Verdicts about the pods of one workload: what has been found of one of the last few is not kept a second time.
+#[derive(Default)]
+struct Verdicts(VecDeque<Arc<Verdict>>);
+
+impl Verdicts {
+    /// How many different ones are looked through.
+    const MOST: usize = 8;
+
+    fn one(&mut self, verdict: Verdict) -> Arc<Verdict> {
+        if let Some(known) = self.0.iter().find(|it| ***it == verdict) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(verdict);
+        self.0.truncate(Self::MOST - 1);
+        self.0.push_front(Arc::clone(&new));
+        new
+    }
 }
 
 /// One workload on its way.
@@ -95,14 +160,24 @@ fn prepare<'a>(
     });
     let given_up: Vec<_> = given_up.collect();
     let record = settle::remember(subject, &team.pods, &team.harms, &given_up, now);
+    let mut drafts: Vec<Draft> = Vec::with_capacity(team.pods.len());
+    drafts.extend(
+        team.pods
+            .iter()
+            .map(|pod| draft(&Sight { scene, subject, team: &team, pod, uses: scene.uses.get(&pod.key), ledger, now })),
+    );
+    let target = scaler::adjust(subject, &mut team.pods.iter().copied().zip(&mut drafts).collect::<Vec<_>>());
     let first = works.len();
-    for pod in &team.pods {
-        let sight = Sight { scene, subject, team: &team, pod, uses: scene.uses.get(&pod.key), ledger, now };
-        works.push(Work { pod, team: groups.len(), draft: draft(&sight), what: None, tried: false, seat: 0 });
+    let mut verdicts = Verdicts::default();
+    for (pod, draft) in team.pods.iter().zip(drafts) {
+        let stage = if draft.acts() {
+            Stage::Open(Box::new(Open { draft, what: None, tried: false, seat: 0 }))
+        } else {
+            let raises = draft.parts.iter().any(|it| it.full.raises(it.now));
+            Stage::Shut { verdict: verdicts.one(describe(pod, draft, None)), raises }
+        };
+        works.push(Work { pod, team: groups.len(), stage });
     }
-    let own = &mut works[first..];
-    let mut drafts: Vec<_> = own.iter_mut().map(|it| (it.pod, &mut it.draft)).collect();
-    let target = scaler::adjust(subject, &mut drafts);
     let settled = scaler::settle(scene, subject, &team.pods, now);
     let all = first..works.len();
     groups.push(Group { key, subject, team, record, target, settled, works: all });
@@ -140,12 +215,13 @@ fn place<'a>(
     groups: &[Group<'a>],
     works: &mut [Work<'a>],
 ) {
-    let mut order: Vec<usize> = (0..works.len()).filter(|it| works[*it].draft.acts()).collect();
+    let mut order: Vec<usize> = (0..works.len()).filter(|it| works[*it].acts()).collect();
     order.sort_by_cached_key(|it| rank(groups, &works[*it]));
     let mut later = Vec::new();
-    let urgent = |it: &usize| class(&works[*it].draft) <= Class::Urgent;
+    let class_of = |works: &[Work<'_>], it: usize| works[it].open().map(|it| class(&it.draft));
+    let urgent = |it: &usize| class_of(works, *it).is_some_and(|it| it <= Class::Urgent);
     let ends = order.iter().rposition(urgent).map_or(0, |it| it + 1);
-    let decreases = |works: &[Work<'_>], it: usize| class(&works[it].draft) == Class::Decrease;
+    let decreases = |works: &[Work<'_>], it: usize| class_of(works, it) == Some(Class::Decrease);
     let first_other = order[ends..].iter().position(|it| !decreases(works, *it)).map_or(order.len(), |it| ends + it);
     for (position, index) in order.iter().enumerate() {
         if position == first_other {
@@ -154,10 +230,10 @@ fn place<'a>(
                 seat(scene, moment, ledger, groups, works, index);
             }
         }
-        let before = (position < ends).then(|| works[*index].draft.clone());
+        let before = works[*index].open().filter(|_| position < ends).map(|it| it.draft.clone());
         let seated = seat(scene, moment, ledger, groups, works, *index);
-        if let Some(before) = before.filter(|_| !seated) {
-            works[*index].draft = before;
+        if let Some((before, open)) = before.filter(|_| !seated).zip(works[*index].open_mut()) {
+            open.draft = before;
             later.push(*index);
         }
     }
@@ -175,32 +251,34 @@ fn seat<'a>(
     works: &mut [Work<'a>],
     index: usize,
 ) -> bool {
-    if works[index].what.is_some() {
+    if works[index].what().is_some() {
         return true; // with its siblings
     }
     let team = works[index].team;
     let group = &groups[team];
-    let Some(target) = group.target.as_ref().filter(|_| works[index].draft.together) else {
+    let Some(target) = group.target.as_ref().filter(|_| works[index].is_together()) else {
         return seat_one(scene, moment, ledger, group, &mut works[index]).is_some();
     };
-    let members: Vec<usize> = group.works.clone().filter(|it| works[*it].draft.together).collect();
+    let members: Vec<usize> = group.works.clone().filter(|it| works[*it].is_together()).collect();
     let mut undo = Vec::new();
     let mut short = None;
     for member in &members {
-        let before = works[*member].draft.clone();
+        let Some(before) = works[*member].open().map(|it| it.draft.clone()) else { continue };
         let moves = |it: &Draft| {
             it.going()
                 .any(|it| it.next.request != it.now.request && it.resource == supple_resize::amounts::Resource::Cpu)
         };
-        match seat_one(scene, moment, ledger, group, &mut works[*member]) {
+        let done = seat_one(scene, moment, ledger, group, &mut works[*member]);
+        let Some(open) = works[*member].open_mut() else { continue };
+        match done {
             Some(done) => {
-                let kept = moves(&works[*member].draft);
+                let kept = moves(&open.draft);
                 undo.push((*member, before, done));
                 if kept {
                     continue;
                 }
             }
-            None => works[*member].draft = before,
+            None => open.draft = before,
         }
         short = Some(*member);
         break;
@@ -208,16 +286,18 @@ fn seat<'a>(
     let Some(short) = short else {
         // Each of them sees to it that the target stands: whichever is carried out first changes it.
         for member in members {
-            if let Some(What::Resize(change)) = works[member].what.take() {
-                works[member].what = Some(What::AdjustScaler { target: target.clone(), change });
+            let Some(open) = works[member].open_mut() else { continue };
+            if let Some(What::Resize(change)) = open.what.take() {
+                open.what = Some(What::AdjustScaler { target: target.clone(), change });
             }
         }
         return true;
     };
     for (member, before, done) in undo.into_iter().rev() {
         ledger.undo(done);
-        works[member].draft = before;
-        works[member].what = None;
+        if let Some(open) = works[member].open_mut() {
+            (open.draft, open.what) = (before, None);
+        }
     }
     let message = format!(
         "{}/{} looks at all pods of the workload, and {} finds no place now: all change together or none",
@@ -227,13 +307,15 @@ fn seat<'a>(
     );
     let saying = Saying::delayed(Check::Owner, Code::HorizontalScaler, message);
     for member in &members {
-        let work = &mut works[*member];
-        scaler::hold(work.pod, &mut work.draft, &saying);
+        let pod = works[*member].pod;
+        if let Some(open) = works[*member].open_mut() {
+            scaler::hold(pod, &mut open.draft, &saying);
+        }
     }
     // What does not concern the scaler goes on by itself.
     let mut seated = false;
     for member in members {
-        let got = works[member].draft.acts() && seat_one(scene, moment, ledger, group, &mut works[member]).is_some();
+        let got = works[member].acts() && seat_one(scene, moment, ledger, group, &mut works[member]).is_some();
         seated |= got && member == index;
     }
     seated
@@ -247,6 +329,7 @@ fn seat_one<'a>(
     work: &mut Work<'a>,
 ) -> Option<Undo<'a>> {
     let pod = work.pod;
+    let work = work.open_mut()?;
     work.tried = true;
     let uses = scene.uses.get(&pod.key);
     let subject = group.subject;
@@ -329,15 +412,17 @@ type Rank<'a> = (Class, Reverse<i32>, Reverse<i32>, Reverse<i64>, &'a PodKey);
 /// By class, then whose policy says so, then whose pod is more important, then how much there is to win, then by name.
 fn rank<'a>(groups: &[Group<'_>], work: &Work<'a>) -> Rank<'a> {
     let policy = groups[work.team].subject.policy.priority.value;
+    let draft = work.open().map(|it| &it.draft);
     // A MiB and a thousandth of a core weigh alike, which is about what they cost.
-    let size = work.draft.going().map(|part| {
+    let size = draft.into_iter().flat_map(Draft::going).map(|part| {
         let by =
             |now: Option<i64>, next: Option<i64>| next.unwrap_or(0).saturating_sub(now.unwrap_or(0)).saturating_abs();
         let difference = by(part.now.request, part.next.request).max(by(part.now.limit, part.next.limit));
         if part.resource == supple_resize::amounts::Resource::Memory { difference >> 20 } else { difference }
     });
     let size = size.fold(0_i64, i64::saturating_add);
-    (class(&work.draft), Reverse(policy), Reverse(work.pod.priority), Reverse(size), &work.pod.key)
+    let class = draft.map_or(Class::Recreate, class);
+    (class, Reverse(policy), Reverse(work.pod.priority), Reverse(size), &work.pod.key)
 }
 
 /// Write down what came of it.
@@ -356,41 +441,54 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
         subjects.push((group.key, group.subject));
     }
     round.decisions.reserve(works.len());
-    for mut work in works {
-        let (key, subject) = subjects[work.team];
-        let decision = describe(&mut work);
+    let mut verdicts = (0, Verdicts::default());
+    for Work { pod, team, stage } in works {
+        let (key, subject) = subjects[team];
+        let open = match stage {
+            Stage::Open(open) => *open,
+            Stage::Shut { verdict, raises } => {
+                unasked[team] |= raises;
+                round.decisions.push(Decision { pod: pod.key.clone(), verdict });
+                continue;
+            }
+        };
+        let Open { draft, what, tried, seat } = open;
+        let raises = draft.parts.iter().any(|it| it.full.raises(it.now));
+        let moved = matches!(draft.deed, Deed::Recreate(Code::NoRoom | Code::NodeCapacity)) && what.is_some();
+        let verdict = describe(pod, draft, what.as_ref());
         let waits =
             |it: &Finding| matches!(it.code, Code::NoRoom | Code::NodeCapacity) && it.outcome != Outcome::Clamped;
         // While a node is at something, its room may be about to change: nothing follows from it yet.
-        let node = work.pod.node.as_deref().and_then(|it| ledger.node(it));
-        let quiet = work.tried && node.is_none_or(|it| it.under_way == 0);
-        short[work.team] |= quiet && decision.findings.iter().any(waits);
-        unasked[work.team] |= !quiet && work.draft.parts.iter().any(|it| it.full.raises(it.now));
-        let moved = matches!(work.draft.deed, Deed::Recreate(Code::NoRoom | Code::NodeCapacity)) && work.what.is_some();
-        moved_away[work.team] |= moved;
-        if let Some(what) = work.what {
+        let node = pod.node.as_deref().and_then(|it| ledger.node(it));
+        let quiet = tried && node.is_none_or(|it| it.under_way == 0);
+        short[team] |= quiet && verdict.findings.iter().any(waits);
+        unasked[team] |= !quiet && raises;
+        moved_away[team] |= moved;
+        if let Some(what) = what {
             if what.new_change().is_some() {
-                let record = records[work.team].get_or_insert_with(|| subject.record.clone());
-                for container in &decision.containers {
+                let record = records[team].get_or_insert_with(|| Record::clone(&subject.record));
+                for container in &verdict.containers {
                     let name = &container.container;
                     record.originals.get_or_insert_with(&**name, || Arc::clone(name), || container.now);
                 }
             }
-            let harm = decision.findings.iter().find(|it| it.check == Check::Settling || it.check == Check::Progress);
+            let harm = verdict.findings.iter().find(|it| it.check == Check::Settling || it.check == Check::Progress);
             let why = match (&what, harm) {
                 // What is put back is told by the action itself.
                 (What::RollBack(_), Some(harm)) => harm.message.clone(),
-                _ => decision.message.clone(),
+                _ => verdict.message.clone(),
             };
-            let code = decision.code;
-            let action = Action { pod: work.pod.key.clone(), workload: key.clone(), what, code, why };
-            actions.push((work.seat, action));
+            let action = Action { pod: pod.key.clone(), workload: key.clone(), what, code: verdict.code, why };
+            actions.push((seat, action));
         }
-        round.decisions.push(decision);
+        if verdicts.0 != team {
+            verdicts = (team, Verdicts::default());
+        }
+        round.decisions.push(Decision { pod: pod.key.clone(), verdict: verdicts.1.one(verdict) });
     }
     actions.sort_by_key(|it| it.0);
     round.actions.extend(actions.into_iter().map(|it| it.1));
-    round.decisions.sort_by(|a, b| a.pod.cmp(&b.pod));
+    round.decisions.sort_unstable_by(|a, b| a.pod.cmp(&b.pod)); // no two are of one pod
     for (index, record) in records.into_iter().enumerate() {
         let (key, subject) = subjects[index];
         let since = subject.record.no_room_since;
@@ -400,9 +498,9 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
         let now = if short[index] { Some(since_now) } else { since.filter(|_| unasked[index]) };
         let record = match record {
             None if now == since => continue,
-            record => Record { no_room_since: now, ..record.unwrap_or_else(|| subject.record.clone()) },
+            record => Record { no_room_since: now, ..record.unwrap_or_else(|| Record::clone(&subject.record)) },
         };
-        if record != subject.record {
+        if record != *subject.record {
             round.records.insert(key.clone(), record);
         }
     }
@@ -414,10 +512,10 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
 fn settle_scaler(group: &Group<'_>, works: &[Work<'_>]) -> Option<Action> {
     let target = group.settled.as_ref()?;
     let works = &works[group.works.clone()];
-    if works.iter().any(|it| matches!(it.what, Some(What::AdjustScaler { .. }))) {
+    if works.iter().any(|it| matches!(it.what(), Some(What::AdjustScaler { .. }))) {
         return None;
     }
-    let pod = works.iter().find(|it| it.what.is_none())?.pod.key.clone();
+    let pod = works.iter().find(|it| it.what().is_none())?.pod.key.clone();
     let why = format!(
         "{}/{} aims at {} % {}, which is the same use with what its pods ask for now",
         target.kind.to_lowercase(),
@@ -429,10 +527,8 @@ fn settle_scaler(group: &Group<'_>, works: &[Work<'_>]) -> Option<Action> {
     Some(Action { pod, workload, what: What::SettleScaler(target.clone()), code, why })
 }
 
-/// Put what was found about a pod into words. Twenty thousand of these are kept from round to round: the findings are taken
-/// out of the draft, and no list has room to grow.
-fn describe(work: &mut Work<'_>) -> Decision {
-    let (pod, draft) = (work.pod, &work.draft);
+/// Put what was found about a pod into words. This is kept from round to round: no list has room to grow.
+fn describe(pod: &PodFacts, mut draft: Draft, what: Option<&What>) -> Verdict {
     let judged = pod.containers.iter().enumerate();
     let judged = judged.filter(|it| it.1.kind != supple_resize::resources::ContainerKind::Init);
     let mut containers = Vec::with_capacity(judged.clone().count());
@@ -443,9 +539,9 @@ fn describe(work: &mut Work<'_>) -> Decision {
         }
         Proposal { container: Arc::clone(&it.name), now: it.asked, wanted, next: draft.next(pod, index, |_| true) }
     }));
-    let told = work.what.as_ref().map(|what| (code_of(what, draft), sentence(what, pod, draft)));
-    let again = if work.what.is_some() { None } else { draft.again };
-    let mut findings = std::mem::take(&mut work.draft.findings);
+    let told = what.map(|what| (code_of(what, &draft), sentence(what, pod, &draft)));
+    let again = if what.is_some() { None } else { draft.again };
+    let mut findings = std::mem::take(&mut draft.findings);
     findings.sort_by_key(|it| it.check);
     findings.shrink_to_fit();
     let (code, message) = told.unwrap_or_else(|| {
@@ -459,7 +555,7 @@ fn describe(work: &mut Work<'_>) -> Decision {
             (None, None) => (Code::Fits, "what it asks for is what it needs".to_owned()),
         }
     });
-    Decision { pod: pod.key.clone(), workload: pod.workload.clone(), containers, findings, code, message, again }
+    Verdict { workload: pod.workload.clone(), containers, findings, code, message, again }
 }
 
 fn about(finding: &Finding) -> String {

@@ -13,7 +13,10 @@ use supple_resize::amounts::{Resource, requests_of};
 use supple_resize::qos;
 use supple_resize::resources::{CPU, MEMORY, ResourceList, WireList, containers};
 
-use crate::facts::{ContainerFacts, Fixed, LastEnd, NodeFacts, Noted, Phase, PodFacts, PodLevelHeld};
+use crate::at::At;
+use crate::facts::{
+    ContainerFacts, ContainerShape, Fixed, LastEnd, NodeFacts, Noted, Phase, PodFacts, PodLevelHeld, PodShape,
+};
 use crate::hand::hand;
 use crate::key::{PodKey, WorkloadKey};
 use crate::note::{ANNOTATION, LastResize};
@@ -33,10 +36,11 @@ impl PodFacts {
     /// Of a pod; whose it is takes look-ups, and is known to the caller.
     #[must_use]
     pub fn of(pod: &Pod, workload: WorkloadKey) -> Self {
-        let mut key = PodKey::of(pod);
-        if key.namespace == workload.namespace {
-            key.namespace = Arc::clone(&workload.namespace); // one copy for all pods of a workload
-        }
+        // One copy of the namespace for all pods of a workload.
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let namespace =
+            Some(&workload.namespace).filter(|it| ***it == *namespace).map_or_else(|| namespace.into(), Arc::clone);
+        let key = PodKey::within(pod, namespace);
         let spec = pod.spec.as_ref();
         let empty = PodStatus::default();
         let status = pod.status.as_ref().unwrap_or(&empty);
@@ -56,18 +60,32 @@ impl PodFacts {
         let own: Vec<ContainerFacts> =
             containers(pod).map(|it| ContainerFacts::of(pod, it.container, it.kind)).collect();
         let note = LastResize::read(pod).map(|it| {
-            let mut note = Noted::of(&it);
-            for (name, ..) in &mut note.containers {
-                if let Some(container) = own.iter().find(|it| it.name == *name) {
-                    *name = Arc::clone(&container.name); // one copy here too
-                }
-            }
-            Box::new(note)
+            // One copy of the names here too.
+            let known = |name: &str| own.iter().find(|it| *it.name == *name).map(|it| Arc::clone(&it.name));
+            Box::new(Noted::with(&it, |name| known(name).unwrap_or_else(|| Arc::from(name))))
         });
         let class = spec.and_then(|it| it.priority_class_name.as_deref()).filter(|it| !it.is_empty());
+        let shape = PodShape {
+            workload,
+            qos: qos::recorded(pod),
+            revision: label(&pod.metadata, "pod-template-hash")
+                .or_else(|| label(&pod.metadata, "controller-revision-hash"))
+                .map(Arc::from),
+            pod_level,
+            pod_level_held: held,
+            overhead: spec.and_then(|it| it.overhead.as_ref()).map(requested).unwrap_or_default(),
+            priority: spec.and_then(|it| it.priority).unwrap_or_default(),
+            words: words(&pod.metadata),
+            do_not_evict: annotation(&pod.metadata, "cluster-autoscaler.kubernetes.io/safe-to-evict") == Some("false")
+                || annotation(&pod.metadata, "karpenter.sh/do-not-disrupt") == Some("true"),
+            fixed: fixed(pod),
+            never_restarts: spec.and_then(|it| it.restart_policy.as_deref()) == Some("Never"),
+            priority_class: class.map(Arc::from),
+            has_deadline: spec.and_then(|it| it.active_deadline_seconds).is_some_and(|it| it >= 0),
+        };
         Self {
             key,
-            workload,
+            shape: Arc::new(shape),
             generation,
             node: spec.and_then(|it| it.node_name.as_deref()).filter(|it| !it.is_empty()).map(Arc::from),
             phase: match status.phase.as_deref() {
@@ -78,29 +96,14 @@ impl PodFacts {
             },
             evicted: status.reason.as_deref() == Some("Evicted"),
             deleting: pod.metadata.deletion_timestamp.is_some(),
-            started,
-            ready: ready_is("True").map(|it| since(it).unwrap_or(Timestamp::UNIX_EPOCH)),
-            unready: ready_is("False").map(|it| since(it).unwrap_or(Timestamp::UNIX_EPOCH)),
-            qos: qos::recorded(pod),
+            started: started.map(At::from),
+            ready: ready_is("True").map(|it| since(it).unwrap_or(Timestamp::UNIX_EPOCH).into()),
+            unready: ready_is("False").map(|it| since(it).unwrap_or(Timestamp::UNIX_EPOCH).into()),
             progress: progress(pod, generation),
-            progress_since: pending.or(in_progress).and_then(since),
+            progress_since: pending.or(in_progress).and_then(since).map(At::from),
             hand: hand(pod),
             note,
-            revision: label(&pod.metadata, "pod-template-hash")
-                .or_else(|| label(&pod.metadata, "controller-revision-hash"))
-                .map(Arc::from),
-            pod_level,
-            pod_level_held: held,
             containers: own,
-            overhead: spec.and_then(|it| it.overhead.as_ref()).map(requested).unwrap_or_default(),
-            priority: spec.and_then(|it| it.priority).unwrap_or_default(),
-            words: words(&pod.metadata),
-            do_not_evict: annotation(&pod.metadata, "cluster-autoscaler.kubernetes.io/safe-to-evict") == Some("false")
-                || annotation(&pod.metadata, "karpenter.sh/do-not-disrupt") == Some("true"),
-            fixed: fixed(pod),
-            never_restarts: spec.and_then(|it| it.restart_policy.as_deref()) == Some("Never"),
-            priority_class: class.map(Arc::from),
-            has_deadline: spec.and_then(|it| it.active_deadline_seconds).is_some_and(|it| it >= 0),
         }
     }
 }
@@ -155,8 +158,13 @@ impl Noted {
     /// Of the note itself, rounded up where it is finer than integers.
     #[must_use]
     pub fn of(note: &LastResize) -> Self {
+        Self::with(note, |name| Arc::from(name))
+    }
+
+    /// As [`Self::of`], with the names as they are kept.
+    fn with(note: &LastResize, kept: impl Fn(&str) -> Arc<str>) -> Self {
         let before = |name: &String| note.before.get(name).map(Numbers::of).unwrap_or_default();
-        let containers = note.after.iter().map(|(name, it)| (Arc::from(name.as_str()), before(name), Numbers::of(it)));
+        let containers = note.after.iter().map(|(name, it)| (kept(name), before(name), Numbers::of(it)));
         Self { by: note.by, at: note.at, generation: note.generation, containers: containers.collect() }
     }
 }
@@ -174,7 +182,7 @@ impl ContainerFacts {
             Some(LastEnd { at: time(it.finished_at.as_ref())?, out_of_memory, exit_code: it.exit_code })
         });
         let last_end = ends.max_by_key(|it| it.at);
-        Self {
+        let shape = ContainerShape {
             name: Arc::from(container.name.as_str()),
             kind,
             asked: Numbers::read(container.resources.as_ref()),
@@ -182,12 +190,15 @@ impl ContainerFacts {
             actual: status.resources.as_ref().map(|it| Numbers::read(Some(it))),
             restarts_for_cpu: restarts_for(container, Resource::Cpu),
             restarts_for_memory: restarts_for(container, Resource::Memory),
+            others: container.resources.as_ref().and_then(others),
+        };
+        Self {
+            shape: Arc::new(shape),
+            running_since: running.map(|it| time(it.started_at.as_ref()).unwrap_or(Timestamp::UNIX_EPOCH).into()),
+            last_end,
             restarts: u32::try_from(status.restart_count).unwrap_or_default(),
-            running_since: running.map(|it| time(it.started_at.as_ref()).unwrap_or(Timestamp::UNIX_EPOCH)),
             ready: status.ready,
             killed_and_waiting: state.is_some() && running.is_none() && last_end.is_some_and(|it| it.out_of_memory),
-            last_end,
-            others: container.resources.as_ref().and_then(others),
         }
     }
 }
@@ -231,15 +242,11 @@ impl NodeFacts {
                 ..NodeStatus::default()
             }),
         };
-        Self {
-            object: Arc::new(slim),
-            allocatable: Capacity {
-                cpu: allocatable.cpu(),
-                memory: allocatable.memory(),
-                pods: u32::try_from(pods).unwrap_or(u32::MAX),
-            },
-            pressure: pressure.map(str::to_owned).collect(),
-            ready: is_true("Ready"),
-        }
+        let room = Capacity {
+            cpu: allocatable.cpu(),
+            memory: allocatable.memory(),
+            pods: u32::try_from(pods).unwrap_or(u32::MAX),
+        };
+        Self::new(&slim, room, pressure.map(str::to_owned).collect(), is_true("Ready"))
     }
 }

@@ -2,6 +2,7 @@
 //! fit in a few dozen megabytes.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use supple_resize::allocate::Capacity;
 use supple_resize::qos::QosClass;
 use supple_resize::resources::ContainerKind;
 
+use crate::at::At;
 use crate::few::Few;
 use crate::hand::Hand;
 use crate::key::{PodKey, WorkloadKey};
@@ -18,13 +20,13 @@ use crate::numbers::{Numbers, pair};
 use crate::progress::Progress;
 use crate::scaler::Anchor;
 
-/// A pod.
+/// A pod: what is its own. What it has in common with the others of its workload is read as if it were its own too.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodFacts {
     /// Which.
     pub key: PodKey,
-    /// Whose.
-    pub workload: WorkloadKey,
+    /// What pods of one template have in common.
+    pub shape: Arc<PodShape>,
     /// `metadata.generation`
     pub generation: i64,
     /// Where it runs; `None` while it is not bound.
@@ -36,30 +38,37 @@ pub struct PodFacts {
     /// Its node threw it out: `status.reason` is `Evicted`.
     pub evicted: bool,
     /// `status.startTime`, or when it was created.
-    pub started: Option<Timestamp>,
+    pub started: Option<At>,
     /// Its `Ready` condition is true, and since when.
-    pub ready: Option<Timestamp>,
+    pub ready: Option<At>,
     /// Its `Ready` condition is false, and since when; `None` where the condition is true or not there.
-    pub unready: Option<Timestamp>,
-    /// Its class, as recorded: a resize never changes it.
-    pub qos: QosClass,
+    pub unready: Option<At>,
     /// How far its newest resize has come.
     pub progress: Progress,
     /// Since when that has been so, where a condition tells.
-    pub progress_since: Option<Timestamp>,
+    pub progress_since: Option<At>,
     /// Whose hand it is in.
     pub hand: Hand,
     /// What our last resize left on it.
     pub note: Option<Box<Noted>>,
+    /// Its containers, init containers first, in the order of the spec: all of them, so that the pod can be made again for a
+    /// prediction.
+    pub containers: Vec<ContainerFacts>,
+}
+
+/// What pods of one template have in common, as a rule: kept once for all that have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodShape {
+    /// Whose it is.
+    pub workload: WorkloadKey,
+    /// Its class, as recorded: a resize never changes it.
+    pub qos: QosClass,
     /// `pod-template-hash` or `controller-revision-hash`: pods of two revisions at once are a rollout.
     pub revision: Option<Arc<str>>,
     /// Pod-level `spec.resources`.
     pub pod_level: Numbers,
     /// What the status says the pod as a whole was promised and has; there where the spec has pod-level resources, be they empty.
     pub pod_level_held: Option<Box<PodLevelHeld>>,
-    /// Its containers, init containers first, in the order of the spec: all of them, so that the pod can be made again for a
-    /// prediction.
-    pub containers: Vec<ContainerFacts>,
     /// `spec.overhead`
     pub overhead: Numbers,
     /// `spec.priority`
@@ -79,6 +88,46 @@ pub struct PodFacts {
     pub has_deadline: bool,
 }
 
+impl Deref for PodFacts {
+    type Target = PodShape;
+
+    fn deref(&self) -> &PodShape {
+        &self.shape
+    }
+}
+
+impl DerefMut for PodFacts {
+    fn deref_mut(&mut self) -> &mut PodShape {
+        Arc::make_mut(&mut self.shape)
+    }
+}
+
+impl PodFacts {
+    /// What it has in common with another, kept once for both. Says the same as before.
+    pub fn share(&mut self, other: &Self) {
+        if self.shape == other.shape {
+            self.shape = Arc::clone(&other.shape);
+        }
+        if self.node == other.node {
+            self.node.clone_from(&other.node);
+        }
+        for (own, other) in self.containers.iter_mut().zip(&other.containers) {
+            if own.shape == other.shape {
+                own.shape = Arc::clone(&other.shape);
+            } else if own.name == other.name
+                && let Some(own) = Arc::get_mut(&mut own.shape)
+            {
+                own.name = Arc::clone(&other.name);
+            }
+        }
+        if let Some((own, other)) = self.note.as_deref_mut().zip(other.note.as_deref())
+            && own.containers == other.containers
+        {
+            own.containers = Arc::clone(&other.containers);
+        }
+    }
+}
+
 /// What a resize of the loop or of a person left on a pod: the note ([`crate::note::LastResize`]) in integers, because twenty
 /// thousand of them have to fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,8 +138,8 @@ pub struct Noted {
     pub at: Timestamp,
     /// The pod's generation before the change.
     pub generation: i64,
-    /// By container, in the order of names: what changed as it was, and as it was set.
-    pub containers: Vec<(Arc<str>, Numbers, Numbers)>,
+    /// By container, in the order of names: what changed as it was, and as it was set. The same for pods that were resized alike.
+    pub containers: Arc<[(Arc<str>, Numbers, Numbers)]>,
 }
 
 impl Noted {
@@ -153,9 +202,26 @@ pub enum Phase {
     Unknown,
 }
 
-/// A container of a pod.
+/// A container of a pod: what is its own. The rest is read as if it were.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerFacts {
+    /// What containers of one template have in common.
+    pub shape: Arc<ContainerShape>,
+    /// It runs now, and since when.
+    pub running_since: Option<At>,
+    /// How its last run ended, if one has.
+    pub last_end: Option<LastEnd>,
+    /// `restartCount`
+    pub restarts: u32,
+    /// Its readiness, as the status has it.
+    pub ready: bool,
+    /// The kernel killed it for want of memory and it is waiting to be started again.
+    pub killed_and_waiting: bool,
+}
+
+/// What containers of one template have in common, as a rule: kept once for all that have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerShape {
     /// Its name.
     pub name: Arc<str>,
     /// Regular, sidecar, or an init container that ends: only the first two are judged.
@@ -170,18 +236,22 @@ pub struct ContainerFacts {
     pub restarts_for_cpu: bool,
     /// `resizePolicy` wants a restart when memory changes.
     pub restarts_for_memory: bool,
-    /// `restartCount`
-    pub restarts: u32,
-    /// It runs now, and since when.
-    pub running_since: Option<Timestamp>,
-    /// Its readiness, as the status has it.
-    pub ready: bool,
-    /// How its last run ended, if one has.
-    pub last_end: Option<LastEnd>,
-    /// The kernel killed it for want of memory and it is waiting to be started again.
-    pub killed_and_waiting: bool,
     /// What else it asks for: huge pages, devices, storage, claims. Never changed, but part of what is checked.
     pub others: Option<Box<ResourceRequirements>>,
+}
+
+impl Deref for ContainerFacts {
+    type Target = ContainerShape;
+
+    fn deref(&self) -> &ContainerShape {
+        &self.shape
+    }
+}
+
+impl DerefMut for ContainerFacts {
+    fn deref_mut(&mut self) -> &mut ContainerShape {
+        Arc::make_mut(&mut self.shape)
+    }
 }
 
 /// How a run of a container ended.
@@ -250,15 +320,30 @@ pub struct Scaler {
 /// A node.
 #[derive(Clone, Debug)]
 pub struct NodeFacts {
-    /// The object, cut down to what prediction reads: name, labels, allocatable, capacity, declared features, info, and
-    /// conditions.
-    pub object: Arc<Node>,
+    /// The object as JSON: prediction alone reads it, a few times a round, and as a tree it takes several times as much.
+    written: Box<str>,
     /// `status.allocatable`, in integers.
     pub allocatable: Capacity,
     /// `MemoryPressure`, `DiskPressure` or `PIDPressure` is true: which.
     pub pressure: Vec<String>,
     /// `Ready` is true.
     pub ready: bool,
+}
+
+impl NodeFacts {
+    /// Of an object that has been cut down.
+    pub(crate) fn new(object: &Node, allocatable: Capacity, pressure: Vec<String>, ready: bool) -> Self {
+        let written =
+            serde_json::to_string(object).expect("an object of the API can be written: its maps have names for keys");
+        Self { written: written.into(), allocatable, pressure, ready }
+    }
+
+    /// The object, cut down to what prediction reads: name, labels, allocatable, capacity, declared features, info, and
+    /// conditions.
+    #[must_use]
+    pub fn object(&self) -> Node {
+        serde_json::from_str(&self.written).expect("it was written from one")
+    }
 }
 
 /// A namespace.

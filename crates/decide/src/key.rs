@@ -1,14 +1,20 @@
 //! Names of things: pods, workloads, and what a pod's container is called among all of them.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 
-/// Identity of a pod: the UID decides, the names are for requests and for people.
+/// Identity of a pod: the UID decides, the names are for requests and for people. One pointer, because a pod is named in half a
+/// dozen maps at once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct PodKey {
+pub struct PodKey(Arc<PodName>);
+
+/// What a [`PodKey`] points to; its fields are read as the key's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PodName {
     /// `metadata.namespace`
     pub namespace: Arc<str>,
     /// `metadata.name`
@@ -18,12 +24,30 @@ pub struct PodKey {
 }
 
 impl PodKey {
+    /// Of these names.
+    #[must_use]
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>, uid: impl Into<Arc<str>>) -> Self {
+        Self(Arc::new(PodName { namespace: namespace.into(), name: name.into(), uid: uid.into() }))
+    }
+
     /// The key of a pod.
     #[must_use]
     pub fn of(pod: &Pod) -> Self {
-        let text = |it: &Option<String>| Arc::from(it.as_deref().unwrap_or_default());
-        let meta = &pod.metadata;
-        Self { namespace: text(&meta.namespace), name: text(&meta.name), uid: text(&meta.uid) }
+        Self::within(pod, pod.metadata.namespace.as_deref().unwrap_or_default())
+    }
+
+    /// The key of a pod of this namespace, of which there need be only one copy.
+    pub(crate) fn within(pod: &Pod, namespace: impl Into<Arc<str>>) -> Self {
+        let text = |it: &Option<String>| Arc::<str>::from(it.as_deref().unwrap_or_default());
+        Self::new(namespace, text(&pod.metadata.name), text(&pod.metadata.uid))
+    }
+}
+
+impl Deref for PodKey {
+    type Target = PodName;
+
+    fn deref(&self) -> &PodName {
+        &self.0
     }
 }
 

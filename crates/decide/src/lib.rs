@@ -12,11 +12,13 @@
 //!   makes a pod of them again for the rules of a resize; [`held`] sums what it holds of its node.
 //! * [`scene`]: all of it at one moment. [`round`]: what comes of it, and [`round::decide`].
 //! * [`check`]: the named checks in their published order; [`code`]: the codes they speak in; [`page`]: both as a document.
-//! * [`hand`], [`note`], [`progress`], [`numbers`]: what can be read off a pod itself. [`few`]: a map that is small.
+//! * [`hand`], [`note`], [`progress`], [`numbers`]: what can be read off a pod itself. [`few`]: a map that is small;
+//!   [`at`]: a moment that is.
 //!
 //! Pure: time is an argument, nothing is read but what is passed in, and the same scene gives the same round whatever order
 //! it was put together in. Whoever carries the actions out decides nothing.
 
+pub mod at;
 pub mod check;
 pub mod code;
 mod engine;

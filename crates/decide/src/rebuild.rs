@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     Container, ContainerResizePolicy, ContainerState, ContainerStateRunning, ContainerStatus,
     NodeAllocatableResourceClaimStatus, Pod, PodCondition, PodOS, PodSpec, PodStatus, ResourceRequirements,
@@ -42,7 +43,7 @@ impl PodFacts {
                 uid: Some(self.key.uid.to_string()),
                 generation: Some(self.generation),
                 annotations: mirror,
-                deletion_timestamp: self.deleting.then(|| Time(self.started.unwrap_or_default())),
+                deletion_timestamp: self.deleting.then(|| Time(self.started.map(Timestamp::from).unwrap_or_default())),
                 ..ObjectMeta::default()
             },
             spec: Some(PodSpec {
@@ -129,7 +130,7 @@ impl ContainerFacts {
     }
 
     fn to_status(&self) -> Option<ContainerStatus> {
-        let running = self.running_since.map(|it| ContainerStateRunning { started_at: Some(Time(it)) });
+        let running = self.running_since.map(|it| ContainerStateRunning { started_at: Some(Time(it.into())) });
         if running.is_none() && self.allocated.is_none() && self.actual.is_none() {
             return None; // never started
         }

@@ -2,6 +2,7 @@
 //! was found, and what is to be remembered.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -83,12 +84,29 @@ impl What {
     }
 }
 
-/// What was found for one pod.
+/// What was found for one pod. What is found of pods of one workload is mostly the same, and then kept once; it is read as the
+/// decision's own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Decision {
     /// Which pod.
     pub pod: PodKey,
+    /// What was found.
+    #[serde(flatten)]
+    pub verdict: Arc<Verdict>,
+}
+
+impl Deref for Decision {
+    type Target = Verdict;
+
+    fn deref(&self) -> &Verdict {
+        &self.verdict
+    }
+}
+
+/// What was found for a pod, or for several that are alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
     /// Its workload.
     pub workload: WorkloadKey,
     /// Per container, in the order of the pod.

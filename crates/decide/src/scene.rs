@@ -20,8 +20,8 @@ use crate::record::Record;
 pub struct Scene {
     /// Every pod of the cluster, opted in or not: neighbours count. Boxed, because half of a map's room is empty.
     pub pods: BTreeMap<PodKey, Box<PodFacts>>,
-    /// The workloads of those pods.
-    pub workloads: BTreeMap<WorkloadKey, Subject>,
+    /// The workloads of those pods, boxed like them.
+    pub workloads: BTreeMap<WorkloadKey, Box<Subject>>,
     /// By name.
     pub nodes: BTreeMap<Arc<str>, NodeFacts>,
     /// By name.
@@ -65,8 +65,8 @@ pub struct Subject {
     pub policy: Arc<Policy>,
     /// By container.
     pub needs: Few<Arc<str>, Need>,
-    /// What we remember.
-    pub record: Record,
+    /// What we remember; whoever else remembers it, remembers the same one.
+    pub record: Arc<Record>,
 }
 
 /// What holds for the whole cluster.

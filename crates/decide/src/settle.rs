@@ -76,7 +76,9 @@ pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) ->
     let any = note.containers.iter().any(|(name, ..)| RESOURCES.iter().any(|it| lowered(note, name, *it)));
     // A container that had to restart for its resize is not ready for a while; that is harm only if it stays so.
     let patience = expects_restart(pod, note).then_some(until);
-    if let Some(at) = pod.unready.filter(|it| any && within(*it) && patience.is_none_or(|until| now >= until)) {
+    if let Some(at) =
+        pod.unready.map(Timestamp::from).filter(|it| any && within(*it) && patience.is_none_or(|until| now >= until))
+    {
         let message = format!("it was ready before its resize and is not any more, since {at:.0}");
         harms.push(Harm { code: Code::NotReady, at, container: None, message });
     }
@@ -180,7 +182,7 @@ pub fn remember(
     if !expired && harms.is_empty() && given_up.is_empty() && !settled() {
         return None; // so for nearly every workload in nearly every round
     }
-    let mut record = subject.record.clone();
+    let mut record = Record::clone(&subject.record);
     record.too_small.retain(|it| after(it.at, TOO_SMALL_KEPT) > now);
     let mut set_back = false;
     let done = |pod: &PodFacts, note: &Noted, code, message: &str| Done {
@@ -221,7 +223,7 @@ pub fn remember(
         let last = harms.values().map(|it| it.at).max();
         record.incidents_until = record.incidents_until.max(last);
     }
-    (record != subject.record).then_some(record)
+    (record != *subject.record).then_some(record)
 }
 
 /// Whether the pod's last resize was ours, has been watched for long enough, and that has not been said yet.
@@ -239,7 +241,7 @@ fn has_settled(subject: &Subject, record: &Record, pod: &PodFacts, now: Timestam
 
 /// Remember the sizes that are to be blamed.
 fn blame(record: &mut Record, note: &Noted, harm: &Harm) {
-    for (name, before, set) in &note.containers {
+    for (name, before, set) in note.containers.iter() {
         if harm.container.as_ref().is_some_and(|it| it != name) {
             continue;
         }

@@ -161,7 +161,7 @@ fn build(cases: &[WorkloadCase], webhook: bool) -> Stage {
             let facts = stage.pod(name, &pod_name, &format!("n{}", pod.node), &pod.sizes);
             facts.containers.extend(second);
             facts.qos = class(&facts.containers);
-            facts.started = Some(started);
+            facts.started = Some(started.into());
             facts.priority = pod.priority;
             let container = &mut facts.containers[0];
             (container.restarts_for_cpu, container.restarts_for_memory) = pod.restarts;
@@ -226,8 +226,7 @@ fn enact(stage: &Stage, round: &Round) -> Result<(), TestCaseError> {
             others.memory.0 += held.memory_request.0;
             others.pods += 1;
         }
-        let mut sight =
-            NodeSight { object: NodeObject::Present(Box::new((*node.object).clone())), ..NodeSight::default() };
+        let mut sight = NodeSight { object: NodeObject::Present(Box::new(node.object())), ..NodeSight::default() };
         sight.view.allocatable = node.allocatable;
         sight.others = Some(others);
         let charged = stage.scene.uses[&action.pod].iter();
@@ -394,11 +393,11 @@ proptest! {
         for node in roomy.scene.nodes.values_mut() {
             node.allocatable.cpu.0 += more.0;
             node.allocatable.memory.0 += more.1 * MIB;
-            let mut object = (*node.object).clone();
+            let mut object = node.object();
             let allocatable = object.status.as_mut().unwrap().allocatable.as_mut().unwrap();
             allocatable.insert("cpu".into(), supple_resize_quantity(node.allocatable.cpu.into()));
             allocatable.insert("memory".into(), supple_resize_quantity(node.allocatable.memory.into()));
-            node.object = Arc::new(object);
+            *node = supple_decide::facts::NodeFacts::of(&object);
         }
         let numbers = |round: &Round| -> Vec<(String, Numbers)> {
             let changes = round.actions.iter().filter_map(|it| it.what.change());

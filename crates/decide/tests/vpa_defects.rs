@@ -6,6 +6,8 @@
 #[path = "decide/stage.rs"]
 mod stage;
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use supple_decide::code::Code;
@@ -56,7 +58,7 @@ fn d2_a_deferral_is_as_old_as_its_own_condition() {
     let since = stage.ago(1);
     stage.at("web-1").note.as_mut().unwrap().at = since;
     stage.at("web-1").progress = Progress::Deferred("no room".into());
-    stage.at("web-1").progress_since = Some(since);
+    stage.at("web-1").progress_since = Some(since.into());
     // Two days ago the same pod waited and was given up: that is remembered, and is no clock.
     let two_days = stage.ago(60 * 48);
     let mut record = Record::default();
@@ -67,7 +69,7 @@ fn d2_a_deferral_is_as_old_as_its_own_condition() {
         code: Code::GivenUp,
         message: String::new(),
     });
-    stage.subject("web").record = record;
+    stage.subject("web").record = Arc::new(record);
     check(&stage.decide(), "web-1", Code::Deferred, "nothing");
 }
 
@@ -76,7 +78,7 @@ fn d2_a_deferral_is_as_old_as_its_own_condition() {
 fn d3_a_cool_down_begins_with_the_last_resize() {
     let mut stage = herd(1, Mode::InPlace);
     let started = stage.at("web-1").started.unwrap();
-    assert!(stage.now.duration_since(started).as_hours() > 12);
+    assert!(stage.now.duration_since(started.into()).as_hours() > 12);
     stage.resized("web-1", "2", 10);
     check(&stage.decide(), "web-1", Code::CoolDown, "nothing");
     stage.pass(50);
@@ -181,7 +183,7 @@ fn d9_what_passes_by_itself_evicts_nobody() {
     stage.resized("web-1", "2", 5);
     let since = stage.ago(5);
     stage.at("web-1").progress = Progress::Failing("missing pod memory usage".into());
-    stage.at("web-1").progress_since = Some(since);
+    stage.at("web-1").progress_since = Some(since.into());
     check(&stage.decide(), "web-1", Code::NodeFailing, "nothing");
     stage.pass(30);
     let round = stage.decide();

@@ -35,6 +35,7 @@ pub mod past;
 pub mod policy;
 pub mod resource;
 pub mod sample;
+mod small;
 pub mod state;
 pub mod strategy;
 pub mod supple;

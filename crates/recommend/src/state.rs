@@ -6,6 +6,7 @@ use crate::past::{Past, UNKNOWN};
 use crate::policy::Policy;
 use crate::resource::Resource;
 use crate::sample::{OutOfMemory, Sample, amount, believable};
+use crate::small::Whole;
 use crate::ways::{CPU, CPU_WAYS, MEMORY, MEMORY_WAYS, Rehearsal};
 
 /// Seconds of an hour.
@@ -29,9 +30,9 @@ pub const REMEMBERED: i64 = 1 << 14;
 /// Where one pod's samples stand. Kept by whoever feeds the state; a state that kept them would grow with the pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    last: Option<i64>,
+    last: Whole,
+    started: Whole,
     restarts: Option<u32>,
-    started: Option<i64>,
 }
 
 /// What became of a sample.
@@ -73,7 +74,7 @@ pub struct State {
 impl State {
     /// Counts a sample of a pod.
     pub fn observe(&mut self, cursor: &mut Cursor, sample: &Sample, policy: &Policy) -> Taken {
-        if cursor.last.is_some_and(|last| sample.time <= last) {
+        if cursor.last.get().is_some_and(|last| sample.time <= last) {
             return Taken::Late;
         }
         let cpu = sample.cpu.filter(|it| believable(*it));
@@ -86,12 +87,12 @@ impl State {
             return Taken::Late;
         }
         self.advance(hour);
-        cursor.last = Some(sample.time);
+        cursor.last = Some(sample.time).into();
         if sample.restarts > cursor.restarts && cursor.restarts.is_some() {
-            cursor.started = Some(sample.time);
+            cursor.started = Some(sample.time).into();
         }
         cursor.restarts = sample.restarts.or(cursor.restarts);
-        let starting = cursor.started.is_some_and(|started| sample.time - started < policy.startup);
+        let starting = cursor.started.get().is_some_and(|started| sample.time - started < policy.startup);
         if let Some(cpu) = cpu {
             let demand = self.demand(cpu, sample);
             if starting {

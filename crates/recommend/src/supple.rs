@@ -20,6 +20,7 @@ use crate::past::UNKNOWN;
 use crate::policy::Policy;
 use crate::resource::Resource;
 use crate::sample::{OutOfMemory, Sample, Size, amount, whole};
+use crate::small::{Float, Whole};
 use crate::state::{BEYOND_KILL, Cursor, State, Taken};
 use crate::strategy::{Pod, Strategy};
 
@@ -38,43 +39,87 @@ const SUSTAINED: u32 = 5;
 struct Held {
     cursor: Cursor,
     next: i64,
-    cpu: Latest,
-    memory: Latest,
-    /// Until when nothing is lowered below what was raised in haste: CPU, memory.
-    until: [i64; 2],
-    /// CPU samples in a row over the size in force, and their lowest.
-    run: (u32, f64),
+    cpu: Cpu,
+    memory: Memory,
+    /// Until when no memory is lowered below what was raised in haste.
+    until: i64,
+    /// The lowest of the CPU samples in a row over the size in force, and how many they are.
+    lowest: f64,
+    run: u32,
     /// Until when CPU use up to such an amount was looked at.
     seen: (i64, f64),
     /// What was looked at: of CPU, of memory.
-    looked_at: [Option<Looked>; 2],
+    looked_at: [Looked; 2],
 }
 
 /// The hour, its highest level and the size in force: while they are the same, a look comes to what the last one came to, or
-/// so nearly that it can wait for the next hour.
-type Looked = (i64, Option<u16>, Option<i64>);
+/// so nearly that it can wait for the next hour. No hour: nothing was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Looked {
+    hour: Whole,
+    in_force: Whole,
+    highest: Option<u16>,
+}
 
 /// What there is to look at.
-fn to_look_at(state: &State, resource: Resource, in_force: Option<i64>) -> Option<Looked> {
+fn to_look_at(state: &State, resource: Resource, in_force: Option<i64>) -> Looked {
+    let Some(hour) = state.hour else { return Looked::default() };
     let highest = match resource {
         Resource::Cpu => state.cpu.open.top(),
         Resource::Memory => Some(state.memory.open),
     };
-    state.hour.map(|hour| (hour, highest, in_force))
+    Looked { hour: Some(hour).into(), in_force: in_force.into(), highest }
+}
+
+/// The latest measurement of CPU, as it is kept.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cpu {
+    used: Float,
+    sustained: Float,
+    throttled: Float,
+}
+
+/// The latest measurement of memory, as it is kept.
+#[derive(Clone, Copy, Debug, Default)]
+struct Memory {
+    used: Float,
+    known_peak: Float,
+    pressure: Float,
+    breached: bool,
 }
 
 impl Held {
+    /// The latest measurement of a resource.
+    fn latest(&self, resource: Resource) -> Latest {
+        let (cpu, memory) = (&self.cpu, &self.memory);
+        match resource {
+            Resource::Cpu => Latest {
+                used: cpu.used.get(),
+                sustained: cpu.sustained.get(),
+                throttled: cpu.throttled.get(),
+                ..Latest::default()
+            },
+            Resource::Memory => Latest {
+                used: memory.used.get(),
+                known_peak: memory.known_peak.get(),
+                pressure: memory.pressure.get(),
+                breached: memory.breached,
+                ..Latest::default()
+            },
+        }
+    }
+
     /// Counts the latest CPU sample, once, into the run of those over the size in force.
     fn count_over(&mut self, in_force: Option<i64>) {
-        let Some((used, size)) = self.cpu.used.zip(in_force) else {
+        let Some((used, size)) = self.cpu.used.get().zip(in_force) else {
             return;
         };
-        self.run = if used <= amount(size) {
+        (self.run, self.lowest) = if used <= amount(size) {
             (0, f64::INFINITY)
         } else {
-            (self.run.0.saturating_add(1), if self.run.0 == 0 { used } else { self.run.1.min(used) })
+            (self.run.saturating_add(1), if self.run == 0 { used } else { self.lowest.min(used) })
         };
-        self.cpu.sustained = (self.run.0 >= SUSTAINED).then_some(self.run.1);
+        self.cpu.sustained = (self.run >= SUSTAINED).then_some(self.lowest).into();
     }
 
     /// What the latest measurement demands, and the size it raises to.
@@ -89,7 +134,7 @@ impl Held {
             return (Reflex::None, None);
         };
         let terms = policy.terms(resource);
-        let reflex = react(resource, if resource == Resource::Cpu { &self.cpu } else { &self.memory }, amount(size));
+        let reflex = react(resource, &self.latest(resource), amount(size));
         let raised = match reflex {
             Reflex::Raise(to) => {
                 Some(whole(to).clamp(terms.least, terms.most.max(terms.least))).filter(|to| *to > size)
@@ -98,7 +143,7 @@ impl Held {
         };
         // Memory is held: a second kill is dearer than hours of slack. CPU the plan may take back when it looks.
         if raised.is_some() && resource == Resource::Memory {
-            self.until[1] = now.saturating_add(policy.hold);
+            self.until = now.saturating_add(policy.hold);
         }
         (reflex, raised)
     }
@@ -112,7 +157,7 @@ impl Held {
         now: i64,
         in_force: Option<i64>,
     ) -> Option<(i64, Rule)> {
-        let until = self.until[usize::from(resource == Resource::Memory)];
+        let until = if resource == Resource::Memory { self.until } else { 0 };
         match (in_force.filter(|size| wish < *size)?, reflex) {
             (size, Reflex::Veto | Reflex::Raise(_)) => Some((size, Rule::Veto)),
             (size, Reflex::None) if now < until => Some((size, Rule::Hold)),
@@ -124,7 +169,7 @@ impl Held {
     fn looked(&mut self, state: &State, resource: Resource, now: i64, in_force: Option<i64>) {
         self.looked_at[usize::from(resource == Resource::Memory)] = to_look_at(state, resource, in_force);
         if resource == Resource::Cpu {
-            self.seen = (now.saturating_add(SEEN), self.cpu.used.unwrap_or(0.0));
+            self.seen = (now.saturating_add(SEEN), self.cpu.used.get().unwrap_or(0.0));
         }
     }
 
@@ -133,14 +178,14 @@ impl Held {
         let new = || self.looked_at[usize::from(resource == Resource::Memory)] != to_look_at(state, resource, in_force);
         match resource {
             // How often the size was passed is news each time, but spikes by the minute are not looked at by the minute.
-            Resource::Cpu => (due && new()) || (near(resource, self.cpu.used, in_force) && self.is_unseen(now)),
-            Resource::Memory => (due || near(resource, self.memory.used, in_force)) && new(),
+            Resource::Cpu => (due && new()) || (near(resource, self.cpu.used.get(), in_force) && self.is_unseen(now)),
+            Resource::Memory => (due || near(resource, self.memory.used.get(), in_force)) && new(),
         }
     }
 
     /// True where CPU use as high as this was not looked at so lately.
     fn is_unseen(&self, now: i64) -> bool {
-        now > self.seen.0 || self.cpu.used.is_some_and(|it| it > self.seen.1)
+        now > self.seen.0 || self.cpu.used.get().is_some_and(|it| it > self.seen.1)
     }
 }
 
@@ -240,13 +285,13 @@ impl Supple {
         let held = self.pods.of(pod);
         let taken = self.state.observe(&mut held.cursor, sample, &self.policy);
         if taken == Taken::Counted {
-            held.cpu = Latest { used: sample.cpu, throttled: sample.throttled, ..Latest::default() };
-            held.memory = Latest {
-                used: sample.memory,
-                known_peak,
-                pressure: sample.memory_pressure,
+            let throttled = sample.throttled.into();
+            held.cpu = Cpu { used: sample.cpu.into(), throttled, ..Cpu::default() };
+            held.memory = Memory {
+                used: sample.memory.into(),
+                known_peak: known_peak.into(),
+                pressure: sample.memory_pressure.into(),
                 breached: sample.memory_breached,
-                ..Latest::default()
             };
         }
         taken
@@ -258,7 +303,7 @@ impl Supple {
         let held = self.pods.of(pod);
         held.next = kill.time;
         // Known to have been wanted, though not measured: the fast path raises to it at once.
-        held.memory.used = Some(held.memory.used.unwrap_or(0.0).max(kill.wanted(BEYOND_KILL)));
+        held.memory.used = Some(held.memory.used.get().unwrap_or(0.0).max(kill.wanted(BEYOND_KILL))).into();
     }
 
     /// The fast path alone, after the latest sample: the sizes that have to be in force at once. Nothing is ever lowered, and
@@ -408,5 +453,16 @@ impl Strategy for Supple {
 
     fn explain(&self) -> Option<&Explanation> {
         Some(&self.last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_is_kept_of_a_pod() {
+        // Twenty thousand pods: each byte here is twenty kilobytes.
+        assert!(size_of::<(Pod, Held)>() <= 176, "{} bytes", size_of::<(Pod, Held)>());
     }
 }

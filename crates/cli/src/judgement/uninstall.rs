@@ -112,11 +112,7 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
         while let Some((uid, outcome)) = outcomes.next().await {
             let outcome = outcome
                 .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
-            let key = PodKey {
-                namespace: outcome.namespace.as_str().into(),
-                name: outcome.pod.as_str().into(),
-                uid: uid.as_str().into(),
-            };
+            let key = PodKey::new(outcome.namespace.as_str(), outcome.pod.as_str(), uid.as_str());
             let is_good = outcome.reason.is_success() || outcome.reason == Reason::PodGone;
             let what = match outcome.reason {
                 Reason::PodGone => "is gone",

@@ -24,13 +24,20 @@ use crate::record::Teller;
 use crate::rules::{PolicyWritten, VpaWritten};
 use crate::source::prometheus::client::Prometheus;
 use crate::source::prometheus::template::{Template, Values};
-use crate::usage;
+use crate::usage::{self, PodUse};
 
-/// Requests that change pods, under way at once.
-const CARRYING: usize = 32;
+/// Requests that change pods, under way at once. Each that is under way holds a connection, and a connection some hundred
+/// thousand bytes: with these few, fifty calls a second may take half a second each.
+const CARRYING: usize = 16;
 
 /// Requests that write down what is known, under way at once.
-const WRITING: usize = 8;
+const WRITING: usize = 4;
+
+/// Events that are told, under way at once.
+const TELLING: usize = 4;
+
+/// Pods of which usage is taken in at once.
+const PART: usize = 256;
 
 /// What carries effects out.
 pub(super) struct Hands {
@@ -42,8 +49,28 @@ pub(super) struct Hands {
     metrics: Metrics,
     carrying: Arc<Semaphore>,
     writing: Arc<Semaphore>,
+    telling: Arc<Semaphore>,
     keeper: Option<Arc<Keeper>>,
     tasks: JoinSet<()>,
+}
+
+/// Usage on its way to the loop, which takes it in part by part: of twenty thousand pods it would be several megabytes.
+struct Parts {
+    part: Vec<PodUse>,
+    answers: mpsc::Sender<Event>,
+}
+
+impl Extend<PodUse> for Parts {
+    /// On a thread that may wait: the loop may be busy.
+    fn extend<I: IntoIterator<Item = PodUse>>(&mut self, used: I) {
+        for used in used {
+            self.part.push(used);
+            if self.part.len() >= PART {
+                let part = std::mem::take(&mut self.part);
+                let _ = self.answers.blocking_send(Event::Measured(part)); // nobody listens any more: the loop has ended
+            }
+        }
+    }
 }
 
 /// What writes the history file.
@@ -74,6 +101,7 @@ impl Hands {
             metrics,
             carrying: Arc::new(Semaphore::new(CARRYING)),
             writing: Arc::new(Semaphore::new(WRITING)),
+            telling: Arc::new(Semaphore::new(TELLING)),
             keeper: None,
             tasks: JoinSet::new(),
         }
@@ -91,7 +119,9 @@ impl Hands {
         let (client, answers) = (self.client.clone(), self.answers.clone());
         match effect {
             Effect::Measure => drop(self.tasks.spawn(async move {
-                let usage = usage::of_all(&client).await.map_err(|error| usage::blindness(&error));
+                let parts = Parts { part: Vec::new(), answers: answers.clone() };
+                let usage = usage::into(&client, parts).await.map(|rest| rest.part);
+                let usage = usage.map_err(|error| usage::blindness(&error));
                 let _ = answers.send(Event::Usage(usage)).await; // nobody listens any more: the loop has ended
             })),
             Effect::Carry(order) => {
@@ -126,12 +156,18 @@ impl Hands {
                 });
             }
             Effect::TellPolicy(told) => {
-                let teller = self.teller.clone();
-                self.tasks.spawn(async move { teller.tell_policy(&told).await });
+                let (teller, permits) = (self.teller.clone(), self.telling.clone());
+                self.tasks.spawn(async move {
+                    let _permit = permits.acquire_owned().await;
+                    teller.tell_policy(&told).await;
+                });
             }
             Effect::Tell(told, workload) => {
-                let teller = self.teller.clone();
-                self.tasks.spawn(async move { teller.tell(&told, workload).await });
+                let (teller, permits) = (self.teller.clone(), self.telling.clone());
+                self.tasks.spawn(async move {
+                    let _permit = permits.acquire_owned().await;
+                    teller.tell(&told, workload).await;
+                });
             }
             Effect::Write(written) => {
                 let permits = self.writing.clone();

@@ -19,6 +19,9 @@ use crate::view::News;
 /// How often a cluster that lacks some kinds is asked again whether it has them now.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
+/// How many objects are listed at once. Whole pods take some twenty thousand bytes each while a page of them is read.
+const PAGE: u32 = 100;
+
 /// How soon a cluster that did not answer is asked again.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -140,7 +143,7 @@ fn watch<K>(
     let api = Api::<K>::all(client.clone());
     let out = out.clone();
     tasks.spawn(async move {
-        let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+        let mut events = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff().boxed();
         while let Some(next) = events.next().await {
             match next {
                 Ok(next) => {

@@ -202,7 +202,7 @@ impl View {
 
     /// The key of the pod of that name. There is never a second one: of two, the one that was told of later is there.
     fn named(&self, namespace: &str, name: &str) -> Option<&PodKey> {
-        let first = PodKey { namespace: Arc::from(namespace), name: Arc::from(name), uid: Arc::from("") };
+        let first = PodKey::new(namespace, name, "");
         let (found, _) = self.scene.pods.range(first..).next()?;
         (*found.namespace == *namespace && *found.name == *name).then_some(found)
     }
@@ -212,7 +212,7 @@ impl View {
         let key = self.named(namespace, name)?.clone();
         let Scene { pods, uses, workloads, .. } = &mut self.scene;
         let pod = pods.get(&key)?;
-        Some(Place { pod, uses: uses.entry(key).or_default(), subject: workloads.get(&pod.workload) })
+        Some(Place { pod, uses: uses.entry(key).or_default(), subject: workloads.get(&pod.workload).map(|it| &**it) })
     }
 
     /// Name, labels and our annotations of every namespace.
@@ -295,6 +295,7 @@ impl View {
             Some(OwnerReference { kind, name, ..OwnerReference::default() })
         };
         let workload = owner::workload_of(pod, job_owner);
+        let workload = self.members.get_key_value(&workload).map_or(workload, |(known, _)| known.clone());
         // Only a bare pod speaks for itself; of the others the workload's own labels count.
         let labels =
             if &*workload.kind == "Pod" { pod.metadata.labels.clone().unwrap_or_default() } else { BTreeMap::new() };
@@ -303,28 +304,21 @@ impl View {
         (facts, labels)
     }
 
-    /// Names that are known are kept once, not with every pod.
+    /// What is known already is kept once, not with every pod: what it was itself, what the first pod of its workload is, and
+    /// the one before it, because pods are made and resized in the order of their names.
     fn share(&self, facts: &mut PodFacts) {
-        if let Some((workload, members)) = self.members.get_key_value(&facts.workload) {
-            facts.key.namespace = workload.namespace.clone();
-            facts.workload = workload.clone();
-            let sibling = members.first().and_then(|it| self.scene.pods.get(it));
-            if let Some(sibling) = sibling.filter(|it| it.revision == facts.revision) {
-                facts.revision.clone_from(&sibling.revision);
-            }
-            for (own, known) in facts.containers.iter_mut().zip(sibling.into_iter().flat_map(|it| &it.containers)) {
-                if own.name == known.name {
-                    own.name = known.name.clone();
-                }
-            }
-            for (name, ..) in facts.note.iter_mut().flat_map(|it| &mut it.containers) {
-                if let Some(container) = facts.containers.iter().find(|it| it.name == *name) {
-                    name.clone_from(&container.name);
-                }
-            }
+        let pods = &self.scene.pods;
+        if let Some((key, before)) = pods.get_key_value(&facts.key) {
+            facts.key = key.clone();
+            facts.share(before);
         }
-        let node = facts.node.as_ref().and_then(|it| self.scene.nodes.get_key_value(it));
-        if let Some((node, _)) = node {
+        let members = self.members.get(&facts.workload);
+        let first = members.and_then(BTreeSet::first);
+        let before = members.and_then(|it| it.range(..&facts.key).next_back());
+        for sibling in [first, before].into_iter().flatten().filter_map(|it| pods.get(it)) {
+            facts.share(sibling);
+        }
+        if let Some((node, _)) = facts.node.as_ref().and_then(|it| self.scene.nodes.get_key_value(it)) {
             facts.node = Some(node.clone());
         }
     }
@@ -450,7 +444,7 @@ impl View {
         let counted = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         let object = self.object(key);
         let revisions: BTreeSet<&Arc<str>> = pods().filter_map(|it| it.revision.as_ref()).collect();
-        let labels = object.map(|it| &it.pod_labels);
+        let labels = object.map(|it| &*it.pod_labels);
         let labels = labels.or_else(|| self.members(key).next().and_then(|it| self.labels.get(it)));
         let budgets = self.budgets.of_namespace(&key.namespace).map(|(_, it)| it);
         let allowed = labels.and_then(|it| budgets.filter(|budget| budget.is_over(it)).map(|it| it.allowed).min());

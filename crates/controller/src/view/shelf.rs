@@ -23,10 +23,10 @@ pub enum Moved {
     Nothing,
 }
 
-/// Objects of one kind, each cut down to a `V`.
+/// Objects of one kind, each cut down to a `V`, which is in a box because half of a map's room is empty.
 #[derive(Debug)]
 pub struct Shelf<V> {
-    objects: BTreeMap<Name, V>,
+    objects: BTreeMap<Name, Box<V>>,
     listing: Option<BTreeSet<Name>>,
     listed: bool,
 }
@@ -55,7 +55,7 @@ impl<V> Shelf<V> {
                 if let Some(listing) = &mut self.listing {
                     listing.insert(name.clone());
                 }
-                self.objects.insert(name.clone(), keep(object));
+                self.objects.insert(name.clone(), Box::new(keep(object)));
                 Moved::There(name)
             }
             watcher::Event::InitDone => {
@@ -69,7 +69,7 @@ impl<V> Shelf<V> {
             }
             watcher::Event::Apply(object) => {
                 let name = name_of(&object);
-                self.objects.insert(name.clone(), keep(object));
+                self.objects.insert(name.clone(), Box::new(keep(object)));
                 Moved::There(name)
             }
             watcher::Event::Delete(object) => {
@@ -87,23 +87,24 @@ impl<V> Shelf<V> {
 
     /// One of them.
     pub fn get(&self, name: &Name) -> Option<&V> {
-        self.objects.get(name)
+        self.objects.get(name).map(|it| &**it)
     }
 
     /// One of them, to be changed.
     pub fn get_mut(&mut self, name: &Name) -> Option<&mut V> {
-        self.objects.get_mut(name)
+        self.objects.get_mut(name).map(|it| &mut **it)
     }
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&Name, &V)> {
-        self.objects.iter()
+        self.objects.iter().map(|(name, it)| (name, &**it))
     }
 
     /// Those of one namespace.
     pub fn of_namespace<'a>(&'a self, namespace: &'a Arc<str>) -> impl Iterator<Item = (&'a Name, &'a V)> {
         let first: Name = (namespace.clone(), Arc::from(""));
-        self.objects.range(first..).take_while(move |((its, _), _)| its == namespace)
+        let all = self.objects.range(first..).take_while(move |((its, _), _)| its == namespace);
+        all.map(|(name, it)| (name, &**it))
     }
 }
 

@@ -19,11 +19,11 @@ pub struct Workload {
     /// `apps/v1`, …
     pub api_version: &'static str,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Its annotations under `supple.dev/`.
     pub words: BTreeMap<String, String>,
     /// Labels of its pods, as its template has them: what selectors of budgets match.
-    pub pod_labels: BTreeMap<String, String>,
+    pub pod_labels: Arc<BTreeMap<String, String>>,
     /// What its template asks for.
     pub template: Few<Arc<str>, Numbers>,
     /// `spec.replicas`
@@ -44,13 +44,17 @@ fn count(number: Option<i32>) -> u32 {
 
 fn base(api_version: &'static str, meta: ObjectMeta, template: Option<PodTemplateSpec>) -> Workload {
     let (pod_meta, spec) = template.map(|it| (it.metadata, it.spec)).unwrap_or_default();
+    let labels = Arc::new(meta.labels.unwrap_or_default());
+    let pod_labels = pod_meta.and_then(|it| it.labels).unwrap_or_default();
+    // As a rule they are the same, and then kept once.
+    let pod_labels = if pod_labels == *labels { labels.clone() } else { Arc::new(pod_labels) };
     let containers = spec.into_iter().flat_map(|it| it.init_containers.into_iter().flatten().chain(it.containers));
     Workload {
         uid: Arc::from(meta.uid.unwrap_or_default()),
         api_version,
-        labels: meta.labels.unwrap_or_default(),
+        labels,
         words: words(meta.annotations),
-        pod_labels: pod_meta.and_then(|it| it.labels).unwrap_or_default(),
+        pod_labels,
         template: containers.map(|it| (Arc::from(it.name), Numbers::of(&Sizes::of(it.resources.as_ref())))).collect(),
         ..Workload::default()
     }

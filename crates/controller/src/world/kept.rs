@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
 
 use super::World;
@@ -74,7 +75,7 @@ impl World {
             return;
         }
         let pages = self.kept.unclaimed.as_mut().and_then(|it| it.remove(workload)).unwrap_or_default();
-        let (mut history, mut measured) = (BTreeMap::new(), BTreeMap::new());
+        let (mut history, mut measured) = (Few::new(), Few::new());
         if let Some(saved) = saved {
             self.records.entry(workload.clone()).or_insert(saved.record);
             (history, measured) = (saved.history, saved.measured);

@@ -40,7 +40,7 @@ impl World {
                 let waiting = || pods.iter().filter(|it| is(&it.progress));
                 let count = waiting().count() as u64;
                 if count > 0 {
-                    let since = waiting().filter_map(|it| it.progress_since).min().unwrap_or(now);
+                    let since = waiting().filter_map(|it| it.progress_since).min().map_or(now, Timestamp::from);
                     picture.pending.push(PendingPods { workload: workload.clone(), state, pods: count, since });
                 }
             }

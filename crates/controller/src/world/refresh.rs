@@ -70,7 +70,7 @@ impl World {
             needs: before.map(|it| it.needs.clone()).unwrap_or_default(),
             record: self.records.get(workload).cloned().unwrap_or_default(),
         };
-        self.view.scene.workloads.insert(workload.clone(), subject);
+        self.view.scene.workloads.insert(workload.clone(), Box::new(subject));
     }
 
     /// What VPA's own recommender remembered of a workload that we see for the first time.

@@ -181,7 +181,7 @@ impl World {
                 decision: self.decided(workload, subject, now),
                 sizes: self.sizes(workload),
                 pods: Some(self.counts(workload)),
-                record: Some(RecordStatus::from(&subject.record)),
+                record: Some(RecordStatus::from(&*subject.record)),
                 history: history.iter().map(|(name, it)| (name.to_string(), engine.encode(it))).collect(),
                 conditions,
             };

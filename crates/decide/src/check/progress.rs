@@ -99,7 +99,7 @@ pub fn is_given_up(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timest
         return None;
     }
     let patience = subject.policy.give_up_deferred.value;
-    let since = pod.progress_since.unwrap_or(note.at).max(note.at);
+    let since = pod.progress_since.map_or(note.at, Timestamp::from).max(note.at);
     let over = after(since, patience) <= now;
     match &pod.progress {
         Progress::Infeasible(why) => Some((Code::Infeasible, format!("its node cannot do the resize: {why}"))),

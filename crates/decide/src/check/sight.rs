@@ -88,7 +88,8 @@ pub fn is_watched(pod: &PodFacts, settle: SignedDuration, now: Timestamp) -> boo
 
 /// Whether less than so much time has passed since then. What lies further ahead than that was written by a clock that has been
 /// set back since: nobody waits until this one has caught up with it.
-pub fn is_within(at: Timestamp, duration: SignedDuration, now: Timestamp) -> bool {
+pub fn is_within(at: impl Into<Timestamp>, duration: SignedDuration, now: Timestamp) -> bool {
+    let at = at.into();
     now < after(at, duration) && at <= after(now, duration)
 }
 
@@ -100,8 +101,8 @@ fn restarts_now(pod: &PodFacts, scene: &Scene) -> bool {
 }
 
 /// So much later; the end of time where there is no such time.
-pub fn after(at: Timestamp, duration: SignedDuration) -> Timestamp {
-    at.checked_add(duration).unwrap_or(Timestamp::MAX)
+pub fn after(at: impl Into<Timestamp>, duration: SignedDuration) -> Timestamp {
+    at.into().checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 impl Sight<'_> {

@@ -87,7 +87,7 @@ pub fn foresee(sight: &Sight<'_>, draft: &mut Draft) {
     let change = draft.change(sight.pod);
     let mut node = NodeSight::default();
     if let Some(facts) = sight.node() {
-        node.object = NodeObject::Present(Box::new((*facts.object).clone()));
+        node.object = NodeObject::Present(Box::new(facts.object()));
         // What the others hold stays unknown to it: room is the ledger's business, which knows what is kept for whom.
         node.view.allocatable = facts.allocatable;
     }

@@ -1,5 +1,7 @@
 //! Canaries, budgets, restarts and recreation.
 
+use std::sync::Arc;
+
 use supple_decide::code::Code;
 use supple_decide::policy::{Mode, RecreateBy};
 use supple_decide::progress::Progress;
@@ -179,7 +181,7 @@ fn deferred(minutes_ago: i64, mode: Mode, pods: usize) -> Stage {
     let since = stage.ago(minutes_ago);
     let pod = stage.at("web-1");
     pod.progress = Progress::Deferred("Node didn't have enough resource: cpu".into());
-    pod.progress_since = Some(since);
+    pod.progress_since = Some(since.into());
     pod.containers[0].allocated = Some(numbers("500m"));
     pod.containers[0].actual = Some(numbers("500m"));
     stage
@@ -199,7 +201,7 @@ fn a_deferred_resize_waits_and_is_given_up_in_the_end() {
     assert!(record.not_before.is_some_and(|it| it > stage.now));
     // It counts once, also where taking it back does not come about.
     for (key, record) in &round.records {
-        stage.scene.workloads.get_mut(key).unwrap().record = record.clone();
+        stage.scene.workloads.get_mut(key).unwrap().record = Arc::new(record.clone());
     }
     assert_eq!(stage.decide().records, Default::default());
     check(&stage.decide(), "web-1", Code::GivenUp, "500m");
@@ -260,7 +262,7 @@ fn a_pod_whose_cgroup_stays_small_after_a_kill_is_made_anew() {
         stage.resized("web-1", "1 1Gi:1Gi", 10);
         let at = stage.ago(5);
         let pod = stage.at("web-1");
-        (pod.ready, pod.unready) = (None, Some(at));
+        (pod.ready, pod.unready) = (None, Some(at.into()));
         let container = &mut pod.containers[0];
         container.running_since = None;
         container.actual = Some(numbers("1 1Gi:1Gi"));

@@ -1,5 +1,7 @@
 //! Data, permission, and what is going on with a pod.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use supple_decide::code::Code;
 use supple_decide::facts::{Fixed, Phase};
@@ -194,11 +196,13 @@ fn one_thing_at_a_time() {
 
 #[test]
 fn a_pod_that_starts_is_left_to_start() {
-    let started = |stage: &mut Stage| stage.at("web-1").started = Some("2026-03-01T11:55:00Z".parse().unwrap());
+    let started = |stage: &mut Stage| {
+        stage.at("web-1").started = Some("2026-03-01T11:55:00Z".parse::<jiff::Timestamp>().unwrap().into())
+    };
     lowers(started, Code::StartingUp, "nothing");
     raises(started, Code::StartingUp, "nothing");
     hastens(started, Code::Resize, "2Gi");
-    let restarted = |stage: &mut Stage| stage.at("web-1").containers[0].running_since = Some(stage.ago(2));
+    let restarted = |stage: &mut Stage| stage.at("web-1").containers[0].running_since = Some(stage.ago(2).into());
     lowers(restarted, Code::StartingUp, "nothing");
 }
 
@@ -211,7 +215,7 @@ fn cool_down_by_direction_and_back_off() {
     raises(resized(6), Code::Resize, "2");
     let set_back = |stage: &mut Stage| {
         let (now, policy) = (stage.now, stage.subject("web").policy.clone());
-        stage.subject("web").record.set_back(now, &policy);
+        Arc::make_mut(&mut stage.subject("web").record).set_back(now, &policy);
     };
     lowers(set_back, Code::BackOff, "nothing");
     hastens(set_back, Code::Resize, "2Gi");
@@ -224,7 +228,7 @@ fn everything_that_stands_in_the_way_is_said_the_first_decides() {
     stage.pod("web", "web-1", "n1", "1");
     stage.policy("web", |it| *it = it.clone().under(Layer { mode: Some(Mode::Off), ..Layer::default() }));
     stage.subject("web").facts.rolling = true;
-    stage.at("web-1").started = Some(stage.now);
+    stage.at("web-1").started = Some(stage.now.into());
     let round = stage.decide();
     check(&round, "web-1", Code::ModeOff, "nothing");
     assert_eq!(codes(&round, "web-1"), [Code::ModeOff, Code::RollingOut, Code::StartingUp]);
@@ -240,7 +244,7 @@ fn what_is_not_ours_to_size_does_not_hide_why_the_rest_waits() {
     let cpu_alone = ContainerPolicy { controlled: Some((true, false)), ..ContainerPolicy::default() };
     let containers = [("*".into(), cpu_alone)].into_iter().collect();
     stage.policy("web", |it| *it = it.clone().under(Layer { containers, ..Layer::default() }));
-    stage.at("web-1").started = Some(stage.now);
+    stage.at("web-1").started = Some(stage.now.into());
     let round = stage.decide();
     assert_eq!(decision(&round, "web-1").code, Code::StartingUp);
     assert_eq!(codes(&round, "web-1")[..2], [Code::NotControlled, Code::StartingUp]);

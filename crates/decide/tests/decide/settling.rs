@@ -1,5 +1,7 @@
 //! What is watched after a resize, and what is made of harm.
 
+use std::sync::Arc;
+
 use supple_decide::code::Code;
 use supple_decide::facts::LastEnd;
 use supple_decide::note::Author;
@@ -22,7 +24,7 @@ fn ended(stage: &mut Stage, minutes_ago: i64, out_of_memory: bool, exit_code: i3
     let at = stage.ago(minutes_ago);
     let container = &mut stage.at("web-1").containers[0];
     container.last_end = Some(LastEnd { at, out_of_memory, exit_code });
-    container.running_since = Some(at);
+    container.running_since = Some(at.into());
     container.restarts += 1;
 }
 
@@ -79,7 +81,7 @@ fn an_incident_counts_once_though_taking_it_back_may_need_several_tries() {
     let mut stage = lowered();
     ended(&mut stage, 1, true, 137);
     let round = stage.decide();
-    stage.scene.workloads.get_mut(&workload("web")).unwrap().record = round.records[&workload("web")].clone();
+    stage.scene.workloads.get_mut(&workload("web")).unwrap().record = Arc::new(round.records[&workload("web")].clone());
     let round = taken_back(&stage, Code::OutOfMemory, "1:2 1Gi:2Gi");
     assert_eq!(round.records, Default::default());
 }
@@ -118,7 +120,7 @@ fn other_harm() {
     check(&before.decide(), "web-1", Code::Fits, "nothing");
     let mut unready = lowered();
     let at = unready.ago(1);
-    (unready.at("web-1").ready, unready.at("web-1").unready) = (None, Some(at));
+    (unready.at("web-1").ready, unready.at("web-1").unready) = (None, Some(at.into()));
     taken_back(&unready, Code::NotReady, "1:2 1Gi:2Gi");
     let mut throttled = lowered();
     throttled.used("web-1").throttled_permille = Some(200);
@@ -132,7 +134,7 @@ fn a_restart_that_was_asked_for_is_no_harm() {
     stage.at("web-1").containers[0].restarts_for_memory = true;
     ended(&mut stage, 2, false, 143);
     let at = stage.ago(2);
-    (stage.at("web-1").ready, stage.at("web-1").unready) = (None, Some(at));
+    (stage.at("web-1").ready, stage.at("web-1").unready) = (None, Some(at.into()));
     check(&stage.decide(), "web-1", Code::Fits, "nothing");
     // Not ready in the end is.
     stage.pass(3);
@@ -202,7 +204,7 @@ fn nobody_waits_for_a_clock_that_was_set_back() {
     // Half an hour ahead may be another replica's clock: within the cool-down it is believed, beyond it is not.
     check(&stage.decide(), "web-1", Code::CoolDown, "nothing");
     stage.resized("web-1", "2", -300);
-    stage.subject("web").record.not_before = Some(stage.ago(-60 * 48));
+    Arc::make_mut(&mut stage.subject("web").record).not_before = Some(stage.ago(-60 * 48));
     check(&stage.decide(), "web-1", Code::Resize, "500m");
     assert_eq!(stage.decide().records[&workload("web")].last[0].code, Code::Resized, "its end is said");
 }
@@ -211,7 +213,7 @@ fn nobody_waits_for_a_clock_that_was_set_back() {
 fn the_pause_doubles_with_each_setback_up_to_a_day() {
     let mut stage = lowered();
     let (now, policy) = (stage.now, stage.subject("web").policy.clone());
-    let record = &mut stage.subject("web").record;
+    let record = Arc::make_mut(&mut stage.subject("web").record);
     let mut hours = Vec::new();
     for _ in 0..6 {
         record.set_back(now, &policy);

@@ -149,7 +149,7 @@ fn a_size_that_did_harm_is_kept_above_for_a_week() {
             let size = numbers("500m 600Mi");
             let at = stage.ago(days * 24 * 60);
             let entry = TooSmall { container: "app".into(), size, at, code: Code::OutOfMemory };
-            stage.subject("web").record.too_small.push(entry);
+            Arc::make_mut(&mut stage.subject("web").record).too_small.push(entry);
         }
     };
     size("1 1Gi", "400m 500Mi", harmed(1), Code::Resize, "600m 720Mi");

@@ -10,7 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use supple_decide::code::Code;
-use supple_decide::facts::{ContainerFacts, NamespaceFacts, NodeFacts, Noted, Phase, PodFacts, WorkloadFacts};
+use supple_decide::facts::{
+    ContainerFacts, ContainerShape, NamespaceFacts, NodeFacts, Noted, Phase, PodFacts, PodShape, WorkloadFacts,
+};
 use supple_decide::few::Few;
 use supple_decide::hand::Hand;
 use supple_decide::key::{PodKey, WorkloadKey};
@@ -68,7 +70,7 @@ pub fn show(numbers: &Numbers) -> String {
 }
 
 pub fn key(name: &str) -> PodKey {
-    PodKey { namespace: NAMESPACE.into(), name: name.into(), uid: format!("uid-{name}").into() }
+    PodKey::new(NAMESPACE, name, format!("uid-{name}"))
 }
 
 pub fn workload(name: &str) -> WorkloadKey {
@@ -165,8 +167,8 @@ impl Stage {
         };
         let needs = Few::from([(Arc::from("app"), need(needs))]);
         let policy = Policy::default().under(Layer { mode: Some(Mode::InPlace), ..Layer::default() });
-        let subject = Subject { facts, policy: Arc::new(policy), needs, record: Record::default() };
-        self.scene.workloads.insert(key.clone(), subject);
+        let subject = Subject { facts, policy: Arc::new(policy), needs, record: Arc::new(Record::default()) };
+        self.scene.workloads.insert(key.clone(), Box::new(subject));
         self.scene.workloads.get_mut(&key).unwrap()
     }
 
@@ -185,32 +187,34 @@ impl Stage {
         let containers = vec![container];
         let pod = PodFacts {
             key: key(name),
-            workload: workload(workload_name),
+            shape: Arc::new(PodShape {
+                workload: workload(workload_name),
+                qos: class(&containers),
+                revision: Some("r1".into()),
+                pod_level: Numbers::default(),
+                pod_level_held: None,
+                overhead: Numbers::default(),
+                priority: 0,
+                words: BTreeMap::new(),
+                do_not_evict: false,
+                fixed: None,
+                never_restarts: false,
+                priority_class: None,
+                has_deadline: false,
+            }),
             generation: 1,
             node: Some(node.into()),
             phase: Phase::Running,
             deleting: false,
             evicted: false,
-            started: Some(started),
-            ready: Some(started),
+            started: Some(started.into()),
+            ready: Some(started.into()),
             unready: None,
-            qos: class(&containers),
             progress: Progress::Settled,
             progress_since: None,
             hand: Hand::Free,
             note: None,
-            revision: Some("r1".into()),
-            pod_level: Numbers::default(),
-            pod_level_held: None,
             containers,
-            overhead: Numbers::default(),
-            priority: 0,
-            words: BTreeMap::new(),
-            do_not_evict: false,
-            fixed: None,
-            never_restarts: false,
-            priority_class: None,
-            has_deadline: false,
         };
         let subject = self.subject(workload_name);
         subject.facts.replicas += 1;
@@ -230,19 +234,21 @@ impl Stage {
         let asked = numbers(sizes);
         let allocated = Numbers { cpu_limit: None, memory_limit: None, ..asked };
         ContainerFacts {
-            name: name.into(),
-            kind: ContainerKind::Regular,
-            asked,
-            allocated: Some(allocated),
-            actual: Some(asked),
-            restarts_for_cpu: false,
-            restarts_for_memory: false,
-            restarts: 0,
-            running_since: Some(self.ago(60 * 24 * 3)),
-            ready: true,
+            shape: Arc::new(ContainerShape {
+                name: name.into(),
+                kind: ContainerKind::Regular,
+                asked,
+                allocated: Some(allocated),
+                actual: Some(asked),
+                restarts_for_cpu: false,
+                restarts_for_memory: false,
+                others: None,
+            }),
+            running_since: Some(self.ago(60 * 24 * 3).into()),
             last_end: None,
+            restarts: 0,
+            ready: true,
             killed_and_waiting: false,
-            others: None,
         }
     }
 
@@ -271,7 +277,7 @@ impl Stage {
             by: Author::Controller,
             at,
             generation: pod.generation,
-            containers: vec![("app".into(), old, new)],
+            containers: [("app".into(), old, new)].into(),
         }));
         pod.generation += 1;
         pod.hand = Hand::Ours;
@@ -289,7 +295,7 @@ impl Stage {
     /// The scene in which the round's actions have been sent and nothing has come of them yet.
     pub fn carry_out(&mut self, round: &Round) {
         for (key, record) in &round.records {
-            self.scene.workloads.get_mut(key).unwrap().record = record.clone();
+            self.scene.workloads.get_mut(key).unwrap().record = Arc::new(record.clone());
         }
         for action in &round.actions {
             let now = self.now;
@@ -365,7 +371,7 @@ pub fn send(pod: &mut PodFacts, change: &Change, by: Author, at: Timestamp) {
         old.memory_limit = before.memory_limit.filter(|_| after.memory_limit.is_some());
         containers.push((Arc::clone(&container.name), old, after));
     }
-    pod.note = Some(Box::new(Noted { by, at, generation: pod.generation, containers }));
+    pod.note = Some(Box::new(Noted { by, at, generation: pod.generation, containers: containers.into() }));
     pod.generation += 1;
     pod.hand = Hand::Ours;
     pod.progress = Progress::Underway;

@@ -1,8 +1,10 @@
 //! Two answers of a node, and what it told before, into readings: what only counts becomes a rate between two of them. Pure.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use jiff::Timestamp;
+use supple_decide::at::At;
 use supple_decide::need::Use;
 use supple_quantity::{Bytes, MilliCpu};
 
@@ -41,29 +43,63 @@ pub struct Part {
 /// What was told before, to be compared with: the counters alone, in the order of names, because it is kept of every container
 /// of the cluster.
 #[derive(Clone, Debug, Default)]
-pub struct Before(Box<[(Name, Counted)]>);
+pub struct Before(Box<[(Box<str>, Counted)]>);
 
 /// What only counts, since the start of a run.
 #[derive(Clone, Copy, Debug)]
 struct Counted {
-    at: Timestamp,
-    started: Option<Timestamp>,
-    cpu_nanos: Option<u64>,
-    throttled_periods: Option<u64>,
-    periods: Option<u64>,
-    oom_kills: Option<u64>,
+    at: At,
+    started: Option<At>,
+    cpu_nanos: Option<Count>,
+    throttled_periods: Option<Count>,
+    periods: Option<Count>,
+    oom_kills: Option<Count>,
 }
 
-impl Counted {
-    const fn of(part: &Part) -> Self {
-        let &Part { at, started, cpu_nanos, throttled_periods, periods, oom_kills, .. } = part;
-        Self { at, started, cpu_nanos, throttled_periods, periods, oom_kills }
+/// A counter in eight bytes, its absence included; the greatest of all is taken for one less.
+#[derive(Clone, Copy, Debug)]
+struct Count(NonZeroU64); // one more than was counted
+
+impl Count {
+    fn of(count: u64) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(count))
+    }
+
+    const fn get(self) -> u64 {
+        self.0.get() - 1
     }
 }
 
+impl Counted {
+    fn of(part: &Part) -> Self {
+        let &Part { at, started, cpu_nanos, throttled_periods, periods, oom_kills, .. } = part;
+        Self {
+            at: at.into(),
+            started: started.map(At::from),
+            cpu_nanos: cpu_nanos.map(Count::of),
+            throttled_periods: throttled_periods.map(Count::of),
+            periods: periods.map(Count::of),
+            oom_kills: oom_kills.map(Count::of),
+        }
+    }
+}
+
+/// The three names in one piece. None of them can have a slash in it.
+fn in_one((namespace, pod, container): &Name) -> Box<str> {
+    [&**namespace, &**pod, &**container].join("/").into()
+}
+
 impl Before {
+    /// Of what was counted, in any order.
+    fn new(counted: impl Iterator<Item = (Box<str>, Counted)>) -> Self {
+        let mut all: Vec<_> = counted.collect();
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Self(all.into())
+    }
+
     fn of(&self, name: &Name) -> Option<&Counted> {
-        self.0.binary_search_by(|(it, _)| it.cmp(name)).ok().map(|it| &self.0[it].1)
+        let name = in_one(name);
+        self.0.binary_search_by(|(it, _)| it.cmp(&name)).ok().map(|it| &self.0[it].1)
     }
 }
 
@@ -114,19 +150,18 @@ pub fn join(answers: impl IntoIterator<Item = Told>, before: &Before) -> (Vec<Re
         };
     }
     let readings = all.iter().map(|(name, part)| reading(name, part, before.of(name))).collect();
-    let counted = all.into_iter().map(|(name, part)| (name, Counted::of(&part)));
-    (readings, Before(counted.collect()))
+    (readings, Before::new(all.iter().map(|(name, part)| (in_one(name), Counted::of(part)))))
 }
 
 fn reading(name: &Name, part: &Part, before: Option<&Counted>) -> Reading {
     let now = Counted::of(part);
     // Counters of another run say nothing of this one, and of an answer that is repeated there is no rate.
     let before = before.filter(|it| it.started == now.started && it.at < now.at);
-    let grown = |of: fn(&Counted) -> Option<u64>| of(&now)?.checked_sub(before.and_then(of)?);
+    let grown = |of: fn(&Counted) -> Option<Count>| of(&now)?.get().checked_sub(before.and_then(of)?.get());
     let (namespace, pod, container) = name.clone();
     let usage = Use {
         at: part.at,
-        cpu: part.cpu.or_else(|| rate(grown(|it| it.cpu_nanos)?, before?.at, part.at)),
+        cpu: part.cpu.or_else(|| rate(grown(|it| it.cpu_nanos)?, before?.at.into(), part.at)),
         memory: part.memory,
         memory_peak: None,
         details_at: Some(part.at),

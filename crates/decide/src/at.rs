@@ -66,12 +66,7 @@ mod tests {
     #[test]
     fn eight_bytes_hold_any_moment_and_none() {
         assert_eq!((size_of::<Option<At>>(), size_of::<Option<Timestamp>>()), (8, 24));
-        let all = [
-            "-009999-01-02T01:59:59Z",
-            "1969-12-31T23:59:59.999999Z",
-            "1970-01-01T00:00:00Z",
-            "2026-03-01T12:00:00.000001Z",
-        ];
+        let all = ["1969-12-31T23:59:59.999999Z", "1970-01-01T00:00:00Z", "2026-03-01T12:00:00.000001Z"];
         let all = all.map(|it| it.parse::<Timestamp>().unwrap());
         let all = [Timestamp::MIN].into_iter().chain(all).chain([Timestamp::MAX]);
         let moments: Vec<(Timestamp, At)> = all.map(|it| (it, it.into())).collect();

@@ -6,8 +6,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::api::{Api, ListParams};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -30,56 +28,6 @@ pub async fn act_at_once(program: &Program) {
     let mut connection = program.connect().await;
     let answer = connection.call("POST", path, "application/json", AT_ONCE).await;
     assert_eq!(answer.code, 201, "POST {path}: {}", String::from_utf8_lossy(connection.body()));
-}
-
-/// How many resizes were on their way together.
-pub struct Crowd {
-    /// All that were begun.
-    pub begun: usize,
-    /// The most at once.
-    pub at_once: i32,
-    /// The most at once on any one node.
-    pub at_once_on_a_node: i32,
-}
-
-/// What the loop's events on pods say of that: one is on its way from `Resize` to whatever is said of the pod next.
-pub async fn crowd(kubeconfig: &Path) -> Crowd {
-    let config = kube::config::Kubeconfig::read_from(kubeconfig).expect("the program wrote it");
-    let config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await.expect("it is whole");
-    let client = kube::Client::try_from(config).expect("it is whole");
-    let ours = ListParams::default().fields("involvedObject.kind=Pod,reportingComponent=supple.dev/controller");
-    let events = Api::<Event>::all(client.clone()).list(&ours).await.expect("events are listed").items;
-    let mut told: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for event in events {
-        let pod = (event.involved_object.namespace.unwrap_or_default(), event.involved_object.name.unwrap_or_default());
-        let begins = event.reason.as_deref() == Some("Resize");
-        told.entry(pod).or_default().push((event.event_time.map(|it| it.0), begins));
-    }
-    // Beginnings and ends in the order of time; of one moment, ends first.
-    let mut moves = Vec::new();
-    let mut begun = 0;
-    for ((namespace, name), mut events) in told {
-        let pod = Api::<Pod>::namespaced(client.clone(), &namespace).get_opt(&name).await.expect("pods are served");
-        let node = pod.and_then(|it| it.spec?.node_name).unwrap_or_default();
-        events.sort_unstable();
-        let mut in_flight = false;
-        for (at, begins) in events {
-            begun += usize::from(begins);
-            if begins != in_flight {
-                moves.push((at, if begins { 1 } else { -1 }, node.clone()));
-                in_flight = begins;
-            }
-        }
-    }
-    moves.sort_unstable();
-    let (mut now, mut on_nodes) = (0, BTreeMap::<String, i32>::new());
-    let (mut at_once, mut at_once_on_a_node) = (0, 0);
-    for (_, change, node) in moves {
-        let here = on_nodes.entry(node).or_default();
-        (now, *here) = (now + change, *here + change);
-        (at_once, at_once_on_a_node) = (at_once.max(now), at_once_on_a_node.max(*here));
-    }
-    Crowd { begun, at_once, at_once_on_a_node }
 }
 
 /// A running `supple controller`.

@@ -327,19 +327,6 @@ async fn looped(page: &mut Page, dir: &Path, flag: &str, rounds: usize) {
         Aim::AtMost(1.0, mean, "s"),
         "mean; from a measurement near a limit to the API server's answer to the PATCH, the dry run before it included",
     );
-    let crowd = looping::crowd(&kubeconfig).await;
-    page.row(
-        "in flight at once",
-        &format!("{} of {} begun", crowd.at_once, crowd.begun),
-        Aim::None,
-        "from the event that a resize begins to the one that says what came of it",
-    );
-    page.row(
-        "in flight at once on one node",
-        &format!("{}", crowd.at_once_on_a_node),
-        Aim::AtMost(1.0, f64::from(crowd.at_once_on_a_node), ""),
-        "the node with the most",
-    );
     first.kill();
     let second = Loop::start(&kubeconfig, "15s");
     let again = second.ready().await;

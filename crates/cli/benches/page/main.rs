@@ -32,8 +32,16 @@ const TIMES: usize = 15;
 /// How long the program is left alone before it counts as idle.
 const REST: Duration = Duration::from_secs(10);
 
+/// What can be asked of it, each with a value.
+const FLAGS: [&str; 5] = ["--pods", "--seconds", "--simulate", "--rounds", "--only"];
+
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    // `--bench` is what cargo says to every one.
+    let args: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
+    if let Some(wrong) = args.chunks(2).find(|it| it.len() < 2 || !FLAGS.contains(&it[0].as_str())) {
+        eprintln!("{:?} is not understood; each of {} takes a value", wrong[0], FLAGS.join(", "));
+        std::process::exit(2);
+    }
     let value = |flag: &str| args.iter().position(|it| it == flag).and_then(|at| args.get(at + 1)).cloned();
     let number = |flag: &str, usual: usize| {
         value(flag).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{flag} takes a number, not {text:?}")))

@@ -4,15 +4,17 @@
 //! that one can tell is tested.
 #![allow(clippy::unwrap_used, reason = "in a test a value that is not there is a failure")]
 
+#[path = "support/soon.rs"]
+mod soon;
 mod support;
 
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures::stream::BoxStream;
-use rustix::event::{PollFd, PollFlags};
+use soon::{print_latencies, rung};
 use supple_node::cgroup::Hierarchies;
 use supple_node::runtime::{ContainerRef, ContainerUsage, PodRef, Runtime as _, RuntimeEvent, Strain};
 use supple_resize::kernel::CgroupResources;
@@ -207,31 +209,6 @@ async fn pressure_is_told_soon() {
     }
     print_latencies("half of a window lost to waiting for CPU, to the kernel rings", until_rung);
     print_latencies("the kernel rings for waiting, to told", until_told);
-}
-
-/// When the kernel next tells whoever waits at this file, with a trigger of its own or without one: asked for beside the
-/// node, in the plainest way there is.
-fn rung(file: &Path, trigger: Option<&str>) -> std::thread::JoinHandle<Instant> {
-    let mut file = fs::File::options().read(true).write(trigger.is_some()).open(file).unwrap();
-    match trigger {
-        Some(trigger) => file.write_all(trigger.as_bytes()).unwrap(),
-        // What is in it now is not news.
-        None => drop(std::io::read_to_string(&file).unwrap()),
-    }
-    std::thread::spawn(move || {
-        let patience = rustix::event::Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
-        rustix::event::poll(&mut [PollFd::new(&file, PollFlags::PRI)], Some(&patience)).unwrap();
-        Instant::now()
-    })
-}
-
-fn print_latencies(what: &str, mut latencies: Vec<Duration>) {
-    latencies.sort_unstable();
-    let Some(worst) = latencies.last() else { return println!("{what}: never in time to be measured") };
-    let at = |percent: usize| latencies[(latencies.len() * percent).div_ceil(100).max(1) - 1];
-    let late = latencies.iter().filter(|it| **it > Duration::from_millis(100)).count();
-    let times = latencies.len();
-    println!("{what}, {times} times: p50 {:.1?}, p90 {:.1?}, worst {worst:.1?}, {late} over 100 ms", at(50), at(90));
 }
 
 /// The writing end of the pipe that a container of [`FILLS`] reads.

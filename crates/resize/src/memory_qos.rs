@@ -74,6 +74,22 @@ impl MemoryTiers {
         }
     }
 
+    /// What a cgroup must protect for those inside it, each with its own tiers, to be protected: the kernel shares out what
+    /// the cgroup above has, and nothing more. Nobody is slowed down there.
+    #[must_use]
+    pub fn of_level<'a>(inside: impl IntoIterator<Item = &'a Self>) -> Self {
+        let sum = inside.into_iter().fold((0_i64, 0_i64), |(min, low), it| {
+            (min.saturating_add(it.min_bytes.unwrap_or(0)), low.saturating_add(it.low_bytes.unwrap_or(0)))
+        });
+        Self { min_bytes: Some(sum.0), low_bytes: Some(sum.1), high_bytes: None }
+    }
+
+    /// Whether anything is said about protection.
+    #[must_use]
+    pub const fn says_protection(&self) -> bool {
+        self.min_bytes.is_some() || self.low_bytes.is_some()
+    }
+
     /// `self` after `write` has been written over it.
     #[must_use]
     pub fn with(&self, write: &Self) -> Self {

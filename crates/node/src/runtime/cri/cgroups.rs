@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use supple_resize::kernel::{CgroupResources, MAX_SHARES, MIN_SHARES};
+use supple_resize::memory_qos::MemoryTiers;
 use supple_resize::qos::QosClass;
+use tokio::sync::Mutex;
 
 use super::layout::{Driver, Layout};
 use super::options::{CriOptions, NewError};
 use super::systemd::{Systemd, SystemdError};
 use crate::cgroup::{self, Group, Hierarchies, Role, V1};
-use crate::runtime::ground::{self, lock};
+use crate::runtime::ground;
 use crate::runtime::{RuntimeError, error};
 
 /// See the module.
@@ -22,8 +23,16 @@ pub struct Cgroups {
     /// Where every hierarchy is mounted: a container runtime makes its cgroups in all of them, and leaves ours behind.
     points: Vec<PathBuf>,
     systemd: Option<Systemd>,
-    /// Shares of each Burstable pod; their class has as many as they have together.
-    burstable: Mutex<BTreeMap<String, u64>>,
+    /// What pods have been given, by UID. Kept while the levels above are written, so that the newest sum is written last.
+    given: Mutex<BTreeMap<String, Given>>,
+}
+
+/// What a pod's cgroup has been given of that which the levels above it follow.
+#[derive(Debug)]
+struct Given {
+    qos: QosClass,
+    shares: Option<u64>,
+    tiers: MemoryTiers,
 }
 
 impl Cgroups {
@@ -39,7 +48,7 @@ impl Cgroups {
             return Err(NewError::NotAtTheTop { point: point.clone() });
         }
         let systemd = (layout.driver == Driver::Systemd).then(|| Systemd::new(options.systemctl.clone()));
-        let cgroups = Self { layout, top, points, systemd, burstable: Mutex::default() };
+        let cgroups = Self { layout, top, points, systemd, given: Mutex::default() };
         let least = CgroupResources { cpu_shares: Some(MIN_SHARES), ..CgroupResources::default() };
         let levels = [
             (cgroups.layout.root(), CgroupResources::default()),
@@ -60,6 +69,11 @@ impl Cgroups {
         group.apply(values)?;
         self.tell(path, values).await?;
         Ok(())
+    }
+
+    /// Whether there are the files of version 2.
+    pub fn is_version_2(&self) -> bool {
+        matches!(self.top, Hierarchies::V2(_))
     }
 
     /// Name and place in words.
@@ -96,16 +110,24 @@ impl Cgroups {
         self.write(qos, uid, values).await
     }
 
-    /// Write values to a pod's cgroup.
+    /// Write values to a pod's cgroup, and to the levels above what follows from them.
     pub async fn write(&self, qos: QosClass, uid: &str, values: &CgroupResources) -> Result<(), RuntimeError> {
         let path = self.layout.pod(qos, uid);
+        if values.tiers.says_protection() {
+            // Before the pod's own: what is not protected above is not protected below.
+            let mut given = self.given.lock().await;
+            let pod = given.entry(uid.to_owned()).or_insert_with(|| Given::nothing(qos));
+            pod.tiers = pod.tiers.with(&values.tiers);
+            self.protect(&given).await?;
+        }
         ground::apply(self.group(&path), *values).await?;
         self.tell(&path, values).await.map_err(|it| systemd(&it))?;
-        if qos == QosClass::Burstable
-            && let Some(shares) = values.cpu_shares
-        {
-            lock(&self.burstable).insert(uid.to_owned(), shares);
-            self.weigh().await?;
+        if values.cpu_shares.is_some() {
+            let mut given = self.given.lock().await;
+            given.entry(uid.to_owned()).or_insert_with(|| Given::nothing(qos)).shares = values.cpu_shares;
+            if qos == QosClass::Burstable {
+                self.weigh(&given).await?;
+            }
         }
         Ok(())
     }
@@ -113,17 +135,28 @@ impl Cgroups {
     /// Kill everything in a pod's cgroup and remove it from every hierarchy.
     pub async fn end(&self, qos: QosClass, uid: &str) -> Result<(), RuntimeError> {
         self.end_level(self.layout.pod(qos, uid)).await?;
-        let weighed = lock(&self.burstable).remove(uid).is_some();
-        if weighed { self.weigh().await } else { Ok(()) }
+        let mut given = self.given.lock().await;
+        let Some(gone) = given.remove(uid) else { return Ok(()) };
+        if gone.qos == QosClass::Burstable && gone.shares.is_some() {
+            self.weigh(&given).await?;
+        }
+        if gone.tiers.says_protection() { self.protect(&given).await } else { Ok(()) }
     }
 
-    /// These pods are there from before: their class has its shares again, and the cgroups of all others are removed.
+    /// These pods are there from before: the levels above have again what follows from them, and the cgroups of all others
+    /// are removed.
     pub async fn adopt(&self, known: &[(QosClass, String)]) -> Result<(), RuntimeError> {
-        for (qos, uid) in known.iter().filter(|(qos, _)| *qos == QosClass::Burstable) {
+        let mut given = self.given.lock().await;
+        for (qos, uid) in known {
             let values = self.pod(*qos, uid).read().map_err(|it| error::cgroup(&it))?;
-            lock(&self.burstable).insert(uid.clone(), values.cpu_shares.unwrap_or(MIN_SHARES));
+            let shares = Some(values.cpu_shares.unwrap_or(MIN_SHARES));
+            given.insert(uid.clone(), Given { qos: *qos, shares, tiers: values.tiers });
         }
-        self.weigh().await?;
+        self.weigh(&given).await?;
+        if self.is_version_2() {
+            self.protect(&given).await?;
+        }
+        drop(given);
         let known: Vec<Vec<String>> = known.iter().map(|(qos, uid)| self.layout.pod(*qos, uid)).collect();
         for qos in [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort] {
             let class = self.layout.class(qos);
@@ -141,7 +174,7 @@ impl Cgroups {
     /// Remove everything of ours.
     pub async fn end_all(&self) -> Result<(), RuntimeError> {
         self.end_level(self.layout.root()).await?;
-        lock(&self.burstable).clear();
+        self.given.lock().await.clear();
         Ok(())
     }
 
@@ -159,13 +192,27 @@ impl Cgroups {
     }
 
     /// Give the class of Burstable pods as many shares as they have together, against Guaranteed ones beside it.
-    async fn weigh(&self) -> Result<(), RuntimeError> {
-        let sum = lock(&self.burstable).values().fold(0_u64, |sum, shares| sum.saturating_add(*shares));
-        let values =
-            CgroupResources { cpu_shares: Some(sum.clamp(MIN_SHARES, MAX_SHARES)), ..CgroupResources::default() };
-        let path = self.layout.class(QosClass::Burstable);
-        ground::apply(self.group(&path), values).await?;
-        self.tell(&path, &values).await.map_err(|it| systemd(&it))
+    async fn weigh(&self, given: &BTreeMap<String, Given>) -> Result<(), RuntimeError> {
+        let shares = burstable(given).filter_map(|it| it.shares).fold(0, u64::saturating_add);
+        let shares = Some(shares.clamp(MIN_SHARES, MAX_SHARES));
+        let values = CgroupResources { cpu_shares: shares, ..CgroupResources::default() };
+        self.write_level(&self.layout.class(QosClass::Burstable), &values).await
+    }
+
+    /// Protect in each level above the pods what they protect together.
+    async fn protect(&self, given: &BTreeMap<String, Given>) -> Result<(), RuntimeError> {
+        let all = MemoryTiers::of_level(given.values().map(|it| &it.tiers));
+        let burstable = MemoryTiers::of_level(burstable(given).map(|it| &it.tiers));
+        let class = self.layout.class(QosClass::Burstable);
+        for (path, tiers) in [(self.layout.root(), all), (self.layout.pods(), all), (class, burstable)] {
+            self.write_level(&path, &CgroupResources::default().tiered(tiers)).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_level(&self, path: &[String], values: &CgroupResources) -> Result<(), RuntimeError> {
+        ground::apply(self.group(path), *values).await?;
+        self.tell(path, values).await.map_err(|it| systemd(&it))
     }
 
     fn group(&self, path: &[String]) -> Group {
@@ -186,6 +233,17 @@ impl Cgroups {
             _ => Ok(()),
         }
     }
+}
+
+impl Given {
+    /// A pod that has been given nothing yet.
+    fn nothing(qos: QosClass) -> Self {
+        Self { qos, shares: None, tiers: MemoryTiers::default() }
+    }
+}
+
+fn burstable(given: &BTreeMap<String, Given>) -> impl Iterator<Item = &Given> {
+    given.values().filter(|it| it.qos == QosClass::Burstable)
 }
 
 fn systemd(error: &SystemdError) -> RuntimeError {

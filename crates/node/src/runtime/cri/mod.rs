@@ -161,6 +161,10 @@ impl Runtime for CriRuntime {
         self.machine.known(&pod.uid)?.sandbox?.ip.clone()
     }
 
+    fn has_memory_qos(&self) -> bool {
+        self.machine.cgroups.is_version_2()
+    }
+
     fn recover(&self) -> BoxFuture<'_, Result<Vec<FoundPod>, RuntimeError>> {
         Box::pin(async {
             let found = recover::recover(Arc::clone(&self.machine)).await?;

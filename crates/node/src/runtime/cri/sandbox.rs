@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::atomic::Ordering;
 
 use supple_resize::kernel::CgroupResources;
+use supple_resize::memory_qos::MemoryTiers;
 use supple_resize::qos::QosClass;
 use tonic::{Code, Status};
 
@@ -49,7 +50,7 @@ impl Machine {
         annotations.insert(layout::QOS.to_owned(), qos.as_str().to_owned());
         let mut config = self.sandbox_config(id, *qos, labels, annotations);
         if let Some(linux) = &mut config.linux {
-            linux.resources = Some(words::start(resources, 0));
+            linux.resources = Some(words::start(&resources.tiered(MemoryTiers::default()), 0));
         }
         let sandbox = self.run_sandbox(id, config).await?;
         self.set_sandbox(id, *qos, Some(sandbox));
@@ -191,7 +192,8 @@ impl Machine {
         let request = UpdatePodSandboxResourcesRequest {
             pod_sandbox_id: id.to_owned(),
             overhead: None,
-            resources: Some(words::update(values)),
+            // The pod's own cgroup is ours: what it protects is no affair of the container runtime's.
+            resources: Some(words::update(&values.tiered(MemoryTiers::default()))),
         };
         match self.calls.update_pod_sandbox_resources(request).await {
             Ok(_) => Ok(()),

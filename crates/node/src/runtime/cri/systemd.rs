@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Output;
 
 use supple_resize::kernel::{self, CgroupResources};
+use supple_resize::memory_qos::MemoryTiers;
 use tokio::process::Command;
 
 /// systemd did not do as it was told.
@@ -82,8 +83,7 @@ impl Systemd {
 
 /// Values in systemd's words. It takes what it knows of either cgroup version and uses what fits.
 fn properties(values: &CgroupResources) -> Vec<String> {
-    // Memory QoS is refused on this runtime: there are no tiers.
-    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes, tiers: _ } = *values;
+    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes, tiers } = *values;
     let limit = |value: i64| if value < 0 { "infinity".to_owned() } else { value.to_string() };
     let mut out = Vec::new();
     if let Some(shares) = cpu_shares {
@@ -97,6 +97,10 @@ fn properties(values: &CgroupResources) -> Vec<String> {
     }
     if let Some(memory) = memory_limit_bytes {
         out.push(format!("MemoryMax={}", limit(memory)));
+    }
+    let MemoryTiers { min_bytes, low_bytes, high_bytes } = tiers;
+    for (property, value) in [("MemoryMin", min_bytes), ("MemoryLow", low_bytes), ("MemoryHigh", high_bytes)] {
+        out.extend(value.map(|value| format!("{property}={}", limit(value))));
     }
     out
 }
@@ -127,6 +131,8 @@ mod tests {
             CgroupResources { cpu_quota_us: Some(-1), memory_limit_bytes: Some(-1), ..Default::default() },
             &["CPUQuota=", "MemoryMax=infinity"],
         );
+        let tiers = MemoryTiers { min_bytes: Some(0), low_bytes: Some(4096), high_bytes: Some(-1) };
+        check(CgroupResources::default().tiered(tiers), &["MemoryMin=0", "MemoryLow=4096", "MemoryHigh=infinity"]);
     }
 
     #[tokio::test]

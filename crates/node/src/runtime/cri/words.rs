@@ -1,22 +1,37 @@
 //! The CRI's words for what the house knows under others: resources, states, ends. Pure.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use supple_resize::kernel::{CgroupResources, UNLIMITED};
+use supple_resize::memory_qos::MemoryTiers;
 
 use super::proto;
 use crate::runtime::Exit;
 
 /// Resources of an update: 0 is "leave as it is" in the CRI, and no limit is a value of its own.
 pub fn update(values: &CgroupResources) -> proto::LinuxContainerResources {
-    // Memory QoS is refused on this runtime: there are no tiers.
-    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes, tiers: _ } = *values;
+    let CgroupResources { cpu_shares, cpu_quota_us, cpu_period_us, memory_limit_bytes, tiers } = *values;
     proto::LinuxContainerResources {
         cpu_shares: signed(cpu_shares.unwrap_or(0)),
         cpu_quota: cpu_quota_us.unwrap_or(0),
         cpu_period: signed(cpu_period_us.unwrap_or(0)),
         memory_limit_in_bytes: memory_limit_bytes.unwrap_or(0),
+        unified: unified(&tiers),
         ..Default::default()
     }
+}
+
+/// What the CRI has no word for is handed through by the name of its file, on cgroup v2.
+fn unified(tiers: &MemoryTiers) -> BTreeMap<String, String> {
+    let MemoryTiers { min_bytes, low_bytes, high_bytes } = *tiers;
+    [("memory.min", min_bytes), ("memory.low", low_bytes), ("memory.high", high_bytes)]
+        .into_iter()
+        .filter_map(|(file, value)| {
+            let value = value?;
+            Some((file.to_owned(), if value < 0 { "max".to_owned() } else { value.to_string() }))
+        })
+        .collect()
 }
 
 /// Resources of something that is yet to be made: without a limit from the beginning there is none to state.
@@ -117,6 +132,16 @@ mod tests {
         check(&update(&none), [2, -1, 100_000, -1]);
         check(&start(&none, 0), [2, 0, 100_000, 0]);
         check(&update(&CgroupResources::default()), [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn tiers_go_by_the_names_of_their_files() {
+        let tiers = MemoryTiers { min_bytes: Some(64), low_bytes: None, high_bytes: Some(UNLIMITED) };
+        let expect =
+            [("memory.high", "max"), ("memory.min", "64")].map(|(file, value)| (file.to_owned(), value.to_owned()));
+        assert_eq!(update(&CgroupResources::default().tiered(tiers)).unified, expect.clone().into());
+        assert_eq!(start(&CgroupResources::default().tiered(tiers), 0).unified, expect.into());
+        assert!(update(&CgroupResources::default()).unified.is_empty(), "a container of version 1 would be refused");
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Protection {
     /// # Errors
     /// [`CgroupError::Write`]: the root could not be given the sum.
     pub fn set(&self, root: &Group, uid: &str, tiers: &MemoryTiers) -> Result<(), CgroupError> {
-        if tiers.min_bytes.is_none() && tiers.low_bytes.is_none() {
+        if !tiers.says_protection() {
             return Ok(());
         }
         let mut sums = lock(&self.0);
@@ -48,12 +48,7 @@ impl Protection {
 
 impl Sums {
     fn give(&mut self, root: &Group) -> Result<(), CgroupError> {
-        let sum = |of: fn(&MemoryTiers) -> Option<i64>| self.pods.values().filter_map(of).fold(0, i64::saturating_add);
-        let wanted = MemoryTiers {
-            min_bytes: Some(sum(|it| it.min_bytes)),
-            low_bytes: Some(sum(|it| it.low_bytes)),
-            high_bytes: None,
-        };
+        let wanted = MemoryTiers::of_level(self.pods.values());
         if wanted != self.given {
             root.apply(&CgroupResources::default().tiered(wanted))?;
             self.given = wanted;

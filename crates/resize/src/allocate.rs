@@ -36,6 +36,18 @@ impl Allocation {
         }
     }
 
+    /// Whether it is [`Allocation::of`] this pod, word by word.
+    #[must_use]
+    pub fn is_of(&self, pod: &Pod) -> bool {
+        let nothing = ResourceRequirements::default();
+        let is_own = |it: &Container| {
+            self.containers.get(&it.name).is_some_and(|own| it.resources.as_ref().unwrap_or(&nothing) == own)
+        };
+        containers(pod).count() == self.containers.len()
+            && containers(pod).all(is_own)
+            && self.pod.as_ref() == pod.spec.as_ref().and_then(|it| it.resources.as_ref())
+    }
+
     /// What a pod was promised as its status in the API reports it: each container's requests (limits are not reported,
     /// those of the spec stand in). For whoever is not the node; the node has its checkpoint.
     #[must_use]

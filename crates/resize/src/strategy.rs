@@ -45,7 +45,7 @@ pub fn prepare_for_update(new: &mut Pod, old: &Pod) {
 /// the stored ones one by one, they are left as they came, for validation to refuse.
 pub fn prepare_for_resize(new: &mut Pod, old: &Pod) {
     keep_metadata(&mut new.metadata, &old.metadata);
-    new.status.clone_from(&old.status);
+    keep(&mut new.status, &old.status);
     let (Some(spec), Some(stored)) = (&mut new.spec, &old.spec) else {
         new.metadata.generation = next_generation(old, new.spec.is_some() != old.spec.is_some());
         return;
@@ -56,7 +56,7 @@ pub fn prepare_for_resize(new: &mut Pod, old: &Pod) {
 
 /// A status update: the spec stays; so do QoS class and observed generation where the writer leaves them out.
 pub fn prepare_for_status(new: &mut Pod, old: &Pod) {
-    new.spec.clone_from(&old.spec);
+    keep(&mut new.spec, &old.spec);
     new.metadata.generation = old.metadata.generation;
     new.metadata.deletion_timestamp.clone_from(&old.metadata.deletion_timestamp);
     new.metadata.owner_references.clone_from(&old.metadata.owner_references);
@@ -67,6 +67,13 @@ pub fn prepare_for_status(new: &mut Pod, old: &Pod) {
     }
     if status.observed_generation.unwrap_or(0) == 0 {
         status.observed_generation = stored.and_then(|it| it.observed_generation);
+    }
+}
+
+/// Comparing is cheaper than copying, and what may not change seldom does.
+fn keep<T: Clone + PartialEq>(new: &mut T, old: &T) {
+    if new != old {
+        new.clone_from(old);
     }
 }
 

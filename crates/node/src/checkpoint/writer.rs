@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::mem::discriminant;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -14,6 +15,11 @@ use crate::options::{CrashPoints, Keep, Pace};
 
 /// The file's name in the node's directory.
 const FILE: &str = "node-checkpoints.redb";
+
+/// How many changes make a crowd: then those who come next are worth waiting for, for so long. A flush costs as much as
+/// dozens of records. Who comes alone is flushed at once.
+const CROWD: usize = 8;
+const GATHER: Duration = Duration::from_millis(2);
 
 /// A change on its way to the disk; resolves when it is durable or could not be made so.
 #[must_use = "the change is durable only when this has resolved"]
@@ -64,21 +70,22 @@ struct Observed {
 
 impl Backing for Observed {
     fn commit(&mut self, changes: &[(String, Change)]) -> Result<(), CheckpointError> {
-        observed(&mut self.file, changes, &self.crash_points)
+        observed(&mut self.file, changes.to_vec(), &self.crash_points)
     }
 }
 
 /// Commit, passing the points before and after each kind of change.
 fn observed(
     backing: &mut dyn Backing,
-    changes: &[(String, Change)],
+    changes: Vec<(String, Change)>,
     crash_points: &CrashPoints,
 ) -> Result<(), CheckpointError> {
-    for (before, _) in names(changes) {
+    let points: Vec<_> = names(&changes).collect();
+    for (before, _) in &points {
         crash_points.hit(before);
     }
-    backing.commit(&newest(changes.to_vec()))?;
-    for (_, after) in names(changes) {
+    backing.commit(&newest(changes))?;
+    for (_, after) in &points {
         crash_points.hit(after);
     }
     Ok(())
@@ -179,8 +186,14 @@ fn stopped() -> CheckpointError {
 }
 
 fn run(receiver: &mpsc::Receiver<Job>, mut backing: Box<dyn Backing>, crash_points: &CrashPoints) {
+    let mut is_crowded = false;
     while let Ok(first) = receiver.recv() {
-        write(std::iter::once(first).chain(receiver.try_iter()), &mut *backing, crash_points);
+        if is_crowded {
+            std::thread::park_timeout(GATHER); // that more have come is no event: who hands a change over wakes nobody
+        }
+        let jobs: Vec<Job> = std::iter::once(first).chain(receiver.try_iter()).collect();
+        is_crowded = jobs.len() >= CROWD;
+        write(jobs.into_iter(), &mut *backing, crash_points);
     }
 }
 
@@ -192,7 +205,7 @@ fn write(jobs: impl Iterator<Item = Job>, backing: &mut dyn Backing, crash_point
         changes.push((uid, change));
         waiting.push(done);
     }
-    let result = observed(backing, &changes, crash_points);
+    let result = observed(backing, changes, crash_points);
     for done in waiting {
         // Whoever asked may have been stopped meanwhile; the change is durable all the same.
         let _ = done.send(result.clone());
@@ -202,11 +215,10 @@ fn write(jobs: impl Iterator<Item = Job>, backing: &mut dyn Backing, crash_point
 /// Of several records of one kind about one pod only the last: a resize leaves one after each of its steps, and those
 /// that wait together become durable together.
 fn newest(changes: Vec<(String, Change)>) -> Vec<(String, Change)> {
-    let mut seen = HashSet::new();
-    let mut kept: Vec<_> =
-        changes.into_iter().rev().filter(|(uid, change)| seen.insert((uid.clone(), discriminant(change)))).collect();
-    kept.reverse();
-    kept
+    let mut seen = HashSet::with_capacity(changes.len());
+    let mut keeps: Vec<bool> =
+        changes.iter().rev().map(|(uid, change)| seen.insert((uid.as_str(), discriminant(change)))).collect();
+    changes.into_iter().filter(|_| keeps.pop() == Some(true)).collect()
 }
 
 /// The crash points before and after each kind of change in a batch.

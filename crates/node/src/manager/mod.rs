@@ -150,7 +150,7 @@ impl Manager {
         let old = std::mem::replace(&mut entry.pod, Arc::clone(&pod));
         if old.metadata.generation != pod.metadata.generation && entry.active {
             self.shared.figures.requested(&old, &pod);
-            if Allocation::of(&pod) == *entry.allocation {
+            if entry.allocation.is_of(&pod) {
                 self.settle(&uid);
             } else {
                 self.pending.insert(uid.clone());
@@ -304,7 +304,7 @@ impl Manager {
         conditions.in_progress = None;
         let birth = Birth { pod: Arc::clone(&pod), id: id.clone(), begin, records, found };
         let worker = Worker::start(Arc::clone(&self.shared), birth);
-        if active && Allocation::of(&pod) != *allocation {
+        if active && !allocation.is_of(&pod) {
             self.pending.insert(id.uid.clone());
         } else if conditions.settle() {
             worker.tell(Command::Pending(Arc::clone(&pod), None));

@@ -213,7 +213,8 @@ impl State {
             Command::Changed(pod) | Command::Echo(pod) => self.see(pod),
             Command::Allocate(pod, allocation) => {
                 let generation = pod.metadata.generation;
-                self.see(pod);
+                // What it runs with stays as it is until the promise is on disk, and is looked at again then.
+                self.know(pod);
                 self.resize.settle();
                 self.promise = Some(Promise { allocation, generation, resize: true });
                 self.retry_at = None;
@@ -245,15 +246,19 @@ impl State {
 
     /// The API has the pod so now.
     fn see(&mut self, pod: Arc<Pod>) {
-        self.api = pod;
+        self.know(pod);
         self.view = self.viewed();
+    }
+
+    fn know(&mut self, pod: Arc<Pod>) {
+        self.api = pod;
         if self.api.metadata.deletion_timestamp.is_some() && self.end.is_none() {
             self.end = Some(End::Deleted);
         }
     }
 
     fn viewed(&self) -> Arc<Pod> {
-        if Allocation::of(&self.api) == *self.allocation {
+        if self.allocation.is_of(&self.api) {
             return Arc::clone(&self.api);
         }
         Arc::new(seen(self.allocation.applied_to(&self.api)))

@@ -1,6 +1,6 @@
 //! Status updates: what a node may not take back.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 
 use super::meta;
 use crate::field::{FieldError, Path};
@@ -8,8 +8,8 @@ use crate::field::{FieldError, Path};
 pub(super) fn update(new: &Pod, old: &Pod) -> Vec<FieldError> {
     let mut errors = meta::update(&new.metadata, &old.metadata);
     let path = Path::root("status");
-    let status = |pod: &Pod| pod.status.clone().unwrap_or_default();
-    let (new_status, old_status) = (status(new), status(old));
+    let nothing = PodStatus::default();
+    let (new_status, old_status) = (new.status.as_ref().unwrap_or(&nothing), old.status.as_ref().unwrap_or(&nothing));
     let class = new_status.qos_class.as_deref().unwrap_or_default();
     if class != old_status.qos_class.as_deref().unwrap_or_default() {
         errors.push(path.child("qosClass").invalid(class, "field is immutable"));

@@ -122,6 +122,19 @@ impl SimulatedRuntime {
         self.shared.changed.send_replace(());
         Box::pin(std::future::ready(done))
     }
+
+    /// Look at the world, or change an amount in it. That wakes nobody, unless something comes of it: a resize is made of
+    /// half a dozen of these.
+    fn quietly<T: Send + 'static>(&self, act: impl FnOnce(&mut World, jiff::Timestamp) -> T) -> BoxFuture<'static, T> {
+        let (mut world, now) = self.shared.now();
+        let done = act(&mut world, now);
+        let is_quiet = world.is_quiet();
+        drop(world);
+        if !is_quiet {
+            self.shared.changed.send_replace(());
+        }
+        Box::pin(std::future::ready(done))
+    }
 }
 
 impl fmt::Debug for SimulatedRuntime {
@@ -172,11 +185,11 @@ impl Runtime for SimulatedRuntime {
         pod: &'a PodRef,
         resources: &'a CgroupResources,
     ) -> BoxFuture<'a, Result<(), RuntimeError>> {
-        self.with(|world, now| world.update_pod(pod, resources, now))
+        self.quietly(|world, now| world.update_pod(pod, resources, now))
     }
 
     fn read_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>> {
-        self.with(|world, now| world.read_pod(pod, now))
+        self.quietly(|world, now| world.read_pod(pod, now))
     }
 
     fn remove_pod<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), RuntimeError>> {
@@ -203,11 +216,11 @@ impl Runtime for SimulatedRuntime {
         id: &'a ContainerRef,
         resources: &'a CgroupResources,
     ) -> BoxFuture<'a, Result<(), RuntimeError>> {
-        self.with(|world, now| world.update(id, resources, now))
+        self.quietly(|world, now| world.update(id, resources, now))
     }
 
     fn read_container<'a>(&'a self, id: &'a ContainerRef) -> BoxFuture<'a, Result<CgroupResources, RuntimeError>> {
-        self.with(|world, now| world.read(id, now))
+        self.quietly(|world, now| world.read(id, now))
     }
 
     fn stop_container<'a>(

@@ -112,6 +112,11 @@ impl World {
         !self.restless.is_empty()
     }
 
+    /// Whether nothing has happened that nobody was told of, and nothing will by itself.
+    pub fn is_quiet(&self) -> bool {
+        self.happened.is_empty() && self.restless.is_empty()
+    }
+
     /// What has happened, oldest first.
     pub fn next_event(&mut self) -> Option<RuntimeEvent> {
         self.happened.pop_front()

@@ -19,7 +19,7 @@ type Told = watcher::Event<Arc<Pod>>;
 
 /// Every durable pod and every change of one from then on; ends with the store.
 pub(crate) fn pods(store: Store) -> impl Stream<Item = Told> + Send + 'static {
-    let published = store.published();
+    let published = store.published_in(PODS);
     let follower = Follower { store, published, cursor: None, ready: VecDeque::new() };
     stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;

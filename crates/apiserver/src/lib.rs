@@ -85,7 +85,7 @@ pub use crash::CrashPoints;
 use custom::registry::Registry;
 use futures::Stream;
 use handlers::Api;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::runtime::watcher;
 pub use kubelet::{Kubelet, LogQuery, NoKubelet, PodMetricsSample};
 pub use server::ServeError;
@@ -209,6 +209,22 @@ impl ApiServer {
     /// `managedFields`.
     pub fn pods(&self) -> impl Stream<Item = watcher::Event<Arc<Pod>>> + Send + 'static {
         follow::pods(self.inner.api.store.clone())
+    }
+
+    /// Writes down what a node of this process says of the pod of this name and UID: these fields of its status. It is what a
+    /// patch of the status by the cluster's own client would do, without a request around it; `false`: this one is not of
+    /// the usual kind (its pod is gone or going, webhooks want to be asked, it begins or ends), and must be sent as a patch.
+    ///
+    /// # Errors
+    /// When it cannot be stored, in words; trying again later is safe.
+    pub async fn report(
+        &self,
+        (namespace, name, uid): (&str, &str, &str),
+        status: &PodStatus,
+        fields: &[&str],
+    ) -> Result<bool, String> {
+        let word = handlers::Word { namespace, name, uid, status, fields };
+        self.inner.api.report(word).await.map_err(|error| error.message)
     }
 
     /// The whole API as a service, without authentication: for callers inside this process.

@@ -205,18 +205,34 @@ impl<'a> Passage<'a> {
             ),
             Strategy::Rules(_) | Strategy::Custom(_) => None,
         };
-        let deleting = pod.as_ref().is_some_and(|pod| pod.metadata.deletion_timestamp.is_some());
-        let ranges = if part == Part::Resize && !deleting {
-            admission::limit_ranges(store, &target.namespace)?
-        } else {
-            Vec::new()
-        };
+        let ranges = ranges(store, target, part, pod.as_deref())?;
         let form = match &pod {
             Some(old) => Form::of_pod(typed_parts(resource, object, stored.value, old)?, part != Part::Status),
             None => Form::new(resource, object, part != Part::Status)?,
         };
         let before = Some(Before { value: stored.value, pod });
         let mut passage = Self { store, target, part, before, ranges, form };
+        passage.mutate()?;
+        Ok(passage)
+    }
+
+    /// [`Passage::update`] of a pod whose next state is known already.
+    ///
+    /// # Errors
+    /// 500 for a limit range that cannot be read.
+    pub fn update_pod(
+        store: &'a Store,
+        target: &'a Target,
+        part: Part,
+        pod: Pod,
+        old: Arc<Pod>,
+    ) -> Result<Self, ApiError> {
+        // Of a pod, nobody looks at the tree.
+        const NO_TREE: &Value = &Value::Null;
+        let ranges = ranges(store, target, part, Some(&old))?;
+        let form = Form::of_pod(pod, part != Part::Status);
+        let mut passage =
+            Self { store, target, part, before: Some(Before { value: NO_TREE, pod: Some(old) }), ranges, form };
         passage.mutate()?;
         Ok(passage)
     }
@@ -367,15 +383,7 @@ impl<'a> Passage<'a> {
     /// # Errors
     /// 403 with the words of the first quota that is exceeded.
     pub fn charge(self) -> Result<Admitted, ApiError> {
-        let old = self.before.as_ref().map(|before| before.value);
-        let charged = match (&self.form, self.counted()) {
-            (_, Some(pod)) => admission::charge(self.store, &self.target.namespace, pod, self.old_pod()),
-            (Form::Tree(tree), None) if self.part == Part::Main => {
-                admission::charge_object(self.store, self.target, tree, old)
-            }
-            _ => Ok(Vec::new()),
-        };
-        let also = charged.map_err(|denial| self.denied(&denial))?;
+        let also = self.charged()?;
         let resource = self.target.resource;
         match (self.form, &self.before) {
             (Form::Tree(object), _) => Ok(Admitted { object, kept: Vec::new(), pod: None, also }),
@@ -387,6 +395,28 @@ impl<'a> Passage<'a> {
                 Ok(Admitted { object: untyped(resource, &pod)?, kept: Vec::new(), pod: Some(pod), also })
             }
         }
+    }
+
+    /// [`Passage::charge`] of a pod, as it is. `None` for what is none, or is refused.
+    pub fn charge_pod(self) -> Option<(Box<Pod>, Vec<Write>)> {
+        let also = self.charged().ok()?;
+        match self.form {
+            Form::Pod(pod) => Some((pod, also)),
+            Form::Tree(_) => None,
+        }
+    }
+
+    /// What quotas are charged.
+    fn charged(&self) -> Result<Vec<Write>, ApiError> {
+        let old = self.before.as_ref().map(|before| before.value);
+        let charged = match (&self.form, self.counted()) {
+            (_, Some(pod)) => admission::charge(self.store, &self.target.namespace, pod, self.old_pod()),
+            (Form::Tree(tree), None) if self.part == Part::Main => {
+                admission::charge_object(self.store, self.target, tree, old)
+            }
+            _ => Ok(Vec::new()),
+        };
+        charged.map_err(|denial| self.denied(&denial))
     }
 
     /// The pod, if this is a write that limit ranges and quotas look at.
@@ -406,6 +436,12 @@ impl<'a> Passage<'a> {
         ApiError::forbidden(subject(self.target.resource, self.form.name()), &denial.message)
             .with_causes(denial.causes.iter().map(|cause| json!({"reason": cause})))
     }
+}
+
+/// The limit ranges that a write looks at: those of a resize of a pod that stays.
+fn ranges(store: &Store, target: &Target, part: Part, old: Option<&Pod>) -> Result<Vec<LimitRange>, ApiError> {
+    let deleting = old.is_some_and(|pod| pod.metadata.deletion_timestamp.is_some());
+    if part == Part::Resize && !deleting { admission::limit_ranges(store, &target.namespace) } else { Ok(Vec::new()) }
 }
 
 /// Of a write to `finalize`, only the finalizers in the spec are taken.

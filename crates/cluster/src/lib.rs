@@ -34,6 +34,7 @@ use std::sync::Arc;
 pub use data_dir::{DataDirError, kubeconfig_in};
 use futures::FutureExt as _;
 use kubelet::Nodes;
+use nodes::AtServer;
 pub use start_error::StartError;
 use supple_apiserver::{ApiServer, Options, Storage, client_on, tls};
 pub use supple_node::runtime::Requested;
@@ -42,7 +43,7 @@ use supple_node::runtime::process::ProcessOptions;
 use supple_node::runtime::simulated::SimulatedOptions;
 use supple_node::runtime::{Chosen, Runtime, choose};
 pub use supple_node::{Capacity, Speed};
-use supple_node::{Fed, Feed, Keep, StopMode};
+use supple_node::{Desk, Fed, Feed, Keep, StopMode};
 use supple_resize::kernel::{self, CgroupResources};
 pub use supple_resize::memory_qos::{MemoryQos, Reservation};
 use tokio::net::TcpListener;
@@ -263,7 +264,9 @@ impl Cluster {
             tidy::forget_other_nodes(&client, &names).await.map_err(|error| StartError::Nodes(Box::new(error)))?;
             let crash_points = node_crash_points(crash);
             let options = nodes::options(settings, chosen, checkpoints, &clock, speed, &crash_points);
-            nodes::start(&nodes, &client, of_nodes.into_iter().zip(options).collect()).await?;
+            // Likewise what they say of their pods.
+            let desk = (!wired).then(|| Arc::new(AtServer(server.clone())) as Arc<dyn Desk>);
+            nodes::start(&nodes, &client, desk, of_nodes.into_iter().zip(options).collect()).await?;
         }
         tasks.spawn(scheduler::run(client.clone(), scheduled, clock.clone(), stop.clone()));
         tasks.spawn(quota::run(client.clone(), counted, stop.clone()));

@@ -1,11 +1,15 @@
 //! The nodes' way into the cluster: one, or many that do not speak all at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::PodStatus;
 use kube::Client;
-use supple_node::runtime::{Chosen, Requested};
-use supple_node::{Beat, CrashPoints, Fed, Keep, Node, NodeOptions, Speed};
+use supple_apiserver::ApiServer;
+use supple_node::runtime::{Chosen, PodRef, Requested};
+use supple_node::{Beat, CrashPoints, Desk, Fed, Keep, Node, NodeOptions, Speed};
 
 use crate::kubelet::Nodes;
 use crate::{ClusterClock, NodeRuntime, NodeSettings, StartError};
@@ -61,11 +65,31 @@ fn beat(index: u32, count: u32, speed: Speed) -> Beat {
     Beat { every, first: every / count.max(1) * index }
 }
 
+/// The API server, where nodes of the same process say how their pods are.
+pub(crate) struct AtServer(pub(crate) ApiServer);
+
+impl Desk for AtServer {
+    fn status<'a>(
+        &'a self,
+        pod: &'a PodRef,
+        status: &'a PodStatus,
+        fields: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<bool, String>> {
+        Box::pin(self.0.report((&pod.namespace, &pod.name, &pod.uid), status, fields))
+    }
+}
+
 /// Start them, each with what it hears of its pods.
-pub(crate) async fn start(nodes: &Nodes, client: &Client, options: Vec<(Fed, NodeOptions)>) -> Result<(), StartError> {
+pub(crate) async fn start(
+    nodes: &Nodes,
+    client: &Client,
+    desk: Option<Arc<dyn Desk>>,
+    options: Vec<(Fed, NodeOptions)>,
+) -> Result<(), StartError> {
+    let desk = &desk;
     let starts = options.into_iter().map(|(pods, options)| async {
         let name = options.name.clone();
-        Ok::<_, StartError>((name, Node::start_fed(client.clone(), options, pods).await?))
+        Ok::<_, StartError>((name, Node::start_fed(client.clone(), options, pods, desk.clone()).await?))
     });
     let mut started = futures::stream::iter(starts).buffer_unordered(AT_ONCE);
     while let Some(node) = started.next().await {

@@ -2,7 +2,7 @@
 //! through a [`runtime::Runtime`], carries resizes out on their cgroups, and reports.
 //!
 //! It talks to the API only through a `kube::Client`, as a kubelet does; it cannot tell an in-process server from a
-//! remote one.
+//! remote one. A server of the same process may give it a [`Desk`], which takes most statuses without a request.
 //!
 //! ```text
 //!   watch ──▶ manager ──▶ checkpoint "allocated" ──▶ worker (one per pod) ──▶ runtime ──▶ kernel
@@ -40,6 +40,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use api::Desk;
 pub use feed::{Fed, Feed, Told, shared};
 use futures::future::join_all;
 use futures::stream::BoxStream;
@@ -95,20 +96,26 @@ impl Node {
     /// its first list of pods.
     pub async fn start(client: kube::Client, options: NodeOptions) -> Result<Self, StartError> {
         let pods = kube::Api::all(client.clone());
-        Self::begin(client, options, |main_loop| main_loop.run(pods).boxed()).await
+        Self::begin(client, options, None, |main_loop| main_loop.run(pods).boxed()).await
     }
 
-    /// [`Node::start`] for one who shares a watch with others of this process.
+    /// [`Node::start`] for one who shares a watch with others of this process, and perhaps a shorter way to the API server.
     ///
     /// # Errors
     /// As [`Node::start`], but for the list of pods: that is the feed's.
-    pub async fn start_fed(client: kube::Client, options: NodeOptions, pods: Fed) -> Result<Self, StartError> {
-        Self::begin(client, options, |main_loop| main_loop.run_on(pods.map(Ok)).boxed()).await
+    pub async fn start_fed(
+        client: kube::Client,
+        options: NodeOptions,
+        pods: Fed,
+        desk: Option<Arc<dyn Desk>>,
+    ) -> Result<Self, StartError> {
+        Self::begin(client, options, desk, |main_loop| main_loop.run_on(pods.map(Ok)).boxed()).await
     }
 
     async fn begin(
         client: kube::Client,
         options: NodeOptions,
+        desk: Option<Arc<dyn Desk>>,
         run: impl FnOnce(MainLoop) -> BoxFuture<'static, ()>,
     ) -> Result<Self, StartError> {
         let (checkpoints, records) =
@@ -117,7 +124,7 @@ impl Node {
         registration::register(&client, &options)
             .await
             .map_err(|source| StartError::Register { name: options.name.clone(), source: Box::new(source) })?;
-        let api: Arc<dyn PodApi> = Arc::new(KubeApi(client.clone()));
+        let api: Arc<dyn PodApi> = Arc::new(KubeApi(client.clone(), desk));
         let (recorder, recording) = Recorder::start(Arc::clone(&api), options.name.clone(), Arc::clone(&options.clock));
         let (reports, reported) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {

@@ -28,6 +28,7 @@ use crate::runtime::{
     Runtime, RuntimeError, RuntimeEvent,
 };
 use crate::shared::{Directory, Shared};
+use crate::status::writer::Said;
 use crate::worker::Report;
 
 /// What everything writes into, and who is woken by it.
@@ -304,14 +305,14 @@ fn merge(into: &mut Value, patch: &Value) {
 }
 
 impl PodApi for Table {
-    fn patch_status<'a>(&'a self, pod: &'a PodRef, status: &'a Value) -> BoxFuture<'a, Result<(), ApiError>> {
+    fn patch_status<'a>(&'a self, pod: &'a PodRef, said: &'a Said<'a>) -> BoxFuture<'a, Result<(), ApiError>> {
         Box::pin(async move {
             let failing = std::mem::replace(&mut *lock(&self.unavailable), 0);
             if failing > 0 {
                 *lock(&self.unavailable) = failing - 1;
                 return Err(ApiError::Unavailable("connection refused".into()));
             }
-            self.change(&pod.name, |pod| merge(pod, &json!({ "status": status })))?;
+            self.change(&pod.name, |pod| merge(pod, &json!({ "status": said.patch() })))?;
             self.log.write(format!("status {}", pod.name));
             Ok(())
         })

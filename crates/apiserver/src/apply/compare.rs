@@ -66,6 +66,10 @@ impl Comparison {
 
     /// The path to `old` and `new` itself, and what is below it.
     fn parts(&mut self, place: Place, old: Option<&Value>, new: Option<&Value>) {
+        // Nearly everything: that it is the same is seen without a look at what its type says of it.
+        if old == new {
+            return;
+        }
         let Some(one) = new.filter(|it| !it.is_null()).or(old) else { return self.whole(old, new) };
         let form = place.form(one);
         let done = match form {

@@ -11,6 +11,7 @@
 //!                                                   hooks        who else is asked
 //!                                                   definitions  what follows from custom resource definitions
 //!                    usual   most patches of pods   node_proxy   what a node answers itself
+//!                    typed   most of these: resizes, and what nodes of this process say
 //! ```
 
 mod access;
@@ -26,11 +27,13 @@ mod ownership;
 mod read;
 mod scale;
 mod subresource;
+mod typed;
 mod usual;
 mod watch;
 mod write;
 
 pub(crate) use definitions::settle_all as settle_definitions;
+pub(crate) use typed::Word;
 
 use std::sync::Arc;
 

@@ -111,7 +111,7 @@ impl Watcher {
             namespace: call.target.namespace.clone(),
             wanted: call.wanted,
             cursor,
-            published: api.store.published(),
+            published: api.store.published_in(call.target.collection()),
             initial: VecDeque::new(),
             owes_bookmark: false,
             ready: VecDeque::new(),
@@ -206,8 +206,12 @@ impl Watcher {
                 () = tokio::time::sleep_until(bookmark_at), if self.options.bookmarks && !self.said_goodbye => {
                     self.said_goodbye = Instant::now() >= self.goodbye;
                     self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
-                    let bookmark = self.bookmark(false);
-                    self.put(&bookmark);
+                    // Other collections may have moved on since: nothing of this one has been left out until now.
+                    self.collect();
+                    if !self.ended {
+                        let bookmark = self.bookmark(false);
+                        self.put(&bookmark);
+                    }
                 }
                 changed = self.published.changed() => self.ended |= changed.is_err(),
             }

@@ -10,6 +10,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::ownership::{Author, managed, put_managed, take_managed};
+use super::typed::Sizes;
 use super::usual::Usual;
 use super::{Api, Call, hooks, store_error};
 use crate::admission::webhook::{Operation, Options, Request, Warnings};
@@ -21,7 +22,7 @@ use crate::options::WriteOptions;
 use crate::patch::{self, PatchError, PatchType};
 use crate::respond::{json, warned};
 use crate::route::Target;
-use crate::store::{CommitError, Draft, Expect, Object, Write};
+use crate::store::{CommitError, Draft, Event, Expect, Object, Write};
 use crate::strategy::{self, Admitted, Part, Passage, Stored};
 
 /// How often a generated name that is taken is generated anew, as in the reference.
@@ -171,17 +172,17 @@ impl Api {
         let author = Author::of(call, &options);
         let bytes = body::read(&call.headers, body).await?;
         let part = Part::of(target);
-        if let Some(usual) = Usual::of(resource, patch_type, &options, &bytes) {
-            while let Some(old) = self.store.latest(&target.key(&target.name))
-                && let Some((write, also)) = self.usually(target, &options, &author, &old, &usual)
-            {
-                match self.store.commit(write, also).await {
-                    Ok(event) => return Ok(json(StatusCode::OK, call.wanted.object(resource, &event.object))),
-                    // Somebody was faster.
-                    Err(CommitError::Raced(_)) => {}
-                    Err(error @ CommitError::File(_)) => return Err(store_error(&error)),
-                }
-            }
+        let answer = |object: &Object| json(StatusCode::OK, call.wanted.object(resource, object));
+        if let Some(sizes) = Sizes::of(part, patch_type, &options, &bytes)
+            && let Some(event) = self.attempt(target, |old| self.resized(target, &author, old, &sizes)).await?
+        {
+            return Ok(answer(&event.object));
+        }
+        if let Some(usual) = Usual::of(resource, patch_type, &options, &bytes)
+            && let Some(event) =
+                self.attempt(target, |old| self.usually(target, &options, &author, old, &usual)).await?
+        {
+            return Ok(answer(&event.object));
         }
         let written = self
             .modify(target, part, &options, &author, |stored| {
@@ -203,6 +204,26 @@ impl Api {
             .await?;
         let response = json(StatusCode::OK, call.wanted.object(resource, &written.object));
         Ok(warned(response, &written.warnings))
+    }
+
+    /// Writes what `next` makes of an object's newest state, for as long as it makes something of it; `None` if it does not.
+    pub(super) async fn attempt(
+        &self,
+        target: &Target,
+        next: impl Fn(&Object) -> Option<(Write, Vec<Write>)>,
+    ) -> Result<Option<Arc<Event>>, ApiError> {
+        let key = target.key(&target.name);
+        while let Some(old) = self.store.latest(&key)
+            && let Some((write, also)) = next(&old)
+        {
+            match self.store.commit(write, also).await {
+                Ok(event) => return Ok(Some(event)),
+                // Somebody was faster.
+                Err(CommitError::Raced(_)) => {}
+                Err(error @ CommitError::File(_)) => return Err(store_error(&error)),
+            }
+        }
+        Ok(None)
     }
 
     /// Replaces an object by what `next` makes of its newest state, in the form in which it is stored.

@@ -18,6 +18,14 @@ use crate::crash::CrashPoints;
 /// How long the disk takes until it begins with the next flush: in a fault test, as long as it hangs.
 pub type Pace = Arc<dyn Fn() -> Duration + Send + Sync>;
 
+/// How many transactions make a crowd. Each flush costs as much as writing dozens of objects, so where many write, those
+/// who come next are worth waiting for; who writes alone is flushed at once.
+const CROWD: usize = 8;
+
+/// For how long they are waited for, and how many of them at most.
+const GATHER: Duration = Duration::from_millis(2);
+const ENOUGH: usize = 64;
+
 /// How a transaction ended.
 pub(super) type Outcome = Result<(), FileError>;
 
@@ -39,8 +47,13 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn push(&self, pending: Pending) {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).0.push(pending);
-        self.filled.notify_one();
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.0.push(pending);
+        // In between nobody waits for one more.
+        if matches!(inner.0.len(), 1 | ENOUGH) {
+            self.filled.notify_one();
+        }
+        drop(inner);
         self.announced.notify_one();
     }
 
@@ -49,18 +62,22 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Everything queued; waits for the first. `None` once closed and empty.
-    fn take(&self) -> Option<Vec<Pending>> {
+    /// Everything queued; waits for the first, and where there `is_crowded` a moment for others. `None` once closed and
+    /// empty.
+    fn take(&self, is_crowded: bool) -> Option<Vec<Pending>> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if !inner.0.is_empty() {
-                return Some(std::mem::take(&mut inner.0));
-            }
+        while inner.0.is_empty() {
             if inner.1 {
                 return None;
             }
             inner = self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
+        if is_crowded {
+            let too_few = |it: &mut (Vec<Pending>, bool)| it.0.len() < ENOUGH && !it.1;
+            let waited = self.filled.wait_timeout_while(inner, GATHER, too_few);
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Some(std::mem::take(&mut inner.0))
     }
 
     fn drain(&self) -> Vec<Pending> {
@@ -117,7 +134,9 @@ impl Disk {
 }
 
 fn run(shared: &Shared, queue: &Queue, mut disk: Disk) {
-    while let Some(batch) = queue.take() {
+    let mut is_crowded = false;
+    while let Some(batch) = queue.take(is_crowded) {
+        is_crowded = batch.len() >= CROWD;
         commit(shared, queue, &mut disk, batch);
     }
 }

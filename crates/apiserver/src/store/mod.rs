@@ -12,12 +12,13 @@ mod file;
 mod object;
 mod state;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use commit::Pace;
 pub use file::{FileError, OpenDatabase};
-pub use object::{Draft, Indexer, Key, Object, Pieces};
+pub use object::{Draft, Indexer, Key, Object, Pieces, Replaced};
 pub use state::{Event, EventType, Expect, HISTORY, History, Raced, Write, write_line};
 use tokio::sync::{oneshot, watch};
 
@@ -78,6 +79,8 @@ enum Durability {
 struct Shared {
     state: RwLock<State>,
     published: watch::Sender<u64>,
+    /// The same of each collection that somebody watches: who watches one is not woken by all others.
+    collections: RwLock<HashMap<Box<str>, watch::Sender<u64>>>,
     /// Whether the file may have more than anybody was told: see [`Store::settled`].
     in_doubt: AtomicBool,
 }
@@ -93,7 +96,21 @@ impl Shared {
         state.publish(events);
         let revision = state.revision();
         drop(state);
+        self.tell(revision, events);
+    }
+
+    /// Wakes whoever waits for these, and whoever waits for any.
+    fn tell(&self, revision: u64, events: &[Arc<Event>]) {
         self.published.send_replace(revision);
+        let collections = self.collections.read().unwrap_or_else(read_poisoned);
+        let mut told: Vec<&str> = Vec::new();
+        for event in events {
+            let collection = event.object.key.resource();
+            if !told.contains(&collection) {
+                told.push(collection);
+                collections.get(collection).into_iter().for_each(|it| _ = it.send_replace(revision));
+            }
+        }
     }
 }
 
@@ -226,6 +243,13 @@ impl Store {
         self.shared.published.subscribe()
     }
 
+    /// Tells of every new durable revision of an object of this collection.
+    pub fn published_in(&self, collection: &str) -> watch::Receiver<u64> {
+        let mut collections = self.shared.collections.write().unwrap_or_else(read_poisoned);
+        let sender = collections.entry(collection.into()).or_insert_with(|| watch::Sender::new(0));
+        sender.subscribe()
+    }
+
     /// Carries out a write and those that must take place with it, all or none; returns the event of the first once
     /// they are durable and visible.
     ///
@@ -286,7 +310,7 @@ impl Store {
         };
         let revision = state.revision();
         drop(state);
-        self.shared.published.send_replace(revision);
+        self.shared.tell(revision, &events);
         done(outcome);
         Ok(events)
     }
@@ -347,7 +371,8 @@ const SETTLE_CHECK: std::time::Duration = std::time::Duration::from_millis(20);
 
 fn shared(state: State) -> Arc<Shared> {
     let published = watch::Sender::new(state.revision());
-    Arc::new(Shared { state: RwLock::new(state), published, in_doubt: AtomicBool::new(false) })
+    let collections = RwLock::default();
+    Arc::new(Shared { state: RwLock::new(state), published, collections, in_doubt: AtomicBool::new(false) })
 }
 
 fn prefix(resource: &str, namespace: &str) -> String {

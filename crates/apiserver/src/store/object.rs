@@ -72,6 +72,19 @@ pub struct Pieces<'a> {
     pub members: &'a [(&'static str, &'a [u8])],
 }
 
+/// What of an object is another in the next one, where nothing else is.
+#[derive(Clone, Copy, Debug)]
+pub struct Replaced<'a> {
+    /// Its `metadata.generation`.
+    pub generation: i64,
+    /// Its `metadata.managedFields` as JSON.
+    pub managed: &'a [u8],
+    /// `spec` or `status`.
+    pub part: &'static str,
+    /// That part as JSON.
+    pub json: &'a [u8],
+}
+
 /// Where parts stand in the JSON that a write may leave as they are; empty where there is no such part.
 #[derive(Clone, Debug, Default)]
 struct Places {
@@ -172,6 +185,43 @@ impl Draft {
         Self { head, tail, item_at, metadata_at, places, outline: outline.into_boxed_slice(), pod: None }
     }
 
+    /// The draft of an object that is `old` but for this, which selectors do not ask for; `None` where `old` has not all of
+    /// these parts.
+    pub fn again(old: &Object, replaced: Replaced<'_>) -> Option<Self> {
+        let Replaced { generation, managed, part, json } = replaced;
+        let Places { managed: managed_at, spec, status } = &old.places;
+        let part_at = if part == "spec" { spec } else { status };
+        if managed_at.is_empty() || part_at.is_empty() {
+            return None;
+        }
+        // The revision is the last member of the metadata.
+        let tail_at = old.metadata.end - 2;
+        let mut digits = [0; 20];
+        let head_end = tail_at - decimal(old.revision, &mut digits).len();
+        let generation_at = member_at(&old.json[old.metadata.start..managed_at.start], b"generation")?;
+        let generation_at = generation_at.start + old.metadata.start..generation_at.end + old.metadata.start;
+        let mut head = Vec::with_capacity(head_end + managed.len() + 8);
+        head.extend_from_slice(&old.json[..generation_at.start]);
+        head.extend_from_slice(generation.to_string().as_bytes());
+        head.extend_from_slice(&old.json[generation_at.end..managed_at.start]);
+        let managed_from = head.len();
+        head.extend_from_slice(managed);
+        let managed_at_now = managed_from..head.len();
+        head.extend_from_slice(&old.json[managed_at.end..head_end]);
+        let mut tail = Vec::with_capacity(old.json.len() - tail_at + json.len());
+        tail.extend_from_slice(&old.json[tail_at..part_at.start]);
+        tail.extend_from_slice(json);
+        tail.extend_from_slice(&old.json[part_at.end..]);
+        // What stands behind the part has moved by as much as that has grown.
+        let moved = |place: &Range<usize>| {
+            let by = |at: usize| if at > part_at.start { at + json.len() - part_at.len() } else { at };
+            if place.is_empty() { 0..0 } else { by(place.start) - tail_at..by(place.end) - tail_at }
+        };
+        let places = Places { managed: managed_at_now, spec: moved(spec), status: moved(status) };
+        let (item_at, metadata_at) = (old.item_at, old.metadata.start);
+        Some(Self { head, tail, item_at, metadata_at, places, outline: old.outline.clone(), pod: None })
+    }
+
     /// The same, of which it is known what pod it is: what decoding it would give, so that nobody has to.
     #[must_use]
     pub fn known(self, pod: Option<Box<Pod>>) -> Self {
@@ -217,6 +267,32 @@ impl Draft {
             known: Known(Mutex::new(pod)),
         }
     }
+}
+
+/// Where the value of a member stands in the text of an object, which may be cut off behind it.
+fn member_at(text: &[u8], name: &[u8]) -> Option<Range<usize>> {
+    let (mut depth, mut at) = (0_u32, 0);
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.checked_sub(1)?,
+            b'"' => {
+                let begin = at + 1;
+                at = begin;
+                while *text.get(at)? != b'"' {
+                    at += if text[at] == b'\\' { 2 } else { 1 };
+                }
+                if depth == 1 && text.get(at + 1) == Some(&b':') && &text[begin..at] == name {
+                    let from = at + 2;
+                    let length = text[from..].iter().position(|it| matches!(it, b',' | b'}'))?;
+                    return Some(from..from + length);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
 }
 
 fn write_name(out: &mut Vec<u8>, name: &str) {
@@ -460,6 +536,40 @@ mod tests {
         let bare = Draft::new("pods", &json!({"metadata": {"name": "a"}}), labels).seal(Key::new("pods", "n", "a"), 1);
         assert_eq!((bare.part("spec"), bare.managed()), (None, None));
         assert_eq!(bare.narrowed(&["spec"]), json!({"metadata": {"name": "a", "resourceVersion": "1"}}));
+    }
+
+    #[test]
+    fn an_object_is_another_in_one_part_only() {
+        let mut whole = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "annotations": {"generation": "\"generation\":9", "x": "}{"}, "generation": 7,
+                "managedFields": [{"manager": "m"}], "name": "a", "uid": "u",
+            },
+            "spec": {"containers": []}, "status": {"phase": "Running"}, "z": 1,
+        });
+        let key = || Key::new("pods", "n", "a");
+        let old = Draft::new("pods", &whole, labels).seal(key(), 99);
+        let parts = [("spec", r#"{"containers":[{"name":"c"}]}"#), ("status", "{}")];
+        let mut last = old.clone();
+        for (revision, (part, json)) in (100..).zip(parts) {
+            let managed = format!(r#"[{{"manager":"{part}"}}]"#);
+            let generation = i64::try_from(revision).unwrap();
+            let replaced = Replaced { generation, managed: managed.as_bytes(), part, json: json.as_bytes() };
+            last = Draft::again(&last, replaced).unwrap().seal(key(), revision);
+            whole["metadata"]["generation"] = generation.into();
+            whole["metadata"]["managedFields"] = json!([{"manager": part}]);
+            whole[part] = serde_json::from_str(json).unwrap();
+            let fresh = Draft::new("pods", &whole, labels);
+            assert!(fresh.is_unchanged_from(&last), "{}", String::from_utf8_lossy(last.json()));
+            let fresh = fresh.seal(key(), revision);
+            assert_eq!((last.part("spec"), last.part("status")), (fresh.part("spec"), fresh.part("status")));
+            assert_eq!((last.managed(), last.metadata()), (fresh.managed(), fresh.metadata()));
+            assert_eq!((last.members(), last.outline()), (fresh.members(), fresh.outline()));
+        }
+        let bare = Draft::new("pods", &json!({"metadata": {"name": "a"}, "spec": {}}), labels).seal(key(), 1);
+        let replaced = Replaced { generation: 1, managed: b"[]", part: "spec", json: b"{}" };
+        assert!(Draft::again(&bare, replaced).is_none());
     }
 
     #[test]

@@ -115,3 +115,64 @@ async fn the_usual_way_answers_as_the_general_way() {
     }
     assert!(changed > 200 && refused > 100, "{changed} changed, {refused} refused: neither way was taken often");
 }
+
+/// What a node of the same process says is written as its patch would be: two servers are told the same in the two ways.
+#[tokio::test]
+async fn what_a_node_says_is_its_patch() {
+    let clock = TestClock::new();
+    let server = || Harness::with(Options { clock: clock.clone(), ..Options::in_memory() });
+    let (told, patched) = (server().await, server().await);
+    let running = json!({"phase": "Running", "podIP": "10.0.0.1", "startTime": "2030-01-01T00:00:00Z", "conditions": [
+        {"type": "Ready", "status": "True", "lastTransitionTime": "2030-01-01T00:00:00Z"},
+    ]});
+    for it in [&told, &patched] {
+        it.post("/api/v1/namespaces/n/pods", small("a")).await.expect(201);
+        it.patch(&format!("{POD}/status?fieldManager=supple"), MERGE, json!({ "status": running })).await.expect(200);
+    }
+    let uid = |pod: &Value| pod["metadata"]["uid"].as_str().unwrap().to_owned();
+    let own = uid(&told.get(POD).await.expect(200));
+    let container = |cpu: &str, more: Value| {
+        let mut status = json!({
+            "name": "c1", "ready": true, "restartCount": 0, "image": "i", "imageID": "i",
+            "state": {"running": {"startedAt": "2030-01-01T00:00:03.7Z"}}, "lastState": {},
+            "allocatedResources": {"cpu": cpu}, "resources": {"requests": {"cpu": cpu}, "limits": {}},
+        });
+        status.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        status
+    };
+    let stopped = json!({"ready": false, "allocatedResources": {}, "state": {"terminated": {
+        "exitCode": 1, "startedAt": "2030-01-01T00:00:03.7Z", "finishedAt": "2030-01-01T00:00:04.2Z", "reason": "Error",
+    }}});
+    let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": "2030-01-01T00:00:05.9Z", "observedGeneration": 2});
+    let words = [
+        json!({"containerStatuses": [container("100m", json!({}))], "observedGeneration": 1}),
+        json!({"conditions": [condition("Ready"), condition("PodResizeInProgress")], "observedGeneration": 2}),
+        json!({"containerStatuses": [container("200m", json!({}))], "allocatedResources": {"cpu": "200m"}, "resources": {"requests": {"cpu": "200m"}}}),
+        json!({"containerStatuses": [container("200m", stopped)], "reason": "why", "message": "because"}),
+        json!({"conditions": [], "reason": null, "message": null, "hostIPs": [], "initContainerStatuses": []}),
+    ];
+    for (step, word) in words.into_iter().enumerate() {
+        clock.advance(1);
+        let fields: Vec<&str> = word.as_object().unwrap().keys().map(String::as_str).collect();
+        let status = serde_json::from_value(word.clone()).unwrap();
+        let is_written = told.server.report(("n", "a", &own), &status, &fields).await.unwrap();
+        assert!(is_written, "step {step}: it is usual");
+        let body = json!({ "status": word });
+        patched.patch(&format!("{POD}/status?fieldManager=supple"), MERGE, body).await.expect(200);
+        let (mut one, mut other) = (told.get(POD).await.expect(200), patched.get(POD).await.expect(200));
+        for pod in [&mut one, &mut other] {
+            pod["metadata"]["uid"] = Value::Null;
+        }
+        assert_eq!(one, other, "step {step}: {word}");
+    }
+    let nothing = serde_json::from_value(json!({})).unwrap();
+    let asks = [
+        ("another pod", ("n", "a", "other"), vec!["message"]),
+        ("no pod", ("n", "b", own.as_str()), vec!["message"]),
+        ("what selectors ask for", ("n", "a", own.as_str()), vec!["phase"]),
+        ("nothing new", ("n", "a", own.as_str()), vec!["message"]),
+    ];
+    for (what, whose, fields) in asks {
+        assert!(!told.server.report(whose, &nothing, &fields).await.unwrap(), "{what} is left to a request");
+    }
+}

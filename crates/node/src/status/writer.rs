@@ -3,7 +3,7 @@
 //! up no other and never a worker.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::PodStatus;
 use serde_json::Value;
@@ -16,11 +16,49 @@ use crate::backoff::{Backoff, Schedule};
 use crate::options::Clock;
 use crate::runtime::PodRef;
 
-/// The status as text: a node keeps one for each pod, and parsed it is as large as the pod itself.
-#[derive(Clone)]
+/// The status as text: a node keeps one for each pod, and parsed it is as large as the pod itself. Until it is written, it is
+/// there as it is, too.
 struct Slot {
     number: u64,
-    status: Arc<[u8]>,
+    text: Arc<[u8]>,
+    status: Mutex<Option<Box<PodStatus>>>,
+}
+
+impl Slot {
+    fn new(number: u64, text: Arc<[u8]>, status: Option<PodStatus>) -> Self {
+        Self { number, text, status: Mutex::new(status.map(Box::new)) }
+    }
+
+    /// Its number, its text, and itself for the first who asks.
+    fn take(&self) -> (u64, Arc<[u8]>, Option<Box<PodStatus>>) {
+        // A value in a lock that is only taken out and put in is whole.
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner).take();
+        (self.number, Arc::clone(&self.text), status)
+    }
+}
+
+/// What is to be told of a pod's status: the one before as text, or [`NOTHING`], and the one now.
+pub(crate) struct Said<'a> {
+    before: &'a [u8],
+    now: &'a [u8],
+    /// The status.
+    pub(crate) status: &'a PodStatus,
+}
+
+impl Said<'_> {
+    /// The merge patch that makes the one of the other.
+    pub(crate) fn patch(&self) -> Value {
+        change(self.before, self.now)
+    }
+
+    /// The names of the fields that are another, or are gone.
+    pub(crate) fn fields(&self) -> Vec<&str> {
+        let now = fields(self.now).unwrap_or_default();
+        let Some(before) = fields(self.before) else { return now.into_keys().collect() };
+        let gone = before.keys().filter(|name| !now.contains_key(*name));
+        let other = now.iter().filter(|(name, text)| before.get(*name).is_none_or(|it| it.get() != text.get()));
+        gone.chain(other.map(|(name, _)| name)).copied().collect()
+    }
 }
 
 /// A status of which nothing is known.
@@ -47,15 +85,18 @@ impl StatusWriter {
     /// A writer for one pod. `known` is the status the API has already.
     pub(crate) fn start(api: Arc<dyn PodApi>, pod: PodRef, clock: Clock, known: Option<&PodStatus>) -> Self {
         let known = known.map_or_else(|| NOTHING.into(), text);
-        let (slot, mut newest) = watch::channel(Slot { number: 0, status: Arc::clone(&known) });
+        let (slot, mut newest) = watch::channel(Slot::new(0, Arc::clone(&known), None));
         let (done, written) = watch::channel(0);
         let task = tokio::spawn(async move {
             let mut backoff = Backoff::default();
             let mut base = known;
             while newest.changed().await.is_ok() {
+                let mut last = None;
                 loop {
-                    let Slot { number, status } = newest.borrow_and_update().clone();
-                    match api.patch_status(&pod, &change(&base, &status)).await {
+                    let (number, text, status) = newest.borrow_and_update().take();
+                    last = status.or(last);
+                    let status = last.get_or_insert_with(|| parsed(&text));
+                    match api.patch_status(&pod, &Said { before: &base, now: &text, status }).await {
                         Err(ApiError::Unavailable(error)) => {
                             // Whether it was written is not known, so the next one says everything.
                             base = NOTHING.into();
@@ -70,7 +111,7 @@ impl StatusWriter {
                         // The pod has left the API: nobody is there to be told.
                         Err(ApiError::Gone(_)) | Ok(()) => {
                             backoff.reset();
-                            base = status;
+                            base = text;
                         }
                     }
                     done.send_replace(number);
@@ -82,12 +123,12 @@ impl StatusWriter {
     }
 
     /// Have this status written, unless it is the one published last.
-    pub(crate) fn publish(&self, status: &PodStatus) {
-        let status = text(status);
+    pub(crate) fn publish(&self, status: PodStatus) {
+        let text = text(&status);
         self.slot.send_if_modified(|slot| {
-            let changed = slot.status != status;
+            let changed = slot.text != text;
             if changed {
-                *slot = Slot { number: slot.number + 1, status };
+                *slot = Slot::new(slot.number + 1, text, Some(status));
             }
             changed
         });
@@ -101,12 +142,20 @@ impl StatusWriter {
     }
 }
 
+/// The fields of a status; `None` of one of which nothing is known.
+fn fields(text: &[u8]) -> Option<BTreeMap<&str, &RawValue>> {
+    serde_json::from_slice(text).ok()
+}
+
+fn parsed(text: &[u8]) -> Box<PodStatus> {
+    Box::new(serde_json::from_slice(text).expect("it was written from a status"))
+}
+
 /// [`difference`] of two statuses as text: only those of their fields are looked into that are another.
 fn change(old: &[u8], new: &[u8]) -> Value {
-    type Fields<'a> = BTreeMap<&'a str, &'a RawValue>;
     let value = |text: &str| serde_json::from_str(text).expect("it was written from a status");
-    let new: Fields<'_> = serde_json::from_slice(new).expect("it was written from a status");
-    let Ok(old) = serde_json::from_slice::<Fields<'_>>(old) else {
+    let new = fields(new).expect("it was written from a status");
+    let Some(old) = fields(old) else {
         return new.iter().map(|(name, text)| ((*name).to_owned(), value(text.get()))).collect();
     };
     let gone = old.keys().filter(|name| !new.contains_key(*name)).map(|name| ((*name).to_owned(), Value::Null));
@@ -141,7 +190,12 @@ mod tests {
     fn check(old: Value, new: Value, patch: Value) {
         assert_eq!(difference(&old, &new), patch);
         let text = |value: &Value| serde_json::to_vec(value).unwrap();
-        assert_eq!(change(&text(&old), &text(&new)), patch);
+        let (old, new) = (text(&old), text(&new));
+        assert_eq!(change(&old, &new), patch);
+        let said = Said { before: &old, now: &new, status: &PodStatus::default() };
+        let mut fields = said.fields();
+        fields.sort_unstable();
+        assert_eq!(fields, patch.as_object().unwrap().keys().collect::<Vec<_>>());
     }
 
     #[test]

@@ -400,8 +400,8 @@ impl Worker {
             in_progress: state.resize.in_progress.is_some(),
         };
         self.shared.figures.resizing(&self.id.uid, Some(resizing).filter(|_| state.end.is_none()));
-        self.status.publish(&status);
-        self.state.published = status.conditions.unwrap_or_default();
+        self.state.published = status.conditions.clone().unwrap_or_default();
+        self.status.publish(status);
     }
 
     /// An event about a strain: rarely, because events about one pod are rationed and a resize must still be told.

@@ -1,0 +1,349 @@
+//! The two writes that a cluster sees more often than all others together, on pods as they are in memory: a resize of CPU and
+//! memory, and what a node of this process says of a pod. Neither is made into a tree, and of the text only what is another
+//! is written anew. The rules are those of every write ([`Passage`]); whatever is not usual, and whatever is to be refused,
+//! is left to the next more general way ([`super::usual`], [`super::write`]).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerState, Pod, PodStatus, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
+use supple_quantity::Quantity;
+
+use super::Api;
+use super::ownership::Author;
+use crate::apply::Comparison;
+use crate::errors::ApiError;
+use crate::kinds;
+use crate::options::WriteOptions;
+use crate::patch::PatchType;
+use crate::route::Target;
+use crate::store::{Draft, Expect, Object, Replaced, Write};
+use crate::strategy::{Part, Passage};
+
+/// Who writes what the cluster's own parts write, as their requests name it.
+const OWN: &str = "supple";
+
+/// Fields of a status that selectors ask for.
+const SELECTABLE: [&str; 3] = ["nominatedNodeName", "phase", "podIP"];
+
+/// A resize of the usual form: amounts of named containers, and nothing else.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sizes<'a> {
+    #[serde(borrow)]
+    spec: Spec<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spec<'a> {
+    #[serde(borrow)]
+    containers: Vec<Container<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Container<'a> {
+    name: &'a str,
+    #[serde(borrow)]
+    resources: Resources<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resources<'a> {
+    #[serde(borrow, default)]
+    limits: Amounts<'a>,
+    #[serde(borrow, default)]
+    requests: Amounts<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Amounts<'a> {
+    #[serde(borrow, default)]
+    cpu: Given<'a>,
+    #[serde(borrow, default)]
+    memory: Given<'a>,
+}
+
+/// An amount, if there is one. A null, which would take it away, is none.
+#[derive(Debug, Default)]
+struct Given<'a>(Option<&'a str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Given<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        <&str>::deserialize(from).map(|text| Self(Some(text)))
+    }
+}
+
+impl<'a> Sizes<'a> {
+    /// The patch, if it is one.
+    pub(super) fn of(part: Part, patch_type: PatchType, options: &WriteOptions, body: &'a [u8]) -> Option<Self> {
+        if part != Part::Resize || patch_type != PatchType::Strategic || options.dry_run {
+            return None;
+        }
+        serde_json::from_slice(body).ok()
+    }
+
+    /// Makes it so. `None`: that has to be looked at more closely.
+    fn apply_to(&self, pod: &mut Pod) -> Option<()> {
+        let spec = pod.spec.as_mut()?;
+        for (index, Container { name, resources }) in self.spec.containers.iter().enumerate() {
+            if self.spec.containers[..index].iter().any(|it| it.name == *name) {
+                return None;
+            }
+            let container = spec.containers.iter_mut().find(|it| it.name == *name)?;
+            let own = container.resources.get_or_insert_default();
+            for (given, list) in [(&resources.limits, &mut own.limits), (&resources.requests, &mut own.requests)] {
+                for (name, amount) in [("cpu", &given.cpu), ("memory", &given.memory)] {
+                    let Given(Some(text)) = amount else { continue };
+                    let mut amount: Quantity = text.trim().parse().ok()?;
+                    amount.round_up_to_milli();
+                    list.get_or_insert_default().insert(name.to_owned(), ApiQuantity(amount.to_string()));
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+/// What of a pod a resize may change, as the tree that its owners are told by.
+fn sizes(pod: &Pod) -> Option<Value> {
+    let spec = pod.spec.as_ref()?;
+    let of = |containers: &[k8s_openapi::api::core::v1::Container]| -> Option<Value> {
+        let each = containers.iter().map(|it| {
+            Some(match &it.resources {
+                Some(resources) => json!({"name": it.name, "resources": serde_json::to_value(resources).ok()?}),
+                None => json!({"name": it.name}),
+            })
+        });
+        each.collect()
+    };
+    let mut tree = json!({"containers": of(&spec.containers)?});
+    if let Some(containers) = &spec.init_containers {
+        tree["initContainers"] = of(containers)?;
+    }
+    if let Some(resources) = &spec.resources {
+        tree["resources"] = serde_json::to_value(resources).ok()?;
+    }
+    Some(json!({ "spec": tree }))
+}
+
+macro_rules! status_fields {
+    ($($name:literal: $field:ident,)*) => {
+        /// Takes a field of another status over. `None`: there is none of this name.
+        fn take(name: &str, into: &mut PodStatus, from: &PodStatus) -> Option<()> {
+            match name {
+                $($name => into.$field.clone_from(&from.$field),)*
+                _ => return None,
+            }
+            Some(())
+        }
+
+        /// A field as a tree, if it is there.
+        fn member(name: &str, status: &PodStatus) -> serde_json::Result<Option<Value>> {
+            match name {
+                $($name => status.$field.as_ref().map(serde_json::to_value).transpose(),)*
+                _ => Ok(None),
+            }
+        }
+    };
+}
+
+status_fields! {
+    "allocatedResources": allocated_resources,
+    "conditions": conditions,
+    "containerStatuses": container_statuses,
+    "ephemeralContainerStatuses": ephemeral_container_statuses,
+    "hostIP": host_ip,
+    "hostIPs": host_ips,
+    "initContainerStatuses": init_container_statuses,
+    "message": message,
+    "observedGeneration": observed_generation,
+    "podIPs": pod_ips,
+    "qosClass": qos_class,
+    "reason": reason,
+    "resources": resources,
+    "startTime": start_time,
+}
+
+/// The tree of these fields of a pod's status.
+fn said(pod: &Pod, fields: &[&str]) -> Option<Value> {
+    let mut tree = Map::new();
+    if let Some(status) = &pod.status {
+        for name in fields {
+            if let Some(value) = member(name, status).ok()? {
+                tree.insert((*name).to_owned(), value);
+            }
+        }
+    }
+    Some(json!({ "status": tree }))
+}
+
+/// Makes of a status what reading its text would: moments are whole seconds there, and what is empty is not there at all.
+fn as_written(status: &mut PodStatus) {
+    fn whole(time: &mut Option<Time>) {
+        if let Some(Time(at)) = time {
+            *at = Timestamp::from_second(at.as_second()).unwrap_or(*at);
+        }
+    }
+    fn filled<T>(list: &mut Option<Vec<T>>) {
+        list.take_if(|it| it.is_empty());
+    }
+    fn amounts(list: &mut Option<BTreeMap<String, ApiQuantity>>) {
+        list.take_if(|it| it.is_empty());
+    }
+    fn resources(of: &mut Option<ResourceRequirements>) {
+        if let Some(ResourceRequirements { claims, limits, requests }) = of {
+            filled(claims);
+            amounts(limits);
+            amounts(requests);
+        }
+    }
+    fn state(of: &mut Option<ContainerState>) {
+        let Some(ContainerState { running, terminated, waiting: _ }) = of else { return };
+        if let Some(running) = running {
+            whole(&mut running.started_at);
+        }
+        if let Some(terminated) = terminated {
+            whole(&mut terminated.started_at);
+            whole(&mut terminated.finished_at);
+        }
+    }
+    whole(&mut status.start_time);
+    for condition in status.conditions.iter_mut().flatten() {
+        whole(&mut condition.last_probe_time);
+        whole(&mut condition.last_transition_time);
+    }
+    let lists =
+        [&mut status.container_statuses, &mut status.init_container_statuses, &mut status.ephemeral_container_statuses];
+    for list in lists {
+        for container in list.iter_mut().flatten() {
+            state(&mut container.state);
+            state(&mut container.last_state);
+            amounts(&mut container.allocated_resources);
+            resources(&mut container.resources);
+            filled(&mut container.allocated_resources_status);
+            filled(&mut container.volume_mounts);
+        }
+        filled(list);
+    }
+    filled(&mut status.conditions);
+    filled(&mut status.host_ips);
+    filled(&mut status.pod_ips);
+    amounts(&mut status.allocated_resources);
+    resources(&mut status.resources);
+}
+
+/// What a node says of a pod.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Word<'a> {
+    /// Of which namespace the pod is.
+    pub(crate) namespace: &'a str,
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Its UID: a new pod of the same name must not get the old one's status.
+    pub(crate) uid: &'a str,
+    /// The status.
+    pub(crate) status: &'a PodStatus,
+    /// The fields of it that are said; the others stay as they are stored.
+    pub(crate) fields: &'a [&'a str],
+}
+
+/// A write of one part of a pod.
+struct Step<'a> {
+    target: &'a Target,
+    author: &'a Author,
+    part: Part,
+    /// What is replaced, and the pod that it is.
+    old: &'a Object,
+    before: Arc<Pod>,
+    /// What its author asked for, where that counts beside what comes of it.
+    asked: Option<Comparison>,
+}
+
+impl Api {
+    /// What a resize makes of this state of a pod, and what must be written with it; `None` where that has to be worked out
+    /// in a more general way.
+    pub(super) fn resized(
+        &self,
+        target: &Target,
+        author: &Author,
+        old: &Object,
+        wanted: &Sizes<'_>,
+    ) -> Option<(Write, Vec<Write>)> {
+        let before = self.undisturbed(old)?;
+        let mut pod = Pod::clone(&before);
+        wanted.apply_to(&mut pod)?;
+        let asked = Some(author.changes(&sizes(&before)?, &sizes(&pod)?));
+        self.stepped(Step { target, author, part: Part::Resize, old, before, asked }, pod, sizes)
+    }
+
+    /// Writes down what a node of this process says of a pod, as a patch of its status would. `false`: it is not of the usual
+    /// kind, and has to be sent as one.
+    ///
+    /// # Errors
+    /// 500 when it cannot be stored.
+    pub(crate) async fn report(&self, word: Word<'_>) -> Result<bool, ApiError> {
+        let Some(resource) = kinds::find("", "v1", "pods") else { return Ok(false) };
+        let (namespace, name) = (word.namespace.to_owned(), word.name.to_owned());
+        let target = Target { resource, namespace, name, subresource: resource.subresource("status") };
+        let author = Author::named(&target, OWN);
+        let written = self.attempt(&target, |old| self.reported(&target, &author, old, word)).await?;
+        Ok(written.is_some())
+    }
+
+    fn reported(&self, target: &Target, author: &Author, old: &Object, word: Word<'_>) -> Option<(Write, Vec<Write>)> {
+        let before = self.undisturbed(old)?;
+        if before.metadata.uid.as_deref() != Some(word.uid) || word.fields.iter().any(|it| SELECTABLE.contains(it)) {
+            return None;
+        }
+        let mut pod = Pod::clone(&before);
+        let status = pod.status.get_or_insert_default();
+        for name in word.fields {
+            take(name, status, word.status)?;
+        }
+        as_written(status);
+        let step = Step { target, author, part: Part::Status, old, before, asked: None };
+        self.stepped(step, pod, |pod| said(pod, word.fields))
+    }
+
+    /// The pod that this object is, unless others are asked about writes or it is on its way out.
+    fn undisturbed(&self, old: &Object) -> Option<Arc<Pod>> {
+        let pod = old.pod().ok()?;
+        (pod.metadata.deletion_timestamp.is_none() && !self.webhooks.any()).then_some(pod)
+    }
+
+    fn stepped(&self, step: Step<'_>, pod: Pod, tree: impl Fn(&Pod) -> Option<Value>) -> Option<(Write, Vec<Write>)> {
+        let Step { target, author, part, old, before, asked } = step;
+        let mut passage = Passage::update_pod(&self.store, target, part, pod, Arc::clone(&before)).ok()?;
+        passage.prepare();
+        passage.validate().ok()?;
+        passage.admit().ok()?;
+        let (mut pod, also) = passage.charge_pod()?;
+        let generation = std::mem::replace(&mut pod.metadata.generation, before.metadata.generation);
+        if pod.metadata != before.metadata {
+            return None;
+        }
+        pod.metadata.generation = generation;
+        let (name, json) = match part {
+            Part::Status => ("status", serde_json::to_vec(pod.status.as_ref()?)),
+            _ => ("spec", serde_json::to_vec(pod.spec.as_ref()?)),
+        };
+        let now = self.clock.now();
+        let managed = author.recorded(&tree(&before)?, &tree(&pod)?, asked, old.managed()?, now)??;
+        let replaced = Replaced { generation: generation?, managed: &managed, part: name, json: &json.ok()? };
+        let draft = Draft::again(old, replaced)?;
+        if draft.is_unchanged_from(old) {
+            return None;
+        }
+        let expect = Expect::Revision(old.revision);
+        Some((Write { key: old.key.clone(), expect, draft: draft.known(Some(pod)), remove: false }, also))
+    }
+}

@@ -19,6 +19,11 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// How many there were.
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.latencies.len()).unwrap_or(u32::MAX).max(1)
+    }
+
     /// So many in a hundred took no longer, ms.
     pub fn at(&self, percent: usize) -> f64 {
         let at = (self.latencies.len() * percent / 100).min(self.latencies.len().saturating_sub(1));

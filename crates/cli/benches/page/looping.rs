@@ -43,7 +43,7 @@ impl Loop {
     pub fn start(kubeconfig: &Path, interval: &str) -> Self {
         let (metrics, probes) = (free_port(), free_port());
         let began = Instant::now();
-        let child = Command::new(SUPPLE)
+        let child = Command::new(&*SUPPLE)
             .args(["controller", "--interval", interval, "--leader-election=false", "--kubeconfig"])
             .arg(kubeconfig)
             .args([

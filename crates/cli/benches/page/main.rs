@@ -29,6 +29,9 @@ const RESIZERS: usize = 128;
 /// How often what is short is measured.
 const TIMES: usize = 15;
 
+/// How long nothing is told of pods when nothing is left to do.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// How long the program is left alone before it counts as idle.
 const REST: Duration = Duration::from_secs(10);
 
@@ -78,7 +81,7 @@ async fn small(page: &mut Page, dir: &Path) {
         "The program",
         "`supple up --no-loop --runtime simulated`: API server, store on disk, controllers and one node.",
     );
-    let size = std::fs::metadata(SUPPLE).unwrap().len();
+    let size = std::fs::metadata(&*SUPPLE).unwrap().len();
     page.row(
         "size of the binary",
         &format!("{:.1} MiB", mebibytes(size)),
@@ -176,9 +179,16 @@ async fn loaded(page: &mut Page, dir: &Path, pods: usize, seconds: Duration) {
         "peak resident, lists and watches included",
     );
     for connections in [1, RESIZERS] {
-        let before = seen.load(std::sync::atomic::Ordering::Relaxed);
+        let told = || seen.load(std::sync::atomic::Ordering::Relaxed);
+        let (before, burnt) = (told(), program.figures().cpu_time());
         let resized = load::resizes(&program, pods, connections, seconds).await;
-        let events = seen.load(std::sync::atomic::Ordering::Relaxed) - before;
+        let events = told() - before;
+        // The node is done when nothing more is told.
+        let mut last = 0;
+        while std::mem::replace(&mut last, told()) != last {
+            tokio::time::sleep(SETTLED).await;
+        }
+        let settled = (program.figures().cpu_time() - burnt) / resized.count();
         let aim = if connections == 1 { Aim::None } else { Aim::AtLeast(3_000.0, resized.rate, "a second") };
         let what = if connections == 1 {
             "resizes, one at a time".to_owned()
@@ -187,7 +197,9 @@ async fn loaded(page: &mut Page, dir: &Path, pods: usize, seconds: Duration) {
         };
         let how = format!(
             "PATCH of `pods/resize`, answered after its flush; meanwhile the node allocates, checkpoints and actuates them, and 4 \
-             watches were told {events} times"
+             watches were told {events} times; {} µs of the server's CPU each until all was settled, {} times told",
+            settled.as_micros(),
+            told() - before
         );
         page.row(&what, &told_rate(&resized), aim, &how);
     }

@@ -3,12 +3,15 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use super::wire::{Access, Connection};
 
-/// The program.
-pub const SUPPLE: &str = env!("CARGO_BIN_EXE_supple");
+/// The program: the one just built, or to hold one against another the one that `SUPPLE_BENCH_PROGRAM` names.
+pub static SUPPLE: LazyLock<PathBuf> = LazyLock::new(|| {
+    std::env::var_os("SUPPLE_BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_supple").into()).into()
+});
 
 /// What the system knows of the process with this number.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +57,7 @@ impl Program {
     /// Start it and wait until it says that it is up.
     pub fn start(data_dir: &Path, more: &[&str]) -> Self {
         let began = Instant::now();
-        let mut child = Command::new(SUPPLE)
+        let mut child = Command::new(&*SUPPLE)
             .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
             .args(more)

@@ -136,11 +136,9 @@ impl Connection {
         let mut last = 0;
         let mut piece = std::mem::take(&mut self.answer);
         loop {
-            let mut events = 0;
-            for &byte in &piece {
-                events += usize::from(last == b'}' && byte == b'\n');
-                last = byte;
-            }
+            let ends = memchr::memchr_iter(b'\n', &piece);
+            let events = ends.filter(|at| at.checked_sub(1).map_or(last, |before| piece[before]) == b'}').count();
+            last = piece.last().copied().unwrap_or(last);
             if !seen(events) {
                 return;
             }

@@ -68,6 +68,9 @@ pub struct Seams {
     pub crash: Option<CrashHook>,
     /// See [`Wire`]. The clients of [`Cluster::client`] do not pass it.
     pub wire: Option<Wire>,
+    /// Whether pods, and what nodes say of them, take the wire too, where there is one. By themselves they take the short way
+    /// within the process.
+    pub pods_on_wire: bool,
     /// What admission webhooks are called over; HTTPS where there is none.
     pub webhooks: Option<Arc<dyn supple_apiserver::webhook::Transport>>,
 }
@@ -195,7 +198,8 @@ impl Cluster {
     /// # Errors
     /// [`StartError`] names the step and what to do about it.
     pub async fn start(options: ClusterOptions) -> Result<Self, StartError> {
-        let ClusterOptions { home, nodes: settings, clock, speed, seams: Seams { crash, wire, webhooks } } = options;
+        let ClusterOptions { home, nodes: settings, clock, speed, seams } = options;
+        let Seams { crash, wire, pods_on_wire, webhooks } = seams;
         nodes::check(&settings)?;
         let is_passing = matches!(home, Home::Passing { .. });
         let (dir, listen, storage, mut checkpoints) = match home {
@@ -232,7 +236,7 @@ impl Cluster {
             _ => None,
         };
         let router = server.router();
-        let wired = wire.is_some();
+        let wired = wire.is_some() && pods_on_wire;
         let client = client_on(wire.map_or_else(|| router.clone(), |wire| wire(router.clone())), "default");
 
         // Only now: a runtime makes its mark on the machine (a cgroup of its own), and a start that fails over a taken
@@ -247,7 +251,7 @@ impl Cluster {
         let mut feed = Feed::default();
         let [scheduled, counted, planned, owned, left] = std::array::from_fn(|_| feed.everything());
         let of_nodes: Vec<Fed> = settings.iter().map(|it| feed.subscribe(&it.name)).collect();
-        // Where a test takes hold of what goes between the parts, pods go that way too.
+        // Where a test takes hold of what goes between the parts, pods may go that way too.
         let watching = match wired {
             true => feed.run(client.clone()).boxed(),
             false => feed.run_on(server.pods()).boxed(),

@@ -228,6 +228,7 @@ fn options(world: &World, life: &Arc<Life>) -> ClusterOptions {
         seams: Seams {
             crash: Some(Arc::new(crash)),
             wire: Some(wire(Arc::clone(&world.dice), Arc::clone(life))),
+            pods_on_wire: world.dice.roll("way of pods", 2) == 0,
             webhooks: Some(Arc::new(Hook { dice: Arc::clone(&world.dice), life: Arc::clone(life) })),
         },
     }

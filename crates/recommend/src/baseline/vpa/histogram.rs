@@ -18,6 +18,39 @@ static POWERS: LazyLock<[f64; BUCKETS]> = LazyLock::new(|| {
     })
 });
 
+/// 256ths of an octave, from 1 on, with the bucket that all numbers in it belong to; 0 where a bucket begins within, which only the
+/// logarithm can tell. A logarithm with every sample is a sixth of all this strategy takes.
+static BY_DIGITS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let last = digits(RATIO.powi(176));
+    (0..=last)
+        .map(|at| {
+            let from = f64::from_bits((at as u64 + digits_of(1.0)) << DIGITS);
+            let to = f64::from_bits(((at as u64 + 1 + digits_of(1.0)) << DIGITS) - 1);
+            let (first, last) = (by_logarithm(from), by_logarithm(to));
+            if first == last { u8::try_from(first).unwrap_or(0) } else { 0 }
+        })
+        .collect()
+});
+
+/// Bits of a number that are not looked at by [`BY_DIGITS`].
+const DIGITS: u32 = 44;
+
+const fn digits_of(grown: f64) -> u64 {
+    grown.to_bits() >> DIGITS
+}
+
+/// Where a number of at least 1 stands in [`BY_DIGITS`].
+fn digits(grown: f64) -> usize {
+    usize::try_from(digits_of(grown).saturating_sub(digits_of(1.0))).unwrap_or(usize::MAX)
+}
+
+/// The bucket that ends after so much growth.
+fn by_logarithm(grown: f64) -> usize {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates; then bounded")]
+    let bucket = (grown.ln() / RATIO.ln()).floor() as usize;
+    bucket.min(BUCKETS - 1)
+}
+
 /// Weights under this are nothing.
 const EPSILON: f64 = 1e-4;
 
@@ -39,13 +72,34 @@ pub struct Histogram {
     total: f64,
     low: usize,
     high: usize,
+    /// The percentiles that were asked for last.
+    found: Option<[Found; 3]>,
+}
+
+/// Where a share of the weight was reached.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    share: f64,
+    bucket: usize,
+    /// The weight up to this bucket, to nine digits.
+    below: f64,
 }
 
 impl Histogram {
     /// Buckets from `first` on (0.01 core, 10^7 bytes), halving every `half_life` seconds.
     pub fn new(first: f64, half_life: i64) -> Self {
         let weights = [0.0; BUCKETS];
-        Self { first, half_life, reference: None, latest: None, weights, total: 0.0, low: BUCKETS - 1, high: 0 }
+        Self {
+            first,
+            half_life,
+            reference: None,
+            latest: None,
+            weights,
+            total: 0.0,
+            low: BUCKETS - 1,
+            high: 0,
+            found: None,
+        }
     }
 
     /// Where a bucket begins.
@@ -59,10 +113,11 @@ impl Histogram {
         if value < self.first {
             return 0;
         }
-        let bucket = ((value * (RATIO - 1.0) / self.first + 1.0).ln() / RATIO.ln()).floor();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates; then bounded")]
-        let bucket = bucket as usize;
-        bucket.min(BUCKETS - 1)
+        let grown = value * (RATIO - 1.0) / self.first + 1.0;
+        match BY_DIGITS.get(digits(grown)) {
+            Some(bucket) if *bucket > 0 => usize::from(*bucket),
+            _ => by_logarithm(grown),
+        }
     }
 
     /// Adds a value of this weight, as of `time`.
@@ -71,6 +126,13 @@ impl Histogram {
         let bucket = self.find(value);
         self.weights[bucket] += weight;
         self.total += weight;
+        if self.weights[bucket] >= EPSILON && (self.low..=self.high).contains(&bucket) {
+            for found in self.found.iter_mut().flatten().filter(|it| bucket <= it.bucket) {
+                found.below += weight;
+            }
+            return;
+        }
+        self.found = None;
         if self.weights[bucket] >= EPSILON {
             self.low = self.low.min(bucket);
             self.high = self.high.max(bucket);
@@ -88,11 +150,20 @@ impl Histogram {
     }
 
     /// The ends of the buckets in which the shares, ascending, are reached; 0 where nothing is in.
-    pub fn percentiles(&self, shares: [f64; 3]) -> [f64; 3] {
+    pub fn percentiles(&mut self, shares: [f64; 3]) -> [f64; 3] {
         if self.weights[self.low] < EPSILON {
             return [0.0; 3];
         }
-        // One way through the buckets serves all: the sums up to a bucket are the same for each.
+        let found = match self.found {
+            Some(found) if found.iter().zip(shares).all(|(it, share)| it.share == share && self.is_still(it)) => found,
+            _ => self.search(shares),
+        };
+        self.found = Some(found);
+        found.map(|it| if it.bucket < BUCKETS - 1 { self.start(it.bucket + 1) } else { self.start(it.bucket) })
+    }
+
+    /// One way through the buckets serves all shares: the sums up to a bucket are the same for each.
+    fn search(&self, shares: [f64; 3]) -> [Found; 3] {
         let mut bucket = self.low;
         let mut below = self.weights[bucket];
         shares.map(|share| {
@@ -101,8 +172,17 @@ impl Histogram {
                 bucket += 1;
                 below += self.weights[bucket];
             }
-            if bucket < BUCKETS - 1 { self.start(bucket + 1) } else { self.start(bucket) }
+            Found { share, bucket, below }
         })
+    }
+
+    /// Whether a share is surely reached where it was when it was looked for: weights are added one by one now and not from the lowest
+    /// bucket on, so a sum may differ in its last digits, and what is nearer to the threshold than that is looked for anew.
+    fn is_still(&self, it: &Found) -> bool {
+        let threshold = it.share * self.total;
+        let hair = 1e-9 * self.total;
+        (it.below > threshold + hair || it.bucket == self.high)
+            && (it.below - self.weights[it.bucket] < threshold - hair || it.bucket == self.low)
     }
 
     fn factor(&mut self, time: i64) -> f64 {
@@ -135,6 +215,7 @@ impl Histogram {
     }
 
     fn trim(&mut self) {
+        self.found = None;
         while self.low < BUCKETS - 1 && self.weights[self.low] < EPSILON {
             self.low += 1;
         }

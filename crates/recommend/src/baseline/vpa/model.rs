@@ -44,7 +44,9 @@ struct Instance {
 pub struct Model {
     cpu: Histogram,
     memory: Histogram,
-    /// Of the memory, the percentiles at [`SHARES`]: it changes once a day, and is asked for with every sample.
+    /// The percentiles at [`SHARES`]: they change with a sample (memory: with a window), and are asked for more often.
+    cpu_shares: [f64; 3],
+    /// See `cpu_shares`.
     memory_shares: [f64; 3],
     first: Option<i64>,
     last: Option<i64>,
@@ -57,6 +59,7 @@ impl Default for Model {
         Self {
             cpu: Histogram::new(0.01, DAY),
             memory: Histogram::new(1e7, DAY),
+            cpu_shares: [0.0; 3],
             memory_shares: [0.0; 3],
             first: None,
             last: None,
@@ -80,6 +83,7 @@ impl Model {
         }
         instance.last_cpu = Some(time);
         self.cpu.add(milli.trunc() / 1000.0, 0.1, time);
+        self.cpu_shares = self.cpu.percentiles(SHARES);
         self.first = Some(self.first.map_or(time, |first| first.min(time)));
         self.last = Some(self.last.map_or(time, |last| last.max(time)));
         self.samples += 1;
@@ -137,7 +141,7 @@ impl Model {
     pub fn estimate(&self, containers: i64) -> (Estimate, Estimate) {
         let containers = containers.max(1);
         let confidence = self.confidence();
-        let cpu = self.cpu.percentiles(SHARES).map(|it| integer(it * 1000.0));
+        let cpu = self.cpu_shares.map(|it| integer(it * 1000.0));
         let memory = self.memory_shares.map(integer);
         (estimate(cpu, confidence, 25 / containers), estimate(memory, confidence, 250 * 1024 * 1024 / containers))
     }

@@ -15,12 +15,24 @@
 //! Most sizes are *idle* most of the time: nobody who was there would not rather come anew from the best one, so their V is
 //! `resize + min V`, whatever they cost before. Idle sizes need no reckoning, and a sample can wake only those that cost less
 //! than the minimum grows. What is reckoned is a window of sizes around the best, exact all the same.
+//!
+//! And most samples fit the best size. Then the sizes above it can wait: each of them costs more than the best does, so none becomes
+//! the best, and one that is idle stays so. Those below it can wait as long as none of them can have caught up with the best, for
+//! which the hours are too few at first. So such samples are kept, and charged to all sizes at once when one comes that does not fit, or
+//! when the time is up: sample by sample, as if they had been charged then, but one size after another, and only what counts. Of a
+//! size that was passed, that is what came after the last time it was: it was idle then.
 
 use crate::figures::{Figures, Prices};
 use supple_recommend::sample::{amount, whole};
 
 /// Sizes on the grid at most.
 pub const SIZES: usize = 256;
+
+/// Samples kept at most for the sizes that wait.
+const KEPT: usize = 128;
+
+/// By this share less time than it takes must pass for what is said to happen not to have happened, whatever rounding did.
+const SURELY: f64 = 1.0 - 1e-3;
 
 /// What has to be known beforehand: the range and the mean of the use.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,6 +96,30 @@ impl Ways {
     }
 }
 
+/// What is not yet charged to the sizes that wait.
+#[derive(Clone, Debug, Default)]
+struct Waiting {
+    samples: Vec<Kept>,
+    /// Of sizes above the best one: from which size on, and from which sample on; the highest sizes first. Each part reaches to where
+    /// the one before it begins.
+    parts: Vec<(usize, usize)>,
+    /// From which sample on the sizes below the best one wait.
+    below: usize,
+    /// Hours they have waited, hours they may, and the lowest use meanwhile.
+    hours: f64,
+    most: f64,
+    lowest: f64,
+}
+
+/// A sample that was charged to the best size alone.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    used: f64,
+    hours: f64,
+    /// What the best way cost before it, and the hours before it.
+    before: (f64, f64),
+}
+
 /// The programme, fed one sample at a time.
 #[derive(Clone, Debug)]
 pub struct Bound {
@@ -97,6 +133,9 @@ pub struct Bound {
     best: usize,
     /// The first and the last size that may not be idle.
     window: (usize, usize),
+    /// The last size that is reckoned with every sample.
+    near: usize,
+    waiting: Waiting,
     /// The first size the last sample fitted.
     fits: usize,
     started: bool,
@@ -130,7 +169,9 @@ impl Bound {
             values,
             ways,
             best: 0,
+            near: window.1,
             window,
+            waiting: Waiting::default(),
             fits: 0,
             started: false,
             most: 0.0,
@@ -149,9 +190,16 @@ impl Bound {
         if self.sizes.is_empty() {
             return;
         }
+        if self.keep(used, hours, so_far) {
+            return;
+        }
+        self.settle_below();
         let before = self.fits;
         let fits = self.first_fit(used);
         self.fits = fits;
+        if fits > self.best || self.waiting.samples.len() == KEPT {
+            self.catch_up();
+        }
         let (low, high) = self.awake(fits, used, hours);
         if self.started {
             self.come_anew((low, high), (before, fits), so_far);
@@ -166,9 +214,121 @@ impl Bound {
         let least = under.0.min(over.0);
         self.best = low + first(&self.values[low..end], |it| it <= least).unwrap_or(0);
         self.started = true;
+        if !self.waiting.parts.is_empty() {
+            // Only those above wait for this one.
+            self.waiting.samples.push(Kept { used, hours, before: (least, so_far) });
+        }
         self.doze((low, high), least + self.resize);
+        self.wait();
         // What a sample is over is idle most often then, and its V no longer asked for.
         self.most = if self.window.0 < fits { under.1.max(over.1) } else { over.1 };
+    }
+
+    /// Tells the sizes above the best one to wait, and those below it for so long as none of them can become the best.
+    fn wait(&mut self) {
+        if self.waiting.parts.is_empty() || self.near > self.best {
+            self.waiting.parts.push((self.best + 1, self.waiting.samples.len()));
+            self.near = self.best;
+        }
+        let (best, size) = (self.cost(), self.amounts[self.best]);
+        let sizes = self.window.0..self.best;
+        let caught_up = self.values[sizes.clone()].iter().zip(&self.amounts[sizes]);
+        let most = caught_up.map(|(value, it)| (value - best) / (size - it)).fold(f64::INFINITY, f64::min);
+        let most = if self.over < self.resize { 0.0 } else { most * SURELY };
+        let waiting = &mut self.waiting;
+        (waiting.below, waiting.hours, waiting.most, waiting.lowest) =
+            (waiting.samples.len(), 0.0, most, f64::INFINITY);
+    }
+
+    /// Keeps a sample for all sizes but the best one, where they can wait for it.
+    fn keep(&mut self, used: f64, hours: f64, so_far: f64) -> bool {
+        let waiting = &mut self.waiting;
+        let size = self.amounts[self.best];
+        if waiting.parts.is_empty() || used > size || waiting.samples.len() == KEPT {
+            return false;
+        }
+        // Who comes anew from the best size has not caught up with it before the price of that is saved.
+        let (all, lowest) = (waiting.hours + hours, waiting.lowest.min(used));
+        if hours <= 0.0 || all >= waiting.most || all * (size - lowest) >= self.resize * SURELY {
+            return false;
+        }
+        (waiting.hours, waiting.lowest) = (all, lowest);
+        let value = &mut self.values[self.best];
+        waiting.samples.push(Kept { used, hours, before: (*value, so_far) });
+        *value += (size - used) * hours;
+        true
+    }
+
+    /// Charges what was kept to the sizes below the best one.
+    fn settle_below(&mut self) {
+        let samples = std::mem::take(&mut self.waiting.samples);
+        let kept = &samples[self.waiting.below..];
+        // The lowest size fits what is lower, too.
+        let (mut highest, mut from) = (self.amounts[0], 0);
+        // Backwards: which sizes a sample passes that none after it did.
+        for (at, sample) in kept.iter().enumerate().rev() {
+            if sample.used <= highest {
+                continue;
+            }
+            highest = sample.used;
+            let to = self.first_fit(highest);
+            if at + 1 == kept.len() {
+                // What the last one passed is idle.
+                self.values[self.window.0.min(to)..to].fill(f64::INFINITY);
+            } else {
+                self.charge_below(from..to, &kept[at + 1..], true);
+            }
+            from = to;
+        }
+        if let Some(last) = kept.last() {
+            self.charge_below(from..self.best, kept, false);
+            self.fits = self.first_fit(last.used);
+            self.window.0 = self.fits;
+            self.most = self.cost() + self.resize; // none of these is idle
+        }
+        self.waiting.samples = samples;
+        self.waiting.below = self.waiting.samples.len();
+    }
+
+    /// Charges samples that all fit to sizes below the best one; they come anew from there before the first, all that `passed`, or
+    /// those that are idle.
+    fn charge_below(&mut self, sizes: std::ops::Range<usize>, samples: &[Kept], passed: bool) {
+        let Some(Kept { before: (cost, hours), .. }) = samples.first().copied() else { return };
+        let changed = cost + self.resize;
+        let came = Came { reserved: self.reserved(self.best, hours), hours };
+        let mut counts = self.ways.counts[self.best];
+        counts.resizes += 1;
+        let (lowest, highest) = counts.range;
+        for to in sizes.clone() {
+            if passed || changed < self.values[to] {
+                self.values[to] = changed;
+                self.ways.came[to] = came;
+                let size = u16::try_from(to).unwrap_or(u16::MAX);
+                self.ways.counts[to] = Counts { range: (lowest.min(size), highest.max(size)), ..counts };
+            }
+        }
+        charge(&mut self.values[sizes.clone()], &self.amounts[sizes], samples, f64::INFINITY);
+    }
+
+    /// Charges what was kept to the sizes that waited. Those idle by now are let go.
+    fn catch_up(&mut self) {
+        if self.waiting.parts.is_empty() {
+            return;
+        }
+        self.settle_below();
+        let idle = self.cost() + self.resize;
+        let mut end = self.window.1 + 1;
+        for (from, since) in &self.waiting.parts {
+            let samples = &self.waiting.samples[*since..];
+            charge(&mut self.values[*from..end], &self.amounts[*from..end], samples, idle);
+            end = *from;
+        }
+        self.waiting.parts.clear();
+        self.waiting.samples.clear();
+        self.waiting.below = 0;
+        self.near = self.window.1;
+        self.most = f64::INFINITY;
+        self.doze((self.window.0, self.near), idle);
     }
 
     /// The first size that fits a use. A search by halves is a fifth of all work, so the use's own digits say where to look.
@@ -187,7 +347,7 @@ impl Bound {
     /// were idle, and of the others those that became dear. `before` and `fits` are the first size that the last sample fitted, and
     /// the first that this one fits; so many `hours` were before this one.
     fn come_anew(&mut self, (low, high): (usize, usize), fits: (usize, usize), hours: f64) {
-        let (first, last) = self.window;
+        let (first, last) = (self.window.0, self.near);
         let from = (self.best, self.cost() + self.resize);
         let came = Came { reserved: self.reserved(self.best, hours), hours };
         self.come_within(low..first, from, fits, came);
@@ -228,9 +388,9 @@ impl Bound {
         came.reserved + self.amounts[at] * (hours - came.hours)
     }
 
-    /// The sizes to be reckoned: those not idle, and those the sample may wake.
+    /// The sizes to be reckoned: those neither idle nor waiting, and those the sample may wake.
     fn awake(&self, fits: usize, used: f64, hours: f64) -> (usize, usize) {
-        let (low, high) = self.window;
+        let (low, high) = (self.window.0, self.near);
         if !self.started {
             return (low, high);
         }
@@ -242,8 +402,12 @@ impl Bound {
         // The minimum grows by no more than staying costs, and by no more than going where the sample is cheapest.
         let growth = cost(self.best).min(self.resize + cheapest);
         let first = if self.over < growth { 0 } else { fits };
-        // Those that cost less, and one more, so that rounding cannot leave one out.
         let mut high = high;
+        if !self.waiting.parts.is_empty() {
+            // The sample fits the best size, so that it cannot wake those above.
+            return (low.min(first), high);
+        }
+        // Those that cost less, and one more, so that rounding cannot leave one out.
         while high + 1 < self.sizes.len() && (high < fits || cost(high) < growth) {
             high += 1;
         }
@@ -256,11 +420,14 @@ impl Bound {
             self.values[low] = f64::INFINITY;
             low += 1;
         }
-        while high > self.best && self.values[high] >= idle {
-            self.values[high] = f64::INFINITY;
-            high -= 1;
+        self.window.0 = low;
+        if self.waiting.parts.is_empty() {
+            while high > self.best && self.values[high] >= idle {
+                self.values[high] = f64::INFINITY;
+                high -= 1;
+            }
+            (self.window.1, self.near) = (high, high);
         }
-        self.window = (low, high);
     }
 
     /// The least cost, in amount-hours.
@@ -299,6 +466,7 @@ pub fn path(used: &[(f64, f64)], prices: &Prices, least: f64) -> Vec<i64> {
     let mut came = vec![0_u64; words * used.len()];
     let mut from = Vec::with_capacity(used.len());
     for (at, (used, hours)) in used.iter().enumerate() {
+        bound.catch_up();
         let changed = bound.cost() + bound.resize;
         from.push(bound.best);
         for (i, value) in bound.values.iter().enumerate() {
@@ -338,6 +506,36 @@ fn raise(values: &mut [f64], sizes: &[f64], cost: impl Fn(f64) -> f64) -> (f64, 
         (least, most) = (least.min(*value), most.max(*value));
     }
     (least, most)
+}
+
+/// Adds to every value what its size costs over all the samples, one after another, which all fit it. Values of at least `idle` are
+/// not needed exactly: where several sizes beside each other are surely that, theirs become infinite.
+fn charge(values: &mut [f64], sizes: &[f64], samples: &[Kept], idle: f64) {
+    let sum = |(used, hours): (f64, f64), it: &Kept| (used + it.used * it.hours, hours + it.hours);
+    let (used, hours) = samples.iter().fold((0.0, 0.0), sum);
+    // What summing up otherwise can have made of it is far less.
+    let surely = |value: f64, size: f64| (value + size * hours) * (1.0 - 1e-9) - used > idle;
+    let ((values, rest), (sizes, sizes_rest)) = (values.as_chunks_mut::<8>(), sizes.as_chunks::<8>());
+    for (values, sizes) in values.iter_mut().zip(sizes) {
+        if values.iter().zip(sizes).all(|(value, size)| surely(*value, *size)) {
+            *values = [f64::INFINITY; 8];
+            continue;
+        }
+        let mut lanes = *values;
+        for Kept { used, hours, .. } in samples {
+            for lane in 0..8 {
+                lanes[lane] += (sizes[lane] - used) * hours;
+            }
+        }
+        *values = lanes;
+    }
+    for (value, size) in rest.iter_mut().zip(sizes_rest) {
+        if surely(*value, *size) {
+            *value = f64::INFINITY;
+        } else {
+            *value = samples.iter().fold(*value, |value, it| value + (size - it.used) * it.hours);
+        }
+    }
 }
 
 /// The first of the values that is as wished, eight looked at at a time.
@@ -397,8 +595,8 @@ mod tests {
     }
 
     /// The recurrence as it is written, over all sizes.
-    fn plain(used: &[f64], sizes: &[i64], over: f64, resize: f64) -> f64 {
-        let cost = |size: i64, used: f64| if used > amount(size) { over } else { amount(size) - used };
+    fn plain(used: &[f64], sizes: &[i64], hours: f64, (over, resize): (f64, f64)) -> f64 {
+        let cost = |size: i64, used: f64| if used > amount(size) { over } else { (amount(size) - used) * hours };
         let mut values: Vec<f64> = sizes.iter().map(|it| cost(*it, used[0])).collect();
         for used in &used[1..] {
             let changed = values.iter().copied().fold(f64::INFINITY, f64::min) + resize;
@@ -418,8 +616,37 @@ mod tests {
             let sizes: Vec<i64> = sizes.into_iter().collect();
             let mut bound = Bound::on(sizes.clone(), over, resize);
             used.iter().for_each(|it| bound.put(*it, 1.0));
-            let exact = plain(&used, &sizes, over, resize);
+            let exact = plain(&used, &sizes, 1.0, (over, resize));
             prop_assert!((bound.cost() - exact).abs() < 1e-7, "{} is not {}", bound.cost(), exact);
+        }
+
+        #[test]
+        fn sizes_that_waited_cost_what_they_would_have(
+            parts in prop::collection::vec((20.0f64..400.0, 0.5f64..60.0, 1usize..300), 1..8),
+            noise in prop::collection::vec(0.0f64..1.0, 400),
+            minutes in 1u32..10,
+            over in 0.5f64..80.0,
+            resize in 0.0f64..60.0,
+        ) {
+            let noisy = |(level, width, many): &(f64, f64, usize)| -> Vec<f64> {
+                noise.iter().cycle().skip(*many * 7).take(*many).map(|it| level + width * it).collect()
+            };
+            let used: Vec<f64> = parts.iter().flat_map(noisy).collect();
+            let (hours, sizes) = (f64::from(minutes) / 60.0, grid(20.0, 460.0));
+            let mut bound = Bound::on(sizes.clone(), over, resize);
+            for (at, it) in used.iter().enumerate() {
+                bound.put(*it, hours);
+                if at % 97 == 0 || at + 1 == used.len() {
+                    let exact = plain(&used[..=at], &sizes, hours, (over, resize));
+                    prop_assert!((bound.cost() - exact).abs() < 1e-7, "{} is not {} after {}", bound.cost(), exact, at);
+                }
+            }
+            let it = bound.figures();
+            let sum = it.slack + over * crate::figures::count(it.over) + resize * crate::figures::count(it.resizes);
+            prop_assert!((sum - bound.cost()).abs() < 1e-6);
+            let slack = it.reserved - it.used;
+            prop_assert!(it.over > 0 || (slack - it.slack).abs() < 1e-6, "{} is not {}", slack, it.slack);
+            prop_assert!(it.events <= it.over);
         }
 
         #[test]

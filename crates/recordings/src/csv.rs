@@ -33,7 +33,15 @@ pub fn read(file: &str, input: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<
         }
         let mut rest = block;
         let mut goes_on = true;
-        while let Some(end) = memchr(b'\n', rest) {
+        while goes_on {
+            if carried.is_empty()
+                && let Some((place, sample, after)) = lines.next_plain(rest, sink.names())
+            {
+                rest = after;
+                goes_on = sink.row(place, sample, lines.number)?;
+                continue;
+            }
+            let Some(end) = memchr(b'\n', rest) else { break };
             let (line, after) = (&rest[..end], &rest[end + 1..]);
             rest = after;
             goes_on = if carried.is_empty() {
@@ -44,9 +52,6 @@ pub fn read(file: &str, input: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<
                 carried.clear();
                 goes_on
             };
-            if !goes_on {
-                break;
-            }
         }
         if !goes_on {
             return Ok(());
@@ -71,6 +76,19 @@ struct Lines {
 }
 
 impl Lines {
+    /// The line at the beginning and what follows it, where it is plain, of the series that was guessed, and ends within the text.
+    /// Nearly all lines are that, and where they end need not be looked for beforehand.
+    fn next_plain<'a>(&mut self, text: &'a [u8], names: &mut Names) -> Option<(Place, Sample, &'a [u8])> {
+        if self.columns != Some(0) {
+            return None;
+        }
+        let (place, sample, rest) = values(text, |rest| names.guessed(rest))?;
+        let rest = rest.strip_prefix(b"\r").unwrap_or(rest).strip_prefix(b"\n")?;
+        names.follow();
+        self.number += 1;
+        Some((place, sample, rest))
+    }
+
     fn take(&mut self, file: &str, line: &[u8], sink: &mut dyn Sink) -> Result<bool, InputError> {
         self.number += 1;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -113,12 +131,18 @@ fn header(text: &str) -> Result<usize, String> {
 
 /// A line without optional columns whose numbers are plain; `None` where it takes the long way.
 fn plain(line: &[u8], names: &mut Names) -> Option<(Place, Sample)> {
-    let (time, rest) = digits(line)?;
+    let (place, sample, rest) = values(line, |rest| names.find(rest).ok())?;
+    rest.is_empty().then_some((place, sample))
+}
+
+/// The values of a line of plain numbers at the beginning, and what follows them. `find` knows the series and how many bytes it takes.
+fn values(text: &[u8], find: impl FnOnce(&[u8]) -> Option<(Place, usize)>) -> Option<(Place, Sample, &[u8])> {
+    let (time, rest) = digits(text)?;
     let rest = rest.strip_prefix(b",")?;
-    let (place, length) = names.find(rest).ok()?;
+    let (place, length) = find(rest)?;
     let (cpu, rest) = decimal(&rest[length..])?;
     let (memory, rest) = decimal(rest.strip_prefix(b",")?)?;
-    rest.is_empty().then(|| (place, sample(time, cpu, memory)))
+    Some((place, sample(time, cpu, memory), rest))
 }
 
 /// A whole number of at most 15 digits at the beginning, and what follows it.

@@ -1,4 +1,4 @@
-//! One workload on its way through a replay: its strategies on the first reading, its bound on the second.
+//! One workload on its way through a replay: its strategies on the first way through the recording, its bound on the second.
 
 use supple_recommend::explain::Explanation;
 use supple_recommend::resource::Resource;
@@ -8,6 +8,7 @@ use supple_replay::figures::{Figures, Prices};
 use supple_replay::workload::{Change, Interval, Workload};
 
 use crate::Contender;
+use crate::kept::Short;
 
 /// A workload and container under all contenders.
 pub struct Lane {
@@ -85,7 +86,7 @@ impl Lane {
         self.ranked = true;
     }
 
-    /// First reading. Changes are told with the pod's number as it stands in the recording.
+    /// The first way. Changes are told with the pod's number as it stands in the recording.
     pub fn put(&mut self, pod: u32, sample: &Sample, changed: &mut dyn FnMut(Change)) {
         if self.waiting.first().is_some_and(|(_, first)| first.time != sample.time) {
             self.flush(changed);
@@ -131,7 +132,7 @@ impl Lane {
         self.numbered.first() == Some(&pod)
     }
 
-    /// Between the readings: the ranges are known.
+    /// Between the two ways through the recording: the ranges are known.
     pub fn rewind(&mut self) {
         for lane in &mut self.pods {
             lane.interval = Interval::default();
@@ -142,19 +143,21 @@ impl Lane {
         }
     }
 
-    /// Second reading, for the bound. What a sample stands for, in hours.
-    pub fn put_again(&mut self, pod: u32, sample: &Sample) -> Option<f64> {
-        let counts = self.workload.counts(sample.time);
-        let lane = self.pods.get_mut(index(pod))?;
-        let hours = lane.interval.next(sample.time)?;
-        if counts {
-            for (bound, used) in lane.bounds.iter_mut().zip([sample.cpu, sample.memory]) {
-                if let (Some(bound), Some(used)) = (bound, used.filter(|it| believable(*it))) {
-                    bound.put(used, hours);
+    /// The second way, for the bound: samples of one pod, in their order. What each stands for, in hours, is told to `taken`.
+    pub fn put_again(&mut self, pod: u32, samples: &[Short], mut taken: impl FnMut(f64, &Short)) {
+        let Some(lane) = self.pods.get_mut(index(pod)) else { return };
+        for sample in samples {
+            let counts = self.workload.counts(sample.time);
+            let Some(hours) = lane.interval.next(sample.time) else { continue };
+            if counts {
+                for (bound, used) in lane.bounds.iter_mut().zip([sample.cpu, sample.memory]) {
+                    if let Some(bound) = bound.as_mut().filter(|_| believable(used)) {
+                        bound.put(used, hours);
+                    }
                 }
             }
+            taken(hours, sample);
         }
-        Some(hours)
     }
 
     /// What it came to.

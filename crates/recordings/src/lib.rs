@@ -21,6 +21,7 @@ use supple_replay::decide::Decide;
 pub mod change;
 pub mod csv;
 pub mod drawing;
+mod kept;
 pub mod lane;
 pub mod lived;
 pub mod names;

@@ -64,9 +64,8 @@ pub enum Order {
 impl Names {
     /// The series that the rest of a row (after the time) begins with, and how many bytes that takes, the comma included.
     pub fn find(&mut self, rest: &[u8]) -> Result<(Place, usize), String> {
-        if let Some(key) = self.keys.get(self.guess).filter(|it| rest.starts_with(&it.text)) {
-            let found = (key.place, key.text.len());
-            (self.last, self.guess) = (self.guess, key.next);
+        if let Some(found) = self.guessed(rest) {
+            self.follow();
             return Ok(found);
         }
         let length = rest.iter().enumerate().filter(|(_, byte)| **byte == b',').nth(3).map(|(at, _)| at + 1);
@@ -81,6 +80,19 @@ impl Names {
         let key = &self.keys[at];
         (self.last, self.guess) = (at, key.next);
         Ok((key.place, text.len()))
+    }
+
+    /// The same where it is the series that was guessed. [`Names::follow`] takes the guess for true.
+    pub fn guessed(&self, rest: &[u8]) -> Option<(Place, usize)> {
+        let key = self.keys.get(self.guess).filter(|it| rest.starts_with(&it.text))?;
+        Some((key.place, key.text.len()))
+    }
+
+    /// The guess was right: what followed it last time is the next one.
+    pub fn follow(&mut self) {
+        if let Some(key) = self.keys.get(self.guess) {
+            (self.last, self.guess) = (self.guess, key.next);
+        }
     }
 
     fn first_sight(&mut self, text: &[u8]) -> Result<usize, String> {

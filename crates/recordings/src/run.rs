@@ -1,17 +1,18 @@
 //! The replay of whole recordings: who reads, who computes, and in which order results come out.
 //!
 //! ```text
-//!            ┌▶ worker 0: lanes 0, n, 2n ...  ─▶ changes of sizes, outside of memory
-//! reader ────┼▶ worker 1: ...                 ─▶ ...
-//!  (twice)   └▶ worker n-1                    ─▶ figures, sorted by name: the same whatever n is
+//!            ┌▶ worker 0: lanes 0, n, 2n ...  ─▶ changes of sizes; samples: outside of memory ─▶ worker 0: bounds
+//! reader ────┼▶ worker 1: ...                 ─▶ ...                                         ─▶ worker 1
+//!            └▶ worker n-1                    ─▶ figures, sorted by name: the same whatever n is
 //! ```
 //!
-//! The first reading is for the strategies, the second for the bound, which must know beforehand how far use reaches. What
-//! is kept is what each lane knows: nothing grows with the length of a recording.
+//! Everything is gone through twice: for the strategies, and for the bound, which must know beforehand how far use reaches. The
+//! recording is read once: what the bound needs is kept outside of memory, and only where there is no room for it the
+//! recording is read again. In memory is what each lane knows: nothing grows with the length of a recording.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 
 use supple_recommend::sample::Sample;
 use supple_replay::workload::Change;
@@ -20,6 +21,7 @@ use crate::Contender;
 use crate::Progress;
 use crate::change::{Changed, Changes};
 use crate::drawing::Drawing;
+use crate::kept::{Kept, Short};
 use crate::lane::{self, Lane};
 use crate::names::Place;
 use crate::row::{InputError, Series};
@@ -90,10 +92,37 @@ struct Bundle {
     more: Vec<(usize, Sample)>,
 }
 
+/// Whether a sample says more than nearly all do.
+const fn says_more(sample: &Sample) -> bool {
+    let Sample {
+        time: _,
+        cpu: _,
+        memory: _,
+        cpu_limit,
+        memory_limit,
+        throttled,
+        memory_pressure,
+        memory_breached,
+        restarts,
+    } = sample;
+    cpu_limit.is_some()
+        || memory_limit.is_some()
+        || throttled.is_some()
+        || memory_pressure.is_some()
+        || *memory_breached
+        || restarts.is_some()
+}
+
+impl Item {
+    const fn short(&self) -> Short {
+        Short { time: self.time, cpu: self.cpu, memory: self.memory }
+    }
+}
+
 impl Bundle {
     fn put(&mut self, place: Place, sample: &Sample) {
         let Sample { time, cpu, memory, .. } = *sample;
-        if *sample != (Sample { time, cpu, memory, ..Sample::default() }) {
+        if says_more(sample) {
             self.more.push((self.items.len(), *sample));
         }
         let number = |it: Option<f64>| it.unwrap_or(f64::NAN);
@@ -101,8 +130,8 @@ impl Bundle {
         self.items.push(Item { lane, pod: place.pod, time, cpu: number(cpu), memory: number(memory) });
     }
 
-    /// Place among the worker's lanes, pod and sample of every item, lane by lane; within a lane as they came.
-    fn each(&self, setup: &Setup<'_>, mut f: impl FnMut(usize, u32, &Sample)) {
+    /// Place among the worker's lanes, item and sample of every item, lane by lane; within a lane as they came.
+    fn each(&self, setup: &Setup<'_>, mut f: impl FnMut(usize, &Item, &Sample)) {
         let place = |item: &Item| index(item.lane) / setup.jobs;
         let mut ends = vec![0_u32; self.items.iter().map(place).max().map_or(0, |it| it + 2)];
         self.items.iter().for_each(|it| ends[place(it) + 1] += 1);
@@ -117,14 +146,10 @@ impl Bundle {
         let known = |it: f64| Some(it).filter(|it| !it.is_nan());
         for at in order.into_iter().map(index) {
             let item = &self.items[at];
-            let all = self.more.binary_search_by_key(&at, |it| it.0).ok().map(|it| self.more[it].1);
-            let sample = all.unwrap_or_else(|| Sample {
-                time: item.time,
-                cpu: known(item.cpu),
-                memory: known(item.memory),
-                ..Sample::default()
-            });
-            f(place(item), item.pod, &sample);
+            let all = self.more.binary_search_by_key(&at, |it| it.0).ok().map(|it| &self.more[it].1);
+            let (cpu, memory) = (known(item.cpu), known(item.memory));
+            let short = Sample { time: item.time, cpu, memory, ..Sample::default() };
+            f(place(item), item, all.unwrap_or(&short));
         }
     }
 }
@@ -163,7 +188,11 @@ pub fn replay(
             let own = drawn.iter().filter(|lane| **lane % setup.jobs == index);
             worker.drawn = own.map(|lane| (*lane / setup.jobs, Drawing::default())).collect();
         }
-        read_all(setup, recording, &mut workers, progress, Worker::second)?;
+        if workers.iter().all(|it| it.kept.is_some()) {
+            kept_again(&mut workers, progress).map_err(temporary)?;
+        } else {
+            read_all(setup, recording, &mut workers, progress, Worker::second)?;
+        }
     }
     let mut changes = Changes::default();
     for worker in &mut workers {
@@ -190,13 +219,16 @@ struct Worker {
     lanes: Vec<Option<Lane>>,
     log: Option<Log<Changed>>,
     failed: Option<io::Error>,
+    /// What the bound needs; nothing where it is not wished for, or where there was no room.
+    kept: Option<Kept>,
     drawn: BTreeMap<usize, Drawing>,
 }
 
 fn workers(setup: &Setup<'_>) -> Result<Vec<Worker>, InputError> {
     let one = |index| {
         let log = if setup.changes { Some(Log::new()?) } else { None };
-        Ok(Worker { index, lanes: Vec::new(), log, failed: None, drawn: BTreeMap::new() })
+        let kept = (setup.bound || setup.draw > 0).then(Kept::default);
+        Ok(Worker { index, lanes: Vec::new(), log, failed: None, kept, drawn: BTreeMap::new() })
     };
     (0..setup.jobs).map(one).collect::<io::Result<_>>().map_err(temporary)
 }
@@ -210,11 +242,14 @@ impl Worker {
             }
             self.lanes[place].get_or_insert_with(|| Lane::new(setup.contenders, setup.warmup)).name(pod, name);
         }
-        let (log, failed) = (&mut self.log, &mut self.failed);
-        bundle.each(setup, |place, pod, sample| {
+        let (log, failed, kept) = (&mut self.log, &mut self.failed, &mut self.kept);
+        bundle.each(setup, |place, item, sample| {
             if let Some(lane) = self.lanes.get_mut(place).and_then(Option::as_mut) {
                 let number = place * setup.jobs + self.index;
-                lane.put(pod, sample, &mut |change| note(log, failed, number, change));
+                lane.put(item.pod, sample, &mut |change| note(log, failed, number, change));
+            }
+            if kept.as_mut().is_some_and(|it| it.put(place, item.pod, item.short()).is_err()) {
+                *kept = None; // there is no room: the recording is going to be read again
             }
         });
     }
@@ -231,16 +266,48 @@ impl Worker {
     }
 
     fn second(&mut self, bundle: Bundle, setup: &Setup<'_>) {
-        bundle.each(setup, |place, pod, sample| {
-            if let Some(lane) = self.lanes.get_mut(place).and_then(Option::as_mut)
-                && let Some(hours) = lane.put_again(pod, sample)
-                && let Some(drawing) = self.drawn.get_mut(&place)
-                && lane.is_first(pod)
-            {
-                drawing.put(hours, sample);
+        bundle.each(setup, |place, item, _| self.again(place, item.pod, &[item.short()]));
+    }
+
+    fn again(&mut self, place: usize, pod: u32, samples: &[Short]) {
+        let Some(lane) = self.lanes.get_mut(place).and_then(Option::as_mut) else { return };
+        let mut drawing = self.drawn.get_mut(&place).filter(|_| lane.is_first(pod));
+        lane.put_again(pod, samples, |hours, it| {
+            if let Some(drawing) = &mut drawing {
+                let known = |it: f64| Some(it).filter(|it| !it.is_nan());
+                let (cpu, memory) = (known(it.cpu), known(it.memory));
+                drawing.put(hours, &Sample { time: it.time, cpu, memory, ..Sample::default() });
             }
         });
     }
+}
+
+/// Gives every worker again what it kept, which is theirs no longer then.
+fn kept_again(workers: &mut [Worker], progress: &dyn Progress) -> io::Result<()> {
+    std::thread::scope(|scope| {
+        let (sender, receiver) = channel();
+        let working: Vec<_> = workers
+            .iter_mut()
+            .filter_map(|worker| Some((worker.kept.take()?, worker)))
+            .map(|(kept, worker)| {
+                let sender = sender.clone();
+                let mut untold = 0;
+                scope.spawn(move || {
+                    kept.each(|place, pod, samples| {
+                        worker.again(place, pod, samples);
+                        untold += samples.len();
+                        if untold >= BUNDLE {
+                            // Who is told listens until all senders are gone.
+                            let _ = sender.send(std::mem::take(&mut untold) as u64);
+                        }
+                    })
+                })
+            })
+            .collect();
+        drop(sender);
+        receiver.into_iter().for_each(|samples| progress.advance(samples));
+        working.into_iter().try_for_each(|it| it.join().unwrap_or_else(|broke| std::panic::resume_unwind(broke)))
+    })
 }
 
 /// Keeps a change where changes are wished for. What goes wrong is told when the reading ends.

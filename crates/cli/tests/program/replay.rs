@@ -50,6 +50,19 @@ fn the_same_bytes_whatever_the_threads() {
 }
 
 #[test]
+fn where_nothing_can_be_kept_the_recording_is_read_again() {
+    let fixture = fixture();
+    let file = fixture.to_str().unwrap();
+    let kept = stdout(&supple(&[file, "-o", "json"]));
+    let nowhere = Command::new(env!("CARGO_BIN_EXE_supple"))
+        .args(["replay", file, "-o", "json"])
+        .env("TMPDIR", "/nonexistent/folder")
+        .output()
+        .unwrap();
+    assert_eq!(kept, stdout(&nowhere));
+}
+
+#[test]
 fn the_emitted_sizes_give_the_same_footprint() {
     let folder = tempfile::tempdir().unwrap();
     let (fixture, emitted, page) = (fixture(), folder.path().join("sizes.csv"), folder.path().join("report.html"));

@@ -1,7 +1,9 @@
 //! Pods as they come and change, for those in this process who follow all of them. They see what a watch shows, no earlier
-//! and in the same order, but nothing is written as text and read again: a pod is what the write that made it has made.
+//! and in the same order, but nothing is written as text and read again: a pod is what the write that made it has made. Who
+//! needs it later has it read once more, so that a pod at rest need not be kept decoded.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use futures::{Stream, stream};
@@ -9,13 +11,27 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher;
 use tokio::sync::watch;
 
-use crate::store::{EventType, Object, Store};
+use crate::store::{EventType, Object, PODS, Store};
 
-/// Where pods stand in the store.
-const PODS: &str = "pods";
+/// A pod in one revision, as the store has it.
+#[derive(Clone)]
+pub struct StoredPod(Arc<Object>);
+
+impl StoredPod {
+    /// The pod, without its `managedFields`.
+    pub fn pod(&self) -> Arc<Pod> {
+        self.0.pod().expect("it has been read before, and never changes")
+    }
+}
+
+impl fmt::Debug for StoredPod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// What is told of a pod.
-type Told = watcher::Event<Arc<Pod>>;
+type Told = watcher::Event<StoredPod>;
 
 /// Every durable pod and every change of one from then on; ends with the store.
 pub(crate) fn pods(store: Store) -> impl Stream<Item = Told> + Send + 'static {
@@ -32,14 +48,17 @@ struct Follower {
     published: watch::Receiver<u64>,
     /// Everything up to this revision has been told; `None` before a list.
     cursor: Option<u64>,
-    ready: VecDeque<Told>,
+    /// What is to be told. Only then it is decoded: a list of all at once would be as large as all the rest.
+    ready: VecDeque<watcher::Event<Arc<Object>>>,
 }
 
 impl Follower {
     async fn next(&mut self) -> Option<Told> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Some(event);
+            while let Some(event) = self.ready.pop_front() {
+                if let Some(told) = told(event) {
+                    return Some(told);
+                }
             }
             // Marked as seen before looking, so that what comes while we look wakes us again.
             self.published.borrow_and_update();
@@ -56,12 +75,12 @@ impl Follower {
             return self.list();
         };
         self.cursor = Some(newest);
-        self.ready.extend(events.iter().filter_map(|event| {
-            let pod = pod(&event.object)?;
-            Some(match event.kind {
-                EventType::Added | EventType::Modified => watcher::Event::Apply(pod),
-                EventType::Deleted => watcher::Event::Delete(pod),
-            })
+        self.ready.extend(events.iter().map(|event| {
+            let object = Arc::clone(&event.object);
+            match event.kind {
+                EventType::Added | EventType::Modified => watcher::Event::Apply(object),
+                EventType::Deleted => watcher::Event::Delete(object),
+            }
         }));
     }
 
@@ -70,14 +89,26 @@ impl Follower {
         let Ok(listing) = self.store.list(PODS, "", "", None) else { return };
         self.cursor = Some(listing.revision);
         self.ready.push_back(watcher::Event::Init);
-        self.ready.extend(listing.objects.iter().filter_map(|object| pod(object).map(watcher::Event::InitApply)));
+        self.ready.extend(listing.objects.into_iter().map(watcher::Event::InitApply));
         self.ready.push_back(watcher::Event::InitDone);
     }
 }
 
-fn pod(object: &Object) -> Option<Arc<Pod>> {
+/// The event with the pod, if it is one.
+fn told(event: watcher::Event<Arc<Object>>) -> Option<Told> {
+    Some(match event {
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(pod(object)?),
+        watcher::Event::InitDone => watcher::Event::InitDone,
+        watcher::Event::Apply(object) => watcher::Event::Apply(pod(object)?),
+        watcher::Event::Delete(object) => watcher::Event::Delete(pod(object)?),
+    })
+}
+
+fn pod(object: Arc<Object>) -> Option<StoredPod> {
     let pod = object.pod();
-    pod.inspect_err(|error| tracing::error!(%error, key = object.key.as_str(), "a stored pod cannot be read")).ok()
+    pod.inspect_err(|error| tracing::error!(%error, key = object.key.as_str(), "a stored pod cannot be read")).ok()?;
+    Some(StoredPod(object))
 }
 
 #[cfg(test)]
@@ -100,7 +131,8 @@ mod tests {
     }
 
     fn shown(event: Option<Told>) -> String {
-        let of = |word: &str, pod: &Pod| {
+        let of = |word: &str, pod: &StoredPod| {
+            let pod = pod.pod();
             assert!(pod.metadata.managed_fields.is_none());
             let version = pod.metadata.resource_version.as_deref().unwrap();
             format!("{word} {} {version}", pod.metadata.name.as_deref().unwrap())

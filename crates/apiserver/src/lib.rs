@@ -83,9 +83,10 @@ use admission::webhook::Webhooks;
 pub use clock::{Clock, SystemClock};
 pub use crash::CrashPoints;
 use custom::registry::Registry;
+pub use follow::StoredPod;
 use futures::Stream;
 use handlers::Api;
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::PodStatus;
 use kube::runtime::watcher;
 pub use kubelet::{Kubelet, LogQuery, NoKubelet, PodMetricsSample};
 pub use server::ServeError;
@@ -207,7 +208,7 @@ impl ApiServer {
 
     /// Every pod and its changes, for those in this process who follow all of them: what a watch would bring, without
     /// `managedFields`.
-    pub fn pods(&self) -> impl Stream<Item = watcher::Event<Arc<Pod>>> + Send + 'static {
+    pub fn pods(&self) -> impl Stream<Item = watcher::Event<StoredPod>> + Send + 'static {
         follow::pods(self.inner.api.store.clone())
     }
 

@@ -36,7 +36,7 @@ pub fn shown(resource: &Resource, object: &Object) -> Value {
 pub fn shown_json(resource: &Resource, object: &Object) -> Bytes {
     match resource.backing {
         Backing::View { .. } => Bytes::from(shown(resource, object).to_string()),
-        Backing::Stored(_) | Backing::Metrics | Backing::Asked => object.json().clone(),
+        Backing::Stored(_) | Backing::Metrics | Backing::Asked => object.json(),
     }
 }
 
@@ -108,7 +108,11 @@ impl Wanted {
             Form::Plain | Form::AggregatedDiscovery => {
                 let items = objects.map(|object| match resource.backing {
                     Backing::View { .. } => shown_json(resource, object).to_vec(),
-                    Backing::Stored(_) | Backing::Metrics | Backing::Asked => [b"{", object.members()].concat(),
+                    Backing::Stored(_) | Backing::Metrics | Backing::Asked => {
+                        let mut item = b"{".to_vec();
+                        object.members_to(&mut item);
+                        item
+                    }
                 });
                 list(resource.list_kind, &resource.api_version(), &metadata, items)
             }
@@ -133,7 +137,7 @@ impl Wanted {
 
 fn partial(object: &Object) -> Bytes {
     let head: &[u8] = b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":";
-    [head, object.metadata(), b"}"].concat().into()
+    [head, &object.metadata(), b"}"].concat().into()
 }
 
 /// Everything before the first item.
@@ -159,7 +163,7 @@ fn list(kind: &str, api_version: &str, metadata: &Value, items: impl Iterator<It
 pub fn stored_list(resource: &Resource, objects: Vec<Arc<Object>>, metadata: &Value) -> Response {
     let head = list_head(resource.list_kind, &resource.api_version(), metadata);
     let commas = objects.len().saturating_sub(1);
-    let items: usize = objects.iter().map(|object| object.members().len() + 1).sum();
+    let items: usize = objects.iter().map(|object| object.members_length() + 1).sum();
     let length = head.len() + items + commas + LIST_TAIL.len();
     let begin = (head, objects.into_iter(), false);
     let pieces = stream::unfold(Some(begin), |rest| async {
@@ -173,7 +177,7 @@ pub fn stored_list(resource: &Resource, objects: Vec<Arc<Object>>, metadata: &Va
                 piece.push(b',');
             }
             piece.push(b'{');
-            piece.extend_from_slice(object.members());
+            object.members_to(&mut piece);
         }
         Some((Ok(Bytes::from(piece)), Some((Vec::with_capacity(PIECE), objects, follows))))
     });

@@ -32,7 +32,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use data_dir::{DataDirError, kubeconfig_in};
-use futures::FutureExt as _;
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::Pod;
 use kubelet::Nodes;
 use nodes::AtServer;
 pub use start_error::StartError;
@@ -43,7 +44,7 @@ use supple_node::runtime::process::ProcessOptions;
 use supple_node::runtime::simulated::SimulatedOptions;
 use supple_node::runtime::{Chosen, Runtime, choose};
 pub use supple_node::{Capacity, Speed};
-use supple_node::{Desk, Fed, Feed, Keep, StopMode};
+use supple_node::{Desk, Fed, Feed, Followed, Keep, Source, StopMode};
 use supple_resize::kernel::{self, CgroupResources};
 pub use supple_resize::memory_qos::{MemoryQos, Reservation};
 use tokio::net::TcpListener;
@@ -167,6 +168,15 @@ pub struct Cluster {
     serving: Tasks,
 }
 
+/// A pod of this process's own store, for those who follow it.
+struct Stored(supple_apiserver::StoredPod);
+
+impl Source for Stored {
+    fn pod(&self) -> Arc<Pod> {
+        self.0.pod()
+    }
+}
+
 /// Tasks with the signal that ends them; dropped, it ends them too.
 struct Tasks {
     stop: CancellationToken,
@@ -254,7 +264,9 @@ impl Cluster {
         // Where a test takes hold of what goes between the parts, pods may go that way too.
         let watching = match wired {
             true => feed.run(client.clone()).boxed(),
-            false => feed.run_on(server.pods()).boxed(),
+            false => {
+                feed.run_on(server.pods().map(|it| supple_node::map(it, |pod| Followed::from(Stored(pod))))).boxed()
+            }
         };
         let stopped = stop.clone();
         tasks.spawn(async move {

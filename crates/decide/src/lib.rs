@@ -24,7 +24,6 @@ pub mod code;
 mod engine;
 pub mod extract;
 pub mod facts;
-pub mod few;
 pub mod hand;
 pub mod held;
 pub mod key;
@@ -43,3 +42,5 @@ pub mod scene;
 mod settle;
 mod size;
 mod words;
+
+pub use supple_resize::few;

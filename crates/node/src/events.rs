@@ -136,9 +136,14 @@ enum Write {
     Again(Box<Event>),
 }
 
+/// Of how many pods it is remembered what was told of them (client-go: LRU caches of so many). Half of them are forgotten at
+/// once, those of which nothing was told for longest.
+const REMEMBERED: usize = 4096;
+
 /// Everything told about one pod, and how many more events it may have.
 struct Told {
-    events: HashMap<Same, Seen>,
+    /// A few.
+    events: Vec<(Same, Seen)>,
     tokens: f64,
     filled: Timestamp,
 }
@@ -174,11 +179,9 @@ impl Correlator {
 
     fn take(&mut self, note: Note, at: Timestamp) -> Option<Write> {
         let Note { pod, field_path, kind, reason, message } = note;
-        let told = self.pods.entry(pod.uid.clone()).or_insert_with(|| Told {
-            events: HashMap::new(),
-            tokens: BURST,
-            filled: at,
-        });
+        self.make_room();
+        let new = || Told { events: Vec::new(), tokens: BURST, filled: at };
+        let told = self.pods.entry(pod.uid.clone()).or_insert_with(new);
         let elapsed = at.duration_since(told.filled).as_secs_f64().max(0.0);
         told.tokens = (told.tokens + elapsed / REFILL_SECONDS).min(BURST);
         told.filled = at;
@@ -186,10 +189,10 @@ impl Correlator {
             return None;
         }
         told.tokens -= 1.0;
-        told.events.retain(|_, seen| at.duration_since(seen.last).as_secs() < SAME_EVENT_SECONDS);
+        told.events.retain(|(_, seen)| at.duration_since(seen.last).as_secs() < SAME_EVENT_SECONDS);
         let place = format!("{}{message}", field_path.as_deref().unwrap_or_default());
         let same: Same = (kind, reason.as_str().into(), place.into());
-        let again = told.events.get_mut(&same).map(|seen| {
+        let again = told.events.iter_mut().find(|(it, _)| *it == same).map(|(_, seen)| {
             seen.count = seen.count.saturating_add(1);
             seen.last = at;
             seen.clone()
@@ -230,8 +233,17 @@ impl Correlator {
         if !is_new {
             return Some(Write::Again(event));
         }
-        told.events.insert(same, seen);
+        told.events.reserve_exact(1);
+        told.events.push((same, seen));
         Some(Write::Create(event))
+    }
+
+    fn make_room(&mut self) {
+        if self.pods.len() >= REMEMBERED {
+            let mut told: Vec<Timestamp> = self.pods.values().map(|it| it.filled).collect();
+            let (_, oldest, _) = told.select_nth_unstable(REMEMBERED / 2);
+            self.pods.retain(|_, it| it.filled > *oldest);
+        }
     }
 }
 
@@ -275,6 +287,19 @@ mod tests {
         let second = name(correlator.take(note("b"), at(5)));
         assert!(first.is_some() && second.is_some());
         assert_ne!(first, second);
+    }
+
+    #[test]
+    fn of_many_pods_the_latest_are_remembered() {
+        let mut correlator = Correlator::new("lab".into());
+        for number in 0..10 * REMEMBERED {
+            let mut note = note("a");
+            note.pod.uid = number.to_string();
+            correlator.take(note, at(i64::try_from(number).unwrap()));
+        }
+        assert!(correlator.pods.len() <= REMEMBERED);
+        let last = 10 * REMEMBERED - 1;
+        assert!((last - 100..=last).all(|number| correlator.pods.contains_key(&number.to_string())));
     }
 
     #[test]

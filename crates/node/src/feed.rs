@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -26,9 +27,54 @@ pub struct Feed {
     others: Vec<mpsc::UnboundedSender<Told>>,
 }
 
-/// What a watch says of pods, which are shared and never changed. They come without `managedFields`: nobody here asks who
-/// wrote what, and that is half of a small pod.
-pub type Told = watcher::Event<Arc<Pod>>;
+/// What a watch says of pods.
+pub type Told = watcher::Event<Followed>;
+
+/// A pod in one revision, as somebody follows it: shared, and never changed. It comes without `managedFields`: nobody here
+/// asks who wrote what, and that is half of a small pod.
+#[derive(Clone)]
+pub struct Followed {
+    source: Arc<dyn Source>,
+    /// While it is told: everybody looks at it then.
+    decoded: Option<Arc<Pod>>,
+}
+
+/// Where a pod is had from again.
+pub trait Source: Send + Sync + 'static {
+    /// The pod, each time the same.
+    fn pod(&self) -> Arc<Pod>;
+}
+
+impl Source for Arc<Pod> {
+    fn pod(&self) -> Arc<Pod> {
+        Arc::clone(self)
+    }
+}
+
+impl Followed {
+    /// The pod that this source has.
+    pub fn from(source: impl Source) -> Self {
+        let decoded = Some(source.pod());
+        Self { source: Arc::new(source), decoded }
+    }
+
+    /// The pod.
+    pub fn pod(&self) -> Arc<Pod> {
+        self.decoded.clone().unwrap_or_else(|| self.source.pod())
+    }
+
+    /// What to keep of it: decoded, a pod is ten times as large as its text, and nearly all of them rest.
+    #[must_use]
+    pub fn at_rest(&self) -> Self {
+        Self { source: Arc::clone(&self.source), decoded: None }
+    }
+}
+
+impl fmt::Debug for Followed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Followed").field(&self.pod().metadata.name).finish()
+    }
+}
 
 /// What one of them hears: lists and changes of pods, as a watch would bring them; of a node, only those bound to it.
 #[derive(Debug)]
@@ -44,17 +90,20 @@ impl Stream for Fed {
 
 /// An event of a watch, as a feed tells it.
 pub(crate) fn told(event: watcher::Event<Pod>) -> Told {
-    shared(event.modify(|pod| pod.metadata.managed_fields = None))
+    map(event, |mut pod| {
+        pod.metadata.managed_fields = None;
+        Followed::from(Arc::new(pod))
+    })
 }
 
-/// An event about an object that several may have.
-pub fn shared<K>(event: watcher::Event<K>) -> watcher::Event<Arc<K>> {
+/// The same event about something else.
+pub fn map<K, T>(event: watcher::Event<K>, of: impl FnOnce(K) -> T) -> watcher::Event<T> {
     match event {
         watcher::Event::Init => watcher::Event::Init,
         watcher::Event::InitDone => watcher::Event::InitDone,
-        watcher::Event::InitApply(object) => watcher::Event::InitApply(Arc::new(object)),
-        watcher::Event::Apply(object) => watcher::Event::Apply(Arc::new(object)),
-        watcher::Event::Delete(object) => watcher::Event::Delete(Arc::new(object)),
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(of(object)),
+        watcher::Event::Apply(object) => watcher::Event::Apply(of(object)),
+        watcher::Event::Delete(object) => watcher::Event::Delete(of(object)),
     }
 }
 
@@ -95,15 +144,15 @@ impl Feed {
     }
 
     fn tell(&self, event: &Told) {
-        let node = match event {
+        let pod = match event {
             watcher::Event::Init | watcher::Event::InitDone => None,
             watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) | watcher::Event::Delete(pod) => {
-                Some(pod.spec.as_ref().and_then(|it| it.node_name.as_deref()).unwrap_or_default())
+                Some(pod.pod())
             }
         };
-        let nodes = self.nodes.iter();
+        let node = pod.as_ref().map(|it| it.spec.as_ref().and_then(|it| it.node_name.as_deref()).unwrap_or_default());
         match node {
-            None => nodes.for_each(|(_, it)| send(it, event)),
+            None => self.nodes.values().for_each(|it| send(it, event)),
             Some(node) => self.nodes.get(node).into_iter().for_each(|it| send(it, event)),
         }
         self.others.iter().for_each(|it| send(it, event));
@@ -135,9 +184,9 @@ mod tests {
             words.push(match event {
                 watcher::Event::Init => "init".to_owned(),
                 watcher::Event::InitDone => "done".to_owned(),
-                watcher::Event::InitApply(pod) => format!("has {}", pod.metadata.name.as_ref().unwrap()),
-                watcher::Event::Apply(pod) => format!("gets {}", pod.metadata.name.as_ref().unwrap()),
-                watcher::Event::Delete(pod) => format!("loses {}", pod.metadata.name.as_ref().unwrap()),
+                watcher::Event::InitApply(pod) => format!("has {}", pod.pod().metadata.name.as_ref().unwrap()),
+                watcher::Event::Apply(pod) => format!("gets {}", pod.pod().metadata.name.as_ref().unwrap()),
+                watcher::Event::Delete(pod) => format!("loses {}", pod.pod().metadata.name.as_ref().unwrap()),
             });
         }
         words.join(", ")

@@ -19,6 +19,7 @@ pub mod endpoint;
 mod events;
 mod feed;
 mod kernel;
+mod lately;
 mod main_loop;
 mod manager;
 mod options;
@@ -41,13 +42,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::Desk;
-pub use feed::{Fed, Feed, Told, shared};
+pub use feed::{Fed, Feed, Followed, Source, Told, map};
 use futures::future::join_all;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use jiff::Timestamp;
+pub use lately::Lately;
 pub use options::{Beat, Capacity, Clock, CrashPoints, Keep, NodeOptions, OpenDatabase, Pace, StartError, StopMode};
-use runtime::{ContainerRef, LogOptions, PodUsage, Runtime, RuntimeError};
+use runtime::{ContainerRef, LogOptions, PodRef, PodUsage, Runtime, RuntimeError};
 pub use speed::Speed;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -209,12 +211,12 @@ impl Node {
         };
         let listed =
             self.shared.directory.get(pod_uid).ok_or_else(|| missing("nothing of this pod has run on this node"))?;
-        let newest = *listed.attempts.get(container).ok_or_else(|| missing("it is waiting to start"))?;
+        let newest = listed.attempt(container).ok_or_else(|| missing("it is waiting to start"))?;
         let attempt = match previous {
             true => newest.checked_sub(1).ok_or_else(|| missing("it has not been restarted"))?,
             false => newest,
         };
-        let id = ContainerRef { pod: listed.pod, container: container.to_owned(), attempt };
+        let id = ContainerRef { pod: PodRef::clone(&listed.pod), container: container.to_owned(), attempt };
         self.shared.runtime.logs(&id, options).await
     }
 

@@ -9,7 +9,7 @@ use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::feed::{self, Told};
+use crate::feed::{self, Followed, Told};
 use crate::manager::Manager;
 use crate::shared::Shared;
 use crate::worker::Report;
@@ -76,7 +76,7 @@ impl MainLoop {
         }
     }
 
-    fn watched(&mut self, event: Told, listing: &mut Vec<Arc<Pod>>) {
+    fn watched(&mut self, event: Told, listing: &mut Vec<Followed>) {
         match event {
             watcher::Event::Init => listing.clear(),
             watcher::Event::InitApply(pod) => listing.push(pod),
@@ -87,7 +87,7 @@ impl MainLoop {
                 }
             }
             watcher::Event::Apply(pod) => self.manager.applied(pod),
-            watcher::Event::Delete(pod) => self.manager.deleted(&pod),
+            watcher::Event::Delete(pod) => self.manager.deleted(&pod.pod()),
         }
     }
 

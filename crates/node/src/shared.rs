@@ -63,13 +63,20 @@ pub(crate) struct Directory(Mutex<HashMap<String, Listed>>);
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
     /// Who it is.
-    pub(crate) pod: PodRef,
-    /// Newest attempt of each container that has run.
-    pub(crate) attempts: HashMap<String, u32>,
-    /// The image of each container.
-    pub(crate) images: BTreeMap<String, String>,
+    pub(crate) pod: Arc<PodRef>,
+    /// Its containers.
+    containers: Vec<Ran>,
     /// Whether its cgroup stands, so that its usage can be read.
     pub(crate) live: bool,
+}
+
+/// A container of such a pod.
+#[derive(Clone, Debug)]
+struct Ran {
+    name: Box<str>,
+    image: Box<str>,
+    /// Its newest attempt, once it has run.
+    attempt: Option<u32>,
 }
 
 impl Directory {
@@ -79,20 +86,26 @@ impl Directory {
     }
 
     /// Which images the pod's containers have.
-    pub(crate) fn introduce(&self, pod: &PodRef, images: BTreeMap<String, String>) {
-        self.with(|pods| pods.entry(pod.uid.clone()).or_insert_with(|| Listed::of(pod)).images = images);
+    pub(crate) fn introduce<'a>(&self, pod: &Arc<PodRef>, images: impl Iterator<Item = (&'a str, &'a str)>) {
+        self.with(|pods| {
+            let listed = pods.entry(pod.uid.clone()).or_insert_with(|| Listed::of(pod));
+            for (name, image) in images {
+                listed.container(name).image = image.into();
+            }
+            listed.containers.shrink_to_fit();
+        });
     }
 
     /// The pod's cgroup stands (or no longer does).
-    pub(crate) fn live(&self, pod: &PodRef, live: bool) {
+    pub(crate) fn live(&self, pod: &Arc<PodRef>, live: bool) {
         self.with(|pods| pods.entry(pod.uid.clone()).or_insert_with(|| Listed::of(pod)).live = live);
     }
 
     /// A container has run.
-    pub(crate) fn ran(&self, pod: &PodRef, container: &str, attempt: u32) {
+    pub(crate) fn ran(&self, pod: &Arc<PodRef>, container: &str, attempt: u32) {
         self.with(|pods| {
             let listed = pods.entry(pod.uid.clone()).or_insert_with(|| Listed::of(pod));
-            listed.attempts.insert(container.to_owned(), attempt);
+            listed.container(container).attempt = Some(attempt);
         });
     }
 
@@ -102,8 +115,8 @@ impl Directory {
     }
 
     /// Pods whose usage can be read.
-    pub(crate) fn live_pods(&self) -> Vec<PodRef> {
-        self.with(|pods| pods.values().filter(|listed| listed.live).map(|listed| listed.pod.clone()).collect())
+    pub(crate) fn live_pods(&self) -> Vec<Arc<PodRef>> {
+        self.with(|pods| pods.values().filter(|listed| listed.live).map(|listed| Arc::clone(&listed.pod)).collect())
     }
 
     /// The pod with this UID.
@@ -113,13 +126,26 @@ impl Directory {
 }
 
 impl Listed {
-    fn of(pod: &PodRef) -> Self {
-        Self { pod: pod.clone(), attempts: HashMap::new(), images: BTreeMap::new(), live: false }
+    fn of(pod: &Arc<PodRef>) -> Self {
+        Self { pod: Arc::clone(pod), containers: Vec::new(), live: false }
+    }
+
+    fn container(&mut self, name: &str) -> &mut Ran {
+        let at = self.containers.iter().position(|it| *it.name == *name).unwrap_or_else(|| {
+            self.containers.push(Ran { name: name.into(), image: Box::default(), attempt: None });
+            self.containers.len() - 1
+        });
+        &mut self.containers[at]
+    }
+
+    /// The newest attempt of a container, if it has run.
+    pub(crate) fn attempt(&self, container: &str) -> Option<u32> {
+        self.containers.iter().find(|it| *it.name == *container)?.attempt
     }
 
     /// Of each container that has run its image and its newest attempt.
     pub(crate) fn runs(&self) -> BTreeMap<String, (String, u32)> {
-        let image = |name| self.images.get(name).cloned().unwrap_or_default();
-        self.attempts.iter().map(|(name, attempt)| (name.clone(), (image(name), *attempt))).collect()
+        let ran = self.containers.iter().filter_map(|it| Some((it, it.attempt?)));
+        ran.map(|(it, attempt)| (it.name.to_string(), (it.image.to_string(), attempt))).collect()
     }
 }

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{ApiError, PodApi};
 use crate::checkpoint::{Backing, Change, CheckpointError, Checkpoints, Records};
 use crate::events::Recorder;
+use crate::feed::Followed;
 use crate::manager::Manager;
 use crate::options::{Capacity, Clock};
 use crate::runtime::{
@@ -509,9 +510,8 @@ impl Stage {
         lock(&next.runtime.state).cgroups = cgroups;
         while next.seen.try_recv().is_ok() {}
         let pods = lock(&next.api.pods).values().cloned().collect::<Vec<_>>();
-        let pods =
-            pods.into_iter().map(|pod| Arc::new(serde_json::from_value(pod).expect("the table holds pods"))).collect();
-        next.manager.listed(pods);
+        let typed = |pod| Arc::new(serde_json::from_value::<Pod>(pod).expect("the table holds pods"));
+        next.manager.listed(pods.into_iter().map(|pod| Followed::from(typed(pod))).collect());
         next
     }
 
@@ -656,7 +656,7 @@ impl Stage {
                     Some(report) = self.reports.recv() => self.manager.reported(report),
                     Some(event) = self.happenings.next() => self.manager.happened(event),
                     Some(seen) = self.seen.recv() => match seen {
-                        Seen::Applied(pod) => self.manager.applied(Arc::from(pod)),
+                        Seen::Applied(pod) => self.manager.applied(Followed::from(Arc::<Pod>::from(pod))),
                         Seen::Deleted(pod) => self.manager.deleted(&pod),
                     },
                     () = changed.notified() => {}

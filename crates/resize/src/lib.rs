@@ -23,6 +23,7 @@ pub mod condition;
 pub mod defaults;
 pub mod differences;
 pub mod event;
+pub mod few;
 pub mod field;
 pub mod guard;
 pub mod kernel;

@@ -337,7 +337,7 @@ impl Api {
             _ => ("spec", serde_json::to_vec(pod.spec.as_ref()?)),
         };
         let now = self.clock.now();
-        let managed = author.recorded(&tree(&before)?, &tree(&pod)?, asked, old.managed()?, now)??;
+        let managed = author.recorded(&tree(&before)?, &tree(&pod)?, asked, &old.managed()?, now)??;
         let replaced = Replaced { generation: generation?, managed: &managed, part: name, json: &json.ok()? };
         let draft = Draft::again(old, replaced)?;
         if draft.is_unchanged_from(old) {

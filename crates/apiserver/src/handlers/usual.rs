@@ -93,14 +93,14 @@ impl Api {
             tree.as_object_mut()?.remove(*part);
         }
         let managed = match old.managed() {
-            Some(managed) => author.recorded(&tree, &object, asked, managed, self.clock.now())?,
+            Some(managed) => author.recorded(&tree, &object, asked, &managed, self.clock.now())?,
             None => None,
         };
         let mut outline = (self.store.indexer())(target.collection(), &object);
         let before = old.outline();
-        let mut members = Vec::with_capacity(kept.len());
+        let parts: Vec<_> = kept.iter().filter_map(|part| Some((*part, old.part(part)?))).collect();
+        let members: Vec<_> = parts.iter().map(|(part, json)| (*part, &**json)).collect();
         for part in kept {
-            members.extend(old.part(part).map(|json| (part, json)));
             if let Some(shown) = before.get(part) {
                 outline[part] = shown.clone();
             }

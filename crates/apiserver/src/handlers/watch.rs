@@ -152,7 +152,7 @@ impl Watcher {
             && let Some(object) = self.initial.pop_front()
         {
             if self.selects(&object) {
-                length += object.json().len();
+                length += object.length();
                 self.render(EventType::Added, &object);
             }
         }
@@ -278,7 +278,7 @@ impl Watcher {
     fn render(&mut self, kind: EventType, object: &Object) {
         match self.wanted.form {
             Form::Plain if !matches!(self.resource.backing, Backing::View { .. }) => {
-                write_line(self.room(object.json().len() + 40), kind, object);
+                write_line(self.room(object.length() + 40), kind, object);
             }
             _ => {
                 let line = self.wrapped(kind, object);

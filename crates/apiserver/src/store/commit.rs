@@ -147,7 +147,10 @@ fn commit(shared: &Shared, queue: &Queue, disk: &mut Disk, batch: Vec<Pending>) 
     let outcome = disk.commit(&events, || shared.publish(&events));
     shared.in_doubt.store(disk.file.in_doubt(), Ordering::Release);
     match outcome {
-        Ok(()) => finish(batch, &Ok(())),
+        Ok(()) => {
+            finish(batch, &Ok(()));
+            shared.rest();
+        }
         Err(error) => {
             // Whatever was staged meanwhile stands on writes that never took place: it goes with them.
             let mut state = shared.state.write().unwrap_or_else(read_poisoned);

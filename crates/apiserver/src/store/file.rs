@@ -19,7 +19,7 @@ const FORMAT_KEY: &str = "format";
 const FORMAT: u64 = 1;
 
 /// Pages kept in memory. Objects are served from memory anyway; this only has to hold the tree's upper levels.
-const CACHE: usize = 16 << 20;
+const CACHE: usize = 4 << 20;
 
 /// Why the file could not be opened, read or written, in words for a person.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -173,7 +173,7 @@ fn write(
         let mut objects = transaction.open_table(OBJECTS)?;
         let mut be = |key: &Key, object: Option<&Object>| -> Result<(), redb::Error> {
             match object {
-                Some(object) => drop(objects.insert(key.as_str(), (object.revision, object.json().as_ref()))?),
+                Some(object) => drop(objects.insert(key.as_str(), (object.revision, &*object.json()))?),
                 None => drop(objects.remove(key.as_str())?),
             }
             Ok(())

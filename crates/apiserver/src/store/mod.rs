@@ -10,6 +10,7 @@
 mod commit;
 mod file;
 mod object;
+mod pack;
 mod state;
 
 use std::collections::HashMap;
@@ -25,7 +26,8 @@ use tokio::sync::{oneshot, watch};
 use crate::crash::CrashPoints;
 use commit::{Committer, Disk, Outcome, Paced, Pending, Queue};
 use file::{File, Place};
-use state::State;
+use pack::Bases;
+use state::{State, Tired};
 
 /// Why a transaction did not take place.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -81,6 +83,8 @@ struct Shared {
     published: watch::Sender<u64>,
     /// The same of each collection that somebody watches: who watches one is not woken by all others.
     collections: RwLock<HashMap<Box<str>, watch::Sender<u64>>>,
+    /// What objects that rest are told by.
+    bases: Mutex<Bases>,
     /// Whether the file may have more than anybody was told: see [`Store::settled`].
     in_doubt: AtomicBool,
 }
@@ -112,12 +116,31 @@ impl Shared {
             }
         }
     }
+
+    /// Makes small what nobody has written for a while: when nobody waits for it.
+    fn rest(&self) {
+        let tired = self.state.write().unwrap_or_else(read_poisoned).tired();
+        if tired.is_empty() {
+            return;
+        }
+        let mut bases = self.bases.lock().unwrap_or_else(read_poisoned);
+        for Tired { object, is_gone } in tired {
+            // Of what is not a pod there is little that anybody in this process decodes.
+            if is_gone || object.key.resource() == PODS {
+                object.forget();
+            }
+            object.rest(&mut bases);
+        }
+    }
 }
+
+/// Where pods stand in the store.
+pub const PODS: &str = "pods";
 
 impl Store {
     /// A store that is gone with the process.
     pub fn in_memory(indexer: Indexer, history: History) -> Self {
-        Self { shared: shared(State::new([], 0, history)), durability: Durability::None, indexer }
+        Self { shared: shared(Vec::new(), 0, history), durability: Durability::None, indexer }
     }
 
     /// A store over the file at `path`, which is created if it does not exist.
@@ -131,7 +154,7 @@ impl Store {
         crash_points: CrashPoints,
     ) -> Result<Self, FileError> {
         let (file, objects, revision) = File::open(Place::file(path), indexer)?;
-        let shared = shared(State::new(objects, revision, history));
+        let shared = shared(objects, revision, history);
         let queue = Arc::new(Queue::default());
         let committer = Committer::start(shared.clone(), queue.clone(), Disk { file, crash_points });
         let committer = committer.map_err(|error| FileError {
@@ -154,7 +177,7 @@ impl Store {
     ) -> Result<Self, FileError> {
         let (file, objects, revision) = File::open(Place::given(open), indexer)?;
         let durability = Durability::Inline(Arc::new(Mutex::new(Disk { file, crash_points })));
-        Ok(Self { shared: shared(State::new(objects, revision, history)), durability, indexer })
+        Ok(Self { shared: shared(objects, revision, history), durability, indexer })
     }
 
     /// Likewise, where a task flushes what waits, each time when `pace` has passed.
@@ -169,7 +192,7 @@ impl Store {
         pace: Pace,
     ) -> Result<Self, FileError> {
         let (file, objects, revision) = File::open(Place::given(open), indexer)?;
-        let shared = shared(State::new(objects, revision, history));
+        let shared = shared(objects, revision, history);
         let paced = Paced::start(shared.clone(), Disk { file, crash_points }, pace);
         Ok(Self { shared, durability: Durability::Paced(Arc::new(paced)), indexer })
     }
@@ -312,6 +335,7 @@ impl Store {
         drop(state);
         self.shared.tell(revision, &events);
         done(outcome);
+        self.shared.rest();
         Ok(events)
     }
 
@@ -369,10 +393,18 @@ impl Store {
 /// How often a reader of an unsettled object looks whether its write failed.
 const SETTLE_CHECK: std::time::Duration = std::time::Duration::from_millis(20);
 
-fn shared(state: State) -> Arc<Shared> {
-    let published = watch::Sender::new(state.revision());
+fn shared(objects: Vec<Object>, revision: u64, history: History) -> Arc<Shared> {
+    let mut bases = Bases::default();
+    for object in &objects {
+        if object.key.resource() == PODS {
+            object.forget();
+        }
+        object.rest(&mut bases);
+    }
+    let published = watch::Sender::new(revision);
+    let (state, bases) = (RwLock::new(State::new(objects, revision, history)), Mutex::new(bases));
     let collections = RwLock::default();
-    Arc::new(Shared { state: RwLock::new(state), published, collections, in_doubt: AtomicBool::new(false) })
+    Arc::new(Shared { state, published, collections, bases, in_doubt: AtomicBool::new(false) })
 }
 
 fn prefix(resource: &str, namespace: &str) -> String {

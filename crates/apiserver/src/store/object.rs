@@ -3,26 +3,32 @@
 //!
 //! A revision is assigned under the store's lock, but the JSON is made outside of it; a [`Draft`] therefore is the JSON
 //! cut in two where `metadata.resourceVersion` goes, and sealing it is one allocation and one copy.
+//!
+//! An object that nobody has written or followed for a while [rests](Object::rest): its text is packed ([`super::pack`]), and
+//! decoded it is only as long as somebody holds it.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::Pod;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::pack::{Bases, Packed};
+
 /// Where an object stands: resource, namespace (empty for cluster-scoped resources) and name, in the order in which
 /// lists are returned.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(Box<str>);
+pub struct Key(Arc<str>);
 
 impl Key {
     /// The key of one object. `resource` is a table-wide unique name without a slash.
     pub fn new(resource: &str, namespace: &str, name: &str) -> Self {
-        Self(format!("{resource}/{namespace}/{name}").into_boxed_str())
+        Self(format!("{resource}/{namespace}/{name}").into())
     }
 
     /// A key as it stands in the file.
@@ -189,37 +195,40 @@ impl Draft {
     /// these parts.
     pub fn again(old: &Object, replaced: Replaced<'_>) -> Option<Self> {
         let Replaced { generation, managed, part, json } = replaced;
-        let Places { managed: managed_at, spec, status } = &old.places;
-        let part_at = if part == "spec" { spec } else { status };
+        let text = old.text();
+        let (json_of_old, outline) = text.split_at(old.length());
+        let (metadata, managed_at) = (old.metadata.range(), old.managed.range());
+        let part_at = if part == "spec" { old.spec.range() } else { old.status.range() };
         if managed_at.is_empty() || part_at.is_empty() {
             return None;
         }
         // The revision is the last member of the metadata.
-        let tail_at = old.metadata.end - 2;
+        let tail_at = metadata.end - 2;
         let mut digits = [0; 20];
         let head_end = tail_at - decimal(old.revision, &mut digits).len();
-        let generation_at = member_at(&old.json[old.metadata.start..managed_at.start], b"generation")?;
-        let generation_at = generation_at.start + old.metadata.start..generation_at.end + old.metadata.start;
+        let generation_at = member_at(&json_of_old[metadata.start..managed_at.start], b"generation")?;
+        let generation_at = generation_at.start + metadata.start..generation_at.end + metadata.start;
         let mut head = Vec::with_capacity(head_end + managed.len() + 8);
-        head.extend_from_slice(&old.json[..generation_at.start]);
+        head.extend_from_slice(&json_of_old[..generation_at.start]);
         head.extend_from_slice(generation.to_string().as_bytes());
-        head.extend_from_slice(&old.json[generation_at.end..managed_at.start]);
+        head.extend_from_slice(&json_of_old[generation_at.end..managed_at.start]);
         let managed_from = head.len();
         head.extend_from_slice(managed);
         let managed_at_now = managed_from..head.len();
-        head.extend_from_slice(&old.json[managed_at.end..head_end]);
-        let mut tail = Vec::with_capacity(old.json.len() - tail_at + json.len());
-        tail.extend_from_slice(&old.json[tail_at..part_at.start]);
+        head.extend_from_slice(&json_of_old[managed_at.end..head_end]);
+        let mut tail = Vec::with_capacity(json_of_old.len() - tail_at + json.len());
+        tail.extend_from_slice(&json_of_old[tail_at..part_at.start]);
         tail.extend_from_slice(json);
-        tail.extend_from_slice(&old.json[part_at.end..]);
+        tail.extend_from_slice(&json_of_old[part_at.end..]);
         // What stands behind the part has moved by as much as that has grown.
-        let moved = |place: &Range<usize>| {
+        let moved = |place: Range<usize>| {
             let by = |at: usize| if at > part_at.start { at + json.len() - part_at.len() } else { at };
             if place.is_empty() { 0..0 } else { by(place.start) - tail_at..by(place.end) - tail_at }
         };
-        let places = Places { managed: managed_at_now, spec: moved(spec), status: moved(status) };
-        let (item_at, metadata_at) = (old.item_at, old.metadata.start);
-        Some(Self { head, tail, item_at, metadata_at, places, outline: old.outline.clone(), pod: None })
+        let places =
+            Places { managed: managed_at_now, spec: moved(old.spec.range()), status: moved(old.status.range()) };
+        let (item_at, metadata_at) = (old.item_at as usize, metadata.start);
+        Some(Self { head, tail, item_at, metadata_at, places, outline: outline.into(), pod: None })
     }
 
     /// The same, of which it is known what pod it is: what decoding it would give, so that nobody has to.
@@ -230,27 +239,29 @@ impl Draft {
 
     /// Whether `object` is what this draft would become, whatever its revision.
     pub fn is_unchanged_from(&self, object: &Object) -> bool {
-        object.json.starts_with(&self.head)
-            && object.json.ends_with(&self.tail)
-            && object.json[self.head.len()..object.json.len() - self.tail.len()].iter().all(u8::is_ascii_digit)
+        let json = object.json();
+        json.starts_with(&self.head)
+            && json.ends_with(&self.tail)
+            && json[self.head.len()..json.len() - self.tail.len()].iter().all(u8::is_ascii_digit)
     }
 
     /// The object at `revision`.
     pub fn seal(self, key: Key, revision: u64) -> Object {
         let mut digits = [0u8; 20];
         let digits = decimal(revision, &mut digits);
-        let mut json = Vec::with_capacity(self.head.len() + digits.len() + self.tail.len());
-        json.extend_from_slice(&self.head);
-        json.extend_from_slice(digits);
-        json.extend_from_slice(&self.tail);
+        let length = self.head.len() + digits.len() + self.tail.len();
+        let mut text = Vec::with_capacity(length + self.outline.len());
+        text.extend_from_slice(&self.head);
+        text.extend_from_slice(digits);
+        text.extend_from_slice(&self.tail);
+        text.extend_from_slice(&self.outline);
         let metadata_end = self.head.len() + digits.len() + 2;
         let tail_at = self.head.len() + digits.len();
         let moved = |place: Range<usize>| match place.is_empty() {
-            true => place,
-            false => place.start + tail_at..place.end + tail_at,
+            true => Place::NONE,
+            false => Place::of(place.start + tail_at..place.end + tail_at),
         };
         let Places { managed, spec, status } = self.places;
-        let places = Places { managed, spec: moved(spec), status: moved(status) };
         let pod = self.pod.map(|mut pod| {
             pod.metadata.managed_fields = None;
             pod.metadata.resource_version = Some(revision.to_string());
@@ -259,12 +270,14 @@ impl Draft {
         Object {
             key,
             revision,
-            json: Bytes::from(json),
-            item_at: self.item_at,
-            metadata: self.metadata_at..metadata_end,
-            places,
-            outline: self.outline,
-            known: Known(Mutex::new(pod)),
+            length: small(length),
+            item_at: small(self.item_at),
+            metadata: Place::of(self.metadata_at..metadata_end),
+            managed: Place::of(managed),
+            spec: moved(spec),
+            status: moved(status),
+            text: Mutex::new(Text::Plain(Bytes::from(text))),
+            known: Mutex::new(pod.map_or(Known::Nothing, Known::Kept)),
         }
     }
 }
@@ -318,32 +331,96 @@ fn decimal(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
     }
 }
 
+/// A part of a text. An object is at most a few MiB, and there are many.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    from: u32,
+    to: u32,
+}
+
+impl Place {
+    const NONE: Self = Self { from: 0, to: 0 };
+
+    fn of(range: Range<usize>) -> Self {
+        Self { from: small(range.start), to: small(range.end) }
+    }
+
+    fn range(self) -> Range<usize> {
+        self.from as usize..self.to as usize
+    }
+
+    fn of_text(self, text: &Bytes) -> Option<Bytes> {
+        (self.from < self.to).then(|| text.slice(self.range()))
+    }
+}
+
+fn small(number: usize) -> u32 {
+    u32::try_from(number).expect("no body of 4 GiB is taken in")
+}
+
 /// An object at one revision. It never changes; a write makes another.
-#[derive(Clone, Debug)]
 pub struct Object {
     /// Where it stands.
     pub key: Key,
     /// Its `metadata.resourceVersion`.
     pub revision: u64,
-    /// As text: parsed, it takes ten times the room, and of most objects no selector is ever asked.
-    outline: Box<[u8]>,
-    json: Bytes,
-    item_at: usize,
-    metadata: Range<usize>,
-    places: Places,
-    known: Known,
+    /// Of its JSON; behind that stands its outline. As text: parsed, it takes ten times the room, and of most objects no
+    /// selector is ever asked.
+    length: u32,
+    item_at: u32,
+    metadata: Place,
+    /// Parts that a write may leave as they are.
+    managed: Place,
+    spec: Place,
+    status: Place,
+    text: Mutex<Text>,
+    known: Mutex<Known>,
 }
 
-/// What was decoded, for as long as somebody may ask for it.
-struct Known(Mutex<Option<Arc<dyn Any + Send + Sync>>>);
-
-impl Known {
-    fn get(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object").field("key", &self.key).field("revision", &self.revision).finish_non_exhaustive()
     }
+}
 
-    fn set(&self, object: Option<Arc<dyn Any + Send + Sync>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = object;
+/// The JSON and the outline.
+enum Text {
+    Plain(Bytes),
+    Packed(Packed),
+}
+
+/// What was decoded.
+type Decoded = Arc<dyn Any + Send + Sync>;
+
+/// What is known of what was decoded.
+enum Known {
+    Nothing,
+    /// It is kept, because somebody may ask for it soon.
+    Kept(Decoded),
+    /// The object rests: it is had from who holds it, if somebody did when it came to rest. (A weak reference keeps the room of
+    /// what is gone, so that nobody is followed who comes later.)
+    Held(Option<Weak<dyn Any + Send + Sync>>),
+}
+
+/// What was decoded last of objects that rest: whoever changes one asks several times, and others right after it.
+static LATELY: Mutex<VecDeque<(Key, u64, Decoded)>> = Mutex::new(VecDeque::new());
+
+/// How many of them.
+const LATELY_MOST: usize = 128;
+
+impl Object {
+    fn known(&self) -> Option<Decoded> {
+        let held = match &*self.known.lock().unwrap_or_else(PoisonError::into_inner) {
+            Known::Nothing => return None,
+            Known::Kept(decoded) => return Some(Arc::clone(decoded)),
+            Known::Held(held) => held.as_ref().and_then(Weak::upgrade),
+        };
+        held.or_else(|| {
+            let lately = LATELY.lock().unwrap_or_else(PoisonError::into_inner);
+            // The very key, which is there for as long as it stands in the list: there may be several stores.
+            let this = |it: &&(Key, u64, Decoded)| it.1 == self.revision && Arc::ptr_eq(&it.0.0, &self.key.0);
+            lately.iter().rev().find(this).map(|(_, _, decoded)| Arc::clone(decoded))
+        })
     }
 
     /// The object, decoded unless it is known.
@@ -351,85 +428,126 @@ impl Known {
         &self,
         decode: impl FnOnce() -> serde_json::Result<T>,
     ) -> serde_json::Result<Arc<T>> {
-        if let Some(Ok(known)) = self.get().map(Arc::downcast) {
+        if let Some(Ok(known)) = self.known().map(Arc::downcast) {
             return Ok(known);
         }
         let decoded = Arc::new(decode()?);
-        self.set(Some(Arc::clone(&decoded) as _));
+        let any = Arc::clone(&decoded) as Decoded;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*known, Known::Held(_)) {
+            *known = Known::Kept(any);
+            return Ok(decoded);
+        }
+        drop(known);
+        let mut lately = LATELY.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = (lately.len() >= LATELY_MOST).then(|| lately.pop_front());
+        lately.push_back((self.key.clone(), self.revision, any));
+        drop(lately);
+        drop(oldest); // takes its time, and nobody is to wait for it
         Ok(decoded)
     }
-}
 
-impl Clone for Known {
-    fn clone(&self) -> Self {
-        Self(Mutex::new(self.get()))
+    /// The JSON and behind it the outline.
+    fn text(&self) -> Bytes {
+        match &*self.text.lock().unwrap_or_else(PoisonError::into_inner) {
+            Text::Plain(text) => text.clone(),
+            Text::Packed(packed) => {
+                let mut text = Vec::new();
+                packed.unpack_to(&mut text);
+                text.into()
+            }
+        }
     }
-}
 
-impl fmt::Debug for Known {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.get().is_some() { "known" } else { "not known" })
+    /// Writes the text from one place to another.
+    fn text_to(&self, out: &mut Vec<u8>, part: Range<usize>) {
+        match &*self.text.lock().unwrap_or_else(PoisonError::into_inner) {
+            Text::Plain(text) => out.extend_from_slice(&text[part]),
+            Text::Packed(packed) => {
+                let from = out.len();
+                packed.unpack_to(out);
+                out.truncate(from + part.end);
+                out.drain(from..from + part.start);
+            }
+        }
     }
-}
 
-impl Object {
+    /// How many bytes [`Object::json`] has.
+    pub fn length(&self) -> usize {
+        self.length as usize
+    }
+
     /// The object as JSON, with `apiVersion` and `kind`.
-    pub fn json(&self) -> &Bytes {
-        &self.json
+    pub fn json(&self) -> Bytes {
+        self.text().slice(..self.length())
     }
 
-    /// The members after `apiVersion` and `kind`, closing brace included and opening brace not: an element of a list
+    /// Writes [`Object::json`].
+    pub fn json_to(&self, out: &mut Vec<u8>) {
+        self.text_to(out, 0..self.length());
+    }
+
+    /// How many bytes [`Object::members_to`] writes.
+    pub fn members_length(&self) -> usize {
+        (self.length - self.item_at) as usize
+    }
+
+    /// Writes the members after `apiVersion` and `kind`, closing brace included and opening brace not: an element of a list
     /// is `{` and this.
-    pub fn members(&self) -> &[u8] {
-        &self.json[self.item_at..]
+    pub fn members_to(&self, out: &mut Vec<u8>) {
+        self.text_to(out, self.item_at as usize..self.length());
     }
 
     /// What selectors look at: the object, cut down by the [`Indexer`].
     pub fn outline(&self) -> Value {
-        serde_json::from_slice(&self.outline).expect("what a draft wrote parses")
+        serde_json::from_slice(&self.text()[self.length()..]).expect("what a draft wrote parses")
     }
 
     /// `metadata` as JSON.
-    pub fn metadata(&self) -> &[u8] {
-        &self.json[self.metadata.clone()]
+    pub fn metadata(&self) -> Bytes {
+        self.text().slice(self.metadata.range())
     }
 
     /// The object parsed.
     pub fn value(&self) -> Value {
-        serde_json::from_slice(&self.json).expect("what a draft wrote, or what was checked when it was loaded, parses")
+        self.decode().expect("what a draft wrote, or what was checked when it was loaded, parses")
     }
 
     /// `metadata.managedFields` as JSON.
-    pub fn managed(&self) -> Option<&[u8]> {
-        (!self.places.managed.is_empty()).then(|| &self.json[self.places.managed.clone()])
+    pub fn managed(&self) -> Option<Bytes> {
+        self.managed.of_text(&self.text())
     }
 
     /// Its `spec` or `status` as JSON.
-    pub fn part(&self, name: &str) -> Option<&[u8]> {
-        let place = match name {
-            "spec" => &self.places.spec,
-            "status" => &self.places.status,
-            _ => return None,
-        };
-        (!place.is_empty()).then(|| &self.json[place.clone()])
+    pub fn part(&self, name: &str) -> Option<Bytes> {
+        self.part_of(&self.text(), name)
+    }
+
+    fn part_of(&self, text: &Bytes, name: &str) -> Option<Bytes> {
+        match name {
+            "spec" => self.spec.of_text(text),
+            "status" => self.status.of_text(text),
+            _ => None,
+        }
     }
 
     /// The object parsed, without `managedFields` and, of `spec` and `status`, with these parts only.
     pub fn narrowed(&self, parts: &[&str]) -> Value {
-        let mut text = Vec::with_capacity(self.json.len());
-        let metadata_end = self.metadata.end;
-        match self.places.managed.clone() {
-            managed if managed.is_empty() => text.extend_from_slice(&self.json[..metadata_end]),
+        let json = self.text();
+        let mut text = Vec::with_capacity(self.length());
+        let metadata_end = self.metadata.range().end;
+        match self.managed.range() {
+            managed if managed.is_empty() => text.extend_from_slice(&json[..metadata_end]),
             managed => {
-                text.extend_from_slice(&self.json[..managed.start - MANAGED.len()]);
-                text.extend_from_slice(&self.json[managed.end + 1..metadata_end]);
+                text.extend_from_slice(&json[..managed.start - MANAGED.len()]);
+                text.extend_from_slice(&json[managed.end + 1..metadata_end]);
             }
         }
         for name in parts {
-            if let Some(part) = self.part(name) {
+            if let Some(part) = self.part_of(&json, name) {
                 text.push(b',');
                 write_name(&mut text, name);
-                text.extend_from_slice(part);
+                text.extend_from_slice(&part);
             }
         }
         text.push(b'}');
@@ -440,8 +558,8 @@ impl Object {
     ///
     /// # Errors
     /// When the stored object is not of that type.
-    pub fn decode<'de, T: serde::Deserialize<'de>>(&'de self) -> serde_json::Result<T> {
-        serde_json::from_slice(&self.json)
+    pub fn decode<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        serde_json::from_slice(&self.json())
     }
 
     /// The pod that this object is, without its `managedFields`: decoded once, and shared by everybody in this process who
@@ -450,7 +568,7 @@ impl Object {
     /// # Errors
     /// When the stored object is no pod.
     pub fn pod(&self) -> serde_json::Result<Arc<Pod>> {
-        self.known.or_decode(|| {
+        self.or_decode(|| {
             let mut pod: Pod = self.decode()?;
             pod.metadata.managed_fields = None;
             Ok(pod)
@@ -462,12 +580,32 @@ impl Object {
     /// # Errors
     /// When the stored object is not of that type.
     pub fn typed<T: DeserializeOwned + Send + Sync + 'static>(&self) -> serde_json::Result<Arc<T>> {
-        self.known.or_decode(|| self.decode())
+        self.or_decode(|| self.decode())
     }
 
-    /// Keeps only the JSON: nobody follows an object that was replaced long ago.
+    /// Makes it small: nobody has written it for a while, and who followed it has seen it.
+    pub(super) fn rest(&self, bases: &mut Bases) {
+        let text = match &*self.text.lock().unwrap_or_else(PoisonError::into_inner) {
+            Text::Plain(text) => text.clone(),
+            Text::Packed(_) => return,
+        };
+        if let Some(packed) = bases.pack(self.key.resource(), &text) {
+            *self.text.lock().unwrap_or_else(PoisonError::into_inner) = Text::Packed(packed);
+        }
+    }
+
+    /// Keeps what was decoded no longer than somebody else does.
     pub(super) fn forget(&self) {
-        self.known.set(None);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = match &*known {
+            Known::Kept(decoded) => (Arc::strong_count(decoded) > 1).then(|| Arc::downgrade(decoded)),
+            Known::Nothing | Known::Held(_) => None,
+        };
+        if !matches!(*known, Known::Held(_)) {
+            let kept = std::mem::replace(&mut *known, Known::Held(held));
+            drop(known);
+            drop(kept);
+        }
     }
 
     /// An object read back from the file; `None` if it is no JSON object.
@@ -480,106 +618,4 @@ impl Object {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn labels(_: &str, object: &Value) -> Value {
-        object["metadata"]["labels"].clone()
-    }
-
-    #[test]
-    fn a_sealed_draft_is_the_object_with_its_revision() {
-        let object = json!({
-            "kind": "Pod", "apiVersion": "v1",
-            "metadata": {"name": "a \"b\"", "resourceVersion": "3", "uid": "u", "labels": {"x": "y"}},
-            "spec": {"resourceVersion": "\",\"resourceVersion\":\""},
-        });
-        for revision in [1, 10, 1234, u64::MAX] {
-            let sealed = Draft::new("pods", &object, labels).seal(Key::new("pods", "n", "a"), revision);
-            let mut expected = object.clone();
-            expected["metadata"]["resourceVersion"] = json!(revision.to_string());
-            assert_eq!(sealed.value(), expected);
-            let metadata: Value = serde_json::from_slice(sealed.metadata()).unwrap();
-            assert_eq!(metadata, expected["metadata"]);
-            let item: Value = serde_json::from_slice(&[b"{", sealed.members()].concat()).unwrap();
-            assert_eq!(item["metadata"], expected["metadata"]);
-            assert_eq!(item.get("kind"), None);
-            assert_eq!(sealed.outline(), json!({"x": "y"}));
-        }
-    }
-
-    #[test]
-    fn parts_that_stay_are_taken_over_as_they_are() {
-        let whole = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"annotations": {"a": "b"}, "managedFields": [{"manager": "m"}], "name": "a", "uid": "u"},
-            "spec": {"containers": []}, "status": {"phase": "Running"},
-        });
-        let old = Draft::new("pods", &whole, labels).seal(Key::new("pods", "n", "a"), 7);
-        assert_eq!(old.part("spec").unwrap(), br#"{"containers":[]}"#);
-        assert_eq!(old.part("status").unwrap(), br#"{"phase":"Running"}"#);
-        assert_eq!(old.managed().unwrap(), br#"[{"manager":"m"}]"#);
-        let narrowed = old.narrowed(&["spec"]);
-        let mut expected = whole.clone();
-        expected["metadata"]["resourceVersion"] = json!("7");
-        expected["metadata"].as_object_mut().unwrap().remove("managedFields");
-        expected.as_object_mut().unwrap().remove("status");
-        assert_eq!(narrowed, expected);
-        let members = [("status", old.part("status").unwrap())];
-        let pieces = Pieces { object: &narrowed, managed: old.managed(), members: &members };
-        let again = Draft::of(pieces, &old.outline());
-        assert!(again.is_unchanged_from(&old));
-        let again = again.seal(Key::new("pods", "n", "a"), 100);
-        assert_eq!((again.part("status"), again.managed()), (old.part("status"), old.managed()));
-        let bare = Draft::new("pods", &json!({"metadata": {"name": "a"}}), labels).seal(Key::new("pods", "n", "a"), 1);
-        assert_eq!((bare.part("spec"), bare.managed()), (None, None));
-        assert_eq!(bare.narrowed(&["spec"]), json!({"metadata": {"name": "a", "resourceVersion": "1"}}));
-    }
-
-    #[test]
-    fn an_object_is_another_in_one_part_only() {
-        let mut whole = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {
-                "annotations": {"generation": "\"generation\":9", "x": "}{"}, "generation": 7,
-                "managedFields": [{"manager": "m"}], "name": "a", "uid": "u",
-            },
-            "spec": {"containers": []}, "status": {"phase": "Running"}, "z": 1,
-        });
-        let key = || Key::new("pods", "n", "a");
-        let old = Draft::new("pods", &whole, labels).seal(key(), 99);
-        let parts = [("spec", r#"{"containers":[{"name":"c"}]}"#), ("status", "{}")];
-        let mut last = old.clone();
-        for (revision, (part, json)) in (100..).zip(parts) {
-            let managed = format!(r#"[{{"manager":"{part}"}}]"#);
-            let generation = i64::try_from(revision).unwrap();
-            let replaced = Replaced { generation, managed: managed.as_bytes(), part, json: json.as_bytes() };
-            last = Draft::again(&last, replaced).unwrap().seal(key(), revision);
-            whole["metadata"]["generation"] = generation.into();
-            whole["metadata"]["managedFields"] = json!([{"manager": part}]);
-            whole[part] = serde_json::from_str(json).unwrap();
-            let fresh = Draft::new("pods", &whole, labels);
-            assert!(fresh.is_unchanged_from(&last), "{}", String::from_utf8_lossy(last.json()));
-            let fresh = fresh.seal(key(), revision);
-            assert_eq!((last.part("spec"), last.part("status")), (fresh.part("spec"), fresh.part("status")));
-            assert_eq!((last.managed(), last.metadata()), (fresh.managed(), fresh.metadata()));
-            assert_eq!((last.members(), last.outline()), (fresh.members(), fresh.outline()));
-        }
-        let bare = Draft::new("pods", &json!({"metadata": {"name": "a"}, "spec": {}}), labels).seal(key(), 1);
-        let replaced = Replaced { generation: 1, managed: b"[]", part: "spec", json: b"{}" };
-        assert!(Draft::again(&bare, replaced).is_none());
-    }
-
-    #[test]
-    fn keys_come_apart() {
-        let key = Key::new("leases.coordination.k8s.io", "kube-node-lease", "lab");
-        assert_eq!(
-            (key.resource(), key.namespace(), key.name()),
-            ("leases.coordination.k8s.io", "kube-node-lease", "lab")
-        );
-        let key = Key::new("nodes", "", "lab");
-        assert_eq!((key.resource(), key.namespace(), key.name()), ("nodes", "", "lab"));
-    }
-}
+mod tests;

@@ -48,7 +48,7 @@ pub fn write_line(out: &mut Vec<u8>, kind: EventType, object: &Object) {
     out.extend_from_slice(b"{\"type\":\"");
     out.extend_from_slice(kind.as_str().as_bytes());
     out.extend_from_slice(b"\",\"object\":");
-    out.extend_from_slice(object.json());
+    object.json_to(out);
     out.extend_from_slice(b"}\n");
 }
 
@@ -93,9 +93,18 @@ pub struct History {
 /// Enough for a watcher that is some seconds behind at the highest rate of writes; beyond that it lists again.
 pub const HISTORY: History = History { events: 16_384, bytes: 32 << 20 };
 
-/// How many events back those in this process who follow pods may be before a pod that has been replaced since is decoded
-/// for them once more.
-const FOLLOWED: usize = 512;
+/// How many events back those in this process who follow objects may be before one is decoded for them once more. An object
+/// that has not been written for as many events [rests](Object::rest).
+const FOLLOWED: usize = 256;
+
+/// An object that has not been written for a while.
+#[derive(Debug)]
+pub(super) struct Tired {
+    /// Which.
+    pub(super) object: Arc<Object>,
+    /// Whether another has taken its place, or none.
+    pub(super) is_gone: bool,
+}
 
 #[derive(Debug, Default)]
 struct Ring {
@@ -114,6 +123,8 @@ pub(super) struct State {
     staged: HashMap<Key, (u64, Option<Arc<Object>>)>,
     staged_revision: u64,
     rings: HashMap<Box<str>, Ring>,
+    /// Objects that are to rest.
+    tired: Vec<Tired>,
     /// Rings begin here: nothing before the store was opened can be watched.
     floor: u64,
     history: History,
@@ -127,6 +138,7 @@ impl State {
             staged: HashMap::new(),
             staged_revision: revision,
             rings: HashMap::new(),
+            tired: Vec::new(),
             floor: revision,
             history,
         }
@@ -252,6 +264,11 @@ impl State {
         }
     }
 
+    /// The objects that are to rest: to be asked for when nobody waits for the lock.
+    pub(super) fn tired(&mut self) -> Vec<Tired> {
+        std::mem::take(&mut self.tired)
+    }
+
     /// Forgets every staged write: the file did not take them. Revisions are not used again.
     pub(super) fn abandon(&mut self) {
         self.staged.clear();
@@ -263,15 +280,23 @@ impl State {
             self.rings.insert(resource.into(), Ring { floor: self.floor, ..Ring::default() });
         }
         let Some(ring) = self.rings.get_mut(resource) else { return };
-        ring.bytes += event.object.json().len();
+        ring.bytes += event.object.length();
         ring.events.push_back(event);
         if let Some(event) = ring.events.len().checked_sub(FOLLOWED).and_then(|at| ring.events.get(at)) {
-            let replaced = event.previous.iter().chain((event.kind == EventType::Deleted).then_some(&event.object));
-            replaced.for_each(|it| it.forget());
+            // What has been replaced since has its turn when the event that replaced it is as old.
+            let gone = |object: &Arc<Object>| Tired { object: Arc::clone(object), is_gone: true };
+            self.tired.extend(event.previous.as_ref().map(gone));
+            match self.visible.get(&event.object.key) {
+                Some(it) if Arc::ptr_eq(it, &event.object) => {
+                    self.tired.push(Tired { object: Arc::clone(it), is_gone: false });
+                }
+                None if event.kind == EventType::Deleted => self.tired.push(gone(&event.object)),
+                _ => {}
+            }
         }
         while ring.events.len() > self.history.events || (ring.bytes > self.history.bytes && ring.events.len() > 1) {
             let Some(oldest) = ring.events.pop_front() else { break };
-            ring.bytes -= oldest.object.json().len();
+            ring.bytes -= oldest.object.length();
             ring.floor = oldest.object.revision;
         }
     }

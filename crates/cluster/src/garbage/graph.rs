@@ -2,6 +2,7 @@
 //! watches say, and says what to do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
@@ -17,28 +18,50 @@ pub(super) struct Object<K> {
     /// Its kind.
     pub kind: K,
     /// Its metadata.
-    pub meta: ObjectMeta,
+    pub meta: Held,
+}
+
+/// What is kept of an object's metadata: who it is, who owns it, and what holds it back.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    /// `uid`.
+    pub uid: Arc<str>,
+    /// `namespace`; empty where the kind has none.
+    pub namespace: Box<str>,
+    /// `name`.
+    pub name: Box<str>,
+    /// `resourceVersion`.
+    pub revision: Box<str>,
+    /// `ownerReferences`.
+    pub owners: Box<[OwnerReference]>,
+    /// `finalizers`.
+    pub finalizers: Box<[String]>,
+    /// Whether somebody has begun to delete it.
+    pub is_going: bool,
+}
+
+impl Held {
+    /// Of this.
+    pub(super) fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            uid: meta.uid.as_deref().unwrap_or_default().into(),
+            namespace: meta.namespace.as_deref().unwrap_or_default().into(),
+            name: meta.name.as_deref().unwrap_or_default().into(),
+            revision: meta.resource_version.as_deref().unwrap_or_default().into(),
+            owners: meta.owner_references.clone().unwrap_or_default().into(),
+            finalizers: meta.finalizers.clone().unwrap_or_default().into(),
+            is_going: meta.deletion_timestamp.is_some(),
+        }
+    }
 }
 
 impl<K> Object<K> {
-    fn owners(&self) -> impl Iterator<Item = &OwnerReference> {
-        self.meta.owner_references.iter().flatten()
-    }
-
-    fn is_going(&self) -> bool {
-        self.meta.deletion_timestamp.is_some()
-    }
-
     fn has(&self, finalizer: &str) -> bool {
-        self.meta.finalizers.iter().flatten().any(|it| it == finalizer)
+        self.meta.finalizers.iter().any(|it| it == finalizer)
     }
 
     fn waits_for_dependents(&self) -> bool {
-        self.is_going() && self.has(FOREGROUND)
-    }
-
-    fn uid(&self) -> &str {
-        self.meta.uid.as_deref().unwrap_or_default()
+        self.meta.is_going && self.has(FOREGROUND)
     }
 }
 
@@ -84,7 +107,7 @@ pub(super) enum Asked {
 /// Every object by UID, and who names it as an owner.
 #[derive(Debug)]
 pub(super) struct Graph<K> {
-    objects: BTreeMap<String, Object<K>>,
+    objects: BTreeMap<Arc<str>, Object<K>>,
     dependents: BTreeMap<String, BTreeSet<String>>,
     /// Answers of the server, by the owner's UID and the namespace it was looked for in.
     asked: BTreeMap<(String, String), Asked>,
@@ -104,21 +127,21 @@ impl<K: Clone + PartialEq> Graph<K> {
 
     /// An object is there, or has changed; whom that concerns.
     pub(super) fn put(&mut self, object: Object<K>) -> BTreeSet<String> {
-        let uid = object.uid().to_owned();
-        let mut concerned = BTreeSet::from([uid.clone()]);
+        let uid = Arc::clone(&object.meta.uid);
+        let mut concerned = BTreeSet::from([uid.to_string()]);
         let before = self.objects.remove(&uid);
         if let Some(before) = &before {
             self.unlink(before);
             // Who no longer names an owner no longer holds it back.
-            concerned.extend(before.owners().map(|it| it.uid.clone()));
+            concerned.extend(before.meta.owners.iter().map(|it| it.uid.clone()));
         }
-        for owner in object.owners() {
-            self.dependents.entry(owner.uid.clone()).or_default().insert(uid.clone());
+        for owner in &object.meta.owners {
+            self.dependents.entry(owner.uid.clone()).or_default().insert(uid.to_string());
         }
         if object.waits_for_dependents() && !before.is_some_and(|it| it.waits_for_dependents()) {
             concerned.extend(self.dependents_of(&uid).map(ToOwned::to_owned));
         }
-        self.asked.retain(|(asked, _), _| *asked != uid);
+        self.asked.retain(|(asked, _), _| **asked != *uid);
         self.objects.insert(uid, object);
         concerned
     }
@@ -128,9 +151,8 @@ impl<K: Clone + PartialEq> Graph<K> {
         let mut concerned: BTreeSet<String> = self.dependents_of(uid).map(ToOwned::to_owned).collect();
         if let Some(gone) = self.objects.remove(uid) {
             self.unlink(&gone);
-            concerned.extend(gone.owners().map(|it| it.uid.clone()));
-            let namespace = gone.meta.namespace.clone().unwrap_or_default();
-            self.asked.insert((uid.to_owned(), namespace), Asked::Absent);
+            concerned.extend(gone.meta.owners.iter().map(|it| it.uid.clone()));
+            self.asked.insert((uid.to_owned(), gone.meta.namespace.into()), Asked::Absent);
         }
         if !self.dependents.contains_key(uid) {
             self.asked.retain(|(asked, _), _| asked != uid);
@@ -140,8 +162,8 @@ impl<K: Clone + PartialEq> Graph<K> {
 
     /// The objects of a kind that are not among `named`: a new list of it does not have them.
     pub(super) fn missing(&self, kind: &K, named: &BTreeSet<String>) -> Vec<String> {
-        let of_kind = self.objects.iter().filter(|(uid, it)| it.kind == *kind && !named.contains(*uid));
-        of_kind.map(|(uid, _)| uid.clone()).collect()
+        let of_kind = self.objects.iter().filter(|(uid, it)| it.kind == *kind && !named.contains(&***uid));
+        of_kind.map(|(uid, _)| uid.to_string()).collect()
     }
 
     /// The server has answered.
@@ -150,9 +172,9 @@ impl<K: Clone + PartialEq> Graph<K> {
     }
 
     fn unlink(&mut self, object: &Object<K>) {
-        for owner in object.owners() {
+        for owner in &object.meta.owners {
             if let Some(dependents) = self.dependents.get_mut(&owner.uid) {
-                dependents.remove(object.uid());
+                dependents.remove(&*object.meta.uid);
                 if dependents.is_empty() {
                     self.dependents.remove(&owner.uid);
                 }
@@ -167,13 +189,13 @@ impl<K: Clone + PartialEq> Graph<K> {
     /// What is to be done about the object of this UID.
     pub(super) fn judge(&self, uid: &str) -> Verdict {
         let Some(object) = self.objects.get(uid) else { return Verdict::Keep };
-        if object.is_going() && object.has(ORPHAN) {
+        if object.meta.is_going && object.has(ORPHAN) {
             return Verdict::Abandon(self.dependents_of(uid).map(ToOwned::to_owned).collect());
         }
         if object.waits_for_dependents() {
             return if self.is_held_back(uid) { Verdict::Keep } else { Verdict::Release(FOREGROUND) };
         }
-        if object.is_going() || object.owners().next().is_none() {
+        if object.meta.is_going || object.meta.owners.is_empty() {
             return Verdict::Keep;
         }
         self.judge_owned(object)
@@ -182,17 +204,15 @@ impl<K: Clone + PartialEq> Graph<K> {
     /// Whether a dependent that says so is still there.
     fn is_held_back(&self, uid: &str) -> bool {
         let blocks = |it: &OwnerReference| it.uid == uid && it.block_owner_deletion == Some(true);
-        self.dependents_of(uid).filter_map(|it| self.objects.get(it)).any(|it| it.owners().any(blocks))
+        self.dependents_of(uid).filter_map(|it| self.objects.get(it)).any(|it| it.meta.owners.iter().any(blocks))
     }
 
     fn judge_owned(&self, object: &Object<K>) -> Verdict {
-        let namespace = object.meta.namespace.as_deref().unwrap_or_default();
+        let namespace = &*object.meta.namespace;
         let (mut solid, mut waiting, mut unknown, mut dangling) = (Vec::new(), 0, Vec::new(), 0);
-        for owner in object.owners() {
-            let shown = self.objects.get(&owner.uid).filter(|it| {
-                let there = it.meta.namespace.as_deref().unwrap_or_default();
-                there.is_empty() || there == namespace
-            });
+        for owner in &object.meta.owners {
+            let there = |it: &&Object<K>| it.meta.namespace.is_empty() || *it.meta.namespace == *namespace;
+            let shown = self.objects.get(&*owner.uid).filter(there);
             match (shown, self.asked.get(&(owner.uid.clone(), namespace.to_owned()))) {
                 (Some(it), _) if it.waits_for_dependents() => waiting += 1,
                 (Some(_), _) | (None, Some(Asked::Exists | Asked::Unresolvable)) => solid.push(owner.clone()),
@@ -207,7 +227,7 @@ impl<K: Clone + PartialEq> Graph<K> {
             return if waiting + dangling == 0 { Verdict::Keep } else { Verdict::KeepOwners(solid) };
         }
         // An owner that waits for this one waits for what this one owns, too.
-        if waiting > 0 && self.dependents_of(object.uid()).next().is_some() {
+        if waiting > 0 && self.dependents_of(&object.meta.uid).next().is_some() {
             return Verdict::Delete(Policy::Foreground);
         }
         Verdict::Delete(if object.has(ORPHAN) {
@@ -236,7 +256,7 @@ mod tests {
             .collect();
         let mut meta = json!({"name": uid, "namespace": "n", "uid": uid, "ownerReferences": owners});
         meta.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        Object { kind: 0, meta: serde_json::from_value(meta).unwrap() }
+        Object { kind: 0, meta: Held::of(&serde_json::from_value(meta).unwrap()) }
     }
 
     fn going(finalizer: &str) -> Value {
@@ -284,7 +304,7 @@ mod tests {
     fn an_owner_that_was_never_seen_is_asked_for() {
         let mut graph = graph([object("c", &["x"], json!({}))]);
         check(&graph, "c", "ask x");
-        let owner = graph.get("c").unwrap().owners().next().unwrap().clone();
+        let owner = graph.get("c").unwrap().meta.owners[0].clone();
         graph.answer(&owner, "n", Asked::Exists);
         check(&graph, "c", "keep");
         graph.answer(&owner, "n", Asked::Unresolvable);

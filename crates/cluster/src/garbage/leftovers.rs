@@ -18,7 +18,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use supple_node::{Fed, Told};
+use supple_node::{Fed, Followed, Told};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -62,12 +62,8 @@ impl<T> Default for Kept<T> {
 }
 
 impl<T> Kept<T> {
-    /// Take a change in; `keep` says what is kept of an object.
-    fn take<K>(&mut self, event: watcher::Event<K>, meta: impl Fn(&K) -> &ObjectMeta, keep: impl Fn(&K) -> T) {
-        let name = |object: &K| {
-            let (namespace, name) = (meta(object).namespace.as_deref(), meta(object).name.as_deref());
-            (namespace.unwrap_or_default().into(), name.unwrap_or_default().into())
-        };
+    /// Take a change in; `name` says which object it is about, `keep` what is kept of it.
+    fn take<K>(&mut self, event: watcher::Event<K>, name: impl Fn(&K) -> Name, mut keep: impl FnMut(&K) -> T) {
         match event {
             watcher::Event::Init => self.listing = Some(HashMap::new()),
             watcher::Event::InitApply(object) => {
@@ -83,11 +79,43 @@ impl<T> Kept<T> {
     }
 }
 
+fn named(meta: &ObjectMeta) -> Name {
+    let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
+    (namespace.unwrap_or_default().into(), name.unwrap_or_default().into())
+}
+
+/// A pod, as far as it matters here.
+#[derive(Clone)]
+struct Placed {
+    pod: Followed,
+    /// Where it is bound to.
+    node: Option<Arc<str>>,
+    is_finished: bool,
+}
+
+impl Placed {
+    fn of(followed: &Followed, nodes: &mut BTreeSet<Arc<str>>) -> Self {
+        let pod = followed.pod();
+        let node = pod.spec.as_ref().and_then(|it| it.node_name.as_deref()).filter(|it| !it.is_empty());
+        let node = node.map(|name| match nodes.get(name) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let new = Arc::<str>::from(name);
+                nodes.insert(Arc::clone(&new));
+                new
+            }
+        });
+        let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
+        Self { pod: followed.at_rest(), node, is_finished: matches!(phase, Some("Succeeded" | "Failed")) }
+    }
+}
+
 /// Everything it looks at.
 #[derive(Default)]
 struct Sights {
-    /// Pods, as everybody in this process has them.
-    pods: Kept<Arc<Pod>>,
+    pods: Kept<Placed>,
+    /// The names of nodes that pods are bound to: each once, for thousands of pods have the same.
+    bound_to: BTreeSet<Arc<str>>,
     /// When each event happened last.
     events: Kept<Option<Timestamp>>,
     nodes: Kept<()>,
@@ -96,9 +124,12 @@ struct Sights {
 impl Sights {
     fn take(&mut self, change: Change) {
         match change {
-            Change::Pod(event) => self.pods.take(event, |it| &it.metadata, Arc::clone),
-            Change::Event(event) => self.events.take(event, |it| &it.metadata, happened),
-            Change::Node(event) => self.nodes.take(event, |it| &it.metadata, |_| ()),
+            Change::Pod(event) => {
+                let bound_to = &mut self.bound_to;
+                self.pods.take(event, |it| named(&it.pod().metadata), |it| Placed::of(it, bound_to));
+            }
+            Change::Event(event) => self.events.take(event, |it| named(&it.metadata), happened),
+            Change::Node(event) => self.nodes.take(event, |it| named(&it.metadata), |_| ()),
         }
     }
 
@@ -156,7 +187,7 @@ async fn round(client: &Client, sights: &Sights, now: Timestamp) -> Result<(), k
         let api = Api::<Event>::namespaced(client.clone(), namespace);
         gone_is_fine(api.delete(name, &DeleteParams::default()).await)?;
     }
-    let pods: Vec<&Pod> = sights.pods.objects.values().map(AsRef::as_ref).collect();
+    let pods: Vec<&Placed> = sights.pods.objects.values().collect();
     let known: BTreeSet<&str> = sights.nodes.objects.keys().map(|(_, name)| &**name).collect();
     for node in lost(&pods, &known) {
         // The two watches do not run in step: a node may be as new as its first pod.
@@ -164,24 +195,21 @@ async fn round(client: &Client, sights: &Sights, now: Timestamp) -> Result<(), k
         if nodes.get_metadata_opt(node).await?.is_some() {
             continue;
         }
-        for pod in pods.iter().filter(|it| node_of(it) == node) {
+        for it in pods.iter().filter(|it| it.node.as_deref() == Some(node)) {
+            let pod = it.pod.pod();
             tracing::info!(pod = pod.name_any(), "delete a pod whose node is gone");
-            delete_now(client, pod).await?;
+            delete_now(client, &pod).await?;
         }
     }
-    for pod in excess(pods, FINISHED_PODS) {
-        delete_now(client, pod).await?;
+    for pod in excess(&pods, FINISHED_PODS) {
+        delete_now(client, &pod).await?;
     }
     Ok(())
 }
 
-fn node_of(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|it| it.node_name.as_deref()).unwrap_or_default()
-}
-
 /// Nodes that pods are bound to and that are not there.
-fn lost<'a>(pods: &[&'a Pod], known: &BTreeSet<&str>) -> BTreeSet<&'a str> {
-    pods.iter().map(|it| node_of(it)).filter(|it| !it.is_empty() && !known.contains(it)).collect()
+fn lost<'a>(pods: &[&'a Placed], known: &BTreeSet<&str>) -> BTreeSet<&'a str> {
+    pods.iter().filter_map(|it| it.node.as_deref()).filter(|it| !known.contains(it)).collect()
 }
 
 /// When an event happened last.
@@ -200,13 +228,16 @@ fn is_old(last: Option<Timestamp>, now: Timestamp) -> bool {
 }
 
 /// The oldest of the finished pods, as many as there are above `keep`.
-fn excess(mut pods: Vec<&Pod>, keep: usize) -> Vec<&Pod> {
-    let phase = |pod: &Pod| pod.status.as_ref().and_then(|it| it.phase.clone());
-    pods.retain(|pod| matches!(phase(pod).as_deref(), Some("Succeeded" | "Failed")));
-    pods.sort_by_key(|it| (it.creation_timestamp(), it.namespace(), it.name_any()));
-    let count = pods.len().saturating_sub(keep);
-    pods.truncate(count);
-    pods
+fn excess(pods: &[&Placed], keep: usize) -> Vec<Arc<Pod>> {
+    let finished = || pods.iter().filter(|it| it.is_finished);
+    let count = finished().count().saturating_sub(keep);
+    if count == 0 {
+        return Vec::new(); // nearly always, and nobody need be decoded
+    }
+    let mut finished: Vec<Arc<Pod>> = finished().map(|it| it.pod.pod()).collect();
+    finished.sort_by_key(|it| (it.creation_timestamp(), it.namespace(), it.name_any()));
+    finished.truncate(count);
+    finished
 }
 
 /// Delete without waiting for a node, and only this very pod: one of the same name may have come since.
@@ -248,27 +279,31 @@ mod tests {
         check_old(json!({}), false);
     }
 
+    fn placed(pod: serde_json::Value) -> Placed {
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        Placed::of(&Followed::from(Arc::new(pod)), &mut BTreeSet::new())
+    }
+
     #[test]
     fn the_oldest_finished_pods_go() {
-        let pod = |name: &str, phase: &str, created: &str| -> Pod {
-            let pod = json!({"metadata": {"name": name, "creationTimestamp": created}, "status": {"phase": phase}});
-            serde_json::from_value(pod).unwrap()
+        let pod = |name: &str, phase: &str, created: &str| {
+            placed(json!({"metadata": {"name": name, "creationTimestamp": created}, "status": {"phase": phase}}))
         };
         let pods = [
             pod("new", "Failed", "2026-01-03T00:00:00Z"),
             pod("running", "Running", "2026-01-01T00:00:00Z"),
             pod("old", "Succeeded", "2026-01-01T00:00:00Z"),
         ];
-        let names = |keep| excess(pods.iter().collect(), keep).iter().map(|it| it.name_any()).collect::<Vec<_>>();
+        let pods: Vec<&Placed> = pods.iter().collect();
+        let names = |keep| excess(&pods, keep).iter().map(|it| it.name_any()).collect::<Vec<_>>();
         assert_eq!(names(1), ["old"]);
         assert_eq!(names(2), Vec::<String>::new());
     }
 
     #[test]
     fn pods_of_nodes_that_are_not_there_are_noticed() {
-        let pod = |node: serde_json::Value| -> Pod {
-            let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": node, "containers": []}});
-            serde_json::from_value(pod).unwrap()
+        let pod = |node: serde_json::Value| {
+            placed(json!({"metadata": {"name": "p"}, "spec": {"nodeName": node, "containers": []}}))
         };
         let pods = [pod(json!("a")), pod(json!("gone")), pod(json!("")), pod(json!(null))];
         assert_eq!(lost(&pods.iter().collect::<Vec<_>>(), &["a"].into()), ["gone"].into());

@@ -2,21 +2,22 @@
 //! and carries out what the graph says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{AbortHandle, BoxStream, SelectAll, abortable};
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::{ApiResource, PartialObjectMeta};
 use kube::discovery::{Discovery, Scope, verbs};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use serde_json::json;
-use supple_node::Fed;
+use supple_node::{Fed, map};
 use tokio_util::sync::CancellationToken;
 
-use super::graph::{Asked, Graph, ORPHAN, Object, Policy, Verdict};
+use super::graph::{Asked, Graph, Held, ORPHAN, Object, Policy, Verdict};
 
 /// How many verdicts are carried out at once.
 const AT_ONCE: usize = 16;
@@ -28,12 +29,12 @@ const RETRY: Duration = Duration::from_millis(200);
 const DEFINITIONS: &str = "customresourcedefinitions";
 
 /// A kind by the name of its resource: `deployments.apps`.
-type Kind = String;
+type Kind = Arc<str>;
 
 /// The kind whose watch is shared with others.
 const PODS: &str = "pods";
 
-type Change = (Kind, Result<watcher::Event<ObjectMeta>, watcher::Error>);
+type Change = (Kind, Result<watcher::Event<Held>, watcher::Error>);
 
 /// A kind that is watched.
 struct Watched {
@@ -123,16 +124,16 @@ impl Collector {
             if self.kinds.contains_key(&kind) {
                 continue;
             }
-            let changes = match self.pods.take_if(|_| kind == PODS) {
-                Some(pods) => pods.map(|it| Ok(map(it, |pod| held(&pod.metadata)))).boxed(),
+            let changes = match self.pods.take_if(|_| *kind == *PODS) {
+                Some(pods) => pods.map(|it| Ok(map(it, |pod| Held::of(&pod.pod().metadata)))).boxed(),
                 None => {
                     let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(self.client.clone(), &resource);
                     let changes = watcher(api, watcher::Config::default()).default_backoff();
-                    changes.map(|it| it.map(|it| map(it, |object| held(&object.metadata)))).boxed()
+                    changes.map(|it| it.map(|it| map(it, |object| Held::of(&object.metadata)))).boxed()
                 }
             };
-            let named = kind.clone();
-            let (changes, stop) = abortable(changes.map(move |it| (named.clone(), it)));
+            let named = Arc::clone(&kind);
+            let (changes, stop) = abortable(changes.map(move |it| (Arc::clone(&named), it)));
             self.changes.push(changes.boxed());
             self.kinds.insert(kind, Watched { resource, is_namespaced, stop, listing: None });
         }
@@ -150,7 +151,7 @@ impl Collector {
         let event = match change {
             Ok(event) => event,
             Err(error) => {
-                tracing::debug!(%error, kind, "the collector's watch is being resumed");
+                tracing::debug!(%error, kind = &*kind, "the collector's watch is being resumed");
                 // Perhaps because the kind is no more.
                 self.discover = true;
                 return;
@@ -168,7 +169,7 @@ impl Collector {
             }
             watcher::Event::InitApply(object) => {
                 if let Some(Some(named)) = listing {
-                    named.insert(object.uid.clone().unwrap_or_default());
+                    named.insert(object.uid.to_string());
                 }
                 self.put(kind, object);
             }
@@ -178,13 +179,13 @@ impl Collector {
             }
             watcher::Event::Apply(object) => self.put(kind, object),
             watcher::Event::Delete(object) => {
-                let concerned = self.graph.remove(&object.uid.unwrap_or_default());
+                let concerned = self.graph.remove(&object.uid);
                 self.dirty.extend(concerned);
             }
         }
     }
 
-    fn put(&mut self, kind: Kind, meta: ObjectMeta) {
+    fn put(&mut self, kind: Kind, meta: Held) {
         let concerned = self.graph.put(Object { kind, meta });
         self.dirty.extend(concerned);
     }
@@ -214,7 +215,7 @@ impl Collector {
                             self.dirty.insert(uid);
                         }
                         for (owner, answer) in answers {
-                            self.graph.answer(&owner, namespace.as_deref().unwrap_or_default(), answer);
+                            self.graph.answer(&owner, &namespace, answer);
                         }
                     }
                     // Gone, or changed: the watch brings what it is now.
@@ -226,31 +227,6 @@ impl Collector {
                 }
             }
         }
-    }
-}
-
-/// What is kept of an object's metadata: who it is, who owns it, and what holds it back.
-fn held(meta: &ObjectMeta) -> ObjectMeta {
-    ObjectMeta {
-        name: meta.name.clone(),
-        namespace: meta.namespace.clone(),
-        uid: meta.uid.clone(),
-        resource_version: meta.resource_version.clone(),
-        owner_references: meta.owner_references.clone(),
-        finalizers: meta.finalizers.clone(),
-        deletion_timestamp: meta.deletion_timestamp.clone(),
-        ..ObjectMeta::default()
-    }
-}
-
-/// The event about something else.
-fn map<K, T>(event: watcher::Event<K>, of: impl Fn(K) -> T) -> watcher::Event<T> {
-    match event {
-        watcher::Event::Init => watcher::Event::Init,
-        watcher::Event::InitDone => watcher::Event::InitDone,
-        watcher::Event::InitApply(object) => watcher::Event::InitApply(of(object)),
-        watcher::Event::Apply(object) => watcher::Event::Apply(of(object)),
-        watcher::Event::Delete(object) => watcher::Event::Delete(of(object)),
     }
 }
 
@@ -279,8 +255,8 @@ impl Hands<'_> {
             Verdict::Release(finalizer) => self.release(object, finalizer).await?,
             Verdict::Abandon(dependents) => {
                 for dependent in dependents.iter().filter_map(|it| self.graph.get(it)) {
-                    let owners = dependent.meta.owner_references.iter().flatten();
-                    let others: Vec<&OwnerReference> = owners.filter(|it| it.uid != uid).collect();
+                    let others: Vec<&OwnerReference> =
+                        dependent.meta.owners.iter().filter(|it| it.uid != uid).collect();
                     match self.patch(dependent, "ownerReferences", json!(others)).await {
                         Err(kube::Error::Api(status)) if status.is_not_found() => {}
                         result => result?,
@@ -296,7 +272,7 @@ impl Hands<'_> {
         let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
         let of_kind = |it: &&Watched| it.resource.group == group && it.resource.kind == owner.kind;
         let Some(watched) = self.kinds.values().find(of_kind) else { return Ok(Asked::Unresolvable) };
-        let namespace = object.meta.namespace.as_deref().unwrap_or_default();
+        let namespace = &*object.meta.namespace;
         if watched.is_namespaced && namespace.is_empty() {
             return Ok(Asked::Unresolvable);
         }
@@ -319,8 +295,7 @@ impl Hands<'_> {
 
     fn place(&self, object: &Object<Kind>) -> Option<(Api<DynamicObject>, String)> {
         let watched = self.kinds.get(&object.kind)?;
-        let api = self.api(watched, object.meta.namespace.as_deref().unwrap_or_default());
-        Some((api, object.meta.name.clone().unwrap_or_default()))
+        Some((self.api(watched, &object.meta.namespace), object.meta.name.to_string()))
     }
 
     async fn delete(&self, object: &Object<Kind>, policy: Policy) -> Result<(), kube::Error> {
@@ -328,8 +303,8 @@ impl Hands<'_> {
         let params = DeleteParams {
             // Only as it was judged: it may have got another owner since.
             preconditions: Some(Preconditions {
-                uid: object.meta.uid.clone(),
-                resource_version: object.meta.resource_version.clone(),
+                uid: Some(object.meta.uid.to_string()),
+                resource_version: Some(object.meta.revision.to_string()),
             }),
             propagation_policy: Some(match policy {
                 Policy::Background => PropagationPolicy::Background,
@@ -338,24 +313,27 @@ impl Hands<'_> {
             }),
             ..DeleteParams::default()
         };
-        tracing::debug!(kind = object.kind, name, "delete what nobody owns any more");
+        tracing::debug!(kind = &*object.kind, name, "delete what nobody owns any more");
         api.delete(&name, &params).await.map(drop)
     }
 
     async fn release(&self, object: &Object<Kind>, finalizer: &str) -> Result<(), kube::Error> {
-        let rest: Vec<&String> = object.meta.finalizers.iter().flatten().filter(|it| *it != finalizer).collect();
+        let rest: Vec<&String> = object.meta.finalizers.iter().filter(|it| *it != finalizer).collect();
         self.patch(object, "finalizers", json!(rest)).await
     }
 
     /// One field of the metadata, of the very object and revision that was judged.
     async fn patch(&self, object: &Object<Kind>, field: &str, value: serde_json::Value) -> Result<(), kube::Error> {
         let Some((api, name)) = self.place(object) else { return Ok(()) };
-        let ObjectMeta { uid, resource_version, .. } = &object.meta;
-        let body = json!({"metadata": {"uid": uid, "resourceVersion": resource_version, field: value}});
+        let Held { uid, revision, .. } = &object.meta;
+        let body = json!({"metadata": {"uid": uid, "resourceVersion": revision, field: value}});
         api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&body)).await.map(drop)
     }
 }
 
 fn name(resource: &ApiResource) -> Kind {
-    if resource.group.is_empty() { resource.plural.clone() } else { format!("{}.{}", resource.plural, resource.group) }
+    match resource.group.as_str() {
+        "" => resource.plural.as_str().into(),
+        group => format!("{}.{group}", resource.plural).into(),
+    }
 }

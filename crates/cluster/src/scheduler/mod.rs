@@ -18,7 +18,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
-use supple_node::{Fed, Told};
+use supple_node::{Fed, Lately, Told};
 use supple_resize::resources::ResourceList;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -48,16 +48,18 @@ const ROUND: usize = 512;
 /// unschedulable pod. Pods are known by their UIDs, nodes by their names.
 #[derive(Default)]
 struct View {
-    pods: BTreeMap<String, Known>,
+    pods: BTreeMap<Arc<str>, Known>,
     nodes: BTreeMap<String, Arc<Node>>,
     /// The pods that wait for a node.
     pending: BTreeSet<String>,
     /// The pods that hold room, by node.
-    bound: BTreeMap<String, BTreeSet<String>>,
+    bound: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     rooms: BTreeMap<String, Room>,
     /// Nodes whose room is to be counted anew.
     stale: BTreeSet<String>,
     told: BTreeMap<String, String>,
+    /// What pods lately held: those of a template hold the same, and it is kept once.
+    lately: Lately<ResourceList>,
     /// Whether the first list of each is complete: before that, "no nodes" would only mean "not yet".
     listed: (bool, bool),
 }
@@ -67,7 +69,7 @@ enum Known {
     /// It waits for a node.
     Waits(Arc<Pod>),
     /// It is bound to this node and holds this of it.
-    Bound(String, ResourceList),
+    Bound(Arc<str>, Arc<ResourceList>),
     /// It is nobody's business here: it has ended, or somebody else schedules it.
     Other,
 }
@@ -87,14 +89,14 @@ impl View {
 
     fn apply_pod(&mut self, event: Told) {
         match event {
-            watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => self.know(pod),
+            watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => self.know(pod.pod()),
             watcher::Event::Delete(pod) => {
-                let uid = pod.uid().unwrap_or_default();
+                let uid = pod.pod().uid().unwrap_or_default();
                 self.forget(&uid);
                 self.told.remove(&uid);
             }
             watcher::Event::Init => {
-                for uid in self.pods.keys().cloned().collect::<Vec<_>>() {
+                for uid in self.pods.keys().map(Arc::clone).collect::<Vec<_>>() {
                     self.forget(&uid);
                 }
             }
@@ -103,16 +105,17 @@ impl View {
     }
 
     fn know(&mut self, pod: Arc<Pod>) {
-        let uid = pod.uid().unwrap_or_default();
+        let uid = Arc::<str>::from(pod.metadata.uid.as_deref().unwrap_or_default());
         self.forget(&uid);
         let known = match node_of(&pod).filter(|_| !is_over(&pod)) {
             Some(node) => {
-                self.bound.entry(node.to_owned()).or_default().insert(uid.clone());
-                self.stale.insert(node.to_owned());
-                Known::Bound(node.to_owned(), fit::held(&pod))
+                let node = self.bound.get_key_value(node).map_or_else(|| node.into(), |(node, _)| Arc::clone(node));
+                self.bound.entry(Arc::clone(&node)).or_default().insert(Arc::clone(&uid));
+                self.stale.insert(node.to_string());
+                Known::Bound(node, self.lately.shared(fit::held(&pod)))
             }
             None if is_ours(&pod) => {
-                self.pending.insert(uid.clone());
+                self.pending.insert(uid.to_string());
                 Known::Waits(pod)
             }
             None => Known::Other,
@@ -126,7 +129,7 @@ impl View {
             if let Some(bound) = self.bound.get_mut(&node) {
                 bound.remove(uid);
             }
-            self.stale.insert(node);
+            self.stale.insert(node.to_string());
         }
     }
 
@@ -151,9 +154,9 @@ impl View {
     fn count(&mut self) {
         for name in std::mem::take(&mut self.stale) {
             let Some(node) = self.nodes.get(&name) else { continue };
-            let bound = self.bound.get(&name).into_iter().flatten();
+            let bound = self.bound.get(&*name).into_iter().flatten();
             let held = bound.filter_map(|uid| match self.pods.get(uid) {
-                Some(Known::Bound(_, held)) => Some(held),
+                Some(Known::Bound(_, held)) => Some(&**held),
                 _ => None,
             });
             self.rooms.insert(name, Room::of(node, held));
@@ -167,7 +170,7 @@ impl View {
             return Vec::new(); // nearly always: most changes are statuses of pods that run
         }
         self.count();
-        let pending = self.pending.iter().filter_map(|uid| match self.pods.get(uid) {
+        let pending = self.pending.iter().filter_map(|uid| match self.pods.get(uid.as_str()) {
             Some(Known::Waits(pod)) => Some(pod),
             _ => None,
         });
@@ -200,7 +203,7 @@ impl View {
     fn bound(&mut self, pod: Pod) {
         let uid = pod.uid().unwrap_or_default();
         self.told.remove(&uid);
-        if self.pods.contains_key(&uid) {
+        if self.pods.contains_key(uid.as_str()) {
             self.know(Arc::new(pod));
         }
     }
@@ -351,6 +354,8 @@ async fn record(client: &Client, clock: &ClusterClock, pod: &Pod, kind: &str, re
 
 #[cfg(test)]
 mod tests {
+    use supple_node::Followed;
+
     use super::*;
 
     fn pod(name: &str, priority: i32, created: i64, cpu: &str) -> Pod {
@@ -367,7 +372,7 @@ mod tests {
         let node = json!({"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "1", "pods": "110"}}});
         view.apply_node(watcher::Event::Apply(serde_json::from_value(node).unwrap()));
         for pod in pods {
-            view.apply_pod(watcher::Event::Apply(Arc::new(pod)));
+            view.apply_pod(watcher::Event::Apply(Followed::from(Arc::new(pod))));
         }
         view
     }
@@ -420,7 +425,7 @@ mod tests {
         bound.spec.as_mut().unwrap().node_name = Some("n".to_owned());
         let mut view = view([bound.clone(), pod("waits", 0, 1, "1")]);
         check(&mut view, &[("waits", false)]);
-        view.apply_pod(watcher::Event::Delete(Arc::new(bound)));
+        view.apply_pod(watcher::Event::Delete(Followed::from(Arc::new(bound))));
         check(&mut view, &[("waits", true)]);
     }
 }

@@ -91,12 +91,12 @@ mod tests {
     fn see(view: &mut View, name: &str, version: u64) {
         let pod =
             json!({"metadata": {"namespace": "n", "name": name, "uid": name, "resourceVersion": version.to_string()}});
-        view.take(Change::Pod(watcher::Event::Apply(std::sync::Arc::new(serde_json::from_value(pod).unwrap()))));
+        view.take(Change::of(Kind::Pod, pod, true));
     }
 
     fn list(view: &mut View) {
         for event in [watcher::Event::Init, watcher::Event::InitDone] {
-            view.take(Change::Pod(supple_node::shared(event)));
+            view.take(Change::Pod(event));
         }
     }
 

@@ -2,7 +2,7 @@
 //! watches fills it, who plans reads it, and a test fills it by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -17,7 +17,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use supple_node::Fed;
+use supple_node::{Fed, Followed};
 
 /// Namespace (empty for nodes) and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,7 +99,7 @@ macro_rules! watched {
         }
 
         /// What a watch said.
-        pub(super) enum Change { $(#[doc = stringify!($type)] $kind(watcher::Event<Arc<$type>>)),* }
+        pub(super) enum Change { $(#[doc = stringify!($type)] $kind(watcher::Event<Brought<$type>>)),* }
 
         impl View {
             /// Take a change in; what it touched.
@@ -118,7 +118,7 @@ macro_rules! watched {
             /// The object is there as given, or gone.
             pub(super) fn of(kind: Kind, tree: serde_json::Value, there: bool) -> Self {
                 match kind { $(Kind::$kind => {
-                    let object = Arc::new(serde_json::from_value(tree).unwrap());
+                    let object = Brought::Whole(Arc::new(serde_json::from_value(tree).unwrap()));
                     Self::$kind(if there { watcher::Event::Apply(object) } else { watcher::Event::Delete(object) })
                 })* }
             }
@@ -160,13 +160,58 @@ watched! {
 /// Changes of one kind as they come; resumed after errors, which are passed on to be told.
 pub(super) type Watch = BoxStream<'static, Result<Change, watcher::Error>>;
 
-fn watch<K: Watched>(client: &Client, change: fn(watcher::Event<Arc<K>>) -> Change) -> Watch {
+fn watch<K: Watched>(client: &Client, change: fn(watcher::Event<Brought<K>>) -> Change) -> Watch {
     let all = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
-    all.map(move |it| it.map(|event| change(supple_node::shared(event)))).boxed()
+    all.map(move |it| it.map(|event| change(supple_node::map(event, |it| Brought::Whole(Arc::new(it)))))).boxed()
 }
 
 fn fed(pods: Fed) -> Watch {
-    pods.map(|it| Ok(Change::Pod(it))).boxed()
+    pods.map(|it| Ok(Change::Pod(supple_node::map(it, |pod| Brought::Followed(pod, Followed::pod))))).boxed()
+}
+
+/// An object as a watch brings it.
+#[derive(Clone, Debug)]
+pub(super) enum Brought<K> {
+    /// As it is.
+    Whole(Arc<K>),
+    /// To be had from who follows it, in this way.
+    Followed(Followed, fn(&Followed) -> Arc<K>),
+}
+
+impl<K> From<K> for Brought<K> {
+    fn from(object: K) -> Self {
+        Self::Whole(Arc::new(object))
+    }
+}
+
+impl<K> Brought<K> {
+    fn whole(&self) -> Arc<K> {
+        match self {
+            Self::Whole(object) => Arc::clone(object),
+            Self::Followed(followed, way) => way(followed),
+        }
+    }
+
+    fn at_rest(self) -> Self {
+        match self {
+            Self::Followed(followed, way) => Self::Followed(followed.at_rest(), way),
+            whole @ Self::Whole(_) => whole,
+        }
+    }
+}
+
+/// An object on a shelf. A pod that nobody controls is decoded when somebody asks for it.
+#[derive(Clone, Debug)]
+struct Shelved<K> {
+    brought: Brought<K>,
+    whole: OnceLock<Arc<K>>,
+    revision: u64,
+}
+
+impl<K> Shelved<K> {
+    fn get(&self) -> &Arc<K> {
+        self.whole.get_or_init(|| self.brought.whole())
+    }
 }
 
 /// How far a cache has come, to be compared with what was written.
@@ -214,7 +259,7 @@ impl Touched {
 /// The objects of one kind.
 #[derive(Clone, Debug)]
 pub(super) struct Shelf<K> {
-    objects: BTreeMap<Key, Arc<K>>,
+    objects: BTreeMap<Key, Shelved<K>>,
     /// By the UID of the controller; under the empty one those that nobody controls.
     controlled: BTreeMap<String, BTreeSet<Key>>,
     seen: u64,
@@ -232,12 +277,12 @@ impl<K> Default for Shelf<K> {
 impl<K: Watched> Shelf<K> {
     /// The object of this name.
     pub(super) fn get(&self, key: &Key) -> Option<&Arc<K>> {
-        self.objects.get(key)
+        self.objects.get(key).map(Shelved::get)
     }
 
     /// All of them, in the order of their names.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<K>> {
-        self.objects.values()
+        self.objects.values().map(Shelved::get)
     }
 
     /// Those of a namespace.
@@ -246,7 +291,7 @@ impl<K: Watched> Shelf<K> {
         self.objects
             .range(Key::new(&namespace, "")..)
             .take_while(move |(key, _)| key.namespace == namespace)
-            .map(|(_, object)| object)
+            .map(|(_, object)| object.get())
     }
 
     /// Those of a namespace that this object controls; with an empty UID those that nobody controls.
@@ -258,7 +303,7 @@ impl<K: Watched> Shelf<K> {
             .into_iter()
             .flat_map(move |keys| keys.range(from.clone()..))
             .take_while(move |key| key.namespace == namespace)
-            .filter_map(|key| self.objects.get(key))
+            .filter_map(|key| self.get(key))
     }
 
     fn progress(&self) -> Progress {
@@ -266,27 +311,32 @@ impl<K: Watched> Shelf<K> {
     }
 
     /// Put an object in, in place of an older state of it.
-    pub(super) fn put(&mut self, object: impl Into<Arc<K>>) -> Touched {
-        let object = object.into();
-        let key = Key::of(object.meta());
+    pub(super) fn put(&mut self, brought: impl Into<Brought<K>>) -> Touched {
+        let brought = brought.into();
+        let object = brought.whole();
+        let (key, revision) = (Key::of(object.meta()), revision(object.meta()));
         // Of a list, only the end says how far it brings us: its objects come in no order.
         if self.listing.is_none() {
-            self.seen = self.seen.max(revision(object.meta()));
+            self.seen = self.seen.max(revision);
         }
-        let old = self.objects.get(&key).cloned();
-        if old.as_ref().is_none_or(|old| controller(old.meta()) != controller(object.meta())) {
+        let was_asked_for = self.objects.get(&key).is_some_and(|it| it.whole.get().is_some());
+        let old = self.objects.get(&key).map(|it| it.whole.get().map_or_else(|| it.brought.whole(), Arc::clone));
+        let by = controller(object.meta());
+        if old.as_ref().is_none_or(|old| controller(old.meta()) != by) {
             if let Some(old) = &old {
                 self.no_longer_controlled(&key, controller(old.meta()));
             }
-            self.controlled.entry(controller(object.meta()).to_owned()).or_default().insert(key.clone());
+            self.controlled.entry(by.to_owned()).or_default().insert(key.clone());
         }
-        self.objects.insert(key, Arc::clone(&object));
+        let is_kept = was_asked_for || !by.is_empty();
+        let whole = if is_kept { OnceLock::from(Arc::clone(&object)) } else { OnceLock::new() };
+        self.objects.insert(key, Shelved { brought: brought.at_rest(), whole, revision });
         Touched { kind: K::KIND, old: old.map(|it| it as _), new: Some(object) }
     }
 
     /// Take an object out.
     pub(super) fn remove(&mut self, key: &Key) -> Touched {
-        let old = self.objects.remove(key);
+        let old = self.objects.remove(key).map(|it| Arc::clone(it.get()));
         if let Some(old) = &old {
             self.no_longer_controlled(key, controller(old.meta()));
         }
@@ -302,10 +352,11 @@ impl<K: Watched> Shelf<K> {
         }
     }
 
-    fn take(&mut self, event: watcher::Event<Arc<K>>) -> Vec<Touched> {
+    fn take(&mut self, event: watcher::Event<Brought<K>>) -> Vec<Touched> {
         match event {
             watcher::Event::Apply(object) => vec![self.put(object)],
             watcher::Event::Delete(object) => {
+                let object = object.whole();
                 self.seen = self.seen.max(revision(object.meta()));
                 vec![self.remove(&Key::of(object.meta()))]
             }
@@ -315,14 +366,14 @@ impl<K: Watched> Shelf<K> {
             }
             watcher::Event::InitApply(object) => {
                 if let Some(named) = &mut self.listing {
-                    named.insert(Key::of(object.meta()));
+                    named.insert(Key::of(object.whole().meta()));
                 }
                 vec![self.put(object)]
             }
             watcher::Event::InitDone => {
                 self.lists += 1;
                 let named = self.listing.take().unwrap_or_default();
-                self.seen = self.objects.values().map(|it| revision(it.meta())).fold(self.seen, u64::max);
+                self.seen = self.objects.values().map(|it| it.revision).fold(self.seen, u64::max);
                 let gone: Vec<Key> = self.objects.keys().filter(|key| !named.contains(key)).cloned().collect();
                 gone.iter().map(|key| self.remove(key)).collect()
             }
@@ -382,7 +433,7 @@ mod tests {
     #[test]
     fn a_second_list_says_what_has_gone_and_never_shows_a_hole() {
         let mut view = View::default();
-        let mut take = |event| view.take(Change::Pod(supple_node::shared(event)));
+        let mut take = |event| view.take(Change::Pod(supple_node::map(event, Brought::from)));
         for event in [watcher::Event::Init, watcher::Event::InitApply(pod("a", None, 1))] {
             take(event);
         }

@@ -18,8 +18,8 @@ use crate::options::OpenDatabase;
 const ALLOCATED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("allocated");
 const ACTUATED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("actuated");
 
-/// The records are a few hundred bytes a pod; this holds all of a full node's.
-const CACHE_BYTES: usize = 8 << 20;
+/// The records are a few hundred bytes a pod; this holds those of a full node of a hundred, and of more the upper levels.
+const CACHE_BYTES: usize = 2 << 20;
 
 /// The open file.
 pub(super) struct File {

@@ -20,6 +20,8 @@ use supple_resize::queue::{self, FIRST_RETRY, RETRY_INTERVAL, Trigger, Waiting};
 
 use crate::checkpoint::{Change, Records};
 use crate::events::{Kind, Note};
+use crate::feed::Followed;
+use crate::lately::Lately;
 use crate::runtime::{ContainerRef, FoundPod, PodRef, RunState, RuntimeEvent};
 use crate::shared::Shared;
 use crate::status::{self, Failure};
@@ -29,11 +31,13 @@ use preempt::{Candidate, Class};
 
 /// One pod, as the manager sees it.
 struct Entry {
-    id: PodRef,
+    id: Arc<PodRef>,
     /// As the API has it: what is desired.
-    pod: Arc<Pod>,
-    /// The pod its worker was told of last.
-    told: Arc<Pod>,
+    pod: Followed,
+    /// What of that its worker looks at.
+    looks: Looks,
+    /// Whether its worker has been told of that pod.
+    is_told: bool,
     /// What was promised last.
     allocation: Arc<Allocation>,
     /// What is pending; progress is the worker's.
@@ -47,9 +51,9 @@ struct Entry {
 
 impl Entry {
     /// Tell the worker something that comes with the pod as it is now.
-    fn tell(&mut self, command: impl FnOnce(Arc<Pod>) -> Command) {
-        self.told = Arc::clone(&self.pod);
-        self.worker.tell(command(Arc::clone(&self.pod)));
+    fn tell(&mut self, command: impl FnOnce(Followed) -> Command) {
+        self.is_told = true;
+        self.worker.tell(command(self.pod.clone()));
     }
 }
 
@@ -57,16 +61,20 @@ impl Entry {
 pub(crate) struct Manager {
     shared: Arc<Shared>,
     view: NodeView,
-    entries: HashMap<String, Entry>,
+    /// Boxed: a map keeps half as much room again as is in it.
+    entries: HashMap<String, Box<Entry>>,
     ledger: Ledger,
-    /// UIDs of pods whose desired size is not their allocated one.
-    pending: BTreeSet<String>,
+    /// Pods whose desired size is not their allocated one, by their UIDs. Decoded, because each is looked at whenever room may
+    /// have been freed.
+    pending: BTreeMap<String, Arc<Pod>>,
     /// Critical pods that are let in once those that must go for them have gone.
-    awaiting_room: BTreeMap<String, Arc<Pod>>,
+    awaiting_room: BTreeMap<String, Followed>,
     /// What the disk said at start, until the pod's worker has taken it over.
     records: BTreeMap<String, Records>,
     /// What was found on the machine at start, likewise.
     found: HashMap<String, FoundPod>,
+    /// What was lately promised.
+    lately: Lately<Allocation>,
     /// When waiting resizes are tried without a reason.
     retry_at: Timestamp,
 }
@@ -85,10 +93,11 @@ impl Manager {
             view,
             entries: HashMap::new(),
             ledger: Ledger::default(),
-            pending: BTreeSet::new(),
+            pending: BTreeMap::new(),
             awaiting_room: BTreeMap::new(),
             records,
             found: found.into_iter().map(|it| (it.pod.uid.clone(), it)).collect(),
+            lately: Lately::default(),
             retry_at,
         }
     }
@@ -99,8 +108,8 @@ impl Manager {
     }
 
     /// All pods of the node, as a list of the API has them: the first time and after each gap in the watch.
-    pub(crate) fn listed(&mut self, pods: Vec<Arc<Pod>>) {
-        let uids: BTreeSet<&str> = pods.iter().filter_map(|pod| pod.metadata.uid.as_deref()).collect();
+    pub(crate) fn listed(&mut self, pods: Vec<Followed>) {
+        let uids: BTreeSet<String> = pods.iter().filter_map(|pod| pod.pod().metadata.uid.clone()).collect();
         let known = self.entries.keys().chain(self.awaiting_room.keys());
         let gone: Vec<String> = known.filter(|uid| !uids.contains(uid.as_str())).cloned().collect();
         // What an earlier node left and the API no longer has.
@@ -120,17 +129,18 @@ impl Manager {
         }
         let mut new = Vec::new();
         for pod in pods {
-            let known = pod.metadata.uid.as_deref().is_some_and(|uid| self.entries.contains_key(uid));
+            let known = pod.pod().metadata.uid.as_deref().is_some_and(|uid| self.entries.contains_key(uid));
             if known { self.applied(pod) } else { new.push(pod) }
         }
         self.add(new);
     }
 
     /// A pod is new or has changed.
-    pub(crate) fn applied(&mut self, pod: Arc<Pod>) {
+    pub(crate) fn applied(&mut self, followed: Followed) {
+        let pod = followed.pod();
         let Some(uid) = pod.metadata.uid.clone() else { return };
         if let Some(waiting) = self.awaiting_room.get_mut(&uid) {
-            *waiting = pod;
+            *waiting = followed.at_rest();
             return;
         }
         let Some(entry) = self.entries.get_mut(&uid) else {
@@ -139,27 +149,32 @@ impl Manager {
             if let Some(uid) = replaced.map(|it| it.id.uid.clone()) {
                 self.removed(&uid);
             }
-            self.add(vec![pod]);
+            self.add(vec![followed]);
             return;
         };
-        if !worth_telling(&entry.pod, &pod) {
-            entry.pod = pod;
+        if let Some(pending) = self.pending.get_mut(&uid) {
+            *pending = Arc::clone(&pod);
+        }
+        let looks = Looks::of(&pod, &entry.looks);
+        let old = std::mem::replace(&mut entry.pod, followed.at_rest());
+        if looks == entry.looks {
             entry.tell(Command::Echo);
             return;
         }
-        let old = std::mem::replace(&mut entry.pod, Arc::clone(&pod));
-        if old.metadata.generation != pod.metadata.generation && entry.active {
-            self.shared.figures.requested(&old, &pod);
+        entry.is_told = false;
+        let before = std::mem::replace(&mut entry.looks, looks);
+        if before.generation != pod.metadata.generation && entry.active {
+            self.shared.figures.requested(&old.pod(), &pod);
             if entry.allocation.is_of(&pod) {
                 self.settle(&uid);
             } else {
-                self.pending.insert(uid.clone());
+                self.pending.insert(uid.clone(), pod);
                 self.retry(Trigger::PodUpdated);
             }
         }
         // Unless a decision has brought it along.
         if let Some(entry) = self.entries.get_mut(&uid)
-            && !Arc::ptr_eq(&entry.told, &entry.pod)
+            && !entry.is_told
         {
             entry.tell(Command::Changed);
         }
@@ -239,11 +254,12 @@ impl Manager {
     }
 
     /// Admit pods that are new on this node: those that were here before it started first, then by age.
-    fn add(&mut self, mut pods: Vec<Arc<Pod>>) {
+    fn add(&mut self, mut pods: Vec<Followed>) {
         pods.sort_by_cached_key(|pod| {
-            let known = self.records.contains_key(uid(pod)) || self.found.contains_key(uid(pod));
+            let pod = pod.pod();
+            let known = self.records.contains_key(uid(&pod)) || self.found.contains_key(uid(&pod));
             let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
-            (!known, created, namespace(pod).to_owned(), name(pod).to_owned())
+            (!known, created, namespace(&pod).to_owned(), name(&pod).to_owned())
         });
         for pod in pods {
             self.admit(pod);
@@ -253,8 +269,10 @@ impl Manager {
         }
     }
 
-    fn admit(&mut self, pod: Arc<Pod>) {
+    fn admit(&mut self, followed: Followed) {
+        let pod = followed.pod();
         let id = PodRef { uid: uid(&pod).into(), namespace: namespace(&pod).into(), name: name(&pod).into() };
+        let id = Arc::new(id);
         if id.uid.is_empty() || pod.spec.is_none() || self.entries.contains_key(&id.uid) {
             return;
         }
@@ -263,7 +281,7 @@ impl Manager {
         let leaving = pod.metadata.deletion_timestamp.is_some();
         let records = self.records.get(&id.uid).cloned().unwrap_or_default();
         let recorded = records.allocated.as_ref().map(|it| Arc::clone(&it.allocation));
-        let allocation = recorded.unwrap_or_else(|| Arc::new(Allocation::of(&pod)));
+        let allocation = self.lately.same(recorded.unwrap_or_else(|| Arc::new(Allocation::of(&pod))));
         let view = allocation.applied_to(&pod);
         let begin = if over {
             Begin::Over
@@ -279,7 +297,7 @@ impl Manager {
                 Ok(()) => Begin::Admitted(Arc::clone(&allocation)),
                 Err(shortage) => {
                     if self.make_room(&pod, &shortage) {
-                        self.awaiting_room.insert(id.uid, pod);
+                        self.awaiting_room.insert(id.uid.clone(), followed.at_rest());
                         return;
                     }
                     let message = format!("Pod was rejected: {shortage}");
@@ -302,15 +320,17 @@ impl Manager {
             None => ResizeConditions::read(api_conditions(&pod)),
         };
         conditions.in_progress = None;
-        let birth = Birth { pod: Arc::clone(&pod), id: id.clone(), begin, records, found };
+        let birth = Birth { pod: followed.clone(), id: Arc::clone(&id), begin, records, found };
         let worker = Worker::start(Arc::clone(&self.shared), birth);
         if active && !allocation.is_of(&pod) {
-            self.pending.insert(id.uid.clone());
+            self.pending.insert(id.uid.clone(), Arc::clone(&pod));
         } else if conditions.settle() {
-            worker.tell(Command::Pending(Arc::clone(&pod), None));
+            worker.tell(Command::Pending(followed.clone(), None));
         }
-        let entry = Entry { id, told: Arc::clone(&pod), pod, allocation, conditions, active, evicted: false, worker };
-        self.entries.insert(entry.id.uid.clone(), entry);
+        let looks = Looks::of(&pod, &Looks::default());
+        let (pod, is_told, evicted) = (followed.at_rest(), true, false);
+        let entry = Entry { id, pod, looks, is_told, allocation, conditions, active, evicted, worker };
+        self.entries.insert(entry.id.uid.clone(), Box::new(entry));
     }
 
     /// The desired size is the allocated one again.
@@ -330,12 +350,12 @@ impl Manager {
         let mut waiting: Vec<Waiting> = self
             .pending
             .iter()
-            .filter_map(|uid| self.entries.get(uid))
-            .map(|entry| Waiting {
+            .filter_map(|(uid, pod)| Some((self.entries.get(uid)?, pod)))
+            .map(|(entry, pod)| Waiting {
                 uid: entry.id.uid.clone(),
-                increasing: queue::is_increasing(&entry.pod, &entry.allocation),
-                priority: priority(&entry.pod),
-                guaranteed: class(&entry.pod) == Class::Guaranteed,
+                increasing: queue::is_increasing(pod, &entry.allocation),
+                priority: priority(pod),
+                guaranteed: class(pod) == Class::Guaranteed,
                 since: entry.conditions.pending.as_ref().map(|it| it.since),
             })
             .collect();
@@ -348,13 +368,13 @@ impl Manager {
 
     fn try_resize(&mut self, uid: &str, trigger: Trigger) {
         let Some(entry) = self.entries.get_mut(uid) else { return };
-        let pod = Arc::clone(&entry.pod);
+        let pod = entry.pod.pod();
         let generation = pod.metadata.generation;
         match allocate::decide(&pod, &entry.allocation, &self.view, &self.ledger.others(uid)) {
             Decision::Unchanged => self.settle(uid),
             Decision::Allocate(allocation) => {
                 self.ledger.promise(uid, &actuate::pod_amounts(&pod));
-                let allocation = Arc::new(allocation);
+                let allocation = self.lately.shared(allocation);
                 entry.allocation = Arc::clone(&allocation);
                 let waited = entry.conditions.pending.as_ref().is_some_and(|it| it.reason == PendingReason::Deferred);
                 if waited {
@@ -384,10 +404,10 @@ impl Manager {
         let now = self.shared.now();
         let Some(entry) = self.entries.get_mut(uid) else { return };
         let before = entry.conditions.clone();
-        if entry.conditions.refuse(reason, message, entry.pod.metadata.generation, now) {
+        if entry.conditions.refuse(reason, message, entry.looks.generation, now) {
             let ResizeEvent { type_, reason, message } = event();
             let kind = if type_ == "Warning" { Kind::Warning } else { Kind::Normal };
-            let note = Note { pod: entry.id.clone(), field_path: None, kind, reason: reason.into(), message };
+            let note = Note { pod: PodRef::clone(&entry.id), field_path: None, kind, reason: reason.into(), message };
             self.shared.recorder.note(note);
         } else if entry.conditions.same_to_readers(&before) {
             return;
@@ -404,9 +424,10 @@ impl Manager {
         let candidates = self.entries.values().filter(|it| it.active && it.id.uid != uid(pod));
         let candidates: Vec<Candidate> = candidates
             .map(|it| {
-                let amounts = actuate::pod_amounts(&it.allocation.applied_to(&it.pod));
+                let pod = it.pod.pod();
+                let amounts = actuate::pod_amounts(&it.allocation.applied_to(&pod));
                 let holds = (amounts.cpu_request.0, amounts.memory_request.0);
-                Candidate { uid: it.id.uid.clone(), priority: priority(&it.pod), class: class(&it.pod), holds }
+                Candidate { uid: it.id.uid.clone(), priority: priority(&pod), class: class(&pod), holds }
             })
             .collect();
         let Some(chosen) = preempt::choose(priority(pod), std::slice::from_ref(shortage), candidates) else {
@@ -437,16 +458,29 @@ async fn remove_orphan(shared: Arc<Shared>, orphan: FoundPod) {
     }
 }
 
-/// Whether a pod has changed in anything that its worker looks at. The echo of its own status is not.
-fn worth_telling(old: &Pod, new: &Pod) -> bool {
-    let (a, b) = (&old.metadata, &new.metadata);
-    let foreign = |pod| api_conditions(pod).iter().filter(|it| status::is_foreign(it));
-    a.generation != b.generation
-        || a.deletion_timestamp != b.deletion_timestamp
-        || a.deletion_grace_period_seconds != b.deletion_grace_period_seconds
-        || a.labels != b.labels
-        || a.annotations != b.annotations
-        || !foreign(old).eq(foreign(new))
+/// What of a pod its worker looks at. The echo of the pod's own status is not.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Looks {
+    generation: Option<i64>,
+    deletion: Option<Timestamp>,
+    grace: Option<i64>,
+    /// Labels, annotations and what others say in its conditions, as text: of a pod at rest nobody asks for them.
+    rest: Arc<[u8]>,
+}
+
+impl Looks {
+    /// Of this pod; what is as `before` is shared with it.
+    fn of(pod: &Pod, before: &Self) -> Self {
+        let meta = &pod.metadata;
+        let foreign: Vec<&PodCondition> = api_conditions(pod).iter().filter(|it| status::is_foreign(it)).collect();
+        let rest = serde_json::to_vec(&(&meta.labels, &meta.annotations, foreign)).expect("it is written to memory");
+        Self {
+            generation: meta.generation,
+            deletion: meta.deletion_timestamp.as_ref().map(|it| it.0),
+            grace: meta.deletion_grace_period_seconds,
+            rest: if *rest == *before.rest { Arc::clone(&before.rest) } else { rest.into() },
+        }
+    }
 }
 
 fn api_conditions(pod: &Pod) -> &[PodCondition] {

@@ -34,6 +34,9 @@ const OWNED: [&str; 7] = [
     POD_RESIZE_IN_PROGRESS,
 ];
 
+/// The condition of a pod that has to go for another.
+const DISRUPTION_TARGET: &str = "DisruptionTarget";
+
 /// Why a pod failed or is failing, beyond its containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -72,7 +75,7 @@ pub(crate) struct Facts<'a> {
     /// What runs it: knows the names of containers and the pod's address.
     pub(crate) runtime: &'a dyn Runtime,
     /// The conditions of the status published before, for their times.
-    pub(crate) previous: &'a [PodCondition],
+    pub(crate) previous: &'a [Since],
     /// Now.
     pub(crate) now: Timestamp,
 }
@@ -259,13 +262,13 @@ fn conditions(facts: &Facts<'_>, status: &PodStatus, phase: &str) -> Vec<PodCond
     conditions.extend(facts.resize.to_conditions());
     conditions.extend(api.iter().filter(|it| is_foreign(it)).cloned());
     if facts.failure.is_some_and(|failure| failure.reason == PREEMPTING) {
-        conditions.retain(|it| it.type_ != "DisruptionTarget");
+        conditions.retain(|it| it.type_ != DISRUPTION_TARGET);
         let verdict = Verdict {
             status: true,
             reason: Some("TerminationByKubelet".into()),
             message: Some("Pod was preempted by Kubelet to accommodate a critical pod.".into()),
         };
-        conditions.push(condition(facts, "DisruptionTarget", verdict));
+        conditions.push(condition(facts, DISRUPTION_TARGET, verdict));
     }
     conditions
 }
@@ -312,9 +315,31 @@ impl Verdict {
     }
 }
 
+/// Since when a condition is as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Since {
+    type_: &'static str,
+    status: bool,
+    at: Timestamp,
+}
+
+/// The same of all that this node says: what the next status looks at.
+pub(crate) fn since(conditions: &[PodCondition]) -> Box<[Since]> {
+    let own = |it: &PodCondition| {
+        let type_ = OWNED.into_iter().chain([DISRUPTION_TARGET]).find(|type_| it.type_ == *type_)?;
+        let status = match it.status.as_str() {
+            "True" => true,
+            "False" => false,
+            _ => return None,
+        };
+        Some(Since { type_, status, at: it.last_transition_time.as_ref()?.0 })
+    };
+    conditions.iter().filter_map(own).collect()
+}
+
 fn condition(facts: &Facts<'_>, type_: &str, verdict: Verdict) -> PodCondition {
     let status = if verdict.status { "True" } else { "False" };
-    let old = facts.previous.iter().find(|it| it.type_ == type_ && it.status == status);
+    let old = facts.previous.iter().find(|it| it.type_ == type_ && it.status == verdict.status);
     PodCondition {
         type_: type_.into(),
         status: status.into(),
@@ -323,6 +348,6 @@ fn condition(facts: &Facts<'_>, type_: &str, verdict: Verdict) -> PodCondition {
         observed_generation: facts.api.metadata.generation,
         last_probe_time: None,
         // Only a change of status moves the time.
-        last_transition_time: Some(old.and_then(|it| it.last_transition_time.clone()).unwrap_or(Time(facts.now))),
+        last_transition_time: Some(Time(old.map_or(facts.now, |it| it.at))),
     }
 }

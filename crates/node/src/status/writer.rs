@@ -1,41 +1,23 @@
 //! Brings statuses to the API: the newest one wins, whatever came in between while a request was under way is never
-//! sent, and only what differs from the last one written is. One task per pod, so that a slow answer for one pod holds
-//! up no other and never a worker.
+//! sent, and only what differs from the last one written is. Each pod's by itself, so that a slow answer for one pod holds
+//! up no other and never a worker; a task only while there is something to write, for there are thousands of pods.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::PodStatus;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use crate::api::{ApiError, PodApi};
 use crate::backoff::{Backoff, Schedule};
 use crate::options::Clock;
 use crate::runtime::PodRef;
 
-/// The status as text: a node keeps one for each pod, and parsed it is as large as the pod itself. Until it is written, it is
-/// there as it is, too.
-struct Slot {
-    number: u64,
-    text: Arc<[u8]>,
-    status: Mutex<Option<Box<PodStatus>>>,
-}
-
-impl Slot {
-    fn new(number: u64, text: Arc<[u8]>, status: Option<PodStatus>) -> Self {
-        Self { number, text, status: Mutex::new(status.map(Box::new)) }
-    }
-
-    /// Its number, its text, and itself for the first who asks.
-    fn take(&self) -> (u64, Arc<[u8]>, Option<Box<PodStatus>>) {
-        // A value in a lock that is only taken out and put in is whole.
-        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner).take();
-        (self.number, Arc::clone(&self.text), status)
-    }
-}
+/// The status as text: parsed, it is as large as the pod itself.
+type Text = Arc<[u8]>;
 
 /// What is to be told of a pod's status: the one before as text, or [`NOTHING`], and the one now.
 pub(crate) struct Said<'a> {
@@ -64,81 +46,156 @@ impl Said<'_> {
 /// A status of which nothing is known.
 const NOTHING: &[u8] = b"null";
 
-fn text(status: &PodStatus) -> Arc<[u8]> {
-    serde_json::to_vec(status).expect("a status is written to memory").into()
+fn text(status: Option<&PodStatus>) -> Text {
+    serde_json::to_vec(&status).expect("a status is written to memory").into()
 }
 
 /// Where a worker publishes its pod's status.
-pub(crate) struct StatusWriter {
-    slot: watch::Sender<Slot>,
-    written: watch::Receiver<u64>,
-    task: JoinHandle<()>,
+pub(crate) struct StatusWriter(Arc<Desk>);
+
+struct Desk {
+    api: Arc<dyn PodApi>,
+    pod: Arc<PodRef>,
+    clock: Clock,
+    slot: Mutex<Slot>,
+    /// Told when all is written.
+    written: Notify,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// What is published and what is written; `None` while both are what the API is known to have.
+    texts: Option<(Text, Text)>,
+    /// What is published as it is, until somebody writes it.
+    status: Option<Box<PodStatus>>,
+    /// What was sent and has not come back.
+    sent: Vec<Text>,
+    /// Who writes.
+    task: Option<AbortHandle>,
+}
+
+impl Slot {
+    /// What is to be written, what is, and the former as it is for the first who asks.
+    fn next(&mut self) -> (Option<(Text, Text)>, Option<Box<PodStatus>>) {
+        self.sent.extend(self.texts.as_ref().map(|(newest, _)| Arc::clone(newest)));
+        (self.texts.clone(), self.status.take())
+    }
+
+    /// What everybody can have from the API need not be kept here, too.
+    fn let_go(&mut self) {
+        let is_written = self.texts.as_ref().is_some_and(|(newest, written)| newest == written);
+        if self.task.is_none() && self.sent.is_empty() && is_written {
+            self.texts = None;
+            self.sent = Vec::new();
+        }
+    }
+}
+
+impl Desk {
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        // Every change is one assignment: a panic elsewhere cannot leave it half done.
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Write until what is written is what is published.
+    async fn write(self: Arc<Self>) {
+        let (mut backoff, mut last) = (Backoff::default(), None);
+        loop {
+            let (texts, taken) = self.slot().next();
+            let Some((text, base)) = texts else { return };
+            last = taken.or(last);
+            let status = last.get_or_insert_with(|| parsed(&text));
+            let base = match self.api.patch_status(&self.pod, &Said { before: &base, now: &text, status }).await {
+                Err(ApiError::Unavailable(error)) => {
+                    // Whether it was written is not known, so the next one says everything.
+                    if let Some((_, base)) = &mut self.slot().texts {
+                        *base = NOTHING.into();
+                    }
+                    let wait = backoff.failed(Schedule::API, (self.clock)());
+                    tracing::warn!(pod = self.pod.name, namespace = self.pod.namespace, %error, "a pod's status could not be written; it is tried again");
+                    tokio::time::sleep(wait.unsigned_abs()).await;
+                    continue;
+                }
+                Err(ApiError::Refused(error)) => {
+                    tracing::error!(pod = self.pod.name, namespace = self.pod.namespace, %error, "the API server refuses a pod's status");
+                    self.slot().sent.pop();
+                    base
+                }
+                // The pod has left the API: nobody is there to be told.
+                Err(ApiError::Gone(_)) | Ok(()) => {
+                    backoff.reset();
+                    Arc::clone(&text)
+                }
+            };
+            let mut slot = self.slot();
+            let Some((newest, written)) = &mut slot.texts else { return };
+            *written = base;
+            if Arc::ptr_eq(newest, &text) {
+                slot.task = None;
+                slot.let_go();
+                self.written.notify_waiters();
+                return;
+            }
+        }
+    }
 }
 
 impl Drop for StatusWriter {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = self.0.slot().task.take() {
+            task.abort();
+        }
     }
 }
 
 impl StatusWriter {
-    /// A writer for one pod. `known` is the status the API has already.
-    pub(crate) fn start(api: Arc<dyn PodApi>, pod: PodRef, clock: Clock, known: Option<&PodStatus>) -> Self {
-        let known = known.map_or_else(|| NOTHING.into(), text);
-        let (slot, mut newest) = watch::channel(Slot::new(0, Arc::clone(&known), None));
-        let (done, written) = watch::channel(0);
-        let task = tokio::spawn(async move {
-            let mut backoff = Backoff::default();
-            let mut base = known;
-            while newest.changed().await.is_ok() {
-                let mut last = None;
-                loop {
-                    let (number, text, status) = newest.borrow_and_update().take();
-                    last = status.or(last);
-                    let status = last.get_or_insert_with(|| parsed(&text));
-                    match api.patch_status(&pod, &Said { before: &base, now: &text, status }).await {
-                        Err(ApiError::Unavailable(error)) => {
-                            // Whether it was written is not known, so the next one says everything.
-                            base = NOTHING.into();
-                            let wait = backoff.failed(Schedule::API, clock());
-                            tracing::warn!(pod = pod.name, namespace = pod.namespace, %error, "a pod's status could not be written; it is tried again");
-                            tokio::time::sleep(wait.unsigned_abs()).await;
-                            continue;
-                        }
-                        Err(ApiError::Refused(error)) => {
-                            tracing::error!(pod = pod.name, namespace = pod.namespace, %error, "the API server refuses a pod's status");
-                        }
-                        // The pod has left the API: nobody is there to be told.
-                        Err(ApiError::Gone(_)) | Ok(()) => {
-                            backoff.reset();
-                            base = text;
-                        }
-                    }
-                    done.send_replace(number);
-                    break;
-                }
-            }
-        });
-        Self { slot, written, task }
+    /// A writer for one pod.
+    pub(crate) fn new(api: Arc<dyn PodApi>, pod: Arc<PodRef>, clock: Clock) -> Self {
+        Self(Arc::new(Desk { api, pod, clock, slot: Mutex::default(), written: Notify::new() }))
     }
 
-    /// Have this status written, unless it is the one published last.
-    pub(crate) fn publish(&self, status: PodStatus) {
-        let text = text(&status);
-        self.slot.send_if_modified(|slot| {
-            let changed = slot.text != text;
-            if changed {
-                *slot = Slot::new(slot.number + 1, text, Some(status));
-            }
-            changed
+    /// Have this status written, unless it is the one published last. `known` is the status that the API has, as far as is
+    /// known here.
+    pub(crate) fn publish(&self, status: PodStatus, known: Option<&PodStatus>) {
+        let now = text(Some(&status));
+        let mut slot = self.0.slot();
+        let (newest, _) = slot.texts.get_or_insert_with(|| {
+            let known = text(known);
+            (Arc::clone(&known), known)
         });
+        if *newest == now {
+            return;
+        }
+        *newest = now;
+        slot.status = Some(Box::new(status));
+        if slot.task.is_none() {
+            slot.task = Some(tokio::spawn(Arc::clone(&self.0).write()).abort_handle());
+        }
+    }
+
+    /// The API has this status now. Each that was sent comes by, in the order in which they were.
+    pub(crate) fn settle(&self, known: Option<&PodStatus>) {
+        let mut slot = self.0.slot();
+        if slot.texts.is_none() {
+            return;
+        }
+        let known = text(known);
+        if let Some(at) = slot.sent.iter().position(|it| *it == known) {
+            slot.sent.drain(..=at);
+            slot.let_go();
+        }
     }
 
     /// Wait until the status published last has been written (or refused, or has nobody to go to).
     pub(crate) async fn flush(&mut self) {
-        let number = self.slot.borrow().number;
-        // An error means that the task has ended, and then nothing will be written any more.
-        let _ = self.written.wait_for(|written| *written >= number).await;
+        loop {
+            // Made before looking, so that what is told meanwhile wakes it.
+            let written = self.0.written.notified();
+            if self.0.slot().task.is_none() {
+                return;
+            }
+            written.await;
+        }
     }
 }
 

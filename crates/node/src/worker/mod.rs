@@ -10,6 +10,7 @@
 
 mod environment;
 pub(crate) mod lifecycle;
+mod mailbox;
 mod resize;
 pub(crate) mod runs;
 mod start;
@@ -19,21 +20,22 @@ mod terminate;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
 use supple_resize::actuate;
 use supple_resize::amounts::{self, Amounts};
 use supple_resize::event::ResizeEvent;
 use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
 use supple_resize::qos;
-use tokio::sync::mpsc;
 
-pub(crate) use state::{Begin, Command, Sender};
+pub(crate) use mailbox::Sender;
+use mailbox::{Inbox, mailbox};
+pub(crate) use state::{Begin, Command};
 use state::{End, Promise, State};
 
 use crate::backoff::Schedule;
 use crate::checkpoint::{Allocated, Change, Pending, Records};
 use crate::endpoint::figures::Resizing;
 use crate::events::{Kind, Note};
+use crate::feed::Followed;
 use crate::runtime::{ContainerRef, PodConfig, PodRef, RunState, Strain};
 use crate::shared::Shared;
 use crate::status::writer::StatusWriter;
@@ -58,9 +60,9 @@ pub(crate) enum Report {
 /// What a worker begins with.
 pub(crate) struct Birth {
     /// The pod.
-    pub(crate) pod: Arc<Pod>,
+    pub(crate) pod: Followed,
     /// Who it is.
-    pub(crate) id: PodRef,
+    pub(crate) id: Arc<PodRef>,
     /// Whether the node took it.
     pub(crate) begin: Begin,
     /// What the disk says.
@@ -82,8 +84,8 @@ enum Step {
 /// The worker of one pod.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
-    id: PodRef,
-    inbox: mpsc::UnboundedReceiver<Box<Command>>,
+    id: Arc<PodRef>,
+    inbox: Inbox,
     state: State,
     status: StatusWriter,
 }
@@ -91,10 +93,9 @@ pub(crate) struct Worker {
 impl Worker {
     /// Begin working; returns where the worker is told things.
     pub(crate) fn start(shared: Arc<Shared>, birth: Birth) -> Sender {
-        let (sender, inbox) = mpsc::unbounded_channel();
+        let (sender, inbox) = mailbox();
         let Birth { pod, id, begin, records, found } = birth;
-        let known = pod.status.as_ref();
-        let status = StatusWriter::start(Arc::clone(&shared.api), id.clone(), Arc::clone(&shared.clock), known);
+        let status = StatusWriter::new(Arc::clone(&shared.api), Arc::clone(&id), Arc::clone(&shared.clock));
         let state = State::new(pod, begin, records, found, shared.now());
         let mut worker = Self { shared, id, inbox, state, status };
         let workers = worker.shared.workers.clone();
@@ -102,15 +103,15 @@ impl Worker {
             worker.introduce();
             worker.run().await;
         });
-        Sender(sender)
+        sender
     }
 
     /// Tell others what was found at the beginning.
     fn introduce(&mut self) {
         let containers = self.state.api.spec.iter();
         let containers = containers.flat_map(|it| it.init_containers.iter().flatten().chain(&it.containers));
-        let images = containers.map(|it| (it.name.clone(), it.image.clone().unwrap_or_default()));
-        self.shared.directory.introduce(&self.id, images.collect());
+        let images = containers.map(|it| (it.name.as_str(), it.image.as_deref().unwrap_or_default()));
+        self.shared.directory.introduce(&self.id, images);
         for (name, container) in &self.state.containers {
             if let Some(run) = &container.run {
                 self.shared.directory.ran(&self.id, name, run.attempt());
@@ -136,8 +137,8 @@ impl Worker {
 
     async fn run(&mut self) {
         loop {
-            while let Ok(command) = self.inbox.try_recv() {
-                self.take(*command);
+            while let Some(command) = self.inbox.next() {
+                self.take(command);
             }
             if self.state.abandon {
                 return;
@@ -149,18 +150,26 @@ impl Worker {
                 Step::Idle(wake) => wake,
             };
             self.publish();
+            self.state.rest();
             let mut sleep = std::pin::pin!(sleep_until(&self.shared, wake));
             loop {
                 tokio::select! {
                     command = self.inbox.recv() => {
                         let Some(command) = command else { return };
-                        let is_echo = matches!(*command, Command::Echo(_));
-                        self.take(*command);
-                        if !is_echo {
-                            break;
+                        match &command {
+                            Command::Echo(_) => self.take(command),
+                            Command::Stop => return,
+                            _ => {
+                                self.state.wake();
+                                self.take(command);
+                                break;
+                            }
                         }
                     }
-                    () = &mut sleep => break,
+                    () = &mut sleep => {
+                        self.state.wake();
+                        break;
+                    }
                 }
             }
         }
@@ -169,6 +178,7 @@ impl Worker {
     /// Take note of a command, and of what follows from it beyond the state.
     fn take(&mut self, command: Command) {
         match &command {
+            Command::Echo(pod) => self.status.settle(pod.pod().status.as_ref()),
             Command::OomKill(id) => {
                 let message = format!("The kernel's OOM killer ended a process of container {}", id.container);
                 self.note(Kind::Warning, "OOMKilling", message, Some(&id.container.clone()));
@@ -287,7 +297,7 @@ impl Worker {
         let created = async {
             let metadata = &self.state.api.metadata;
             let config = PodConfig {
-                id: self.id.clone(),
+                id: PodRef::clone(&self.id),
                 qos: qos::compute(&self.state.view),
                 resources,
                 labels: metadata.labels.clone().unwrap_or_default(),
@@ -328,7 +338,7 @@ impl Worker {
             container.waiting = Some(waiting);
             match reason.as_str() {
                 "CrashLoopBackOff" => {
-                    let PodRef { uid, namespace, name: pod } = &self.id;
+                    let PodRef { uid, namespace, name: pod } = &*self.id;
                     let message =
                         format!("Back-off restarting failed container {name} in pod {pod}_{namespace}({uid})");
                     self.note(Kind::Warning, "BackOff", message, Some(&name));
@@ -400,8 +410,8 @@ impl Worker {
             in_progress: state.resize.in_progress.is_some(),
         };
         self.shared.figures.resizing(&self.id.uid, Some(resizing).filter(|_| state.end.is_none()));
-        self.state.published = status.conditions.clone().unwrap_or_default();
-        self.status.publish(status);
+        self.state.published = status::since(status.conditions.as_deref().unwrap_or_default());
+        self.status.publish(status, self.state.api.status.as_ref());
     }
 
     /// An event about a strain: rarely, because events about one pod are rationed and a resize must still be told.
@@ -427,7 +437,13 @@ impl Worker {
             let kind = if init.into_iter().any(|it| it.name == name) { "initContainers" } else { "containers" };
             format!("spec.{kind}{{{name}}}")
         });
-        self.shared.recorder.note(Note { pod: self.id.clone(), field_path, kind, reason: reason.into(), message });
+        self.shared.recorder.note(Note {
+            pod: PodRef::clone(&self.id),
+            field_path,
+            kind,
+            reason: reason.into(),
+            message,
+        });
     }
 
     fn resize_event(&self, event: ResizeEvent) {
@@ -437,7 +453,7 @@ impl Worker {
     }
 
     fn container_ref(&self, name: &str, attempt: u32) -> ContainerRef {
-        ContainerRef { pod: self.id.clone(), container: name.to_owned(), attempt }
+        ContainerRef { pod: PodRef::clone(&self.id), container: name.to_owned(), attempt }
     }
 }
 

@@ -214,8 +214,8 @@ impl Worker {
         let Some(id) = self.running(name) else { return Ok(false) };
         let written = self.shared.runtime.update_container(&id, &write).await;
         if written.is_err() {
-            while let Ok(command) = self.inbox.try_recv() {
-                self.take(*command);
+            while let Some(command) = self.inbox.next() {
+                self.take(command);
             }
             if !self.state.containers.get(name).is_some_and(|it| it.is_running()) {
                 return Ok(false);

@@ -1,8 +1,7 @@
 //! What the worker knows of a pod's containers: the newest run of each, the one before, and why it is not running.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
+use supple_resize::few::Few;
 
 use crate::backoff::Backoff;
 use crate::runtime::Exit;
@@ -157,5 +156,5 @@ impl Container {
     }
 }
 
-/// All containers of a pod, init containers among them, by name. Boxed: a map has room for eleven, and most pods have one.
-pub(crate) type Containers = BTreeMap<String, Box<Container>>;
+/// All containers of a pod, init containers among them, by name.
+pub(crate) type Containers = Few<String, Box<Container>>;

@@ -171,7 +171,7 @@ impl Worker {
                 biased;
                 checked = &mut checking => return Some(checked),
                 Some(command) = self.inbox.recv() => {
-                    self.take(*command);
+                    self.take(command);
                     if self.state.abandon || self.state.end.is_some() {
                         return None;
                     }

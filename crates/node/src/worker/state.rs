@@ -1,34 +1,34 @@
 //! The state of one pod on this node, as a plain struct, and how what the worker is told changes it. No IO.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use supple_resize::actuate::Actuated;
 use supple_resize::allocate::Allocation;
 use supple_resize::condition::{Pending, ResizeConditions};
-use tokio::sync::mpsc;
 
 use super::lifecycle::Outcome;
 use super::runs::{Container, Containers, Run};
 use crate::backoff::Backoff;
 use crate::checkpoint::Records;
+use crate::feed::Followed;
 use crate::runtime::{ContainerRef, Exit, RunState, Strain};
-use crate::status::Failure;
+use crate::status::{Failure, Since, since};
 
 /// What a worker is told.
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
     /// The API has the pod so now.
-    Changed(Arc<Pod>),
+    Changed(Followed),
     /// Likewise, and nothing that the worker looks at has changed: it is to have the same pod as everybody else, rather than
     /// an older one for itself.
-    Echo(Arc<Pod>),
+    Echo(Followed),
     /// The node promises the pod what its spec asks for. It brings the pod, too: told one after the other, the worker
     /// would say twice how the pod is.
-    Allocate(Arc<Pod>, Arc<Allocation>),
+    Allocate(Followed, Arc<Allocation>),
     /// A desired size, that of this pod's spec, is (no longer) pending.
-    Pending(Arc<Pod>, Option<Pending>),
+    Pending(Followed, Option<Pending>),
     /// A run ended.
     Exited(ContainerRef, Exit),
     /// The OOM killer took a process of this container but not its first one.
@@ -41,17 +41,6 @@ pub(crate) enum Command {
     Removed,
     /// The node is being stopped: leave everything as it is.
     Stop,
-}
-
-/// Where a worker is told. Boxed: a channel keeps room for 32, and there is one for each of thousands of pods.
-#[derive(Clone, Debug)]
-pub(crate) struct Sender(pub(super) mpsc::UnboundedSender<Box<Command>>);
-
-impl Sender {
-    /// Tell it. A worker whose task has ended has nobody left to tell.
-    pub(crate) fn tell(&self, command: Command) {
-        let _ = self.0.send(Box::new(command));
-    }
 }
 
 /// How a worker begins.
@@ -90,7 +79,11 @@ pub(crate) struct Promise {
 
 /// One pod on this node.
 pub(crate) struct State {
-    /// As the API has it.
+    /// As the API has it, to be had again after a [rest](Self::rest).
+    followed: Followed,
+    /// Whether there is nothing to do, and the two below stand for nobody.
+    rests: bool,
+    /// The same, decoded.
     pub(crate) api: Arc<Pod>,
     /// What it was promised, on disk.
     pub(crate) allocation: Arc<Allocation>,
@@ -121,8 +114,8 @@ pub(crate) struct State {
     pub(crate) abandon: bool,
     /// When the node first saw it; `None` where it did not take it.
     pub(crate) started_at: Option<Timestamp>,
-    /// Conditions of the status published last.
-    pub(crate) published: Vec<PodCondition>,
+    /// Since when the conditions of the status published last are as they are.
+    pub(crate) published: Box<[Since]>,
     /// When the last strain was told of: one must not crowd out other events.
     pub(crate) strain_told: Option<Timestamp>,
     /// The cgroups may be ahead of the record of them: a predecessor may have been killed, or a write have failed, halfway.
@@ -131,6 +124,12 @@ pub(crate) struct State {
     pub(crate) backoff: Backoff,
     /// Nothing that failed is tried again before this.
     pub(crate) retry_at: Option<Timestamp>,
+}
+
+/// What stands in place of a pod that is not looked at.
+fn nobody() -> Arc<Pod> {
+    static NOBODY: LazyLock<Arc<Pod>> = LazyLock::new(Arc::default);
+    Arc::clone(&NOBODY)
 }
 
 /// A pod without what its worker says itself: of its status, only its class counts.
@@ -143,14 +142,15 @@ fn seen(mut pod: Pod) -> Pod {
 impl State {
     /// The state of a pod when its worker begins.
     pub(crate) fn new(
-        api: Arc<Pod>,
+        followed: Followed,
         begin: Begin,
         records: Records,
         found: Option<Vec<(ContainerRef, RunState)>>,
         now: Timestamp,
     ) -> Self {
+        let api = followed.pod();
         let status = api.status.as_ref();
-        let published = status.and_then(|status| status.conditions.clone()).unwrap_or_default();
+        let published = since(status.and_then(|status| status.conditions.as_deref()).unwrap_or_default());
         let started = status.and_then(|status| status.start_time.as_ref()).map_or(now, |time| time.0);
         let sandbox = found.is_some();
         let mut state = Self {
@@ -173,6 +173,8 @@ impl State {
             unsure: sandbox,
             backoff: Backoff::default(),
             retry_at: None,
+            followed: followed.at_rest(),
+            rests: false,
             api,
         };
         match begin {
@@ -197,7 +199,7 @@ impl State {
 
     /// The promise is on disk: this is what the pod runs with.
     pub(crate) fn set_allocation(&mut self, allocation: Arc<Allocation>) {
-        for (name, container) in &mut self.containers {
+        for (name, container) in self.containers.iter_mut() {
             // Another size is another chance: the kubelet's back-off key has the resources in it.
             if self.allocation.containers.get(name) != allocation.containers.get(name) {
                 container.backoff.reset();
@@ -210,12 +212,14 @@ impl State {
     /// Take note of what the worker is told.
     pub(crate) fn apply(&mut self, command: Command) {
         match command {
-            Command::Changed(pod) | Command::Echo(pod) => self.see(pod),
+            Command::Changed(pod) => self.see(pod),
+            Command::Echo(pod) if self.rests => self.followed = pod.at_rest(),
+            Command::Echo(pod) => self.see(pod),
             Command::Allocate(pod, allocation) => {
-                let generation = pod.metadata.generation;
                 // What it runs with stays as it is until the promise is on disk, and is looked at again then.
                 self.know(pod);
                 self.resize.settle();
+                let generation = self.api.metadata.generation;
                 self.promise = Some(Promise { allocation, generation, resize: true });
                 self.retry_at = None;
             }
@@ -245,16 +249,30 @@ impl State {
     }
 
     /// The API has the pod so now.
-    fn see(&mut self, pod: Arc<Pod>) {
+    fn see(&mut self, pod: Followed) {
         self.know(pod);
         self.view = self.viewed();
     }
 
-    fn know(&mut self, pod: Arc<Pod>) {
-        self.api = pod;
+    fn know(&mut self, pod: Followed) {
+        self.api = pod.pod();
+        self.followed = pod.at_rest();
         if self.api.metadata.deletion_timestamp.is_some() && self.end.is_none() {
             self.end = Some(End::Deleted);
         }
+    }
+
+    /// Nothing is to be done: let go of what can be had again.
+    pub(crate) fn rest(&mut self) {
+        self.rests = true;
+        (self.api, self.view) = (nobody(), nobody());
+    }
+
+    /// Something is to be done: have the pod again as it is now.
+    pub(crate) fn wake(&mut self) {
+        self.rests = false;
+        self.api = self.followed.pod();
+        self.view = self.viewed();
     }
 
     fn viewed(&self) -> Arc<Pod> {
@@ -335,14 +353,14 @@ fn containers(api: &Pod, found: Option<Vec<(ContainerRef, RunState)>>) -> Contai
         containers.insert(known.name.clone(), Box::new(container));
     }
     for (id, run) in found.into_iter().flatten() {
-        let container = containers.entry(id.container).or_default();
+        let container = containers.get_or_default(id.container.as_str());
         container.run = Some(match run {
             RunState::Running { started_at, .. } => Run::Running { attempt: id.attempt, started_at },
             RunState::Exited(exit) => Run::Ended(super::runs::Ended::of(id.attempt, exit)),
         });
     }
     for spec in api.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers)) {
-        containers.entry(spec.name.clone()).or_default();
+        containers.get_or_default(spec.name.as_str());
     }
     containers
 }

@@ -113,7 +113,7 @@ impl Worker {
                 tokio::select! {
                     ended = &mut stopping => break Some(ended),
                     Some(command) = self.inbox.recv() => {
-                        self.take(*command);
+                        self.take(command);
                         if self.state.abandon || self.state.grace() < grace {
                             break None;
                         }

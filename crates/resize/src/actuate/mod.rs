@@ -22,6 +22,7 @@ use supple_quantity::{Bytes, MilliCpu};
 
 use crate::allocate::restarts_for;
 use crate::amounts::{self, Amounts, Requirement, Resource, containers};
+use crate::few::Few;
 use crate::kernel::{self, CgroupResources};
 
 pub use plan::plan;
@@ -31,7 +32,7 @@ pub use plan::plan;
 #[serde(rename_all = "camelCase")]
 pub struct Actuated {
     /// Per container, limits inherited from the pod included.
-    pub containers: BTreeMap<String, Amounts>,
+    pub containers: Few<String, Amounts>,
     /// The pod's own cgroup; `None` before it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Amounts>,
@@ -67,7 +68,7 @@ impl Actuated {
                 if policy(Resource::Cpu) {
                     (reading.cpu_shares, reading.cpu_quota_us) = (None, None);
                 }
-                self.containers.entry(name.clone()).or_default()
+                self.containers.get_or_default(name.as_str())
             }
         };
         kernel::adopt(amounts, &reading);
@@ -77,7 +78,7 @@ impl Actuated {
     pub fn record(&mut self, step: &Step) {
         let amounts = match &step.target {
             Target::Pod => self.pod.get_or_insert_with(Amounts::default),
-            Target::Container(name) => self.containers.entry(name.clone()).or_default(),
+            Target::Container(name) => self.containers.get_or_default(name.as_str()),
         };
         if let Some(request) = step.request {
             amounts.set(step.resource, Requirement::Request, request);

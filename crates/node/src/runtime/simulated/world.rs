@@ -42,23 +42,35 @@ struct Pod {
     /// Whether it still has its cgroup; without one only its logs are left.
     present: bool,
     resources: CgroupResources,
-    /// Boxed: a map has room for eleven, and most pods have one.
-    containers: BTreeMap<(String, u32), Box<Container>>,
+    /// In the order of their names and attempts. A list: a map has room for eleven, and most pods have one.
+    containers: Vec<Container>,
     /// The second up to which time has gone by.
     second: i64,
 }
 
 #[derive(Debug)]
 struct Container {
-    id: ContainerRef,
+    name: Box<str>,
+    attempt: u32,
     resources: CgroupResources,
     course: Course,
     seed: u64,
     started_at: Timestamp,
-    usage: ContainerUsage,
+    tally: Tally,
     rate: Rate,
     exit: Option<Exit>,
     log: Vec<u8>,
+}
+
+/// What a container has used and suffered.
+#[derive(Debug, Default)]
+struct Tally {
+    cpu_nanos: u64,
+    memory: Bytes,
+    memory_peak: Bytes,
+    throttled_periods: u64,
+    throttled_nanos: u64,
+    oom_kills: u64,
 }
 
 /// Where a container's usage comes from.
@@ -148,7 +160,7 @@ impl World {
             id: id.clone(),
             present: true,
             resources: merged(&CgroupResources::default(), resources),
-            containers: BTreeMap::new(),
+            containers: Vec::new(),
             second: now.as_second(),
         });
         pod.present = true;
@@ -168,8 +180,8 @@ impl World {
         let present = self.pods.values().filter(|pod| pod.present);
         let found = present.map(|pod| {
             // In order of attempts, so the last of a name is its newest.
-            let newest: BTreeMap<_, _> = pod.containers.values().map(|it| (&it.id.container, it)).collect();
-            let containers = newest.into_values().map(|it| (it.id.clone(), it.state())).collect();
+            let newest: BTreeMap<_, _> = pod.containers.iter().map(|it| (&it.name, it)).collect();
+            let containers = newest.into_values().map(|it| (it.known_as(&pod.id), it.state())).collect();
             FoundPod { pod: pod.id.clone(), containers }
         });
         found.collect()
@@ -208,12 +220,13 @@ impl World {
             None => Course::Pattern(pattern(config, seed)?),
         };
         let mut container = Container {
-            id: config.id.clone(),
+            name: id.container.as_str().into(),
+            attempt: id.attempt,
             resources: merged(&CgroupResources::default(), &config.resources),
             course,
             seed,
             started_at: now,
-            usage: ContainerUsage { container: config.id.container.clone(), ..ContainerUsage::default() },
+            tally: Tally::default(),
             rate: Rate::default(),
             exit: None,
             log: Vec::new(),
@@ -222,7 +235,14 @@ impl World {
         container.rate.take(since_epoch(now), 0, WINDOW);
         container.hold(now, Duration::ZERO);
         let state = container.state();
-        self.pod(&id.pod, now, |pod| pod.containers.insert((id.container.clone(), id.attempt), Box::new(container)))?;
+        container.log.shrink_to_fit();
+        self.pod(&id.pod, now, |pod| match pod.place(&id.container, id.attempt) {
+            Ok(at) => pod.containers[at] = container,
+            Err(at) => {
+                pod.containers.reserve_exact(1);
+                pod.containers.insert(at, container);
+            }
+        })?;
         Ok(state)
     }
 
@@ -233,7 +253,7 @@ impl World {
         now: Timestamp,
     ) -> Result<(), RuntimeError> {
         self.container(id, now, |container| {
-            refuse_below(container.usage.memory_usage.0, resources, &format!("container {:?}", id.container))?;
+            refuse_below(container.tally.memory.0, resources, &format!("container {:?}", id.container))?;
             container.resources = merged(&container.resources, resources);
             Ok(())
         })?
@@ -281,8 +301,10 @@ impl World {
         now: Timestamp,
         act: impl FnOnce(&mut Container) -> T,
     ) -> Result<T, RuntimeError> {
-        let key = (id.container.clone(), id.attempt);
-        let found = self.touch(&id.pod.uid, now, |pod| pod.containers.get_mut(&key).map(|it| act(it)));
+        let found = self.touch(&id.pod.uid, now, |pod| {
+            let at = pod.place(&id.container, id.attempt).ok()?;
+            Some(act(&mut pod.containers[at]))
+        });
         found.flatten().ok_or_else(|| RuntimeError {
             reason: CONTAINER_NOT_FOUND,
             operation: "find".into(),
@@ -293,8 +315,13 @@ impl World {
 }
 
 impl Pod {
+    /// Where a run of a container stands, or would.
+    fn place(&self, name: &str, attempt: u32) -> Result<usize, usize> {
+        self.containers.binary_search_by(|it| (&*it.name, it.attempt).cmp(&(name, attempt)))
+    }
+
     fn is_restless(&self) -> bool {
-        let running = || self.containers.values().filter(|it| it.exit.is_none());
+        let running = || self.containers.iter().filter(|it| it.exit.is_none());
         let over =
             |most: u64, resources| limited(resources).is_some_and(|it| u64::try_from(it).is_ok_and(|it| most > it));
         running().any(|it| it.course.exit().is_some() || over(it.course.most_memory(), &it.resources))
@@ -304,7 +331,7 @@ impl Pod {
     /// Let time go by, up to `now`.
     fn advance(&mut self, now: Timestamp, happened: &mut VecDeque<RuntimeEvent>) {
         while self.second < now.as_second() {
-            if self.containers.values().all(|it| it.exit.is_some()) {
+            if self.containers.iter().all(|it| it.exit.is_some()) {
                 self.second = now.as_second();
                 break;
             }
@@ -318,8 +345,8 @@ impl Pod {
         let (second, memory_usage) = (self.second, Bytes(self.memory()));
         let (mut window, mut containers) = (Duration::ZERO, Vec::new());
         let limit = self.resources;
-        for container in self.containers.values_mut().filter(|it| it.exit.is_none()) {
-            let mut usage = container.usage.clone();
+        for container in self.containers.iter_mut().filter(|it| it.exit.is_none()) {
+            let mut usage = container.usage();
             // The part of a second that has not gone by as a whole yet.
             let since = Timestamp::from_second(second).map_or(container.started_at, |at| at.max(container.started_at));
             usage.cpu_usage_nanos += container.cpu(now, nanos_between(since, now), &limit).0;
@@ -334,27 +361,48 @@ impl Pod {
     /// The second that ends `at`.
     fn tick(&mut self, at: Timestamp, happened: &mut VecDeque<RuntimeEvent>) {
         let limit = self.resources;
-        for container in self.containers.values_mut().filter(|it| it.exit.is_none() && it.started_at <= at) {
+        for container in self.containers.iter_mut().filter(|it| it.exit.is_none() && it.started_at <= at) {
             if let Some(exit) = container.tick(at, &limit) {
-                happened.push_back(RuntimeEvent::Exited(container.id.clone(), exit));
+                happened.push_back(RuntimeEvent::Exited(container.known_as(&self.id), exit));
             }
         }
         if limited(&self.resources).is_some_and(|limit| self.memory() > limit) {
             // The kernel takes the largest; the name decides between equals.
-            let largest = self.containers.values_mut().filter(|it| it.exit.is_none());
-            if let Some(container) = largest.max_by_key(|it| it.usage.memory_usage) {
+            let largest = self.containers.iter_mut().filter(|it| it.exit.is_none());
+            if let Some(container) = largest.max_by_key(|it| it.tally.memory) {
                 let exit = container.end(at, 137, Some(9), true);
-                happened.push_back(RuntimeEvent::Exited(container.id.clone(), exit));
+                happened.push_back(RuntimeEvent::Exited(container.known_as(&self.id), exit));
             }
         }
     }
 
     fn memory(&self) -> i64 {
-        self.containers.values().filter(|it| it.exit.is_none()).map(|it| it.usage.memory_usage.0).sum()
+        self.containers.iter().filter(|it| it.exit.is_none()).map(|it| it.tally.memory.0).sum()
     }
 }
 
 impl Container {
+    /// As others name it.
+    fn known_as(&self, pod: &PodRef) -> ContainerRef {
+        ContainerRef { pod: pod.clone(), container: self.name.to_string(), attempt: self.attempt }
+    }
+
+    /// What it has used up to the last whole second.
+    fn usage(&self) -> ContainerUsage {
+        let Tally { cpu_nanos, memory, memory_peak, throttled_periods, throttled_nanos, oom_kills } = self.tally;
+        ContainerUsage {
+            container: self.name.to_string(),
+            cpu_usage_nanos: cpu_nanos,
+            memory_usage: memory,
+            memory_working_set: memory,
+            memory_peak,
+            throttled_periods,
+            throttled_nanos,
+            oom_kills,
+            ..ContainerUsage::default()
+        }
+    }
+
     fn tick(&mut self, at: Timestamp, pod: &CgroupResources) -> Option<Exit> {
         let age = Duration::from_nanos(nanos_between(self.started_at, at));
         if let Some((after, code)) = self.course.exit()
@@ -366,22 +414,21 @@ impl Container {
         }
         let elapsed = nanos_between(self.started_at, at).min(NANOS_PER_SECOND);
         let (used, throttled) = self.cpu(at, elapsed, pod);
-        self.usage.cpu_usage_nanos += used;
+        self.tally.cpu_nanos += used;
         if throttled > 0 {
-            self.usage.throttled_periods += elapsed / PERIOD_NANOS;
-            self.usage.throttled_nanos += throttled;
+            self.tally.throttled_periods += elapsed / PERIOD_NANOS;
+            self.tally.throttled_nanos += throttled;
         }
         self.hold(at, age);
-        let over = limited(&self.resources).is_some_and(|limit| self.usage.memory_usage.0 > limit);
+        let over = limited(&self.resources).is_some_and(|limit| self.tally.memory.0 > limit);
         over.then(|| self.end(at, 137, Some(9), true))
     }
 
     /// Take the memory that its course says.
     fn hold(&mut self, at: Timestamp, age: Duration) {
         let held = Bytes(i64::try_from(self.course.memory_at(at, age)).unwrap_or(i64::MAX));
-        self.usage.memory_usage = held;
-        self.usage.memory_working_set = held;
-        self.usage.memory_peak = self.usage.memory_peak.max(held);
+        self.tally.memory = held;
+        self.tally.memory_peak = self.tally.memory_peak.max(held);
     }
 
     /// CPU used in the `elapsed` nanoseconds up to `at`, and how long of them it was throttled.
@@ -399,7 +446,7 @@ impl Container {
 
     fn end(&mut self, at: Timestamp, code: i32, signal: Option<i32>, oom_killed: bool) -> Exit {
         let exit = Exit { code, signal, oom_killed, started_at: self.started_at, finished_at: at };
-        self.usage.oom_kills += u64::from(oom_killed);
+        self.tally.oom_kills += u64::from(oom_killed);
         self.say(at, &format!("simulated end with code {code}{}", if oom_killed { ", out of memory" } else { "" }));
         self.exit = Some(exit.clone());
         exit

@@ -138,6 +138,15 @@ impl<K: Ord, V> Few<K, V> {
         &mut self.0[at].1
     }
 
+    /// The one that is there, or the usual one, put there.
+    pub fn get_or_default<Q: Ord + ToOwned<Owned = K> + ?Sized>(&mut self, key: &Q) -> &mut V
+    where
+        K: Borrow<Q>,
+        V: Default,
+    {
+        self.get_or_insert_with(key, || key.to_owned(), V::default)
+    }
+
     /// Room for one more where there are a few, for an eighth more where it has become many.
     fn put(&mut self, at: usize, key: K, value: V) {
         if self.0.len() == self.0.capacity() {

@@ -45,31 +45,38 @@ fn recommender() {
         })
         .collect();
     let mut states = Vec::new();
-    let begin = Instant::now();
-    for _ in 0..200 {
+    let begin = on_the_processor();
+    for _ in 0..1000 {
         let (mut state, mut cursor) = (State::default(), Cursor::default());
         for sample in &samples {
             state.observe(&mut cursor, sample, &policy);
         }
         states.push(state);
     }
-    let taken = begin.elapsed().as_secs_f64();
-    let count = 200.0 * amount(i64::try_from(samples.len()).unwrap_or(0));
+    let taken = on_the_processor() - begin;
+    let count = 1000.0 * amount(i64::try_from(samples.len()).unwrap_or(0));
     println!("| | measured | aim |\n|---|---|---|");
     println!(
         "| samples taken in by the recommender, a second and core | {:.1} million | ≥ 5 million |",
         count / taken / 1e6
     );
-    let begin = Instant::now();
+    let begin = on_the_processor();
     let mut sum = 0_i64;
     for i in 0..100_000 {
         let which = i % states.len();
         let advice = states[which].advise(&policy, (Some(900), Some(1 << 30)));
         sum = sum.wrapping_add(advice.cpu.map_or(0, |it| it.request));
     }
-    let taken = begin.elapsed().as_secs_f64();
+    let taken = on_the_processor() - begin;
     println!("| 100,000 full recommendations on one core | {taken:.2} s | < 1 s |");
     assert!(sum != 0, "advice is given");
+}
+
+/// Seconds this thread was on a processor: what others run meanwhile does not count.
+fn on_the_processor() -> f64 {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = told.split_whitespace().next().and_then(|it| it.parse::<i64>().ok());
+    amount(nanos.expect("the kernel tells how long a thread ran")) / 1e9
 }
 
 fn replays(program: &Path, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {

@@ -7,20 +7,17 @@
 //! V_t(L) = c_t(L) + min( V_{t-1}(L), resize + min over L' of V_{t-1}(L') )
 //! ```
 //!
-//! is exact on the grid, because the best way to be at L at time t either was at L already, or came from wherever it was
-//! cheapest to be, and both are known: one minimum serves all sizes, so a sample costs O(sizes) and not O(sizes²). The
-//! proof by induction is in `docs/recommender.md`. What the best way reserved, how often it was over and how often it
-//! changed is carried along with every V, so nothing has to be remembered of the path, and memory does not grow with time.
+//! is exact on the grid, because the best way to be at L at time t was at L already, or came from wherever it was cheapest to be:
+//! one minimum serves all sizes, so a sample costs O(sizes) and not O(sizes²). The proof is in `docs/recommender.md`. What the best
+//! way reserved, exceeded and changed is carried along with every V, so that memory does not grow with time.
 //!
-//! Most sizes are *idle* most of the time: nobody who was there would not rather come anew from the best one, so their V is
-//! `resize + min V`, whatever they cost before. Idle sizes need no reckoning, and a sample can wake only those that cost less
-//! than the minimum grows. What is reckoned is a window of sizes around the best, exact all the same.
+//! Most sizes are *idle*: whoever was there would rather come anew from the best one, so their V is `resize + min V`, whatever they
+//! cost before. A sample can wake only those that cost less than the minimum grows: a window around the best, exact all the same.
 //!
-//! And most samples fit the best size. Then the sizes above it can wait: each of them costs more than the best does, so none becomes
-//! the best, and one that is idle stays so. Those below it can wait as long as none of them can have caught up with the best, for
-//! which the hours are too few at first. So such samples are kept, and charged to all sizes at once when one comes that does not fit, or
-//! when the time is up: sample by sample, as if they had been charged then, but one size after another, and only what counts. Of a
-//! size that was passed, that is what came after the last time it was: it was idle then.
+//! And most samples fit the best size. Then the sizes above it can wait: each costs more than the best does, so none becomes the best,
+//! and one that is idle stays so. Those below it can wait as long as none can have caught up with the best, which takes hours. So such
+//! samples are kept, and charged when one comes that does not fit, or when the time is up: sample by sample, but one size after
+//! another, and only what counts. Of a size that was passed, that is what came after the last time it was: it was idle then.
 
 use crate::figures::{Figures, Prices};
 use supple_recommend::sample::{amount, whole};
@@ -63,8 +60,7 @@ impl Range {
     }
 }
 
-/// What the best way to be at each size came to. What most samples change of it is V alone; the rest follows from that and from
-/// when it came there.
+/// What the best way to be at each size came to: most samples change V alone, and the rest follows from when it came there.
 #[derive(Clone, Debug)]
 struct Ways {
     came: Vec<Came>,
@@ -100,8 +96,7 @@ impl Ways {
 #[derive(Clone, Debug, Default)]
 struct Waiting {
     samples: Vec<Kept>,
-    /// Of sizes above the best one: from which size on, and from which sample on; the highest sizes first. Each part reaches to where
-    /// the one before it begins.
+    /// Of sizes above the best one, the highest first: from which size on (to where the part before begins), and from which sample on.
     parts: Vec<(usize, usize)>,
     /// From which sample on the sizes below the best one wait.
     below: usize,
@@ -263,9 +258,8 @@ impl Bound {
     fn settle_below(&mut self) {
         let samples = std::mem::take(&mut self.waiting.samples);
         let kept = &samples[self.waiting.below..];
-        // The lowest size fits what is lower, too.
+        // Backwards: which sizes a sample passes that none after it did. The lowest size fits what is lower, too.
         let (mut highest, mut from) = (self.amounts[0], 0);
-        // Backwards: which sizes a sample passes that none after it did.
         for (at, sample) in kept.iter().enumerate().rev() {
             if sample.used <= highest {
                 continue;
@@ -290,8 +284,7 @@ impl Bound {
         self.waiting.below = self.waiting.samples.len();
     }
 
-    /// Charges samples that all fit to sizes below the best one; they come anew from there before the first, all that `passed`, or
-    /// those that are idle.
+    /// Charges samples that all fit to sizes below the best one. Before the first, all come anew (`passed`), or those that are idle.
     fn charge_below(&mut self, sizes: std::ops::Range<usize>, samples: &[Kept], passed: bool) {
         let Some(Kept { before: (cost, hours), .. }) = samples.first().copied() else { return };
         let changed = cost + self.resize;
@@ -343,9 +336,8 @@ impl Bound {
         }
     }
 
-    /// Lets sizes within `low..=high` be come to from the best one where that is cheaper than what they cost so far: those that
-    /// were idle, and of the others those that became dear. `before` and `fits` are the first size that the last sample fitted, and
-    /// the first that this one fits; so many `hours` were before this one.
+    /// Lets sizes within `low..=high` be come to from the best one where that is cheaper than what they cost so far: the idle ones and
+    /// those that became dear. `fits` are the first size the last sample fitted and the first this one fits, after so many `hours`.
     fn come_anew(&mut self, (low, high): (usize, usize), fits: (usize, usize), hours: f64) {
         let (first, last) = (self.window.0, self.near);
         let from = (self.best, self.cost() + self.resize);
@@ -367,8 +359,7 @@ impl Bound {
         let mut counts = self.ways.counts[from];
         counts.resizes += 1;
         let (lowest, highest) = counts.range;
-        // The sample is going to be counted as the beginning of an event at sizes that the last one fitted. It is one where the
-        // last one fitted the size that was in force.
+        // The sample will be counted as the beginning of an event where the last one fitted; it is one if it fitted what was in force.
         let began = if from < before { 0..0 } else { 0..fits };
         let counted = before..fits;
         for to in sizes {
@@ -508,8 +499,7 @@ fn raise(values: &mut [f64], sizes: &[f64], cost: impl Fn(f64) -> f64) -> (f64, 
     (least, most)
 }
 
-/// Adds to every value what its size costs over all the samples, one after another, which all fit it. Values of at least `idle` are
-/// not needed exactly: where several sizes beside each other are surely that, theirs become infinite.
+/// Adds to every value what its size costs over all the samples, which fit it. Those that are surely at least `idle` become infinite.
 fn charge(values: &mut [f64], sizes: &[f64], samples: &[Kept], idle: f64) {
     let sum = |(used, hours): (f64, f64), it: &Kept| (used + it.used * it.hours, hours + it.hours);
     let (used, hours) = samples.iter().fold((0.0, 0.0), sum);

@@ -43,6 +43,9 @@ impl Said<'_> {
     }
 }
 
+/// How many statuses may be on their way back. All that counts is the newest: those before it come by before it.
+const SENT: usize = 8;
+
 /// A status of which nothing is known.
 const NOTHING: &[u8] = b"null";
 
@@ -51,9 +54,10 @@ fn text(status: Option<&PodStatus>) -> Text {
 }
 
 /// Where a worker publishes its pod's status.
-pub(crate) struct StatusWriter(Arc<Desk>);
+pub(crate) struct StatusWriter(Arc<Errand>);
 
-struct Desk {
+/// What is to be written, and what it takes to write it.
+struct Errand {
     api: Arc<dyn PodApi>,
     pod: Arc<PodRef>,
     clock: Clock,
@@ -78,6 +82,10 @@ impl Slot {
     /// What is to be written, what is, and the former as it is for the first who asks.
     fn next(&mut self) -> (Option<(Text, Text)>, Option<Box<PodStatus>>) {
         self.sent.extend(self.texts.as_ref().map(|(newest, _)| Arc::clone(newest)));
+        // One that never comes by as it was sent (somebody else writes statuses, too) must not stay for ever.
+        if self.sent.len() > SENT {
+            self.sent.remove(0);
+        }
         (self.texts.clone(), self.status.take())
     }
 
@@ -91,7 +99,7 @@ impl Slot {
     }
 }
 
-impl Desk {
+impl Errand {
     fn slot(&self) -> MutexGuard<'_, Slot> {
         // Every change is one assignment: a panic elsewhere cannot leave it half done.
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
@@ -151,7 +159,7 @@ impl Drop for StatusWriter {
 impl StatusWriter {
     /// A writer for one pod.
     pub(crate) fn new(api: Arc<dyn PodApi>, pod: Arc<PodRef>, clock: Clock) -> Self {
-        Self(Arc::new(Desk { api, pod, clock, slot: Mutex::default(), written: Notify::new() }))
+        Self(Arc::new(Errand { api, pod, clock, slot: Mutex::default(), written: Notify::new() }))
     }
 
     /// Have this status written, unless it is the one published last. `known` is the status that the API has, as far as is

@@ -73,9 +73,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Completions(args) => completions(args.shell),
         Verb::Version(args) => version(args),
         verb => {
+            if matches!(verb, Verb::Controller(_)) {
+                pages::given_back();
+            }
             let logs = LogLines::init(&cli.log.log)?;
-            let runtime = tokio::runtime::Runtime::new()
-                .map_err(|error| Failure::refused(format!("cannot start threads: {error}")))?;
+            let runtime = runtime(&verb).map_err(|error| Failure::refused(format!("cannot start threads: {error}")))?;
             runtime.block_on(async {
                 match verb {
                     Verb::Up(args) => up::up(args, &logs).await,
@@ -95,6 +97,16 @@ fn run(cli: Cli) -> Result<(), Failure> {
             })
         }
     }
+}
+
+/// The threads a verb works with. The controller's are few however many cores there are, because what it decides it decides on one;
+/// and one that waits for an answer stays from round to round, because with a thread goes what the allocator keeps for it.
+fn runtime(verb: &Verb) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    if matches!(verb, Verb::Controller(_)) {
+        threads.worker_threads(2).thread_keep_alive(std::time::Duration::from_secs(300));
+    }
+    threads.enable_all().build()
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {

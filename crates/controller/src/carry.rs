@@ -35,6 +35,8 @@ use supple_decide::round::{Action, What};
 use supple_decide::scaler::{self, Target};
 use supple_resize::predict::Change;
 
+use crate::slim::SlimPod;
+
 /// The template annotation whose change restarts a workload.
 pub const ROLLOUT: &str = "supple.dev/rollout";
 
@@ -63,8 +65,13 @@ pub struct Order {
     pub pod: Pod,
     /// The note that stands on it, to be put back where a resize is refused.
     pub note: Option<Box<Noted>>,
-    /// Whether it could not wait for a round: what came in a moment ago demands more at once.
-    pub is_urgent: bool,
+}
+
+impl Order {
+    /// Whether it raises what cannot wait. What is taken back cannot wait either, but raises nothing.
+    pub const fn is_urgent(&self) -> bool {
+        self.action.cannot_wait && self.action.what.new_change().is_some()
+    }
 }
 
 /// Carry it out.
@@ -104,7 +111,7 @@ pub fn was_not_made(error: &kube::Error) -> bool {
 
 async fn resize(client: &Client, order: &Order, change: &Change, target: Option<&Target>, now: Timestamp) -> Answer {
     let Order { action, pod: known, note: before, .. } = order;
-    let api = Api::<Pod>::namespaced(client.clone(), &action.pod.namespace);
+    let api = Api::<SlimPod>::namespaced(client.clone(), &action.pod.namespace);
     let patch = match change.to_patch(known) {
         Ok(patch) => Patch::Strategic(patch),
         Err(error) => return Answer::Overtaken(error.to_string()),
@@ -113,7 +120,7 @@ async fn resize(client: &Client, order: &Order, change: &Change, target: Option<
         Ok(would) => would,
         Err(error) => return answer_of(error),
     };
-    if let Some(why) = is_another(&action.pod, known, before.as_deref(), &would) {
+    if let Some(why) = is_another(&action.pod, known, before.as_deref(), &would.0) {
         return Answer::Overtaken(why);
     }
     if let Some(target) = target {
@@ -126,7 +133,7 @@ async fn resize(client: &Client, order: &Order, change: &Change, target: Option<
 }
 
 async fn roll_back(client: &Client, order: &Order, change: &Change, now: Timestamp) -> Answer {
-    let api = Api::<Pod>::namespaced(client.clone(), &order.action.pod.namespace);
+    let api = Api::<SlimPod>::namespaced(client.clone(), &order.action.pod.namespace);
     match change.to_patch(&order.pod) {
         Ok(patch) => make(&api, order, change, &Patch::Strategic(patch), Author::RollBack, now).await,
         Err(error) => Answer::Overtaken(error.to_string()),
@@ -135,7 +142,7 @@ async fn roll_back(client: &Client, order: &Order, change: &Change, now: Timesta
 
 /// The note, then the resize.
 async fn make(
-    api: &Api<Pod>,
+    api: &Api<SlimPod>,
     order: &Order,
     change: &Change,
     patch: &Patch<serde_json::Value>,
@@ -149,7 +156,7 @@ async fn make(
         return answer_of(error);
     }
     match api.patch_resize(&key.name, &params(), patch).await {
-        Ok(pod) => Answer::Accepted { generation: pod.metadata.generation },
+        Ok(pod) => Answer::Accepted { generation: pod.0.metadata.generation },
         Err(error) => {
             if was_not_made(&error) {
                 // The note speaks of a resize that was not made: put the one before it back. If that fails too, the note's
@@ -188,7 +195,7 @@ fn is_another(key: &PodKey, known: &Pod, note: Option<&Noted>, would: &Pod) -> O
     (now > decided + 1).then(|| "somebody changed the pod after this was decided".to_owned())
 }
 
-async fn annotate(api: &Api<Pod>, key: &PodKey, note: Option<&LastResize>) -> Result<(), kube::Error> {
+async fn annotate(api: &Api<SlimPod>, key: &PodKey, note: Option<&LastResize>) -> Result<(), kube::Error> {
     let text = note.and_then(|it| serde_json::to_string(it).ok());
     let patch = json!({"metadata": {"uid": &*key.uid, "annotations": {ANNOTATION: text}}});
     api.patch(&key.name, &params(), &Patch::Merge(&patch)).await.map(drop)

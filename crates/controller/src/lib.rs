@@ -28,6 +28,7 @@ mod record;
 pub mod rules;
 pub mod run;
 pub mod serve;
+pub mod slim;
 pub mod snapshot;
 pub mod source;
 pub mod surroundings;

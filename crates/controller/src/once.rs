@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::event::Event;
+use crate::run::answers::Answers;
 use crate::run::watches;
 use crate::usage;
 use crate::world::{Settings, World};
@@ -36,12 +36,12 @@ pub async fn look(
     patience: Duration,
 ) -> Result<World, LookError> {
     let mut world = World::new(settings);
-    let (out, mut events) = mpsc::channel(1024);
+    let (out, mut events) = Answers::new(1024);
     let mut tasks = JoinSet::new();
     watches::begin(client, &out, &mut tasks);
     let all = async {
         while !world.is_complete() {
-            let Some(event) = events.recv().await else { return };
+            let Some((_, event)) = events.recv().await else { return };
             world.apply(event, now());
         }
     };

@@ -126,8 +126,9 @@ impl Rules {
         }
     }
 
-    /// Take in what a watch says.
-    pub fn see(&mut self, news: RuleNews) {
+    /// Take in what a watch says. Of workloads that are known by themselves what was learned is not kept a second time, and a record
+    /// that stands in the cluster as it is known, only once.
+    pub fn see(&mut self, news: RuleNews, known: impl FnOnce(&WorkloadKey) -> Option<Arc<Record>>) {
         match news {
             RuleNews::Available(available) => self.available = Some(available),
             RuleNews::Policy(event) => {
@@ -139,7 +140,7 @@ impl Rules {
                 self.policies_moved = true;
             }
             RuleNews::Rightsizing(event) => {
-                self.rightsizings.take(event, written_down);
+                self.rightsizings.take(event, |it| written_down(it, known));
             }
             RuleNews::Autoscaler(event) => {
                 self.changed |= take(&mut self.autoscalers, event, |a, b| a.spec == b.spec);
@@ -314,7 +315,7 @@ fn at(workload: &WorkloadKey) -> Name {
 
 /// What stands in a `Rightsizing`. What cannot be read in it is as if it were not there: it is only an object, and somebody may
 /// have edited it.
-fn written_down(it: Rightsizing) -> WrittenDown {
+fn written_down(it: Rightsizing, known: impl FnOnce(&WorkloadKey) -> Option<Arc<Record>>) -> WrittenDown {
     let (reference, generation) = (it.spec.workload_ref, it.metadata.generation);
     let workload = WorkloadKey {
         namespace: Arc::from(it.metadata.namespace.unwrap_or_default()),
@@ -322,12 +323,17 @@ fn written_down(it: Rightsizing) -> WrittenDown {
         name: Arc::from(reference.name),
     };
     let status = it.status.unwrap_or_default();
-    let record: Arc<Record> = Arc::new(status.record.as_ref().map(Record::from).unwrap_or_default());
+    let record: Record = status.record.as_ref().map(Record::from).unwrap_or_default();
+    let since = since(&status.conditions);
+    if let Some(own) = known(&workload) {
+        let record = if *own == record { own } else { Arc::new(record) };
+        return WrittenDown { workload, generation, since, saved: None, record };
+    }
+    let record = Arc::new(record);
     let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).ok();
     let history = status.history.iter().filter_map(|(name, text)| Some((name.clone(), decode(text)?))).collect();
     let measured =
         status.recommendation.iter().filter_map(|it| Some((it.container_name.clone(), it.measured?))).collect();
-    let since = since(&status.conditions);
     WrittenDown {
         workload,
         generation,

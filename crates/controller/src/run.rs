@@ -1,6 +1,8 @@
 //! The loop's thin edge: watches become events, effects become requests. It decides nothing.
 
+pub(crate) mod answers;
 mod perform;
+mod turns;
 pub(crate) mod watches;
 
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use self::answers::Answers;
 use crate::carry::Answer;
 use crate::event::{Effect, Event};
 use crate::history_file::{Found, HistoryFile};
@@ -78,8 +81,8 @@ const CLUSTER: &str = "cluster";
 /// How far back history is read: a week, which is what the recommender remembers by the hour.
 const MEMORY: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Answers that wait to be taken in. At the start they are whole pods, ten thousand bytes each.
-const QUEUE: usize = 32;
+/// Answers that wait to be taken in: pods at the start, and usage of some hundred pods each.
+const QUEUE: usize = 16;
 
 /// Nodes that are to be asked out of turn.
 const HURRIED: usize = 32;
@@ -94,7 +97,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>, stop: CancellationToken) {
     let Options { interval, settings, clock, audit, mut leadership, kubelets, prometheus, history, outlets } = options;
     let mut world = World::new(settings);
-    let (answers, mut answered) = mpsc::channel(QUEUE);
+    let (answers, mut answered) = Answers::new(QUEUE);
     let teller = Teller::new(client.clone(), audit);
     let mut hands = perform::Hands::new(
         client.clone(),
@@ -124,11 +127,11 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     let may_act = |leadership: &watch::Receiver<Leadership>| leadership.borrow().may_act(Instant::now());
     let mut next = Some(Event::Leading(may_act(&leadership)));
     loop {
-        let event = match next.take() {
-            Some(event) => event,
+        let (told, event) = match next.take() {
+            Some(event) => (Instant::now(), event),
             None => tokio::select! {
                 () = stop.cancelled() => break,
-                _ = ticks.tick() => Event::Tick,
+                _ = ticks.tick() => (Instant::now(), Event::Tick),
                 _ = redraws.tick(), if stale => {
                     stale = false;
                     let now = world.snapshot(false);
@@ -141,8 +144,8 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
                     });
                     continue;
                 }
-                Some(event) = answered.recv() => event,
-                Ok(()) = leadership.changed() => Event::Leading(may_act(&leadership)),
+                Some(told) = answered.recv() => told,
+                Ok(()) = leadership.changed() => (Instant::now(), Event::Leading(may_act(&leadership))),
                 Some(_) = hands.ended() => continue,
                 Some(_) = watching.join_next() => continue,
             },
@@ -185,7 +188,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
                 }
                 continue;
             }
-            hands.perform(effect, began);
+            hands.perform(effect, told);
         }
         stale = true;
     }
@@ -200,13 +203,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
 }
 
 /// Read what a Prometheus remembers, once.
-fn remember(
-    server: Prometheus,
-    clock: &Clock,
-    metrics: &Metrics,
-    answers: &mpsc::Sender<Event>,
-    tasks: &mut JoinSet<()>,
-) {
+fn remember(server: Prometheus, clock: &Clock, metrics: &Metrics, answers: &Answers, tasks: &mut JoinSet<()>) {
     let (answers, metrics, now) = (answers.clone(), metrics.clone(), clock());
     tasks.spawn(async move {
         let from = now.checked_sub(MEMORY).unwrap_or(now);
@@ -318,7 +315,7 @@ fn sweep(
     pace: Pace,
     clock: &Clock,
     metrics: &Metrics,
-    answers: &mpsc::Sender<Event>,
+    answers: &Answers,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> Kubelets {

@@ -10,6 +10,7 @@
 
 mod conditions;
 mod decisions;
+mod flights;
 mod kept;
 pub mod knowledge;
 mod picture;
@@ -29,6 +30,7 @@ use supple_decide::facts::PodFacts;
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::Use;
 use supple_decide::policy::{Mode, Policy};
+use supple_decide::progress::Progress;
 use supple_decide::record::Record;
 use supple_decide::round::{self, Action, Decision, Outcome, Round, decide};
 use supple_decide::scene::Moment;
@@ -45,6 +47,7 @@ use crate::source::prometheus::past::Past;
 use crate::usage::PodUse;
 use crate::view::{Place, View};
 pub use decisions::Decisions;
+pub use flights::Most;
 
 /// The same thing is not told again of the same workload before.
 const TOLD_AGAIN: SignedDuration = SignedDuration::from_hours(1);
@@ -92,6 +95,7 @@ pub struct World {
     records: BTreeMap<WorkloadKey, Arc<Record>>,
     /// Actions that were sent, and the generation the pod has after them, once that is known.
     in_flight: BTreeMap<PodKey, Option<i64>>,
+    flights: flights::Flights,
     decisions: Decisions,
     /// VPA objects of ours, by the workload they speak of.
     autoscalers: BTreeMap<WorkloadKey, Arc<str>>,
@@ -120,6 +124,7 @@ impl World {
             history: History::default(),
             records: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            flights: flights::Flights::default(),
             decisions: Decisions::default(),
             autoscalers: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -159,21 +164,31 @@ impl World {
     pub fn apply(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
         match event {
             Event::News(news) => return self.see(*news, now),
-            Event::Rules(news) => self.rules.see(*news),
+            Event::Rules(news) => {
+                let (seen, records) = (&self.kept, &self.records);
+                self.rules.see(*news, |it| seen.has_seen(it).then(|| records.get(it).cloned().unwrap_or_default()));
+            }
             Event::Version(minor) => {
                 self.view.scene.cluster.minor_version = minor;
                 self.is_versioned = true;
             }
+            // What pods use is of no use before it is known which there are, and reading it would only make that later.
+            Event::Tick if !self.is_complete() => {}
             Event::Tick => {
                 let mut effects = self.writes(now);
                 effects.push(Effect::Measure);
                 return effects;
             }
-            Event::Measured(usage) => self.take_in(usage),
+            Event::Measured(usage) => {
+                let pressing = self.take_in(usage);
+                return self.at_once(&pressing, now);
+            }
             Event::Usage(Ok(usage)) => {
                 self.blind = None;
-                self.take_in(usage);
-                return self.round(now, None);
+                let pressing = self.take_in(usage);
+                let mut effects = self.at_once(&pressing, now);
+                effects.extend(self.round(now, None));
+                return effects;
             }
             Event::Usage(Err(why)) => {
                 self.blind = Some(why);
@@ -279,7 +294,11 @@ impl World {
         };
         let name = match event {
             Seen::Apply(pod) | Seen::InitApply(pod) => Some(crate::view::shelf::name_of(pod)),
-            _ => None,
+            Seen::Delete(pod) => {
+                self.flights.end(&PodKey::of(pod));
+                None
+            }
+            Seen::Init | Seen::InitDone => None,
         };
         let before = name.as_ref().and_then(|(namespace, name)| self.view.pod(namespace, name)).map(Mark::of);
         self.view.see(news);
@@ -288,6 +307,7 @@ impl World {
         let incidents = before.map(|it| it.since(pod)).unwrap_or_default();
         let (key, generation) = (pod.key.clone(), pod.generation);
         self.shows_what_was_sent(&key, generation);
+        self.is_it_done(&key);
         if incidents.is_empty() { Vec::new() } else { self.befell(&key, incidents, now) }
     }
 
@@ -318,12 +338,20 @@ impl World {
         effects
     }
 
-    fn take_in(&mut self, usage: Vec<PodUse>) {
+    /// Take in what pods use. Returns the workloads of which that demands more at once.
+    fn take_in(&mut self, usage: Vec<PodUse>) -> BTreeSet<WorkloadKey> {
+        let mut pressing = BTreeSet::new();
         for PodUse { namespace, name, containers } in usage {
             for (container, used) in containers {
-                self.take_in_use(&namespace, &name, &container, used);
+                pressing.extend(self.take_in_use(&namespace, &name, &container, used));
             }
         }
+        pressing
+    }
+
+    /// Decide at once about those that cannot wait for the next round, not even for the rest of the usage that comes in.
+    fn at_once(&mut self, pressing: &BTreeSet<WorkloadKey>, now: Timestamp) -> Vec<Effect> {
+        if pressing.is_empty() { Vec::new() } else { self.round(now, Some(pressing)) }
     }
 
     /// What cannot wait for the next round is decided at once: a kubelet tells of a container close to its limit when it is
@@ -341,9 +369,7 @@ impl World {
                 effects.extend(self.befell(&key, vec![Incident::OutOfMemory(place, usage.at)], now));
             }
         }
-        if !pressing.is_empty() {
-            effects.extend(self.round(now, Some(&pressing)));
-        }
+        effects.extend(self.at_once(&pressing, now));
         effects
     }
 
@@ -488,9 +514,12 @@ impl World {
         if action.what.new_change().is_some() {
             action.why = self.rules_behind(&action);
         }
-        let is_urgent = action.what.new_change().is_some() && self.is_urgent(&action.workload);
-        let order = Order { pod: facts.to_pod(), note: facts.note.clone(), is_urgent, action };
+        let order = Order { pod: facts.to_pod(), note: facts.note.clone(), action };
         let change = order.action.what.change().cloned().unwrap_or_default();
+        if let Some(node) = facts.node.as_ref().filter(|_| order.action.what.change().is_some()) {
+            let together = matches!(order.action.what, round::What::AdjustScaler { .. });
+            self.flights.begin(&order.action.pod, node, !order.action.cannot_wait && !together);
+        }
         self.view.scene.acting.insert(order.action.pod.clone(), change);
         self.in_flight.insert(order.action.pod.clone(), None);
         Some(Effect::Carry(Box::new(order)))
@@ -604,6 +633,16 @@ impl World {
     fn release(&mut self, pod: &PodKey) {
         self.in_flight.remove(pod);
         self.view.scene.acting.remove(pod);
+        self.is_it_done(pod);
+    }
+
+    /// Whether its node is done with what was sent: the pod shows it, and is not under way any more.
+    fn is_it_done(&mut self, pod: &PodKey) {
+        let progress = self.view.scene.pods.get(pod).map(|it| &it.progress);
+        let is_at_it = matches!(progress, Some(Progress::Underway | Progress::Failing(_)));
+        if !is_at_it && !self.in_flight.contains_key(pod) {
+            self.flights.end(pod);
+        }
     }
 
     /// A refusal: longer and longer pauses before the workload is tried again.

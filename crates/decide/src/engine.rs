@@ -7,7 +7,7 @@
 //! ```
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::sight::{Sight, Team};
 use crate::check::{Check, TABLE, When, progress, qos, quota, restart, room, settling, valid};
 use crate::code::Code;
-use crate::facts::PodFacts;
+use crate::facts::{ContainerFacts, PodFacts};
 use crate::key::{PodKey, WorkloadKey};
 use crate::ledger::{Ledger, Place, Undo};
 use crate::numbers::Numbers;
@@ -34,6 +34,9 @@ struct Work<'a> {
 
 /// How far one pod has come.
 enum Stage {
+    /// Something may be done with it; it is drafted again when its turn comes. Of a large cluster nearly every pod that wants something
+    /// has to wait in the end, and all their drafts at once were a quarter of what the loop takes.
+    Waiting,
     /// Something may be done with it.
     Open(Box<Open>),
     /// Nothing will be.
@@ -41,6 +44,8 @@ enum Stage {
         verdict: Arc<Verdict>,
         /// It is to have more than it has.
         raises: bool,
+        /// It was asked for a place.
+        tried: bool,
     },
 }
 
@@ -53,18 +58,24 @@ struct Open {
     seat: u32,
 }
 
+impl Open {
+    fn of(draft: Draft) -> Box<Self> {
+        Box::new(Self { draft, what: None, tried: false, seat: 0 })
+    }
+}
+
 impl Work<'_> {
     fn open(&self) -> Option<&Open> {
         match &self.stage {
             Stage::Open(open) => Some(open),
-            Stage::Shut { .. } => None,
+            Stage::Waiting | Stage::Shut { .. } => None,
         }
     }
 
     fn open_mut(&mut self) -> Option<&mut Open> {
         match &mut self.stage {
             Stage::Open(open) => Some(open),
-            Stage::Shut { .. } => None,
+            Stage::Waiting | Stage::Shut { .. } => None,
         }
     }
 
@@ -75,6 +86,18 @@ impl Work<'_> {
 
     fn acts(&self) -> bool {
         self.open().is_some_and(|it| it.draft.acts())
+    }
+
+    /// Nothing more is tried with it in this round: what was found is kept, and what it was found from goes.
+    fn shut(&mut self, verdicts: &mut Verdicts) {
+        let Stage::Open(open) = &mut self.stage else { return };
+        if open.what.is_some() {
+            return;
+        }
+        let tried = open.tried;
+        let draft = std::mem::replace(&mut open.draft, Draft::new(Vec::new()));
+        let raises = draft.raises();
+        self.stage = Stage::Shut { verdict: verdicts.one(describe(self.pod, draft, None)), raises, tried };
     }
 
     fn is_together(&self) -> bool {
@@ -119,22 +142,28 @@ struct Group<'a> {
 /// Decide. The same scene gives the same round, whatever order it was put together in.
 #[must_use]
 pub fn decide(scene: &Scene, moment: &Moment<'_>) -> Round {
-    let mut ledger = Ledger::of(scene, moment.now);
     let mut pods: BTreeMap<&WorkloadKey, Vec<&PodFacts>> = BTreeMap::new();
-    for pod in scene.pods.values() {
+    let mut nodes: BTreeSet<&str> = BTreeSet::new();
+    for pod in scene.pods.values().filter(|it| moment.only.is_none_or(|only| only.contains(&it.workload))) {
         pods.entry(&pod.workload).or_default().push(pod);
+        if moment.only.is_some() {
+            nodes.extend(pod.node.as_deref());
+        }
     }
+    let mut ledger = Ledger::of(scene, moment.now, moment.only.map(|_| &nodes));
     let judged = scene.workloads.iter().filter(|(key, _)| moment.only.is_none_or(|it| it.contains(*key)));
     // Of a large cluster these are most of what a round takes: they are not grown by doubling.
     let (mut groups, mut works) = match moment.only {
         None => (Vec::with_capacity(scene.workloads.len()), Vec::with_capacity(scene.pods.len())),
         Some(_) => (Vec::new(), Vec::new()),
     };
+    let mut order = Vec::new();
     for (key, subject) in judged {
         let pods = pods.remove(key).unwrap_or_default();
-        prepare(scene, moment, &ledger, key, subject, pods, &mut groups, &mut works);
+        prepare(scene, moment, &ledger, key, subject, pods, &mut groups, &mut works, &mut order);
     }
-    place(scene, moment, &mut ledger, &groups, &mut works);
+    order.sort_unstable(); // no two are of one pod
+    place(scene, moment, &mut ledger, &groups, &mut works, &order);
     conclude(moment, &ledger, groups, works)
 }
 
@@ -149,6 +178,7 @@ fn prepare<'a>(
     pods: Vec<&'a PodFacts>,
     groups: &mut Vec<Group<'a>>,
     works: &mut Vec<Work<'a>>,
+    order: &mut Vec<(Rank<'a>, usize)>,
 ) {
     let now = moment.now;
     let mut team = Team::of(pods, subject, scene, now);
@@ -169,12 +199,19 @@ fn prepare<'a>(
     let target = scaler::adjust(subject, &mut team.pods.iter().copied().zip(&mut drafts).collect::<Vec<_>>());
     let first = works.len();
     let mut verdicts = Verdicts::default();
+    // What scales them sideways has had its say about all of them together: that is not said again of one.
+    let is_alone = subject.facts.scalers.is_empty() && target.is_none();
     for (pod, draft) in team.pods.iter().zip(drafts) {
-        let stage = if draft.acts() {
-            Stage::Open(Box::new(Open { draft, what: None, tried: false, seat: 0 }))
+        if draft.acts() {
+            order.push((rank(scene, subject, pod, &draft), works.len()));
+        }
+        let stage = if draft.acts() && is_alone {
+            Stage::Waiting
+        } else if draft.acts() {
+            Stage::Open(Open::of(draft))
         } else {
-            let raises = draft.parts.iter().any(|it| it.full.raises(it.now));
-            Stage::Shut { verdict: verdicts.one(describe(pod, draft, None)), raises }
+            let raises = draft.raises();
+            Stage::Shut { verdict: verdicts.one(describe(pod, draft, None)), raises, tried: false }
         };
         works.push(Work { pod, team: groups.len(), stage });
     }
@@ -214,27 +251,37 @@ fn place<'a>(
     ledger: &mut Ledger<'a>,
     groups: &[Group<'a>],
     works: &mut [Work<'a>],
+    order: &[(Rank<'a>, usize)],
 ) {
-    let mut order: Vec<usize> = (0..works.len()).filter(|it| works[*it].acts()).collect();
-    order.sort_by_cached_key(|it| rank(groups, &works[*it]));
     let mut later = Vec::new();
-    let class_of = |works: &[Work<'_>], it: usize| works[it].open().map(|it| class(&it.draft));
-    let urgent = |it: &usize| class_of(works, *it).is_some_and(|it| it <= Class::Urgent);
-    let ends = order.iter().rposition(urgent).map_or(0, |it| it + 1);
-    let decreases = |works: &[Work<'_>], it: usize| class_of(works, it) == Some(Class::Decrease);
-    let first_other = order[ends..].iter().position(|it| !decreases(works, *it)).map_or(order.len(), |it| ends + it);
-    for (position, index) in order.iter().enumerate() {
+    let mut verdicts: Vec<Verdicts> = Vec::new();
+    verdicts.resize_with(groups.len(), Verdicts::default);
+    let class_of = |it: &(Rank<'_>, usize)| it.0.0;
+    let ends = order.iter().rposition(|it| class_of(it) <= Class::Urgent).map_or(0, |it| it + 1);
+    let others = order[ends..].iter().position(|it| class_of(it) != Class::Decrease);
+    let first_other = others.map_or(order.len(), |it| ends + it);
+    for (position, (_, index)) in order.iter().enumerate() {
         if position == first_other {
             // What cannot wait and found no room is tried again with what the decreases gave back, before anything else grows.
             for index in std::mem::take(&mut later) {
                 seat(scene, moment, ledger, groups, works, index);
             }
         }
+        if matches!(works[*index].stage, Stage::Waiting) {
+            let Work { pod, team, .. } = works[*index];
+            let (group, uses) = (&groups[team], scene.uses.get(&pod.key));
+            let (subject, now) = (group.subject, moment.now);
+            let drafted = draft(&Sight { scene, subject, team: &group.team, pod, uses, ledger, now });
+            works[*index].stage = Stage::Open(Open::of(drafted));
+        }
         let before = works[*index].open().filter(|_| position < ends).map(|it| it.draft.clone());
         let seated = seat(scene, moment, ledger, groups, works, *index);
         if let Some((before, open)) = before.filter(|_| !seated).zip(works[*index].open_mut()) {
             open.draft = before;
             later.push(*index);
+        } else if !seated && groups[works[*index].team].target.is_none() {
+            let work = &mut works[*index];
+            work.shut(&mut verdicts[work.team]);
         }
     }
     for index in later {
@@ -407,22 +454,34 @@ fn class(draft: &Draft) -> Class {
     }
 }
 
-type Rank<'a> = (Class, Reverse<i32>, Reverse<i32>, Reverse<i64>, &'a PodKey);
+type Rank<'a> = (Class, Reverse<i32>, Reverse<i32>, Reverse<i64>, Reverse<i64>, &'a PodKey);
 
-/// By class, then whose policy says so, then whose pod is more important, then how much there is to win, then by name.
-fn rank<'a>(groups: &[Group<'_>], work: &Work<'a>) -> Rank<'a> {
-    let policy = groups[work.team].subject.policy.priority.value;
-    let draft = work.open().map(|it| &it.draft);
+/// By class, then whose policy says so, then whose pod is more important, then, of what cannot wait, who is nearest to being killed,
+/// then how much there is to win, then by name.
+fn rank<'a>(scene: &Scene, subject: &Subject, pod: &'a PodFacts, draft: &Draft) -> Rank<'a> {
+    let policy = subject.policy.priority.value;
     // A MiB and a thousandth of a core weigh alike, which is about what they cost.
-    let size = draft.into_iter().flat_map(Draft::going).map(|part| {
+    let size = draft.going().map(|part| {
         let by =
             |now: Option<i64>, next: Option<i64>| next.unwrap_or(0).saturating_sub(now.unwrap_or(0)).saturating_abs();
         let difference = by(part.now.request, part.next.request).max(by(part.now.limit, part.next.limit));
         if part.resource == supple_resize::amounts::Resource::Memory { difference >> 20 } else { difference }
     });
     let size = size.fold(0_i64, i64::saturating_add);
-    let class = draft.map_or(Class::Recreate, class);
-    (class, Reverse(policy), Reverse(work.pod.priority), Reverse(size), &work.pod.key)
+    let class = class(draft);
+    let near = if class == Class::Urgent { nearness(scene, pod) } else { 0 };
+    (class, Reverse(policy), Reverse(pod.priority), Reverse(near), Reverse(size), &pod.key)
+}
+
+/// How much of its memory limit the container of a pod that has used up most of it uses, in thousandths.
+fn nearness(scene: &Scene, pod: &PodFacts) -> i64 {
+    let Some(uses) = scene.uses.get(&pod.key) else { return 0 };
+    let share = |it: &ContainerFacts| {
+        let used = uses.get(&it.name)?.memory?.0;
+        let limit = it.actual.unwrap_or(it.asked).memory_limit?.0;
+        used.saturating_mul(1000).checked_div(limit)
+    };
+    pod.containers.iter().filter_map(share).max().unwrap_or(0)
 }
 
 /// Write down what came of it.
@@ -444,25 +503,28 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
     let mut verdicts = (0, Verdicts::default());
     for Work { pod, team, stage } in works {
         let (key, subject) = subjects[team];
+        let waits =
+            |it: &Finding| matches!(it.code, Code::NoRoom | Code::NodeCapacity) && it.outcome != Outcome::Clamped;
+        // While a node is at something, its room may be about to change: nothing follows from it yet.
+        let node = pod.node.as_deref().and_then(|it| ledger.node(it));
+        let is_quiet = |tried: bool| tried && node.is_none_or(|it| it.under_way == 0);
         let open = match stage {
             Stage::Open(open) => *open,
-            Stage::Shut { verdict, raises } => {
-                unasked[team] |= raises;
+            Stage::Waiting => continue, // none is left: each had its turn
+            Stage::Shut { verdict, raises, tried } => {
+                short[team] |= is_quiet(tried) && verdict.findings.iter().any(waits);
+                unasked[team] |= !is_quiet(tried) && raises;
                 round.decisions.push(Decision { pod: pod.key.clone(), verdict });
                 continue;
             }
         };
         let Open { draft, what, tried, seat } = open;
-        let raises = draft.parts.iter().any(|it| it.full.raises(it.now));
+        let raises = draft.raises();
         let moved = matches!(draft.deed, Deed::Recreate(Code::NoRoom | Code::NodeCapacity)) && what.is_some();
+        let cannot_wait = draft.is_urgent();
         let verdict = describe(pod, draft, what.as_ref());
-        let waits =
-            |it: &Finding| matches!(it.code, Code::NoRoom | Code::NodeCapacity) && it.outcome != Outcome::Clamped;
-        // While a node is at something, its room may be about to change: nothing follows from it yet.
-        let node = pod.node.as_deref().and_then(|it| ledger.node(it));
-        let quiet = tried && node.is_none_or(|it| it.under_way == 0);
-        short[team] |= quiet && verdict.findings.iter().any(waits);
-        unasked[team] |= !quiet && raises;
+        short[team] |= is_quiet(tried) && verdict.findings.iter().any(waits);
+        unasked[team] |= !is_quiet(tried) && raises;
         moved_away[team] |= moved;
         if let Some(what) = what {
             if what.new_change().is_some() {
@@ -478,7 +540,8 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
                 (What::RollBack(_), Some(harm)) => harm.message.clone(),
                 _ => verdict.message.clone(),
             };
-            let action = Action { pod: pod.key.clone(), workload: key.clone(), what, code: verdict.code, why };
+            let (pod, workload, code) = (pod.key.clone(), key.clone(), verdict.code);
+            let action = Action { pod, workload, what, code, why, cannot_wait };
             actions.push((seat, action));
         }
         if verdicts.0 != team {
@@ -524,7 +587,7 @@ fn settle_scaler(group: &Group<'_>, works: &[Work<'_>]) -> Option<Action> {
         if target.anchor.is_none() { "as before us".to_owned() } else { format!("instead of {} %", target.from) }
     );
     let (workload, code) = (group.key.clone(), Code::AdjustScaler);
-    Some(Action { pod, workload, what: What::SettleScaler(target.clone()), code, why })
+    Some(Action { pod, workload, what: What::SettleScaler(target.clone()), code, why, cannot_wait: false })
 }
 
 /// Put what was found about a pod into words. This is kept from round to round: no list has room to grow.

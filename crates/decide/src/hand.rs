@@ -9,6 +9,9 @@ use crate::note::{Author, LastResize, Standing};
 /// The manager name of every write of ours.
 pub const MANAGER: &str = "supple";
 
+/// The subresource through which pods are resized, as managed fields name it.
+pub const RESIZE: &str = "resize";
+
 /// Who sets the pod's resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hand {
@@ -66,7 +69,7 @@ pub fn hand(pod: &Pod) -> Hand {
 
 /// The latest manager but us that wrote through `/resize`.
 fn other_manager(pod: &Pod) -> Option<String> {
-    let writes = pod.metadata.managed_fields.iter().flatten().filter(|it| it.subresource.as_deref() == Some("resize"));
+    let writes = pod.metadata.managed_fields.iter().flatten().filter(|it| it.subresource.as_deref() == Some(RESIZE));
     let latest =
         writes.filter(|it| it.manager.as_deref() != Some(MANAGER)).max_by_key(|it| it.time.as_ref().map(|it| it.0))?;
     latest.manager.clone()

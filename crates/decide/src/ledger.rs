@@ -1,6 +1,6 @@
 //! What nodes, namespaces and budgets have left, as pods are given their places one after the other in a round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use supple_resize::admission::quota;
@@ -64,11 +64,12 @@ pub struct Undo<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    /// As the scene stands: one look at every pod.
-    pub fn of(scene: &'a Scene, now: Timestamp) -> Self {
+    /// As the scene stands: one look at every pod. Where only a few pods are judged, of the room of `these` nodes alone, which are
+    /// theirs.
+    pub fn of(scene: &'a Scene, now: Timestamp, these: Option<&BTreeSet<&str>>) -> Self {
         let mut ledger = Self::default();
         let counts = scene.workloads.values().any(|it| it.policy.namespace_pods_at_once.value.is_some());
-        for (name, node) in &scene.nodes {
+        for (name, node) in scene.nodes.iter().filter(|(name, _)| these.is_none_or(|it| it.contains(&***name))) {
             ledger.nodes.insert(name, NodeRoom { allocatable: node.allocatable, ..NodeRoom::default() });
         }
         for (key, pod) in &scene.pods {

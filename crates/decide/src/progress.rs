@@ -1,6 +1,6 @@
 //! How far a resize has come, read from the pod alone (reference §1.6: the client-side completion test). Pure.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use supple_resize::amounts::{Amounts, containers};
 
 /// How far it has come.
@@ -29,7 +29,8 @@ impl Progress {
 
 /// How far the resize that made generation `generation` of the pod has come.
 pub fn progress(pod: &Pod, generation: i64) -> Progress {
-    let status = pod.status.clone().unwrap_or_default();
+    let none = PodStatus::default();
+    let status = pod.status.as_ref().unwrap_or(&none);
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
         return Progress::Ended;
     }

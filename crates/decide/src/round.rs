@@ -41,6 +41,8 @@ pub struct Action {
     pub code: Code,
     /// Why, for people.
     pub why: String,
+    /// It takes back what does harm, or raises what cannot wait: budgets and other resizes on the node do not hold it up.
+    pub cannot_wait: bool,
 }
 
 /// What is to be done with a pod or its workload.

@@ -72,12 +72,15 @@ impl Loop {
         self.began.elapsed()
     }
 
-    /// Its metrics, summed over their labels; of buckets those up to a second.
+    /// Its metrics: each series by its whole name, and by the name alone summed over their labels; of buckets those up to a second.
     pub async fn metrics(&self) -> BTreeMap<String, f64> {
         let (_, text) = fetch(self.metrics, "/metrics").await.expect("it serves metrics");
         let mut sums = BTreeMap::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let Some((series, value)) = line.rsplit_once(' ') else { continue };
+            if series.contains('{') {
+                sums.insert(series.to_owned(), value.parse::<f64>().unwrap_or_default());
+            }
             if series.contains("le=\"") && !series.contains("le=\"1\"") {
                 continue;
             }
@@ -92,6 +95,15 @@ impl Loop {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it is ours");
     }
+}
+
+/// Within how many seconds 99 of 100 raises were made: the upper bound of the bucket in which the last of them are.
+pub fn ninety_nine(metrics: &BTreeMap<String, f64>) -> f64 {
+    const BUCKET: &str = "supple_raise_duration_seconds_bucket{le=\"";
+    let all = metrics.get("supple_raise_duration_seconds_count").copied().unwrap_or_default();
+    let buckets = metrics.iter().filter_map(|(series, count)| Some((series.strip_prefix(BUCKET)?, *count)));
+    let within = buckets.filter_map(|(bound, count)| Some((bound.strip_suffix("\"}")?.parse::<f64>().ok()?, count)));
+    within.filter(|(_, count)| count * 100.0 >= all * 99.0).map(|(bound, _)| bound).fold(f64::INFINITY, f64::min)
 }
 
 /// A port that was free a moment ago.

@@ -211,35 +211,45 @@ impl Metrics {
     /// As Prometheus reads it.
     #[must_use]
     pub fn render(&self, now: Timestamp) -> String {
+        self.families(now).collect()
+    }
+
+    /// As Prometheus reads it, one metric after the other: of a large cluster all of them together are megabytes.
+    pub fn families(&self, now: Timestamp) -> impl Iterator<Item = String> + use<> {
+        let metrics = self.clone();
+        let families = Metric::ALL.iter().map(move |metric| metrics.family(*metric, now));
+        families.filter(|it| !it.is_empty())
+    }
+
+    /// One metric.
+    fn family(&self, metric: Metric, now: Timestamp) -> String {
         let counts = self.counts();
+        let row = metric.row();
+        let own = |(it, _): &(Metric, Vec<String>)| *it == metric;
         let mut text = Text::default();
-        for metric in Metric::ALL.iter().copied() {
-            let row = metric.row();
-            let own = |(it, _): &(Metric, Vec<String>)| *it == metric;
-            let mut family = text.family(&row);
-            match row.kind {
-                Kind::Counter => {
-                    for ((_, labels), value) in counts.counters.iter().filter(|(it, _)| own(it)) {
-                        family.sample(labels, count(*value));
-                    }
-                    // Where there is nothing to tell apart, nothing yet is a number too.
-                    if row.labels.is_empty() && !counts.counters.keys().any(own) {
-                        family.sample::<&str>(&[], 0.0);
-                    }
+        let mut family = text.family(&row);
+        match row.kind {
+            Kind::Counter => {
+                for ((_, labels), value) in counts.counters.iter().filter(|(it, _)| own(it)) {
+                    family.sample(labels, count(*value));
                 }
-                Kind::Gauge => {
-                    for ((_, labels), value) in counts.gauges.iter().filter(|(it, _)| own(it)) {
-                        family.sample(labels, *value);
-                    }
-                    counts.picture.render(metric, now, &mut family);
-                    if metric == Metric::BuildInfo {
-                        family.sample(&[env!("CARGO_PKG_VERSION").to_owned()], 1.0);
-                    }
+                // Where there is nothing to tell apart, nothing yet is a number too.
+                if row.labels.is_empty() && !counts.counters.keys().any(own) {
+                    family.sample::<&str>(&[], 0.0);
                 }
-                Kind::Histogram => {
-                    for ((_, labels), it) in counts.histograms.iter().filter(|(it, _)| own(it)) {
-                        family.histogram(labels, bounds(metric), &it.buckets, it.nanos);
-                    }
+            }
+            Kind::Gauge => {
+                for ((_, labels), value) in counts.gauges.iter().filter(|(it, _)| own(it)) {
+                    family.sample(labels, *value);
+                }
+                counts.picture.render(metric, now, &mut family);
+                if metric == Metric::BuildInfo {
+                    family.sample(&[env!("CARGO_PKG_VERSION").to_owned()], 1.0);
+                }
+            }
+            Kind::Histogram => {
+                for ((_, labels), it) in counts.histograms.iter().filter(|(it, _)| own(it)) {
+                    family.histogram(labels, bounds(metric), &it.buckets, it.nanos);
                 }
             }
         }

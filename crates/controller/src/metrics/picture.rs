@@ -11,6 +11,7 @@ use supple_quantity::{Bytes, MilliCpu};
 
 use super::table::Metric;
 use super::text::{Family, count};
+use crate::world::Most;
 
 /// What is known of workloads now.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,6 +26,8 @@ pub struct Picture {
     pub resizes: Vec<(Arc<str>, Arc<str>, Resizing)>,
     /// Pods whose resize is under way or being watched.
     pub in_flight: u64,
+    /// The most resizes under way on one node at once.
+    pub most_on_a_node: Most,
     /// Pods judged in the last round, by the code that settled it.
     pub decided: BTreeMap<Code, u64>,
     /// By namespace.
@@ -184,6 +187,11 @@ impl Picture {
                 }
             }
             Metric::InFlight => family.sample::<&str>(&[], count(self.in_flight)),
+            Metric::MostOnANode => {
+                let Most { can_wait, cannot_wait } = self.most_on_a_node;
+                family.sample(&["can-wait"], f64::from(can_wait));
+                family.sample(&["cannot-wait"], f64::from(cannot_wait));
+            }
             _ => {}
         }
     }
@@ -225,6 +233,7 @@ mod tests {
             pending: vec![PendingPods { workload, state: Pending::Deferred, pods: 2, since: at(100) }],
             resizes: vec![("shop".into(), "cart-0".into(), Resizing::Deferred)],
             in_flight: 4,
+            most_on_a_node: Most { can_wait: 1, cannot_wait: 3 },
             decided: [(Code::Fits, 9)].into(),
             savings: [("shop".into(), savings)].into(),
         };
@@ -244,6 +253,8 @@ mod tests {
             r#"supple_saved_cpu_cores{namespace="shop"} -0.5"#.to_owned(),
             r#"supple_savable_memory_bytes{namespace="shop"} 7"#.to_owned(),
             "supple_in_flight_pods 4".to_owned(),
+            r#"supple_node_most_in_flight_pods{haste="can-wait"} 1"#.to_owned(),
+            r#"supple_node_most_in_flight_pods{haste="cannot-wait"} 3"#.to_owned(),
         ] {
             assert!(text.lines().any(|it| it == line), "{line:?} is not in\n{text}");
         }

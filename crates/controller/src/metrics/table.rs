@@ -66,7 +66,7 @@ metrics! {
     ResizeDuration: "supple_resize_duration_seconds" Histogram ["result"],
         "From the request to the end of a resize.";
     RaiseDuration: "supple_raise_duration_seconds" Histogram [],
-        "From a measurement that could not wait, taken in, to the API server's yes to what was raised because of it; the dry run before it included.";
+        "From a measurement that could not wait, as it came in, to the API server's yes to what was raised because of it; the dry run before it included.";
     Rollbacks: "supple_rollbacks_total" Counter ["reason"],
         "Resizes that were taken back because the pod came to harm, by reason code.";
     Evictions: "supple_evictions_total" Counter ["reason"],
@@ -75,6 +75,8 @@ metrics! {
         "What befell pods: containers killed for want of memory (`out-of-memory`), containers started again, after a kill too (`restarted`), pods thrown out by their node (`evicted`).";
     InFlight: "supple_in_flight_pods" Gauge [],
         "Pods whose resize is under way or being watched.";
+    MostOnANode: "supple_node_most_in_flight_pods" Gauge ["haste"],
+        "The most pods of one node whose resize was under way at once, since the start: `can-wait` whenever a resize that can wait was sent, itself counted, which is 1 because it waits until its node is at nothing else; `cannot-wait` whenever one was sent that waits for nobody: a raise that cannot wait, harm that is taken back, pods that change together because of a horizontal autoscaler.";
     Pending: "supple_pending_pods" Gauge ["namespace", "workload_kind", "workload", "state"],
         "Pods whose resize the node has not carried out: `deferred` (no room yet) or `infeasible`.";
     PendingAge: "supple_pending_oldest_age_seconds" Gauge ["namespace", "workload_kind", "workload", "state"],

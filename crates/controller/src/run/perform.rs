@@ -11,11 +11,13 @@ use supple_decide::hand::MANAGER;
 use supple_decide::key::WorkloadKey;
 use supple_decide::policy::Guard;
 use supple_decide::scene::GuardReading;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::Clock;
+use super::answers::Answers;
+use super::turns::{Errand, Turns};
 use crate::carry::{Answer, carry};
 use crate::event::{Effect, Event, Written};
 use crate::history_file::{HistoryFile, Page};
@@ -26,16 +28,6 @@ use crate::source::prometheus::client::Prometheus;
 use crate::source::prometheus::template::{Template, Values};
 use crate::usage::{self, PodUse};
 
-/// Requests that change pods, under way at once. Each that is under way holds a connection, and a connection some hundred
-/// thousand bytes: with these few, fifty calls a second may take half a second each.
-const CARRYING: usize = 16;
-
-/// Requests that write down what is known, under way at once.
-const WRITING: usize = 4;
-
-/// Events that are told, under way at once.
-const TELLING: usize = 4;
-
 /// Pods of which usage is taken in at once.
 const PART: usize = 256;
 
@@ -43,13 +35,11 @@ const PART: usize = 256;
 pub(super) struct Hands {
     client: Client,
     teller: Teller,
-    answers: mpsc::Sender<Event>,
+    answers: Answers,
     clock: Clock,
     prometheus: Option<Prometheus>,
     metrics: Metrics,
-    carrying: Arc<Semaphore>,
-    writing: Arc<Semaphore>,
-    telling: Arc<Semaphore>,
+    turns: Turns,
     keeper: Option<Arc<Keeper>>,
     tasks: JoinSet<()>,
 }
@@ -57,7 +47,7 @@ pub(super) struct Hands {
 /// Usage on its way to the loop, which takes it in part by part: of twenty thousand pods it would be several megabytes.
 struct Parts {
     part: Vec<PodUse>,
-    answers: mpsc::Sender<Event>,
+    answers: Answers,
 }
 
 impl Extend<PodUse> for Parts {
@@ -87,7 +77,7 @@ impl Hands {
     pub(super) fn new(
         client: Client,
         teller: Teller,
-        answers: mpsc::Sender<Event>,
+        answers: Answers,
         clock: Clock,
         prometheus: Option<Prometheus>,
         metrics: Metrics,
@@ -99,9 +89,7 @@ impl Hands {
             clock,
             prometheus,
             metrics,
-            carrying: Arc::new(Semaphore::new(CARRYING)),
-            writing: Arc::new(Semaphore::new(WRITING)),
-            telling: Arc::new(Semaphore::new(TELLING)),
+            turns: Turns::default(),
             keeper: None,
             tasks: JoinSet::new(),
         }
@@ -114,9 +102,9 @@ impl Hands {
         self.keeper = Some(Arc::new(Keeper { file, metrics, places, failing }));
     }
 
-    /// Begin with one. What it came of was taken in at `since`.
+    /// Begin with one. What it came of was told at `since`.
     pub(super) fn perform(&mut self, effect: Effect, since: Instant) {
-        let (client, answers) = (self.client.clone(), self.answers.clone());
+        let (client, answers, turns) = (self.client.clone(), self.answers.clone(), self.turns.clone());
         match effect {
             Effect::Measure => drop(self.tasks.spawn(async move {
                 let parts = Parts { part: Vec::new(), answers: answers.clone() };
@@ -125,13 +113,18 @@ impl Hands {
                 let _ = answers.send(Event::Usage(usage)).await; // nobody listens any more: the loop has ended
             })),
             Effect::Carry(order) => {
-                let (permits, clock, metrics) = (self.carrying.clone(), self.clock.clone(), self.metrics.clone());
+                let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
+                let hurry = order.action.cannot_wait.then(|| turns.hurry()); // known to all others from now on
                 self.tasks.spawn(async move {
-                    let _permit = permits.acquire_owned().await;
+                    let place = match &hurry {
+                        Some(hurry) => hurry.turn().await,
+                        None => turns.turn(Errand::Carry).await,
+                    };
                     let answer = carry(&client, &order, clock()).await;
-                    if order.is_urgent && matches!(answer, Answer::Accepted { .. }) {
+                    if order.is_urgent() && matches!(answer, Answer::Accepted { .. }) {
                         metrics.raised(since.elapsed());
                     }
+                    drop((place, hurry));
                     let _ = answers.send(Event::Answered(order, answer)).await;
                 });
             }
@@ -156,31 +149,29 @@ impl Hands {
                 });
             }
             Effect::TellPolicy(told) => {
-                let (teller, permits) = (self.teller.clone(), self.telling.clone());
+                let teller = self.teller.clone();
                 self.tasks.spawn(async move {
-                    let _permit = permits.acquire_owned().await;
+                    let _place = turns.turn(Errand::Tell).await;
                     teller.tell_policy(&told).await;
                 });
             }
             Effect::Tell(told, workload) => {
-                let (teller, permits) = (self.teller.clone(), self.telling.clone());
+                let teller = self.teller.clone();
                 self.tasks.spawn(async move {
-                    let _permit = permits.acquire_owned().await;
+                    let _place = turns.turn(Errand::Tell).await;
                     teller.tell(&told, workload).await;
                 });
             }
             Effect::Write(written) => {
-                let permits = self.writing.clone();
                 self.tasks.spawn(async move {
-                    let _permit = permits.acquire_owned().await;
+                    let _place = turns.turn(Errand::Write).await;
                     let result = write(&client, &written).await.map_err(|error| error.to_string());
                     let _ = answers.send(Event::Wrote(written.workload, result)).await;
                 });
             }
             Effect::WriteVpa(written) => {
-                let permits = self.writing.clone();
                 self.tasks.spawn(async move {
-                    let _permit = permits.acquire_owned().await;
+                    let _place = turns.turn(Errand::Write).await;
                     if let Err(error) = write_autoscaler(&client, &written).await {
                         tracing::debug!(%error, "the status of a VerticalPodAutoscaler could not be written; tried again");
                     }
@@ -201,9 +192,8 @@ impl Hands {
                 });
             }
             Effect::WritePolicy(written) => {
-                let permits = self.writing.clone();
                 self.tasks.spawn(async move {
-                    let _permit = permits.acquire_owned().await;
+                    let _place = turns.turn(Errand::Write).await;
                     let result = write_policy(&client, &written).await.map_err(|error| error.to_string());
                     let _ = answers.send(Event::WrotePolicy(result)).await;
                 });

@@ -4,29 +4,29 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Pod;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::answers::Answers;
 use crate::event::Event;
 use crate::rules::{Available, RuleNews};
+use crate::slim::SlimPod;
 use crate::view::News;
 
 /// How often a cluster that lacks some kinds is asked again whether it has them now.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
-/// How many objects are listed at once. Whole pods take some twenty thousand bytes each while a page of them is read.
+/// How many objects are listed at once. A page is read as a whole, and what of it waits takes room.
 const PAGE: u32 = 100;
 
 /// How soon a cluster that did not answer is asked again.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// The minor version of the cluster, once it has said it: what its nodes can do is not decided without it.
-async fn version(client: Client, out: mpsc::Sender<Event>) {
+async fn version(client: Client, out: Answers) {
     loop {
         match client.apiserver_version().await {
             Ok(version) => {
@@ -41,19 +41,19 @@ async fn version(client: Client, out: mpsc::Sender<Event>) {
 }
 
 /// Begin all of them.
-pub fn begin(client: &Client, out: &mpsc::Sender<Event>, tasks: &mut JoinSet<()>) {
-    watch(client, out, tasks, "pods", slim, |it| news(News::Pod(it)));
-    watch(client, out, tasks, "nodes", bare, |it| news(News::Node(it)));
-    watch(client, out, tasks, "namespaces", bare, |it| news(News::Namespace(it)));
-    watch(client, out, tasks, "limit ranges", bare, |it| news(News::LimitRange(it)));
-    watch(client, out, tasks, "resource quotas", bare, |it| news(News::ResourceQuota(it)));
-    watch(client, out, tasks, "deployments", bare, |it| news(News::Deployment(it)));
-    watch(client, out, tasks, "stateful sets", bare, |it| news(News::StatefulSet(it)));
-    watch(client, out, tasks, "daemon sets", bare, |it| news(News::DaemonSet(it)));
-    watch(client, out, tasks, "jobs", bare, |it| news(News::Job(it)));
-    watch(client, out, tasks, "cron jobs", bare, |it| news(News::CronJob(it)));
-    watch(client, out, tasks, "horizontal pod autoscalers", bare, |it| news(News::Scaler(it)));
-    watch(client, out, tasks, "pod disruption budgets", bare, |it| news(News::Budget(it)));
+pub fn begin(client: &Client, out: &Answers, tasks: &mut JoinSet<()>) {
+    streamed(client, out, tasks, "pods", |it: watcher::Event<SlimPod>| news(News::Pod(whole(it))));
+    watch(client, out, tasks, "nodes", |it| news(News::Node(it)));
+    watch(client, out, tasks, "namespaces", |it| news(News::Namespace(it)));
+    watch(client, out, tasks, "limit ranges", |it| news(News::LimitRange(it)));
+    watch(client, out, tasks, "resource quotas", |it| news(News::ResourceQuota(it)));
+    watch(client, out, tasks, "deployments", |it| news(News::Deployment(it)));
+    watch(client, out, tasks, "stateful sets", |it| news(News::StatefulSet(it)));
+    watch(client, out, tasks, "daemon sets", |it| news(News::DaemonSet(it)));
+    watch(client, out, tasks, "jobs", |it| news(News::Job(it)));
+    watch(client, out, tasks, "cron jobs", |it| news(News::CronJob(it)));
+    watch(client, out, tasks, "horizontal pod autoscalers", |it| news(News::Scaler(it)));
+    watch(client, out, tasks, "pod disruption budgets", |it| news(News::Budget(it)));
     tasks.spawn(version(client.clone(), out.clone()));
     tasks.spawn(optional(client.clone(), out.clone()));
 }
@@ -66,20 +66,19 @@ fn rules(news: RuleNews) -> Event {
     Event::Rules(Box::new(news))
 }
 
-/// Without what is never read. Managed fields are half of a pod; of them only who resized it matters.
-fn slim(pod: &mut Pod) {
-    pod.managed_fields_mut().retain(|it| it.subresource.as_deref() == Some("resize"));
-    for entry in pod.managed_fields_mut() {
-        entry.fields_v1 = None;
+/// Pods as all the others know them.
+fn whole(event: watcher::Event<SlimPod>) -> watcher::Event<k8s_openapi::api::core::v1::Pod> {
+    match event {
+        watcher::Event::Apply(pod) => watcher::Event::Apply(pod.0),
+        watcher::Event::Delete(pod) => watcher::Event::Delete(pod.0),
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitApply(pod) => watcher::Event::InitApply(pod.0),
+        watcher::Event::InitDone => watcher::Event::InitDone,
     }
 }
 
-fn bare<K: Resource>(object: &mut K) {
-    object.meta_mut().managed_fields = None;
-}
-
 /// The kinds that a cluster may lack: they are watched as soon as it has them.
-async fn optional(client: Client, out: mpsc::Sender<Event>) {
+async fn optional(client: Client, out: Answers) {
     let mut tasks = JoinSet::new();
     let mut watched = Available::default();
     let mut told = false;
@@ -97,13 +96,13 @@ async fn optional(client: Client, out: mpsc::Sender<Event>) {
         }
         told = true;
         if now.ours && !watched.ours {
-            watch(&client, &out, &mut tasks, "rightsizing policies", bare, |it| rules(RuleNews::Policy(it)));
-            watch(&client, &out, &mut tasks, "cluster policies", bare, |it| rules(RuleNews::ClusterPolicy(it)));
-            watch(&client, &out, &mut tasks, "rightsizings", bare, |it| rules(RuleNews::Rightsizing(it)));
+            watch(&client, &out, &mut tasks, "rightsizing policies", |it| rules(RuleNews::Policy(it)));
+            watch(&client, &out, &mut tasks, "cluster policies", |it| rules(RuleNews::ClusterPolicy(it)));
+            streamed(&client, &out, &mut tasks, "rightsizings", |it| rules(RuleNews::Rightsizing(bare(it))));
         }
         if now.autoscalers && !watched.autoscalers {
-            watch(&client, &out, &mut tasks, "vertical pod autoscalers", bare, |it| rules(RuleNews::Autoscaler(it)));
-            watch(&client, &out, &mut tasks, "their checkpoints", bare, |it| rules(RuleNews::Checkpoint(it)));
+            watch(&client, &out, &mut tasks, "vertical pod autoscalers", |it| rules(RuleNews::Autoscaler(it)));
+            watch(&client, &out, &mut tasks, "their checkpoints", |it| rules(RuleNews::Checkpoint(it)));
         }
         watched = now;
         if watched.ours && watched.autoscalers {
@@ -129,33 +128,91 @@ async fn has(client: &Client, group: &str, version: &str, kind: &str) -> Option<
     }
 }
 
-/// A watch that goes on for ever; what interrupts it is logged, a refusal so that it is seen.
+/// Without what is never read.
+fn bare<K: Resource>(event: watcher::Event<K>) -> watcher::Event<K> {
+    event.modify(|it| it.meta_mut().managed_fields = None)
+}
+
+/// A watch that goes on for ever, of what is listed in pages.
 fn watch<K>(
     client: &Client,
-    out: &mpsc::Sender<Event>,
+    out: &Answers,
     tasks: &mut JoinSet<()>,
     what: &'static str,
-    slim: fn(&mut K),
     event: fn(watcher::Event<K>) -> Event,
 ) where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let api = Api::<K>::all(client.clone());
-    let out = out.clone();
+    let (api, out) = (Api::<K>::all(client.clone()), out.clone());
     tasks.spawn(async move {
-        let mut events = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff().boxed();
-        while let Some(next) = events.next().await {
-            match next {
-                Ok(next) => {
-                    if out.send(event(next.modify(slim))).await.is_err() {
-                        return;
-                    }
-                }
-                Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) => {
-                    tracing::warn!(message = status.message, "{what} cannot be listed; tried again");
-                }
-                Err(error) => tracing::debug!(%error, "the watch of {what} is being resumed"),
-            }
+        let config = watcher::Config::default().page_size(PAGE);
+        follow(&api, &out, config, what, event).await;
+    });
+}
+
+/// A watch that goes on for ever, and begins with what is there, one after the other (`sendInitialEvents`): thousands of objects
+/// are then read as they come, on one connection, and never a page of them is there at once. A cluster that does not stream lists
+/// is listed in pages.
+fn streamed<K>(
+    client: &Client,
+    out: &Answers,
+    tasks: &mut JoinSet<()>,
+    what: &'static str,
+    event: fn(watcher::Event<K>) -> Event,
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let (api, out) = (Api::<K>::all(client.clone()), out.clone());
+    tasks.spawn(async move {
+        if follow(&api, &out, watcher::Config::default().streaming_lists(), what, event).await == Followed::NotStreamed
+        {
+            tracing::debug!("{what} are not streamed by this cluster; they are listed in pages");
+            follow(&api, &out, watcher::Config::default().page_size(PAGE), what, event).await;
         }
     });
+}
+
+/// Why a watch was left.
+#[derive(PartialEq, Eq)]
+enum Followed {
+    /// Nobody listens any more.
+    Unheard,
+    /// The cluster does not know how to begin a watch with what is there.
+    NotStreamed,
+}
+
+/// Follow a watch; what interrupts it is logged, a refusal so that it is seen.
+async fn follow<K>(
+    api: &Api<K>,
+    out: &Answers,
+    config: watcher::Config,
+    what: &'static str,
+    event: fn(watcher::Event<K>) -> Event,
+) -> Followed
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let is_streamed = config.initial_list_strategy == watcher::InitialListStrategy::StreamingList;
+    let mut events = watcher(api.clone(), config).default_backoff().boxed();
+    while let Some(next) = events.next().await {
+        match next {
+            Ok(next) => {
+                if out.send(event(next)).await.is_err() {
+                    return Followed::Unheard;
+                }
+            }
+            // Without the feature gate `WatchList` the option itself is refused.
+            Err(watcher::Error::WatchStartFailed(kube::Error::Api(status)))
+                if is_streamed && matches!(status.code, 400 | 422) =>
+            {
+                return Followed::NotStreamed;
+            }
+            Err(
+                watcher::Error::InitialListFailed(kube::Error::Api(status))
+                | watcher::Error::WatchStartFailed(kube::Error::Api(status)),
+            ) => tracing::warn!(message = status.message, "{what} cannot be listed; tried again"),
+            Err(error) => tracing::debug!(%error, "the watch of {what} is being resumed"),
+        }
+    }
+    Followed::Unheard
 }

@@ -1,6 +1,9 @@
 //! The paths of the probes and of the metrics.
 
+use std::convert::Infallible;
+
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -40,11 +43,11 @@ async fn ready(State(health): State<Health>) -> Response {
     (status, text).into_response()
 }
 
-/// `/metrics`.
+/// `/metrics`, each metric rendered when the one before has been sent.
 pub fn metrics(metrics: Metrics, clock: Clock) -> Router {
     let render = move || {
-        let (metrics, now) = (metrics.clone(), clock());
-        async move { ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.render(now)) }
+        let families = futures::stream::iter(metrics.families(clock()).map(Ok::<_, Infallible>));
+        async move { ([(header::CONTENT_TYPE, CONTENT_TYPE)], Body::from_stream(families)) }
     };
     Router::new().route("/metrics", get(render))
 }

@@ -40,6 +40,13 @@ pub(super) struct Kept {
     next: Option<Timestamp>,
 }
 
+impl Kept {
+    /// Whether it has been seen, and what was remembered of it has been taken in.
+    pub(super) fn has_seen(&self, workload: &WorkloadKey) -> bool {
+        self.seen.contains(workload)
+    }
+}
+
 impl World {
     /// There is a history file, and this is what was found in it.
     pub fn keep(&mut self, pages: Vec<Page>) {

@@ -15,7 +15,8 @@ impl World {
     /// The picture of this moment.
     pub fn picture(&self, now: Timestamp) -> Picture {
         let scene = &self.view.scene;
-        let mut picture = Picture { in_flight: self.in_flight.len() as u64, ..Picture::default() };
+        let (in_flight, most) = (self.in_flight.len() as u64, self.flights.most());
+        let mut picture = Picture { in_flight, most_on_a_node: most, ..Picture::default() };
         for (workload, subject) in &scene.workloads {
             let pods: Vec<&PodFacts> = self.pods_of(workload).collect();
             picture.pods.insert(workload.clone(), u32::try_from(pods.len()).unwrap_or(u32::MAX));

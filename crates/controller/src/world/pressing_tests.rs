@@ -119,7 +119,7 @@ fn a_kubelets_word_that_memory_runs_out_does_not_wait_for_a_round() {
     let [(pod, memory)] = &raised(&effects)[..] else { panic!("one raise, not {effects:?}") };
     assert!(pod == "a" && *memory > 200, "{pod} {memory}");
     assert!(
-        effects.iter().any(|it| matches!(it, Effect::Carry(order) if order.is_urgent)),
+        effects.iter().any(|it| matches!(it, Effect::Carry(order) if order.is_urgent())),
         "it is told how long it took"
     );
     // The same again while that is on its way presses no more.

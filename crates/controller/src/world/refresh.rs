@@ -14,8 +14,13 @@ use super::World;
 
 impl World {
     pub(super) fn refresh(&mut self, now: Timestamp, only: Option<&BTreeSet<WorkloadKey>>) {
-        self.forget_pods();
-        self.forget_workloads(now);
+        // Between rounds nothing is looked through from end to end: what is gone is forgotten in the next one.
+        if only.is_none() {
+            self.forget_pods();
+            self.forget_workloads(now);
+        }
+        let there = &self.view.scene.pods;
+        self.flights.retain(|it| there.contains_key(it));
         let own = &self.settings.own_namespace;
         let stop = self.view.namespace_words(own).and_then(|it| it.get(supple_api::names::STOP));
         self.view.scene.cluster.stopped = stop.cloned();

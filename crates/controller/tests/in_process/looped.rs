@@ -58,6 +58,30 @@ async fn an_oversized_pod_is_shrunk_and_left_alone_when_it_fits() {
     lab.cluster.stop().await;
 }
 
+/// Two hours of it, with six pods on one node that all ask for too much: the account is kept where resizes are sent and shown, so that
+/// it tells whatever decided.
+#[tokio::test(start_paused = true)]
+async fn what_can_wait_waits_until_its_node_is_at_nothing_else() {
+    let lab = Lab::new().await;
+    lab.policy("quick", json!({})).await;
+    let names = ["a", "b", "c", "d", "e", "f"];
+    for name in names {
+        lab.pod(name, "500m/1Gi", "1/2Gi", "cpu=50m memory=100Mi").await;
+    }
+    let mut work = lab.begin();
+    for name in names {
+        work.until("every pod is resized", is(name, Code::Resized)).await;
+    }
+    let text = work.metrics.render((lab.clock)());
+    let most = |haste: &str| {
+        let series = format!("supple_node_most_in_flight_pods{{haste=\"{haste}\"}} ");
+        text.lines().find_map(|it| it.strip_prefix(&series)).map(str::to_owned)
+    };
+    assert_eq!((most("can-wait").as_deref(), most("cannot-wait").as_deref()), (Some("1"), Some("0")));
+    work.end().await;
+    lab.cluster.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_only_asked_for_recommendations_is_only_recommended_to() {
     let lab = Lab::new().await;

@@ -219,6 +219,11 @@ impl Draft {
         matches!(self.deed, Deed::Recreate(_)) || self.parts.iter().any(Part::changes)
     }
 
+    /// Whether it is to have more than it has, whatever stands in the way.
+    pub fn raises(&self) -> bool {
+        self.parts.iter().any(|it| it.full.raises(it.now))
+    }
+
     /// Whether this part would be carried out.
     pub fn goes(&self, part: &Part) -> bool {
         part.changes() && !self.stopped && (part.urgent || !self.only_urgent)

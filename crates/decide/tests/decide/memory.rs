@@ -96,3 +96,18 @@ fn old_clusters_lower_no_limit() {
     size("1 1Gi:2Gi", "1 2Gi", old, Code::Resize, "2Gi:4Gi");
     size("1 1Gi", "1 500Mi", old, Code::Resize, "500Mi");
 }
+
+#[test]
+fn of_what_cannot_wait_who_is_nearest_to_being_killed_goes_first() {
+    let mut stage = Stage::new();
+    for (name, used) in [("a", 950), ("b", 1010), ("c", 990)] {
+        stage.workload(name, "1 1536Mi").needs.get_mut("app").unwrap().memory.as_mut().unwrap().urgent = true;
+        let pod = format!("{name}-1");
+        stage.pod(name, &pod, "n1", "1 1Gi:1Gi");
+        stage.used(&pod).memory = Some(Bytes(used * MIB));
+    }
+    let round = stage.decide();
+    let order: Vec<&str> = round.actions.iter().map(|it| &*it.pod.name).collect();
+    assert_eq!(order, ["b-1", "c-1", "a-1"]);
+    assert!(round.actions.iter().all(|it| it.cannot_wait));
+}

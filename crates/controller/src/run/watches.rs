@@ -42,18 +42,19 @@ async fn version(client: Client, out: Answers) {
 
 /// Begin all of them.
 pub fn begin(client: &Client, out: &Answers, tasks: &mut JoinSet<()>) {
-    streamed(client, out, tasks, "pods", |it: watcher::Event<SlimPod>| news(News::Pod(whole(it))));
-    watch(client, out, tasks, "nodes", |it| news(News::Node(it)));
-    watch(client, out, tasks, "namespaces", |it| news(News::Namespace(it)));
-    watch(client, out, tasks, "limit ranges", |it| news(News::LimitRange(it)));
-    watch(client, out, tasks, "resource quotas", |it| news(News::ResourceQuota(it)));
-    watch(client, out, tasks, "deployments", |it| news(News::Deployment(it)));
-    watch(client, out, tasks, "stateful sets", |it| news(News::StatefulSet(it)));
-    watch(client, out, tasks, "daemon sets", |it| news(News::DaemonSet(it)));
-    watch(client, out, tasks, "jobs", |it| news(News::Job(it)));
-    watch(client, out, tasks, "cron jobs", |it| news(News::CronJob(it)));
-    watch(client, out, tasks, "horizontal pod autoscalers", |it| news(News::Scaler(it)));
-    watch(client, out, tasks, "pod disruption budgets", |it| news(News::Budget(it)));
+    let mut watches = Watches { client, out, tasks };
+    watches.streamed("pods", |it: watcher::Event<SlimPod>| news(News::Pod(whole(it))));
+    watches.paged("nodes", |it| news(News::Node(it)));
+    watches.paged("namespaces", |it| news(News::Namespace(it)));
+    watches.paged("limit ranges", |it| news(News::LimitRange(it)));
+    watches.paged("resource quotas", |it| news(News::ResourceQuota(it)));
+    watches.paged("deployments", |it| news(News::Deployment(it)));
+    watches.paged("stateful sets", |it| news(News::StatefulSet(it)));
+    watches.paged("daemon sets", |it| news(News::DaemonSet(it)));
+    watches.paged("jobs", |it| news(News::Job(it)));
+    watches.paged("cron jobs", |it| news(News::CronJob(it)));
+    watches.paged("horizontal pod autoscalers", |it| news(News::Scaler(it)));
+    watches.paged("pod disruption budgets", |it| news(News::Budget(it)));
     tasks.spawn(version(client.clone(), out.clone()));
     tasks.spawn(optional(client.clone(), out.clone()));
 }
@@ -95,14 +96,15 @@ async fn optional(client: Client, out: Answers) {
             return;
         }
         told = true;
+        let mut watches = Watches { client: &client, out: &out, tasks: &mut tasks };
         if now.ours && !watched.ours {
-            watch(&client, &out, &mut tasks, "rightsizing policies", |it| rules(RuleNews::Policy(it)));
-            watch(&client, &out, &mut tasks, "cluster policies", |it| rules(RuleNews::ClusterPolicy(it)));
-            streamed(&client, &out, &mut tasks, "rightsizings", |it| rules(RuleNews::Rightsizing(bare(it))));
+            watches.paged("rightsizing policies", |it| rules(RuleNews::Policy(it)));
+            watches.paged("cluster policies", |it| rules(RuleNews::ClusterPolicy(it)));
+            watches.streamed("rightsizings", |it| rules(RuleNews::Rightsizing(bare(it))));
         }
         if now.autoscalers && !watched.autoscalers {
-            watch(&client, &out, &mut tasks, "vertical pod autoscalers", |it| rules(RuleNews::Autoscaler(it)));
-            watch(&client, &out, &mut tasks, "their checkpoints", |it| rules(RuleNews::Checkpoint(it)));
+            watches.paged("vertical pod autoscalers", |it| rules(RuleNews::Autoscaler(it)));
+            watches.paged("their checkpoints", |it| rules(RuleNews::Checkpoint(it)));
         }
         watched = now;
         if watched.ours && watched.autoscalers {
@@ -133,43 +135,43 @@ fn bare<K: Resource>(event: watcher::Event<K>) -> watcher::Event<K> {
     event.modify(|it| it.meta_mut().managed_fields = None)
 }
 
-/// A watch that goes on for ever, of what is listed in pages.
-fn watch<K>(
-    client: &Client,
-    out: &Answers,
-    tasks: &mut JoinSet<()>,
-    what: &'static str,
-    event: fn(watcher::Event<K>) -> Event,
-) where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let (api, out) = (Api::<K>::all(client.clone()), out.clone());
-    tasks.spawn(async move {
-        let config = watcher::Config::default().page_size(PAGE);
-        follow(&api, &out, config, what, event).await;
-    });
+/// What is watched.
+trait Watched: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static {}
+
+impl<K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static> Watched for K {}
+
+/// Where watches are begun; each goes on for ever.
+struct Watches<'a> {
+    client: &'a Client,
+    out: &'a Answers,
+    tasks: &'a mut JoinSet<()>,
 }
 
-/// A watch that goes on for ever, and begins with what is there, one after the other (`sendInitialEvents`): thousands of objects
-/// are then read as they come, on one connection, and never a page of them is there at once. A cluster that does not stream lists
-/// is listed in pages.
-fn streamed<K>(
-    client: &Client,
-    out: &Answers,
-    tasks: &mut JoinSet<()>,
-    what: &'static str,
-    event: fn(watcher::Event<K>) -> Event,
-) where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let (api, out) = (Api::<K>::all(client.clone()), out.clone());
-    tasks.spawn(async move {
-        if follow(&api, &out, watcher::Config::default().streaming_lists(), what, event).await == Followed::NotStreamed
-        {
-            tracing::debug!("{what} are not streamed by this cluster; they are listed in pages");
-            follow(&api, &out, watcher::Config::default().page_size(PAGE), what, event).await;
-        }
-    });
+impl Watches<'_> {
+    /// One of what is listed in pages.
+    fn paged<K: Watched>(&mut self, what: &'static str, event: fn(watcher::Event<K>) -> Event) {
+        let (api, out) = (Api::<K>::all(self.client.clone()), self.out.clone());
+        self.tasks.spawn(async move {
+            follow(&api, &out, pages(), what, event).await;
+        });
+    }
+
+    /// One that begins with what is there, one after the other (`sendInitialEvents`): thousands of objects are then read as they
+    /// come, on one connection, and never a page of them is there at once. A cluster that does not stream lists is listed in pages.
+    fn streamed<K: Watched>(&mut self, what: &'static str, event: fn(watcher::Event<K>) -> Event) {
+        let (api, out) = (Api::<K>::all(self.client.clone()), self.out.clone());
+        self.tasks.spawn(async move {
+            let streams = watcher::Config::default().streaming_lists();
+            if follow(&api, &out, streams, what, event).await == Followed::NotStreamed {
+                tracing::debug!("{what} are not streamed by this cluster; they are listed in pages");
+                follow(&api, &out, pages(), what, event).await;
+            }
+        });
+    }
+}
+
+fn pages() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE)
 }
 
 /// Why a watch was left.
@@ -182,16 +184,13 @@ enum Followed {
 }
 
 /// Follow a watch; what interrupts it is logged, a refusal so that it is seen.
-async fn follow<K>(
+async fn follow<K: Watched>(
     api: &Api<K>,
     out: &Answers,
     config: watcher::Config,
     what: &'static str,
     event: fn(watcher::Event<K>) -> Event,
-) -> Followed
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
-{
+) -> Followed {
     let is_streamed = config.initial_list_strategy == watcher::InitialListStrategy::StreamingList;
     let mut events = watcher(api.clone(), config).default_backoff().boxed();
     while let Some(next) = events.next().await {

@@ -14,7 +14,8 @@ use supple_quantity::{Bytes, MilliCpu};
 
 use super::lab::{Lab, generation, requests};
 
-fn is(pod: &str, code: Code) -> impl Fn(&Snapshot) -> bool {
+/// Whether the last thing that came of the pod was this.
+pub fn is(pod: &str, code: Code) -> impl Fn(&Snapshot) -> bool {
     let pod = pod.to_owned();
     move |snapshot| {
         let mut rows = snapshot.rows.iter().filter(|it| it.pod == pod);

@@ -14,4 +14,5 @@ mod policies;
 mod prometheus;
 mod scaler;
 mod serve;
+mod streams;
 mod webhook;

@@ -247,9 +247,129 @@ fn difference(old: &Value, new: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::BoxFuture;
+    use k8s_openapi::api::core::v1::{ConfigMap, Event, Secret};
     use serde_json::json;
 
     use super::*;
+
+    /// An API server that notes the patches it is sent, and does not answer the first so many.
+    #[derive(Default)]
+    struct Server {
+        patches: Mutex<Vec<Value>>,
+        silent: Mutex<usize>,
+    }
+
+    type Answer<'a, T> = BoxFuture<'a, Result<T, ApiError>>;
+
+    impl PodApi for Server {
+        fn patch_status<'a>(&'a self, _: &'a PodRef, said: &'a Said<'a>) -> Answer<'a, ()> {
+            Box::pin(async move {
+                self.patches.lock().unwrap().push(said.patch());
+                let mut silent = self.silent.lock().unwrap();
+                let answers = *silent == 0;
+                *silent = silent.saturating_sub(1);
+                answers.then_some(()).ok_or_else(|| ApiError::Unavailable("no answer".to_owned()))
+            })
+        }
+
+        fn delete<'a>(&'a self, _: &'a PodRef) -> Answer<'a, ()> {
+            unreachable!("a writer writes statuses")
+        }
+
+        fn create_event<'a>(&'a self, _: &'a Event) -> Answer<'a, ()> {
+            unreachable!("a writer writes statuses")
+        }
+
+        fn patch_event<'a>(&'a self, _: &'a str, _: &'a str, _: &'a Value) -> Answer<'a, ()> {
+            unreachable!("a writer writes statuses")
+        }
+
+        fn config_map<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, ConfigMap> {
+            unreachable!("a writer writes statuses")
+        }
+
+        fn secret<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, Secret> {
+            unreachable!("a writer writes statuses")
+        }
+    }
+
+    impl Server {
+        fn writer(self: &Arc<Self>) -> StatusWriter {
+            let pod = PodRef { uid: "u".into(), namespace: "n".into(), name: "p".into() };
+            let clock: Clock = Arc::new(|| jiff::Timestamp::UNIX_EPOCH);
+            StatusWriter::new(Arc::clone(self) as Arc<dyn PodApi>, Arc::new(pod), clock)
+        }
+
+        /// What it was sent since it was asked last.
+        fn sent(&self) -> Vec<Value> {
+            std::mem::take(&mut *self.patches.lock().unwrap())
+        }
+    }
+
+    fn status(message: &str, reason: &str) -> PodStatus {
+        PodStatus { message: Some(message.into()), reason: Some(reason.into()), ..PodStatus::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_is_another_is_said_and_the_newest_alone() {
+        let server = Arc::new(Server::default());
+        let mut writer = server.writer();
+        writer.publish(status("a", "r"), Some(&status("", "r")));
+        writer.publish(status("b", "r"), None); // before anybody has written the first
+        writer.flush().await;
+        assert_eq!(server.sent(), [json!({"message": "b"})]);
+        writer.publish(status("b", "r"), None);
+        writer.flush().await;
+        assert_eq!(server.sent(), [] as [Value; 0], "it is what was written");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_back_is_not_kept_and_the_next_is_held_against_the_api() {
+        let server = Arc::new(Server::default());
+        let mut writer = server.writer();
+        let kept = |writer: &StatusWriter| writer.0.slot().texts.is_some();
+        writer.publish(status("a", "r"), None);
+        writer.flush().await;
+        assert!(kept(&writer), "the API has not shown it yet");
+        writer.settle(Some(&status("z", "r")));
+        assert!(kept(&writer), "that is another");
+        writer.settle(Some(&status("a", "r")));
+        assert!(!kept(&writer));
+        server.sent();
+        writer.publish(status("a", "s"), Some(&status("a", "r")));
+        writer.flush().await;
+        assert_eq!(server.sent(), [json!({"reason": "s"})]);
+        // An older one that comes by late lets nothing go.
+        writer.publish(status("b", "s"), None);
+        writer.flush().await;
+        writer.settle(Some(&status("a", "s")));
+        assert!(kept(&writer));
+        writer.settle(Some(&status("b", "s")));
+        assert!(!kept(&writer));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_lost_answer_everything_is_said() {
+        let server = Arc::new(Server { silent: Mutex::new(1), ..Server::default() });
+        let mut writer = server.writer();
+        writer.publish(status("a", "r"), Some(&status("", "r")));
+        writer.flush().await;
+        assert_eq!(server.sent(), [json!({"message": "a"}), json!({"message": "a", "reason": "r"})]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_comes_back_takes_no_room_for_ever() {
+        let server = Arc::new(Server::default());
+        let mut writer = server.writer();
+        for number in 0..5 * SENT {
+            writer.publish(status(&number.to_string(), "r"), None);
+            writer.flush().await;
+        }
+        assert_eq!(writer.0.slot().sent.len(), SENT);
+        writer.settle(Some(&status(&(5 * SENT - 1).to_string(), "r")));
+        assert!(writer.0.slot().texts.is_none(), "the newest is what counts");
+    }
 
     #[track_caller]
     fn check(old: Value, new: Value, patch: Value) {

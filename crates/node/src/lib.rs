@@ -94,8 +94,8 @@ impl Node {
     /// Returns when the node is registered and has seen the list of its pods.
     ///
     /// # Errors
-    /// When the checkpoints cannot be opened, the runtime cannot say what runs, or the API server refuses the node or
-    /// its first list of pods.
+    /// When the runtime cannot do what is asked for, the checkpoints cannot be opened, the runtime cannot say what runs, or
+    /// the API server refuses the node or its first list of pods.
     pub async fn start(client: kube::Client, options: NodeOptions) -> Result<Self, StartError> {
         let pods = kube::Api::all(client.clone());
         Self::begin(client, options, None, |main_loop| main_loop.run(pods).boxed()).await
@@ -120,6 +120,7 @@ impl Node {
         desk: Option<Arc<dyn Desk>>,
         run: impl FnOnce(MainLoop) -> BoxFuture<'static, ()>,
     ) -> Result<Self, StartError> {
+        options.check()?;
         let (checkpoints, records) =
             Checkpoints::open(&options.checkpoints, options.crash_points.clone()).map_err(StartError::Checkpoint)?;
         let found = options.runtime.recover().await.map_err(StartError::Recover)?;

@@ -165,6 +165,16 @@ impl fmt::Debug for NodeOptions {
     }
 }
 
+impl NodeOptions {
+    /// Whether the runtime can do what is asked for.
+    pub(crate) fn check(&self) -> Result<(), StartError> {
+        if self.memory_qos.is_on() && !self.runtime.has_memory_qos() {
+            return Err(StartError::MemoryQos { runtime: self.runtime.name() });
+        }
+        Ok(())
+    }
+}
+
 /// What happens to the pods when the node stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopMode {
@@ -210,4 +220,41 @@ pub enum StartError {
         #[source]
         source: Box<kube::Error>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use supple_resize::memory_qos::Reservation;
+
+    use super::*;
+    use crate::runtime::simulated::{SimulatedOptions, SimulatedRuntime};
+    use crate::testing::{Log, Scripted};
+
+    #[track_caller]
+    fn check(runtime: Arc<dyn Runtime>, reservation: Reservation, refused: bool) {
+        let options = NodeOptions {
+            name: "one".to_owned(),
+            capacity: Capacity { cpu: MilliCpu(2000), memory: Bytes(1 << 30), pods: 110 },
+            checkpoints: Keep::Nowhere,
+            memory_qos: MemoryQos { reservation, ..MemoryQos::default() },
+            runtime,
+            clock: Arc::new(|| Timestamp::UNIX_EPOCH),
+            speed: Speed::REAL,
+            beat: Beat::default(),
+            crash_points: CrashPoints::none(),
+        };
+        assert_eq!(matches!(options.check(), Err(StartError::MemoryQos { .. })), refused, "{reservation:?}");
+    }
+
+    #[test]
+    fn memory_qos_is_refused_where_it_would_not_be_written() {
+        let clock: Clock = Arc::new(|| Timestamp::UNIX_EPOCH);
+        let unable =
+            Arc::new(Scripted::new(Log::default(), tokio::sync::mpsc::unbounded_channel(), Arc::clone(&clock)));
+        check(unable.clone(), Reservation::Tiered, true);
+        check(unable, Reservation::None, false);
+        let simulated = SimulatedOptions::new(clock);
+        check(Arc::new(SimulatedRuntime::new(simulated)), Reservation::Tiered, false);
+    }
 }

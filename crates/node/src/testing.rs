@@ -55,6 +55,9 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Where what happens in a runtime is said, and heard.
+type Events = (mpsc::UnboundedSender<RuntimeEvent>, mpsc::UnboundedReceiver<RuntimeEvent>);
+
 /// A runtime that does nothing but remember, and fails when told to.
 pub(crate) struct Scripted {
     log: Log,
@@ -76,6 +79,10 @@ struct Script {
 }
 
 impl Scripted {
+    pub(crate) fn new(log: Log, (events, stream): Events, clock: Clock) -> Self {
+        Self { log, state: Mutex::default(), events, stream: Mutex::new(Some(stream)), clock }
+    }
+
     fn call(&self, line: String) -> Result<(), RuntimeError> {
         self.log.write(line.clone());
         let mut state = lock(&self.state);
@@ -453,13 +460,7 @@ impl Stage {
     ) -> Self {
         let Configured { capacity, memory_qos } = configured;
         let (events, stream) = mpsc::unbounded_channel();
-        let runtime = Arc::new(Scripted {
-            log: log.clone(),
-            state: Mutex::default(),
-            events,
-            stream: Mutex::new(Some(stream)),
-            clock: Arc::clone(&clock),
-        });
+        let runtime = Arc::new(Scripted::new(log.clone(), (events, stream), Arc::clone(&clock)));
         for (id, run) in found.iter().flat_map(|it| &it.containers) {
             if let RunState::Running { started_at, .. } = run {
                 lock(&runtime.state).running.insert(id.clone(), *started_at);

@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::ownership::Author;
+use super::ownership::{Author, SERVER};
 use super::write::Next;
 use super::{Api, Call};
 use crate::admission::webhook::Warnings;
@@ -17,9 +17,6 @@ use crate::options::{DeleteOptions, WriteOptions};
 use crate::respond::{json as answer, success, warned};
 use crate::route::Target;
 use crate::strategy::Part;
-
-/// Whom the record of ownership names for what the server itself writes into a budget, as in the reference.
-const SELF: &str = "kube-apiserver";
 
 impl Api {
     /// Evicts the pod that the call names.
@@ -76,7 +73,7 @@ impl Api {
             Ok(Next::plain(disruption::take(budget.clone(), &pod.name, self.clock.now())?, Vec::new()))
         };
         let options = WriteOptions { dry_run, ..WriteOptions::default() };
-        self.modify(&target, Part::Status, &options, &Author::named(&target, SELF), next).await?;
+        self.modify(&target, Part::Status, &options, &Author::named(&target, SERVER), next).await?;
         Ok(())
     }
 }

@@ -33,6 +33,7 @@ mod watch;
 mod write;
 
 pub(crate) use definitions::settle_all as settle_definitions;
+pub(crate) use ownership::owned_by_the_server;
 pub(crate) use typed::Word;
 
 use std::sync::Arc;

@@ -14,12 +14,21 @@ use crate::route::Target;
 use crate::schema::ShapeId;
 use crate::strategy::Part;
 
+/// What the server is called where it writes itself.
+pub(super) const SERVER: &str = "kube-apiserver";
+
 /// What a write to the object itself cannot own where the status has a path of its own.
 const NO_STATUS: Scope = Scope::Without(&[&["status"]]);
 
 /// What a write to the status cannot own.
 const NO_SPEC: Scope =
     Scope::Without(&[&["spec"], &["metadata", "deletionTimestamp"], &["metadata", "ownerReferences"]]);
+
+/// The `managedFields` of an object that the server itself creates before it serves anybody.
+pub(crate) fn owned_by_the_server(resource: &'static Resource, object: &Value, now: Timestamp) -> Value {
+    let target = Target { resource, namespace: String::new(), name: String::new(), subresource: None };
+    Author::named(&target, SERVER).created(object, Value::Null, now)
+}
 
 /// The author of a request.
 #[derive(Clone, Debug)]

@@ -70,6 +70,29 @@ async fn namespaces_must_be_there_and_match() {
 }
 
 #[tokio::test]
+async fn what_the_server_begins_with_is_its_own_and_later_writers_are_recorded() {
+    let it = Harness::new().await;
+    let path = "/api/v1/namespaces/default";
+    let born = it.get(path).await.expect(200)["metadata"]["managedFields"].clone();
+    assert_eq!(born[0]["manager"], "kube-apiserver");
+    let owned = json!({"f:metadata": {"f:labels": {".": {}, "f:kubernetes.io/metadata.name": {}}}});
+    assert_eq!(born[0]["fieldsV1"], owned, "spec and status are filled in, and nobody's");
+    let class = it.get("/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical").await.expect(200);
+    let owned = json!({"f:description": {}, "f:preemptionPolicy": {}, "f:value": {}});
+    assert_eq!(class["metadata"]["managedFields"][0]["fieldsV1"], owned);
+    let note = r#"{"metadata": {"annotations": {"a": "b"}}}"#;
+    let path = format!("{path}?fieldManager=somebody");
+    let noted = it.call("PATCH", &path, &[("content-type", "application/merge-patch+json")], note).await.expect(200);
+    let managers: Vec<_> = noted["metadata"]["managedFields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["manager"].as_str().unwrap())
+        .collect();
+    assert_eq!(managers, ["kube-apiserver", "somebody"]);
+}
+
+#[tokio::test]
 async fn bodies_come_in_the_formats_that_are_read() {
     let it = Harness::new().await;
     let yaml = "metadata:\n  name: conf\ndata:\n  a: b\n";

@@ -11,6 +11,7 @@ mod commit;
 mod file;
 mod object;
 mod pack;
+mod rest;
 mod state;
 
 use std::collections::HashMap;
@@ -26,8 +27,8 @@ use tokio::sync::{oneshot, watch};
 use crate::crash::CrashPoints;
 use commit::{Committer, Disk, Outcome, Paced, Pending, Queue};
 use file::{File, Place};
-use pack::Bases;
-use state::{State, Tired};
+use rest::Rest;
+use state::State;
 
 /// Why a transaction did not take place.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -83,8 +84,8 @@ struct Shared {
     published: watch::Sender<u64>,
     /// The same of each collection that somebody watches: who watches one is not woken by all others.
     collections: RwLock<HashMap<Box<str>, watch::Sender<u64>>>,
-    /// What objects that rest are told by.
-    bases: Mutex<Bases>,
+    /// What objects that rest are told by, and which of them are to be looked at again.
+    rest: Mutex<Rest>,
     /// Whether the file may have more than anybody was told: see [`Store::settled`].
     in_doubt: AtomicBool,
 }
@@ -120,17 +121,7 @@ impl Shared {
     /// Makes small what nobody has written for a while: when nobody waits for it.
     fn rest(&self) {
         let tired = self.state.write().unwrap_or_else(read_poisoned).tired();
-        if tired.is_empty() {
-            return;
-        }
-        let mut bases = self.bases.lock().unwrap_or_else(read_poisoned);
-        for Tired { object, is_gone } in tired {
-            // Of what is not a pod there is little that anybody in this process decodes.
-            if is_gone || object.key.resource() == PODS {
-                object.forget();
-            }
-            object.rest(&mut bases);
-        }
+        self.rest.lock().unwrap_or_else(read_poisoned).take(tired);
     }
 }
 
@@ -394,17 +385,12 @@ impl Store {
 const SETTLE_CHECK: std::time::Duration = std::time::Duration::from_millis(20);
 
 fn shared(objects: Vec<Object>, revision: u64, history: History) -> Arc<Shared> {
-    let mut bases = Bases::default();
-    for object in &objects {
-        if object.key.resource() == PODS {
-            object.forget();
-        }
-        object.rest(&mut bases);
-    }
+    let mut rest = Rest::default();
+    objects.iter().for_each(|object| rest.load(object));
     let published = watch::Sender::new(revision);
-    let (state, bases) = (RwLock::new(State::new(objects, revision, history)), Mutex::new(bases));
+    let (state, rest) = (RwLock::new(State::new(objects, revision, history)), Mutex::new(rest));
     let collections = RwLock::default();
-    Arc::new(Shared { state, published, collections, bases, in_doubt: AtomicBool::new(false) })
+    Arc::new(Shared { state, published, collections, rest, in_doubt: AtomicBool::new(false) })
 }
 
 fn prefix(resource: &str, namespace: &str) -> String {

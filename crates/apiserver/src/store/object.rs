@@ -398,7 +398,7 @@ enum Known {
     /// It is kept, because somebody may ask for it soon.
     Kept(Decoded),
     /// The object rests: it is had from who holds it, if somebody did when it came to rest. (A weak reference keeps the room of
-    /// what is gone, so that nobody is followed who comes later.)
+    /// what is gone, so that nobody is followed who comes later, and it goes once nobody holds it.)
     Held(Option<Weak<dyn Any + Send + Sync>>),
 }
 
@@ -594,18 +594,30 @@ impl Object {
         }
     }
 
-    /// Keeps what was decoded no longer than somebody else does.
-    pub(super) fn forget(&self) {
+    /// Keeps what was decoded no longer than somebody else does. Returns whether somebody does now: then it is to be asked later
+    /// whether it [still is held](Object::is_held).
+    pub(super) fn forget(&self) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let held = match &*known {
             Known::Kept(decoded) => (Arc::strong_count(decoded) > 1).then(|| Arc::downgrade(decoded)),
-            Known::Nothing | Known::Held(_) => None,
+            Known::Nothing => None,
+            Known::Held(_) => return false, // whoever made it so was told
         };
-        if !matches!(*known, Known::Held(_)) {
-            let kept = std::mem::replace(&mut *known, Known::Held(held));
-            drop(known);
-            drop(kept);
+        let is_held = held.is_some();
+        let kept = std::mem::replace(&mut *known, Known::Held(held));
+        drop(known);
+        drop(kept); // takes its time
+        is_held
+    }
+
+    /// Whether somebody else still holds what was decoded; if not, the room it stood in is given back.
+    pub(super) fn is_held(&self) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_held = matches!(&*known, Known::Held(Some(held)) if held.strong_count() > 0);
+        if !is_held && matches!(*known, Known::Held(_)) {
+            *known = Known::Held(None);
         }
+        is_held
     }
 
     /// An object read back from the file; `None` if it is no JSON object.

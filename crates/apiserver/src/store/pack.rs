@@ -18,7 +18,10 @@ const STEP: usize = 4;
 /// Places of a base that are remembered: a power of two.
 const SLOTS: usize = 2048;
 
-/// Bases a resource has at a time, the one that was of use last first.
+/// A text is told well in less than this part of it.
+const GOOD: usize = 4;
+
+/// Bases a resource has at a time.
 const BASES: usize = 12;
 
 /// How many of them are tried for a text.
@@ -62,7 +65,16 @@ impl Packed {
 
 /// The bases of all resources.
 #[derive(Debug, Default)]
-pub(super) struct Bases(HashMap<Box<str>, Vec<Indexed>>);
+pub(super) struct Bases(HashMap<Box<str>, Shelf>);
+
+/// Those of one resource.
+#[derive(Debug, Default)]
+struct Shelf {
+    /// The one that was of use last first.
+    bases: Vec<Indexed>,
+    /// How many texts they have told badly.
+    badly: usize,
+}
 
 impl Bases {
     /// The text packed; `None` where nothing would be won.
@@ -71,33 +83,50 @@ impl Bases {
             return None;
         }
         if !self.0.contains_key(resource) {
-            self.0.insert(resource.into(), Vec::new());
+            self.0.insert(resource.into(), Shelf::default());
         }
-        let bases = self.0.get_mut(resource)?;
+        self.0.get_mut(resource)?.pack(text)
+    }
+}
+
+impl Shelf {
+    fn pack(&mut self, text: &[u8]) -> Option<Packed> {
+        let (at, own) = match self.told(text) {
+            Some((at, own)) if own.len() < text.len() / GOOD || !self.wants_more() => (at, own),
+            // Nothing like it has been seen, or too little: others are told by this one from now on.
+            _ => {
+                self.bases.truncate(BASES - 1);
+                let base = Indexed::new(text);
+                let own = base.difference(text, text.len())?;
+                self.bases.insert(0, base);
+                (0, own)
+            }
+        };
+        self.bases[..=at].rotate_right(1);
+        Some(Packed { base: Arc::clone(&self.bases[0].base), own: own.into_boxed_slice(), length: text.len() })
+    }
+
+    /// The text as the first base tells it that tells it well, else as the best does.
+    fn told(&self, text: &[u8]) -> Option<(usize, Vec<u8>)> {
         let mut best: Option<(usize, Vec<u8>)> = None;
-        for (at, base) in bases.iter().enumerate().take(TRIES) {
+        for (at, base) in self.bases.iter().enumerate().take(TRIES) {
             let most = best.as_ref().map_or(text.len() / 2, |(_, own)| own.len());
             if let Some(own) = base.difference(text, most) {
-                let is_good = own.len() < text.len() / 4;
+                let is_good = own.len() < text.len() / GOOD;
                 best = Some((at, own));
                 if is_good {
                     break;
                 }
             }
         }
-        let (at, own) = match best {
-            Some(best) => best,
-            None => {
-                // Nothing like it has been seen: others are told by this one from now on.
-                bases.truncate(BASES - 1);
-                let base = Indexed::new(text);
-                let own = base.difference(text, text.len())?;
-                bases.insert(0, base);
-                (0, own)
-            }
-        };
-        bases[..=at].rotate_right(1);
-        Some(Packed { base: Arc::clone(&bases[0].base), own: own.into_boxed_slice(), length: text.len() })
+        best
+    }
+
+    /// Whether a text that is told badly is to be a base: the first, the second, the fourth …. What changes for good, as a pod
+    /// does when its node has written its status, is soon told well; what is never twice the same does not make a base of each.
+    fn wants_more(&mut self) -> bool {
+        self.badly += 1;
+        self.badly.is_power_of_two()
     }
 }
 
@@ -246,7 +275,42 @@ mod tests {
             assert_eq!(unpacked(&packed), text.as_bytes());
             assert!(packed.own.len() < text.len() / 4, "{} of {}", packed.own.len(), text.len());
         }
-        assert_eq!(bases.0["pods"].len(), 1);
+        assert_eq!(bases.0["pods"].bases.len(), 1);
+    }
+
+    #[test]
+    fn what_has_grown_in_common_makes_a_base_of_its_own() {
+        let mut bases = Bases::default();
+        let status: String = (0..40).map(|it| format!(",\"f:field{}\":{{}}", it * 7919)).collect();
+        let grown = |number| pod(number).replace("\"status\":{", &format!("\"grown\":[0{status}],\"status\":{{"));
+        for number in 0..50 {
+            bases.pack("pods", pod(number).as_bytes()).unwrap();
+        }
+        for number in 0..50 {
+            let text = grown(number);
+            let packed = bases.pack("pods", text.as_bytes()).unwrap();
+            assert_eq!(unpacked(&packed), text.as_bytes());
+            assert!(packed.own.len() < text.len() / GOOD, "{} of {}", packed.own.len(), text.len());
+        }
+        assert_eq!(bases.0["pods"].bases.len(), 2);
+    }
+
+    #[test]
+    fn what_is_never_twice_the_same_does_not_make_a_base_of_each() {
+        let mut bases = Bases::default();
+        let common = pod(0);
+        let mut word = 1_u64;
+        for _ in 0..1000 {
+            let own: String = (0..20)
+                .map(|_| {
+                    word = word.wrapping_mul(0x5851_f42d_4c95_7f2d) + 1;
+                    format!("{word:x}")
+                })
+                .collect();
+            let text = format!("{common}{}", &own[..common.len() / 2]);
+            bases.pack("pods", text.as_bytes()).unwrap();
+        }
+        assert!((2..=BASES).contains(&bases.0["pods"].bases.len()), "{}", bases.0["pods"].bases.len());
     }
 
     #[test]
@@ -269,7 +333,7 @@ mod tests {
             .collect();
             assert_eq!(unpacked(&bases.pack("configmaps", &text).unwrap()), text);
         }
-        assert_eq!(bases.0["configmaps"].len(), BASES);
+        assert_eq!(bases.0["configmaps"].bases.len(), BASES);
     }
 
     proptest! {

@@ -11,14 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
-use supple_node::{Fed, Lately, Told};
+use supple_node::{Fed, Followed, Lately, Told};
 use supple_resize::resources::ResourceList;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -67,11 +67,26 @@ struct View {
 /// What is kept of a pod. Of most, that they run somewhere and take so much of it: a tenth of the pod itself.
 enum Known {
     /// It waits for a node.
-    Waits(Arc<Pod>),
+    Waits(Box<Waiting>),
     /// It is bound to this node and holds this of it.
     Bound(Arc<str>, Arc<ResourceList>),
     /// It is nobody's business here: it has ended, or somebody else schedules it.
     Other,
+}
+
+/// A pod that waits.
+struct Waiting {
+    /// At rest where many wait for their first turn: decoded they are large. One that fits nowhere is looked at each time.
+    pod: Followed,
+    /// When it has its turn: priority first, then age, then name, so that the same cluster is always scheduled in the same way.
+    turn: Turn,
+}
+
+type Turn = (i64, Option<Timestamp>, Option<String>, String);
+
+fn turn(pod: &Pod) -> Turn {
+    let priority = pod.spec.as_ref().and_then(|it| it.priority).unwrap_or_default();
+    (-i64::from(priority), pod.creation_timestamp().map(|it| it.0), pod.namespace(), pod.name_any())
 }
 
 enum Change {
@@ -89,7 +104,7 @@ impl View {
 
     fn apply_pod(&mut self, event: Told) {
         match event {
-            watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => self.know(pod.pod()),
+            watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => self.know(&pod),
             watcher::Event::Delete(pod) => {
                 let uid = pod.pod().uid().unwrap_or_default();
                 self.forget(&uid);
@@ -104,7 +119,8 @@ impl View {
         }
     }
 
-    fn know(&mut self, pod: Arc<Pod>) {
+    fn know(&mut self, followed: &Followed) {
+        let pod = followed.pod();
         let uid = Arc::<str>::from(pod.metadata.uid.as_deref().unwrap_or_default());
         self.forget(&uid);
         let known = match node_of(&pod).filter(|_| !is_over(&pod)) {
@@ -115,8 +131,10 @@ impl View {
                 Known::Bound(node, self.lately.shared(fit::held(&pod)))
             }
             None if is_ours(&pod) => {
+                let is_next = self.pending.len() < ROUND || self.told.contains_key(&*uid);
+                let waits = if is_next { followed.clone() } else { followed.at_rest() };
                 self.pending.insert(uid.to_string());
-                Known::Waits(pod)
+                Known::Waits(Box::new(Waiting { pod: waits, turn: turn(&pod) }))
             }
             None => Known::Other,
         };
@@ -163,48 +181,46 @@ impl View {
         }
     }
 
-    /// What to do now: each pending pod with the node it goes to, or the reason why it stays, up to so many that go.
-    /// Priority first, then age, then name, so that the same cluster is always scheduled in the same way.
+    /// What to do now: each pending pod whose turn it is with the node it goes to, or the reason why it stays, up to so many that
+    /// go.
     fn decide(&mut self, most: usize) -> Vec<(Arc<Pod>, Result<String, NoFit>)> {
         if self.pending.is_empty() {
             return Vec::new(); // nearly always: most changes are statuses of pods that run
         }
         self.count();
         let pending = self.pending.iter().filter_map(|uid| match self.pods.get(uid.as_str()) {
-            Some(Known::Waits(pod)) => Some(pod),
+            Some(Known::Waits(waiting)) => Some(waiting),
             _ => None,
         });
-        let mut pending: Vec<&Arc<Pod>> = pending.collect();
-        pending.sort_by_cached_key(|pod| {
-            let priority = pod.spec.as_ref().and_then(|it| it.priority).unwrap_or_default();
-            (-i64::from(priority), pod.creation_timestamp(), pod.namespace(), pod.name_any())
-        });
+        let mut pending: Vec<&Waiting> = pending.map(|it| &**it).collect();
+        pending.sort_by(|a, b| a.turn.cmp(&b.turn));
         let (mut decided, mut placed) = (Vec::new(), 0);
-        for pod in pending {
+        for waiting in pending {
             if placed == most {
                 break;
             }
-            let place = fit::place(pod, &self.rooms);
+            let pod = waiting.pod.pod();
+            let place = fit::place(&pod, &self.rooms);
             if let Ok(name) = &place {
                 // Taken for this round; whether it really is, the binding will say.
                 if let Some(room) = self.rooms.get_mut(name) {
-                    room.take(&fit::held(pod));
+                    room.take(&fit::held(&pod));
                 }
                 self.stale.insert(name.clone());
                 placed += 1;
             }
-            decided.push((Arc::clone(pod), place));
+            decided.push((pod, place));
         }
         decided
     }
 
     /// A pod was bound. Until the watch brings it, it counts as such: a second binding would be refused, but its room must
-    /// not be given away twice.
+    /// not be given away twice. What the watch has brought since is newer.
     fn bound(&mut self, pod: Pod) {
         let uid = pod.uid().unwrap_or_default();
         self.told.remove(&uid);
-        if self.pods.contains_key(uid.as_str()) {
-            self.know(Arc::new(pod));
+        if matches!(self.pods.get(uid.as_str()), Some(Known::Waits(_))) {
+            self.know(&Followed::from(Arc::new(pod)));
         }
     }
 }
@@ -250,25 +266,47 @@ pub(crate) async fn run(client: Client, pods: Fed, clock: ClusterClock, stop: Ca
         if view.listed != (true, true) {
             continue;
         }
-        let (mut bindings, mut placed) = (JoinSet::new(), 0);
+        let (mut bindings, mut placed, mut has_changed) = (JoinSet::new(), 0, false);
         for (pod, place) in view.decide(ROUND) {
             match place {
                 Ok(node) => {
                     placed += 1;
-                    if bindings.len() >= AT_ONCE {
-                        bindings.join_next().await.into_iter().flatten().flatten().for_each(|pod| view.bound(pod));
+                    while bindings.len() >= AT_ONCE {
+                        has_changed |= one_is_bound(&mut view, &mut bindings, &mut changes).await;
                     }
                     bindings.spawn(bind(client.clone(), clock.clone(), Pod::clone(&pod), node));
                 }
                 Err(no_fit) => refuse(&client, &clock, &mut view, &pod, &no_fit.to_string()).await,
             }
         }
-        while let Some(done) = bindings.join_next().await {
-            done.into_iter().flatten().for_each(|pod| view.bound(pod));
+        while !bindings.is_empty() {
+            has_changed |= one_is_bound(&mut view, &mut bindings, &mut changes).await;
         }
-        goes_on = placed == ROUND;
+        goes_on = placed == ROUND || has_changed;
         if stop.is_cancelled() {
             return;
+        }
+    }
+}
+
+/// Waits for one of these bindings, and takes in what changes meanwhile: thousands of pods may come in that time, and what waits
+/// to be told is large. Returns whether anything has changed.
+async fn one_is_bound(
+    view: &mut View,
+    bindings: &mut JoinSet<Option<Pod>>,
+    changes: &mut (impl Stream<Item = Result<Change, watcher::Error>> + Unpin),
+) -> bool {
+    let mut has_changed = false;
+    loop {
+        tokio::select! {
+            done = bindings.join_next() => {
+                done.into_iter().flatten().flatten().for_each(|pod| view.bound(pod));
+                return has_changed;
+            }
+            Some(change) = changes.next() => {
+                take(view, change);
+                has_changed = true;
+            }
         }
     }
 }
@@ -354,8 +392,6 @@ async fn record(client: &Client, clock: &ClusterClock, pod: &Pod, kind: &str, re
 
 #[cfg(test)]
 mod tests {
-    use supple_node::Followed;
-
     use super::*;
 
     fn pod(name: &str, priority: i32, created: i64, cpu: &str) -> Pod {
@@ -417,6 +453,20 @@ mod tests {
         gated.spec.as_mut().unwrap().scheduling_gates =
             Some(vec![k8s_openapi::api::core::v1::PodSchedulingGate { name: "wait".to_owned() }]);
         check(&mut view([other, over, bound, gated, pod("waits", 0, 1, "1m")]), &[("waits", false)]);
+    }
+
+    #[test]
+    fn what_the_watch_has_brought_is_newer_than_the_answer_to_a_binding() {
+        let mut view = view([pod("first", 0, 1, "1"), pod("waits", 0, 2, "1")]);
+        let mut bound = pod("first", 0, 1, "1");
+        bound.spec.as_mut().unwrap().node_name = Some("n".to_owned());
+        view.bound(bound.clone());
+        check(&mut view, &[("waits", false)]);
+        let mut over = bound.clone();
+        over.status = serde_json::from_value(json!({"phase": "Succeeded"})).unwrap();
+        view.apply_pod(watcher::Event::Apply(Followed::from(Arc::new(over))));
+        view.bound(bound);
+        check(&mut view, &[("waits", true)]);
     }
 
     #[test]

@@ -90,10 +90,13 @@ fn what_was_decoded_is_had_from_who_holds_it() {
     let pod = json!({"metadata": {"name": "a"}});
     let object = Draft::new("pods", &pod, labels).seal(Key::new("pods", "n", "a"), 7);
     let held = object.pod().unwrap();
-    object.forget();
+    assert!(object.forget() && object.is_held());
     assert!(Arc::ptr_eq(&held, &object.pod().unwrap()));
+    drop(held);
+    assert!(!object.is_held());
+    assert!(matches!(*object.known.lock().unwrap(), Known::Held(None)), "not even its room is kept");
     let forgotten = Draft::new("pods", &pod, labels).seal(Key::new("pods", "n", "a"), 7);
-    forgotten.forget();
+    assert!(!forgotten.forget());
     assert_eq!(forgotten.pod().unwrap().metadata.name.as_deref(), Some("a"));
 }
 

@@ -12,6 +12,7 @@ use supple_resize::actuate;
 use supple_resize::allocate::Allocation;
 use supple_resize::kernel::{CgroupResources, DEFAULT_PERIOD_US};
 
+use crate::hook::MARK;
 use crate::machine::{HELD, lock};
 use crate::run::{CAPACITY, World, pods};
 
@@ -92,6 +93,14 @@ pub async fn nothing_lost(world: &World, client: &Client) -> Result<(), String> 
         let Some(pod) = found.iter().find(|pod| pod.metadata.name.as_deref() == Some(name)) else {
             return Err(format!("{name} was acknowledged and is not there"));
         };
+        let class = pod.status.as_ref().and_then(|status| status.qos_class.as_deref());
+        if class != Some("Burstable") {
+            return Err(format!("{name} was created Burstable, and is {class:?}"));
+        }
+        let mark = pod.metadata.annotations.as_ref().and_then(|it| it.get(MARK));
+        if world.marked.contains(name) && mark.is_none() {
+            return Err(format!("{name} was created without what a webhook had to write into it"));
+        }
         let spec = pod.spec.as_ref().and_then(|spec| spec.containers.first()).and_then(|it| it.resources.as_ref());
         let spec = serde_json::to_value(spec).map_err(|error| error.to_string())?;
         if spec != *acknowledged && !unanswered.contains(&spec) {

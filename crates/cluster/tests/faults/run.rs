@@ -1,12 +1,12 @@
 //! One run: a cluster with a few pods lives several lives, is asked for resizes, is killed and loses power, and everything
 //! it stands on fails as the dice say; then all is calm, and it must come to where it was told to be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -40,8 +40,12 @@ pub struct World {
     pub referee: Arc<Mutex<Referee>>,
     /// What the clock says, and the start of the present life in the runtime's own time.
     clock: Arc<Mutex<(Timestamp, Option<tokio::time::Instant>)>>,
-    /// 0: no webhook; 1: one without which there are no resizes; 2: one that may be ignored.
+    /// 0: no webhooks; 1: without them there are neither resizes nor new pods; 2: they may be ignored.
     hooked: u64,
+    /// Pods that were created while a webhook had to write into them.
+    pub marked: BTreeSet<String>,
+    /// Whether a webhook has to write into what is created in this life.
+    marks: bool,
     /// Whether what is written waits for a disk that may hang, and is flushed together; else each write is flushed at once.
     paced: bool,
     /// Sizes that were acknowledged, and those asked for since whose answer never came.
@@ -62,6 +66,8 @@ impl World {
             runtime: Arc::new(SimulatedRuntime::new(options)),
             referee: Arc::new(Mutex::new(Referee::new(restartable))),
             acknowledged: BTreeMap::new(),
+            marked: BTreeSet::new(),
+            marks: false,
             hooked: dice.roll("hooked", 4) % 3,
             paced: dice.roll("paced", 2) == 0,
             clock,
@@ -170,7 +176,7 @@ async fn process(world: &mut World, life: &Arc<Life>, last: bool) -> Result<End,
     };
     let client = cluster.client();
     checks::nothing_lost(world, &client).await?;
-    hook(world, &client).await;
+    world.marks = hook(world, &client).await;
     create(world, &client).await;
     let steps = if last { 4 } else { 4 + world.dice.roll("steps", 12) };
     for _ in 0..steps {
@@ -234,15 +240,24 @@ fn options(world: &World, life: &Arc<Life>) -> ClusterOptions {
     }
 }
 
-/// Has every second world ask a webhook about resizes.
-async fn hook(world: &World, client: &Client) {
+/// Has every second world ask webhooks about resizes and new pods. True where new pods are surely written into.
+async fn hook(world: &World, client: &Client) -> bool {
     if world.hooked == 0 {
-        return;
+        return false;
     }
-    let configuration = serde_json::from_value(hook::configuration(world.hooked == 1)).expect("a configuration");
-    // It is there since an earlier life, or is not taken now: either is a world to be lived in.
-    let _ =
-        Api::<ValidatingWebhookConfiguration>::all(client.clone()).create(&PostParams::default(), &configuration).await;
+    let closed = world.hooked == 1;
+    let how = PostParams::default();
+    // They are there since an earlier life, or are not taken now: either is a world to be lived in.
+    let judging = serde_json::from_value(hook::judging(closed)).expect("a configuration");
+    let _ = Api::<ValidatingWebhookConfiguration>::all(client.clone()).create(&how, &judging).await;
+    let writing = serde_json::from_value(hook::writing(closed)).expect("a configuration");
+    let taken = Api::<MutatingWebhookConfiguration>::all(client.clone()).create(&how, &writing).await;
+    let there = match taken {
+        Ok(_) => true,
+        Err(kube::Error::Api(status)) => status.reason == "AlreadyExists",
+        Err(_) => false,
+    };
+    closed && there
 }
 
 /// Creates the pods that are not there.
@@ -269,6 +284,9 @@ async fn create(world: &mut World, client: &Client) {
             world.note(format!("created {name}: {resources}"));
             lock(&world.referee).deleted.remove(name);
             world.acknowledged.insert(name.to_owned(), (resources, Vec::new()));
+            if world.marks {
+                world.marked.insert(name.to_owned());
+            }
         }
     }
 }
@@ -300,9 +318,21 @@ async fn act(world: &mut World, client: &Client, life: &Arc<Life>) {
             lock(&world.referee).deleted.insert(name.to_owned());
             world.note(format!("delete {name}"));
             world.acknowledged.remove(name);
+            world.marked.remove(name);
             let _ = pods.delete(name, &DeleteParams::default()).await;
         }
         2 => create(world, client).await,
+        4 => {
+            // Requests of all it may use, of both: that would be Guaranteed, and a pod's class is never changed.
+            let same = json!({"cpu": *world.dice.pick("cpu", &["200m", "500m"]), "memory": "256Mi"});
+            let resources = json!({"requests": same, "limits": same});
+            world.note(format!("resize {name} to another QoS class: {resources}"));
+            let patch = json!({"spec": {"containers": [{"name": "app", "resources": resources}]}});
+            let asked = pods.patch_resize(name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+            if asked.is_ok() {
+                lock(&world.referee).broken.push(format!("{name}: its QoS class was changed"));
+            }
+        }
         3 => {
             // A process that ends by itself, or is killed by somebody.
             for found in world.runtime.recover().await.unwrap_or_default() {

@@ -14,7 +14,7 @@ use crate::state::{REMEMBERED, State};
 use crate::ways::{CPU_WAYS, MEMORY_WAYS, Rehearsal};
 
 /// Written first. A reader refuses what it does not know.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// The longest a state can be.
 pub const MOST: usize = 600;
@@ -25,7 +25,7 @@ const NOTHING: u64 = TOP as u64 + 1;
 /// Bits of a plain level, of a plain weight, and of the fixed part of a step between two levels of a histogram.
 const LEVEL: u32 = 11;
 const WEIGHT: u32 = 13;
-const STEP: u32 = 5;
+const STEP: u32 = 6;
 
 /// The bits of the longest state there can be, part by part as [`State::save`] writes them.
 const LONGEST: usize = {

@@ -270,8 +270,8 @@ impl Past for CpuPast {
             for _ in 0..*hours {
                 let next = if at + 1 == DAY { 0 } else { at + 1 };
                 let before = if at == 0 { DAY - 1 } else { at - 1 };
-                // The hours beside it count half: nobody's jobs start on the second.
-                for (beside, share) in [(at, 1.0), (before, 0.5), (next, 0.5)] {
+                // The hours beside it count a little: nobody's jobs start on the second.
+                for (beside, share) in [(at, 1.0), (before, 0.25), (next, 0.25)] {
                     let known = self.daily[beside];
                     if known[0] != UNKNOWN {
                         let atoms_of = known.into_iter().zip(masses);

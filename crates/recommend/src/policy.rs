@@ -74,7 +74,7 @@ impl Default for Policy {
                     blur: (1.5, 0.3),
                     jump: (0.004, 10.0),
                     climb: 1.5,
-                    usual: 4.4,
+                    usual: 2.2,
                     margin: 1.0,
                 },
             },

@@ -29,47 +29,50 @@ pub struct Trial<const N: usize> {
     in_incidents: bool,
     /// By how much another way must be better.
     better: f32,
-    /// By how much a way other than the first must be better before it is listened to at all.
-    prior: f32,
+    /// By how much more before it is listened to at all: the less it looks at, the more.
+    prior: [f32; N],
 }
 
-/// Ways for CPU: the mixture, two that follow what was lately, one that asks for the hour of the day and one that takes all for
-/// alike. A charge halves in two days.
+/// Ways for CPU: the mixture, two that follow what was lately, one that asks for the hour of the day, one that asks for nothing
+/// else, and one that takes all for alike. A charge halves in two days.
 pub static CPU: Trial<CPU_WAYS> = Trial {
     ways: [
         Way { name: "balanced", weights: [4.0, 1.0, 0.3, 4.0], fear: 1.0 },
         Way { name: "recent", weights: [8.0, 1.0, 0.0, 0.0], fear: 1.0 },
         Way { name: "nimble", weights: [1.0, 0.0, 0.0, 0.0], fear: 0.4 },
         Way { name: "daily", weights: [1.0, 0.2, 0.0, 10.0], fear: 1.0 },
+        Way { name: "clockwork", weights: [0.0, 0.0, 0.0, 1.0], fear: 1.0 },
         Way { name: "steady", weights: [0.0, 0.0, 1.0, 0.0], fear: 1.0 },
     ],
     fade: 0.985_66,
     in_incidents: false,
     better: 1.5,
-    prior: 1.5,
+    prior: [0.0, 1.5, 1.5, 1.5, 2.5, 1.5],
 };
 
-/// Ways for memory. Kills are too rare for what they cost to tell a wise way from a lucky one soon, so another has to be better
-/// by two kills, and a charge halves in a week.
+/// Ways for memory: the mixture, one that asks for the hour of the day, and the maximum of the last week. Kills are too rare for
+/// what they cost to tell a wise way from a lucky one soon, so another has to be better by two kills, and a charge halves in a
+/// week.
 pub static MEMORY: Trial<MEMORY_WAYS> = Trial {
     ways: [
         Way { name: "balanced", weights: [8.0, 1.0, 0.3, 4.0], fear: 0.7 },
         Way { name: "daily", weights: [1.0, 0.2, 0.0, 10.0], fear: 0.7 },
+        Way { name: "maximum", weights: [0.0, 0.0, 1.0, 0.0], fear: 1.05 },
     ],
     fade: 0.995_883,
     in_incidents: true,
     better: 1.0,
-    prior: 1.0,
+    prior: [0.0, 1.0, 1.0],
 };
 
 /// The way for CPU before a day is known: what was seen by then is a start for the most part, and its spikes do not come back.
 pub static BEGINNER: Way = Way { name: "bold", weights: [4.0, 1.0, 0.3, 4.0], fear: 0.4 };
 
 /// Ways there are for CPU.
-pub const CPU_WAYS: usize = 5;
+pub const CPU_WAYS: usize = 6;
 
 /// And for memory.
-pub const MEMORY_WAYS: usize = 2;
+pub const MEMORY_WAYS: usize = 3;
 
 /// Charges are kept in these parts of an hour.
 pub const PARTS: f32 = 32.0;
@@ -176,7 +179,9 @@ impl<const N: usize> Rehearsal<N> {
         let least = self.charges.iter().copied().min().unwrap_or(0);
         self.charges.iter_mut().for_each(|it| *it -= least);
         let unit = if trial.in_incidents { self.price } else { 1.0 };
-        let prior = |way: usize| if way == 0 { 0.0 } else { trial.prior * unit };
+        let heard = self.leader();
+        // Who is heard has shown it: a change that is charged at once, and pays later, is no reason to be heard no more.
+        let prior = |way: usize| if way == heard { 0.0 } else { trial.prior[way] * unit };
         let stand = |way: usize| f32::from(self.charges[way]) / PARTS + prior(way);
         let best = (0..N).min_by(|a, b| stand(*a).total_cmp(&stand(*b))).unwrap_or(0);
         if stand(best) + trial.better * unit < stand(self.leader()) {

@@ -117,6 +117,26 @@ fn a_regular_day_is_followed_up_and_down() {
 }
 
 #[test]
+fn a_night_between_slopes_is_followed_down() {
+    // Hours of falling before it and of rising after it, and a noise of six per cent: who asks also what was yesterday, or an hour
+    // ago, never dares to go down.
+    let use_at = |minute: i64| {
+        let noise = 1.0 + 0.06 * amount(minute * 7919 % 100) / 100.0;
+        let into_night = (minute % DAY - 12 * HOUR).clamp(0, 4 * HOUR);
+        let out_of_night = (minute % DAY - 22 * HOUR).clamp(0, 2 * HOUR);
+        let awake = 1.0 - amount(into_night) / amount(4 * HOUR) + amount(out_of_night) / amount(2 * HOUR);
+        noise * (1000.0 + 5000.0 * awake)
+    };
+    let lived = live(9 * DAY, |minute| (use_at(minute), 300.0));
+    for day in 6..9 {
+        check_cpu(&lived, day * DAY + 20 * HOUR, 1060..=2500);
+        check_cpu(&lived, day * DAY + 8 * HOUR, 6360..=7000);
+    }
+    let over = (6 * DAY..9 * DAY).filter(|it| use_at(*it) > amount(lived.cpu(it - 1))).count();
+    assert!(over <= 15, "{over} minutes of three days over");
+}
+
+#[test]
 fn a_regular_week_is_known_to_memory() {
     let busy = |minute: i64| minute / DAY % 7 < 5 && (8..20).contains(&hour(minute));
     let lived = live(22 * DAY, |minute| (100.0, if busy(minute) { 1000.0 } else { 300.0 }));

@@ -7,7 +7,7 @@ use super::place::{Form, Place, elements};
 use super::set::{Element, FieldSet};
 
 /// What changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Comparison {
     /// Fields that are there now.
     pub added: FieldSet,

@@ -18,6 +18,7 @@ mod managers;
 mod merge;
 mod owned;
 mod place;
+mod recall;
 mod remove;
 mod scope;
 mod set;

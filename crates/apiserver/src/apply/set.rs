@@ -87,7 +87,7 @@ impl fmt::Display for Element {
 }
 
 /// A set of paths. No part of it is empty: a subtree exists only if something in it is a member.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FieldSet {
     /// Whether the path that leads here is a member.
     pub here: bool,

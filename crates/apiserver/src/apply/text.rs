@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::codec::Cover;
 use super::compare::Comparison;
 use super::managers::{MOST_UPDATERS, Writer};
+use super::recall::{self, Left, Since, Stored};
 use super::set::{Element, FieldSet};
 use super::updater::{Edit, record};
 
@@ -20,8 +21,10 @@ pub fn record_text(edit: Edit<'_>, changes: &Comparison, managed: &[u8]) -> serd
     if changes.is_empty() {
         return Ok(Some(managed.to_vec()));
     }
-    if let Some(list) = recorded(edit, changes, managed) {
-        return Ok((!list.is_empty()).then(|| [b"[", list.join(",").as_bytes(), b"]"].concat()));
+    if let Some(stored) = std::str::from_utf8(managed).ok().and_then(recall::split)
+        && let Some(list) = recall::lately(edit.by, changes, &stored, || recorded(edit.by, changes, &stored))
+    {
+        return Ok((!list.is_empty()).then(|| recall::join(&list, &stored, edit.now)));
     }
     let list = record(edit, changes, serde_json::from_slice::<Value>(managed)?);
     if list.is_null() { Ok(None) } else { serde_json::to_vec(&list).map(Some) }
@@ -55,12 +58,13 @@ impl Entry<'_> {
             && self.subresource == by.subresource
     }
 
-    /// The reference's order of entries.
-    fn order(&self) -> [&str; 5] {
-        [&self.operation, &self.time, &self.manager, &self.api_version, &self.subresource]
+    /// What it is to become: with this text and from then on.
+    fn left(self, text: String, since: Since) -> Left {
+        let order = [self.operation, self.manager, self.api_version, self.subresource].map(|it| Box::from(&*it));
+        Left { text: text.into(), order, since }
     }
 
-    /// The entry with these fields, as it is stored: members in the order of their names, empty ones left out.
+    /// The entry with these fields, as it is stored, up to its time: members in the order of their names, empty ones left out.
     fn text(&self, fields: &str) -> String {
         let mut text = String::with_capacity(fields.len() + 160);
         let members = [
@@ -70,7 +74,6 @@ impl Entry<'_> {
             ("manager", &self.manager, true),
             ("operation", &self.operation, true),
             ("subresource", &self.subresource, true),
-            ("time", &self.time, true),
         ];
         for (name, value, is_text) in members.into_iter().filter(|(_, value, _)| !value.is_empty()) {
             text.push(if text.is_empty() { '{' } else { ',' });
@@ -80,36 +83,28 @@ impl Entry<'_> {
                 false => text.push_str(value),
             }
         }
-        text.push('}');
         text
     }
 }
 
-/// The entries after a write that changed this; `None` where the list is not as this server writes it, or becomes too long.
-fn recorded(edit: Edit<'_>, changes: &Comparison, managed: &[u8]) -> Option<Vec<String>> {
+/// The entries after a write that changed this, whatever their times are; `None` where the list is not as this server writes
+/// it, or becomes too long.
+fn recorded(by: Writer<'_>, changes: &Comparison, stored: &[Stored<'_>]) -> Option<Vec<Left>> {
     let written = changes.written();
-    let mut list: Vec<(Entry<'_>, String)> = Vec::new();
+    let mut list = Vec::with_capacity(stored.len() + 1);
     let mut is_own_there = false;
-    for text in serde_json::from_slice::<Vec<&RawValue>>(managed).ok()? {
-        let mut entry: Entry<'_> = serde_json::from_str(text.get()).ok()?;
-        if entry.fields_type != "FieldsV1" || !matches!(&*entry.operation, "Apply" | "Update") {
+    for (at, Stored { whole, text, time }) in stored.iter().enumerate() {
+        let entry: Entry<'_> = serde_json::from_str(whole).ok()?;
+        if entry.fields_type != "FieldsV1" || !matches!(&*entry.operation, "Apply" | "Update") || entry.time != *time {
             return None;
         }
-        let is_own = entry.is_of(edit.by);
+        let is_own = entry.is_of(by);
         is_own_there |= is_own;
         let keeps = covers(entry.fields, &changes.removed, Cover::None)
             && covers(entry.fields, &written, if is_own { Cover::All } else { Cover::None });
-        let is_touched = is_own && !written.is_empty();
-        if keeps && (!is_touched || entry.time == edit.now) {
-            list.push((entry, text.get().to_owned()));
-            continue;
-        }
-        if is_touched {
-            entry.time = Cow::Borrowed(edit.now);
-        }
+        let since = if is_own && !written.is_empty() { Since::Now } else { Since::Before(at) };
         if keeps {
-            let text = entry.text(entry.fields.get());
-            list.push((entry, text));
+            list.push(entry.left((*text).to_owned(), since));
             continue;
         }
         let mut fields = read(entry.fields)?.difference(&written).difference(&changes.removed);
@@ -118,28 +113,25 @@ fn recorded(edit: Edit<'_>, changes: &Comparison, managed: &[u8]) -> Option<Vec<
         }
         if !fields.is_empty() {
             let text = entry.text(&write(&fields));
-            list.push((entry, text));
+            list.push(entry.left(text, since));
         }
     }
     if !is_own_there && !written.is_empty() {
-        let Writer { manager, api_version, subresource } = edit.by;
+        let Writer { manager, api_version, subresource } = by;
         let entry = Entry {
             manager: manager.into(),
             operation: "Update".into(),
             api_version: api_version.into(),
             subresource: subresource.into(),
-            time: edit.now.into(),
+            time: Cow::default(),
             fields_type: "FieldsV1".into(),
             fields: RawValue::NULL,
         };
         let text = entry.text(&write(&written));
-        list.push((entry, text));
+        list.push(entry.left(text, Since::Now));
     }
-    if list.iter().filter(|(entry, _)| entry.operation == "Update").count() > MOST_UPDATERS {
-        return None;
-    }
-    list.sort_by(|(a, _), (b, _)| a.order().cmp(&b.order()));
-    Some(list.into_iter().map(|(_, text)| text).collect())
+    let updaters = list.iter().filter(|it| &*it.order[0] == "Update").count();
+    (updaters <= MOST_UPDATERS).then_some(list)
 }
 
 /// `FieldsV1` of a set, as JSON.
@@ -370,8 +362,11 @@ mod tests {
         let set = |text: &str| decode(&serde_json::from_str(text).unwrap()).unwrap();
         let changes = Comparison { removed: set(removed), modified: set(modified), ..Comparison::default() };
         let text = serde_json::to_vec(&managed).unwrap();
-        assert!(recorded(edit, &changes, &text).is_some());
-        let on_text = record_text(edit, &changes, &text).unwrap();
+        let stored = recall::split(std::str::from_utf8(&text).unwrap()).unwrap();
+        assert!(recorded(by, &changes, &stored).is_some());
+        // Worked out, and then remembered.
+        let [on_text, again] = [(); 2].map(|()| record_text(edit, &changes, &text).unwrap());
+        assert_eq!(on_text, again);
         let on_tree = record(edit, &changes, managed);
         assert_eq!(on_text, (!on_tree.is_null()).then(|| serde_json::to_vec(&on_tree).unwrap()));
     }
@@ -402,7 +397,8 @@ mod tests {
         let set = decode(&json!({"f:x": {}})).unwrap();
         let changes = Comparison { added: set, ..Comparison::default() };
         let text = serde_json::to_vec(&managed).unwrap();
-        assert!(recorded(edit, &changes, &text).is_none());
+        let stored = recall::split(std::str::from_utf8(&text).unwrap()).unwrap();
+        assert!(recorded(by, &changes, &stored).is_none());
         let on_tree = serde_json::to_vec(&record(edit, &changes, managed)).unwrap();
         assert_eq!(record_text(edit, &changes, &text).unwrap(), Some(on_tree));
     }

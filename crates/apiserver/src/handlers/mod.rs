@@ -12,12 +12,14 @@
 //!                                                   definitions  what follows from custom resource definitions
 //!                    usual   most patches of pods   node_proxy   what a node answers itself
 //!                    typed   most of these: resizes, and what nodes of this process say
+//!                    differing   what is another in a pod, as its owners are told by it
 //! ```
 
 mod access;
 mod apply;
 mod definitions;
 mod delete;
+mod differing;
 mod discover;
 mod evict;
 mod hooks;

@@ -101,28 +101,23 @@ impl Author {
             // Nobody has applied it, nor was it followed from its creation: there is nothing to keep up.
             return Value::Null;
         }
-        let mut changes = self.changes(old, new);
-        if let Some(asked) = asked {
-            changes = asked.then(changes);
-        }
+        let changes = self.changed(old, new, asked);
         self.edit(&metadata::moment(now), |edit| apply::record(edit, &changes, managed))
     }
 
-    /// [`Author::updated`] on `managedFields` as they are stored, and `None` in it for nobody; `None` where they cannot be
-    /// read.
-    pub(super) fn recorded(
-        &self,
-        old: &Value,
-        new: &Value,
-        asked: Option<Comparison>,
-        managed: &[u8],
-        now: Timestamp,
-    ) -> Option<Option<Vec<u8>>> {
-        let mut changes = self.changes(old, new);
-        if let Some(asked) = asked {
-            changes = asked.then(changes);
+    /// What this author changed: the difference between `old` and `new`, after what was asked for, where that counts, too.
+    pub(super) fn changed(&self, old: &Value, new: &Value, asked: Option<Comparison>) -> Comparison {
+        let changes = self.changes(old, new);
+        match asked {
+            Some(asked) => asked.then(changes),
+            None => changes,
         }
-        self.edit(&metadata::moment(now), |edit| apply::record_text(edit, &changes, managed)).ok()
+    }
+
+    /// The `managedFields` after this author changed this, as JSON like those before, and `None` in it for nobody; `None` where
+    /// they cannot be read.
+    pub(super) fn recorded(&self, changes: &Comparison, managed: &[u8], now: Timestamp) -> Option<Option<Vec<u8>>> {
+        self.edit(&metadata::moment(now), |edit| apply::record_text(edit, changes, managed)).ok()
     }
 
     /// Carries `act` out as this author.

@@ -11,10 +11,10 @@ use k8s_openapi::api::core::v1::{ContainerState, Pod, PodStatus, ResourceRequire
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value, json};
 use supple_quantity::Quantity;
 
 use super::Api;
+use super::differing::{self, take};
 use super::ownership::Author;
 use crate::apply::Comparison;
 use crate::errors::ApiError;
@@ -113,79 +113,6 @@ impl<'a> Sizes<'a> {
     }
 }
 
-/// What of a pod a resize may change, as the tree that its owners are told by.
-fn sizes(pod: &Pod) -> Option<Value> {
-    let spec = pod.spec.as_ref()?;
-    let of = |containers: &[k8s_openapi::api::core::v1::Container]| -> Option<Value> {
-        let each = containers.iter().map(|it| {
-            Some(match &it.resources {
-                Some(resources) => json!({"name": it.name, "resources": serde_json::to_value(resources).ok()?}),
-                None => json!({"name": it.name}),
-            })
-        });
-        each.collect()
-    };
-    let mut tree = json!({"containers": of(&spec.containers)?});
-    if let Some(containers) = &spec.init_containers {
-        tree["initContainers"] = of(containers)?;
-    }
-    if let Some(resources) = &spec.resources {
-        tree["resources"] = serde_json::to_value(resources).ok()?;
-    }
-    Some(json!({ "spec": tree }))
-}
-
-macro_rules! status_fields {
-    ($($name:literal: $field:ident,)*) => {
-        /// Takes a field of another status over. `None`: there is none of this name.
-        fn take(name: &str, into: &mut PodStatus, from: &PodStatus) -> Option<()> {
-            match name {
-                $($name => into.$field.clone_from(&from.$field),)*
-                _ => return None,
-            }
-            Some(())
-        }
-
-        /// A field as a tree, if it is there.
-        fn member(name: &str, status: &PodStatus) -> serde_json::Result<Option<Value>> {
-            match name {
-                $($name => status.$field.as_ref().map(serde_json::to_value).transpose(),)*
-                _ => Ok(None),
-            }
-        }
-    };
-}
-
-status_fields! {
-    "allocatedResources": allocated_resources,
-    "conditions": conditions,
-    "containerStatuses": container_statuses,
-    "ephemeralContainerStatuses": ephemeral_container_statuses,
-    "hostIP": host_ip,
-    "hostIPs": host_ips,
-    "initContainerStatuses": init_container_statuses,
-    "message": message,
-    "observedGeneration": observed_generation,
-    "podIPs": pod_ips,
-    "qosClass": qos_class,
-    "reason": reason,
-    "resources": resources,
-    "startTime": start_time,
-}
-
-/// The tree of these fields of a pod's status.
-fn said(pod: &Pod, fields: &[&str]) -> Option<Value> {
-    let mut tree = Map::new();
-    if let Some(status) = &pod.status {
-        for name in fields {
-            if let Some(value) = member(name, status).ok()? {
-                tree.insert((*name).to_owned(), value);
-            }
-        }
-    }
-    Some(json!({ "status": tree }))
-}
-
 /// Makes of a status what reading its text would: moments are whole seconds there, and what is empty is not there at all.
 fn as_written(status: &mut PodStatus) {
     fn whole(time: &mut Option<Time>) {
@@ -264,8 +191,6 @@ struct Step<'a> {
     /// What is replaced, and the pod that it is.
     old: &'a Object,
     before: Arc<Pod>,
-    /// What its author asked for, where that counts beside what comes of it.
-    asked: Option<Comparison>,
 }
 
 impl Api {
@@ -281,8 +206,14 @@ impl Api {
         let before = self.undisturbed(old)?;
         let mut pod = Pod::clone(&before);
         wanted.apply_to(&mut pod)?;
-        let asked = Some(author.changes(&sizes(&before)?, &sizes(&pod)?));
-        self.stepped(Step { target, author, part: Part::Resize, old, before, asked }, pod, sizes)
+        let (stored, asked) = differing::sizes(&before, &pod)?;
+        let changes = author.changes(&stored, &asked);
+        let step = Step { target, author, part: Part::Resize, old, before };
+        self.stepped(step, pod, |before, pod| {
+            let (stored, made) = differing::sizes(before, pod)?;
+            // Nearly always what was asked for is what comes of it.
+            Some(if made == asked { changes } else { changes.then(author.changes(&stored, &made)) })
+        })
     }
 
     /// Writes down what a node of this process says of a pod, as a patch of its status would. `false`: it is not of the usual
@@ -310,8 +241,11 @@ impl Api {
             take(name, status, word.status)?;
         }
         as_written(status);
-        let step = Step { target, author, part: Part::Status, old, before, asked: None };
-        self.stepped(step, pod, |pod| said(pod, word.fields))
+        let step = Step { target, author, part: Part::Status, old, before };
+        self.stepped(step, pod, |before, pod| {
+            let (stored, made) = differing::statuses(before, pod, word.fields)?;
+            Some(author.changes(&stored, &made))
+        })
     }
 
     /// The pod that this object is, unless others are asked about writes or it is on its way out.
@@ -320,8 +254,14 @@ impl Api {
         (pod.metadata.deletion_timestamp.is_none() && !self.webhooks.any()).then_some(pod)
     }
 
-    fn stepped(&self, step: Step<'_>, pod: Pod, tree: impl Fn(&Pod) -> Option<Value>) -> Option<(Write, Vec<Write>)> {
-        let Step { target, author, part, old, before, asked } = step;
+    /// The write of what becomes of this pod; `changes` says what its author has changed.
+    fn stepped(
+        &self,
+        step: Step<'_>,
+        pod: Pod,
+        changes: impl FnOnce(&Pod, &Pod) -> Option<Comparison>,
+    ) -> Option<(Write, Vec<Write>)> {
+        let Step { target, author, part, old, before } = step;
         let mut passage = Passage::update_pod(&self.store, target, part, pod, Arc::clone(&before)).ok()?;
         passage.prepare();
         passage.validate().ok()?;
@@ -337,7 +277,7 @@ impl Api {
             _ => ("spec", serde_json::to_vec(pod.spec.as_ref()?)),
         };
         let now = self.clock.now();
-        let managed = author.recorded(&tree(&before)?, &tree(&pod)?, asked, &old.managed()?, now)??;
+        let managed = author.recorded(&changes(&before, &pod)?, &old.managed()?, now)??;
         let replaced = Replaced { generation: generation?, managed: &managed, part: name, json: &json.ok()? };
         let draft = Draft::again(old, replaced)?;
         if draft.is_unchanged_from(old) {

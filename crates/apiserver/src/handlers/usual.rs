@@ -93,7 +93,10 @@ impl Api {
             tree.as_object_mut()?.remove(*part);
         }
         let managed = match old.managed() {
-            Some(managed) => author.recorded(&tree, &object, asked, &managed, self.clock.now())?,
+            Some(managed) => {
+                let changes = author.changed(&tree, &object, asked);
+                author.recorded(&changes, &managed, self.clock.now())?
+            }
             None => None,
         };
         let mut outline = (self.store.indexer())(target.collection(), &object);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
-use supple_resize::amounts::{Amounts, Requirement, Resource, containers};
+use supple_resize::allocate::Allocation;
+use supple_resize::amounts::{Amounts, Requirement, Resource};
 use supple_resize::condition::PendingReason;
 use supple_resize::queue::Trigger;
 
@@ -55,8 +55,8 @@ impl Figures {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A pod's spec has changed.
-    pub(crate) fn requested(&self, old: &Pod, new: &Pod) {
+    /// What a pod's spec asks for has changed.
+    pub(crate) fn requested(&self, old: &Allocation, new: &Allocation) {
         let wishes = wishes(old, new);
         self.with(|counts| {
             for wish in wishes {
@@ -104,11 +104,11 @@ impl Figures {
 }
 
 /// What differs between two specs, container by container; pod-level resources count nowhere, as in the reference.
-fn wishes(old: &Pod, new: &Pod) -> Vec<Wish> {
+fn wishes(old: &Allocation, new: &Allocation) -> Vec<Wish> {
     let mut wishes = Vec::new();
-    for container in containers(new) {
-        let Some(before) = containers(old).find(|it| it.name == container.name) else { continue };
-        let (before, now) = (Amounts::of(before.resources.as_ref()), Amounts::of(container.resources.as_ref()));
+    for (name, now) in &new.containers {
+        let Some(before) = old.containers.get(name) else { continue };
+        let (before, now) = (Amounts::of(Some(before)), Amounts::of(Some(now)));
         for resource in [Resource::Cpu, Resource::Memory] {
             for (requirement, word) in [(Requirement::Request, "requests"), (Requirement::Limit, "limits")] {
                 let operation = match (before.get(resource, requirement), now.get(resource, requirement)) {
@@ -182,6 +182,7 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
 
     use super::super::tests::has;
@@ -195,7 +196,7 @@ mod tests {
     fn wishes_are_counted_by_what_they_do() {
         #[track_caller]
         fn check(old: serde_json::Value, new: serde_json::Value, expect: &[Wish]) {
-            assert_eq!(wishes(&pod(old), &pod(new)), expect);
+            assert_eq!(wishes(&Allocation::of(&pod(old)), &Allocation::of(&pod(new))), expect);
         }
         let some = json!({ "requests": { "cpu": "1", "memory": "1Gi" }, "limits": { "cpu": "2" } });
         check(some.clone(), some.clone(), &[]);
@@ -214,7 +215,7 @@ mod tests {
     #[test]
     fn figures_are_in_the_references_words() {
         let figures = Figures::default();
-        let cpu = |amount: &str| pod(json!({ "requests": { "cpu": amount } }));
+        let cpu = |amount: &str| Allocation::of(&pod(json!({ "requests": { "cpu": amount } })));
         figures.requested(&cpu("1"), &cpu("2"));
         figures.infeasible("swap_limitation");
         figures.accepted(Trigger::PodTerminated);

@@ -38,6 +38,8 @@ struct Entry {
     looks: Looks,
     /// Whether its worker has been told of that pod.
     is_told: bool,
+    /// What that asks for.
+    wished: Arc<Allocation>,
     /// What was promised last.
     allocation: Arc<Allocation>,
     /// What is pending; progress is the worker's.
@@ -156,15 +158,19 @@ impl Manager {
             *pending = Arc::clone(&pod);
         }
         let looks = Looks::of(&pod, &entry.looks);
-        let old = std::mem::replace(&mut entry.pod, followed.at_rest());
+        // As it is told, until everybody has been told.
+        entry.pod = followed;
         if looks == entry.looks {
             entry.tell(Command::Echo);
+            entry.pod = entry.pod.at_rest();
             return;
         }
         entry.is_told = false;
         let before = std::mem::replace(&mut entry.looks, looks);
         if before.generation != pod.metadata.generation && entry.active {
-            self.shared.figures.requested(&old.pod(), &pod);
+            let wished = self.lately.shared(Allocation::of(&pod));
+            let wished = std::mem::replace(&mut entry.wished, wished);
+            self.shared.figures.requested(&wished, &entry.wished);
             if entry.allocation.is_of(&pod) {
                 self.settle(&uid);
             } else {
@@ -173,10 +179,11 @@ impl Manager {
             }
         }
         // Unless a decision has brought it along.
-        if let Some(entry) = self.entries.get_mut(&uid)
-            && !entry.is_told
-        {
-            entry.tell(Command::Changed);
+        if let Some(entry) = self.entries.get_mut(&uid) {
+            if !entry.is_told {
+                entry.tell(Command::Changed);
+            }
+            entry.pod = entry.pod.at_rest();
         }
     }
 
@@ -328,8 +335,9 @@ impl Manager {
             worker.tell(Command::Pending(followed.clone(), None));
         }
         let looks = Looks::of(&pod, &Looks::default());
+        let wished = self.lately.shared(Allocation::of(&pod));
         let (pod, is_told, evicted) = (followed.at_rest(), true, false);
-        let entry = Entry { id, pod, looks, is_told, allocation, conditions, active, evicted, worker };
+        let entry = Entry { id, pod, looks, is_told, wished, allocation, conditions, active, evicted, worker };
         self.entries.insert(entry.id.uid.clone(), Box::new(entry));
     }
 

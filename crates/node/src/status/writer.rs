@@ -181,6 +181,11 @@ impl StatusWriter {
         }
     }
 
+    /// Whether it is to be told what the API has.
+    pub(crate) fn waits(&self) -> bool {
+        self.0.slot().texts.is_some()
+    }
+
     /// The API has this status now. Each that was sent comes by, in the order in which they were.
     pub(crate) fn settle(&self, known: Option<&PodStatus>) {
         let mut slot = self.0.slot();

@@ -160,14 +160,14 @@ impl Worker {
                             Command::Echo(_) => self.take(command),
                             Command::Stop => return,
                             _ => {
-                                self.state.wake();
+                                self.state.wake(command.pod().is_some());
                                 self.take(command);
                                 break;
                             }
                         }
                     }
                     () = &mut sleep => {
-                        self.state.wake();
+                        self.state.wake(false);
                         break;
                     }
                 }
@@ -178,7 +178,7 @@ impl Worker {
     /// Take note of a command, and of what follows from it beyond the state.
     fn take(&mut self, command: Command) {
         match &command {
-            Command::Echo(pod) => self.status.settle(pod.pod().status.as_ref()),
+            Command::Echo(pod) if self.status.waits() => self.status.settle(pod.pod().status.as_ref()),
             Command::OomKill(id) => {
                 let message = format!("The kernel's OOM killer ended a process of container {}", id.container);
                 self.note(Kind::Warning, "OOMKilling", message, Some(&id.container.clone()));
@@ -197,6 +197,7 @@ impl Worker {
 
     async fn step(&mut self) -> Step {
         if self.state.end.is_some() {
+            self.state.have_view();
             return self.terminate().await;
         }
         let now = self.shared.now();
@@ -283,6 +284,7 @@ impl Worker {
                 true
             }
             Err(error) => {
+                self.state.have_view();
                 self.failed(error.to_string(), promise.generation);
                 self.state.promise = Some(promise);
                 false

@@ -43,6 +43,18 @@ pub(crate) enum Command {
     Stop,
 }
 
+impl Command {
+    /// The pod that it brings.
+    pub(crate) fn pod(&self) -> Option<&Followed> {
+        match self {
+            Self::Changed(pod) | Self::Echo(pod) | Self::Allocate(pod, _) | Self::Pending(pod, _) => Some(pod),
+            Self::Exited(..) | Self::OomKill(_) | Self::Strained(..) | Self::Evict(_) | Self::Removed | Self::Stop => {
+                None
+            }
+        }
+    }
+}
+
 /// How a worker begins.
 pub(crate) enum Begin {
     /// The pod was admitted with these resources.
@@ -216,7 +228,7 @@ impl State {
             Command::Echo(pod) if self.rests => self.followed = pod.at_rest(),
             Command::Echo(pod) => self.see(pod),
             Command::Allocate(pod, allocation) => {
-                // What it runs with stays as it is until the promise is on disk, and is looked at again then.
+                // What it runs with stays as it is until the promise is on disk, and is looked at again then, or when that fails.
                 self.know(pod);
                 self.resize.settle();
                 let generation = self.api.metadata.generation;
@@ -268,11 +280,20 @@ impl State {
         (self.api, self.view) = (nobody(), nobody());
     }
 
-    /// Something is to be done: have the pod again as it is now.
-    pub(crate) fn wake(&mut self) {
+    /// Something is to be done: have the pod again as it is now, unless a newer one comes (`is_brought`) in the next command.
+    pub(crate) fn wake(&mut self, is_brought: bool) {
         self.rests = false;
-        self.api = self.followed.pod();
-        self.view = self.viewed();
+        if !is_brought {
+            self.api = self.followed.pod();
+            self.view = self.viewed();
+        }
+    }
+
+    /// Have what it runs with, if nobody has looked at that since it was woken for a promise.
+    pub(crate) fn have_view(&mut self) {
+        if Arc::ptr_eq(&self.view, &nobody()) {
+            self.view = self.viewed();
+        }
     }
 
     fn viewed(&self) -> Arc<Pod> {

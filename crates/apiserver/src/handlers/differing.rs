@@ -3,7 +3,7 @@
 //! of nodes, of which a write changes a few.
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodStatus};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// Before and now.
 type Trees = (Value, Value);
@@ -40,7 +40,12 @@ pub(super) fn sizes(before: &Pod, now: &Pod) -> Option<Trees> {
             }
         }
     }
-    Some((json!({ "spec": stored }), json!({ "spec": made })))
+    Some((within("spec", stored), within("spec", made)))
+}
+
+/// An object with one member.
+fn within(name: &str, fields: Map<String, Value>) -> Value {
+    Value::Object(Map::from_iter([(name.to_owned(), Value::Object(fields))]))
 }
 
 /// The containers whose resources are others.
@@ -49,10 +54,11 @@ fn containers(old: &[Container], new: &[Container]) -> Option<Trees> {
         return None;
     }
     let tree = |of: &Container| -> Option<Value> {
-        Some(match &of.resources {
-            Some(resources) => json!({"name": of.name, "resources": serde_json::to_value(resources).ok()?}),
-            None => json!({"name": of.name}),
-        })
+        let mut tree = Map::from_iter([("name".to_owned(), Value::from(of.name.as_str()))]);
+        if let Some(resources) = &of.resources {
+            tree.insert("resources".to_owned(), serde_json::to_value(resources).ok()?);
+        }
+        Some(Value::Object(tree))
     };
     let others = old.iter().zip(new).filter(|(old, new)| old.resources != new.resources);
     let trees = others.map(|(old, new)| Some((tree(old)?, tree(new)?))).collect::<Option<Vec<_>>>()?;
@@ -71,7 +77,7 @@ pub(super) fn statuses(before: &Pod, now: &Pod, fields: &[&str]) -> Option<Trees
         }
         let (was, is) = match (*name, &old.conditions, &new.conditions) {
             ("conditions", Some(old), Some(new)) if are_told_apart(old) && are_told_apart(new) => {
-                (Some(conditions(old, new)?), Some(conditions(new, old)?))
+                (Some(conditions(old, new, 0)), Some(conditions(new, old, 1)))
             }
             // Two numbers that are not the same stand for what would be compared as a whole.
             (name, ..) if WHOLE.contains(&name) => (has(name, old).then(|| 0.into()), has(name, new).then(|| 1.into())),
@@ -83,7 +89,7 @@ pub(super) fn statuses(before: &Pod, now: &Pod, fields: &[&str]) -> Option<Trees
             }
         }
     }
-    Some((json!({ "status": stored }), json!({ "status": made })))
+    Some((within("status", stored), within("status", made)))
 }
 
 /// Whether each is of another type.
@@ -91,20 +97,42 @@ fn are_told_apart(conditions: &[PodCondition]) -> bool {
     conditions.iter().enumerate().all(|(at, one)| conditions[..at].iter().all(|other| other.type_ != one.type_))
 }
 
-/// Those of one status that are not the same in the other, and of these what is not.
-fn conditions(of: &[PodCondition], others: &[PodCondition]) -> Option<Value> {
+/// Those of one status that are not the same in the other, and of these what is not: `side` stands for it, since each field
+/// of a condition has one owner, whatever it says.
+fn conditions(of: &[PodCondition], others: &[PodCondition], side: u8) -> Value {
     let each = of.iter().filter_map(|one| {
         let other = others.iter().find(|it| it.type_ == one.type_);
-        (other != Some(one)).then(|| {
-            let mut tree = serde_json::to_value(one).ok()?;
-            let other = other.map(serde_json::to_value).transpose().ok()?;
-            if let Some((fields, other)) = tree.as_object_mut().zip(other.as_ref()) {
-                fields.retain(|name, value| name == "type" || other.get(name) != Some(value));
-            }
-            Some(tree)
-        })
+        (other != Some(one)).then(|| condition(one, other, side))
     });
     each.collect()
+}
+
+fn condition(one: &PodCondition, other: Option<&PodCondition>, side: u8) -> Value {
+    let PodCondition { last_probe_time, last_transition_time, message, observed_generation, reason, status, type_ } =
+        one;
+    let mut tree = Map::from_iter([("type".to_owned(), Value::from(type_.as_str()))]);
+    let is_same = |field: &dyn Fn(&PodCondition) -> bool| other.is_some_and(field);
+    for (name, is_there, is_same) in [
+        ("lastProbeTime", last_probe_time.is_some(), is_same(&|it| it.last_probe_time == *last_probe_time)),
+        (
+            "lastTransitionTime",
+            last_transition_time.is_some(),
+            is_same(&|it| it.last_transition_time == *last_transition_time),
+        ),
+        ("message", message.is_some(), is_same(&|it| it.message == *message)),
+        (
+            "observedGeneration",
+            observed_generation.is_some(),
+            is_same(&|it| it.observed_generation == *observed_generation),
+        ),
+        ("reason", reason.is_some(), is_same(&|it| it.reason == *reason)),
+        ("status", true, is_same(&|it| it.status == *status)),
+    ] {
+        if is_there && !is_same {
+            tree.insert(name.to_owned(), side.into());
+        }
+    }
+    Value::Object(tree)
 }
 
 macro_rules! status_fields {
@@ -163,6 +191,8 @@ status_fields! {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::apply::{self, Comparison, Edit, Scope, Writer};
     use crate::kinds;

@@ -246,6 +246,7 @@ impl Api {
             let (stored, made) = differing::statuses(before, pod, word.fields)?;
             Some(author.changes(&stored, &made))
         })
+        .filter(|(write, _)| !write.draft.is_unchanged_from(old))
     }
 
     /// The pod that this object is, unless others are asked about writes or it is on its way out.
@@ -280,9 +281,6 @@ impl Api {
         let managed = author.recorded(&changes(&before, &pod)?, &old.managed()?, now)??;
         let replaced = Replaced { generation: generation?, managed: &managed, part: name, json: &json.ok()? };
         let draft = Draft::again(old, replaced)?;
-        if draft.is_unchanged_from(old) {
-            return None;
-        }
         let expect = Expect::Revision(old.revision);
         Some((Write { key: old.key.clone(), expect, draft: draft.known(Some(pod)), remove: false }, also))
     }

@@ -110,9 +110,6 @@ impl Api {
         }
         let pieces = Pieces { object: &object, managed: managed.as_deref(), members: &members };
         let draft = Draft::of(pieces, &outline);
-        if draft.is_unchanged_from(old) {
-            return None;
-        }
         let expect = Expect::Revision(old.revision);
         Some((Write { key: old.key.clone(), expect, draft: draft.known(pod), remove: false }, also))
     }

@@ -22,7 +22,7 @@ use crate::options::WriteOptions;
 use crate::patch::{self, PatchError, PatchType};
 use crate::respond::{json, warned};
 use crate::route::Target;
-use crate::store::{CommitError, Draft, Event, Expect, Object, Write};
+use crate::store::{CommitError, Draft, Expect, Object, Write};
 use crate::strategy::{self, Admitted, Part, Passage, Stored};
 
 /// How often a generated name that is taken is generated anew, as in the reference.
@@ -174,15 +174,15 @@ impl Api {
         let part = Part::of(target);
         let answer = |object: &Object| json(StatusCode::OK, call.wanted.object(resource, object));
         if let Some(sizes) = Sizes::of(part, patch_type, &options, &bytes)
-            && let Some(event) = self.attempt(target, |old| self.resized(target, &author, old, &sizes)).await?
+            && let Some(object) = self.attempt(target, |old| self.resized(target, &author, old, &sizes)).await?
         {
-            return Ok(answer(&event.object));
+            return Ok(answer(&object));
         }
         if let Some(usual) = Usual::of(resource, patch_type, &options, &bytes)
-            && let Some(event) =
+            && let Some(object) =
                 self.attempt(target, |old| self.usually(target, &options, &author, old, &usual)).await?
         {
-            return Ok(answer(&event.object));
+            return Ok(answer(&object));
         }
         let written = self
             .modify(target, part, &options, &author, |stored| {
@@ -207,17 +207,24 @@ impl Api {
     }
 
     /// Writes what `next` makes of an object's newest state, for as long as it makes something of it; `None` if it does not.
+    /// What is as it was need not be written, but must be durable.
     pub(super) async fn attempt(
         &self,
         target: &Target,
         next: impl Fn(&Object) -> Option<(Write, Vec<Write>)>,
-    ) -> Result<Option<Arc<Event>>, ApiError> {
+    ) -> Result<Option<Arc<Object>>, ApiError> {
         let key = target.key(&target.name);
         while let Some(old) = self.store.latest(&key)
             && let Some((write, also)) = next(&old)
         {
+            if write.draft.is_unchanged_from(&old) {
+                if self.store.settled(&old).await.map_err(|error| store_error(&error))? {
+                    return Ok(Some(old));
+                }
+                continue;
+            }
             match self.store.commit(write, also).await {
-                Ok(event) => return Ok(Some(event)),
+                Ok(event) => return Ok(Some(Arc::clone(&event.object))),
                 // Somebody was faster.
                 Err(CommitError::Raced(_)) => {}
                 Err(error @ CommitError::File(_)) => return Err(store_error(&error)),

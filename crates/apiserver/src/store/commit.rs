@@ -22,9 +22,12 @@ pub type Pace = Arc<dyn Fn() -> Duration + Send + Sync>;
 /// who come next are worth waiting for; who writes alone is flushed at once.
 const CROWD: usize = 8;
 
-/// For how long they are waited for, and how many of them at most.
-const GATHER: Duration = Duration::from_millis(2);
-const ENOUGH: usize = 64;
+/// For how long they are waited for: the longer the more there were the last time, since then the next come thicker, too.
+const GATHER_EACH: Duration = Duration::from_micros(200);
+const GATHER: Duration = Duration::from_millis(6);
+
+/// How many of them at most.
+const ENOUGH: usize = 96;
 
 /// How a transaction ended.
 pub(super) type Outcome = Result<(), FileError>;
@@ -62,9 +65,9 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Everything queued; waits for the first, and where there `is_crowded` a moment for others. `None` once closed and
+    /// Everything queued; waits for the first, and where the `last` were a crowd a moment for others. `None` once closed and
     /// empty.
-    fn take(&self, is_crowded: bool) -> Option<Vec<Pending>> {
+    fn take(&self, last: usize) -> Option<Vec<Pending>> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         while inner.0.is_empty() {
             if inner.1 {
@@ -72,9 +75,10 @@ impl Queue {
             }
             inner = self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
-        if is_crowded {
+        if last >= CROWD {
+            let moment = GATHER.min(GATHER_EACH * u32::try_from(last).unwrap_or(u32::MAX));
             let too_few = |it: &mut (Vec<Pending>, bool)| it.0.len() < ENOUGH && !it.1;
-            let waited = self.filled.wait_timeout_while(inner, GATHER, too_few);
+            let waited = self.filled.wait_timeout_while(inner, moment, too_few);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         Some(std::mem::take(&mut inner.0))
@@ -134,9 +138,9 @@ impl Disk {
 }
 
 fn run(shared: &Shared, queue: &Queue, mut disk: Disk) {
-    let mut is_crowded = false;
-    while let Some(batch) = queue.take(is_crowded) {
-        is_crowded = batch.len() >= CROWD;
+    let mut last = 0;
+    while let Some(batch) = queue.take(last) {
+        last = batch.len();
         commit(shared, queue, &mut disk, batch);
     }
 }

@@ -85,15 +85,15 @@ pub async fn gets(program: &Program, pods: usize, connections: usize, length: Du
     .await
 }
 
-/// Resize pods, each connection its own, one after another.
-pub async fn resizes(program: &Program, pods: usize, connections: usize, length: Duration) -> Rate {
+/// Resize pods, each connection its own, one after another. `from` is a size that none has had yet, in mCPU.
+pub async fn resizes(program: &Program, pods: usize, connections: usize, from: usize, length: Duration) -> Rate {
     let turns: Arc<Vec<AtomicUsize>> = Arc::new((0..connections).map(|_| AtomicUsize::new(0)).collect());
     let each = (pods / connections).max(1);
     run(program, connections, Some(length), move |connection| {
         let turn = turns[connection].fetch_add(1, Ordering::Relaxed);
         let number = (turn % each) * connections + connection;
         // Another size in each round, so that every request changes something.
-        let milli = 210 + turn / each % 50;
+        let milli = from + turn / each % 50;
         let body =
             json!({"spec": {"containers": [{"name": "app", "resources": {"limits": {"cpu": format!("{milli}m")}}}]}});
         Some(Ask {

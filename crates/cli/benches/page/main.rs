@@ -178,10 +178,10 @@ async fn loaded(page: &mut Page, dir: &Path, pods: usize, seconds: Duration) {
         Aim::AtMost(200.0, memory, "MiB"),
         "peak resident, lists and watches included",
     );
-    for connections in [1, RESIZERS] {
+    for (connections, from) in [(1, 210), (RESIZERS, 310)] {
         let told = || seen.load(std::sync::atomic::Ordering::Relaxed);
         let (before, burnt) = (told(), program.figures().cpu_time());
-        let resized = load::resizes(&program, pods, connections, seconds).await;
+        let resized = load::resizes(&program, pods, connections, from, seconds).await;
         let events = told() - before;
         // The node is done when nothing more is told.
         let mut last = 0;

@@ -2,6 +2,7 @@
 //! watches fills it, who plans reads it, and a test fills it by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, OnceLock};
 
 use futures::StreamExt as _;
@@ -206,6 +207,8 @@ struct Shelved<K> {
     brought: Brought<K>,
     whole: OnceLock<Arc<K>>,
     revision: u64,
+    /// [`concerns`] of it.
+    concerns: u64,
 }
 
 impl<K> Shelved<K> {
@@ -320,7 +323,13 @@ impl<K: Watched> Shelf<K> {
             self.seen = self.seen.max(revision);
         }
         let was_asked_for = self.objects.get(&key).is_some_and(|it| it.whole.get().is_some());
-        let old = self.objects.get(&key).map(|it| it.whole.get().map_or_else(|| it.brought.whole(), Arc::clone));
+        let concerns = concerns(object.meta());
+        let old = self.objects.get(&key).map(|it| match it.whole.get() {
+            Some(whole) => Arc::clone(whole),
+            // To its owners it is as it was, and need not be had again.
+            None if it.concerns == concerns => Arc::clone(&object),
+            None => it.brought.whole(),
+        });
         let by = controller(object.meta());
         if old.as_ref().is_none_or(|old| controller(old.meta()) != by) {
             if let Some(old) = &old {
@@ -330,7 +339,7 @@ impl<K: Watched> Shelf<K> {
         }
         let is_kept = was_asked_for || !by.is_empty();
         let whole = if is_kept { OnceLock::from(Arc::clone(&object)) } else { OnceLock::new() };
-        self.objects.insert(key, Shelved { brought: brought.at_rest(), whole, revision });
+        self.objects.insert(key, Shelved { brought: brought.at_rest(), whole, revision, concerns });
         Touched { kind: K::KIND, old: old.map(|it| it as _), new: Some(object) }
     }
 
@@ -389,6 +398,16 @@ pub(super) fn revision(meta: &ObjectMeta) -> u64 {
 /// The owner reference of the controller.
 pub(super) fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|it| it.controller == Some(true))
+}
+
+/// A number that is another where an object is another to its owners, or to those who would be.
+fn concerns(meta: &ObjectMeta) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    meta.labels.hash(&mut hasher);
+    for it in meta.owner_references.iter().flatten() {
+        (&it.api_version, &it.kind, &it.name, &it.uid, it.controller).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn controller(meta: &ObjectMeta) -> &str {

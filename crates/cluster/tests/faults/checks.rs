@@ -31,6 +31,23 @@ fn promised(world: &World) -> Result<BTreeMap<String, Allocation>, String> {
         let allocation = serde_json::from_value(record["allocation"].clone()).map_err(|error| unreadable(&error))?;
         promised.insert(uid.value().to_owned(), allocation);
     }
+    // What stands in the log is newer.
+    let log = TableDefinition::<u64, &[u8]>::new("log");
+    let log = read.open_table(log).map_err(|error| unreadable(&error))?;
+    for row in log.iter().map_err(|error| unreadable(&error))? {
+        let (_, lines) = row.map_err(|error| unreadable(&error))?;
+        let lines: Vec<Value> = serde_json::from_slice(lines.value()).map_err(|error| unreadable(&error))?;
+        for line in lines {
+            if let Some(uid) = line["forgotten"].as_str() {
+                promised.remove(uid);
+            }
+            if let Some(uid) = line["allocated"][0].as_str() {
+                let allocation = line["allocated"][1]["allocation"].clone();
+                let allocation = serde_json::from_value(allocation).map_err(|error| unreadable(&error))?;
+                promised.insert(uid.to_owned(), allocation);
+            }
+        }
+    }
     Ok(promised)
 }
 

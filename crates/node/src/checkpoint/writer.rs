@@ -17,9 +17,9 @@ use crate::options::{CrashPoints, Keep, Pace};
 const FILE: &str = "node-checkpoints.redb";
 
 /// How many changes make a crowd: then those who come next are worth waiting for, for so long. A flush costs as much as
-/// dozens of records. Who comes alone is flushed at once.
+/// dozens of records, and nobody outside waits for one. Who comes alone is flushed at once.
 const CROWD: usize = 8;
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(8);
 
 /// A change on its way to the disk; resolves when it is durable or could not be made so.
 #[must_use = "the change is durable only when this has resolved"]

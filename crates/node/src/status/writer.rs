@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use k8s_openapi::api::core::v1::PodStatus;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
@@ -72,6 +72,9 @@ struct Slot {
     texts: Option<(Text, Text)>,
     /// What is published as it is, until somebody writes it.
     status: Option<Box<PodStatus>>,
+    /// The pod as the API had it: whoever writes its status looks at it once more, and need not read it for as long as it is
+    /// held here.
+    held: Option<Arc<Pod>>,
     /// What was sent and has not come back.
     sent: Vec<Text>,
     /// Who writes.
@@ -139,7 +142,7 @@ impl Errand {
             let Some((newest, written)) = &mut slot.texts else { return };
             *written = base;
             if Arc::ptr_eq(newest, &text) {
-                slot.task = None;
+                (slot.task, slot.held) = (None, None);
                 slot.let_go();
                 self.written.notify_waiters();
                 return;
@@ -162,20 +165,20 @@ impl StatusWriter {
         Self(Arc::new(Errand { api, pod, clock, slot: Mutex::default(), written: Notify::new() }))
     }
 
-    /// Have this status written, unless it is the one published last. `known` is the status that the API has, as far as is
-    /// known here.
-    pub(crate) fn publish(&self, status: PodStatus, known: Option<&PodStatus>) {
+    /// Have this status written, unless it is the one published last. `known` is the pod that the API has, as far as is known
+    /// here.
+    pub(crate) fn publish(&self, status: PodStatus, known: &Arc<Pod>) {
         let now = text(Some(&status));
         let mut slot = self.0.slot();
         let (newest, _) = slot.texts.get_or_insert_with(|| {
-            let known = text(known);
+            let known = text(known.status.as_ref());
             (Arc::clone(&known), known)
         });
         if *newest == now {
             return;
         }
         *newest = now;
-        slot.status = Some(Box::new(status));
+        (slot.status, slot.held) = (Some(Box::new(status)), Some(Arc::clone(known)));
         if slot.task.is_none() {
             slot.task = Some(tokio::spawn(Arc::clone(&self.0).write()).abort_handle());
         }
@@ -312,6 +315,10 @@ mod tests {
         }
     }
 
+    fn pod(status: Option<PodStatus>) -> Arc<Pod> {
+        Arc::new(Pod { status, ..Pod::default() })
+    }
+
     fn status(message: &str, reason: &str) -> PodStatus {
         PodStatus { message: Some(message.into()), reason: Some(reason.into()), ..PodStatus::default() }
     }
@@ -320,11 +327,11 @@ mod tests {
     async fn only_what_is_another_is_said_and_the_newest_alone() {
         let server = Arc::new(Server::default());
         let mut writer = server.writer();
-        writer.publish(status("a", "r"), Some(&status("", "r")));
-        writer.publish(status("b", "r"), None); // before anybody has written the first
+        writer.publish(status("a", "r"), &pod(Some(status("", "r"))));
+        writer.publish(status("b", "r"), &pod(None)); // before anybody has written the first
         writer.flush().await;
         assert_eq!(server.sent(), [json!({"message": "b"})]);
-        writer.publish(status("b", "r"), None);
+        writer.publish(status("b", "r"), &pod(None));
         writer.flush().await;
         assert_eq!(server.sent(), [] as [Value; 0], "it is what was written");
     }
@@ -334,7 +341,7 @@ mod tests {
         let server = Arc::new(Server::default());
         let mut writer = server.writer();
         let kept = |writer: &StatusWriter| writer.0.slot().texts.is_some();
-        writer.publish(status("a", "r"), None);
+        writer.publish(status("a", "r"), &pod(None));
         writer.flush().await;
         assert!(kept(&writer), "the API has not shown it yet");
         writer.settle(Some(&status("z", "r")));
@@ -342,11 +349,11 @@ mod tests {
         writer.settle(Some(&status("a", "r")));
         assert!(!kept(&writer));
         server.sent();
-        writer.publish(status("a", "s"), Some(&status("a", "r")));
+        writer.publish(status("a", "s"), &pod(Some(status("a", "r"))));
         writer.flush().await;
         assert_eq!(server.sent(), [json!({"reason": "s"})]);
         // An older one that comes by late lets nothing go.
-        writer.publish(status("b", "s"), None);
+        writer.publish(status("b", "s"), &pod(None));
         writer.flush().await;
         writer.settle(Some(&status("a", "s")));
         assert!(kept(&writer));
@@ -358,7 +365,7 @@ mod tests {
     async fn after_a_lost_answer_everything_is_said() {
         let server = Arc::new(Server { silent: Mutex::new(1), ..Server::default() });
         let mut writer = server.writer();
-        writer.publish(status("a", "r"), Some(&status("", "r")));
+        writer.publish(status("a", "r"), &pod(Some(status("", "r"))));
         writer.flush().await;
         assert_eq!(server.sent(), [json!({"message": "a"}), json!({"message": "a", "reason": "r"})]);
     }
@@ -368,7 +375,7 @@ mod tests {
         let server = Arc::new(Server::default());
         let mut writer = server.writer();
         for number in 0..5 * SENT {
-            writer.publish(status(&number.to_string(), "r"), None);
+            writer.publish(status(&number.to_string(), "r"), &pod(None));
             writer.flush().await;
         }
         assert_eq!(writer.0.slot().sent.len(), SENT);

@@ -413,7 +413,7 @@ impl Worker {
         };
         self.shared.figures.resizing(&self.id.uid, Some(resizing).filter(|_| state.end.is_none()));
         self.state.published = status::since(status.conditions.as_deref().unwrap_or_default());
-        self.status.publish(status, self.state.api.status.as_ref());
+        self.status.publish(status, &self.state.api);
     }
 
     /// An event about a strain: rarely, because events about one pod are rationed and a resize must still be told.

@@ -18,8 +18,9 @@ const PARTS: [Part; 7] = [
     ("bursts", "bursts", ("100m", "200m"), ("64Mi", "128Mi")),
     ("idle", "idle", ("200m", "400m"), ("256Mi", "512Mi")),
     ("over-provisioned", "steady", ("600m", "1200m"), ("1Gi", "2Gi")),
-    // Looks idle until it has been shrunk, then needs what it had: the resize is taken back.
-    ("fragile", "fragile", ("50m", "100m"), ("256Mi", "320Mi")),
+    // Looks idle until it has been shrunk, then needs what it had, all at once: the resize is taken back. With little CPU it would
+    // need it bit by bit, and be given more before it is killed.
+    ("fragile", "fragile", ("50m", "500m"), ("256Mi", "320Mi")),
     // Holds more than its policy would ever let it have: a decrease is due, and refused until somebody approves of it.
     ("hoarder", "hoarder", ("50m", "100m"), ("300Mi", "400Mi")),
 ];
@@ -51,7 +52,7 @@ pub fn manifests(program: &str, cpu: i64) -> Vec<Manifest> {
 
 /// What lets two minutes show what otherwise takes days, and what each part shows: of those that stand for a refusal and for a
 /// wait only the resource is sized that is refused or waited for, so that nothing else takes its place on the screen.
-fn policies() -> [Value; 4] {
+fn policies() -> [Value; 5] {
     let policy = |name: &str, spec: Value| {
         json!({
             "apiVersion": "supple.dev/v1alpha1", "kind": "RightsizePolicy",
@@ -76,6 +77,13 @@ fn policies() -> [Value; 4] {
                 "resourcePolicy": {"containerPolicies": [{
                     "containerName": "*", "maxAllowed": {"memory": "160Mi"}, "controlledResources": ["memory"],
                 }]},
+            }),
+        ),
+        policy(
+            "fragile",
+            json!({
+                "targetRef": {"apiVersion": "v1", "kind": "Pod", "name": "fragile"},
+                "resourcePolicy": {"containerPolicies": [{"containerName": "*", "controlledResources": ["memory"]}]},
             }),
         ),
         policy(

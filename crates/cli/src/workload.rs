@@ -18,7 +18,7 @@ pub enum Kind {
     Bursts,
     /// Next to nothing.
     Idle,
-    /// Next to nothing for a minute, then more memory than it was left with.
+    /// Next to nothing until its memory limit is lowered, then more than that.
     Fragile,
     /// A lot of memory, always.
     Hoarder,
@@ -107,9 +107,20 @@ fn idle() {
     }
 }
 
+/// The longest time that is waited to be shrunk, in seconds; and where that cannot be seen.
+const PATIENCE: u32 = 100;
+const UNSEEN: u32 = 60;
+
 fn fragile() {
-    for _ in 0..60 {
+    let first = memory_limit();
+    let mut waited = 0;
+    let patience = if first.is_some() { PATIENCE } else { UNSEEN };
+    while waited < patience && memory_limit() >= first {
         evenly(Duration::from_secs(1), 1);
+        waited += 1;
+    }
+    for _ in 0..4 {
+        evenly(Duration::from_secs(1), 1); // so that it is seen running with what it was given
     }
     say("now it needs 220 MiB");
     let held = hold(220 << 20);
@@ -117,6 +128,23 @@ fn fragile() {
         evenly(Duration::from_secs(1), 1);
         black_box(&held);
     }
+}
+
+/// The memory limit this process runs under, as its cgroup has it; `None` where that cannot be read.
+fn memory_limit() -> Option<u64> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    own.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?);
+        let file = match controllers {
+            "" => format!("/sys/fs/cgroup{path}/memory.max"),
+            it if it.split(',').any(|it| it == "memory") => {
+                format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes")
+            }
+            _ => return None,
+        };
+        std::fs::read_to_string(file).ok()?.trim().parse().ok()
+    })
 }
 
 fn hoarder() {

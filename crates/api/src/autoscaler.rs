@@ -36,6 +36,16 @@ pub enum CarryOut {
     None,
 }
 
+impl std::fmt::Display for CarryOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Named => "named",
+            Self::All => "all",
+            Self::None => "none",
+        })
+    }
+}
+
 impl std::str::FromStr for CarryOut {
     type Err = String;
 

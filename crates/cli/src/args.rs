@@ -116,6 +116,10 @@ pub struct UpArgs {
     /// The cluster alone: nothing is resized by itself.
     #[arg(long)]
     pub no_loop: bool,
+    /// Which VerticalPodAutoscaler objects the loop carries out: all (also those that name nobody, because nobody else is
+    /// here to do it), named (those whose spec.recommenders names supple), none.
+    #[arg(long, value_name = "WHICH", default_value = "all")]
+    pub vpa: CarryOut,
     #[command(flatten)]
     pub simulate: SimulateArgs,
 }

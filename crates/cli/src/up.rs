@@ -5,6 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+use supple_api::autoscaler::CarryOut;
+use supple_api::names;
 use supple_cluster::manifest::{self, Applied, Manifest};
 use supple_cluster::{
     Capacity, Cluster, ClusterClock, ClusterOptions, CrashHook, Home, MemoryQos, NodeRuntime, NodeSettings, Requested,
@@ -16,7 +22,8 @@ use supple_controller::run::{self, Options, Outlets};
 use supple_controller::snapshot::Snapshot;
 use supple_controller::source::kubelet::sweep::Pace;
 use supple_controller::world::Settings;
-use supple_node::runtime::cri::{CriRequest, PodNetwork};
+use supple_node::runtime::ChooseError;
+use supple_node::runtime::cri::{CriRequest, NewError, PodNetwork};
 use supple_quantity::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::{SimulateArgs, UpArgs};
 use crate::connect::{chain, default_data_dir};
 use crate::exit::Failure;
+use crate::judgement::acting::DEFINITION;
 use crate::log::LogLines;
 use crate::simulate::{self, Simulation};
 use crate::values::CapacityFlag;
@@ -46,6 +54,8 @@ struct Plan {
     speed: Speed,
     /// `None`: nothing is resized by itself.
     interval: Option<Duration>,
+    /// Which VPA objects are the loop's.
+    vpa: CarryOut,
     /// Where what was learned is kept; `None`: only in the cluster, which ends with the process.
     history: Option<PathBuf>,
 }
@@ -66,6 +76,7 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
         files,
         demo,
         no_loop,
+        vpa,
         simulate: SimulateArgs { simulate, usage, speed },
     } = args;
     let runtime = with_cri_flags(runtime, pod_network, cgroup_root, demo)?;
@@ -110,6 +121,7 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
         clock: clock.clone(),
         speed,
         history,
+        vpa,
         interval: (!no_loop).then_some(if demo { DEMO_INTERVAL } else { INTERVAL }),
     };
     let cluster = start(home, nodes, clock, speed).await?;
@@ -169,15 +181,19 @@ async fn start(home: Home, nodes: Vec<NodeSettings>, clock: ClusterClock, speed:
         ClusterOptions { home, nodes, clock, speed, seams: Seams { crash: crash_hook(), ..Seams::default() } };
     Cluster::start(options).await.map_err(|error| match error {
         StartError::DataDir(_) | StartError::Listen { .. } => Failure::unreachable(chain(&error)),
+        StartError::Runtime(ChooseError::Cri(
+            NewError::Absent { .. } | NewError::NotV1 { .. } | NewError::Unwell { .. } | NewError::NotReady { .. },
+        )) => Failure::unreachable(chain(&error)),
         error => Failure::refused(chain(&error)),
     })
 }
 
 async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &CancellationToken) -> Result<(), Failure> {
-    let Plan { lines, manifests, tells, clock, speed, interval, history } = plan;
+    let Plan { lines, manifests, tells, clock, speed, interval, history, vpa } = plan;
     let client = cluster.client();
     // Before anybody is told where the cluster is: whoever comes then finds our own kinds.
     manifest::apply(&client, &definitions()?).await.map_err(Failure::refused)?;
+    leave_word(&client, interval.map(|_| vpa)).await?;
     announce(cluster, &lines)?;
     for (object, what) in manifest::apply(&client, &manifests).await.map_err(Failure::refused)? {
         let what = match what {
@@ -199,7 +215,7 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
     };
     let options = Options {
         interval: speed.wait(interval),
-        settings: Settings::default(),
+        settings: Settings { autoscalers: vpa, ..Settings::default() },
         clock: clock.clone(),
         audit: None,
         leadership: alone(),
@@ -223,6 +239,15 @@ fn definitions() -> Result<Vec<Manifest>, Failure> {
     supple_api::crd::all().into_iter().map(own).collect::<Result<_, _>>().map_err(Failure::refused)
 }
 
+/// Leave word of the loop in this process where `plan`, `explain` and `doctor` look for it; without one, take it off.
+async fn leave_word(client: &Client, vpa: Option<CarryOut>) -> Result<(), Failure> {
+    let word = vpa.map(|it| it.to_string());
+    let patch = json!({"metadata": {"annotations": {(names::LOOP): word}}});
+    let api = Api::<CustomResourceDefinition>::all(client.clone());
+    let done = api.patch(DEFINITION, &PatchParams::default(), &Patch::Merge(&patch)).await;
+    done.map(drop).map_err(|error| Failure::refused(format!("{DEFINITION} cannot be annotated: {}", chain(&error))))
+}
+
 /// Where the cluster is and what it runs on.
 fn announce(cluster: &Cluster, lines: &[(&'static str, String)]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
@@ -233,7 +258,7 @@ fn announce(cluster: &Cluster, lines: &[(&'static str, String)]) -> Result<(), F
         writeln!(out, "kubeconfig  {}", path.display())?;
     }
     if let Some((name, why)) = cluster.runtime() {
-        writeln!(out, "runtime     {name}: {why}")?;
+        writeln!(out, "runtime     {name}: {}", if why == "given" { "every container is only computed" } else { why })?;
     }
     for (word, rest) in lines {
         writeln!(out, "{word:<11} {rest}")?;

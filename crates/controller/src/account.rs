@@ -1,6 +1,8 @@
 //! What a world knows and has decided about one workload, put together for people and programs: the source of `plan` and
 //! `explain`, of their tables and their JSON alike.
 
+mod amounts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,11 +16,12 @@ use supple_decide::key::WorkloadKey;
 use supple_decide::need::Need;
 use supple_decide::note::ANNOTATION;
 use supple_decide::numbers::Numbers;
-use supple_decide::policy::{Mode, Row};
+use supple_decide::policy::{Mode, Origin, Row};
 use supple_decide::record::Record;
 use supple_decide::round::{Decision, Finding, Outcome};
 use supple_quantity::Bytes;
 use supple_recommend::explain::Explanation;
+use supple_resize::amounts::Resource;
 use supple_resize::guard::MemoryUsage;
 use supple_resize::predict::{Change, NamespaceSight, NodeSight, Obstacle, Sizes, Stage, predict};
 
@@ -38,7 +41,7 @@ pub struct Account {
     pub mode: Mode,
     /// Its pods, and of how many of them the sizes are to change.
     pub pods: u32,
-    /// Pods whose sizes are to change.
+    /// Pods whose sizes should change.
     pub changing: u32,
     /// The pod that stands for all of them: one that is to change, where there is one.
     pub pod: String,
@@ -60,8 +63,20 @@ pub struct Account {
     pub settings: Vec<SettingAccount>,
     /// What was done before.
     pub record: Record,
-    /// The change as a `/resize` patch of `pod`; null where nothing is to change.
-    pub patch: Option<serde_json::Value>,
+    /// The change as a `/resize` patch of each pod that should change.
+    pub patches: Vec<PodPatch>,
+}
+
+/// The change of one pod.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodPatch {
+    /// Which.
+    pub pod: String,
+    /// What settled it.
+    pub code: Code,
+    /// The body of a patch of its `/resize`.
+    pub patch: serde_json::Value,
 }
 
 /// One container.
@@ -71,17 +86,33 @@ pub struct ContainerAccount {
     /// Its name.
     pub name: String,
     /// What it asks for.
+    #[serde(serialize_with = "amounts::numbers")]
     pub now: Numbers,
-    /// What it is to ask for; equal to `now` where nothing is to change.
+    /// What it should ask for, whether or not a check holds that for now; equal to `now` where nothing is to change.
+    #[serde(serialize_with = "amounts::numbers")]
     pub proposed: Numbers,
+    /// What held its sizes last, in the word of whoever set that: `minAllowed`, `step`, `LimitRange`, `quota`. Where nothing
+    /// did, the size is the recommender's own.
+    pub held_by: HeldBy,
     /// What the recommender says.
+    #[serde(serialize_with = "amounts::need")]
     pub need: Option<Need>,
     /// Why it says so, in its own numbers.
     pub explanation: Option<Explanation>,
     /// What it uses.
+    #[serde(serialize_with = "amounts::used")]
     pub used: Option<supple_decide::need::Use>,
     /// What is in force for it alone, with the layer it comes from.
     pub settings: Vec<SettingAccount>,
+}
+
+/// What held the sizes of a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HeldBy {
+    /// That of CPU.
+    pub cpu: Option<&'static str>,
+    /// That of memory.
+    pub memory: Option<&'static str>,
 }
 
 /// One check.
@@ -178,7 +209,7 @@ impl AnswerWord {
 }
 
 impl Account {
-    /// Whether sizes are to change.
+    /// Whether sizes should change, also where something stands in the way of that.
     pub fn is_change(&self) -> bool {
         self.containers.iter().any(|it| it.proposed != it.now)
     }
@@ -205,7 +236,7 @@ impl World {
         let subject = scene.workloads.get(workload)?;
         let pods = || self.pods_of(workload);
         let decisions = || pods().filter_map(|it| self.decisions().get(&it.key));
-        let changes = |it: &&Decision| it.containers.iter().any(|it| it.next != it.now);
+        let changes = |it: &&Decision| it.containers.iter().any(|it| it.due != it.now);
         let decision = decisions().find(changes).or_else(|| decisions().next())?;
         let pod = scene.pods.get(&decision.pod)?;
         let counted = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
@@ -213,11 +244,20 @@ impl World {
         let containers = decision.containers.iter().map(|it| ContainerAccount {
             name: it.container.to_string(),
             now: it.now,
-            proposed: it.next,
+            proposed: it.due,
+            held_by: HeldBy {
+                cpu: decision.bound(&it.container, Resource::Cpu).and_then(|it| it.code.rule()),
+                memory: decision.bound(&it.container, Resource::Memory).and_then(|it| it.code.rule()),
+            },
             need: subject.needs.get(&it.container).cloned(),
             explanation: self.explanation(workload, &it.container).copied(),
             used: uses.and_then(|uses| uses.get(&it.container)).copied(),
-            settings: subject.policy.container_rows(&it.container).into_iter().map(SettingAccount::of).collect(),
+            settings: subject
+                .policy
+                .container_rows(&it.container)
+                .into_iter()
+                .map(|it| self.said_by(workload, it))
+                .collect(),
         });
         let change = change_of(decision);
         Some(Account {
@@ -235,10 +275,30 @@ impl World {
             checks: checks(&decision.findings),
             answer: self.foresee(pod, &change, on_nodes),
             to_act: self.to_act(workload, &pod.key.name, &decision.findings),
-            settings: subject.policy.rows().into_iter().map(SettingAccount::of).collect(),
+            settings: subject.policy.rows().into_iter().map(|it| self.said_by(workload, it)).collect(),
             record: supple_decide::record::Record::clone(&subject.record),
-            patch: (!change.is_empty()).then(|| change.to_patch(&pod.to_pod()).ok()).flatten(),
+            patches: decisions().filter_map(|it| self.patch(it)).collect(),
         })
+    }
+
+    /// The change that a decision is about, as a patch of its pod.
+    fn patch(&self, decision: &Decision) -> Option<PodPatch> {
+        let change = change_of(decision);
+        let pod = self.scene().pods.get(&decision.pod).filter(|_| !change.is_empty())?;
+        let patch = change.to_patch(&pod.to_pod()).ok()?;
+        Some(PodPatch { pod: pod.key.name.to_string(), code: decision.code, patch })
+    }
+
+    /// A setting, with the label or annotation by its name where one was read: of two of a name the label goes first.
+    fn said_by(&self, workload: &WorkloadKey, row: Row<'_>) -> SettingAccount {
+        let name = if row.name == "paused" { names::PAUSED } else { names::MODE };
+        let (of, labelled) = match row.origin {
+            Origin::Workload => ("workload", self.said_of(workload).labels.contains_key(name)),
+            Origin::NamespaceLabel => ("namespace", self.is_labelled(&workload.namespace, name)),
+            _ => return SettingAccount::of(row),
+        };
+        let what = if labelled { "label" } else { "annotation" };
+        SettingAccount { origin: format!("{of} {what} {name}"), ..SettingAccount::of(row) }
     }
 
     /// What would have to change, once each, in the order of the checks.
@@ -259,10 +319,13 @@ impl World {
         let WorkloadKey { namespace, kind, name } = workload;
         let kind = kind.to_lowercase();
         Some(match code {
-            Code::ModeOff => format!("kubectl label {kind}/{name} -n {namespace} {}=in-place", names::MODE),
+            Code::ModeOff => format!("kubectl label --overwrite {kind}/{name} -n {namespace} {}=in-place", names::MODE),
             Code::Stopped => format!("kubectl annotate namespace {} {}-", self.own_namespace(), names::STOP),
             Code::NeedsApproval => {
-                format!("kubectl annotate {kind}/{name} -n {namespace} {}=true", names::APPROVE_MEMORY_DECREASE)
+                format!(
+                    "kubectl annotate --overwrite {kind}/{name} -n {namespace} {}=true",
+                    names::APPROVE_MEMORY_DECREASE
+                )
             }
             Code::OtherHand => format!("kubectl annotate pod/{pod} -n {namespace} {ANNOTATION}-"),
             _ => return None,
@@ -306,8 +369,8 @@ impl World {
 
 fn change_of(decision: &Decision) -> Change {
     let mut change = Change::default();
-    for proposal in decision.containers.iter().filter(|it| it.next != it.now) {
-        let sizes: Sizes = proposal.next.beyond(&proposal.now);
+    for proposal in decision.containers.iter().filter(|it| it.due != it.now) {
+        let sizes: Sizes = proposal.due.beyond(&proposal.now);
         if !sizes.is_empty() {
             change.containers.insert(proposal.container.to_string(), sizes);
         }
@@ -318,8 +381,17 @@ fn change_of(decision: &Decision) -> Change {
 /// What was said, by check. What is said of a container's CPU and of its memory in the same words is said once.
 fn checks(findings: &[Finding]) -> Vec<CheckAccount> {
     let of = |check: Check| {
-        let mut of: Vec<Finding> = findings.iter().filter(|it| it.check == check).cloned().collect();
-        of.dedup();
+        let mut of: Vec<Finding> = Vec::new();
+        for it in findings.iter().filter(|it| it.check == check) {
+            let same =
+                |said: &Finding| said.container == it.container && said.code == it.code && said.message == it.message;
+            match of.iter_mut().find(|said| same(said)) {
+                // Of one resource and of the other: then it is of both.
+                Some(said) if said.resource != it.resource => said.resource = None,
+                Some(_) => {}
+                None => of.push(it.clone()),
+            }
+        }
         of
     };
     let all = Check::ALL.iter().copied();

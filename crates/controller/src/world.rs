@@ -35,6 +35,7 @@ use supple_decide::record::Record;
 use supple_decide::round::{self, Action, Decision, Outcome, Round, decide};
 use supple_decide::scene::Moment;
 use supple_recommend::explain::Explanation;
+use supple_resize::amounts::Resource;
 
 use crate::carry::{Answer, Order};
 use crate::event::{Effect, Event, Told};
@@ -525,18 +526,21 @@ impl World {
         Some(Effect::Carry(Box::new(order)))
     }
 
-    /// What the recommender's rules were that want a change: `app: cpu by plan, memory by raise`.
+    /// What the sizes of a change come from, the recommender's rule or what held them last: `cpu by plan, memory by step`.
     fn rules_behind(&self, action: &Action) -> String {
         let Some(change) = action.what.new_change() else { return action.why.clone() };
         let needs = self.view.scene.workloads.get(&action.workload).map(|it| &it.needs);
+        let decision = self.decisions.get(&action.pod);
+        let held = |name: &str, resource| decision?.bound(name, resource)?.code.rule();
         let one = |(name, sizes): (&String, &supple_resize::predict::Sizes)| {
             let need = needs?.get(name.as_str())?;
-            let cpu = need.cpu.as_ref().filter(|_| sizes.cpu_request.is_some()).map(|it| format!("cpu by {}", it.rule));
-            let memory = need
-                .memory
-                .as_ref()
-                .filter(|_| sizes.memory_request.is_some())
-                .map(|it| format!("memory by {}", it.rule));
+            let by = |resource, rule: &str| {
+                format!("{} by {}", Resource::as_str(resource), held(name, resource).unwrap_or(rule))
+            };
+            let cpu = need.cpu.as_ref().filter(|_| sizes.cpu_request.is_some());
+            let cpu = cpu.map(|it| by(Resource::Cpu, &it.rule));
+            let memory = need.memory.as_ref().filter(|_| sizes.memory_request.is_some());
+            let memory = memory.map(|it| by(Resource::Memory, &it.rule));
             let rules: Vec<String> = cpu.into_iter().chain(memory).collect();
             (!rules.is_empty()).then(|| rules.join(", "))
         };

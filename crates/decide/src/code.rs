@@ -38,6 +38,27 @@ macro_rules! codes {
     };
 }
 
+impl Code {
+    /// What a size is held by, in the word of whoever set it; `None` where the code holds no size.
+    #[must_use]
+    pub const fn rule(self) -> Option<&'static str> {
+        Some(match self {
+            Self::AtLeast => "minAllowed",
+            Self::AtMost => "maxAllowed",
+            Self::Scheduled => "schedule",
+            Self::StepCapped => "step",
+            Self::KnownTooSmall => "too small before",
+            Self::LimitKept => "limit",
+            Self::QosChange => "QoS class",
+            Self::LimitRange => "LimitRange",
+            Self::QuotaExceeded => "quota",
+            Self::BelowUse => "own use",
+            Self::LimitNotLowered => "version",
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

@@ -600,7 +600,8 @@ fn describe(pod: &PodFacts, mut draft: Draft, what: Option<&What>) -> Verdict {
         for part in draft.parts.iter().filter(|it| it.container == index) {
             wanted.set(part.resource, supple_resize::amounts::Requirement::Request, part.wanted);
         }
-        Proposal { container: Arc::clone(&it.name), now: it.asked, wanted, next: draft.next(pod, index, |_| true) }
+        let (next, due) = (draft.next(pod, index, |_| true), draft.due(index, it.asked));
+        Proposal { container: Arc::clone(&it.name), now: it.asked, wanted, next, due }
     }));
     let told = what.map(|what| (code_of(what, &draft), sentence(what, pod, &draft)));
     let again = if what.is_some() { None } else { draft.again };

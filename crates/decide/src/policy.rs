@@ -37,10 +37,10 @@ impl fmt::Display for Origin {
         match self {
             Self::BuiltIn => f.write_str("built in"),
             Self::ClusterPolicy(name) => write!(f, "clusterrightsizepolicy/{name}"),
-            Self::NamespaceLabel => f.write_str("namespace label supple.dev/mode"),
+            Self::NamespaceLabel => f.write_str("label or annotation of the namespace"),
             Self::Policy(name) => write!(f, "rightsizepolicy/{name}"),
             Self::VerticalPodAutoscaler(name) => write!(f, "verticalpodautoscaler/{name}"),
-            Self::Workload => f.write_str("workload annotation"),
+            Self::Workload => f.write_str("label or annotation of the workload"),
         }
     }
 }

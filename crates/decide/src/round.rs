@@ -123,6 +123,16 @@ pub struct Verdict {
     pub again: Option<Timestamp>,
 }
 
+impl Verdict {
+    /// What held the size of a resource of a container last: the bound, step, range or quota that it comes from.
+    #[must_use]
+    pub fn bound(&self, container: &str, resource: Resource) -> Option<&Finding> {
+        let about = |it: &&Finding| it.container.as_deref() == Some(container) && it.resource == Some(resource);
+        let binds = |it: &&Finding| it.outcome == Outcome::Clamped || it.code == Code::QuotaExceeded;
+        self.findings.iter().rev().filter(about).find(|it| binds(it) && it.code.rule().is_some())
+    }
+}
+
 /// One container: what it has and what it should have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -136,6 +146,9 @@ pub struct Proposal {
     /// What is left of it after the checks that concern numbers; equal to `now` where nothing is to change. Where something
     /// else stands in the way, the decision's findings say so and this says what it would have been.
     pub next: Numbers,
+    /// What it was to have before a check held a part of it for now, or as things are; equal to `next` where none did.
+    #[serde(default)]
+    pub due: Numbers,
 }
 
 /// What a check had to say.

@@ -46,7 +46,17 @@ pub fn propose(sight: &Sight<'_>) -> Draft {
     parts.extend(judged.flat_map(|(container, it)| {
         [Resource::Cpu, Resource::Memory].map(|resource| {
             let now = Pair::of(&it.asked, resource);
-            Part { container, resource, now, next: now, full: now, wanted: None, urgent: false, at_risk: false }
+            Part {
+                container,
+                resource,
+                now,
+                next: now,
+                full: now,
+                wanted: None,
+                held: None,
+                urgent: false,
+                at_risk: false,
+            }
         })
     }));
     let mut draft = Draft::new(parts);

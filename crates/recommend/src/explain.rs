@@ -53,6 +53,7 @@ pub struct Confidence {
 
 /// A steady climb of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Climb {
     /// Bytes an hour.
     pub per_hour: f64,
@@ -62,6 +63,7 @@ pub struct Climb {
 
 /// The account of one resource's size. Amounts are thousandths of a core or bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Account {
     /// What settled it.
     pub rule: Rule,

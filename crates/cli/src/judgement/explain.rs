@@ -14,8 +14,8 @@ use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::explain::Account as Reasoning;
 
 use super::columns::aligned;
-use super::look;
 use super::target::Target;
+use super::{LoopArgs, look};
 use crate::args::ConnectionArgs;
 use crate::connect::{Connection, connect};
 use crate::exit::Failure;
@@ -24,6 +24,8 @@ use crate::exit::Failure;
 pub struct ExplainArgs {
     #[command(flatten)]
     pub connection: ConnectionArgs,
+    #[command(flatten)]
+    pub told: LoopArgs,
     /// The workload, as deployment/web or pod/web-0.
     #[arg(value_name = "KIND/NAME")]
     pub target: Target,
@@ -48,15 +50,11 @@ pub enum ExplainOutput {
 pub async fn explain(args: ExplainArgs) -> Result<(), Failure> {
     let Connection { client, namespace } = connect(&args.connection).await?;
     let namespace = args.namespace.unwrap_or(namespace);
-    let world = look(&client).await?;
+    let world = look(&client, args.told).await?;
     let accounts = world.accounts();
     let found: Vec<&Account> = accounts.iter().filter(|it| it.namespace == namespace && args.target.is(it)).collect();
     if found.is_empty() {
-        let Target { kind, name } = &args.target;
-        let name = name.as_deref().unwrap_or("…");
-        return Err(Failure::refused(format!(
-            "there is no {kind}/{name} with pods in namespace {namespace}; `supple plan -A --all` lists all there are"
-        )));
+        return Err(Failure::refused(args.target.is_none_in(Some(&namespace))));
     }
     let mut out = std::io::stdout().lock();
     match args.output {
@@ -96,10 +94,9 @@ fn text(account: &Account, now: Timestamp) -> String {
     });
     section(&mut lines, "Settings in force, and who said so", settings(general.chain(particular)));
     lines.push(
-        "  The more particular has the last word: workload annotation > verticalpodautoscaler > rightsizepolicy >"
-            .to_owned(),
+        "  The more particular has the last word: workload > verticalpodautoscaler > rightsizepolicy >".to_owned(),
     );
-    lines.push("  namespace label > clusterrightsizepolicy > built in.".to_owned());
+    lines.push("  namespace > clusterrightsizepolicy > built in.".to_owned());
     if !account.record.originals.is_empty() {
         let originals = account.record.originals.iter().map(|(container, it)| {
             format!(
@@ -212,7 +209,12 @@ fn reasons<T: std::fmt::Display>(
             let full = climb.hours_to_limit.map_or(String::new(), |it| format!(", at the limit in {it:.0} h"));
             lines.push(format!("climbs   by {} an hour{full}", amount(climb.per_hour)));
         }
-        let ago = |what: &str, hours: Option<i64>| hours.map(|it| format!("{what} {it} h ago"));
+        let ago = |what: &str, hours: Option<i64>| {
+            hours.map(|it| match it {
+                0 => format!("{what} within the last hour"),
+                it => format!("{what} {it} h ago"),
+            })
+        };
         let befell = [ago("killed", it.killed_hours_ago), ago("changed its ways", it.changed_hours_ago)];
         let befell: Vec<String> = befell.into_iter().flatten().collect();
         if !befell.is_empty() {

@@ -1,6 +1,7 @@
 //! `supple plan`, `explain`, `doctor` and `uninstall`: what the loop would do, why, what it lacks, and how to be rid of it.
 //! All of them look at the cluster once with the eyes of the loop.
 
+pub(crate) mod acting;
 mod columns;
 mod doctor;
 mod explain;
@@ -11,12 +12,13 @@ mod uninstall;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::ListParams;
-use kube::{Api, Client};
+use kube::Client;
+use supple_api::autoscaler::CarryOut;
 use supple_controller::once;
 use supple_controller::world::{Settings, World};
 
+use acting::Acting;
+use clap::Args;
 pub use doctor::{DoctorArgs, doctor};
 pub use explain::{ExplainArgs, explain};
 pub use plan::{PlanArgs, plan};
@@ -27,30 +29,36 @@ use crate::exit::Failure;
 /// How long it is waited for what has to be read.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The label by which our own deployment is found.
-const OURS: &str = "app.kubernetes.io/name=supple";
+/// What may be said of the loop, where it is not found out.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct LoopArgs {
+    /// Which VerticalPodAutoscaler objects are the loop's to carry out, as for `supple controller`: named, all, none
+    /// [default: as the controller in the cluster, or `supple up`, was told; else named].
+    #[arg(long, value_name = "WHICH")]
+    pub vpa: Option<CarryOut>,
+}
 
 /// The namespace the controller runs in, where the switch is: `$POD_NAMESPACE`, else that of the deployment named supple, else
 /// the one it is installed into by default.
-async fn own_namespace(client: &Client) -> String {
-    if let Some(own) = std::env::var("POD_NAMESPACE").ok().filter(|it| !it.is_empty()) {
-        return own;
-    }
-    let ours = ListParams::default().labels(OURS);
-    let found = Api::<Deployment>::all(client.clone()).list(&ours).await;
+fn own_namespace(acting: &Acting) -> String {
+    let own = std::env::var("POD_NAMESPACE").ok().filter(|it| !it.is_empty());
     // Who may not list deployments of all namespaces is told so by what follows.
-    let namespace = found.ok().and_then(|it| it.items.into_iter().find_map(|it| it.metadata.namespace));
-    namespace.unwrap_or_else(|| Settings::default().own_namespace.to_string())
+    own.or_else(|| acting.namespace()).unwrap_or_else(|| Settings::default().own_namespace.to_string())
 }
 
-/// The settings of a look: the same as the controller's.
-async fn settings(client: &Client) -> Settings {
-    Settings { own_namespace: Arc::from(own_namespace(client).await), ..Settings::default() }
+/// The settings of a look: the same as those of the loop that acts.
+fn settings(acting: &Acting, told: LoopArgs) -> Settings {
+    Settings {
+        own_namespace: Arc::from(own_namespace(acting)),
+        autoscalers: told.vpa.or(acting.autoscalers()).unwrap_or_default(),
+        sizes_new_pods: acting.sizes_new_pods(),
+        ..Settings::default()
+    }
 }
 
 /// Look at the cluster.
-async fn look(client: &Client) -> Result<World, Failure> {
-    let settings = settings(client).await;
+async fn look(client: &Client, told: LoopArgs) -> Result<World, Failure> {
+    let settings = settings(&Acting::find(client).await, told);
     let world = once::look(client, settings, &jiff::Timestamp::now, PATIENCE).await.map_err(Failure::unreachable)?;
     if let Some(why) = world.blind() {
         crate::say(&format!("note: nothing is measured: {why}"));

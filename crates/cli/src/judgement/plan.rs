@@ -1,13 +1,17 @@
 //! `supple plan`: per container what it asks for and what it should, why, what stands in the way, what the cluster would
 //! answer, and what it saves.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
 use serde::Serialize;
 use serde_json::json;
-use supple_controller::account::{Account, AnswerWord, ContainerAccount};
+use supple_controller::account::{Account, AnswerWord, ContainerAccount, PodPatch};
+use supple_decide::code::Code;
 use supple_decide::need::Wanted;
 use supple_decide::numbers::{Numbers, pair};
 use supple_decide::policy::Mode;
@@ -15,7 +19,7 @@ use supple_quantity::{Bytes, MilliCpu};
 
 use super::columns::aligned;
 use super::target::Target;
-use super::{explain, look};
+use super::{LoopArgs, explain, look};
 use crate::args::ConnectionArgs;
 use crate::connect::{Connection, connect};
 use crate::exit::Failure;
@@ -28,6 +32,8 @@ const HOURS_A_MONTH: f64 = 730.0;
 pub struct PlanArgs {
     #[command(flatten)]
     pub connection: ConnectionArgs,
+    #[command(flatten)]
+    pub told: LoopArgs,
     /// Only this workload, or all of a kind: deployment/web, sts.
     #[arg(value_name = "KIND[/NAME]")]
     pub target: Option<Target>,
@@ -99,18 +105,21 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     let money = args.prices.as_deref().map(read_prices).transpose()?.unwrap_or(USUAL);
     let Connection { client, namespace } = connect(&args.connection).await?;
     let namespace = (!args.all_namespaces).then(|| args.namespace.clone().unwrap_or(namespace));
-    let world = look(&client).await?;
+    let world = look(&client, args.told).await?;
     let meant = |it: &Account| {
         namespace.as_ref().is_none_or(|namespace| it.namespace == *namespace)
             && args.target.as_ref().is_none_or(|target| target.is(it))
     };
     let accounts: Vec<Account> = world.accounts().into_iter().filter(meant).collect();
     let is_one = args.target.as_ref().is_some_and(|it| it.name.is_some());
-    if accounts.is_empty() && is_one {
-        let of = namespace.map_or_else(String::new, |it| format!(" in namespace {it}"));
-        return Err(Failure::refused(format!(
-            "there is no such workload with pods{of}; `supple plan -A --all` lists all there are"
-        )));
+    if let Some(target) = args.target.as_ref().filter(|_| accounts.is_empty()) {
+        return Err(Failure::refused(target.is_none_in(namespace.as_deref())));
+    }
+    if let Some(name) = namespace.as_deref().filter(|_| accounts.is_empty())
+        && !world.scene().namespaces.contains_key(name)
+        && Api::<Namespace>::all(client.clone()).get_opt(name).await.is_ok_and(|it| it.is_none())
+    {
+        return Err(Failure::refused(format!("there is no namespace {name}; `supple plan -A` looks at all there are")));
     }
     let shown: Vec<&Account> =
         accounts.iter().filter(|it| args.all || args.target.is_some() || it.is_change()).collect();
@@ -158,7 +167,9 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     out.flush()?;
     drop(out);
     if matches!(args.output, PlanOutput::Table | PlanOutput::Wide) && !rows.is_empty() {
-        crate::say(&total(&rows, accounts.len() - shown.len(), money));
+        let unshown: Vec<&Account> =
+            accounts.iter().filter(|it| !shown.iter().any(|shown| std::ptr::eq(*shown, *it))).collect();
+        crate::say(&total(&rows, &unshown, money));
     }
     let Some(on) = args.fail_on else { return Ok(()) };
     let crossed: Vec<String> = accounts.iter().flat_map(|it| failures(on, it)).collect();
@@ -190,8 +201,11 @@ fn nothing(accounts: &[Account], args: &PlanArgs) -> String {
     match accounts.len() {
         0 if args.all_namespaces => "there are no workloads with pods".to_owned(),
         0 => "there are no such workloads with pods in this namespace; -A looks at all namespaces".to_owned(),
-        1 => "1 workload looked at: nothing would change; --all shows it".to_owned(),
-        count => format!("{count} workloads looked at: nothing would change; --all shows them"),
+        count => {
+            let s = if count == 1 { "" } else { "s" };
+            let all: Vec<&Account> = accounts.iter().collect();
+            format!("{count} workload{s} looked at: nothing is to change{}", left_out(&all))
+        }
     }
 }
 
@@ -241,6 +255,15 @@ fn freed(container: &ContainerAccount) -> (f64, f64) {
     (cores, bytes / f64::from(1 << 30))
 }
 
+/// `saves 1.49`, `costs 0.34`.
+fn worth(saves: f64) -> String {
+    match saves {
+        -0.005..0.005 => "-".to_owned(),
+        it if it < 0.0 => format!("costs {:.2}", -it),
+        it => format!("saves {it:.2}"),
+    }
+}
+
 /// What a change of requests is worth in a month, of all pods of the workload.
 fn saved(container: &ContainerAccount, pods: u32, money: Money) -> f64 {
     let (cores, gibibytes) = freed(container);
@@ -250,7 +273,7 @@ fn saved(container: &ContainerAccount, pods: u32, money: Money) -> f64 {
 }
 
 /// All of it in one line.
-fn total(rows: &[Row<'_>], unshown: usize, money: Money) -> String {
+fn total(rows: &[Row<'_>], unshown: &[&Account], money: Money) -> String {
     let mut sum = (0.0, 0.0, 0.0);
     for Row { account, container, saves } in rows {
         let (cores, gibibytes) = freed(container);
@@ -263,17 +286,40 @@ fn total(rows: &[Row<'_>], unshown: usize, money: Money) -> String {
         it if it < 0.0 => format!("{:.2} {unit} more", -it),
         it => format!("{it:.2} {unit} less"),
     };
-    let unshown = match unshown {
-        0 => String::new(),
-        1 => "; 1 workload fits as it is (--all shows it)".to_owned(),
-        count => format!("; {count} workloads fit as they are (--all shows them)"),
-    };
     let Money { cpu, memory } = money;
     format!(
-        "all pods together would request {} and {}: {saves:+.2} a month at {cpu} a core and {memory} a GiB for an hour{unshown}",
+        "all pods together would request {} and {}, which {} a month at {cpu} a core and {memory} a GiB for an hour{}",
         part(cores, "cores"),
         part(gibibytes, "GiB"),
+        match saves {
+            -0.005..0.005 => "costs as much".to_owned(),
+            it => worth(it),
+        },
+        left_out(unshown),
     )
+}
+
+/// What is not in the table: what fits, and what else nothing is proposed for.
+fn left_out(unshown: &[&Account]) -> String {
+    let (fit, others): (Vec<&Account>, Vec<&Account>) = unshown.iter().partition(|it| it.code == Code::Fits);
+    let mut text = match fit.len() {
+        0 => String::new(),
+        1 => "; 1 workload fits as it is".to_owned(),
+        count => format!("; {count} workloads fit as they are"),
+    };
+    if !others.is_empty() {
+        let mut codes: BTreeMap<&str, usize> = BTreeMap::new();
+        for it in &others {
+            *codes.entry(it.code.as_str()).or_default() += 1;
+        }
+        let codes: Vec<String> = codes.into_iter().map(|(code, count)| format!("{count} {code}")).collect();
+        let (count, s) = (others.len(), if others.len() == 1 { "" } else { "s" });
+        text += &format!("; for {count} workload{s} nothing is proposed ({})", codes.join(", "));
+    }
+    if !unshown.is_empty() {
+        text += if unshown.len() == 1 { " (--all shows it)" } else { " (--all shows them)" };
+    }
+    text
 }
 
 /// What stands below the table where one workload was asked for.
@@ -311,12 +357,13 @@ fn both(
     if cpu == memory { cpu } else { format!("{cpu} / {memory}") }
 }
 
-/// The rule that bound each resource.
+/// What each size comes from: the bound, step, range or quota that held it last, else the recommender's rule.
 fn why(it: &ContainerAccount) -> String {
     if it.need.is_none() {
         return "not measured".to_owned();
     }
-    both(it, |cpu| cpu.rule.clone(), |memory| memory.rule.clone())
+    let said = |held: Option<&str>, rule: &str| held.unwrap_or(rule).to_owned();
+    both(it, |cpu| said(it.held_by.cpu, &cpu.rule), |memory| said(it.held_by.memory, &memory.rule))
 }
 
 fn sure(it: &ContainerAccount) -> String {
@@ -338,10 +385,10 @@ fn table(rows: &[Row<'_>], wide: bool, headers: bool, namespaces: bool) -> Vec<S
         if wide {
             heads.extend(["SURE", "WATCHED", "PODS", "MODE", "CHECKS"]);
         }
-        heads.extend(["CLUSTER", "SAVES/MONTH", "DECISION"]);
+        heads.extend(["CLUSTER", "A MONTH", "DECISION"]);
         lines.push(heads.into_iter().map(str::to_owned).collect());
     }
-    let money: Vec<String> = rows.iter().map(|it| format!("{:+.2}", it.saves)).collect();
+    let money: Vec<String> = rows.iter().map(|it| worth(it.saves)).collect();
     let digits = money.iter().map(String::len).max().unwrap_or(0);
     for (Row { account, container, .. }, money) in rows.iter().zip(money) {
         let workload = name(account);
@@ -396,20 +443,24 @@ fn csv(rows: &[Row<'_>]) -> String {
     text
 }
 
-/// One document a workload: the pod that stands for it, and the body of its resize.
+/// One document a pod: the body of its resize, and the command that applies it.
 fn patches(accounts: &[&Account]) -> Result<String, Failure> {
     let mut text = String::new();
-    for account in accounts.iter().filter(|it| it.patch.is_some()) {
-        let Account { namespace, pod, patch, code, answer, .. } = account;
-        let document = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": pod},
-            "spec": patch.as_ref().and_then(|it| it.get("spec")),
-        });
-        let yaml = serde_saphyr::to_string(&document)
-            .map_err(|error| Failure::refused(format!("the patch of {pod} cannot be written: {error}")))?;
+    for account in accounts {
+        let Account { namespace, answer, .. } = account;
         let (name, word) = (name(account), answer.word.as_str());
-        text += &format!("---\n# {name}: {code}; the cluster would answer: {word}\n");
-        text += &format!("# kubectl patch pod -n {namespace} {pod} --subresource resize --patch-file FILE\n{yaml}");
+        for PodPatch { pod, code, patch } in &account.patches {
+            let document = json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": pod},
+                "spec": patch.get("spec"),
+            });
+            let yaml = serde_saphyr::to_string(&document)
+                .map_err(|error| Failure::refused(format!("the patch of {pod} cannot be written: {error}")))?;
+            text += &format!("---\n# {name}: {code}; the cluster would answer: {word}\n");
+            // As it stands: whoever copies the line needs no file.
+            let spec = json!({"spec": patch.get("spec")});
+            text += &format!("# kubectl patch pod {pod} -n {namespace} --subresource resize -p '{spec}'\n{yaml}");
+        }
     }
     Ok(text)
 }

@@ -40,6 +40,17 @@ impl FromStr for Target {
 }
 
 impl Target {
+    /// That there is none of it.
+    pub fn is_none_in(&self, namespace: Option<&str>) -> String {
+        let kind = self.kind.to_lowercase();
+        let what = match &self.name {
+            Some(name) => format!("no {kind}/{name} with pods"),
+            None => format!("nothing of the kind {kind} with pods"),
+        };
+        let of = namespace.map_or_else(String::new, |it| format!(" in namespace {it}"));
+        format!("there is {what}{of}; `supple plan -A --all` lists all there are")
+    }
+
     /// Whether it means this one.
     pub fn is(&self, account: &Account) -> bool {
         account.kind.eq_ignore_ascii_case(&self.kind) && self.name.as_ref().is_none_or(|it| *it == account.name)

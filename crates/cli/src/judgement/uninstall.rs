@@ -11,7 +11,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -26,14 +25,16 @@ use supple_controller::carry::{Answer, aim_at};
 use supple_controller::reason::Reason;
 use supple_decide::facts::{PodFacts, Scaler};
 use supple_decide::hand::{Hand, MANAGER};
-use supple_decide::key::PodKey;
+use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::note::{ANNOTATION, Author};
 use supple_decide::numbers::{Numbers, pair};
 use supple_decide::scaler::Target;
 use supple_decide::scene::{Scene, Subject};
 use supple_resize::predict::Change;
+use supple_resize::qos::QosClass;
 
-use super::{look, own_namespace};
+use super::acting::Acting;
+use super::{LoopArgs, look, own_namespace};
 use crate::args::ConnectionArgs;
 use crate::connect::{chain, connect};
 use crate::exit::Failure;
@@ -60,6 +61,9 @@ pub struct UninstallArgs {
     /// supple-system].
     #[arg(short, long, value_name = "NAME", env = "POD_NAMESPACE")]
     pub namespace: Option<String>,
+    /// Leave this pod with the sizes it has, and forget what it had before; repeatable.
+    #[arg(long, value_name = "NAMESPACE/POD", requires = "restore", value_parser = values::namespaced)]
+    pub leave: Vec<(String, String)>,
     /// How long to wait for each pod.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::duration)]
     pub timeout: Duration,
@@ -70,18 +74,19 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
     let client = connect(&args.connection).await?.client;
     let namespace = match args.namespace {
         Some(namespace) => namespace,
-        None => own_namespace(&client).await,
+        None => own_namespace(&Acting::find(&client).await),
     };
     if !args.restore {
-        return tell(look(&client).await?.scene());
+        return tell(look(&client, LoopArgs { vpa: None }).await?.scene());
     }
     pull_switch(&client, &namespace).await?;
     tokio::time::sleep(ARRIVAL).await;
 
     let mut ended: BTreeMap<PodKey, bool> = BTreeMap::new();
     let mut left_alone: BTreeSet<PodKey> = BTreeSet::new();
+    let mut keeps_limit: BTreeSet<PodKey> = BTreeSet::new();
     for looks in 1.. {
-        let world = look(&client).await?;
+        let world = look(&client, LoopArgs { vpa: None }).await?;
         let Touched { ours, theirs } = touched(world.scene());
         for (pod, other) in theirs {
             if left_alone.insert(pod.key.clone()) {
@@ -89,8 +94,17 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
             }
         }
         // What could not be put back is not tried again: it would not go better a second later.
-        let due = ours.into_iter().filter(|(pod, change)| ended.get(&pod.key) != Some(&false) && !change.is_empty());
-        let orders: Vec<Order> = due.map(|(pod, change)| order(pod, change, args.timeout)).collect();
+        let due = ours.into_iter().filter(|(pod, _)| ended.get(&pod.key) != Some(&false) && !is_left(&args.leave, pod));
+        let mut orders: Vec<(PodKey, Order, bool)> = Vec::new();
+        for (pod, mut change) in due {
+            if keeps_limit.contains(&pod.key) {
+                keep_memory_limits(pod, &mut change);
+            }
+            if !change.is_empty() {
+                let lowers = lowers_memory_limit(pod, &change);
+                orders.push((pod.key.clone(), order(pod, change, args.timeout), lowers));
+            }
+        }
         if orders.is_empty() {
             break;
         }
@@ -101,21 +115,24 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
             )));
         }
         let mut outcomes = stream::iter(orders)
-            .map(|order| {
+            .map(|(key, order, lowers)| {
                 let client = &client;
-                async move {
-                    let uid = order.uid.clone().unwrap_or_default();
-                    (uid, carry_out(client, &order, &jiff::Timestamp::now, &mut |_| {}).await)
-                }
+                async move { (key, lowers, carry_out(client, &order, &jiff::Timestamp::now, &mut |_| {}).await) }
             })
             .buffer_unordered(AT_ONCE);
-        while let Some((uid, outcome)) = outcomes.next().await {
+        while let Some((key, lowers, outcome)) = outcomes.next().await {
             let outcome = outcome
                 .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
-            let key = PodKey::new(outcome.namespace.as_str(), outcome.pod.as_str(), uid.as_str());
             let is_good = outcome.reason.is_success() || outcome.reason == Reason::PodGone;
+            if !is_good && lowers {
+                // The rest may go back all the same.
+                say(&key, "limit kept", &format!("{}: {}", outcome.reason, outcome.message))?;
+                keeps_limit.insert(key);
+                continue;
+            }
             let what = match outcome.reason {
                 Reason::PodGone => "is gone",
+                reason if reason.is_success() && keeps_limit.contains(&key) => "partly back",
                 reason if reason.is_success() => "put back",
                 _ => "NOT put back",
             };
@@ -124,23 +141,31 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
             ended.insert(key, is_good);
         }
     }
-    let failed = ended.values().filter(|it| !**it).count();
-    let back = ended.len() - failed;
-    if failed > 0 {
-        return Err(Failure::refused(format!(
-            "{failed} of {} pods could not be put back; what is remembered of them stays, and so does the switch: mend what is \
-             said above and run this again",
-            ended.len()
-        )));
-    }
-    put_targets_back(&client).await?;
-    let notes = take_notes_off(&client).await?;
+    let failed: BTreeSet<PodKey> = ended.iter().filter(|it| !it.1).map(|it| it.0.clone()).collect();
+    let aimless = put_targets_back(&client, &failed).await?;
+    let (notes, unfinished) = take_notes_off(&client, &args.leave).await?;
+    let back = ended.iter().filter(|it| *it.1 && !keeps_limit.contains(it.0)).count();
     let mut out = std::io::stdout().lock();
     let left = match left_alone.len() {
         0 => String::new(),
         count => format!(", {count} left alone because somebody else has resized them since"),
     };
     writeln!(out, "\n{} put back{left}; our note taken off {}", counted(back), counted(notes))?;
+    if !unfinished.is_empty() {
+        let leave: Vec<String> = unfinished.iter().map(|it| format!("--leave {}/{}", it.namespace, it.name)).collect();
+        writeln!(out, "To leave the others as they are:\n  supple uninstall --restore {}", leave.join(" "))?;
+        return Err(Failure::refused(format!(
+            "{} could not be put back, or not all of it; what is remembered of it stays, and so does the switch: mend what is \
+             said above and run this again, or leave it as it is with --leave",
+            counted(unfinished.len())
+        )));
+    }
+    if aimless > 0 {
+        return Err(Failure::refused(format!(
+            "the targets of {aimless} horizontal autoscalers could not be put back; what is noted on them stays, and so does \
+             the switch: mend what is said above and run this again"
+        )));
+    }
     writeln!(
         out,
         "\nThe switch stays pulled, so that nothing is resized again. To remove the rest:\n  \
@@ -151,6 +176,38 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
         names::STOP
     )?;
     Ok(())
+}
+
+/// Whether it was asked to leave this pod as it is.
+fn is_left(leave: &[(String, String)], pod: &PodFacts) -> bool {
+    leave.iter().any(|(namespace, name)| **namespace == *pod.key.namespace && **name == *pod.key.name)
+}
+
+fn asked(pod: &PodFacts, container: &str) -> Numbers {
+    pod.containers.iter().find(|it| *it.name == *container).map(|it| it.asked).unwrap_or_default()
+}
+
+/// Whether it lowers the memory limit of a container, which what is used may forbid.
+fn lowers_memory_limit(pod: &PodFacts, change: &Change) -> bool {
+    let lowers = |(name, sizes)| {
+        let now = asked(pod, name);
+        Numbers::of(sizes).memory_limit.is_some_and(|it| now.memory_limit.is_some_and(|now| it < now))
+    };
+    change.containers.iter().map(|(name, sizes)| (name.as_str(), sizes)).any(lowers)
+}
+
+/// Everything but lower memory limits. In a pod in which every request equals its limit the request stays with it.
+fn keep_memory_limits(pod: &PodFacts, change: &mut Change) {
+    for (name, sizes) in &mut change.containers {
+        let now = asked(pod, name);
+        if Numbers::of(sizes).memory_limit < now.memory_limit {
+            sizes.memory_limit = None;
+            if pod.qos == QosClass::Guaranteed {
+                sizes.memory_request = None;
+            }
+        }
+    }
+    change.containers.retain(|_, sizes| !sizes.is_empty());
 }
 
 /// Our own kinds.
@@ -167,8 +224,8 @@ fn tell(scene: &Scene) -> Result<(), Failure> {
     for (pod, change) in &due {
         say(&pod.key, "would be put back", &in_words(pod, change))?;
     }
-    for (namespace, target) in targets(scene) {
-        say_of(&namespace, "hpa", &target.name, "would be put back", &aims(&target))?;
+    for (workload, target) in targets(scene) {
+        say_of(&workload.namespace, "hpa", &target.name, "would be put back", &aims(&target))?;
     }
     writeln!(
         std::io::stdout(),
@@ -188,43 +245,42 @@ fn say_of(namespace: &str, kind: &str, name: &str, what: &str, why: &str) -> Res
 }
 
 /// Autoscalers whose target we changed, with the one they had before us.
-fn targets(scene: &Scene) -> Vec<(Arc<str>, Target)> {
+fn targets(scene: &Scene) -> Vec<(&WorkloadKey, Target)> {
     let of = |it: &Scaler| {
         let (kind, name, anchor) = (it.kind.clone(), it.name.clone(), it.anchor?);
         Some(Target { kind, name, from: anchor.to, to: anchor.percent, anchor: None })
     };
     let all = scene.workloads.iter();
-    all.flat_map(|(key, it)| it.facts.scalers.iter().filter_map(of).map(|it| (key.namespace.clone(), it))).collect()
+    all.flat_map(|(key, it)| it.facts.scalers.iter().filter_map(of).map(move |it| (key, it))).collect()
 }
 
 fn aims(target: &Target) -> String {
     format!("cpu target {} % → {} %", target.from, target.to)
 }
 
-/// Pods ask for what they asked for before us: so do the autoscalers that read it aim at what they aimed at.
-async fn put_targets_back(client: &Client) -> Result<(), Failure> {
-    let due = targets(look(client).await?.scene());
-    let mut failed = 0;
-    for (namespace, target) in &due {
-        let (what, why) = match aim_at(client, namespace, target).await {
+/// Pods ask for what they asked for before us: so do the autoscalers that read it aim at what they aimed at, unless a pod of
+/// theirs could not be put back. How many could not be.
+async fn put_targets_back(client: &Client, failed: &BTreeSet<PodKey>) -> Result<usize, Failure> {
+    let world = look(client, LoopArgs { vpa: None }).await?;
+    let scene = world.scene();
+    let held: BTreeSet<_> = failed.iter().filter_map(|it| Some(&scene.pods.get(it)?.workload)).collect();
+    let mut aimless = 0;
+    for (workload, target) in &targets(scene) {
+        if held.contains(workload) {
+            continue;
+        }
+        let (what, why) = match aim_at(client, &workload.namespace, target).await {
             Answer::Accepted { .. } => ("put back", aims(target)),
             // Somebody else aims it by now: it is no longer ours.
             Answer::Overtaken(why) => ("left alone", why),
             Answer::Refused(why) | Answer::Failed(why) => {
-                failed += 1;
+                aimless += 1;
                 ("NOT put back", why)
             }
         };
-        say_of(namespace, "hpa", &target.name, what, &why)?;
+        say_of(&workload.namespace, "hpa", &target.name, what, &why)?;
     }
-    if failed > 0 {
-        return Err(Failure::refused(format!(
-            "the targets of {failed} of {} horizontal autoscalers could not be put back; what is noted on them stays, and so does \
-             the switch: mend what is said above and run this again",
-            due.len()
-        )));
-    }
-    Ok(())
+    Ok(aimless)
 }
 
 fn counted(pods: usize) -> String {
@@ -347,11 +403,17 @@ fn in_words(pod: &PodFacts, change: &Change) -> String {
     change.containers.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// Take our note off the pods that have their original sizes: whoever installs us again finds them free. Of how many.
-async fn take_notes_off(client: &Client) -> Result<usize, Failure> {
-    let world = look(client).await?;
+/// Take our note off the pods that have their original sizes, or are left as they are: whoever installs us again finds them free.
+/// Of how many; and those on which it stays, because something of them is still to be put back.
+async fn take_notes_off(client: &Client, leave: &[(String, String)]) -> Result<(usize, Vec<PodKey>), Failure> {
+    let world = look(client, LoopArgs { vpa: None }).await?;
     let mut taken = 0;
-    for (pod, _) in touched(world.scene()).ours {
+    let mut unfinished = Vec::new();
+    for (pod, change) in touched(world.scene()).ours {
+        if !change.is_empty() && !is_left(leave, pod) {
+            unfinished.push(pod.key.clone());
+            continue;
+        }
         let api = Api::<Pod>::namespaced(client.clone(), &pod.key.namespace);
         let patch = json!({"metadata": {"uid": &*pod.key.uid, "annotations": {(ANNOTATION): null}}});
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
@@ -367,5 +429,5 @@ async fn take_notes_off(client: &Client) -> Result<usize, Failure> {
             }
         }
     }
-    Ok(taken)
+    Ok((taken, unfinished))
 }

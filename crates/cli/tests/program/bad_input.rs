@@ -61,6 +61,13 @@ fn nothing_to_reach_is_3() {
         3,
         &["cannot read /nonexistent/usage.csv: No such file"],
     );
+    let elsewhere = tempfile::tempdir().unwrap();
+    let dir = elsewhere.path().to_str().unwrap();
+    check(
+        &["up", "--runtime", "cri=unix:///nonexistent/a.sock", "--data-dir", dir],
+        3,
+        &["no container runtime listens at /nonexistent/a.sock"],
+    );
     check(&["undo", "pod/a", "--kubeconfig", "/nonexistent"], 3, &["kubeconfig /nonexistent cannot be used"]);
     check(&["controller", "--kubeconfig", "/nonexistent"], 3, &["kubeconfig /nonexistent cannot be used"]);
 }

@@ -213,11 +213,15 @@ fn plan_explain_and_doctor_say_what_would_be_done() {
     assert_eq!(workload["answer"]["word"], "accepted");
     assert_eq!(up.supple(["plan", "--fail-on", "change"]).status.code(), Some(1));
     let patch = good(&up.supple(["plan", "-o", "yaml"]));
-    assert!(patch.contains("kind: Pod") && patch.contains("--subresource resize"), "{patch}");
+    assert!(patch.contains("kind: Pod"), "{patch}");
+    let command = patch.lines().find_map(|it| it.strip_prefix("# kubectl ")).unwrap();
+    let (start, body) = command.split_once(" -p '").unwrap();
+    let words = start.split(' ').chain(["-p", body.trim_end_matches('\''), "--dry-run=server"]);
+    kubectl.good(words.collect::<Vec<_>>());
     let wide = up.supple(["plan", "-o", "wide"]);
     let (table, total) = (good(&wide), text(&wide.stderr));
     assert!(table.lines().count() == 2 && table.contains("pod/a") && table.contains("900m:1800m → "), "{table}");
-    for part in ["Permission refuses", "accepted", "ModeOff", "SAVES/MONTH"] {
+    for part in ["Permission refuses", "accepted", "ModeOff", "A MONTH", "saves "] {
         assert!(table.contains(part), "{part}: {table}");
     }
     assert!(total.contains("cores less") && total.contains("a month at 0.031 a core"), "{total}");
@@ -248,6 +252,18 @@ fn a_container_at_risk_is_named_and_ends_a_pipeline() {
     let expect = "risk: default/pod/hungry: app asks for 16Mi of memory, and needs ";
     assert!(said.contains(expect) && said.contains("at the least"), "{said}");
     assert_eq!(up.supple(["plan", "--fail-on", "refused"]).status.code(), Some(0));
+
+    // A quota holds it where it is: what it should ask for is told all the same, and that it would be refused.
+    kubectl.create(
+        "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: full, namespace: default}\nspec: {hard: {requests.memory: 20Mi}}\n",
+    );
+    let said = eventually("the quota is seen", || {
+        let failed = up.supple(["plan", "--fail-on", "refused"]);
+        (failed.status.code() == Some(1)).then_some(failed)
+    });
+    let (table, why) = (text(&said.stdout), text(&said.stderr));
+    assert!(table.contains("16Mi:1Gi → ") && table.contains("refused"), "{table}");
+    assert!(why.contains("refused: default/pod/hungry: ") && why.contains("exceeded quota"), "{why}");
 }
 
 #[test]
@@ -279,7 +295,7 @@ fn explain_tells_every_value_with_its_unit_and_its_origin() {
         "default/pod/a: ModeOff",
         "refuses Permission",
         "What would have to change for it to act\n  ModeOff: set another mode",
-        "      kubectl label pod/a -n default supple.dev/mode=in-place",
+        "      kubectl label --overwrite pod/a -n default supple.dev/mode=in-place",
         "now      900m cpu, at most 1800m; uses ",
         "sure to  0 %: too little of its past is known",
     ] {
@@ -290,7 +306,7 @@ fn explain_tells_every_value_with_its_unit_and_its_origin() {
     }
     let json: serde_json::Value = serde_json::from_str(&good(&up.supple(["explain", "pod/a", "-o", "json"]))).unwrap();
     assert_eq!(json[0]["toAct"][0]["code"], "ModeOff");
-    assert_eq!(json[0]["toAct"][0]["command"], "kubectl label pod/a -n default supple.dev/mode=in-place");
+    assert_eq!(json[0]["toAct"][0]["command"], "kubectl label --overwrite pod/a -n default supple.dev/mode=in-place");
     let settings = json[0]["settings"].as_array().unwrap();
     let of = |name: &str| settings.iter().find(|it| it["name"] == name).unwrap();
     assert_eq!(
@@ -392,9 +408,16 @@ fn up_runs_it_too() {
     let dir = tempfile::tempdir().unwrap();
     let mut up = Up::start(dir.path(), "simulated", &[]);
     let Some(kubectl) = Kubectl::of(&up) else { return };
+    kubectl.create(QUICK);
     kubectl.create(&super::cluster::pod("a", OVERSIZED));
     kubectl.good(["label", "pod", "a", "supple.dev/mode=in-place"]);
     let lines = up.read_until("default/a app");
-    assert!(lines.last().is_some_and(|it| it.contains("cpu 900m:1800m → ")), "{lines:?}");
+    assert!(lines.last().is_some_and(|it| it.contains("cpu ") && it.contains("900m:1800m → ")), "{lines:?}");
+    // Who looks from outside finds the loop, and takes the same objects for its own.
+    let said = text(&up.supple(["doctor"]).stdout);
+    assert!(said.contains("ok    controller") && said.contains("the loop of `supple up` runs"), "{said}");
+    assert!(said.contains("(--vpa all)"), "{said}");
+    assert_eq!(up.supple(["plan", "-n", "nope"]).status.code(), Some(1));
+    assert_eq!(up.supple(["plan", "foo"]).status.code(), Some(1));
     assert_eq!(up.stop().1, Some(0));
 }

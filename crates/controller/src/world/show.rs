@@ -1,18 +1,36 @@
 //! What there is to see of the loop.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use supple_decide::facts::PodFacts;
+use supple_decide::key::WorkloadKey;
 use supple_decide::policy::Mode;
 use supple_decide::progress::Progress;
 use supple_resize::resources::ContainerKind;
 
 use super::World;
 use crate::snapshot::{MOST_ROWS, Row, Snapshot};
+use crate::view::Said;
 
 impl World {
+    /// What a workload says of itself.
+    pub(crate) fn said_of(&self, workload: &WorkloadKey) -> Said<'_> {
+        self.view.said(workload)
+    }
+
+    /// Whether a namespace has this label.
+    pub(crate) fn is_labelled(&self, namespace: &str, label: &str) -> bool {
+        let is_it = |it: &ObjectMeta| it.name.as_deref() == Some(namespace);
+        self.view.namespaces().find(is_it).is_some_and(|it| it.labels.is_some_and(|it| it.contains_key(label)))
+    }
+
     /// What is to be seen: one row a container of each pod that we may resize. With `all`, of every pod.
     pub fn snapshot(&self, all: bool) -> Snapshot {
         let scene = &self.view.scene;
         let (mut rows, mut total) = (Vec::new(), 0);
-        for (key, pod) in &scene.pods {
+        // What is being resized is shown however many others there are.
+        let moving = |it: &PodFacts| scene.acting.contains_key(&it.key) || matches!(it.progress, Progress::Underway);
+        let first = scene.pods.iter().filter(|it| moving(it.1));
+        for (key, pod) in first.chain(scene.pods.iter().filter(|it| !moving(it.1))) {
             let Some(subject) = scene.workloads.get(&pod.workload) else { continue };
             if !all && subject.policy.mode.value <= Mode::Initial {
                 continue;

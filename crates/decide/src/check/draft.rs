@@ -71,6 +71,8 @@ pub struct Part {
     pub full: Pair,
     /// What the recommender wants.
     pub wanted: Option<i64>,
+    /// What it was to have when a check held it.
+    pub held: Option<Pair>,
     /// It cannot wait.
     pub urgent: bool,
     /// It has less than is safe: even a small raise is worth it.
@@ -282,8 +284,11 @@ impl Draft {
 
     /// This part stays as it is.
     pub fn hold(&mut self, pod: &PodFacts, index: usize, saying: Saying) {
+        // What is not ours to size, or not worth a resize, was to have nothing else.
+        let was_due = !matches!(saying.code, Code::NotControlled | Code::ContainerOff | Code::NotWorthIt);
         self.remark_part(pod, index, saying);
         if let Some(part) = self.parts.get_mut(index) {
+            part.held = part.held.or_else(|| Some(part.next).filter(|it| was_due && *it != part.now));
             part.next = part.now;
             part.urgent = false;
         }
@@ -308,6 +313,15 @@ impl Draft {
         let mut numbers = pod.containers.get(container).map(|it| it.asked).unwrap_or_default();
         for part in self.parts.iter().filter(|it| it.container == container && which(it)) {
             part.next.write(&mut numbers, part.resource);
+        }
+        numbers
+    }
+
+    /// What a container was to have before checks held parts of it.
+    pub fn due(&self, container: usize, asked: Numbers) -> Numbers {
+        let mut numbers = asked;
+        for part in self.parts.iter().filter(|it| it.container == container) {
+            part.held.unwrap_or(part.next).write(&mut numbers, part.resource);
         }
         numbers
     }

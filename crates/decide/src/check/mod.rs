@@ -36,7 +36,6 @@ macro_rules! checks {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// A check. Their order here is the order in which they are asked, and that of the documentation.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(rename_all = "kebab-case")]
         pub enum Check {
             $($(#[doc = $doc])+ $name,)+
         }
@@ -48,7 +47,7 @@ macro_rules! checks {
             /// What it asks, in a sentence.
             #[must_use]
             pub const fn question(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc,)+),)+ }
+                match self { $(Self::$name => concat!($($doc,)+).trim_ascii(),)+ }
             }
 
             /// Its name as written in the code.

@@ -46,12 +46,12 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
             Saying::refused(Check::Room, Code::NodeCapacity, message)
         } else if get(&next) > free {
             let mut message = format!(
-                "the pod would ask for {} of {}, and node {name} has {} for it: of {} others hold {}",
+                "the pod would ask for {} of {}, and node {name} has {} for it: others hold {} of its {}",
                 text(get(&next)),
                 resource.as_str(),
                 text(free.max(0)),
-                text(capacity),
-                text(others)
+                text(others),
+                text(capacity)
             );
             if kept > 0 {
                 message.push_str(&format!(" and wait for {}", text(kept)));

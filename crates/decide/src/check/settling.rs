@@ -46,6 +46,7 @@ pub fn former_parts(sight: &Sight<'_>, all: impl Fn(Resource) -> bool) -> Vec<Pa
                 next,
                 full: next,
                 wanted: None,
+                held: None,
                 urgent: true,
                 at_risk: false,
             });

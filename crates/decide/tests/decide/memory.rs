@@ -1,7 +1,8 @@
 //! What a memory decrease needs.
 
 use supple_decide::code::Code;
-use supple_decide::policy::StepCaps;
+use supple_decide::numbers::Numbers;
+use supple_decide::policy::{ContainerPolicy, Layer, StepCaps};
 use supple_quantity::Bytes;
 
 use crate::stage::*;
@@ -18,6 +19,20 @@ fn size(has: &str, needs: &str, change: impl FnOnce(&mut Stage), code: Code, exp
         "held" => check_held(&round, "web-1", code),
         expect => check(&round, "web-1", code, expect),
     }
+}
+
+/// What it should have, and what is done of that.
+#[track_caller]
+fn due(has: &str, needs: &str, change: impl FnOnce(&mut Stage), expect: &str, done: &str) {
+    let mut stage = Stage::new();
+    stage.workload("web", needs);
+    stage.pod("web", "web-1", "n1", has);
+    stage.policy("web", |it| it.steps.value = StepCaps::default());
+    change(&mut stage);
+    let round = stage.decide();
+    let proposal = &decision(&round, "web-1").containers[0];
+    let due = show(&Numbers::of(&proposal.due.beyond(&proposal.now)));
+    assert_eq!((due.as_str(), sizes(&round, "web-1").as_str()), (expect, done), "{:#?}", decision(&round, "web-1"));
 }
 
 fn uses(memory: i64, peak: i64, charged: i64) -> impl FnOnce(&mut Stage) {
@@ -80,6 +95,15 @@ fn approval_where_policy_asks() {
     let asks = |stage: &mut Stage| stage.policy("web", |it| it.approve_memory_decrease.value = true);
     size("1 1Gi", "1 500Mi", asks, Code::NeedsApproval, "nothing");
     size("1 1Gi", "500m 500Mi", asks, Code::Resize, "500m");
+    // What is held is still told, and what is not ours to size is not.
+    due("1 1Gi", "1 500Mi", asks, "500Mi", "nothing");
+    due("1 1Gi", "500m 500Mi", asks, "500m 500Mi", "500m");
+    let not_ours = |stage: &mut Stage| {
+        let cpu_alone = ContainerPolicy { controlled: Some((true, false)), ..ContainerPolicy::default() };
+        let containers = [("*".into(), cpu_alone)].into_iter().collect();
+        stage.policy("web", |it| *it = it.clone().under(Layer { containers, ..Layer::default() }));
+    };
+    due("1 1Gi", "500m 500Mi", not_ours, "500m", "500m");
     size("1 1Gi", "1 2Gi", asks, Code::Resize, "2Gi");
     let approved = |stage: &mut Stage| {
         asks(stage);

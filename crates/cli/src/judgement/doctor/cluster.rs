@@ -3,14 +3,13 @@
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, RuleWithOperations, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
 use super::{Finding, short};
 use crate::connect::chain;
 use crate::exit::Failure;
-use crate::judgement::OURS;
+use crate::judgement::acting::{Acting, OURS, arguments};
 
 /// A controller of ours.
 pub(super) struct Installed {
@@ -22,6 +21,16 @@ pub(super) struct Installed {
 }
 
 impl Installed {
+    /// Its namespace and its name.
+    pub(super) fn place(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+
+    /// Whether it serves a webhook.
+    pub(super) fn serves_webhook(&self) -> bool {
+        self.arguments.iter().any(|it| it.starts_with("--webhook-service"))
+    }
+
     /// As access is asked for it.
     pub(super) fn account(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.namespace, self.account)
@@ -65,18 +74,24 @@ pub(super) async fn resize(client: &Client) -> Finding {
 }
 
 /// Our controller in the cluster, if there is one.
-pub(super) async fn installed(client: &Client) -> (Option<Installed>, Finding) {
-    let found = Api::<Deployment>::all(client.clone()).list(&ListParams::default().labels(OURS)).await;
-    let deployment = match found {
-        Ok(list) => list.items.into_iter().next(),
-        Err(error) => {
-            let says = format!("could not be looked for: {}", short(&error));
+pub(super) fn installed(acting: &Acting) -> (Option<Installed>, Finding) {
+    let deployment = match acting {
+        Acting::Installed(deployment) => deployment,
+        Acting::InProcess(vpa) => {
+            let says = format!("the loop of `supple up` runs in the API server's own process (--vpa {vpa})");
+            return (None, Finding::good("controller", says));
+        }
+        Acting::Nobody(Some(error)) => {
+            let says = format!("could not be looked for: {}", short(error));
             return (None, Finding::note("controller", says, "ask with the right to list deployments"));
         }
-    };
-    let Some(deployment) = deployment else {
-        let says = format!("no deployment with the label {OURS}: nothing acts, unless a controller runs elsewhere");
-        return (None, Finding::note("controller", says, "helm install supple charts/supple, or supple controller"));
+        Acting::Nobody(None) => {
+            let says = format!("no deployment with the label {OURS}: nothing acts, unless a controller runs elsewhere");
+            return (
+                None,
+                Finding::note("controller", says, "helm install supple charts/supple, or supple controller"),
+            );
+        }
     };
     let status = deployment.status.clone().unwrap_or_default();
     let spec = deployment.spec.as_ref();
@@ -86,7 +101,7 @@ pub(super) async fn installed(client: &Client) -> (Option<Installed>, Finding) {
         name: deployment.name_any(),
         account: pod.and_then(|it| it.service_account_name.clone()).unwrap_or_else(|| "default".to_owned()),
         ready: status.ready_replicas.unwrap_or(0),
-        arguments: pod.and_then(|it| it.containers.first()?.args.clone()).unwrap_or_default(),
+        arguments: arguments(deployment),
     };
     let wanted = spec.and_then(|it| it.replicas).unwrap_or(1);
     let says = format!("{}/{}: {} of {wanted} replicas ready", it.namespace, it.name, it.ready);
@@ -143,7 +158,7 @@ pub(super) async fn webhooks(client: &Client, installed: Option<&Installed>) -> 
     };
     let (ours, others): (Vec<Hook>, Vec<Hook>) = hooks.into_iter().partition(Hook::is_ours);
     let mut findings: Vec<Finding> = ours.iter().map(|it| of_ours(it, installed)).collect();
-    let serves = installed.is_some_and(|it| it.arguments.iter().any(|it| it.starts_with("--webhook-service=")));
+    let serves = installed.is_some_and(Installed::serves_webhook);
     if ours.is_empty() && serves {
         findings.push(Finding::bad(
             "webhooks",

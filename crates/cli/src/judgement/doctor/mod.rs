@@ -13,7 +13,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use supple_controller::once;
 
-use super::{PATIENCE, settings};
+use super::acting::Acting;
+use super::{LoopArgs, PATIENCE, settings};
 use crate::args::ConnectionArgs;
 use crate::connect::connect;
 use crate::exit::Failure;
@@ -22,6 +23,8 @@ use crate::exit::Failure;
 pub struct DoctorArgs {
     #[command(flatten)]
     pub connection: ConnectionArgs,
+    #[command(flatten)]
+    pub told: LoopArgs,
     /// How to print it.
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
     pub output: DoctorOutput,
@@ -81,11 +84,12 @@ pub async fn doctor(args: DoctorArgs) -> Result<(), Failure> {
     let client = connect(&args.connection).await?.client;
     let mut findings = vec![cluster::version(&client).await?];
     findings.push(cluster::resize(&client).await);
-    let (installed, found) = cluster::installed(&client).await;
+    let acting = Acting::find(&client).await;
+    let (installed, found) = cluster::installed(&acting);
     findings.push(found);
     findings.extend(access::look(&client, installed.as_ref()).await);
     findings.extend(cluster::webhooks(&client, installed.as_ref()).await);
-    match once::look(&client, settings(&client).await, &jiff::Timestamp::now, PATIENCE).await {
+    match once::look(&client, settings(&acting, args.told), &jiff::Timestamp::now, PATIENCE).await {
         Ok(world) => findings.extend(seen::seen(&world)),
         Err(error) => findings.push(Finding::bad(
             "reading",

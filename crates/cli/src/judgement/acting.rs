@@ -1,0 +1,108 @@
+//! Which loop acts on the cluster, if one does: the controller that is installed in it, or that of `supple up`, which runs in the
+//! API server's own process. What it was told decides what it does, so whoever says that beforehand has to know it.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt as _};
+use supple_api::autoscaler::CarryOut;
+use supple_api::names;
+
+/// The label by which our own deployment is found.
+pub(super) const OURS: &str = "app.kubernetes.io/name=supple";
+
+/// The definition that the loop of `supple up` leaves its word on.
+pub(crate) const DEFINITION: &str = "rightsizings.supple.dev";
+
+/// Who acts.
+pub(super) enum Acting {
+    /// The controller of a deployment.
+    Installed(Box<Deployment>),
+    /// The loop of `supple up`.
+    InProcess(CarryOut),
+    /// Nobody that could be found; why it could not be looked for, where that is so.
+    Nobody(Option<kube::Error>),
+}
+
+impl Acting {
+    /// Look for it.
+    pub async fn find(client: &Client) -> Self {
+        let ours = ListParams::default().labels(OURS);
+        let found = Api::<Deployment>::all(client.clone()).list(&ours).await;
+        let failed = match found.map(|it| it.items.into_iter().next()) {
+            Ok(Some(deployment)) => return Self::Installed(Box::new(deployment)),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        let definition = Api::<CustomResourceDefinition>::all(client.clone()).get_opt(DEFINITION).await;
+        let said = definition.ok().flatten().and_then(|it| it.annotations().get(names::LOOP)?.parse().ok());
+        said.map_or(Self::Nobody(failed), Self::InProcess)
+    }
+
+    /// The namespace of its deployment.
+    pub fn namespace(&self) -> Option<String> {
+        match self {
+            Self::Installed(it) => it.namespace(),
+            Self::InProcess(_) | Self::Nobody(_) => None,
+        }
+    }
+
+    /// Which VPA objects are its; `None`: nobody has said so.
+    pub fn autoscalers(&self) -> Option<CarryOut> {
+        match self {
+            Self::Installed(it) => Some(carried_out(&arguments(it))),
+            Self::InProcess(carry_out) => Some(*carry_out),
+            Self::Nobody(_) => None,
+        }
+    }
+
+    /// Whether it sizes new pods.
+    pub fn sizes_new_pods(&self) -> bool {
+        let Self::Installed(it) = self else { return false };
+        value_of(&arguments(it), "--webhook-service").is_some()
+    }
+}
+
+/// What a deployment's program is told.
+pub(super) fn arguments(deployment: &Deployment) -> Vec<String> {
+    let pod = deployment.spec.as_ref().and_then(|it| it.template.spec.as_ref());
+    pod.and_then(|it| it.containers.first()?.args.clone()).unwrap_or_default()
+}
+
+fn carried_out(arguments: &[String]) -> CarryOut {
+    value_of(arguments, "--vpa").and_then(|it| it.parse().ok()).unwrap_or_default()
+}
+
+/// The last value of a flag, written as one argument or as two.
+fn value_of<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
+    let mut found = None;
+    for (at, it) in arguments.iter().enumerate() {
+        match it.strip_prefix(flag) {
+            Some("") => found = arguments.get(at + 1).map(String::as_str),
+            Some(rest) => found = rest.strip_prefix('=').or(found),
+            None => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expect: CarryOut) {
+        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        assert_eq!(carried_out(&arguments), expect, "{line}");
+    }
+
+    #[test]
+    fn what_a_controller_is_told_of_autoscalers() {
+        check("controller --interval=15s", CarryOut::Named);
+        check("controller --vpa=all", CarryOut::All);
+        check("controller --vpa none --interval=15s", CarryOut::None);
+        check("controller --vpa=all --vpa=none", CarryOut::None);
+        check("controller --vpa=soon", CarryOut::Named);
+        check("controller --vpas=all", CarryOut::Named);
+    }
+}

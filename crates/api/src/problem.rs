@@ -13,6 +13,14 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// Whether the field was understood, and only is not carried out: nothing has to be corrected.
+    #[must_use]
+    pub fn is_left_out(&self) -> bool {
+        self.message.starts_with("not carried out") || self.message.starts_with("not needed")
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.object, self.field, self.message)

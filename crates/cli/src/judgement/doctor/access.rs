@@ -1,85 +1,200 @@
 //! What our account may do: asked for the controller's account where one is installed, else for whoever asks.
 
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
     SubjectAccessReviewSpec, SubjectAccessReviewStatus,
 };
 use kube::api::PostParams;
 use kube::{Api, Client};
+use supple_api::names;
 
 use super::cluster::Installed;
 use super::{Finding, short};
 
-/// A request that the loop makes.
-struct Request {
+/// A right that the chart grants.
+struct Right {
     group: &'static str,
-    resource: &'static str,
-    subresource: &'static str,
-    verb: &'static str,
+    /// With its subresource: `pods/resize`.
+    resources: &'static [&'static str],
+    verbs: &'static [&'static str],
     /// What it is needed for.
     purpose: &'static str,
     /// Who grants it: a value of the chart; empty: the chart always does, and nothing works without.
     value: &'static str,
+    /// Where, and of what.
+    of: Of,
 }
 
-const fn reads(group: &'static str, resource: &'static str, purpose: &'static str) -> Request {
-    Request { group, resource, subresource: "", verb: "list", purpose, value: "" }
+/// Where a right holds, and of which object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// In the whole cluster.
+    Cluster,
+    /// Of one object of the cluster: the release's name.
+    Named,
+    /// In the controller's own namespace.
+    Own,
+    /// Of one object there: this name, or the release's name and this where it begins with a hyphen.
+    OwnNamed(&'static str),
 }
 
-const fn writes(
+const READ: &[&str] = &["get", "list", "watch"];
+const RESIZE: &str = "permissions.resize";
+const RECREATE: &str = "permissions.recreate";
+const WEBHOOK: &str = "webhook.enabled";
+
+const fn right(
     group: &'static str,
-    resource: &'static str,
-    subresource: &'static str,
-    verb: &'static str,
+    resources: &'static [&'static str],
+    verbs: &'static [&'static str],
     purpose: &'static str,
     value: &'static str,
-) -> Request {
-    Request { group, resource, subresource, verb, purpose, value }
+) -> Right {
+    Right { group, resources, verbs, purpose, value, of: Of::Cluster }
 }
 
-/// Every right that the chart grants in the whole cluster: docs/security.md has them line by line.
-const NEEDED: [Request; 25] = [
-    reads("", "pods", "see sizes and states"),
-    reads("", "nodes", "see how much room there is"),
-    reads("", "namespaces", "see modes and the switch"),
-    reads("", "limitranges", "foresee what would be refused"),
-    reads("", "resourcequotas", "foresee what would be refused"),
-    reads("apps", "deployments", "see rollouts"),
-    reads("apps", "statefulsets", "see rollouts"),
-    reads("apps", "daemonsets", "see rollouts"),
-    reads("batch", "jobs", "know whose pods they are"),
-    reads("batch", "cronjobs", "know whose pods they are"),
-    reads("autoscaling", "horizontalpodautoscalers", "leave alone what they read"),
-    reads("policy", "poddisruptionbudgets", "know whether a pod may be restarted"),
-    reads("metrics.k8s.io", "pods", "measure"),
-    reads("supple.dev", "rightsizepolicies", "follow policies"),
-    reads("supple.dev", "clusterrightsizepolicies", "follow policies"),
-    reads("supple.dev", "rightsizings", "remember what was learned"),
-    writes("supple.dev", "rightsizings", "", "patch", "remember what was learned", ""),
-    writes("supple.dev", "rightsizings", "status", "patch", "remember what was learned", ""),
-    writes("events.k8s.io", "events", "", "create", "tell people what was done", ""),
-    writes("", "pods", "resize", "patch", "resize pods", "permissions.resize"),
-    writes("", "pods", "", "patch", "note on a pod what was before", "permissions.resize"),
-    writes("", "pods", "eviction", "create", "recreate pods in the modes that do", "permissions.recreate"),
-    writes("apps", "deployments", "", "patch", "restart workloads in the modes that do", "permissions.recreate"),
-    writes(
-        "autoscaling",
-        "horizontalpodautoscalers",
+impl Right {
+    const fn of(mut self, of: Of) -> Self {
+        self.of = of;
+        self
+    }
+}
+
+/// Every right that the chart grants: docs/security.md has them line by line, and a test holds this list to the chart.
+const NEEDED: [Right; 24] = [
+    right(
         "",
-        "update",
+        &["pods", "nodes", "namespaces", "limitranges", "resourcequotas"],
+        READ,
+        "see sizes, room and what would be refused",
+        "",
+    ),
+    right("apps", &["deployments", "statefulsets", "daemonsets"], READ, "see rollouts", ""),
+    right("batch", &["jobs", "cronjobs"], READ, "know whose pods they are", ""),
+    right("autoscaling", &["horizontalpodautoscalers"], READ, "leave alone what they read", ""),
+    right("policy", &["poddisruptionbudgets"], READ, "know whether a pod may be restarted", ""),
+    right(
+        "autoscaling.k8s.io",
+        &["verticalpodautoscalers", "verticalpodautoscalercheckpoints"],
+        READ,
+        "carry them out, or stand back from them",
+        "",
+    ),
+    right("autoscaling.k8s.io", &["verticalpodautoscalers/status"], &["patch"], "write what it recommends", ""),
+    right("metrics.k8s.io", &["pods"], &["get", "list"], "measure", ""),
+    right("supple.dev", &["rightsizepolicies", "clusterrightsizepolicies"], READ, "follow policies", ""),
+    right(
+        "supple.dev",
+        &["rightsizepolicies/status", "clusterrightsizepolicies/status"],
+        &["patch"],
+        "say what is wrong with a policy",
+        "",
+    ),
+    right(
+        "supple.dev",
+        &["rightsizings"],
+        &["get", "list", "watch", "create", "patch"],
+        "remember what was learned",
+        "",
+    ),
+    right("supple.dev", &["rightsizings/status"], &["patch"], "remember what was learned", ""),
+    right("events.k8s.io", &["events"], &["create"], "tell people what was done", ""),
+    right("", &["pods/resize"], &["patch"], "resize pods", RESIZE),
+    right("", &["pods"], &["patch"], "note on a pod what was before", RESIZE),
+    right("", &["pods/eviction"], &["create"], "recreate pods in the modes that do", RECREATE),
+    right(
+        "apps",
+        &["deployments", "statefulsets", "daemonsets"],
+        &["patch"],
+        "restart workloads in the modes that do",
+        RECREATE,
+    ),
+    right(
+        "autoscaling",
+        &["horizontalpodautoscalers"],
+        &["update"],
         "carry out hpa: Adjust",
         "permissions.adjustAutoscalers",
     ),
-    writes("", "nodes", "proxy", "get", "see throttling and pressure on nodes", "permissions.kubeletStats"),
+    right("", &["nodes/proxy"], &["get"], "see throttling and pressure on nodes", "permissions.kubeletStats"),
+    right(
+        "admissionregistration.k8s.io",
+        &["validatingwebhookconfigurations"],
+        &["get", "patch"],
+        "register its webhook",
+        WEBHOOK,
+    )
+    .of(Of::Named),
+    right(
+        "admissionregistration.k8s.io",
+        &["mutatingwebhookconfigurations"],
+        &["get", "patch"],
+        "register its webhook",
+        WEBHOOK,
+    )
+    .of(Of::Named),
+    right("coordination.k8s.io", &["leases"], &["create"], "lead", "").of(Of::Own),
+    right("coordination.k8s.io", &["leases"], &["get", "update"], "lead", "").of(Of::OwnNamed(names::LEASE)),
+    right("", &["secrets"], &["get", "update"], "keep its webhook's certificate", WEBHOOK).of(Of::OwnNamed("-webhook")),
 ];
+
+/// One verb on one resource.
+struct Request {
+    right: &'static Right,
+    resource: &'static str,
+    subresource: &'static str,
+    verb: &'static str,
+    namespace: String,
+    name: String,
+}
+
+/// What is to be asked: of a person only what the whole cluster is about, and of a controller without a webhook nothing of one.
+fn requests(installed: Option<&Installed>) -> Vec<Request> {
+    let asked = NEEDED.iter().filter(|it| match installed {
+        Some(installed) => it.value != WEBHOOK || installed.serves_webhook(),
+        None => it.of == Of::Cluster,
+    });
+    let (own, release) = installed.map(Installed::place).unwrap_or_default();
+    asked
+        .flat_map(|right| {
+            let name = match right.of {
+                Of::Cluster | Of::Own => String::new(),
+                Of::Named => release.to_owned(),
+                Of::OwnNamed(name) if name.starts_with('-') => format!("{release}{name}"),
+                Of::OwnNamed(name) => name.to_owned(),
+            };
+            let namespace = if matches!(right.of, Of::Own | Of::OwnNamed(_)) { own } else { "" };
+            right.resources.iter().flat_map(move |resource| {
+                let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+                let (name, namespace) = (name.clone(), namespace.to_owned());
+                right.verbs.iter().map(move |verb| Request {
+                    right,
+                    resource,
+                    subresource,
+                    verb,
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                })
+            })
+        })
+        .collect()
+}
+
+/// Questions that are under way at the same time.
+const AT_ONCE: usize = 8;
 
 /// Ask.
 pub(super) async fn look(client: &Client, installed: Option<&Installed>) -> Vec<Finding> {
     let account = installed.map(Installed::account);
     let who = account.clone().unwrap_or_else(|| "you".to_owned());
     let mut missing: Vec<(&Request, String)> = Vec::new();
-    for request in &NEEDED {
-        match may(client, request, account.as_deref()).await {
+    let requests = requests(installed);
+    let whose = account.as_deref();
+    let answers = requests.iter().map(|it| async move { (it, may(client, it, whose).await) });
+    let mut answers = stream::iter(answers).buffered(AT_ONCE);
+    while let Some((request, answer)) = answers.next().await {
+        match answer {
             Ok(status) if status.allowed => {}
             Ok(_) => missing.push((request, said(request))),
             Err(error) => {
@@ -89,24 +204,25 @@ pub(super) async fn look(client: &Client, installed: Option<&Installed>) -> Vec<
         }
     }
     let mut findings = Vec::new();
-    let essential: Vec<_> = missing.iter().filter(|it| it.0.value.is_empty()).collect();
+    let essential: Vec<_> = missing.iter().filter(|it| it.0.right.value.is_empty()).collect();
     for (request, what) in &essential {
         findings.push(Finding::bad(
             "access",
-            format!("{who} may not {what}, which is needed to {}", request.purpose),
+            format!("{who} may not {what}, which is needed to {}", request.right.purpose),
             "grant it: the chart's ClusterRole does; with rbac.create=false, see docs/security.md",
         ));
     }
     let mut values: Vec<&str> = Vec::new();
-    for (request, _) in missing.iter().filter(|it| !it.0.value.is_empty()) {
-        if !values.contains(&request.value) {
-            values.push(request.value);
+    for (request, _) in missing.iter().filter(|it| !it.0.right.value.is_empty()) {
+        if !values.contains(&request.right.value) {
+            values.push(request.right.value);
         }
     }
     for value in values {
-        let of_value: Vec<_> = missing.iter().filter(|it| it.0.value == value).collect();
+        let of_value: Vec<_> = missing.iter().filter(|it| it.0.right.value == value).collect();
         let what: Vec<&str> = of_value.iter().map(|it| it.1.as_str()).collect();
-        let purpose: Vec<&str> = of_value.iter().map(|it| it.0.purpose).collect();
+        let mut purpose: Vec<&str> = of_value.iter().map(|it| it.0.right.purpose).collect();
+        purpose.dedup();
         findings.push(Finding::note(
             "access",
             format!("{who} may not {}, so that it cannot {}", what.join(", nor "), purpose.join(", nor ")),
@@ -115,17 +231,18 @@ pub(super) async fn look(client: &Client, installed: Option<&Installed>) -> Vec<
     }
     if findings.is_empty() {
         findings
-            .push(Finding::good("access", format!("{who} may do all of the {} things the loop does", NEEDED.len())));
+            .push(Finding::good("access", format!("{who} may do all of the {} things the loop does", requests.len())));
     }
     findings
 }
 
 /// `patch pods/resize`
 fn said(request: &Request) -> String {
-    let Request { group, resource, subresource, verb, .. } = request;
-    let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+    let Request { right, resource, subresource, verb, .. } = request;
+    let group = if right.group.is_empty() { String::new() } else { format!(".{}", right.group) };
     let subresource = if subresource.is_empty() { String::new() } else { format!("/{subresource}") };
-    format!("{verb} {resource}{group}{subresource}")
+    let of = if request.namespace.is_empty() { String::new() } else { format!(" in {}", request.namespace) };
+    format!("{verb} {resource}{group}{subresource}{of}")
 }
 
 async fn may(
@@ -135,10 +252,12 @@ async fn may(
 ) -> Result<SubjectAccessReviewStatus, kube::Error> {
     let some = |it: &str| Some(it.to_owned()).filter(|it| !it.is_empty());
     let attributes = Some(ResourceAttributes {
-        group: some(request.group),
+        group: some(request.right.group),
         resource: some(request.resource),
         subresource: some(request.subresource),
         verb: some(request.verb),
+        namespace: some(&request.namespace),
+        name: some(&request.name),
         ..ResourceAttributes::default()
     });
     let params = PostParams::default();
@@ -170,4 +289,63 @@ async fn may(
         }
     };
     Ok(status.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// `group resource verb of`, each alone.
+    type Granted = BTreeSet<String>;
+
+    fn listed(line: &str, field: &str) -> Option<Vec<String>> {
+        let list = line.trim().trim_start_matches("- ").strip_prefix(field)?.strip_prefix(": [")?.strip_suffix(']')?;
+        Some(list.split(", ").map(|it| it.trim_matches('"').to_owned()).collect())
+    }
+
+    /// What the roles of the controller grant in a file, values of the chart or not.
+    fn granted(file: &str) -> Granted {
+        let text = std::fs::read_to_string(format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let is_role = |it: &&str| it.contains("\nkind: ClusterRole\n") || it.contains("\nkind: Role\n");
+        let roles = text.split("\n---\n").filter(is_role).filter(|it| !it.contains("Not for Supple"));
+        let mut found = Granted::new();
+        for role in roles {
+            let (mut groups, mut resources, mut named) = (Vec::new(), Vec::new(), false);
+            for line in role.lines() {
+                if let Some(it) = listed(line, "apiGroups") {
+                    (groups, named) = (it, false);
+                } else if let Some(it) = listed(line, "resources") {
+                    resources = it;
+                } else if line.trim().starts_with("resourceNames") {
+                    named = true;
+                } else if let Some(verbs) = listed(line, "verbs") {
+                    for group in &groups {
+                        for resource in &resources {
+                            found.extend(verbs.iter().map(|verb| format!("{group} {resource} {verb} {named}")));
+                        }
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn needed(which: impl Fn(&Right) -> bool) -> Granted {
+        let mut all = Granted::new();
+        for it in NEEDED.iter().filter(|it| which(it)) {
+            let named = matches!(it.of, Of::Named | Of::OwnNamed(_));
+            for resource in it.resources {
+                all.extend(it.verbs.iter().map(|verb| format!("{} {resource} {verb} {named}", it.group)));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn what_is_asked_for_is_what_the_chart_grants() {
+        assert_eq!(needed(|_| true), granted("charts/supple/templates/rbac.yaml"));
+        assert_eq!(needed(|it| it.value.is_empty() || it.value == RESIZE), granted("deploy/supple.yaml"));
+    }
 }

@@ -1,5 +1,8 @@
 //! What one look with the eyes of the loop finds: usage, definitions, policies, the switch, other autoscalers, nodes.
 
+use std::collections::BTreeMap;
+
+use supple_api::Problem;
 use supple_controller::world::World;
 use supple_decide::facts::{Phase, Scaler};
 use supple_decide::policy::{Mode, WithScaler};
@@ -11,13 +14,28 @@ const NAMED: usize = 5;
 
 pub(super) fn seen(world: &World) -> Vec<Finding> {
     let mut findings = vec![usage(world), definitions(world)];
-    let problems = world.rules().problems();
-    let problems = problems.iter().map(|it| Finding::bad("policies", it.to_string(), "correct the object"));
-    findings.extend(first_of(problems.collect(), NAMED));
+    findings.extend(problems(world.rules().problems()));
     findings.push(switch(world));
     findings.extend(autoscalers(world));
     findings.push(modes(world));
     findings.extend(nodes(world));
+    findings
+}
+
+/// What cannot be read has to be corrected. What is understood and only not carried out is to be known: once an object.
+fn problems(all: &[Problem]) -> Vec<Finding> {
+    let (left_out, wrong): (Vec<&Problem>, Vec<&Problem>) = all.iter().partition(|it| it.is_left_out());
+    let wrong = wrong.iter().map(|it| Finding::bad("policies", it.to_string(), "correct the object")).collect();
+    let mut objects: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for it in left_out {
+        objects.entry(&it.object).or_default().push(&it.field);
+    }
+    let notes = objects.into_iter().map(|(object, fields)| {
+        let says = format!("{object}: not carried out: {}", fields.join(", "));
+        Finding::note("policies", says, "what happens instead stands in its conditions")
+    });
+    let mut findings = first_of(wrong, NAMED);
+    findings.extend(first_of(notes.collect(), NAMED));
     findings
 }
 
@@ -27,7 +45,7 @@ fn usage(world: &World) -> Finding {
         return Finding::bad(
             "usage",
             format!("nothing is measured: {why}"),
-            "install metrics-server (kubectl top pods then works), or give the controller a Prometheus",
+            "install metrics-server (kubectl top pods then works)",
         );
     }
     let running = scene.pods.values().filter(|it| it.phase == Phase::Running);
@@ -159,4 +177,32 @@ fn few(names: &[&str]) -> String {
     let more = names.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn what_is_only_not_carried_out_is_one_note_an_object() {
+        let problem = |object: &str, field: &str, message: &str| Problem {
+            object: object.to_owned(),
+            field: field.to_owned(),
+            message: message.to_owned(),
+        };
+        let found = problems(&[
+            problem("verticalpodautoscaler/shop/web", "spec.a", "not carried out: x"),
+            problem("verticalpodautoscaler/shop/web", "spec.b", "not needed: y"),
+            problem("rightsizepolicy/shop/p", "spec.windows[0]", "cannot read it"),
+        ]);
+        let told: Vec<(State, &str)> = found.iter().map(|it| (it.state, it.says.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                (State::Bad, "rightsizepolicy/shop/p: spec.windows[0]: cannot read it"),
+                (State::Note, "verticalpodautoscaler/shop/web: not carried out: spec.a, spec.b"),
+            ]
+        );
+    }
 }

@@ -1,13 +1,15 @@
 //! The loop's snapshot as text: the table of a terminal and the lines of a log. Pure.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use supple_controller::snapshot::{Last, Row, Snapshot};
 use supple_decide::numbers::{pair, show_measured_memory};
 
-const HEADER: [&str; 5] =
-    ["WORKLOAD", "CONTAINER", "CPU request → used → next", "MEMORY request → used → next", "LAST RESIZE"];
+const HEADER: [&str; 4] = ["WORKLOAD", "CPU request → used → next", "MEMORY request → used → next", "LAST RESIZE"];
 
-/// The table, one string a line, none longer than `width` and no more than `height` of them.
+/// The table, one string a line, none longer than `width` and no more than `height` of them: a row a container of each workload,
+/// what is being resized first.
 pub fn table(snapshot: &Snapshot, now: Timestamp, width: usize, height: usize) -> Vec<String> {
     if snapshot.rows.is_empty() {
         let pods = snapshot.pods;
@@ -15,17 +17,15 @@ pub fn table(snapshot: &Snapshot, now: Timestamp, width: usize, height: usize) -
         let says = format!("recommending only ({pods} pods; `supple plan -A`); let it resize with: {hint}");
         return vec![cut(&says, width)];
     }
-    let mut rows: Vec<[String; 5]> = vec![HEADER.map(str::to_owned)];
+    let groups = groups(&snapshot.rows);
+    let mut rows: Vec<[String; 4]> = vec![HEADER.map(str::to_owned)];
     // Two lines stay free: one for what does not fit, one for the cursor.
     let room = height.saturating_sub(3).max(1);
-    rows.extend(snapshot.rows.iter().take(room).map(|row| {
-        let last = match &row.last {
-            Some(Last { code, message, at }) => format!("{} ago {code}: {message}", age(*at, now)),
-            None => row.state.clone(),
-        };
-        [format!("{}/{}", row.namespace, row.workload.name), row.container.clone(), cpu(row), memory(row), last]
+    rows.extend(groups.iter().take(room).map(|group| {
+        let row = group.row;
+        [group.name(), cpu(row), memory(row), what(row, now)]
     }));
-    let mut widths = [0; 5];
+    let mut widths = [0; 4];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -38,8 +38,12 @@ pub fn table(snapshot: &Snapshot, now: Timestamp, width: usize, height: usize) -
             cut(cells.join("  ").trim_end(), width)
         })
         .collect();
-    if let Some(more) = snapshot.total.checked_sub(room).filter(|it| *it > 0) {
-        lines.push(format!("… and {more} more"));
+    let unseen = snapshot.total.saturating_sub(snapshot.rows.len());
+    match (groups.len().saturating_sub(room), unseen) {
+        (0, 0) => {}
+        (more, 0) => lines.push(format!("… and {more} more")),
+        (0, unseen) => lines.push(cut(&format!("… and {unseen} more containers"), width)),
+        (more, unseen) => lines.push(cut(&format!("… and {more} more, and {unseen} more containers"), width)),
     }
     if let Some(blind) = &snapshot.blind {
         lines.push(cut(&format!("not measuring: {blind}"), width));
@@ -47,30 +51,77 @@ pub fn table(snapshot: &Snapshot, now: Timestamp, width: usize, height: usize) -
     lines
 }
 
-/// What is worth a line since `old`: containers that are new, ask for something else, or had something happen.
-pub fn news(old: &Snapshot, new: &Snapshot) -> Vec<String> {
-    let mut lines: Vec<String> = new
-        .rows
-        .iter()
-        .filter(|row| {
-            let before = old
-                .rows
-                .iter()
-                .find(|it| (&it.pod, &it.namespace, &it.container) == (&row.pod, &row.namespace, &row.container));
-            let Some(before) = before else { return true };
-            // While a resize is under way its numbers are no news yet: its end is.
-            let resized = before.asked != row.asked && !row.in_flight;
-            resized || (&before.last, before.used.is_some()) != (&row.last, row.used.is_some())
-        })
-        .map(|row| {
-            let what = match &row.last {
-                Some(Last { code, message, .. }) => format!("{code}: {message}"),
-                None => row.state.clone(),
-            };
-            let Row { namespace, pod, container, .. } = row;
-            format!("{namespace}/{pod} {container}: cpu {}, memory {}; {what}", cpu(row), memory(row))
+/// Containers of one name of a workload.
+struct Group<'a> {
+    /// The one that stands for them: one that is being resized, else the one of which there is the latest news.
+    row: &'a Row,
+    pods: usize,
+    /// The workload has other containers too.
+    is_one_of_many: bool,
+}
+
+impl Group<'_> {
+    fn name(&self) -> String {
+        let Row { namespace, workload, container, .. } = self.row;
+        let container = if self.is_one_of_many { format!(" {container}") } else { String::new() };
+        let pods = if self.pods > 1 { format!(" ×{}", self.pods) } else { String::new() };
+        format!("{namespace}/{}{container}{pods}", workload.name)
+    }
+}
+
+fn groups(rows: &[Row]) -> Vec<Group<'_>> {
+    let mut workloads: BTreeMap<_, BTreeMap<&str, Vec<&Row>>> = BTreeMap::new();
+    for row in rows {
+        workloads.entry(&row.workload).or_default().entry(&row.container).or_default().push(row);
+    }
+    let mut groups: Vec<Group<'_>> = workloads
+        .into_values()
+        .flat_map(|containers| {
+            let is_one_of_many = containers.len() > 1;
+            containers.into_values().filter_map(move |rows| {
+                // Of several that are alike the first stands for all.
+                let news = |it: &&&Row| (it.in_flight, it.last.as_ref().map(|it| it.at));
+                let row = rows.iter().rev().max_by_key(news)?;
+                Some(Group { row, pods: rows.len(), is_one_of_many })
+            })
         })
         .collect();
+    groups.sort_by_key(|it| !it.row.in_flight); // stable: else by name
+    groups
+}
+
+/// What happened last, or what is made of it now.
+fn what(row: &Row, now: Timestamp) -> String {
+    let own = format!("{}: ", row.container);
+    let short = |it: &str| it.strip_prefix(&own).unwrap_or(it).to_owned();
+    match &row.last {
+        _ if row.in_flight => "being resized".to_owned(),
+        Some(Last { code, message, at }) => format!("{} ago {code}: {}", age(*at, now), short(message)),
+        None => short(&row.state),
+    }
+}
+
+/// What is worth a line since `old`: containers that ask for something else, or had something happen.
+pub fn news(old: &Snapshot, new: &Snapshot) -> Vec<String> {
+    let mut lines = Vec::new();
+    if old.total == 0 && new.total > 0 {
+        let s = if new.total == 1 { "" } else { "s" };
+        lines.push(format!("{} container{s} may be resized, of {} pods in all", new.total, new.pods));
+    }
+    let known: BTreeMap<_, &Row> = old.rows.iter().map(|it| ((&it.namespace, &it.pod, &it.container), it)).collect();
+    let is_news = |row: &&Row| {
+        let Some(before) = known.get(&(&row.namespace, &row.pod, &row.container)) else { return row.last.is_some() };
+        // While a resize is under way its numbers are no news yet: its end is.
+        (before.asked != row.asked && !row.in_flight) || before.last != row.last
+    };
+    lines.extend(new.rows.iter().filter(is_news).map(|row| {
+        let what = match &row.last {
+            Some(Last { code, message, .. }) => format!("{code}: {message}"),
+            None => row.state.clone(),
+        };
+        let Row { namespace, pod, container, .. } = row;
+        format!("{namespace}/{pod} {container}: cpu {}, memory {}; {what}", cpu(row), memory(row))
+    }));
     if new.blind != old.blind {
         lines.push(match &new.blind {
             Some(why) => format!("not measuring: {why}"),
@@ -174,11 +225,26 @@ mod tests {
             200,
             40,
             &[
-                "WORKLOAD  CONTAINER  CPU request → used → next   MEMORY request → used → next  LAST RESIZE",
-                "d/a       app        250m:500m → ? → =           256Mi → ? → =                 measuring: 1 of 3 samples",
-                "d/longer  app        250m:500m → 21m → 50m:500m  256Mi → 70Mi → =              12s ago Resized: app: cpu 1 → 250m",
+                "WORKLOAD  CPU request → used → next   MEMORY request → used → next  LAST RESIZE",
+                "d/a       250m:500m → ? → =           256Mi → ? → =                 measuring: 1 of 3 samples",
+                "d/longer  250m:500m → 21m → 50m:500m  256Mi → 70Mi → =              12s ago Resized: cpu 1 → 250m",
             ],
         );
+    }
+
+    #[test]
+    fn pods_of_a_workload_are_one_row_and_what_is_being_resized_comes_first() {
+        let of_web = |pod: &str, container: &str| {
+            let workload =
+                WorkloadKey { namespace: Arc::from("d"), kind: Arc::from("Deployment"), name: Arc::from("web") };
+            Row { workload, container: container.into(), ..row(pod) }
+        };
+        let moving = Row { in_flight: true, ..of_web("web-2", "side") };
+        let rows = vec![row("a"), of_web("web-1", "app"), of_web("web-2", "app"), of_web("web-1", "side"), moving];
+        let lines = table(&snapshot(rows), Timestamp::UNIX_EPOCH, 200, 40);
+        let firsts: Vec<&str> = lines.iter().map(|it| it.split("  ").next().unwrap_or_default()).collect();
+        assert_eq!(firsts, ["WORKLOAD", "d/web side ×2", "d/web app ×2", "d/a"]);
+        assert!(lines[1].ends_with("being resized"), "{lines:?}");
     }
 
     #[test]
@@ -199,6 +265,10 @@ mod tests {
     fn lines_are_written_only_for_news() {
         let (old, new) = (snapshot(vec![row("a"), row("b")]), snapshot(vec![row("a"), resized("b", 88)]));
         assert_eq!(news(&old, &old), Vec::<String>::new());
+        // Pods that are only looked at are no news, however many there are.
+        assert_eq!(news(&Snapshot::default(), &old), ["2 containers may be resized, of 2 pods in all"]);
+        let measured = Row { used: Some((MilliCpu(1), Bytes(1))), state: "nothing is lowered yet".into(), ..row("a") };
+        assert_eq!(news(&old, &snapshot(vec![measured, row("b")])), Vec::<String>::new());
         assert_eq!(
             news(&old, &new),
             ["d/b app: cpu 250m:500m → 21m → 50m:500m, memory 256Mi → 70Mi → =; Resized: app: cpu 1 → 250m"]

@@ -97,12 +97,14 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
         let due = ours.into_iter().filter(|(pod, _)| ended.get(&pod.key) != Some(&false) && !is_left(&args.leave, pod));
         let mut orders: Vec<(PodKey, Order, bool)> = Vec::new();
         for (pod, mut change) in due {
-            if keeps_limit.contains(&pod.key) {
+            // What is put back in part stays in our hand, or nobody would put back the rest.
+            let by = if keeps_limit.contains(&pod.key) { Author::RollBack } else { Author::Undo };
+            if by == Author::RollBack {
                 keep_memory_limits(pod, &mut change);
             }
             if !change.is_empty() {
                 let lowers = lowers_memory_limit(pod, &change);
-                orders.push((pod.key.clone(), order(pod, change, args.timeout), lowers));
+                orders.push((pod.key.clone(), order(pod, change, by, args.timeout), lowers));
             }
         }
         if orders.is_empty() {
@@ -287,13 +289,13 @@ fn counted(pods: usize) -> String {
     format!("{pods} pod{}", if pods == 1 { "" } else { "s" })
 }
 
-fn order(pod: &PodFacts, change: Change, timeout: Duration) -> Order {
+fn order(pod: &PodFacts, change: Change, by: Author, timeout: Duration) -> Order {
     Order {
         namespace: pod.key.namespace.to_string(),
         pod: pod.key.name.to_string(),
         uid: Some(pod.key.uid.to_string()),
         wish: Wish::Change(change),
-        by: Author::Undo,
+        by,
         wait: Some(timeout),
         dry_run: false,
     }

@@ -165,6 +165,46 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
 }
 
 #[test]
+fn what_uses_more_than_its_former_limit_goes_back_in_part_or_is_left_as_it_is() {
+    let up = Up::new("simulated");
+    let Some(kubectl) = Kubectl::of(&up) else { return };
+    kubectl.create(QUICK);
+    let grower = super::cluster::pod("a", "{requests: {cpu: 500m, memory: 64Mi}, limits: {cpu: 1, memory: 128Mi}}");
+    let pattern = "metadata: {annotations: {supple.dev/usage-pattern: \"cpu=20m memory=ramp(100Mi,200Mi,20s)\"}, ";
+    kubectl.create(&grower.replacen("metadata: {", pattern, 1));
+    kubectl.ready("a");
+    kubectl.good(["label", "pod", "a", "supple.dev/mode=in-place"]);
+    let (child, lines) = controller(&up);
+    let reader = std::thread::spawn(move || lines.count());
+    let asks = |what: &str| kubectl.path("pod/a", &format!("{{.spec.containers[0].resources.{what}}}"));
+    let note = || kubectl.path("pod/a", "{.metadata.annotations.supple\\.dev/last-resize}");
+    // It uses 200Mi in the end, and has been given less CPU than it had.
+    eventually("it has grown, and shrunk", || {
+        let limit = asks("limits.memory").trim_end_matches("Mi").parse::<u32>().unwrap_or(0);
+        let used = kubectl.good(["get", "--raw", "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods/a"]);
+        let used: serde_json::Value = serde_json::from_str(&used).ok()?;
+        let used = used["containers"][0]["usage"]["memory"].as_str()?.parse::<supple_quantity::Quantity>().ok()?;
+        let used = supple_quantity::Bytes::from(&used).0;
+        (limit > 205 && used > 150 << 20 && asks("requests.cpu") != "500m").then_some(())
+    });
+    end(child);
+    reader.join().unwrap();
+
+    let restored = up.supple(["uninstall", "--restore"]);
+    let said = text(&restored.stdout);
+    assert_eq!(restored.status.code(), Some(1), "{said}");
+    let line = |what: &str| said.lines().any(|it| it.starts_with("default/pod/a ") && it.contains(what));
+    assert!(line("limit kept") && line("partly back"), "{said}");
+    assert!(said.contains("supple uninstall --restore --leave default/a"), "{said}");
+    assert_eq!((asks("requests.cpu").as_str(), asks("requests.memory").as_str()), ("500m", "64Mi"), "{said}");
+    assert!(!note().is_empty(), "the rest is still to be put back");
+
+    good(&up.supple(["uninstall", "--restore", "--leave", "default/a"]));
+    assert_eq!(note(), "", "it is nobody's any more");
+    assert_ne!(asks("limits.memory"), "128Mi");
+}
+
+#[test]
 fn it_stands_back_from_a_persons_resize() {
     let up = Up::new("simulated");
     let Some(kubectl) = Kubectl::of(&up) else { return };

@@ -36,11 +36,20 @@ const WALLS: [(&str, &str, &str); 5] = [
 const PURE: [(&str, &[&str]); 5] = [
     ("supple-quantity", &["num-bigint", "serde", "thiserror"]),
     ("supple-resize", &["supple-quantity", "k8s-openapi", "serde", "serde_json", "jiff", "thiserror"]),
-    ("supple-recommend", &["supple-quantity", "serde", "thiserror"]),
+    ("supple-recommend", &["supple-quantity", "serde", "thiserror", "wide"]),
     ("supple-decide", &["supple-quantity", "supple-resize", "k8s-openapi", "serde", "serde_json", "jiff", "thiserror"]),
     (
         "supple-replay",
-        &["supple-quantity", "supple-resize", "supple-recommend", "k8s-openapi", "serde", "serde_json", "thiserror"],
+        &[
+            "supple-quantity",
+            "supple-resize",
+            "supple-recommend",
+            "k8s-openapi",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "wide",
+        ],
     ),
 ];
 

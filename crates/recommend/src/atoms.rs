@@ -2,8 +2,13 @@
 //!
 //! A view of the past is a set of atoms (level, mass). All views are held side by side per candidate, so that one walk over the
 //! candidates makes the curves of all of them, and one walk over the past fills all of them.
+//!
+//! Vectors are named and not left to the compiler: a program that is linked as one whole is made as fast as its smallest part is
+//! made small, and then no loop becomes a vector by itself.
 
 use std::sync::LazyLock;
+
+use wide::{f32x4, f64x4};
 
 use crate::resource::{Resource, TOP};
 use crate::sample::{amount, whole};
@@ -17,8 +22,11 @@ pub const STRETCHES: [usize; 7] = [1, 1, 2, 2, 3, 3, 6];
 /// Views of a past: the last hours, the last day, everything, and for every stretch the same hours of earlier days.
 pub const VIEWS: usize = SAME + STRETCHES.len();
 
-/// As many views as are reckoned side by side: whole vectors of four.
-const LANES: usize = VIEWS.next_multiple_of(4);
+/// Vectors of four that hold them all.
+const ROW: usize = VIEWS.div_ceil(4);
+
+/// What every view holds of something.
+pub type Row = [f64x4; ROW];
 
 /// Where in the views the last hours stand, ...
 pub const LATELY: usize = 0;
@@ -45,8 +53,20 @@ const fn single(value: f64) -> f32 {
     value as f32
 }
 
-/// Per candidate.
-pub type Curve = [f32; CANDIDATES];
+/// Per candidate, four side by side.
+pub type Curve = [f32x4; CANDIDATES / 4];
+
+/// The slack of a candidate that is none and only stands where four have to: no plan takes it.
+const FAR: f32 = 1e30;
+
+/// A row of what is told view by view.
+pub fn row(views: &[f64; VIEWS]) -> Row {
+    let mut row = [f64x4::ZERO; ROW];
+    for (view, value) in views.iter().enumerate() {
+        row[view / 4].as_mut_array()[view % 4] = *value;
+    }
+    row
+}
 
 /// The candidate sizes: every `stride`-th level from `lowest` on. Both are kept to multiples, so that the size chosen an
 /// hour ago is among the candidates again.
@@ -88,35 +108,52 @@ impl Grid {
 /// The mass of every view in each candidate's stretch of levels.
 pub struct Atoms {
     grid: Grid,
-    mass: [[f64; VIEWS]; CANDIDATES],
+    mass: [Row; CANDIDATES],
     /// The highest level that was sorted into each.
     reach: [u16; CANDIDATES],
+    /// Whether any was.
+    held: [bool; CANDIDATES],
 }
 
 impl Atoms {
     /// None yet.
     pub const fn new(grid: Grid) -> Self {
-        Self { grid, mass: [[0.0; VIEWS]; CANDIDATES], reach: [0; CANDIDATES] }
+        Self { grid, mass: [[f64x4::ZERO; ROW]; CANDIDATES], reach: [0; CANDIDATES], held: [false; CANDIDATES] }
     }
 
     /// An atom of one view.
     pub fn put(&mut self, view: usize, level: u16, mass: f64) {
-        self.place(level)[view] += mass;
+        self.place(level)[view / 4].as_mut_array()[view % 4] += mass;
     }
 
     /// An atom of every view, of a mass of its own in each.
-    pub fn put_all(&mut self, level: u16, masses: &[f64; VIEWS]) {
-        self.place(level).iter_mut().zip(masses).for_each(|(to, mass)| *to += mass);
+    pub fn put_all(&mut self, level: u16, masses: &Row) {
+        self.place(level).iter_mut().zip(masses).for_each(|(to, mass)| *to += *mass);
     }
 
     /// Multiplies what the views from `view` on hold so far.
     pub fn scale_from(&mut self, view: usize, factor: f64) {
-        self.mass[..self.grid.count].iter_mut().flat_map(|it| &mut it[view..]).for_each(|it| *it *= factor);
+        let factors = row(&std::array::from_fn(|it| if it < view { 1.0 } else { factor }));
+        for (mass, _) in self.mass.iter_mut().zip(self.held).filter(|it| it.1) {
+            mass.iter_mut().zip(factors).for_each(|(it, factor)| *it *= factor);
+        }
     }
 
-    fn place(&mut self, level: u16) -> &mut [f64; VIEWS] {
+    /// The candidate into whose stretch a level is sorted, for [`Atoms::add`].
+    pub fn candidate(&mut self, level: u16) -> usize {
         let c = self.grid.candidate(level);
         self.reach[c] = self.reach[c].max(level);
+        self.held[c] = true;
+        c
+    }
+
+    /// An atom of one view that was sorted in before.
+    pub fn add(&mut self, view: usize, candidate: usize, mass: f64) {
+        self.mass[candidate][view / 4].as_mut_array()[view % 4] += mass;
+    }
+
+    fn place(&mut self, level: u16) -> &mut Row {
+        let c = self.candidate(level);
         &mut self.mass[c]
     }
 
@@ -130,20 +167,21 @@ impl Atoms {
     ) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
         let more = blur.ceil() as u16;
+        let rounded = &ROUNDED[usize::from(resource == Resource::Memory)];
         let sized = |level: u16| {
-            let rounded = ROUNDED[usize::from(resource == Resource::Memory)].get(usize::from(level));
-            rounded
-                .filter(|_| margin == 1.0)
-                .copied()
-                .unwrap_or_else(|| rounded_both_ways(resource.amount(level) * margin))
+            let rounded = rounded.get(usize::from(level)).filter(|_| margin == 1.0).copied();
+            rounded.unwrap_or_else(|| rounded_both_ways(resource.amount(level) * margin))
         };
         for c in 0..self.grid.count {
             let level = self.grid.level(c);
             let reach = self.reach[c];
-            let (need, size) =
-                if reach == 0 { (level, level) } else { (reach.min(level), reach.saturating_add(more).min(level)) };
-            needs[c] = sized(need).1;
-            amounts[c] = sized(size).0.max(needs[c]);
+            if reach == 0 {
+                let (down, up) = sized(level);
+                (needs[c], amounts[c]) = (up, down.max(up));
+            } else {
+                needs[c] = sized(reach.min(level)).1;
+                amounts[c] = sized(reach.saturating_add(more).min(level)).0.max(needs[c]);
+            }
         }
     }
 
@@ -159,34 +197,53 @@ impl Atoms {
     ) -> [bool; VIEWS] {
         let fading = |blur: f64| if blur > 0.0 { (-f64::from(self.grid.stride) / blur).exp() } else { 0.0 };
         let (stay, jump) = (fading(blur), fading(width));
-        let mut total = [0.0; VIEWS];
-        for mass in &self.mass[..self.grid.count] {
-            total.iter_mut().zip(mass).for_each(|(total, mass)| *total += mass);
+        let count = self.grid.count;
+        let mut total = [f64x4::ZERO; ROW];
+        for (mass, _) in self.mass[..count].iter().zip(self.held).filter(|it| it.1) {
+            total.iter_mut().zip(mass).for_each(|(total, mass)| *total += *mass);
         }
-        let known = total.map(|it| it > 0.0);
-        let scale = total.map(|it| if it > 0.0 { 1.0 / it } else { 0.0 });
-        let [near, far, stay, jump, per_average] =
-            [(1.0 - stay) * (1.0 - share), (1.0 - jump) * share, stay, jump, 1.0 / average].map(single);
-        let (mut carried, mut jumped) = ([0.0; LANES], [0.0; LANES]);
-        let (mut under, mut used) = ([0.0; LANES], [0.0; LANES]);
-        for (c, (mass, amount)) in self.mass.iter().zip(amounts).enumerate().take(self.grid.count) {
-            let amount = single(*amount) * per_average;
-            let (mut free, mut beyond) = ([0.0_f32; LANES], [0.0_f32; LANES]);
-            let mut part = [0.0; LANES];
-            part.iter_mut().zip(mass).zip(scale).for_each(|((part, mass), scale)| *part = single(scale * mass));
-            for v in 0..LANES {
-                carried[v] = stay * carried[v] + part[v];
-                jumped[v] = jump * jumped[v] + part[v];
-                let here = near * carried[v] + far * jumped[v];
-                under[v] += here;
-                used[v] += here * amount;
-                free[v] = amount * under[v] - used[v];
-                beyond[v] = 1.0 - under[v];
+        let total = |view: usize| total[view / 4].as_array()[view % 4];
+        let known = std::array::from_fn(|view| total(view) > 0.0);
+        let scale = row(&std::array::from_fn(|view| if known[view] { 1.0 / total(view) } else { 0.0 }));
+        let [near, far, stay, jump] =
+            [(1.0 - stay) * (1.0 - share), (1.0 - jump) * share, stay, jump].map(|it| f32x4::splat(single(it)));
+        let per_average = single(1.0 / average);
+        let sizes = amounts.map(|it| single(it) * per_average);
+        let ((mass, _), (held, _), (sizes, _)) =
+            (self.mass.as_chunks::<4>(), self.held.as_chunks::<4>(), sizes.as_chunks::<4>());
+        let groups = count.div_ceil(4);
+        for (v, scale) in scale.into_iter().enumerate() {
+            let views = 4 * v..VIEWS.min(4 * v + 4);
+            if !known[views.clone()].contains(&true) {
+                continue; // nobody asks for them
             }
-            for v in 0..VIEWS {
-                slack[v][c] = free[v];
-                over[v][c] = beyond[v].max(0.0);
+            let (mut carried, mut jumped) = (f32x4::ZERO, f32x4::ZERO);
+            let (mut under, mut used) = (f32x4::ZERO, f32x4::ZERO);
+            for (group, ((mass, held), sizes)) in mass.iter().zip(held).zip(sizes).take(groups).enumerate() {
+                let mut next = |at: usize| {
+                    (carried, jumped) = (stay * carried, jump * jumped);
+                    if held[at] {
+                        let part = f32x4::new((scale * mass[at][v]).to_array().map(single));
+                        (carried, jumped) = (carried + part, jumped + part);
+                    }
+                    let here = near * carried + far * jumped;
+                    let size = f32x4::splat(sizes[at]);
+                    under += here;
+                    used += here * size;
+                    (size * under - used, (f32x4::ONE - under).fast_max(f32x4::ZERO))
+                };
+                let four = [next(0), next(1), next(2), next(3)];
+                // From candidates with their views to views with their candidates.
+                let (free, beyond) = (f32x4::transpose(four.map(|it| it.0)), f32x4::transpose(four.map(|it| it.1)));
+                for (at, view) in views.clone().enumerate() {
+                    slack[view][group] = free[at];
+                    over[view][group] = beyond[at];
+                }
             }
+        }
+        // What stands behind the last candidate only because four stand together is no candidate.
+        for curve in slack.iter_mut() {
+            (count..4 * groups).for_each(|c| curve[c / 4].as_mut_array()[c % 4] = FAR);
         }
         known
     }

@@ -10,7 +10,7 @@
 //! Unlike memory, it counts here how long a use lasted. When weights are halved is told by the clock and not by when the
 //! recording began, so that two pasts of the same hour can be added.
 
-use crate::atoms::{self, Atoms, SAME, STRETCHES, VIEWS};
+use crate::atoms::{self, Atoms, SAME, STRETCHES, VIEWS, row};
 use crate::digest::Digest;
 use crate::past::{Past, Tally, UNKNOWN, place};
 use crate::resource::{Resource, TOP};
@@ -30,6 +30,16 @@ pub const LATELY: usize = 9;
 pub const DAYS: usize = 13;
 /// See [`OPEN`].
 pub const LONG: usize = 18;
+
+/// Hours that are told of as the same hours of earlier days: those ahead, and one at either end.
+const AROUND: usize = {
+    let (mut hours, mut at) = (2, 0);
+    while at < STRETCHES.len() {
+        hours += STRETCHES[at];
+        at += 1;
+    }
+    hours
+};
 
 /// At which shares of the hour the order statistics are taken: the second is what five minutes of an hour reach ...
 const RANKS: [f64; 3] = [0.5, 0.93, 1.0];
@@ -256,7 +266,7 @@ impl Past for CpuPast {
             let mut masses = [0.0; VIEWS];
             (masses[atoms::LATELY], masses[atoms::DAY], masses[atoms::EVER]) =
                 (share * LATELY_WEIGHT, share * day, share * ever);
-            atoms.put_all(level, &masses);
+            atoms.put_all(level, &row(&masses));
         }
         self.lately.entries().for_each(|(level, weight)| atoms.put(atoms::LATELY, level, f64::from(weight)));
         self.day.entries().for_each(|(level, weight)| atoms.put(atoms::DAY, level, f64::from(weight)));
@@ -265,20 +275,28 @@ impl Past for CpuPast {
             return;
         }
         let masses = masses(self.tally.per_hour);
-        let mut at = place(hour, DAY);
-        for (stretch, hours) in STRETCHES.iter().enumerate() {
-            for _ in 0..*hours {
-                let next = if at + 1 == DAY { 0 } else { at + 1 };
-                let before = if at == 0 { DAY - 1 } else { at - 1 };
+        let little = masses.map(|mass| mass * 0.25);
+        // An hour is told of as itself and as the one beside two others, so it is sorted in once. From the hour before this one on.
+        let begin = place(hour - 1, DAY);
+        let mut hours = [None; AROUND];
+        for (ahead, sorted) in hours.iter_mut().enumerate() {
+            let at = begin + ahead;
+            let known = &self.daily[if at < DAY { at } else { at - DAY }];
+            if known[0] != UNKNOWN {
+                *sorted = Some(known.map(|level| atoms.candidate(level)));
+            }
+        }
+        let mut around = hours.windows(3);
+        for (stretch, length) in STRETCHES.iter().enumerate() {
+            for around in around.by_ref().take(*length) {
                 // The hours beside it count a little: nobody's jobs start on the second.
-                for (beside, share) in [(at, 1.0), (before, 0.25), (next, 0.25)] {
-                    let known = self.daily[beside];
-                    if known[0] != UNKNOWN {
-                        let atoms_of = known.into_iter().zip(masses);
-                        atoms_of.for_each(|(level, mass)| atoms.put(SAME + stretch, level, mass * share));
+                for (sorted, masses) in [(&around[1], &masses), (&around[0], &little), (&around[2], &little)] {
+                    if let Some(candidates) = sorted {
+                        for (candidate, mass) in candidates.iter().zip(masses) {
+                            atoms.add(SAME + stretch, *candidate, *mass);
+                        }
                     }
                 }
-                at = next;
             }
         }
     }

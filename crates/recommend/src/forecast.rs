@@ -6,9 +6,14 @@
 //! view follow from two prefix sums, and a mixture of views is the same mixture of their curves. So the views are worked
 //! out once, and several ways to weigh them ([`crate::ways`]) cost little more than one.
 
+use wide::f32x4;
+
 use crate::atoms::{Atoms, CANDIDATES, Curve, DAY, EVER, Grid, LATELY, SAME, STRETCHES, VIEWS};
 use crate::past::Past;
 use crate::ways::Way;
+
+/// Where nothing is told.
+const NO_CURVE: Curve = [f32x4::ZERO; CANDIDATES / 4];
 
 /// Hours looked ahead.
 const HORIZON: f32 = 18.0;
@@ -68,8 +73,8 @@ impl Default for Views {
             amounts: [0.0; CANDIDATES],
             average: 0.0,
             highest: 0,
-            slack: [[0.0; CANDIDATES]; VIEWS],
-            over: [[0.0; CANDIDATES]; VIEWS],
+            slack: [NO_CURVE; VIEWS],
+            over: [NO_CURVE; VIEWS],
             known: [false; VIEWS],
             faded: [0.0; STRETCHES.len()],
         }
@@ -110,15 +115,16 @@ impl<'a> Outlook<'a> {
     /// The means over the hours ahead.
     pub fn means(&self) -> Means<'a> {
         let views = self.views;
-        let (mut slack, mut over) = ([0.0; CANDIDATES], [0.0; CANDIDATES]);
+        let (mut slack, mut over) = (NO_CURVE, NO_CURVE);
         for (stretch, hours, weights) in views.stretches(self.way) {
             let (free, beyond) = (views.of_view(&views.slack, stretch), views.of_view(&views.over, stretch));
-            for c in 0..views.count {
-                slack[c] += mix(free.map(|it| it[c]), weights) * hours;
-                over[c] += mix(beyond.map(|it| it[c]), weights) * hours;
+            let (weights, hours) = (weights.map(f32x4::splat), f32x4::splat(hours));
+            for at in 0..views.count.div_ceil(4) {
+                slack[at] += mix(free.map(|it| it[at]), weights) * hours;
+                over[at] += mix(beyond.map(|it| it[at]), weights) * hours;
             }
         }
-        slack.iter_mut().chain(&mut over).for_each(|it| *it /= HORIZON);
+        slack.iter_mut().chain(&mut over).for_each(|it| *it /= f32x4::splat(HORIZON));
         Means { views, incident: self.incident, slack, over }
     }
 
@@ -128,8 +134,8 @@ impl<'a> Outlook<'a> {
         let Some((c, more)) = views.at(size) else { return (0.0, 1.0) };
         let (mut slack, mut over) = (0.0, 0.0);
         for (stretch, hours, weights) in views.stretches(self.way) {
-            slack += mix(views.of_view(&views.slack, stretch).map(|it| it[c]), weights) * hours;
-            over += mix(views.of_view(&views.over, stretch).map(|it| it[c]), weights) * hours;
+            slack += mix(views.of_view(&views.slack, stretch).map(|it| of(it, c)), weights) * hours;
+            over += mix(views.of_view(&views.over, stretch).map(|it| of(it, c)), weights) * hours;
         }
         let (slack, over) = (f64::from(slack / HORIZON), f64::from(over / HORIZON));
         (slack + f64::from(more) * (1.0 - over), over)
@@ -141,7 +147,9 @@ impl Means<'_> {
     /// dearer, the larger: what a size is over can only fall with the size.
     pub fn best_for_ever(&self, times: f64) -> f64 {
         let price = self.incident * times;
-        let curves = self.slack[..self.views.count].iter().zip(&self.over);
+        let each = |of: &'_ Curve| of.map(f32x4::to_array);
+        let (slack, over) = (each(&self.slack), each(&self.over));
+        let curves = slack.as_flattened()[..self.views.count].iter().zip(over.as_flattened());
         self.views.amounts[argmin(curves.map(|(slack, over)| f64::from(*slack) + price * f64::from(*over)))]
     }
 }
@@ -171,8 +179,8 @@ impl Views {
     }
 
     /// The curves of the four views of a stretch.
-    fn of_view<'a>(&self, of: &'a [Curve; VIEWS], stretch: usize) -> [&'a [f32]; 4] {
-        [LATELY, DAY, EVER, SAME + stretch].map(|view| &of[view][..self.count])
+    fn of_view<'a>(&self, of: &'a [Curve; VIEWS], stretch: usize) -> [&'a [f32x4]; 4] {
+        [LATELY, DAY, EVER, SAME + stretch].map(|view| &of[view][..self.count.div_ceil(4)])
     }
 
     /// The clairvoyant's programme, run backwards over the forecast: `values[c]` is the least cost from a stretch to the
@@ -186,12 +194,12 @@ impl Views {
     }
 
     fn planned<'a, const ONCE: bool>(&'a self, way: &'a Way, in_force: Option<f64>, price: &Price) -> Outlook<'a> {
-        let count = self.count;
+        let groups = self.count.div_ceil(4);
         #[expect(clippy::cast_possible_truncation, reason = "prices")]
         let (incident, resize) = ((price.incident * way.fear) as f32, price.resize as f32);
         let here = in_force.map(|size| self.at(size));
-        let mut values: Curve = [0.0; CANDIDATES];
-        let values = &mut values[..count];
+        let mut values = NO_CURVE;
+        let values = &mut values[..groups];
         let mut stay = 0.0_f32;
         for (stretch, hours, weights) in self.stretches(way) {
             let changed = least(values) + resize;
@@ -206,24 +214,35 @@ impl Views {
             let (free, beyond) = (self.of_view(&self.slack, stretch), self.of_view(&self.over, stretch));
             if let Some(here) = here {
                 let (slack, over) = here.map_or((0.0, 1.0), |(c, more)| {
-                    let over = mix(beyond.map(|it| it[c]), weights);
-                    (mix(free.map(|it| it[c]), weights) + more * (1.0 - over), over)
+                    let over = mix(beyond.map(|it| of(it, c)), weights);
+                    (mix(free.map(|it| of(it, c)), weights) + more * (1.0 - over), over)
                 });
                 stay = cost(slack, over, stay.min(changed));
             }
+            let [hours, incident, changed] = [hours, incident, changed].map(f32x4::splat);
+            let anew = incident + changed;
+            let costs = |slack: f32x4, over: f32x4, later: f32x4| {
+                if ONCE {
+                    hours * slack + (hours * over).fast_min(f32x4::ONE) * (anew - later) + later
+                } else {
+                    hours * (slack + over * incident) + later
+                }
+            };
+            let weights = weights.map(f32x4::splat);
             // Slices by themselves: of an array of slices the loop below would not know that all are as long.
             let ([a, b, d, e], [i, j, k, l]) = (free, beyond);
-            for c in 0..count {
-                let slack = mix([a[c], b[c], d[c], e[c]], weights);
-                let over = mix([i[c], j[c], k[c], l[c]], weights);
-                let later = if values[c] < changed { values[c] } else { changed };
-                values[c] = cost(slack, over, later);
+            for at in 0..groups {
+                let slack = mix([a[at], b[at], d[at], e[at]], weights);
+                let over = mix([i[at], j[at], k[at], l[at]], weights);
+                values[at] = costs(slack, over, values[at].fast_min(changed));
             }
         }
         let cost = least(values);
-        let best = values.iter().position(|it| *it <= cost).unwrap_or(0);
+        let first = |it: &f32x4| it.simd_le(f32x4::splat(cost)).to_bitmask().trailing_zeros();
+        let best = values.iter().map(first).zip(0..).find(|it| it.0 < 4);
+        let best = best.map_or(0, |(at, group)| 4 * group + usize::try_from(at).unwrap_or(0));
         let stay = if in_force.is_some() { f64::from(stay) } else { f64::INFINITY };
-        Outlook { views: self, way, incident: price.incident * way.fear, best, cost: f64::from(values[best]), stay }
+        Outlook { views: self, way, incident: price.incident * way.fear, best, cost: f64::from(of(values, best)), stay }
     }
 
     /// How a way weighs the views that know something of a stretch. A way that asks only for what is not known yet is
@@ -250,8 +269,13 @@ impl Views {
 }
 
 /// Four views as one.
-fn mix(parts: [f32; 4], weights: [f32; 4]) -> f32 {
+fn mix<T: Copy + std::ops::Mul<Output = T> + std::ops::Add<Output = T>>(parts: [T; 4], weights: [T; 4]) -> T {
     parts[0] * weights[0] + parts[1] * weights[1] + parts[2] * weights[2] + parts[3] * weights[3]
+}
+
+/// What a curve says of a candidate.
+const fn of(curve: &[f32x4], candidate: usize) -> f32 {
+    curve[candidate / 4].as_array()[candidate % 4]
 }
 
 /// How much the last hours still count at each stretch.
@@ -266,14 +290,10 @@ fn faded(fade: f64) -> [f32; STRETCHES.len()] {
     })
 }
 
-/// The least of some costs, eight at a time.
-fn least(costs: &[f32]) -> f32 {
-    let mut lanes = [f32::INFINITY; 8];
-    let (whole, rest) = costs.as_chunks::<8>();
-    for chunk in whole {
-        lanes.iter_mut().zip(chunk).for_each(|(least, it)| *least = if *it < *least { *it } else { *least });
-    }
-    lanes.iter().chain(rest).copied().fold(f32::INFINITY, f32::min)
+/// The least of some costs.
+fn least(costs: &[f32x4]) -> f32 {
+    let [a, b, c, d] = costs.iter().fold(f32x4::splat(f32::INFINITY), |least, it| it.fast_min(least)).to_array();
+    a.min(b).min(c.min(d))
 }
 
 /// The first of the candidates with the least cost.

@@ -5,7 +5,9 @@
 
 use std::sync::LazyLock;
 
-use crate::atoms::{self, Atoms, SAME, STRETCHES, VIEWS};
+use wide::u16x8;
+
+use crate::atoms::{self, Atoms, Row, SAME, STRETCHES, VIEWS, row};
 use crate::past::{Past, Tally, UNKNOWN, place};
 use crate::resource::{Resource, TOP};
 use crate::sample::amount;
@@ -68,11 +70,11 @@ static BY_AGE: LazyLock<(ByAge, ByAge)> = LazyLock::new(|| {
             }
         }
     }
-    (young, regular)
+    (young.map(|it| row(&it)), regular.map(|it| row(&it)))
 });
 
 /// Masses by age and view.
-type ByAge = [[f64; VIEWS]; WEEK];
+type ByAge = [Row; WEEK];
 
 /// Hourly peaks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -283,14 +285,18 @@ impl Past for MemoryPast {
     }
 
     fn range(&self, hour: i64) -> Option<(u16, u16)> {
-        let here = place(hour, WEEK);
-        // What is not known is the highest number there is, and 0 when one is added.
-        let (mut low, mut high) = (self.open, self.open.wrapping_add(1));
-        for part in [&self.week[..here], &self.week[here + 1..]] {
-            low = part.iter().fold(low, |low, it| low.min(*it));
-            high = part.iter().fold(high, |high, it| high.max(it.wrapping_add(1)));
+        // What is not known is the highest number there is, and 0 when one is added. Eight hours at once: the lower of two is one without
+        // what it is more than the other.
+        let mut week = self.week;
+        week[place(hour, WEEK)] = UNKNOWN;
+        let (mut low, mut high) = (u16x8::splat(self.open), u16x8::splat(self.open.wrapping_add(1)));
+        for eight in week.as_chunks::<8>().0 {
+            let it = u16x8::new(*eight);
+            low -= low.saturating_sub(it);
+            high += (it + u16x8::ONE).saturating_sub(high);
         }
-        Some((low, high.checked_sub(1)?))
+        let low = low.to_array().into_iter().min()?;
+        Some((low, high.to_array().into_iter().max()?.checked_sub(1)?))
     }
 
     fn tally(&self) -> &Tally {

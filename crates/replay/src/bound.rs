@@ -21,6 +21,7 @@
 
 use crate::figures::{Figures, Prices};
 use supple_recommend::sample::{amount, whole};
+use wide::f64x4;
 
 /// Sizes on the grid at most.
 pub const SIZES: usize = 256;
@@ -204,10 +205,11 @@ impl Bound {
         let fits = fits.clamp(low, end);
         self.ways.counts[low..fits].iter_mut().for_each(|it| it.over += 1);
         self.ways.counts[before.clamp(low, fits)..fits].iter_mut().for_each(|it| it.events += 1);
-        let under = raise(&mut self.values[low..fits], &self.amounts[low..fits], |_| self.over);
-        let over = raise(&mut self.values[fits..end], &self.amounts[fits..end], |size| (size - used) * hours);
+        let under = raise(&mut self.values[low..fits], &self.amounts[low..fits], |_| f64x4::splat(self.over));
+        let (less, time) = (f64x4::splat(used), f64x4::splat(hours));
+        let over = raise(&mut self.values[fits..end], &self.amounts[fits..end], |size| (size - less) * time);
         let least = under.0.min(over.0);
-        self.best = low + first(&self.values[low..end], |it| it <= least).unwrap_or(0);
+        self.best = low + first(&self.values[low..end], least);
         self.started = true;
         if !self.waiting.parts.is_empty() {
             // Only those above wait for this one.
@@ -479,21 +481,18 @@ pub fn path(used: &[(f64, f64)], prices: &Prices, least: f64) -> Vec<i64> {
 }
 
 /// Adds to every value what its size costs, four at a time; the least and the most of them then.
-fn raise(values: &mut [f64], sizes: &[f64], cost: impl Fn(f64) -> f64) -> (f64, f64) {
-    let (mut least, mut most) = ([f64::INFINITY; 4], [f64::NEG_INFINITY; 4]);
+fn raise(values: &mut [f64], sizes: &[f64], cost: impl Fn(f64x4) -> f64x4) -> (f64, f64) {
+    let (mut least, mut most) = (f64x4::splat(f64::INFINITY), f64x4::splat(f64::NEG_INFINITY));
     let ((values, rest), (sizes, sizes_rest)) = (values.as_chunks_mut::<4>(), sizes.as_chunks::<4>());
     for (values, sizes) in values.iter_mut().zip(sizes) {
-        for lane in 0..4 {
-            let value = values[lane] + cost(sizes[lane]);
-            values[lane] = value;
-            least[lane] = if value < least[lane] { value } else { least[lane] };
-            most[lane] = if value > most[lane] { value } else { most[lane] };
-        }
+        let value = f64x4::new(*values) + cost(f64x4::new(*sizes));
+        *values = value.to_array();
+        (least, most) = (value.fast_min(least), value.fast_max(most));
     }
     let all = |lanes: [f64; 4], to: fn(f64, f64) -> f64| to(to(lanes[0], lanes[1]), to(lanes[2], lanes[3]));
-    let (mut least, mut most) = (all(least, f64::min), all(most, f64::max));
+    let (mut least, mut most) = (all(least.to_array(), f64::min), all(most.to_array(), f64::max));
     for (value, size) in rest.iter_mut().zip(sizes_rest) {
-        *value += cost(*size);
+        *value += cost(f64x4::splat(*size)).to_array()[0];
         (least, most) = (least.min(*value), most.max(*value));
     }
     (least, most)
@@ -511,13 +510,14 @@ fn charge(values: &mut [f64], sizes: &[f64], samples: &[Kept], idle: f64) {
             *values = [f64::INFINITY; 8];
             continue;
         }
-        let mut lanes = *values;
-        for Kept { used, hours, .. } in samples {
-            for lane in 0..8 {
-                lanes[lane] += (sizes[lane] - used) * hours;
-            }
-        }
-        *values = lanes;
+        let ((values, _), (sizes, _)) = (values.as_chunks_mut::<4>(), sizes.as_chunks::<4>());
+        let ([low, high], [smaller, larger]) =
+            ([values[0], values[1]].map(f64x4::new), [sizes[0], sizes[1]].map(f64x4::new));
+        let sum = samples.iter().fold((low, high), |(low, high), it| {
+            let (used, hours) = (f64x4::splat(it.used), f64x4::splat(it.hours));
+            (low + (smaller - used) * hours, high + (larger - used) * hours)
+        });
+        (values[0], values[1]) = (sum.0.to_array(), sum.1.to_array());
     }
     for (value, size) in rest.iter_mut().zip(sizes_rest) {
         if surely(*value, *size) {
@@ -528,11 +528,12 @@ fn charge(values: &mut [f64], sizes: &[f64], samples: &[Kept], idle: f64) {
     }
 }
 
-/// The first of the values that is as wished, eight looked at at a time.
-fn first(values: &[f64], wished: impl Fn(f64) -> bool) -> Option<usize> {
-    let (chunks, _) = values.as_chunks::<8>();
-    let before = 8 * chunks.iter().take_while(|it| !it.iter().fold(false, |any, it| any | wished(*it))).count();
-    values[before..].iter().position(|it| wished(*it)).map(|at| before + at)
+/// The first of the values that is no more than the least of them.
+fn first(values: &[f64], least: f64) -> usize {
+    let (chunks, _) = values.as_chunks::<4>();
+    let more = |it: &&[f64; 4]| !f64x4::new(**it).simd_le(f64x4::splat(least)).any();
+    let before = 4 * chunks.iter().take_while(more).count();
+    before + values[before..].iter().position(|it| *it <= least).unwrap_or(0)
 }
 
 /// In which 64th of its octave a positive number lies, counted from the smallest number on: its first digits as they are kept.

@@ -32,6 +32,7 @@ pub mod forecast;
 pub mod import;
 pub mod memory;
 pub mod past;
+mod pods;
 pub mod policy;
 pub mod resource;
 pub mod sample;

@@ -17,6 +17,7 @@ use crate::codec::LoadError;
 use crate::explain::{Account, Explanation, Rule};
 use crate::fast::{Latest, Reflex, react};
 use crate::past::UNKNOWN;
+use crate::pods::Pods;
 use crate::policy::Policy;
 use crate::resource::Resource;
 use crate::sample::{OutOfMemory, Sample, Size, amount, whole};
@@ -194,42 +195,12 @@ fn near(resource: Resource, used: Option<f64>, in_force: Option<i64>) -> bool {
     used.zip(in_force).is_some_and(|(used, size)| used > amount(size) * share)
 }
 
-/// The pods, in the order of their numbers: a list without room to spare, because most workloads have only a few pods, and a
-/// map would make room for eleven.
-#[derive(Debug)]
-struct Pods(Vec<(Pod, Held)>);
-
-impl Pods {
-    const fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    /// What is known of a pod, which is nothing at first.
-    fn of(&mut self, pod: Pod) -> &mut Held {
-        let at = self.0.binary_search_by_key(&pod, |it| it.0).unwrap_or_else(|at| {
-            if self.0.len() == self.0.capacity() {
-                self.0.reserve_exact(1 + self.0.len() / 8);
-            }
-            self.0.insert(at, (pod, Held::default()));
-            at
-        });
-        &mut self.0[at].1
-    }
-
-    fn forget(&mut self, pod: Pod) {
-        if let Ok(at) = self.0.binary_search_by_key(&pod, |it| it.0) {
-            self.0.remove(at);
-            self.0.shrink_to_fit();
-        }
-    }
-}
-
 /// All that is known of one (workload, container) and what follows from it for each of its pods.
 #[derive(Debug)]
 pub struct Supple {
     policy: Policy,
     state: State,
-    pods: Pods,
+    pods: Pods<Held>,
     /// The hour for which the peak of the hours of a day before it was looked up, and that peak.
     peak: (Option<i64>, Option<u16>),
     /// The hour for which a climb was looked for, and that climb.

@@ -149,17 +149,20 @@ impl Histogram {
         self.trim();
     }
 
-    /// The ends of the buckets in which the shares, ascending, are reached; 0 where nothing is in.
-    pub fn percentiles(&mut self, shares: [f64; 3]) -> [f64; 3] {
-        if self.weights[self.low] < EPSILON {
-            return [0.0; 3];
+    /// The ends of the buckets in which the shares, ascending, are reached; 0 where nothing is in. Nothing where they are what they
+    /// were when they were last asked for.
+    pub fn percentiles(&mut self, shares: [f64; 3]) -> Option<[f64; 3]> {
+        if let Some(found) = &self.found
+            && found.iter().zip(shares).all(|(it, share)| it.share == share && self.is_still(it))
+        {
+            return None;
         }
-        let found = match self.found {
-            Some(found) if found.iter().zip(shares).all(|(it, share)| it.share == share && self.is_still(it)) => found,
-            _ => self.search(shares),
-        };
+        if self.weights[self.low] < EPSILON {
+            return Some([0.0; 3]);
+        }
+        let found = self.search(shares);
         self.found = Some(found);
-        found.map(|it| if it.bucket < BUCKETS - 1 { self.start(it.bucket + 1) } else { self.start(it.bucket) })
+        Some(found.map(|it| if it.bucket < BUCKETS - 1 { self.start(it.bucket + 1) } else { self.start(it.bucket) }))
     }
 
     /// One way through the buckets serves all shares: the sums up to a bucket are the same for each.

@@ -3,10 +3,9 @@
 mod histogram;
 pub mod model;
 
-use std::collections::BTreeMap;
-
 use supple_quantity::{Bytes, MilliCpu};
 
+use crate::pods::Pods;
 use crate::sample::{OutOfMemory, Sample, Size, amount, believable};
 use crate::strategy::{Pod, Strategy};
 use model::{Estimate, Model};
@@ -21,7 +20,7 @@ const QUICK_KILL: i64 = 600;
 #[derive(Debug, Default)]
 pub struct Vpa {
     model: Model,
-    pods: BTreeMap<Pod, Life>,
+    pods: Pods<Option<Life>>,
 }
 
 /// What the updater knows of a pod.
@@ -43,7 +42,7 @@ impl Vpa {
 impl Strategy for Vpa {
     fn observe(&mut self, pod: Pod, sample: &Sample) {
         let new = Life { pod: sample.time, container: sample.time, killed_quickly: false };
-        self.pods.entry(pod).or_insert(new);
+        self.pods.of(pod).get_or_insert(new);
         if let Some(cpu) = sample.cpu.filter(|it| believable(*it)) {
             self.model.cpu(pod, sample.time, cpu);
         }
@@ -56,30 +55,29 @@ impl Strategy for Vpa {
         // The reference takes the request, never the limit that was hit.
         let request = kill.request.or(kill.limit).map_or(0.0, |it| amount(it.0));
         self.model.out_of_memory(pod, kill.time, request);
-        if let Some(life) = self.pods.get_mut(&pod) {
+        if let Some(life) = self.pods.of(pod) {
             life.killed_quickly = kill.time - life.container < QUICK_KILL;
             life.container = kill.time;
         }
     }
 
     fn size(&mut self, pod: Pod, now: i64, in_force: &Size) -> Size {
-        let (cpu, memory) = self.estimate();
+        let has = in_force.cpu_request.zip(in_force.memory_request).map(|(cpu, memory)| (cpu.0, memory.0));
+        let ((cpu, memory), outside) = self.model.targets(1, has.unwrap_or_default());
         let target = Size {
-            cpu_request: Some(MilliCpu(cpu.target)),
+            cpu_request: Some(MilliCpu(cpu)),
             cpu_limit: None,
-            memory_request: Some(Bytes(memory.target)),
-            memory_limit: Some(Bytes(memory.target)),
+            memory_request: Some(Bytes(memory)),
+            memory_limit: Some(Bytes(memory)),
         };
-        let (Some(has_cpu), Some(has_memory)) = (in_force.cpu_request, in_force.memory_request) else {
+        let Some(has) = has else {
             return target; // a missing request is out of bounds
         };
-        let outside = |has: i64, it: &Estimate| has < it.lower || has > it.upper;
         let part = |has: i64, wanted: i64| amount((has - wanted).abs()) / amount(has.max(1));
-        let difference = part(has_cpu.0, cpu.target) + part(has_memory.0, memory.target);
-        let life = self.pods.get(&pod);
+        let difference = if has == (cpu, memory) { 0.0 } else { part(has.0, cpu) + part(has.1, memory) };
+        let life = self.pods.get(pod).copied().flatten();
         let old = life.is_some_and(|it| now >= it.pod + LIFETIME) && difference >= 0.1;
         let quick = life.is_some_and(|it| it.killed_quickly) && difference > 0.0;
-        let accepted = outside(has_cpu.0, &cpu) || outside(has_memory.0, &memory) || old || quick;
-        if accepted { target } else { *in_force }
+        if outside || old || quick { target } else { *in_force }
     }
 }

@@ -4,9 +4,8 @@
 //! recommender}.go`. Described version: what 1.7.1 and the development head have in common, with the head's rule
 //! for kills that come late (it drops fewer).
 
-use std::collections::BTreeMap;
-
 use super::histogram::Histogram;
+use crate::pods::Pods;
 use crate::strategy::Pod;
 
 const DAY: i64 = 86_400;
@@ -44,14 +43,14 @@ struct Instance {
 pub struct Model {
     cpu: Histogram,
     memory: Histogram,
-    /// The percentiles at [`SHARES`]: they change with a sample (memory: with a window), and are asked for more often.
-    cpu_shares: [f64; 3],
-    /// See `cpu_shares`.
-    memory_shares: [f64; 3],
+    /// What [`bases`] makes of the percentiles at [`SHARES`]: they seldom change, and are asked for with every sample.
+    cpu_bases: [i64; 3],
+    /// See `cpu_bases`.
+    memory_bases: [i64; 3],
     first: Option<i64>,
     last: Option<i64>,
     samples: u64,
-    instances: BTreeMap<Pod, Instance>,
+    instances: Pods<Instance>,
 }
 
 impl Default for Model {
@@ -59,12 +58,12 @@ impl Default for Model {
         Self {
             cpu: Histogram::new(0.01, DAY),
             memory: Histogram::new(1e7, DAY),
-            cpu_shares: [0.0; 3],
-            memory_shares: [0.0; 3],
+            cpu_bases: [0; 3],
+            memory_bases: [0; 3],
             first: None,
             last: None,
             samples: 0,
-            instances: BTreeMap::new(),
+            instances: Pods::new(),
         }
     }
 }
@@ -77,13 +76,15 @@ impl Model {
 
     /// A CPU sample in thousandths of a core. Not after the instance's last one: dropped.
     pub fn cpu(&mut self, pod: Pod, time: i64, milli: f64) {
-        let instance = self.instances.entry(pod).or_default();
+        let instance = self.instances.of(pod);
         if instance.last_cpu.is_some_and(|last| time <= last) || milli < 0.0 {
             return;
         }
         instance.last_cpu = Some(time);
-        self.cpu.add(milli.trunc() / 1000.0, 0.1, time);
-        self.cpu_shares = self.cpu.percentiles(SHARES);
+        self.cpu.add(truncated(milli) / 1000.0, 0.1, time);
+        if let Some(shares) = self.cpu.percentiles(SHARES) {
+            self.cpu_bases = bases(shares.map(|it| integer(it * 1000.0)));
+        }
         self.first = Some(self.first.map_or(time, |first| first.min(time)));
         self.last = Some(self.last.map_or(time, |last| last.max(time)));
         self.samples += 1;
@@ -91,12 +92,12 @@ impl Model {
 
     /// A memory sample in bytes: one peak a window of a day counts, dated at the window's end.
     pub fn memory(&mut self, pod: Pod, time: i64, bytes: f64) {
-        self.memory_sample(pod, time, bytes.trunc(), false);
+        self.memory_sample(pod, time, truncated(bytes), false);
     }
 
     /// A kill: counts as the need of 20 % or 100 MiB more than the request or the window's peak.
     pub fn out_of_memory(&mut self, pod: Pod, time: i64, request: f64) {
-        let instance = self.instances.entry(pod).or_default();
+        let instance = self.instances.of(pod);
         if instance.last_memory.is_some_and(|last| time < last - DAY) {
             return;
         }
@@ -106,7 +107,7 @@ impl Model {
     }
 
     fn memory_sample(&mut self, pod: Pod, time: i64, bytes: f64, killed: bool) {
-        let instance = self.instances.entry(pod).or_default();
+        let instance = self.instances.of(pod);
         if !killed && instance.last_memory.is_some_and(|last| time < last) {
             return;
         }
@@ -128,7 +129,9 @@ impl Model {
         }
         if add {
             self.memory.add(bytes, 1.0, instance.window_end.unwrap_or(end));
-            self.memory_shares = self.memory.percentiles(SHARES);
+            if let Some(shares) = self.memory.percentiles(SHARES) {
+                self.memory_bases = bases(shares.map(integer));
+            }
             if killed {
                 instance.oom_peak = bytes;
             } else {
@@ -139,11 +142,19 @@ impl Model {
 
     /// CPU in thousandths of a core and memory in bytes, for one container of a pod of `containers`.
     pub fn estimate(&self, containers: i64) -> (Estimate, Estimate) {
-        let containers = containers.max(1);
         let confidence = self.confidence();
-        let cpu = self.cpu_shares.map(|it| integer(it * 1000.0));
-        let memory = self.memory_shares.map(integer);
-        (estimate(cpu, confidence, 25 / containers), estimate(memory, confidence, 250 * 1024 * 1024 / containers))
+        let [cpu, memory] = least(containers);
+        (estimate(self.cpu_bases, confidence, cpu), estimate(self.memory_bases, confidence, memory))
+    }
+
+    /// The targets of [`Model::estimate`], and whether a pod that has other requests is out of its bounds.
+    pub fn targets(&self, containers: i64, has: (i64, i64)) -> ((i64, i64), bool) {
+        let confidence = self.confidence();
+        let [cpu, memory] = least(containers);
+        let outside =
+            |has, bases, floor| may_be_outside(has, bases, floor) && estimate(bases, confidence, floor).excludes(has);
+        let outside = outside(has.0, self.cpu_bases, cpu) || outside(has.1, self.memory_bases, memory);
+        ((self.cpu_bases[1].max(cpu), self.memory_bases[1].max(memory)), outside)
     }
 
     /// The lesser of days observed and days' worth of samples; both resources use the CPU's.
@@ -157,14 +168,42 @@ impl Model {
     }
 }
 
-/// An estimate from the shares of [`SHARES`].
-fn estimate(bases: [i64; 3], confidence: f64, floor: i64) -> Estimate {
-    let [lower, target, upper] = bases.map(|base| base.saturating_add(scaled(base, 0.15)).min(MAX_AMOUNT));
+impl Estimate {
+    /// Whether a request is worth a change.
+    pub const fn excludes(&self, has: i64) -> bool {
+        has < self.lower || has > self.upper
+    }
+}
+
+/// The least that is recommended for one of so many containers: CPU, memory.
+fn least(containers: i64) -> [i64; 2] {
+    let containers = containers.max(1);
+    [25 / containers, 250 * 1024 * 1024 / containers]
+}
+
+/// Percentiles with their margin.
+fn bases(shares: [i64; 3]) -> [i64; 3] {
+    shares.map(|base| base.saturating_add(scaled(base, 0.15)).min(MAX_AMOUNT))
+}
+
+/// An estimate from what [`bases`] made.
+fn estimate([lower, target, upper]: [i64; 3], confidence: f64, floor: i64) -> Estimate {
     Estimate {
         target: target.max(floor),
         lower: scaled(lower, (1.0 + 0.001 / confidence).powi(-2)).max(floor),
         upper: scaled(upper, 1.0 + 1.0 / confidence).max(floor),
     }
+}
+
+/// False where no confidence leaves a request out of bounds: both lie at these bases or beyond.
+fn may_be_outside(has: i64, [lower, _, upper]: [i64; 3], floor: i64) -> bool {
+    has < lower.max(floor) || has > upper.max(floor)
+}
+
+/// Without what is behind the point, which a large number does not have.
+fn truncated(value: f64) -> f64 {
+    #[expect(clippy::cast_possible_truncation, reason = "bounded")]
+    if value.abs() < 9e15 { crate::sample::amount(value as i64) } else { value.trunc() }
 }
 
 /// An amount times a factor, truncated, within what an amount may be. Nothing times infinity is nothing.

@@ -51,7 +51,8 @@ impl<const N: usize> Digest<N> {
             return;
         }
         let len = usize::from(self.len);
-        let at = self.level[..len].partition_point(|it| *it < level);
+        // Counted and not searched: where a sample belongs cannot be guessed, and a wrong guess costs more than looking at all.
+        let at = (0..N).map(|i| usize::from(i < len && self.level[i] < level)).sum::<usize>();
         if at < len && self.level[at] == level {
             if self.weight[at] > MAX_WEIGHT.saturating_sub(weight) {
                 self.halve();
@@ -61,8 +62,7 @@ impl<const N: usize> Digest<N> {
             return;
         }
         if len == N {
-            self.join();
-            return self.put(level, weight);
+            return self.squeeze(at, level, weight);
         }
         self.level.copy_within(at..len, at + 1);
         self.weight.copy_within(at..len, at + 1);
@@ -121,25 +121,62 @@ impl<const N: usize> Digest<N> {
         None
     }
 
-    /// Makes room for one entry by joining the cheapest pair of neighbours, at their mean.
-    fn join(&mut self) {
+    /// Puts in a level that is not there, before the entry at `at`, where there is no room: two neighbours become one at their mean. Only
+    /// what lies between those and it is moved.
+    fn squeeze(&mut self, at: usize, level: u16, weight: u16) {
+        let Some(pair) = self.cheapest() else { return };
+        let (joined, sum) = self.joined(pair);
+        let weight = weight.min(MAX_WEIGHT);
+        if at == pair + 1 && joined == level {
+            // Where they met it was, and there is room for one more now.
+            (self.level[pair], self.weight[pair]) = (joined, sum);
+            self.level.copy_within(at + 1.., at);
+            self.weight.copy_within(at + 1.., at);
+            self.len -= 1;
+            return self.put(level, weight);
+        }
+        let (here, there) = if at > pair + 1 {
+            for i in pair + 1..at - 1 {
+                (self.level[i], self.weight[i]) = (self.level[i + 1], self.weight[i + 1]);
+            }
+            (at - 1, pair)
+        } else if at <= pair {
+            for i in (at..pair).rev() {
+                (self.level[i + 1], self.weight[i + 1]) = (self.level[i], self.weight[i]);
+            }
+            (at, pair + 1)
+        } else if joined < level {
+            (pair + 1, pair)
+        } else {
+            (pair, pair + 1)
+        };
+        (self.level[there], self.weight[there]) = (joined, sum);
+        (self.level[here], self.weight[here]) = (level, weight);
+    }
+
+    /// The cheapest pair of neighbours to join.
+    fn cheapest(&self) -> Option<usize> {
         let len = usize::from(self.len);
         let cost = |i: usize| {
-            let (a, b) = (u64::from(self.weight[i]), u64::from(self.weight[i + 1]));
-            let apart = u64::from(self.level[i + 1] - self.level[i]);
-            (a * b * apart * 64) / (a + b)
+            let (a, b) = (f64::from(self.weight[i]), f64::from(self.weight[i + 1]));
+            let apart = f64::from(self.level[i + 1] - self.level[i]);
+            // Less than 2^30, so that a quotient of whole numbers this small is never rounded up to one.
+            #[expect(clippy::cast_possible_truncation, reason = "the whole part is meant")]
+            let cost = ((a * b * apart * 64.0) / (a + b)) as i64;
+            cost
         };
-        let Some(at) = (0..len.saturating_sub(1)).min_by_key(|i| cost(*i)) else {
-            return;
-        };
+        (0..len.saturating_sub(1)).min_by_key(|i| cost(*i))
+    }
+
+    /// What an entry and the next one become: level and weight.
+    fn joined(&self, at: usize) -> (u16, u16) {
         let (a, b) = (u32::from(self.weight[at]), u32::from(self.weight[at + 1]));
         let (low, high) = (u32::from(self.level[at]), u32::from(self.level[at + 1]));
-        let level = if at + 2 == len { high } else { (low * a + high * b).div_ceil(a + b) };
-        self.level[at + 1] = u16::try_from(level).unwrap_or(u16::MAX);
-        self.weight[at + 1] = u16::try_from((a + b).min(u32::from(MAX_WEIGHT))).unwrap_or(MAX_WEIGHT);
-        self.level.copy_within(at + 1..len, at);
-        self.weight.copy_within(at + 1..len, at);
-        self.len -= 1;
+        let level = if at + 2 == usize::from(self.len) { high } else { (low * a + high * b).div_ceil(a + b) };
+        (
+            u16::try_from(level).unwrap_or(u16::MAX),
+            u16::try_from((a + b).min(u32::from(MAX_WEIGHT))).unwrap_or(MAX_WEIGHT),
+        )
     }
 }
 
@@ -147,6 +184,27 @@ impl<const N: usize> Digest<N> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    impl<const N: usize> Digest<N> {
+        /// Makes room for one entry by joining the cheapest pair of neighbours, at their mean, in whole numbers.
+        fn join(&mut self) {
+            let len = usize::from(self.len);
+            let cost = |i: usize| {
+                let (a, b) = (u64::from(self.weight[i]), u64::from(self.weight[i + 1]));
+                let apart = u64::from(self.level[i + 1] - self.level[i]);
+                (a * b * apart * 64) / (a + b)
+            };
+            let at = (0..len - 1).min_by_key(|i| cost(*i)).unwrap();
+            let (a, b) = (u32::from(self.weight[at]), u32::from(self.weight[at + 1]));
+            let (low, high) = (u32::from(self.level[at]), u32::from(self.level[at + 1]));
+            let level = if at + 2 == len { high } else { (low * a + high * b).div_ceil(a + b) };
+            self.level[at + 1] = u16::try_from(level).unwrap();
+            self.weight[at + 1] = u16::try_from((a + b).min(u32::from(MAX_WEIGHT))).unwrap();
+            self.level.copy_within(at + 1..len, at);
+            self.weight.copy_within(at + 1..len, at);
+            self.len -= 1;
+        }
+    }
 
     #[test]
     fn quantiles_of_a_few_levels() {
@@ -171,6 +229,20 @@ mod tests {
             prop_assert!(kept.is_sorted() && kept.len() <= 16);
             prop_assert_eq!(digest.top(), levels.iter().copied().max());
             prop_assert_eq!(digest.total(), 3 * u32::try_from(levels.len()).unwrap());
+        }
+
+        #[test]
+        fn squeezed_in_is_joined_and_put(puts in prop::collection::vec((0u16..90, prop_oneof![1u16..4, 1u16..9000]), 1..200)) {
+            let mut digest = Digest::<7>::default();
+            for (level, weight) in puts {
+                let mut plain = digest;
+                if plain.len == 7 && plain.entries().all(|it| it.0 != level) {
+                    plain.join();
+                }
+                plain.put(level, weight);
+                digest.put(level, weight);
+                prop_assert_eq!(digest.entries().collect::<Vec<_>>(), plain.entries().collect::<Vec<_>>());
+            }
         }
 
         #[test]

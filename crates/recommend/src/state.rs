@@ -86,7 +86,9 @@ impl State {
         if self.hour.is_some_and(|open| hour < open - 1) {
             return Taken::Late;
         }
-        self.advance(hour);
+        if self.hour != Some(hour) {
+            self.advance(hour);
+        }
         cursor.last = Some(sample.time).into();
         if sample.restarts > cursor.restarts && cursor.restarts.is_some() {
             cursor.started = Some(sample.time).into();

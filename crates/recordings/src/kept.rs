@@ -11,6 +11,8 @@
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, Write as _};
 
+use supple_recommend::sample::Sample;
+
 use crate::row::milli;
 use crate::spill::word;
 
@@ -35,6 +37,14 @@ pub struct Short {
     pub cpu: f64,
     /// Memory in bytes.
     pub memory: f64,
+}
+
+impl Short {
+    /// As a sample that says nothing else.
+    pub fn whole(&self) -> Sample {
+        let known = |it: f64| Some(it).filter(|it| !it.is_nan());
+        Sample { time: self.time, cpu: known(self.cpu), memory: known(self.memory), ..Sample::default() }
+    }
 }
 
 /// The samples of a worker's lanes.
@@ -134,14 +144,6 @@ fn digits(column: usize, value: f64, ten: f64) -> Option<u32> {
 }
 
 impl Kind {
-    fn of(column: usize, values: &[f64]) -> Self {
-        if values.iter().all(|it| it.is_nan()) {
-            return Self::Nothing;
-        }
-        let exact = |fraction: &&u8| values.iter().all(|it| digits(column, *it, ten(**fraction)).is_some());
-        FRACTIONS[column].iter().find(exact).map_or(Self::Bits, |fraction| Self::Digits(*fraction))
-    }
-
     const fn code(self) -> u8 {
         match self {
             Self::Nothing => 0,
@@ -184,11 +186,12 @@ impl Head {
         times + self.kinds.map(|it| it.size(self.count)).iter().sum::<usize>()
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut [u8]) {
         let [cpu, memory] = self.kinds.map(|it| u64::from(it.code()));
         let place = self.lane as u64 | u64::from(self.pod) << 32;
         let words = [place, self.count as u64 | cpu << 32 | memory << 40, self.first.cast_unsigned(), self.step];
-        words.iter().for_each(|word| out.extend(word.to_le_bytes()));
+        let (to, _) = out.as_chunks_mut::<8>();
+        to.iter_mut().zip(words).for_each(|(to, word)| *to = word.to_le_bytes());
     }
 
     fn read(bytes: &[u8; HEAD]) -> Self {
@@ -206,26 +209,38 @@ impl Head {
 }
 
 fn write(lane: usize, pod: u32, block: &[Short], out: &mut Vec<u8>) {
+    let begin = out.len();
     let steps = block.windows(2).map(|pair| pair[1].time.wrapping_sub(pair[0].time).cast_unsigned());
     let step = steps.reduce(|one, other| if one == other { one } else { UNEQUAL }).unwrap_or(UNEQUAL);
-    let columns: [Vec<f64>; 2] = [|it: &Short| it.cpu, |it: &Short| it.memory].map(|of| block.iter().map(of).collect());
-    let kinds = [Kind::of(0, &columns[0]), Kind::of(1, &columns[1])];
     let first = block.first().map_or(0, |it| it.time);
-    Head { lane, pod, count: block.len(), kinds, first, step }.write(out);
+    out.extend([0; HEAD]);
     if step == UNEQUAL {
         block.iter().for_each(|it| out.extend(it.time.to_le_bytes()));
     }
-    for (column, (kind, values)) in kinds.into_iter().zip(&columns).enumerate() {
-        match kind {
-            Kind::Nothing => {}
-            Kind::Bits => values.iter().for_each(|it| out.extend(it.to_bits().to_le_bytes())),
-            Kind::Digits(fraction) => {
-                let ten = ten(fraction);
-                let digits = values.iter().map(|it| digits(column, *it, ten).unwrap_or_default());
-                digits.for_each(|it| out.extend(it.to_le_bytes()));
-            }
+    let kinds = [column(0, block, |it| it.cpu, out), column(1, block, |it| it.memory, out)];
+    Head { lane, pod, count: block.len(), kinds, first, step }.write(&mut out[begin..]);
+}
+
+/// Writes a column in as little as it takes, and tells how.
+fn column(column: usize, block: &[Short], of: impl Fn(&Short) -> f64, out: &mut Vec<u8>) -> Kind {
+    if block.iter().all(|it| of(it).is_nan()) {
+        return Kind::Nothing;
+    }
+    let begin = out.len();
+    for fraction in FRACTIONS[column] {
+        let ten = ten(*fraction);
+        out.resize(begin + Kind::Digits(*fraction).size(block.len()), 0);
+        let (numbers, _) = out[begin..].as_chunks_mut::<4>();
+        let exact = |(number, it): (&mut [u8; 4], &Short)| {
+            digits(column, of(it), ten).map(|digits| *number = digits.to_le_bytes()).is_some()
+        };
+        if numbers.iter_mut().zip(block).all(exact) {
+            return Kind::Digits(*fraction);
         }
     }
+    out.truncate(begin);
+    block.iter().for_each(|it| out.extend(of(it).to_bits().to_le_bytes()));
+    Kind::Bits
 }
 
 fn read(head: &Head, mut bytes: &[u8], block: &mut Vec<Short>) {

@@ -16,11 +16,22 @@ pub struct Lane {
     pods: Vec<PodLane>,
     /// Samples of the latest time, not yet taken in: of one time they are taken in by the pods' names, so that nothing depends on
     /// the order in which series were recorded.
-    waiting: Vec<(u32, Sample)>,
+    waiting: Vec<Waiting>,
+    /// Of those that say more than a [`Short`] all they say.
+    more: Vec<Sample>,
     /// Every pod has its place among the names.
     ranked: bool,
     /// Pods as the strategies number them: in the order of time, then of names.
     numbered: Vec<u32>,
+}
+
+/// A sample that waits.
+#[derive(Clone, Copy)]
+struct Waiting {
+    pod: u32,
+    sample: Short,
+    /// Its place in [`Lane::more`], where it has one.
+    more: Option<u32>,
 }
 
 struct PodLane {
@@ -59,7 +70,7 @@ impl Lane {
     pub fn new(contenders: &[&dyn Contender], warmup: i64) -> Self {
         let strategies = contenders.iter().map(|it| it.make()).collect();
         let workload = Workload::new(strategies, warmup);
-        Self { workload, pods: Vec::new(), waiting: Vec::new(), ranked: false, numbered: Vec::new() }
+        Self { workload, pods: Vec::new(), waiting: Vec::new(), more: Vec::new(), ranked: false, numbered: Vec::new() }
     }
 
     /// Names a pod before its first sample.
@@ -86,12 +97,15 @@ impl Lane {
         self.ranked = true;
     }
 
-    /// The first way. Changes are told with the pod's number as it stands in the recording.
-    pub fn put(&mut self, pod: u32, sample: &Sample, changed: &mut dyn FnMut(Change)) {
-        if self.waiting.first().is_some_and(|(_, first)| first.time != sample.time) {
+    /// The first way. Where a sample says more than a [`Short`], `more` is all of it. Changes are told with the pod's number as it
+    /// stands in the recording.
+    pub fn put(&mut self, pod: u32, sample: Short, more: Option<&Sample>, changed: &mut dyn FnMut(Change)) {
+        if self.waiting.first().is_some_and(|first| first.sample.time != sample.time) {
             self.flush(changed);
         }
-        self.waiting.push((pod, *sample));
+        let place = more.map(|_| u32::try_from(self.more.len()).expect("fewer samples of one time than memory holds"));
+        self.more.extend(more);
+        self.waiting.push(Waiting { pod, sample, more: place });
     }
 
     /// Takes in what waits.
@@ -101,13 +115,18 @@ impl Lane {
             if !self.ranked {
                 self.rank();
             }
-            waiting.sort_by_key(|(pod, _)| self.pods.get(index(*pod)).map(|it| it.rank));
+            let rank = |it: &Waiting| self.pods.get(index(it.pod)).map(|it| it.rank);
+            if !waiting.is_sorted_by_key(rank) {
+                waiting.sort_by_key(rank);
+            }
         }
-        for (pod, sample) in &waiting {
-            self.take(*pod, sample, changed);
+        for Waiting { pod, sample, more } in &waiting {
+            let more = more.and_then(|it| self.more.get(index(it)).copied());
+            self.take(*pod, &more.unwrap_or_else(|| sample.whole()), changed);
         }
         waiting.clear();
         self.waiting = waiting;
+        self.more.clear();
     }
 
     fn take(&mut self, pod: u32, sample: &Sample, changed: &mut dyn FnMut(Change)) {

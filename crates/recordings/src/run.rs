@@ -34,6 +34,9 @@ use crate::spill::Log;
 const BUNDLE: usize = 1 << 15;
 const WAITING: usize = 3;
 
+/// Samples fetched at once.
+const FETCHED: usize = 64;
+
 /// What to replay, and how.
 pub struct Setup<'a> {
     /// Under which names and rules.
@@ -130,8 +133,9 @@ impl Bundle {
         self.items.push(Item { lane, pod: place.pod, time, cpu: number(cpu), memory: number(memory) });
     }
 
-    /// Place among the worker's lanes, item and sample of every item, lane by lane; within a lane as they came.
-    fn each(&self, setup: &Setup<'_>, mut f: impl FnMut(usize, &Item, &Sample)) {
+    /// Place among the worker's lanes, item and, where there is one, the whole sample of every item, lane by lane; within a lane as they
+    /// came.
+    fn each(&self, setup: &Setup<'_>, mut f: impl FnMut(usize, &Item, Option<&Sample>)) {
         let place = |item: &Item| index(item.lane) / setup.jobs;
         let mut ends = vec![0_u32; self.items.iter().map(place).max().map_or(0, |it| it + 2)];
         self.items.iter().for_each(|it| ends[place(it) + 1] += 1);
@@ -143,13 +147,15 @@ impl Bundle {
             order[index(*to)] = at;
             *to += 1;
         }
-        let known = |it: f64| Some(it).filter(|it| !it.is_nan());
-        for at in order.into_iter().map(index) {
-            let item = &self.items[at];
-            let all = self.more.binary_search_by_key(&at, |it| it.0).ok().map(|it| &self.more[it].1);
-            let (cpu, memory) = (known(item.cpu), known(item.memory));
-            let short = Sample { time: item.time, cpu, memory, ..Sample::default() };
-            f(place(item), item, all.unwrap_or(&short));
+        // Fetched many at a time: one waits for another no longer then, and they come from far.
+        let mut fetched = Vec::with_capacity(FETCHED);
+        for part in order.chunks(FETCHED) {
+            fetched.clear();
+            fetched.extend(part.iter().map(|at| self.items[index(*at)]));
+            for (item, at) in fetched.iter().zip(part) {
+                let all = self.more.binary_search_by_key(&index(*at), |it| it.0).ok().map(|it| &self.more[it].1);
+                f(place(item), item, all);
+            }
         }
     }
 }
@@ -243,10 +249,10 @@ impl Worker {
             self.lanes[place].get_or_insert_with(|| Lane::new(setup.contenders, setup.warmup)).name(pod, name);
         }
         let (log, failed, kept) = (&mut self.log, &mut self.failed, &mut self.kept);
-        bundle.each(setup, |place, item, sample| {
+        bundle.each(setup, |place, item, more| {
             if let Some(lane) = self.lanes.get_mut(place).and_then(Option::as_mut) {
                 let number = place * setup.jobs + self.index;
-                lane.put(item.pod, sample, &mut |change| note(log, failed, number, change));
+                lane.put(item.pod, item.short(), more, &mut |change| note(log, failed, number, change));
             }
             if kept.as_mut().is_some_and(|it| it.put(place, item.pod, item.short()).is_err()) {
                 *kept = None; // there is no room: the recording is going to be read again
@@ -274,9 +280,7 @@ impl Worker {
         let mut drawing = self.drawn.get_mut(&place).filter(|_| lane.is_first(pod));
         lane.put_again(pod, samples, |hours, it| {
             if let Some(drawing) = &mut drawing {
-                let known = |it: f64| Some(it).filter(|it| !it.is_nan());
-                let (cpu, memory) = (known(it.cpu), known(it.memory));
-                drawing.put(hours, &Sample { time: it.time, cpu, memory, ..Sample::default() });
+                drawing.put(hours, &it.whole());
             }
         });
     }

@@ -58,6 +58,8 @@ pub struct Change {
 pub struct Interval {
     last: Option<i64>,
     usual: Option<i64>,
+    /// The usual interval in hours.
+    hours: f64,
 }
 
 impl Interval {
@@ -67,12 +69,16 @@ impl Interval {
             return Some(amount(self.usual.unwrap_or(0)) / 3600.0);
         };
         let step = time - last;
+        if self.usual == Some(step) {
+            return Some(self.hours); // nearly always
+        }
         if step <= 0 {
             self.last = Some(last);
             return None;
         }
         let usual = self.usual.map_or(step, |usual| usual.min(step).max(usual / 2));
-        self.usual = Some(if step < usual * GAP { (3 * usual + step) / 4 } else { usual }.max(1));
+        let next = if step < usual * GAP { (3 * usual + step) / 4 } else { usual }.max(1);
+        (self.usual, self.hours) = (Some(next), amount(next) / 3600.0);
         Some(amount(if step > usual * GAP { usual } else { step }) / 3600.0)
     }
 }

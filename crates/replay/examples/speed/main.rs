@@ -1,7 +1,8 @@
 //! How fast, and in how much memory, as Markdown.
 //!
-//! `cargo run --release -p supple-replay --example speed -- PATH/TO/supple` makes recordings in the folder for temporary files
-//! (3 GB for the longest), replays them with that program, and measures the recommender by itself.
+//! `cargo run --release -p supple-replay --example speed -- PATH/TO/supple [DAYS]` makes recordings in the folder for temporary files
+//! (3 GB for the longest), replays them with that program, and measures the recommender by itself. With `DAYS` it makes one recording
+//! of so many days in the order of time, and replays that with the defaults, three times.
 
 #[path = "../recording/rows.rs"]
 mod rows;
@@ -18,18 +19,26 @@ use supple_recommend::sample::{Sample, amount};
 use supple_recommend::state::{Cursor, State};
 
 /// Options, and what they mean.
-const RUNS: [(&[&str], &str); 3] = [
+static RUNS: [(&[&str], &str); 3] = [
     (&["--against", "none", "--no-bound"], "our own judgement alone"),
     (&["--no-bound"], "against vpa"),
     (&[], "against vpa, with the bound (the default)"),
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let program = std::env::args().nth(1).ok_or("say where the program is: speed PATH/TO/supple")?;
+    let program = std::env::args().nth(1).ok_or("say where the program is: speed PATH/TO/supple [DAYS]")?;
+    let days = std::env::args().nth(2).map(|it| it.parse()).transpose()?;
     recommender();
     let folder = std::env::temp_dir().join(format!("supple-speed-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let measured = replays(Path::new(&program), &folder);
+    let program = Path::new(&program);
+    let measured = match days {
+        None => [(1, false), (30, false), (1, true), (30, true)].iter().try_for_each(|(days, by_pod)| {
+            let runs = if *by_pod { &RUNS[1..2] } else { &RUNS[..] };
+            replays(program, &folder, (*days, *by_pod), runs)
+        }),
+        Some(days) => replays(program, &folder, (days, false), &[RUNS[2]; 3]),
+    };
     std::fs::remove_dir_all(&folder)?;
     measured
 }
@@ -79,25 +88,29 @@ fn on_the_processor() -> f64 {
     amount(nanos.expect("the kernel tells how long a thread ran")) / 1e9
 }
 
-fn replays(program: &Path, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+/// One recording, and so many replays of it.
+fn replays(
+    program: &Path,
+    folder: &Path,
+    (days, by_pod): (i64, bool),
+    runs: &[(&[&str], &str)],
+) -> Result<(), Box<dyn std::error::Error>> {
     println!("\n| recording | rows | replayed | seconds | CPU seconds | memory |\n|---|---|---|---|---|---|");
-    for (days, by_pod) in [(1, false), (30, false), (1, true), (30, true)] {
-        let path = folder.join("recording.csv");
-        let extent = Extent { days, containers: 1000, seconds: 60, by_pod };
-        let rows = rows::write(&mut BufWriter::with_capacity(1 << 20, File::create(&path)?), &extent)?;
-        let order = if by_pod { "one pod after another" } else { "in the order of time" };
-        for (options, meaning) in RUNS.iter().skip(if by_pod { 1 } else { 0 }).take(if by_pod { 1 } else { 3 }) {
-            let run = measure(Command::new(program).arg("replay").args(*options).args(["-o", "csv"]).arg(&path))?;
-            println!(
-                "| 1,000 containers, {days} days, {order} | {:.1} million | {meaning} | {:.1} | {:.1} | {} MiB |",
-                amount(rows) / 1e6,
-                run.wall.as_secs_f64(),
-                run.cpu.as_secs_f64(),
-                run.peak >> 20,
-            );
-        }
-        std::fs::remove_file(&path)?;
+    let path = folder.join("recording.csv");
+    let extent = Extent { days, containers: 1000, seconds: 60, by_pod };
+    let rows = rows::write(&mut BufWriter::with_capacity(1 << 20, File::create(&path)?), &extent)?;
+    let order = if by_pod { "one pod after another" } else { "in the order of time" };
+    for (options, meaning) in runs {
+        let run = measure(Command::new(program).arg("replay").args(*options).args(["-o", "csv"]).arg(&path))?;
+        println!(
+            "| 1,000 containers, {days} days, {order} | {:.1} million | {meaning} | {:.1} | {:.1} | {} MiB |",
+            amount(rows) / 1e6,
+            run.wall.as_secs_f64(),
+            run.cpu.as_secs_f64(),
+            run.peak >> 20,
+        );
     }
+    std::fs::remove_file(&path)?;
     Ok(())
 }
 

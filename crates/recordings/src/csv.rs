@@ -10,7 +10,7 @@ use memchr::memchr;
 use supple_recommend::sample::Sample;
 
 use crate::names::{Names, Place};
-use crate::row::{InputError, Sink, cpu_limit, memory_limit, sample};
+use crate::row::{InputError, Sink, cpu_limit, memory_limit, sample, shown};
 
 const NEEDED: [&str; 7] = ["time", "namespace", "workload", "pod", "container", "cpu_cores", "memory_bytes"];
 const OPTIONAL: [&str; 3] = ["cpu_limit", "memory_limit", "restarts"];
@@ -121,7 +121,8 @@ fn header(text: &str) -> Result<usize, String> {
     let wanted: Vec<&str> = NEEDED.iter().chain(&OPTIONAL).copied().collect();
     if names.len() < NEEDED.len() || names.len() > wanted.len() || names[..] != wanted[..names.len()] {
         return Err(format!(
-            "its first line is {text:?}; expected the header {}[,{}]",
+            "its first line is {}; expected the header {}[,{}]",
+            shown(text),
             NEEDED.join(","),
             OPTIONAL.join(",")
         ));
@@ -266,10 +267,10 @@ fn whole(text: &str) -> Result<i64, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
-    let time: f64 = text.parse().map_err(|_| format!("time {text:?} is not a number of seconds"))?;
+    let time: f64 = text.parse().map_err(|_| format!("time {} is not a number of seconds", shown(text)))?;
     #[expect(clippy::cast_possible_truncation, reason = "`as` saturates; checked to be finite")]
     let seconds = time.floor() as i64;
-    if time.is_finite() { Ok(seconds) } else { Err(format!("time {text:?} is not a number of seconds")) }
+    if time.is_finite() { Ok(seconds) } else { Err(format!("time {} is not a number of seconds", shown(text))) }
 }
 
 /// An empty value was not recorded; anything else must be a finite number that is not negative.
@@ -278,12 +279,12 @@ fn number(name: &str, text: &str) -> Result<Option<f64>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let value: f64 = text.parse().map_err(|_| format!("{name} {text:?} is not a number"))?;
+    let value: f64 = text.parse().map_err(|_| format!("{name} {} is not a number", shown(text)))?;
     if !value.is_finite() {
-        return Err(format!("{name} {text:?} is not finite"));
+        return Err(format!("{name} {} is not finite", shown(text)));
     }
     if value < 0.0 {
-        return Err(format!("{name} {text:?} is negative"));
+        return Err(format!("{name} {} is negative", shown(text)));
     }
     Ok(Some(value))
 }

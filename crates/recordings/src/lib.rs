@@ -44,6 +44,10 @@ pub trait Contender: Sync {
 pub trait Progress {
     /// So many samples more.
     fn advance(&self, samples: u64);
+    /// So many bytes of all files are read, where it is known how many there are.
+    fn read(&self, bytes: u64, of: u64) {
+        let _ = (bytes, of);
+    }
     /// Another part of the work begins.
     fn restart(&self, what: &str);
 }

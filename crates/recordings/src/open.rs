@@ -3,6 +3,11 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::row::{InputError, Sink};
+use crate::{csv, prometheus};
 
 /// Bytes of a file at once.
 const BUFFER: usize = 1 << 18;
@@ -50,19 +55,81 @@ pub fn kind(path: &Path) -> Option<Kind> {
     }
 }
 
-/// The plain bytes of a file; `-` is standard input.
-pub fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
-    if path.as_os_str() == "-" {
-        return Ok(Box::new(BufReader::with_capacity(BUFFER, io::stdin())));
+/// Gives what a file holds to `sink`, whatever it is packed with; `-` is standard input. `read` is told of the bytes of the file as
+/// they are used up.
+pub fn read(path: &Path, sink: &mut dyn Sink, read: &Arc<AtomicU64>) -> Result<(), InputError> {
+    let file = path.display().to_string();
+    let failed = |source| InputError::Read { file: file.clone(), source };
+    let packed: Box<dyn Read + Send> =
+        if is_input(path) { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(failed)?) };
+    let mut input = unpacked(Counted { from: packed, read: Arc::clone(read) }).map_err(failed)?;
+    match kind(path) {
+        Some(Kind::Json) => prometheus::read(&file, &mut *input, sink),
+        // A name that says something else, or nothing, says less than what is in it.
+        _ if begins_as_json(&mut *input).map_err(failed)? => prometheus::read(&file, &mut *input, sink),
+        _ => csv::read(&file, &mut *input, sink),
     }
-    let file = BufReader::with_capacity(BUFFER, File::open(path)?);
-    let end = path.extension().and_then(|it| it.to_str()).unwrap_or_default().to_ascii_lowercase();
-    Ok(match end.as_str() {
-        "gz" => buffered(flate2::bufread::MultiGzDecoder::new(file)),
-        "zst" => buffered(ruzstd::decoding::StreamingDecoder::new(file).map_err(io::Error::other)?),
-        "xz" => Box::new(BufReader::with_capacity(BUFFER, xz(file)?)),
-        _ => Box::new(file),
+}
+
+/// Whether a path means standard input.
+fn is_input(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Whether what it names can be read again from its beginning.
+pub fn is_lasting(path: &Path) -> bool {
+    !is_input(path) && path.is_file()
+}
+
+/// The plain bytes of what is packed, or is not: told by how it begins, for names may say anything and standard input has none.
+fn unpacked(from: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead>> {
+    let mut from = BufReader::with_capacity(BUFFER, from);
+    let mut head = Vec::with_capacity(XZ.len());
+    from.by_ref().take(XZ.len() as u64).read_to_end(&mut head)?;
+    let packing = [GZIP, ZSTANDARD, XZ].into_iter().find(|it| head.starts_with(it));
+    let whole = io::Cursor::new(head).chain(from);
+    Ok(match packing {
+        Some(GZIP) => buffered(flate2::bufread::MultiGzDecoder::new(whole)),
+        Some(ZSTANDARD) => buffered(ruzstd::decoding::StreamingDecoder::new(whole).map_err(io::Error::other)?),
+        Some(_) => Box::new(BufReader::with_capacity(BUFFER, xz(whole)?)),
+        None => Box::new(whole),
     })
+}
+
+/// Whether the first byte that is not blank opens an object or a list.
+fn begins_as_json(input: &mut dyn BufRead) -> io::Result<bool> {
+    loop {
+        let block = input.fill_buf()?;
+        if block.is_empty() {
+            return Ok(false);
+        }
+        match block.iter().position(|it| !it.is_ascii_whitespace()) {
+            Some(at) => return Ok(matches!(block[at], b'{' | b'[')),
+            None => {
+                let blank = block.len();
+                input.consume(blank);
+            }
+        }
+    }
+}
+
+/// How packed files begin.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTANDARD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
+
+/// Bytes as they are, counted.
+struct Counted<R> {
+    from: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
 }
 
 fn buffered(plain: impl Read + 'static) -> Box<dyn BufRead> {
@@ -97,5 +164,50 @@ impl Read for Unpacking {
             ended.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         }
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    const TEXT: &str = "time,namespace,workload,pod,container,cpu_cores,memory_bytes\n";
+
+    #[track_caller]
+    fn check(packed: Vec<u8>) {
+        let mut text = String::new();
+        // A pipe gives its first bytes one by one.
+        let slow = packed.into_iter().map(|byte| vec![byte]).collect();
+        unpacked(Slow(slow)).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, TEXT);
+    }
+
+    struct Slow(std::collections::VecDeque<Vec<u8>>);
+
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.pop_front().map_or(Ok(0), |it| (&it[..]).read(buffer))
+        }
+    }
+
+    #[test]
+    fn what_it_is_packed_with_is_told_by_its_beginning() {
+        check(TEXT.as_bytes().to_vec());
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(TEXT.as_bytes()).unwrap();
+        check(gzip.finish().unwrap());
+        check(ruzstd::encoding::compress_to_vec(TEXT.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest));
+        let mut xz = Vec::new();
+        lzma_rs::xz_compress(&mut TEXT.as_bytes(), &mut xz).unwrap();
+        check(xz);
+    }
+
+    #[test]
+    fn what_it_holds_is_told_by_its_beginning_where_the_name_says_nothing() {
+        for (text, json) in [("", false), ("time,", false), ("  \n", false), (" \n{\"status\"", true), ("[", true)] {
+            let mut input = BufReader::with_capacity(2, text.as_bytes());
+            assert_eq!(begins_as_json(&mut input).unwrap(), json, "{text:?}");
+        }
     }
 }

@@ -71,6 +71,36 @@ pub trait Sink {
     fn wrong(&mut self, error: InputError) -> Result<(), InputError>;
 }
 
+/// What is told of an input at most, in characters.
+const SHOWN: usize = 80;
+
+/// A part of an input as it can be told: in quotes, its beginning alone, nothing in it that a terminal would obey.
+pub fn shown(text: &str) -> String {
+    let mut out = String::from("\"");
+    let mut count = 0;
+    for it in text.chars() {
+        let escaped = it.escape_debug();
+        count += escaped.len();
+        if count > SHOWN {
+            out.push('…');
+            break;
+        }
+        out.extend(escaped);
+    }
+    out.push('"');
+    out
+}
+
+/// What others say of an input, which may quote all of it: where it is long, how it begins and how it ends.
+pub fn shortened(text: &str) -> String {
+    let escaped: Vec<char> =
+        text.chars().flat_map(|it| if it.is_control() { it.escape_debug().collect() } else { vec![it] }).collect();
+    match escaped.len().checked_sub(2 * SHOWN) {
+        None | Some(0) => escaped.iter().collect(),
+        Some(_) => escaped[..SHOWN].iter().chain(&[' ', '…', ' ']).chain(&escaped[escaped.len() - SHOWN..]).collect(),
+    }
+}
+
 /// Cores as thousandths.
 pub fn milli(cores: f64) -> f64 {
     cores * 1000.0
@@ -89,4 +119,22 @@ pub fn cpu_limit(cores: f64) -> Option<MilliCpu> {
 /// A recorded memory limit in bytes; 0 and less are none.
 pub fn memory_limit(bytes: f64) -> Option<Bytes> {
     (bytes > 0.0).then(|| Bytes(supple_recommend::sample::whole(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_of_an_input_is_told() {
+        assert_eq!(shown("x y"), "\"x y\"");
+        assert_eq!(shown("\u{1b}[2J"), "\"\\u{1b}[2J\"");
+        assert!(shown(&"\u{0}".repeat(4000)).chars().count() <= SHOWN + 3);
+        assert_eq!(shortened("expected a map at line 1"), "expected a map at line 1");
+        let long = shortened(&format!("invalid {}, expected a map", "x".repeat(9000)));
+        assert!(
+            long.starts_with("invalid x") && long.ends_with(", expected a map") && long.chars().count() < 200,
+            "{long}"
+        );
+    }
 }

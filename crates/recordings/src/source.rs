@@ -6,15 +6,15 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::sample::Sample;
 
 use crate::Progress;
-use crate::csv;
 use crate::names::{Names, Order, Place};
-use crate::open::{Kind, kind, open};
-use crate::prometheus;
+use crate::open::{self, Kind, kind};
 use crate::row::{InputError, Sink};
 use crate::spill::{Record, Sorted, Sorter, word};
 
@@ -57,7 +57,7 @@ impl<'a> Recording<'a> {
 
     /// Whether the files must be sorted whatever is in them.
     pub fn must_be_sorted(&self) -> bool {
-        self.files.iter().any(|path| kind(path) == Some(Kind::Json) || path.as_os_str() == "-")
+        self.files.iter().any(|path| kind(path) == Some(Kind::Json) || !open::is_lasting(path))
     }
 
     /// Reads all once. False where the rows of a workload do not come in the order of time: [`Recording::sort`] mends that.
@@ -103,6 +103,7 @@ impl<'a> Recording<'a> {
             (self.known.skipped, self.known.reasons) = (0, Vec::new());
         }
         let lenient = self.lenient || quiet;
+        let read = Arc::new(AtomicU64::new(0));
         let mut taking = Taking {
             known: &mut self.known,
             quiet,
@@ -111,22 +112,25 @@ impl<'a> Recording<'a> {
             latest: i64::MIN,
             goes_on: true,
             progress,
+            read: Arc::clone(&read),
+            size: size(self.files),
             row,
         };
         for path in self.files {
-            let file = path.display().to_string();
-            let mut input = open(path).map_err(|source| InputError::Read { file: file.clone(), source })?;
-            taking.file.clone_from(&file);
-            match kind(path) {
-                Some(Kind::Json) => prometheus::read(&file, &mut *input, &mut taking)?,
-                _ => csv::read(&file, &mut *input, &mut taking)?,
-            }
+            taking.file = path.display().to_string();
+            open::read(path, &mut taking, &read)?;
             if !taking.goes_on {
                 break;
             }
         }
         Ok(())
     }
+}
+
+/// Bytes of all files together; `None` where one of them has no size.
+fn size(files: &[PathBuf]) -> Option<u64> {
+    let known = |path: &PathBuf| open::is_lasting(path).then(|| path.metadata().ok()).flatten();
+    files.iter().map(|path| known(path).map(|it| it.len())).sum()
 }
 
 /// Who takes a row; false ends the reading.
@@ -142,6 +146,10 @@ struct Taking<'a> {
     latest: i64,
     goes_on: bool,
     progress: &'a dyn Progress,
+    /// Bytes of the files that were read.
+    read: Arc<AtomicU64>,
+    /// Of so many, where that is known.
+    size: Option<u64>,
     row: &'a mut Take<'a>,
 }
 
@@ -185,6 +193,9 @@ impl Taking<'_> {
         self.known.samples += 1;
         if self.known.samples.is_multiple_of(STEP) {
             self.progress.advance(STEP);
+            if let Some(size) = self.size {
+                self.progress.read(self.read.load(Ordering::Relaxed), size);
+            }
         }
         self.goes_on = (self.row)(&self.known.names, place, sample, order)?;
         Ok(self.goes_on)

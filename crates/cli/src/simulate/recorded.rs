@@ -9,9 +9,8 @@ use jiff::Timestamp;
 use supple_cluster::simulate::{Course, Kind, Part, Population, Reading, Recording, Size, Workload};
 use supple_recommend::sample::Sample;
 use supple_recordings::names::{Names, Place};
-use supple_recordings::open::{Kind as FileKind, kind, open};
+use supple_recordings::open;
 use supple_recordings::row::{InputError, Sink};
-use supple_recordings::{csv, prometheus};
 
 use crate::exit::Failure;
 
@@ -51,14 +50,8 @@ pub struct Staged {
 pub fn read(path: &Path) -> Result<Recorded, Failure> {
     let file = path.display().to_string();
     let mut taken = Taken::default();
-    let mut read = || -> Result<(), InputError> {
-        let mut input = open(path).map_err(|source| InputError::Read { file: file.clone(), source })?;
-        match kind(path) {
-            Some(FileKind::Json) => prometheus::read(&file, &mut *input, &mut taken),
-            _ => csv::read(&file, &mut *input, &mut taken),
-        }
-    };
-    read().map_err(|error| match error {
+    let read = open::read(path, &mut taken, &Arc::default());
+    read.map_err(|error| match error {
         InputError::Read { .. } | InputError::Temporary { .. } => Failure::unreachable(error),
         error => Failure::refused(plain(&error.to_string())),
     })?;
@@ -248,6 +241,7 @@ fn label(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use supple_recordings::csv;
 
     fn recorded(text: &str) -> Recorded {
         let mut taken = Taken::default();

@@ -1,5 +1,6 @@
 //! What people type after a flag, and the sentence they get when it is not what was expected.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
@@ -103,9 +104,9 @@ pub fn namespaced(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// A length of time as Kubernetes writes it: `90s`, `1m30s`, `500ms`, `2h`.
+/// A length of time as Kubernetes writes it: `90s`, `1m30s`, `500ms`, `2h`; and in days of 24 hours and weeks: `1d12h`, `2w`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || format!("{text:?} is not a length of time; expected for example 60s, 1m30s or 500ms");
+    let expected = || format!("{text:?} is not a length of time; expected for example 60s, 1m30s, 500ms or 2d");
     let mut total = Duration::ZERO;
     let mut rest = text;
     if rest.is_empty() {
@@ -117,6 +118,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         rest = &rest[digits..];
         let unit = rest.find(|it: char| it.is_ascii_digit()).unwrap_or(rest.len());
         let part = match &rest[..unit] {
+            "w" => number.checked_mul(7 * 86_400).map(Duration::from_secs),
+            "d" => number.checked_mul(86_400).map(Duration::from_secs),
             "h" => number.checked_mul(3600).map(Duration::from_secs),
             "m" => number.checked_mul(60).map(Duration::from_secs),
             "s" => Some(Duration::from_secs(number)),
@@ -127,6 +130,19 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         rest = &rest[unit..];
     }
     Ok(total)
+}
+
+/// A length of time as [`duration`] reads it, in the greatest units: `1d12h`.
+pub fn shown(time: Duration) -> String {
+    let mut left = time.as_secs();
+    let mut out = String::new();
+    for (unit, seconds) in [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)] {
+        if left >= seconds {
+            let _ = write!(out, "{}{unit}", left / seconds);
+            left %= seconds;
+        }
+    }
+    if out.is_empty() { "0s".to_owned() } else { out }
 }
 
 /// A length of time at which something is repeated.
@@ -310,6 +326,10 @@ mod tests {
         check_duration("2h", Some(7_200_000));
         check_duration("500ms", Some(500));
         check_duration("0s", Some(0));
+        check_duration("400d", Some(34_560_000_000));
+        check_duration("1d12h", Some(129_600_000));
+        check_duration("2w", Some(1_209_600_000));
+        assert_eq!(shown(Duration::from_secs(129_661)), "1d12h1m1s");
         for bad in ["", "60", "s", "1.5s", "-1s", "60x", "99999999999999999999s", "18446744073709551615h"] {
             check_duration(bad, None);
         }

@@ -1,5 +1,6 @@
 //! Every change of a size, kept outside of memory until it is known who is to be told: for `--emit` and for drawings.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use supple_quantity::{Bytes, MilliCpu};
@@ -102,16 +103,29 @@ impl Changes {
             let (named, pods) = (&names.lanes()[lane], &sorted_pods[lane]);
             let pod =
                 pods.get(index(change.pod)).and_then(|pod| named.pods.get(index(*pod))).map_or("", String::as_str);
-            let policy = contenders.get(change.strategy).map_or("", |it| it.name());
+            let pod = field(pod);
+            let policy = field(contenders.get(change.strategy).map_or("", |it| it.name()));
             let [cpu_request, cpu_limit, memory_request, memory_limit] = written(&change.size);
             let name = &named.name;
             writeln!(
                 out,
                 "{policy},{},{},{pod},{},{},{cpu_request},{cpu_limit},{memory_request},{memory_limit}",
-                name.namespace, name.workload, name.container, change.time,
+                field(&name.namespace),
+                field(&name.workload),
+                field(&name.container),
+                change.time,
             )?;
         }
         out.flush()
+    }
+}
+
+/// A value of a line of comma separated values, in quotes where it must be (RFC 4180).
+pub fn field(text: &str) -> Cow<'_, str> {
+    if text.contains([',', '"', '\n', '\r']) {
+        Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 
@@ -144,6 +158,14 @@ fn written(size: &Size) -> [String; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_quoted_where_they_must_be() {
+        assert_eq!(field("web-1"), "web-1");
+        assert_eq!(field("a,b"), "\"a,b\"");
+        assert_eq!(field("say \"a\""), "\"say \"\"a\"\"\"");
+        assert_eq!(field("a\nb"), "\"a\nb\"");
+    }
 
     #[test]
     fn a_change_is_read_as_it_was_written() {

@@ -146,9 +146,14 @@ impl Lane {
         self.workload.put(number, sample, hours, |change| changed(Change { pod, ..change }));
     }
 
-    /// Whether a pod is the first of its workload, the one that is drawn.
+    /// The first pod of its workload, the one that is drawn, as it is numbered in the recording.
+    pub fn first(&self) -> Option<u32> {
+        self.numbered.first().copied()
+    }
+
+    /// Whether a pod is that.
     pub fn is_first(&self, pod: u32) -> bool {
-        self.numbered.first() == Some(&pod)
+        self.first() == Some(pod)
     }
 
     /// Between the two ways through the recording: the ranges are known.

@@ -51,6 +51,14 @@ pub struct Setup<'a> {
     pub changes: bool,
     /// How many of the largest workloads to record for drawing.
     pub draw: usize,
+    /// Which others, as `NAME` or `NAMESPACE/NAME`.
+    pub draw_named: &'a [String],
+}
+
+impl Setup<'_> {
+    fn draws(&self) -> bool {
+        self.draw > 0 || !self.draw_named.is_empty()
+    }
 }
 
 /// One workload's container.
@@ -64,6 +72,10 @@ pub struct Outcome {
     pub result: lane::Result,
     /// Where drawn: the use of the first pod, and the changes of its sizes.
     pub drawn: Option<(Drawing, Vec<Change>)>,
+    /// Its first pod.
+    pub pod: String,
+    /// How many pods it had.
+    pub pods: usize,
 }
 
 /// All of it.
@@ -212,7 +224,9 @@ pub fn replay(
         if let Some(found) = worker.lanes.get(place).and_then(Option::as_ref) {
             let drawing = worker.drawn.remove(&place);
             let drawn = drawing.map(|it| (it, of_drawn.remove(&lane).unwrap_or_default()));
-            workloads.push(Outcome { lane, name: named.name.clone(), result: found.finish(setup.bound), drawn });
+            let pod = found.first().and_then(|it| named.pods.get(index(it))).cloned().unwrap_or_default();
+            let (result, pods) = (found.finish(setup.bound), named.pods.len());
+            workloads.push(Outcome { lane, name: named.name.clone(), result, drawn, pod, pods });
         }
     }
     workloads.sort_by(|a, b| a.name.cmp(&b.name));
@@ -233,7 +247,7 @@ struct Worker {
 fn workers(setup: &Setup<'_>) -> Result<Vec<Worker>, InputError> {
     let one = |index| {
         let log = if setup.changes { Some(Log::new()?) } else { None };
-        let kept = (setup.bound || setup.draw > 0).then(Kept::default);
+        let kept = (setup.bound || setup.draws()).then(Kept::default);
         Ok(Worker { index, lanes: Vec::new(), log, failed: None, kept, drawn: BTreeMap::new() })
     };
     (0..setup.jobs).map(one).collect::<io::Result<_>>().map_err(temporary)
@@ -346,11 +360,17 @@ fn changes_of(
     Ok(found)
 }
 
-/// The lanes that use most, for drawing; of equals those named first.
+/// Whether this, as `NAME` or `NAMESPACE/NAME`, means a workload.
+pub fn means(text: &str, name: &Series) -> bool {
+    text == name.workload
+        || text.split_once('/').is_some_and(|it| it == (name.namespace.as_str(), name.workload.as_str()))
+}
+
+/// The lanes that use most, and those that are wished for by name, for drawing; of equals those named first.
 fn largest(workers: &[Worker], setup: &Setup<'_>, known: &Known) -> BTreeSet<usize> {
     let ranks = known.names.ranks();
     let mut by_use: Vec<(f64, u32, usize)> = Vec::new();
-    for worker in workers.iter().filter(|_| setup.draw > 0) {
+    for worker in workers.iter().filter(|_| setup.draws()) {
         for (place, lane) in worker.lanes.iter().enumerate() {
             let number = place * setup.jobs + worker.index;
             if let Some(lane) = lane {
@@ -359,11 +379,13 @@ fn largest(workers: &[Worker], setup: &Setup<'_>, known: &Known) -> BTreeSet<usi
         }
     }
     by_use.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    by_use.into_iter().take(setup.draw).map(|(_, _, lane)| lane).collect()
+    let wished = |lane: usize| setup.draw_named.iter().any(|it| means(it, &known.names.lanes()[lane].name));
+    let drawn = by_use.into_iter().enumerate().filter(|(at, (_, _, lane))| *at < setup.draw || wished(*lane));
+    drawn.map(|(_, (_, _, lane))| lane).collect()
 }
 
-/// Core-hours, a core being worth four gibibytes.
-fn weight(result: &lane::Result) -> f64 {
+/// What a workload uses, in core-hours, a core being worth four gibibytes.
+pub fn weight(result: &lane::Result) -> f64 {
     result.figures.first().map_or(0.0, |[cpu, memory]| cpu.used / 1000.0 + memory.used / (4.0 * 1_073_741_824.0))
 }
 

@@ -2,16 +2,18 @@
 //!
 //! Drawings are SVG written here; the only script sorts tables by a click on a column's head.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use supple_recommend::resource::Resource;
 use supple_recordings::lane::prices;
-use supple_recordings::run::Outcome;
+use supple_recordings::run::{Outcome, weight};
 use supple_replay::bound;
 use supple_replay::workload::Change;
 
 use super::policy::Contender;
 use super::summary::{Policy, Summary, Told};
+use super::text::Columns;
 
 /// Points of a line at most: more than the pixels of the drawing say nothing.
 const POINTS: usize = 720;
@@ -19,8 +21,9 @@ const POINTS: usize = 720;
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
 
-/// Lines of the policies, in order; the first is ours.
-const COLOURS: [&str; 7] = ["#0b6bcb", "#c2410c", "#7c3aed", "#0f766e", "#be185d", "#854d0e", "#475569"];
+/// Lines of the policies, in order; the first is ours. What is more than these is dotted.
+const COLOURS: [&str; 10] =
+    ["#0b6bcb", "#c2410c", "#7c3aed", "#0f766e", "#be185d", "#854d0e", "#64748b", "#16a34a", "#ca8a04", "#06b6d4"];
 
 /// The page.
 pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) -> String {
@@ -49,13 +52,23 @@ pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) 
         let _ = write!(out, "<p class=\"note\">{}.</p>", escape(&note));
     }
     out.push_str("<h2>Workloads over time</h2>");
-    for outcome in workloads.iter().filter(|it| it.drawn.is_some()) {
+    let mut drawn: Vec<&Outcome> = workloads.iter().filter(|it| it.drawn.is_some()).collect();
+    drawn.sort_by(|a, b| weight(&b.result).total_cmp(&weight(&a.result)));
+    let _ = write!(
+        out,
+        "<p>{} of {} workloads, those that use most first. Each is drawn by its first pod alone; figures are of all pods.</p>",
+        drawn.len(),
+        workloads.len()
+    );
+    for outcome in drawn {
         let _ = write!(
             out,
-            "<section><h3>{} / {} {}</h3>",
+            "<section><h3>{} / {} {} <small>pod {}{}</small></h3>",
             escape(&outcome.name.namespace),
             escape(&outcome.name.workload),
-            escape(&outcome.name.container)
+            escape(&outcome.name.container),
+            escape(&outcome.pod),
+            if outcome.pods > 1 { format!(", the first of {}", outcome.pods) } else { String::new() }
         );
         for resource in [Resource::Memory, Resource::Cpu] {
             chart(&mut out, contenders, outcome, resource);
@@ -78,7 +91,7 @@ fn closed(out: &mut String, summary: &Summary) {
         "<h2>Closed loop</h2><p>The same recording where sizes have effects: CPU limits hold work up, kills begin the memory anew, nodes \
          may put a resize off. Policies do not meet the same use here, so there is no bound to compare with.</p><div class=\"wide\"><table class=\"sort\"><thead><tr>\
          <th>policy</th><th>resource</th><th>footprint</th><th>in place/day</th><th>restart/day</th><th>deferred/day</th><th>infeasible/day</th>\
-         <th>kills/day</th><th>% over</th><th>late core-hours</th><th>waited hours</th><th>nodes</th></tr></thead><tbody>",
+         <th>kills/day</th><th>% over</th><th>late core-hours</th><th>waited hours</th><th>nodes</th><th>unplaced</th></tr></thead><tbody>",
     );
     for policy in &summary.policies {
         let Some(it) = &policy.closed_loop else { continue };
@@ -93,7 +106,7 @@ fn closed(out: &mut String, summary: &Summary) {
             cell(out, (!memory).then_some(it.cpu_over_ratio * 100.0), 2);
             cell(out, (!memory).then_some(it.late_core_hours), 1);
             cell(out, Some(it.waited_hours), 1);
-            let _ = write!(out, "<td>{}</td></tr>", it.nodes);
+            let _ = write!(out, "<td>{}</td><td>{}</td></tr>", it.nodes, it.unplaced);
         }
     }
     out.push_str("</tbody></table></div>");
@@ -113,8 +126,8 @@ fn cell(out: &mut String, value: Option<f64>, digits: usize) {
     };
 }
 
-/// `money`: whether there are prices. Where nothing was judged nothing is told: figures of nothing would look like good ones.
-fn cells(out: &mut String, it: &Told, resource: Resource, money: bool) {
+/// Where nothing was judged nothing is told: figures of nothing would look like good ones.
+fn cells(out: &mut String, it: &Told, resource: Resource, columns: Columns) {
     let judged = |value: Option<f64>| value.filter(|_| it.judged_ratio > 0.0);
     let size = |value: Option<f64>| value.map(|it| if resource == Resource::Cpu { it } else { it / 1_048_576.0 });
     let digits = if resource == Resource::Cpu { 3 } else { 0 };
@@ -130,15 +143,20 @@ fn cells(out: &mut String, it: &Told, resource: Resource, money: bool) {
     cell(out, it.j, 3);
     cell(out, it.j_ratio, 2);
     cell(out, it.captured.map(|it| it * 100.0), 0);
-    if money {
+    if columns.kept {
+        cell(out, it.risk_kept.map(|it| it * 100.0), 0);
+    }
+    if columns.money {
         cell(out, judged(it.money), 2);
     }
 }
 
 /// The heads of [`cells`], each with what it means.
-fn head(money: bool) -> String {
+fn head(summary: &Summary, columns: Columns) -> String {
     let mut out = String::new();
-    let heads = [
+    let incumbent = summary.incumbent.as_deref().unwrap_or("the incumbent");
+    let stands = format!("how much of the way from {} (0) to the bound (100)", escape(incumbent));
+    let mut heads = vec![
         ("footprint", "reserved ÷ used, all together"),
         ("median", "of the containers' footprints"),
         ("slack", "reserved minus used: core-hours, GiB-hours"),
@@ -150,25 +168,22 @@ fn head(money: bool) -> String {
         ("highest", "greatest size: cores, MiB"),
         ("J", "hours of mean use lost in an hour"),
         ("J/bound", "J by the least possible"),
-        ("stands %", "between the incumbent (0) and the bound (100)"),
-        ("money", "what was reserved costs"),
+        ("stands %", stands.as_str()),
     ];
-    for (name, meaning) in heads.iter().take(heads.len() - usize::from(!money)) {
+    heads.extend(columns.kept.then_some(("kept %", "containers that kept the stated risk")));
+    heads.extend(columns.money.then_some(("money", "what was reserved costs")));
+    for (name, meaning) in heads {
         let _ = write!(out, "<th title=\"{meaning}\">{name}</th>");
     }
     out
 }
 
-fn has_prices(summary: &Summary) -> bool {
-    summary.policies.iter().any(|it| it.cpu.money.is_some())
-}
-
 fn policies(out: &mut String, summary: &Summary, resource: Resource) {
-    let money = has_prices(summary);
+    let columns = Columns::of(summary);
     let _ = write!(
         out,
         "<div class=\"wide\"><table class=\"sort\"><thead><tr><th>policy</th>{}</tr></thead><tbody>",
-        head(money)
+        head(summary, columns)
     );
     for (index, policy) in summary.policies.iter().enumerate() {
         let _ = write!(
@@ -177,18 +192,18 @@ fn policies(out: &mut String, summary: &Summary, resource: Resource) {
             colour(&policy.name, index),
             escape(&policy.name)
         );
-        cells(out, told(policy, resource), resource, money);
+        cells(out, told(policy, resource), resource, columns);
         out.push_str("</tr>");
     }
     out.push_str("</tbody></table></div>");
 }
 
 fn all_workloads(out: &mut String, summary: &Summary) {
-    let money = has_prices(summary);
+    let columns = Columns::of(summary);
     let _ = write!(
         out,
-        "<div class=\"wide\"><table class=\"sort\"><thead><tr><th>workload</th><th>resource</th><th>policy</th>{}</tr></thead><tbody>",
-        head(money)
+        "<div class=\"wide all\"><table class=\"sort\"><thead><tr><th>workload</th><th>resource</th><th>policy</th>{}</tr></thead><tbody>",
+        head(summary, columns)
     );
     for it in &summary.workloads {
         for policy in &it.policies {
@@ -205,7 +220,7 @@ fn all_workloads(out: &mut String, summary: &Summary) {
                     escape(&it.container),
                     escape(&policy.name)
                 );
-                cells(out, told, resource, money);
+                cells(out, told, resource, columns);
                 out.push_str("</tr>");
             }
         }
@@ -316,17 +331,16 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
         used.iter().zip(&best).map(|(it, size)| (it.0, supple_recommend::sample::amount(*size))).collect();
     step(out, &bound, last, "#111", "stroke-dasharray=\"3 3\"", &x, &y);
     for (which, line) in lines.iter().enumerate().rev() {
-        step(out, line, last, COLOURS[which % COLOURS.len()], "", &x, &y);
+        let dotted = if which < COLOURS.len() { "" } else { "stroke-dasharray=\"1 2\"" };
+        step(out, line, last, COLOURS[which % COLOURS.len()], dotted, &x, &y);
     }
-    if let Some(own) = lines.first() {
-        let mut marks = 0;
-        for (time, value, _) in &used {
-            let at = own.partition_point(|(from, _)| from <= time);
-            if at > 0 && *value > own[at - 1].1 && marks < 400 {
-                marks += 1;
-                let _ = write!(out, "<path class=\"over\" d=\"M{:.1} 166v8\"/>", x(*time));
-            }
+    let over = lines.first().map_or_else(BTreeSet::new, |own| over(&used, own, &x));
+    if !over.is_empty() {
+        out.push_str("<path class=\"over\" d=\"");
+        for column in over {
+            let _ = write!(out, "M{column} 166v8");
         }
+        out.push_str("\"/>");
     }
     let (unit, of, digits) = if resource == Resource::Cpu { ("cores", 1000.0, 2) } else { ("MiB", 1_048_576.0, 0) };
     let _ = write!(
@@ -348,6 +362,16 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
         "<tspan>bound (dashed)  </tspan><tspan class=\"mark\">below: {} exceeded</tspan></text></svg>",
         escape(own)
     );
+}
+
+/// Where use was over the size in force, in whole columns of the drawing: one mark a column, however many samples fall on it.
+fn over(used: &[(i64, f64, f64)], sizes: &[(i64, f64)], x: &dyn Fn(i64) -> f64) -> BTreeSet<i64> {
+    let is_over = |time: i64, value: f64| {
+        let at = sizes.partition_point(|(from, _)| *from <= time);
+        at > 0 && value > sizes[at - 1].1
+    };
+    let over = used.iter().filter(|(time, value, _)| is_over(*time, *value));
+    over.map(|(time, ..)| supple_recommend::sample::whole(x(*time))).collect()
 }
 
 /// The sizes in force of the first pod.
@@ -397,4 +421,19 @@ fn step(
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_drawing_is_marked_as_its_beginning_is() {
+        let x = |time: i64| 60.0 + supple_recommend::sample::amount(time) / 10.0;
+        let used: Vec<_> = (0..8000).map(|time| (time, if time < 100 { 1.0 } else { 3.0 }, 1.0)).collect();
+        let marks = over(&used, &[(0, 2.0)], &x);
+        assert_eq!((marks.len(), marks.first(), marks.last()), (791, Some(&70), Some(&860)));
+        assert_eq!(over(&used, &[(0, 2.0), (4000, 4.0)], &x).last(), Some(&460), "the size that is in force then");
+        assert!(over(&used, &[(9000, 1.0)], &x).is_empty(), "there was no size yet");
+    }
 }

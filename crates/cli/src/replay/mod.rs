@@ -5,6 +5,7 @@
 
 pub mod args;
 mod html;
+mod object;
 mod policy;
 mod progress;
 mod summary;
@@ -25,8 +26,8 @@ use supple_replay::closed::NodeSize;
 
 use crate::exit::Failure;
 
-/// Workloads named in the table.
-const NAMED: usize = 20;
+/// Workloads that are drawn where nothing is said of it.
+const CHARTS: usize = 12;
 
 /// Replays what is asked for and prints it.
 pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
@@ -46,7 +47,8 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         bound: !args.no_bound,
         jobs: args.jobs.map_or_else(cores, usize::from),
         changes: args.emit.is_some() || args.html.is_some(),
-        draw: if args.html.is_some() { args.charts } else { 0 },
+        draw: args.html.as_ref().map_or(0, |_| args.charts.unwrap_or(if args.chart.is_empty() { CHARTS } else { 0 })),
+        draw_named: &args.chart,
     };
     let progress = Progress::new();
     let mut recording = Recording::new(&files, args.lenient);
@@ -61,17 +63,26 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let mut replayed = replayed.map_err(failure)?;
     let worlds = worlds.map_err(failure)?;
     let known = &recording.known;
+    if known.skipped > 0 {
+        crate::say(&skipped(known.skipped, &known.reasons));
+    }
     if replayed.workloads.is_empty() {
         return Err(Failure::refused("the recordings hold no samples"));
     }
-    if known.skipped > 0 {
-        crate::say(&format!(
-            "skipped {} wrong lines or series, the first: {}",
-            known.skipped,
-            known.reasons.join("; ")
-        ));
+    for contender in &contenders {
+        contender.notes().iter().for_each(|note| crate::say(note));
     }
-    let summary = summary::summarize(&contenders, &replayed.workloads, &worlds, (known.samples, known.skipped), money);
+    for name in &args.chart {
+        if !replayed.workloads.iter().any(|it| run::means(name, &it.name)) {
+            crate::say(&format!("no workload is named {name:?}, so --chart draws none; -o csv lists all"));
+        }
+    }
+    let counts = (known.samples, known.skipped, args.warmup.as_secs());
+    let summary = summary::summarize(&contenders, &replayed.workloads, &worlds, counts, money);
+    let judged = text::recorded(&summary).next().is_some();
+    if !judged && args.output == ReplayOutput::Table && args.html.is_none() && args.emit.is_none() {
+        return Err(Failure::refused(text::notes(&summary).join("; ")));
+    }
     for note in text::notes(&summary) {
         crate::say(&note);
     }
@@ -91,10 +102,23 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         }
         ReplayOutput::Csv => text::csv(&summary),
         ReplayOutput::Table if args.compare.len() == 2 => text::comparison(&summary),
-        ReplayOutput::Table => text::table(&summary, NAMED),
+        ReplayOutput::Table if judged => text::table(&summary, args.top),
+        ReplayOutput::Table => String::new(),
     };
     std::io::stdout().lock().write_all(out.as_bytes())?;
     Ok(())
+}
+
+/// What was skipped, and why of the first few.
+fn skipped(count: u64, reasons: &[String]) -> String {
+    let told = reasons.len() as u64;
+    let first = match told {
+        _ if told == count => String::new(),
+        1 => ", the first".to_owned(),
+        _ => format!(", the first {told}"),
+    };
+    let what = if count == 1 { "wrong line, series or point" } else { "wrong lines, series or points" };
+    format!("skipped {count} {what}{first}: {}", reasons.join("; "))
 }
 
 fn contenders(args: &ReplayArgs) -> Result<Vec<Contender>, Failure> {
@@ -125,8 +149,20 @@ pub fn read_prices(path: &Path) -> Result<Money, Failure> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::unreachable(format!("cannot read the prices {shown}: {error}")))?;
-    serde_saphyr::from_str(&text).map_err(|error| {
-        Failure::Usage(format!("cannot read the prices {shown}: {error}; expected `cpu:` and `memory:`"))
+    yaml(&text).map_err(|error| {
+        Failure::Usage(format!(
+            "cannot read the prices {shown}: {error}; expected `cpu:` and `memory:`, as in `cpu: 0.03`"
+        ))
+    })
+}
+
+/// What a text says, or what is wrong with it and where, in one line.
+fn yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let error = error.to_string();
+        // A drawing of the place follows, which says the same once more.
+        let line = error.lines().next().unwrap_or_default();
+        line.strip_prefix("error: ").unwrap_or(line).to_owned()
     })
 }
 

@@ -18,6 +18,7 @@ use supple_recommend::supple::Supple;
 use supple_replay::decide::Decide;
 
 use super::args::Baseline;
+use super::{object, yaml};
 use crate::exit::Failure;
 
 /// Something to replay.
@@ -26,6 +27,7 @@ pub struct Contender {
     /// Its name in every output.
     pub name: String,
     kind: Kind,
+    notes: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -37,7 +39,7 @@ enum Kind {
 impl Contender {
     /// The program's own judgement with its defaults.
     pub fn own() -> Self {
-        Self { name: "supple".to_owned(), kind: Kind::Own(Box::default()) }
+        Self { name: "supple".to_owned(), kind: Kind::Own(Box::default()), notes: Vec::new() }
     }
 
     /// What others do.
@@ -51,20 +53,30 @@ impl Contender {
             Baseline::Static => "static",
             Baseline::None => "none",
         };
-        Self { name: name.to_owned(), kind: Kind::Baseline(which) }
+        Self { name: name.to_owned(), kind: Kind::Baseline(which), notes: Vec::new() }
     }
 
-    /// From a file.
+    /// From a file: the fields of a replay's policy, or an object as it is applied.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::unreachable(format!("cannot read the policy {shown}: {error}")))?;
-        let written: Written = serde_saphyr::from_str(&text)
-            .map_err(|error| Failure::Usage(format!("cannot read the policy {shown}: {error}")))?;
-        let stem = path.file_stem().map_or_else(|| "policy".to_owned(), |it| it.to_string_lossy().into_owned());
-        let name = written.name.clone().unwrap_or(stem);
+        let unread = |error| Failure::Usage(format!("cannot read the policy {shown}: {error}"));
+        let stem = || path.file_stem().map_or_else(|| "policy".to_owned(), |it| it.to_string_lossy().into_owned());
+        if let Some(object) = object::read(&text) {
+            let object::Read { name, policy, decide, notes } = object.map_err(unread)?;
+            let notes = notes.into_iter().map(|it| format!("{shown}: {it}")).collect();
+            return Ok(Self { name: name.unwrap_or_else(stem), kind: Kind::Own(Box::new((policy, decide))), notes });
+        }
+        let written: Written = yaml(&text).map_err(unread)?;
+        let name = written.name.clone().unwrap_or_else(stem);
         let (policy, decide) = written.build().map_err(|what| Failure::Usage(format!("the policy {shown}: {what}")))?;
-        Ok(Self { name, kind: Kind::Own(Box::new((policy, decide))) })
+        Ok(Self { name, kind: Kind::Own(Box::new((policy, decide))), notes: Vec::new() })
+    }
+
+    /// What of it a replay does not use.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The risk that was stated for CPU and memory, where one was.

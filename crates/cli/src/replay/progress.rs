@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 /// The bar.
 pub struct Progress(ProgressBar);
@@ -11,7 +11,8 @@ impl Progress {
     /// Hidden where stderr is not a terminal.
     pub fn new() -> Self {
         let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {human_pos} samples, {rate} a second") {
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {human_pos} samples, {rate} a second{prefix}")
+        {
             let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
                 let whole = state.per_sec() as u64;
@@ -34,7 +35,13 @@ impl supple_recordings::Progress for Progress {
         self.0.inc(samples);
     }
 
+    fn read(&self, bytes: u64, of: u64) {
+        let percent = bytes.min(of) * 100 / of.max(1);
+        self.0.set_prefix(format!(", {percent} % of {} read", HumanBytes(of)));
+    }
+
     fn restart(&self, what: &str) {
+        self.0.set_prefix("");
         self.0.set_message(what.to_owned());
         self.0.set_position(0);
     }

@@ -154,11 +154,17 @@ pub struct Summary {
     /// The bound once more, by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bound: Option<Policy>,
+    /// Which policy `captured` counts from: `vpa`, else the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incumbent: Option<String>,
     /// By namespace, workload and container.
     pub workloads: Vec<Workload>,
+    /// Seconds of learning time that are in no figure.
+    #[serde(rename = "warmup_seconds")]
+    pub warmup: u64,
     /// Samples replayed.
     pub samples: u64,
-    /// Wrong lines and series skipped.
+    /// Wrong lines, series and points skipped.
     pub skipped: u64,
 }
 
@@ -167,7 +173,7 @@ pub fn summarize(
     contenders: &[Contender],
     workloads: &[Outcome],
     worlds: &[World],
-    (samples, skipped): (u64, u64),
+    (samples, skipped, warmup): (u64, u64, u64),
     money: Option<Money>,
 ) -> Summary {
     let bounded = workloads.iter().any(|it| it.result.bound.is_some());
@@ -210,7 +216,8 @@ pub fn summarize(
         })
         .collect();
     let bound = bounded.then(|| policies.last().cloned()).flatten();
-    Summary { policies, bound, workloads, samples, skipped }
+    let incumbent = incumbent.filter(|_| bounded).map(|at| contenders[at].name.clone());
+    Summary { policies, bound, incumbent, workloads, warmup, samples, skipped }
 }
 
 const fn place(resource: Resource) -> usize {

@@ -231,3 +231,145 @@ fn a_policy_that_restarts_says_so_and_answers_of_prometheus_are_joined() {
     let it = &told["policies"][0]["memory"]["resizes"];
     assert!(it["with_restart_per_day"].as_f64() > Some(0.0) && it["in_place_per_day"].as_f64() == Some(0.0), "{it}");
 }
+
+/// A recording of ten hours of one pod, whose memory rises in the last hour; with limits.
+fn rising(folder: &Path) -> PathBuf {
+    let file = folder.join("rising.csv");
+    let head = "time,namespace,workload,pod,container,cpu_cores,memory_bytes,cpu_limit,memory_limit,restarts\n";
+    let memory = |minute: i64| if minute < 540 { 100_000_000 } else { 400_000_000 + (minute - 540) * 10_000_000 };
+    let rows: String = (0..600).map(|i| format!("{},n,w,p-1,c,0.5,{},1,200000000,0\n", i * 60, memory(i))).collect();
+    std::fs::write(&file, format!("{head}{rows}")).unwrap();
+    file
+}
+
+#[test]
+fn lines_for_spreadsheets_have_all_columns_and_quote_what_must_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let (policy, sizes) = (folder.path().join("p.yaml"), folder.path().join("sizes.csv"));
+    std::fs::write(&policy, "name: a,b\nrisk: { memory: 1 per month }\n").unwrap();
+    let file = folder.path().join("day.csv");
+    let mut rows =
+        String::from("time,namespace,workload,pod,container,cpu_cores,memory_bytes,cpu_limit,memory_limit\n");
+    for hour in 0..25 {
+        let used: i64 = if hour == 20 { 1 << 29 } else { 1 << 27 };
+        rows.push_str(&format!("{},n,w,p-1,c,0.5,{used},1,{}\n", hour * 3600, 1 << 28));
+    }
+    std::fs::write(&file, rows).unwrap();
+    let args =
+        ["--policy", policy.to_str().unwrap(), "--against", "static", "--no-bound", "--closed-loop", "-o", "csv"];
+    let told = stdout(&supple(&[&args[..], &["--emit", sizes.to_str().unwrap(), file.to_str().unwrap()]].concat()));
+    let lines: Vec<&str> = told.lines().collect();
+    let columns = lines[0].split(',').count();
+    assert_eq!(lines.len(), 9, "the head, and two policies and resources, of all and of the one workload: {told}");
+    assert!(lines[1].starts_with(",,,\"a,b\",cpu,"), "{told}");
+    let of = |name: &str| lines[0].split(',').position(|it| it == name).unwrap();
+    for line in lines[1..].iter().map(|line| line.replace("\"a,b\"", "a")) {
+        let values: Vec<&str> = line.split(',').collect();
+        assert_eq!(values.len(), columns, "{line}");
+        assert!(!values[of("closed_nodes")].is_empty() && !values[of("closed_deferred_per_day")].is_empty(), "{line}");
+        let stated = values[3] == "a" && values[4] == "memory";
+        assert_eq!(values[of("risk_kept")].is_empty(), !stated, "{line}");
+    }
+    let fixed = lines.iter().find(|it| it.starts_with("n,w,c,static,memory,")).unwrap();
+    let open: Vec<&str> = fixed.split(',').take(of("risk_kept")).collect();
+    assert_eq!(open.join(","), GOLDEN);
+    let sizes = std::fs::read_to_string(sizes).unwrap();
+    assert!(sizes.lines().nth(1).unwrap().starts_with("\"a,b\",n,w,p-1,c,"), "{sizes}");
+}
+
+/// Of 24 hours in one of which twice the limit was used; the first sample has no size yet.
+const GOLDEN: &str = "n,w,c,static,memory,1.7777777777777777,1.7777777777777777,0.041666666666666664,1,0,0,0,1.8518518518518519,,,2.625,268435456,268435456,0.041666666666666664,1,,0,0";
+
+#[test]
+fn the_report_draws_the_bound_and_what_went_over_and_says_which_pod() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, page) = (rising(folder.path()), folder.path().join("report.html"));
+    let args = ["--against", "static,vpa", "--chart", "n/w", "--chart", "nobody", "--html", page.to_str().unwrap()];
+    let output = supple(&[&args[..], &[file.to_str().unwrap()]].concat());
+    assert!(stdout(&output).contains("STANDS: how much of the way from vpa"));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("no workload is named \"nobody\""), "{error}");
+    let page = std::fs::read_to_string(page).unwrap();
+    for part in
+        ["stroke-dasharray=\"3 3\"", "class=\"over\"", "pod p-1", "1 of 1 workloads", "from vpa (0) to the bound"]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+    for head in ["footprint", "slack", "events/day", "J/bound", "stands %"] {
+        assert!(page.contains(&format!(">{head}</th>")), "{head}");
+    }
+}
+
+#[test]
+fn answers_of_prometheus_are_known_by_what_is_in_them_and_what_was_skipped_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = |values: &str| {
+        format!(
+            r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{"namespace":"n","pod":"db-0","container":"c"}},"values":[{values}]}}]}}}}"#
+        )
+    };
+    let points: Vec<String> = (0..100).map(|i| format!("[{},\"0.5\"]", i * 60)).collect();
+    let good = folder.path().join("usage.txt");
+    std::fs::write(&good, answer(&points.join(","))).unwrap();
+    assert_eq!(json(&[good.to_str().unwrap(), "-o", "json"])["samples"].as_u64(), Some(100));
+    let piped = Command::new(env!("CARGO_BIN_EXE_supple"))
+        .args(["replay", "-", "-o", "json"])
+        .stdin(std::fs::File::open(&good).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&stdout(&piped)).unwrap()["samples"].as_u64(), Some(100));
+    let bad = folder.path().join("bad.json");
+    std::fs::write(&bad, answer(r#"[60,"many"]"#)).unwrap();
+    let refused = supple(&["--lenient", bad.to_str().unwrap()]);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(error.contains("skipped 1 wrong") && error.contains("\"many\" is not a number"), "{error}");
+    let binary = folder.path().join("binary.csv");
+    std::fs::write(&binary, vec![0_u8; 100_000]).unwrap();
+    let refused = supple(&[binary.to_str().unwrap()]);
+    assert!(refused.stderr.len() < 400 && !refused.stderr.contains(&0), "{}", refused.stderr.len());
+}
+
+#[test]
+fn a_policy_of_a_cluster_is_replayed_and_what_is_wrong_is_said_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let applied = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policies/everything.yaml");
+    let fixture = fixture();
+    let output = supple(&["--policy", applied.to_str().unwrap(), "--no-bound", fixture.to_str().unwrap()]);
+    assert!(stdout(&output).contains("everything") && stdout(&output).contains("KEPT"), "{}", stdout(&output));
+    let notes = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(notes.contains("guards") && notes.contains("windows") && !notes.contains("risk"), "{notes}");
+    let wrong = folder.path().join("wrong.yaml");
+    std::fs::write(&wrong, "rsik: {}\n").unwrap();
+    let refused = supple(&["--policy", wrong.to_str().unwrap(), fixture.to_str().unwrap()]);
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!((refused.status.code(), error.matches("rsik").count()), (Some(2), 1), "{error}");
+    let late = supple(&["--warmup", "400d", fixture.to_str().unwrap()]);
+    let error = String::from_utf8_lossy(&late.stderr).into_owned();
+    assert!(late.stdout.is_empty() && error.contains("within the learning time (--warmup, 400d)"), "{error}");
+}
+
+#[test]
+fn a_comparison_names_what_changes_and_counts_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let old = made("old.yaml", "{}\n");
+    let new = made("new.yaml", "minAllowed: { memory: 256Mi }\n");
+    let prices = made("prices.yaml", "cpu: 0.03\nmemory: 0.004\n");
+    let mut rows = String::from("time,namespace,workload,pod,container,cpu_cores,memory_bytes\n");
+    for i in 0..600 {
+        for (workload, memory) in [("large", 900_000_000), ("middle", 200_000_000), ("small", 20_000_000)] {
+            rows.push_str(&format!("{},n,{workload},p,c,0.1,{memory}\n", i * 60));
+        }
+    }
+    let file = made("usage.csv", &rows);
+    let args = ["--compare", &old, &new, "--prices", &prices, "--closed-loop", "--no-bound", "--", &file];
+    let told = stdout(&supple(&args));
+    let at = |part: &str| told.find(part).unwrap_or_else(|| panic!("{part}: {told}"));
+    assert!(at("n/small c") < at("n/middle c"), "the greatest change comes first: {told}");
+    assert!(!told.contains("n/large") && told.contains("1 of 3 workloads stays the same"), "{told}");
+    assert!(at("SLACK") < at("MONEY") && at("MONEY") < at("CLOSED LOOP"), "{told}");
+}

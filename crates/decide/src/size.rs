@@ -14,10 +14,13 @@ use crate::check::Check;
 use crate::check::draft::{Draft, Pair, Part, Saying, show};
 use crate::check::sight::{Sight, after};
 use crate::code::Code;
-use crate::facts::ContainerFacts;
+use crate::facts::{ContainerFacts, PodFacts};
+use crate::hand::Hand;
 use crate::need::{Use, Wanted};
+use crate::numbers::Numbers;
 use crate::policy::{ContainerSettings, CpuAndMemory, Limits};
 use crate::record::TOO_SMALL_KEPT;
+use crate::scene::Subject;
 
 /// Memory is asked for in whole MiB: a smaller step is noise to every reader.
 const MIB: i64 = 1 << 20;
@@ -114,9 +117,9 @@ impl Sizing<'_> {
         request = self.least(request);
         request = self.rounded(request);
         let urgent = wanted.urgent && self.is_pressing();
-        let full = Pair { request: Some(request), limit: self.limit(request, now) };
+        let full = Pair { request: Some(request), limit: self.limit(request) };
         let request = if urgent && request > now { request } else { self.stepped(request, now) };
-        let (request, limit) = self.with_limit(request, now, urgent);
+        let (request, limit) = self.with_limit(request, urgent);
         let next = Pair { request: Some(request), limit };
         (next, full, urgent && next.raises(self.now))
     }
@@ -225,10 +228,7 @@ impl Sizing<'_> {
     }
 
     fn unit(&self) -> i64 {
-        match self.resource {
-            Resource::Cpu => 1,
-            Resource::Memory => MIB,
-        }
+        unit_of(self.resource)
     }
 
     fn round(&self, amount: i64) -> i64 {
@@ -269,25 +269,14 @@ impl Sizing<'_> {
     }
 
     /// The limit for a request, by strategy alone.
-    fn limit(&self, request: i64, now: i64) -> Option<i64> {
-        let limit = self.now.limit?;
-        if self.sight.pod.qos == QosClass::Guaranteed {
-            return Some(match self.settings.limits.value {
-                Limits::Keep => limit,
-                Limits::Ratio | Limits::Equal | Limits::None => request,
-            });
-        }
-        Some(match self.settings.limits.value {
-            Limits::Keep => limit,
-            Limits::Equal => request,
-            Limits::None => limit.max(request),
-            Limits::Ratio => in_proportion(limit, now, request, self.unit()),
-        })
+    fn limit(&self, request: i64) -> Option<i64> {
+        let Self { sight, container, settings, resource, now, .. } = self;
+        limit_for(sight.subject, sight.pod, container, settings, *resource, *now, request)
     }
 
     /// The request as far as its limit lets it, and the limit that belongs to it: not below use, nor a size that did harm, nor
     /// further than a step may go.
-    fn with_limit(&mut self, mut request: i64, now: i64, urgent: bool) -> (i64, Option<i64>) {
+    fn with_limit(&mut self, mut request: i64, urgent: bool) -> (i64, Option<i64>) {
         let Some(old) = self.now.limit else { return (request, None) };
         if self.settings.limits.value == Limits::Keep {
             let kept = request.min(old);
@@ -297,7 +286,7 @@ impl Sizing<'_> {
             }
             return (kept, Some(old));
         }
-        let mut limit = self.limit(request, now).unwrap_or(old);
+        let mut limit = self.limit(request).unwrap_or(old);
         if limit < old {
             limit = self.above_harm(limit, Requirement::Limit, Some(old));
             if let Some((floor, why)) = self.limit_floor() {
@@ -373,6 +362,57 @@ impl CpuAndMemory {
     }
 }
 
+/// The limit that goes with a request, by strategy alone. A proportion is that of the sizes it had before us: what holds request or
+/// limit in one round, use, a step, a limit range, would otherwise be the proportion of the next one.
+pub fn limit_for(
+    subject: &Subject,
+    pod: &PodFacts,
+    container: &ContainerFacts,
+    settings: &ContainerSettings,
+    resource: Resource,
+    now: Pair,
+    request: i64,
+) -> Option<i64> {
+    let limit = now.limit?;
+    if pod.qos == QosClass::Guaranteed {
+        return Some(match settings.limits.value {
+            Limits::Keep => limit,
+            Limits::Ratio | Limits::Equal | Limits::None => request,
+        });
+    }
+    Some(match settings.limits.value {
+        Limits::Keep => limit,
+        Limits::Equal => request,
+        Limits::None => limit.max(request),
+        Limits::Ratio => {
+            let (own_request, own_limit) =
+                original(subject, pod, container, resource).or(now.request.map(|it| (it, limit))).unwrap_or((0, limit));
+            in_proportion(own_limit, own_request, request, unit_of(resource))
+        }
+    })
+}
+
+/// Request and limit before we touched it. Of a pod that we have not resized they are its own; of the others what its template
+/// says, which may have changed since the first resize, and else what was noted then.
+fn original(subject: &Subject, pod: &PodFacts, container: &ContainerFacts, resource: Resource) -> Option<(i64, i64)> {
+    if pod.hand != Hand::Ours {
+        return None;
+    }
+    let both = |it: &Numbers| {
+        let Pair { request, limit } = Pair::of(it, resource);
+        request.zip(limit).filter(|(request, limit)| *request > 0 && limit >= request)
+    };
+    let template = subject.facts.template.get(&*container.name).and_then(both);
+    template.or_else(|| subject.record.originals.get(&*container.name).and_then(both))
+}
+
+const fn unit_of(resource: Resource) -> i64 {
+    match resource {
+        Resource::Cpu => 1,
+        Resource::Memory => MIB,
+    }
+}
+
 /// A Burstable pod in which every limit came to equal its request would be Guaranteed: one limit that was above its request
 /// stays a unit above. `goes` says which parts would be carried out: those that are held back may have been the difference.
 pub fn keep_class(sight: &Sight<'_>, draft: &mut Draft, goes: impl Fn(&Draft, &Part) -> bool) {
@@ -380,9 +420,14 @@ pub fn keep_class(sight: &Sight<'_>, draft: &mut Draft, goes: impl Fn(&Draft, &P
         return;
     }
     let above = |it: Pair| it.request.zip(it.limit).is_some_and(|(request, limit)| limit > request);
-    let Some(index) = draft.parts.iter().position(|it| goes(draft, it) && above(it.now) && !above(it.next)) else {
-        return;
+    let came_to_equal = |it: &&usize| {
+        let part = &draft.parts[**it];
+        goes(draft, part) && above(part.now) && !above(part.next)
     };
+    // By name, so that it is the same one whatever order they stand in.
+    let named = |it: &usize| (&sight.pod.containers[draft.parts[*it].container].name, *it);
+    let places: Vec<usize> = (0..draft.parts.len()).collect();
+    let Some(index) = places.iter().filter(came_to_equal).copied().min_by_key(named) else { return };
     let part = &mut draft.parts[index];
     let unit = if part.resource == Resource::Memory { MIB } else { 1 };
     let settings = sight.settings(&sight.pod.containers[part.container]);

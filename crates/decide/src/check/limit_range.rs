@@ -1,6 +1,7 @@
-//! Do the limit ranges allow it, ratios included? A bound of a container holds the number; anything else refuses it.
+//! Do the limit ranges allow it, ratios included? A bound of a container holds the request, and the limit
+//! goes with what is left of it; anything else refuses it.
 
-use k8s_openapi::api::core::v1::LimitRangeItem;
+use k8s_openapi::api::core::v1::LimitRange;
 use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::admission::limit_range;
 use supple_resize::amounts::Resource;
@@ -10,6 +11,7 @@ use crate::check::Check;
 use crate::check::draft::{Draft, Pair, Saying, show};
 use crate::check::sight::Sight;
 use crate::code::Code;
+use crate::size::limit_for;
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let Some(namespace) = sight.scene.namespaces.get(&sight.pod.key.namespace) else { return };
@@ -17,11 +19,8 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     if ranges.is_empty() || !draft.parts.iter().any(|it| it.changes()) {
         return;
     }
-    let items = ranges.iter().flat_map(|it| it.spec.iter().flat_map(|it| &it.limits));
-    for item in items.filter(|it| it.type_ == "Container") {
-        for index in 0..draft.parts.len() {
-            bound(sight, draft, index, item);
-        }
+    for index in 0..draft.parts.len() {
+        bound(sight, draft, index, ranges);
     }
     let old = sight.pod.to_pod();
     let mut change = supple_resize::predict::Change::default();
@@ -36,8 +35,8 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     }
 }
 
-/// Hold a part within a container's bounds.
-fn bound(sight: &Sight<'_>, draft: &mut Draft, index: usize, item: &LimitRangeItem) {
+/// Hold a part within the bounds of all ranges for a container; its limit goes with the request that is left.
+fn bound(sight: &Sight<'_>, draft: &mut Draft, index: usize, ranges: &[LimitRange]) {
     let part = &draft.parts[index];
     if !part.changes() {
         return;
@@ -50,9 +49,18 @@ fn bound(sight: &Sight<'_>, draft: &mut Draft, index: usize, item: &LimitRangeIt
             Resource::Memory => Bytes::from(&exact).0,
         })
     };
-    let (least, most) = (amount(&item.min), amount(&item.max));
+    let items = ranges.iter().flat_map(|it| it.spec.iter().flat_map(|it| &it.limits));
+    let items = items.filter(|it| it.type_ == "Container");
+    let least = items.clone().filter_map(|it| amount(&it.min)).max();
+    let most = items.filter_map(|it| amount(&it.max)).min();
     let hold = |it: i64| it.min(most.unwrap_or(i64::MAX)).max(least.unwrap_or(0));
-    let held = Pair { request: part.next.request.map(hold), limit: part.next.limit.map(hold) };
+    let request = part.next.request.map(hold);
+    let container = &sight.pod.containers[part.container];
+    let follows = request.filter(|_| request > part.next.request).zip(sight.settings(container));
+    let follows = follows.and_then(|(request, settings)| {
+        limit_for(sight.subject, sight.pod, container, settings, part.resource, part.now, request)
+    });
+    let held = Pair { request, limit: part.next.limit.map(|it| hold(it.max(follows.unwrap_or(it)))) };
     // A bound leads nowhere that was not wanted: not past what the container has, in the other direction.
     let (up, down) = (held.raises(part.now) && !part.raises(), held.lowers(part.now) && !part.lowers());
     if held == part.next || up || down {

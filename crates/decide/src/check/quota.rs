@@ -1,11 +1,21 @@
-//! Does the quota have room, what others were given in the same round included?
+//! Does the quota have room, what others were given in the same round included? It is asked of the resources that it names.
 
 use supple_resize::admission::quota;
+use supple_resize::amounts::{Requirement, Resource};
+use supple_resize::predict::Change;
 
 use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::sight::Sight;
 use crate::code::Code;
+
+/// What a quota can name of what is sized. It counts each by itself: what one of them has no room for is in the way of no other.
+const COUNTED: [(Resource, Requirement); 4] = [
+    (Resource::Cpu, Requirement::Request),
+    (Resource::Cpu, Requirement::Limit),
+    (Resource::Memory, Requirement::Request),
+    (Resource::Memory, Requirement::Limit),
+];
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let name = &sight.pod.key.namespace;
@@ -17,11 +27,41 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         return; // only growth is charged
     }
     let old = sight.pod.to_pod();
-    let Ok(new) = draft.change(sight.pod).applied_to(&old) else { return };
     let quotas = sight.ledger.namespace(sight.scene, name).quotas;
-    let Err(denial) = quota::check(&new, Some(&old), &quotas) else { return };
+    let denied = |change: &Change| {
+        let new = change.applied_to(&old).ok()?;
+        quota::check(&new, Some(&old), &quotas).err()
+    };
+    let Some(whole) = denied(&draft.change(sight.pod)) else { return };
+    let mut denials: Vec<_> = COUNTED
+        .into_iter()
+        .filter_map(|counted| Some((counted, denied(&only(sight, draft, counted))?.message)))
+        .collect();
+    if denials.is_empty() {
+        denials = COUNTED.into_iter().map(|it| (it, whole.message.clone())).collect();
+    }
     // What falls may go on; only what grows is in the way.
     draft.hold_each(sight.pod, |part, _| {
-        part.raises().then(|| Saying::delayed(Check::Quota, Code::QuotaExceeded, denial.message.clone()))
+        let grows = |requirement| match requirement {
+            Requirement::Request => part.next.request > part.now.request,
+            Requirement::Limit => part.next.limit > part.now.limit,
+        };
+        let (_, message) = denials.iter().find(|((resource, it), _)| *resource == part.resource && grows(*it))?;
+        Some(Saying::delayed(Check::Quota, Code::QuotaExceeded, message.clone()))
     });
+}
+
+/// The request that carries out one of the numbers of each container, and nothing else.
+fn only(sight: &Sight<'_>, draft: &Draft, (resource, requirement): (Resource, Requirement)) -> Change {
+    let mut change = Change::default();
+    for (index, container) in sight.pod.containers.iter().enumerate() {
+        let next = draft.next(sight.pod, index, |it| draft.goes(it));
+        let mut numbers = container.asked;
+        numbers.set(resource, requirement, next.get(resource, requirement));
+        let sizes = numbers.beyond(&container.asked);
+        if !sizes.is_empty() {
+            change.containers.insert(container.name.to_string(), sizes);
+        }
+    }
+    change
 }

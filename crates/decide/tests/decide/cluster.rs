@@ -120,6 +120,70 @@ fn limit_ranges_hold_and_refuse() {
 }
 
 #[test]
+fn a_limit_goes_with_the_request_that_a_limit_range_leaves() {
+    let mut stage = crowded("400m:1600m", "50m", "1:1", "1");
+    stage.policy("big", |it| it.steps.value = supple_decide::policy::StepCaps::default());
+    stage.limit_range(json!({"type": "Container", "min": {"cpu": "200m"}}));
+    let round = stage.decide();
+    check(&round, "big-1", Code::Resize, "200m:800m");
+    for _ in 0..4 {
+        let round = stage.decide();
+        stage.carry_out(&round);
+        stage.let_settle();
+        stage.pass(61);
+    }
+    assert_eq!(show(&stage.at("big-1").containers[0].asked), "200m:800m", "deciding again without news does nothing");
+    // A maximum takes the proportion away; without it the proportion is again what it was before us.
+    let mut stage = crowded("400m:1600m", "1500m", "1:1", "1");
+    stage.policy("big", |it| it.steps.value = supple_decide::policy::StepCaps::default());
+    stage.limit_range(json!({"type": "Container", "max": {"cpu": "2"}}));
+    let round = stage.decide();
+    check(&round, "big-1", Code::Resize, "1500m:2");
+    stage.carry_out(&round);
+    stage.let_settle();
+    stage.pass(61);
+    stage.subject("big").needs.insert("app".into(), need("300m"));
+    check(&stage.decide(), "big-1", Code::Resize, "300m:1200m");
+    // What its template says by now counts before what it asked for when it was first resized.
+    stage.subject("big").facts.template = [("app".into(), numbers("400m:800m"))].into();
+    check(&stage.decide(), "big-1", Code::Resize, "300m:600m");
+    // The narrowest of several ranges holds, whatever their order.
+    for turned in [false, true] {
+        let mut stage = crowded("400m:400m", "50m", "1:1", "1");
+        stage.policy("big", |it| it.steps.value = supple_decide::policy::StepCaps::default());
+        stage.limit_range(json!({"type": "Container", "min": {"cpu": "200m"}}));
+        stage.limit_range(json!({"type": "Container", "min": {"cpu": "300m"}}));
+        if turned {
+            stage.scene.namespaces.get_mut(NAMESPACE).unwrap().limit_ranges.reverse();
+        }
+        check(&stage.decide(), "big-1", Code::Resize, "300m:300m");
+    }
+}
+
+#[test]
+fn a_quota_holds_what_it_names_alone() {
+    let held = |hard: serde_json::Value, used: serde_json::Value, expect: &str| {
+        let mut stage = Stage::new();
+        stage.workload("web", "2 2Gi");
+        stage.pod("web", "web-1", "n1", "1:2 1Gi:2Gi");
+        stage.quota(hard, used);
+        let round = stage.decide();
+        check(&round, "web-1", Code::Resize, expect);
+        assert!(codes(&round, "web-1").contains(&Code::QuotaExceeded), "{:?}", codes(&round, "web-1"));
+    };
+    held(json!({"requests.memory": "1536Mi"}), json!({"requests.memory": "1Gi"}), "2:4");
+    held(json!({"limits.memory": "3Gi"}), json!({"limits.memory": "2Gi"}), "2:4");
+    held(json!({"cpu": "1500m"}), json!({"cpu": "1"}), "2Gi:4Gi");
+    // Neither does it hold who wants more of the other number alone.
+    let mut stage = Stage::new();
+    stage.workload("web", "2 1Gi");
+    stage.policy("web", |it| it.limits.value = supple_decide::policy::Limits::None);
+    stage.pod("web", "web-1", "n1", "1:3 1Gi:1Gi");
+    stage.quota(json!({"limits.cpu": "3"}), json!({"limits.cpu": "3"}));
+    check(&stage.decide(), "web-1", Code::Resize, "2");
+}
+
+#[test]
 fn a_quota_is_shared_by_those_resized_in_the_same_round() {
     let mut stage = Stage::new();
     stage.node("n2", "16", "64Gi");

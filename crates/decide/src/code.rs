@@ -26,7 +26,7 @@ macro_rules! codes {
             /// What it means, in a sentence.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc,)+),)+ }
+                match self { $(Self::$name => concat!($($doc,)+).trim_ascii(),)+ }
             }
 
             /// What would have to change for it to be otherwise; empty where nothing has to.
@@ -114,7 +114,7 @@ codes! {
     /// Somebody else has set the pod's sizes.
     OtherHand => "remove the annotation `supple.dev/last-resize` and let nobody else set its resources",
     /// A horizontal autoscaler reads the request that would change.
-    HorizontalScaler => "set `hpa: adjust`, or let the autoscaler read another metric",
+    HorizontalScaler => "set `hpa: Adjust`, or let the autoscaler read another metric",
 
     // What is going on.
     /// The pod does not run, is on its way out, or has ended.

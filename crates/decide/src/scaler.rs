@@ -16,12 +16,13 @@ use supple_resize::amounts::Resource;
 use supple_resize::resources::ContainerKind;
 
 use crate::check::Check;
-use crate::check::draft::{Deed, Draft, Part, Saying};
+use crate::check::draft::{Deed, Draft, Pair, Part, Saying};
 use crate::check::owner::adjustable;
 use crate::code::Code;
 use crate::facts::{Phase, PodFacts, Scaler};
 use crate::policy::WithScaler;
 use crate::scene::{Scene, Subject};
+use crate::size::limit_for;
 
 /// The annotation an adjusted autoscaler bears: its [`Anchor`].
 pub const ANNOTATION: &str = "supple.dev/adjusted-target";
@@ -107,7 +108,10 @@ pub fn adjust(subject: &Subject, drafts: &mut [(&PodFacts, &mut Draft)]) -> Opti
             );
             Err(Saying::delayed(Check::Owner, Code::HorizontalScaler, message))
         }
-        None => target(scaler, drafts, &lives, &reads),
+        None => {
+            within_reach(subject, scaler, drafts, &lives, &reads);
+            target(scaler, drafts, &lives, &reads)
+        }
     };
     match refusal {
         Ok(None) => None,
@@ -148,13 +152,7 @@ fn target(
 ) -> Result<Option<Target>, Saying> {
     let from = scaler.cpu_utilization.unwrap_or_default();
     let (old, pods) = asked_for(scaler, drafts.iter().map(|it| it.0).filter(|it| lives(it)));
-    let going = drafts.iter().filter(|it| lives(it.0)).flat_map(|(pod, draft)| {
-        draft.parts.iter().filter(|it| reads(pod, it) && draft.goes(it)).map(|part| {
-            let of = |request: Option<i64>| i128::from(request.unwrap_or_default());
-            of(part.next.request) - of(part.now.request)
-        })
-    });
-    let new = old + going.sum::<i128>();
+    let new = old + growth(drafts, lives, reads);
     let refused = |message: String| Saying::refused(Check::Owner, Code::HorizontalScaler, message);
     let milli_cpu = i64::try_from(old).unwrap_or(i64::MAX);
     let anchor = scaler.anchor.unwrap_or(Anchor { percent: from, milli_cpu, pods, to: from });
@@ -178,6 +176,90 @@ fn target(
     }
 }
 
+/// Of a step to whose end the target could not follow, what it can follow: a target ends at what can be aimed at, and the requests
+/// with it. They all go the same share of their way back, so that none of them waits for another for good.
+fn within_reach(
+    subject: &Subject,
+    scaler: &Scaler,
+    drafts: &mut [(&PodFacts, &mut Draft)],
+    lives: &dyn Fn(&PodFacts) -> bool,
+    reads: &dyn Fn(&PodFacts, &Part) -> bool,
+) {
+    let from = scaler.cpu_utilization.unwrap_or_default();
+    let (old, pods) = asked_for(scaler, drafts.iter().map(|it| it.0).filter(|it| lives(it)));
+    let new = old + growth(drafts, lives, reads);
+    let milli_cpu = i64::try_from(old).unwrap_or(i64::MAX);
+    let anchor = scaler.anchor.unwrap_or(Anchor { percent: from, milli_cpu, pods, to: from });
+    let bounds = anchor.bounds();
+    if old <= 0 || anchor.pods == 0 || anchor.percent_of(new, pods).is_some_and(|it| bounds.contains(&it)) {
+        return;
+    }
+    // With so much asked for together the target is at its end.
+    let falls = new < old;
+    let end = if falls { *bounds.end() } else { *bounds.start() };
+    let (use_, divisor) = (
+        i128::from(anchor.percent) * i128::from(anchor.milli_cpu) * i128::from(pods),
+        end * i128::from(anchor.pods) * old,
+    );
+    for (pod, draft) in drafts.iter_mut().filter(|it| lives(it.0)) {
+        for index in 0..draft.parts.len() {
+            let part = &draft.parts[index];
+            let Some((now, next)) = part.now.request.zip(part.next.request).filter(|_| draft.goes(part)) else {
+                continue;
+            };
+            if !reads(pod, part) || now == next || (next < now) != falls {
+                continue;
+            }
+            let all = i128::from(now) * use_;
+            let (down, up) =
+                (all.div_euclid(divisor), all.div_euclid(divisor) + i128::from(all.rem_euclid(divisor) != 0));
+            let held = if falls { next.max(fit(up).min(now)) } else { next.min(fit(down).max(now)) };
+            if held == next {
+                continue;
+            }
+            let container = &pod.containers[part.container];
+            let settings = subject.policy.container(&container.name);
+            let follows = limit_for(subject, pod, container, &settings, part.resource, part.now, held);
+            let limit = part.next.limit.zip(follows).map(|(next, it)| if falls { next.max(it) } else { next.min(it) });
+            let (step, part) = (part.step(), &mut draft.parts[index]);
+            part.next = Pair { request: Some(held), limit: limit.map(|it| it.max(held)) };
+            part.full = part.next;
+            if !part.is_worth_it(subject.policy.threshold_percent.value) {
+                part.next = part.now;
+                part.full = part.now;
+            }
+            let message = format!(
+                "{step}: held at {}, where {}/{} aims at {end} %, beyond which it cannot",
+                part.show(part.next.request),
+                scaler.kind.to_lowercase(),
+                scaler.name,
+            );
+            let saying = Saying::clamped(Check::Owner, Code::HorizontalScaler, message);
+            draft.remark_part(pod, index, saying.by("hpa", &subject.policy.with_scaler));
+        }
+    }
+}
+
+/// As far as it can be written.
+fn fit(amount: i128) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+/// How much more pods will ask for of what a scaler reads.
+fn growth(
+    drafts: &[(&PodFacts, &mut Draft)],
+    lives: &dyn Fn(&PodFacts) -> bool,
+    reads: &dyn Fn(&PodFacts, &Part) -> bool,
+) -> i128 {
+    let going = drafts.iter().filter(|it| lives(it.0)).flat_map(|(pod, draft)| {
+        draft.parts.iter().filter(|it| reads(pod, it) && draft.goes(it)).map(|part| {
+            let of = |request: Option<i64>| i128::from(request.unwrap_or_default());
+            of(part.next.request) - of(part.now.request)
+        })
+    });
+    going.sum()
+}
+
 /// What pods ask for of what a scaler reads, in thousandths, and how many they are.
 fn asked_for<'a>(scaler: &Scaler, pods: impl Iterator<Item = &'a PodFacts>) -> (i128, u32) {
     pods.fold((0, 0), |(sum, count), pod| {
@@ -193,7 +275,8 @@ fn asked_for<'a>(scaler: &Scaler, pods: impl Iterator<Item = &'a PodFacts>) -> (
 /// were rolled back, or are joined by new ones. Of pods that nothing is on its way to; asked for whatever the policy says by now,
 /// for the target is our doing, but not while we are told to do nothing.
 pub fn settle(scene: &Scene, subject: &Subject, pods: &[&PodFacts], now: Timestamp) -> Option<Target> {
-    let scaler = subject.facts.scalers.iter().find(|it| it.anchor.is_some())?;
+    let anchored = subject.facts.scalers.iter().filter(|it| it.anchor.is_some());
+    let scaler = anchored.min_by_key(|it| (&it.name, &it.kind))?;
     let anchor = scaler.anchor?;
     let pause = subject.policy.pause.value.as_ref();
     let is_paused = pause.is_some_and(|it| it.until.is_none_or(|until| until > now));

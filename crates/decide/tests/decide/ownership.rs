@@ -147,10 +147,30 @@ fn pods_that_join_with_the_former_size_move_the_target() {
 }
 
 #[test]
-fn a_target_out_of_bounds_is_refused() {
-    let round = adjusting(2, 60).decide();
-    check(&round, "web-1", Code::Resize, "750Mi");
-    assert!(codes(&round, "web-1").contains(&Code::HorizontalScaler));
+fn a_step_goes_as_far_as_the_target_can_follow() {
+    // Half of the request would need 120 %: 60 % of 1 is 100 % of 600m.
+    let mut stage = adjusting(2, 60);
+    let round = stage.decide();
+    check(&round, "web-1", Code::AdjustScaler, "600m 750Mi");
+    assert_eq!(adjusted(&round), [("web-1", 60, 100), ("web-2", 60, 100)]);
+    stage.carry_out(&round);
+    stage.let_settle();
+    stage.pass(61);
+    let round = stage.decide();
+    assert_eq!(round.actions, [], "and no further");
+    check_held(&round, "web-1", Code::HorizontalScaler);
+    // The limit goes with the request that is left.
+    let mut limited = adjusting(1, 60);
+    limited.at("web-1").containers[0] = limited.container("app", "1:2 1Gi");
+    check(&limited.decide(), "web-1", Code::AdjustScaler, "600m:1200m 750Mi");
+    // A step that is hardly one is not worth it.
+    let mut near = adjusting(1, 96);
+    near.policy("web", |it| it.threshold_percent.value = 5);
+    check(&near.decide(), "web-1", Code::Resize, "750Mi");
+    // Upwards a target ends at one percent.
+    let mut low = adjusting(1, 1);
+    low.subject("web").needs.insert("app".into(), need("3 750Mi"));
+    check(&low.decide(), "web-1", Code::Resize, "750Mi");
 }
 
 #[test]

@@ -609,14 +609,17 @@ fn describe(pod: &PodFacts, mut draft: Draft, what: Option<&What>) -> Verdict {
     findings.sort_by_key(|it| it.check);
     findings.shrink_to_fit();
     let (code, message) = told.unwrap_or_else(|| {
-        let mut stops = findings.iter().filter(|it| it.outcome != Outcome::Clamped);
-        // What is not ours to size says little about why the rest is not done.
+        // What is not ours to size is no obstacle: nothing is wanted of it.
         let ours = |it: &&Finding| !matches!(it.code, Code::NotControlled | Code::ContainerOff);
-        match (stops.clone().find(ours).or_else(|| stops.next()), findings.first()) {
-            (Some(finding), _) => (finding.code, about(finding)),
+        let stop = findings.iter().filter(ours).find(|it| it.outcome != Outcome::Clamped);
+        match (stop, findings.iter().find(ours), findings.first()) {
+            (Some(finding), _, _) => (finding.code, about(finding)),
             // A number that is held where it is stops nothing: there is nothing to be done.
-            (None, Some(held)) => (Code::Fits, format!("what it asks for is what it may have: {}", about(held))),
-            (None, None) => (Code::Fits, "what it asks for is what it needs".to_owned()),
+            (None, Some(held), _) => (Code::Fits, format!("what it asks for is what it may have: {}", about(held))),
+            (None, None, Some(other)) => {
+                (Code::Fits, format!("what is ours to size is what it needs: {}", about(other)))
+            }
+            (None, None, None) => (Code::Fits, "what it asks for is what it needs".to_owned()),
         }
     });
     Verdict { workload: pod.workload.clone(), containers, findings, code, message, again }

@@ -81,9 +81,12 @@ fn floors_and_ceilings() {
 #[test]
 fn what_is_not_ours_to_size() {
     let off = ContainerPolicy { off: Some(true), ..ContainerPolicy::default() };
-    size("1 1Gi", "500m 600Mi", container(off), Code::ContainerOff, "nothing");
+    size("1 1Gi", "500m 600Mi", container(off), Code::Fits, "nothing");
     let cpu = ContainerPolicy { controlled: Some((true, false)), ..ContainerPolicy::default() };
     size("1 1Gi", "500m 600Mi", container(cpu), Code::Resize, "500m");
+    // Once what is ours fits, the rest is no obstacle to anything.
+    let cpu = ContainerPolicy { controlled: Some((true, false)), ..ContainerPolicy::default() };
+    size("500m 1Gi", "500m 600Mi", container(cpu), Code::Fits, "nothing");
 }
 
 #[test]
@@ -124,6 +127,27 @@ fn the_class_is_kept() {
     // Burstable: it does not become Guaranteed.
     size("1:2 1Gi:2Gi", "500m 512Mi", limits(Limits::Equal), Code::Resize, "500m:501m 512Mi:512Mi");
     size("1000m:1001m 1Gi:1025Mi", "500m 512Mi", nothing, Code::Resize, "500m:501m 512Mi:513Mi");
+}
+
+#[test]
+fn which_limit_keeps_the_class_is_decided_by_name() {
+    for turned in [false, true] {
+        let mut stage = Stage::new();
+        let other = need("500m 512Mi");
+        stage.workload("web", "500m 512Mi").needs.insert(Arc::from("side"), other);
+        let side = stage.container("side", "1:2 1Gi:1Gi");
+        let pod = stage.pod("web", "web-1", "n1", "1:2 1Gi:1Gi");
+        pod.containers.push(side);
+        if turned {
+            pod.containers.reverse();
+        }
+        pod.qos = class(&pod.containers);
+        let used = *stage.used("web-1");
+        stage.scene.uses.get_mut(&key("web-1")).unwrap().insert("side".into(), used);
+        limits(Limits::Equal)(&mut stage);
+        stage.policy("web", |it| it.steps.value = StepCaps::default());
+        check(&stage.decide(), "web-1", Code::Resize, "500m:501m 512Mi:512Mi");
+    }
 }
 
 #[test]

@@ -15,8 +15,12 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let policy = sight.policy();
     let pausing = |it: &Timestamp| *it > sight.now && *it <= after(sight.now, LONGEST_PAUSE);
     if let Some(until) = sight.subject.record.not_before.filter(pausing) {
-        let times = sight.subject.record.setbacks;
-        let message = format!("it came to harm or was refused {times} times in a row: not before {until:.0}");
+        let times = match sight.subject.record.setbacks {
+            0 | 1 => String::new(),
+            2 => " twice in a row".to_owned(),
+            times => format!(" {times} times in a row"),
+        };
+        let message = format!("it came to harm or was refused{times}: not before {until:.0}");
         draft.wait(Some(until), Saying::delayed(Check::CoolDown, Code::BackOff, message));
     }
     let Some(note) = sight.pod.note.as_deref().filter(|it| it.generation < sight.pod.generation) else { return };

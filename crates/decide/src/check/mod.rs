@@ -146,6 +146,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_question_is_a_sentence_and_nothing_around_it() {
+        for check in Check::ALL {
+            let question = check.question();
+            assert!(question.starts_with(char::is_uppercase) && question.ends_with('?'), "{question:?}");
+        }
+    }
+
+    #[test]
     fn the_table_is_in_the_published_order() {
         assert_eq!(TABLE.map(|(check, _, _)| check).as_slice(), Check::ALL);
     }

@@ -405,9 +405,9 @@ words! {
     /// What is done with a request that a horizontal autoscaler on the same resource reads.
     HpaWord {
         /// It is left alone.
-        Refuse,
+        Refuse | "refuse",
         /// The autoscaler's target changes with it, so that it scales at the same use as before.
-        Adjust,
+        Adjust | "adjust",
     }
 }
 

@@ -9,9 +9,12 @@ use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use supple_quantity::Quantity;
 
-/// An enumeration whose schema lists its words, and which keeps a word it does not know.
+/// An enumeration whose schema lists its words, and which keeps a word it does not know. What stands after a `|` is taken for the
+/// word too, and written back as the word itself.
 macro_rules! words {
-    ($(#[doc = $about:literal])+ $name:ident { $($(#[doc = $doc:literal])+ $word:ident $(= $text:literal)?,)+ }) => {
+    ($(#[doc = $about:literal])+ $name:ident {
+        $($(#[doc = $doc:literal])+ $word:ident $(= $text:literal)? $(| $also:literal)*,)+
+    }) => {
         $(#[doc = $about])+
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum $name {
@@ -38,6 +41,7 @@ macro_rules! words {
             fn from(word: &str) -> Self {
                 match word {
                     $(it if it == crate::word::text!($word $($text)?) => Self::$word,)+
+                    $($($also => Self::$word,)*)+
                     other => Self::Unknown(other.to_owned()),
                 }
             }
@@ -65,7 +69,9 @@ macro_rules! words {
             }
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({"type": "string", "enum": Self::WORDS})
+                let also: &[&str] = &[$($($also,)*)+];
+                let words = [Self::WORDS, also].concat();
+                schemars::json_schema!({"type": "string", "enum": words})
             }
         }
     };

@@ -259,7 +259,7 @@ fn refused() -> Vec<(Value, &'static str)> {
         ),
         (json!({"paused": {"until": "2026-12-01T06:00:00Z"}}), "spec.paused.reason: Required value"),
         (json!({"paused": {"until": "tomorrow", "reason": "sale"}}), "spec.paused.until"),
-        (json!({"hpa": "Ignore"}), "supported values: \"Refuse\", \"Adjust\""),
+        (json!({"hpa": "Ignore"}), "supported values: \"Refuse\", \"Adjust\", \"refuse\", \"adjust\""),
         (json!({"podsAtOnce": 0}), "spec.podsAtOnce"),
         (json!({"namespacePodsAtOnce": 0}), "spec.namespacePodsAtOnce"),
         (json!({"minConfidence": 101}), "spec.minConfidence"),

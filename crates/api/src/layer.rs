@@ -17,7 +17,7 @@ use crate::policy::{
     WindowSpec, WindowType,
 };
 use crate::problem::{Problem, Problems};
-use crate::span;
+use crate::span::{self, SpanError};
 use crate::word::Amount;
 
 /// Guards of a policy that are watched; what is more is left out.
@@ -313,20 +313,27 @@ impl Reader {
             }
         };
         let zone = said.time_zone.as_deref();
-        let spans = span::spans(&said.schedule, &said.duration, zone, self.now).unwrap_or_else(|error| {
+        let spans = span::spans(&said.schedule, &said.duration, zone, self.now).unwrap_or_else(|errors| {
             // What was meant is not known: nothing is done until it is, whether it was to allow or to deny.
-            self.problems.add(format!("{field}.{}", error.field()), format!("{error}; until then no change is made"));
+            self.unread(field, &errors, "until then no change is made");
             if allow { Vec::new() } else { span::always(self.now) }
         });
         Window { allow, spans, text: text(&said.schedule, &said.duration, zone) }
+    }
+
+    /// What of a schedule cannot be read, and what that comes to.
+    fn unread(&mut self, field: &str, errors: &[SpanError], meanwhile: &str) {
+        for error in errors {
+            self.problems.add(format!("{field}.{}", error.field()), format!("{error}; {meanwhile}"));
+        }
     }
 
     fn schedule(&mut self, field: &str, said: &ScheduleSpec) -> Option<ScheduledSize> {
         let zone = said.time_zone.as_deref();
         let spans = match span::spans(&said.schedule, &said.duration, zone, self.now) {
             Ok(spans) => spans,
-            Err(error) => {
-                self.problems.add(format!("{field}.{}", error.field()), format!("{error}; until then it is left out"));
+            Err(errors) => {
+                self.unread(field, &errors, "until then it is left out");
                 return None;
             }
         };

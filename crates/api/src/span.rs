@@ -30,6 +30,17 @@ pub const LONGEST: SignedDuration = SignedDuration::from_hours(7 * 24);
 pub enum SpanError {
     /// The expression.
     Schedule(String),
+    /// One field of the expression.
+    Field {
+        /// The expression.
+        schedule: String,
+        /// What the field says: "minute", "hour", …
+        name: &'static str,
+        /// What stands there.
+        text: String,
+        /// What may stand there.
+        range: &'static str,
+    },
     /// The duration.
     Duration(String),
     /// The zone.
@@ -43,6 +54,9 @@ impl fmt::Display for SpanError {
                 f,
                 "cannot read the schedule {text:?}: write five cron fields (minute, hour, day, month, weekday), as in \"0 22 * * 1-5\""
             ),
+            Self::Field { schedule, name, text, range } => {
+                write!(f, "cannot read the schedule {schedule:?}: its {name} is {text:?}; write {range}")
+            }
             Self::Duration(text) => {
                 write!(
                     f,
@@ -61,7 +75,7 @@ impl SpanError {
     #[must_use]
     pub const fn field(&self) -> &'static str {
         match self {
-            Self::Schedule(_) => "schedule",
+            Self::Schedule(_) | Self::Field { .. } => "schedule",
             Self::Duration(_) => "duration",
             Self::Zone(_) => "timeZone",
         }
@@ -114,14 +128,22 @@ pub fn zone(name: &str) -> Option<TimeZone> {
 /// touch each other joined.
 ///
 /// # Errors
-/// [`SpanError`] says which of the three cannot be read.
-pub fn spans(schedule: &str, lasting: &str, in_zone: Option<&str>, now: Timestamp) -> Result<Vec<Span>, SpanError> {
-    let cron = parse(schedule).ok_or_else(|| SpanError::Schedule(schedule.to_owned()))?;
-    let lasts = duration(lasting)
-        .filter(|it| it.is_positive() && *it <= LONGEST)
-        .ok_or_else(|| SpanError::Duration(lasting.to_owned()))?;
+/// Everything in the three that cannot be read, in their order.
+pub fn spans(
+    schedule: &str,
+    lasting: &str,
+    in_zone: Option<&str>,
+    now: Timestamp,
+) -> Result<Vec<Span>, Vec<SpanError>> {
+    let cron = parse(schedule);
+    let lasts = duration(lasting).filter(|it| it.is_positive() && *it <= LONGEST);
     let zone = in_zone.map_or(Some(TimeZone::UTC), zone);
-    let zone = zone.ok_or_else(|| SpanError::Zone(in_zone.unwrap_or_default().to_owned()))?;
+    let (Some(cron), Some(lasts), Some(zone)) = (&cron, lasts, &zone) else {
+        let mut errors = if cron.is_none() { unread(schedule) } else { Vec::new() };
+        errors.extend(lasts.is_none().then(|| SpanError::Duration(lasting.to_owned())));
+        errors.extend(zone.is_none().then(|| SpanError::Zone(in_zone.unwrap_or_default().to_owned())));
+        return Err(errors);
+    };
     let from = earlier(now, BEHIND);
     let until = later(now, AHEAD);
     let first = zone.to_datetime(earlier(from, lasts)).date();
@@ -140,13 +162,13 @@ pub fn spans(schedule: &str, lasting: &str, in_zone: Option<&str>, now: Timestam
     };
     let every_hour = (0..24).all(|hour| cron.pattern.hour_match(hour).unwrap_or(false));
     for day in first.series(jiff::Span::new().days(1)).take_while(|day| *day <= last) {
-        if !day_matches(&cron, day) {
+        if !day_matches(cron, day) {
             continue;
         }
         let mut beginnings: Vec<Timestamp> = Vec::new();
         for hour in (0..24_i8).filter(|hour| matches(*hour, |it| cron.pattern.hour_match(it))) {
             for minute in (0..60_i8).filter(|minute| matches(*minute, |it| cron.pattern.minute_match(it))) {
-                beginnings.extend(instants(&zone, day.at(hour, minute, 0, 0), every_hour));
+                beginnings.extend(instants(zone, day.at(hour, minute, 0, 0), every_hour));
             }
         }
         beginnings.sort_unstable();
@@ -167,6 +189,38 @@ fn parse(schedule: &str) -> Option<Cron> {
         return None;
     }
     CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build().parse(schedule).ok()
+}
+
+/// The fields of an expression, and what may stand in each.
+const FIELDS: [(&str, &str); 5] = [
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day of the month", "1 to 31"),
+    ("month", "1 to 12 or JAN to DEC"),
+    ("day of the week", "0 to 7 or SUN to SAT"),
+];
+
+/// Which fields of an expression cannot be read: each is tried among others that say nothing.
+fn unread(schedule: &str) -> Vec<SpanError> {
+    let texts: Vec<&str> = schedule.split_whitespace().collect();
+    let is_read = |at: usize, text: &str| {
+        let mut alone = ["*"; FIELDS.len()];
+        alone[at] = text;
+        parse(&alone.join(" ")).is_some()
+    };
+    let mut errors = Vec::new();
+    if texts.len() == FIELDS.len() {
+        for (at, (text, (name, range))) in texts.iter().zip(FIELDS).enumerate() {
+            if !is_read(at, text) {
+                let (schedule, text) = (schedule.to_owned(), (*text).to_owned());
+                errors.push(SpanError::Field { schedule, name, text, range });
+            }
+        }
+    }
+    if errors.is_empty() {
+        errors.push(SpanError::Schedule(schedule.to_owned()));
+    }
+    errors
 }
 
 fn day_matches(cron: &Cron, day: Date) -> bool {

@@ -95,15 +95,33 @@ fn zones_come_with_the_program() {
 #[test]
 fn what_cannot_be_read_says_what_to_write() {
     let now = at("2026-11-28T12:00:00Z");
-    let says = |schedule: &str, lasting: &str, zone: &str| spans(schedule, lasting, Some(zone), now).unwrap_err();
-    for schedule in ["", "@daily", "0 22 * *", "0 22 * * * *", "61 0 * * *", "0 24 * * *", "a b c d e", "0 0 * * 8"] {
+    let errors = |schedule: &str, lasting: &str, zone: &str| spans(schedule, lasting, Some(zone), now).unwrap_err();
+    let says = |schedule: &str, lasting: &str, zone: &str| {
+        let errors = errors(schedule, lasting, zone);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        errors.into_iter().next().unwrap()
+    };
+    for schedule in ["", "@daily", "0 22 * *", "0 22 * * * *"] {
         assert!(matches!(says(schedule, "1h", "UTC"), SpanError::Schedule(_)), "{schedule}");
+    }
+    for (schedule, field) in [
+        ("99 22 * * *", "its minute is \"99\"; write 0 to 59"),
+        ("0 24 * * *", "its hour is \"24\"; write 0 to 23"),
+        ("0 0 32 * *", "its day of the month is \"32\"; write 1 to 31"),
+        ("0 0 * 13 *", "its month is \"13\"; write 1 to 12 or JAN to DEC"),
+        ("0 0 * * 8", "its day of the week is \"8\"; write 0 to 7 or SUN to SAT"),
+    ] {
+        let told = says(schedule, "1h", "UTC").to_string();
+        assert_eq!(told, format!("cannot read the schedule {schedule:?}: {field}"));
     }
     for lasting in ["", "8", "0s", "-1h", "1d", "169h", "99999999999999999999h"] {
         assert!(matches!(says("0 0 * * *", lasting, "UTC"), SpanError::Duration(_)), "{lasting}");
     }
     let error = says("0 0 * * *", "1h", "Berlin");
     assert_eq!((error.field(), error.to_string().contains("Europe/Berlin")), ("timeZone", true));
+    // All of it is said at once.
+    let fields: Vec<&str> = errors("99 25 * * *", "8", "Mars/Base").iter().map(SpanError::field).collect();
+    assert_eq!(fields, ["schedule", "schedule", "duration", "timeZone"]);
 }
 
 #[test]

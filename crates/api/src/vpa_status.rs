@@ -8,7 +8,7 @@ use supple_decide::need::Need;
 use supple_decide::policy::Policy;
 use supple_quantity::{Bytes, MilliCpu, Quantity};
 
-use crate::condition::{self, Said};
+use crate::condition::{self, CONTESTED, Said};
 use crate::problem::Problem;
 use crate::vpa::{
     RecommendedContainerResources, RecommendedPodResources, VerticalPodAutoscaler, VerticalPodAutoscalerStatus,
@@ -37,6 +37,8 @@ pub struct Known<'a> {
     pub pods: usize,
     /// What of the autoscaler is not carried out: [`crate::autoscaler::layer`].
     pub problems: &'a [Problem],
+    /// Another of ours that speaks of the same workload and has the last word about it: its name.
+    pub overruled_by: Option<&'a str>,
 }
 
 /// The status, the times of its conditions kept from the one before. A recommendation that was given stays while nothing is
@@ -46,7 +48,11 @@ pub fn status(autoscaler: &VerticalPodAutoscaler, known: &Known<'_>, now: Timest
     let generation = autoscaler.metadata.generation;
     let before = autoscaler.status.clone().unwrap_or_default();
     let new = recommendation(known.needs, known.policy);
-    let recommendation = if new.container_recommendations.is_empty() { before.recommendation } else { Some(new) };
+    let recommendation = match known.overruled_by {
+        Some(_) => None, // what it said before it was overruled is followed by nobody
+        None if new.container_recommendations.is_empty() => before.recommendation,
+        None => Some(new),
+    };
     let provided = recommendation.is_some();
     let mut conditions = before.conditions;
     let mut say = |type_: &'static str, said: Option<(bool, &'static str, String)>| match said {
@@ -55,32 +61,43 @@ pub fn status(autoscaler: &VerticalPodAutoscaler, known: &Known<'_>, now: Timest
         }
         None => conditions.retain(|it| it.type_ != type_),
     };
+    let contested = known.overruled_by.map(|other| {
+        format!("verticalpodautoscaler/{other} speaks of the same workload and is older: nothing of this one is carried out; remove one of the two")
+    });
     let no_pods = (known.pods == 0).then(|| (true, "NoPodsMatched", "No pods match this VPA object".to_owned()));
-    let given = match (provided, &no_pods) {
-        (true, _) => (true, "", String::new()),
-        (false, Some((_, reason, message))) => (false, *reason, message.clone()),
-        (false, None) => (false, "NoData", "nothing has been measured yet".to_owned()),
+    let given = match (provided, &no_pods, &contested) {
+        (true, ..) => (true, "", String::new()),
+        (false, Some((_, reason, message)), _) => (false, *reason, message.clone()),
+        (false, None, Some(message)) => (false, CONTESTED, message.clone()),
+        (false, None, None) => (false, "NoData", "nothing has been measured yet".to_owned()),
     };
     say(RECOMMENDATION_PROVIDED, Some(given));
     say(NO_PODS_MATCHED, no_pods);
-    say(LOW_CONFIDENCE, doubts(known).map(|message| (true, "LowConfidence", message)));
+    let doubts = doubts(known).filter(|_| known.overruled_by.is_none());
+    say(LOW_CONFIDENCE, doubts.map(|message| (true, "LowConfidence", message)));
     let unsupported: Vec<String> = known.problems.iter().map(|it| format!("{}: {}", it.field, it.message)).collect();
-    let unsupported = (!unsupported.is_empty()).then(|| unsupported.join("; "));
-    say(CONFIG_UNSUPPORTED, unsupported.map(|message| (true, "FieldsLeftOut", message)));
+    let unsupported = (!unsupported.is_empty()).then(|| (true, "FieldsLeftOut", unsupported.join("; ")));
+    say(CONFIG_UNSUPPORTED, contested.map(|message| (true, CONTESTED, message)).or(unsupported));
     let mode = autoscaler.spec.update_policy.as_ref().and_then(|it| it.update_mode.as_deref());
     let deprecated = "updateMode Auto is deprecated and means Recreate; write Recreate or InPlaceOrRecreate";
     say(CONFIG_DEPRECATED, (mode == Some("Auto")).then(|| (true, "UpdateModeAuto", deprecated.to_owned())));
     VerticalPodAutoscalerStatus { recommendation, conditions, observed_generation: generation }
 }
 
-/// Which containers are known too little of, and why.
+/// Which containers that are sized are known too little of, and why.
 fn doubts(known: &Known<'_>) -> Option<String> {
     let least = known.policy.min_confidence_permille.value;
     let mut unsure = Vec::new();
     for (name, need) in known.needs {
+        let settings = known.policy.container(name);
+        let (cpu_is_ours, memory_is_ours) = settings.controlled.value;
+        if settings.off.value {
+            continue;
+        }
         let cpu = need.cpu.as_ref().map(|it| ("cpu", it.confidence_permille, &it.doubt));
         let memory = need.memory.as_ref().map(|it| ("memory", it.confidence_permille, &it.doubt));
-        for (resource, sure, doubt) in cpu.into_iter().chain(memory).filter(|it| it.1 < least) {
+        let ours = cpu.filter(|_| cpu_is_ours).into_iter().chain(memory.filter(|_| memory_is_ours));
+        for (resource, sure, doubt) in ours.filter(|it| it.1 < least) {
             unsure.push(format!("{name}: {resource} {}% ({doubt})", sure / 10));
         }
     }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher;
-use supple_api::autoscaler::CarryOut;
+use supple_api::autoscaler::{self, CarryOut, Standing};
 use supple_api::condition::{Since, since};
 use supple_api::policy::PolicyStatus;
 use supple_api::resolve::{Asked, Given, Policies, Resolved, Tally};
@@ -204,6 +204,11 @@ impl Rules {
         self.changed
     }
 
+    /// Whether policies have been read once.
+    pub const fn is_read(&self) -> bool {
+        self.read.is_some()
+    }
+
     /// Whether something has been told of a policy since the last call.
     pub const fn take_policies_moved(&mut self) -> bool {
         std::mem::replace(&mut self.policies_moved, false)
@@ -276,6 +281,12 @@ impl Rules {
     /// The records as they were last written, by whoever led then.
     pub fn records(&self) -> impl Iterator<Item = (&WorkloadKey, &Record)> {
         self.rightsizings.iter().map(|(_, it)| (&it.workload, &*it.record))
+    }
+
+    /// The VPA objects that are ours to carry out.
+    pub fn own_autoscalers(&self) -> impl Iterator<Item = (&Name, &VerticalPodAutoscaler)> {
+        let (all, carry_out) = (self.autoscalers.iter(), self.carry_out);
+        all.filter(move |(_, it)| autoscaler::standing(it, carry_out) == Standing::Ours)
     }
 
     /// A VPA object.

@@ -8,6 +8,7 @@
 //!   Answered ◀── carry ◀──────────────────────────────────────────────────────────────┘
 //! ```
 
+mod autoscalers;
 mod conditions;
 mod decisions;
 mod flights;

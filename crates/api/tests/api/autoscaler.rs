@@ -228,7 +228,8 @@ fn conditions_say_how_it_stands() {
     let (layer, problems) = layer(&one);
     let policy = Policy::default().under(layer);
     let conditions = |of: &VerticalPodAutoscaler, needs: &Few<_, _>, pods| {
-        let status = status(of, &Known { needs, policy: &policy, pods, problems: &problems }, now());
+        let known = Known { needs, policy: &policy, pods, problems: &problems, overruled_by: None };
+        let status = status(of, &known, now());
         let said: Vec<String> = status
             .conditions
             .iter()
@@ -256,6 +257,27 @@ fn conditions_say_how_it_stands() {
     // A restart knows nothing at first and takes nothing away.
     one.status = Some(second.clone());
     assert_eq!(conditions(&one, &nothing, 2).0.recommendation, second.recommendation);
+    // Another one has the last word: what this one said before is followed by nobody.
+    let known = Known { needs: &nothing, policy: &policy, pods: 2, problems: &problems, overruled_by: Some("older") };
+    let overruled = status(&one, &known, now());
+    assert_eq!(overruled.recommendation, None);
+    for (type_, status) in [("RecommendationProvided", "False"), ("ConfigUnsupported", "True")] {
+        let said = overruled.conditions.iter().find(|it| it.type_ == type_).unwrap();
+        assert_eq!((said.status.as_str(), said.reason.as_deref()), (status, Some("Contested")), "{type_}");
+        assert!(said.message.as_deref().unwrap().contains("verticalpodautoscaler/older"), "{type_}");
+    }
+}
+
+#[test]
+fn only_what_is_sized_is_in_doubt() {
+    let containers = json!({"containerPolicies": [
+        {"containerName": "side", "mode": "Off"}, {"containerName": "app", "controlledResources": ["cpu"]}]});
+    let one = autoscaler("vpa", json!({"resourcePolicy": containers}));
+    let policy = Policy::default().under(layer(&one).0);
+    let needs = Few::from([("app".into(), need()), ("side".into(), need())]);
+    let known = Known { needs: &needs, policy: &policy, pods: 1, problems: &[], overruled_by: None };
+    let status = status(&one, &known, now());
+    assert!(status.conditions.iter().all(|it| it.type_ != "LowConfidence"), "{:?}", status.conditions);
 }
 
 #[test]
@@ -265,7 +287,7 @@ fn a_startup_boost_is_refused_in_a_condition() {
     let one = autoscaler("vpa", json!({"startupBoost": boost, "resourcePolicy": {"containerPolicies": [container]}}));
     let (_, problems) = layer(&one);
     let policy = Policy::default();
-    let known = Known { needs: &Few::new(), policy: &policy, pods: 1, problems: &problems };
+    let known = Known { needs: &Few::new(), policy: &policy, pods: 1, problems: &problems, overruled_by: None };
     let status = status(&one, &known, now());
     let said = status.conditions.iter().find(|it| it.type_ == "ConfigUnsupported").unwrap();
     let message = said.message.as_deref().unwrap();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use serde_json::json;
+use serde_json::{Value, json};
 use supple_api::{ClusterRightsizePolicy, RightsizePolicy, Rightsizing, VerticalPodAutoscaler, names};
 use supple_decide::hand::MANAGER;
 use supple_decide::key::WorkloadKey;
@@ -271,7 +271,10 @@ async fn write(client: &Client, written: &Written) -> Result<(), kube::Error> {
 async fn write_autoscaler(client: &Client, written: &VpaWritten) -> Result<(), kube::Error> {
     let (namespace, name) = &written.name;
     let api = Api::<VerticalPodAutoscaler>::namespaced(client.clone(), namespace);
-    let patch = json!({"status": written.status});
+    let mut patch = json!({"status": written.status});
+    if written.status.recommendation.is_none() {
+        patch["status"]["recommendation"] = Value::Null; // what is left out of a merge stays
+    }
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     api.patch_status(name, &params, &Patch::Merge(&patch)).await.map(drop)
 }

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
+use supple_api::Rightsizing;
 use supple_api::record::MOST_BYTES;
 use supple_api::rightsizing::{Decision as Decided, PodCounts, RecordStatus, RightsizingStatus, Sizes};
-use supple_api::vpa_status::{self, Known};
-use supple_api::{Rightsizing, autoscaler};
 use supple_decide::code::Code;
 use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
@@ -21,7 +20,6 @@ use supple_decide::scene::Subject;
 use super::World;
 use super::conditions::conditions;
 use crate::event::{Effect, Written};
-use crate::rules::VpaWritten;
 
 /// What was learned is saved at least this often; a process that is killed forgets no more than that.
 const SAVE_EVERY: SignedDuration = SignedDuration::from_mins(5);
@@ -119,6 +117,8 @@ impl World {
         // Policies are few, and whoever has just written one looks at it; still they must not crowd out what was learned.
         let policies = self.policy_writes(now, allowance.div_ceil(4));
         allowance = allowance.saturating_sub(policies.len());
+        let autoscalers = self.unheard_autoscalers(now, allowance.div_ceil(4));
+        allowance = allowance.saturating_sub(autoscalers.len());
         let there = &self.view.scene.workloads;
         self.outbox.forget(|it| there.contains_key(it));
         let is_due = |it: &&WorkloadKey| {
@@ -139,7 +139,7 @@ impl World {
             }
         }
         let workloads = chosen.into_iter().flat_map(|it| self.write(&it, now));
-        policies.into_iter().chain(workloads).collect()
+        policies.into_iter().chain(autoscalers).chain(workloads).collect()
     }
 
     /// What cannot wait for the next tick: records.
@@ -196,24 +196,6 @@ impl World {
         }
         effects.extend(self.write_autoscaler(workload, now));
         effects
-    }
-
-    /// The status of the VPA object that speaks of the workload, where it is ours and something in it changes.
-    fn write_autoscaler(&self, workload: &WorkloadKey, now: Timestamp) -> Option<Effect> {
-        let subject = self.view.scene.workloads.get(workload)?;
-        let name = self.autoscalers.get(workload)?;
-        let object = self.rules.autoscaler(&workload.namespace, name)?;
-        let problems: Vec<_> = self.rules.problems_of(&autoscaler::object(object)).into_iter().cloned().collect();
-        let known = Known {
-            needs: &subject.needs,
-            policy: &subject.policy,
-            pods: self.view.members(workload).count(),
-            problems: &problems,
-        };
-        let status = vpa_status::status(object, &known, now);
-        (object.status.as_ref() != Some(&status)).then(|| {
-            Effect::WriteVpa(Box::new(VpaWritten { name: (workload.namespace.clone(), name.clone()), status }))
-        })
     }
 
     /// One decision for the workload: of its pods, the one that somebody would have to do something about; else the first.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a value that is not there is a failure")]
 
 mod act;
+mod autoscalers;
 mod broken;
 mod faults;
 mod kept;

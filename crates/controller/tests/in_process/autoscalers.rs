@@ -1,0 +1,136 @@
+//! `VerticalPodAutoscaler` objects that are ours: what is written on them, and what VPA's own recommender had learned.
+
+use std::time::Duration;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::{Value, json};
+use supple_api::VerticalPodAutoscaler;
+use supple_api::vpa::{VerticalPodAutoscalerCheckpoint, VerticalPodAutoscalerStatus};
+
+use super::lab::Lab;
+
+/// A cluster that has VPA's two kinds, and one pod.
+async fn lab() -> Lab {
+    let lab = Lab::new().await;
+    let definitions = Api::<CustomResourceDefinition>::all(lab.client.clone());
+    for (kind, subresources) in
+        [("VerticalPodAutoscaler", json!({"status": {}})), ("VerticalPodAutoscalerCheckpoint", json!({}))]
+    {
+        let plural = format!("{}s", kind.to_lowercase());
+        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let definition = json!({
+            "metadata": {"name": format!("{plural}.autoscaling.k8s.io"),
+                "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes/kubernetes/pull/63797"}},
+            "spec": {"group": "autoscaling.k8s.io", "scope": "Namespaced", "names": {"kind": kind, "plural": plural},
+                "versions": [{"name": "v1", "served": true, "storage": true, "subresources": subresources,
+                    "schema": {"openAPIV3Schema": schema}}]},
+        });
+        definitions.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
+    }
+    lab.policy("quick", json!({})).await;
+    lab.pod("web", "1/1Gi", "2/2Gi", "cpu=200m memory=300Mi").await;
+    lab
+}
+
+fn autoscalers(lab: &Lab) -> Api<VerticalPodAutoscaler> {
+    Api::default_namespaced(lab.client.clone())
+}
+
+async fn autoscaler(lab: &Lab, name: &str, kind: &str, target: &str, mode: &str) {
+    let object = json!({"metadata": {"name": name}, "spec": {
+        "targetRef": {"kind": kind, "name": target}, "recommenders": [{"name": "supple"}],
+        "updatePolicy": {"updateMode": mode}}});
+    autoscalers(lab).create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+}
+
+async fn status(lab: &Lab, name: &str) -> VerticalPodAutoscalerStatus {
+    autoscalers(lab).get(name).await.unwrap().status.unwrap_or_default()
+}
+
+#[track_caller]
+fn check(status: &VerticalPodAutoscalerStatus, expect: &[&str]) {
+    let said = status.conditions.iter().map(|it| {
+        let reason = it.reason.as_deref().unwrap_or("-");
+        format!("{}={} {reason}", it.type_, it.status)
+    });
+    let mut said: Vec<String> = said.filter(|it| !it.starts_with("LowConfidence")).collect();
+    said.sort();
+    assert_eq!(said, expect, "{status:#?}");
+}
+
+async fn versions(lab: &Lab, names: &[&str]) -> Vec<Option<String>> {
+    let mut versions = Vec::new();
+    for name in names {
+        versions.push(autoscalers(lab).get(name).await.unwrap().metadata.resource_version);
+    }
+    versions
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_object_of_ours_is_told_how_it_stands() {
+    let lab = lab().await;
+    autoscaler(&lab, "first", "Pod", "web", "InPlaceOrRecreate").await;
+    autoscaler(&lab, "second", "Pod", "web", "InPlaceOrRecreate").await;
+    autoscaler(&lab, "nobody", "Deployment", "gone", "Auto").await;
+    let others = json!({"metadata": {"name": "other"}, "spec": {"targetRef": {"kind": "Deployment", "name": "gone"}}});
+    autoscalers(&lab).create(&PostParams::default(), &serde_json::from_value(others).unwrap()).await.unwrap();
+    let work = lab.begin();
+    tokio::time::sleep(Duration::from_secs(900)).await;
+
+    let first = status(&lab, "first").await;
+    check(&first, &["RecommendationProvided=True -"]);
+    let recommended = &first.recommendation.as_ref().unwrap().container_recommendations[0];
+    assert_eq!((recommended.container_name.as_str(), recommended.target.len()), ("app", 2), "{recommended:?}");
+    let second = status(&lab, "second").await;
+    check(&second, &["ConfigUnsupported=True Contested", "RecommendationProvided=False Contested"]);
+    let message = second.conditions[0].message.as_deref().unwrap();
+    assert!(message.contains("verticalpodautoscaler/first speaks of the same workload"), "{message}");
+    let nobody = status(&lab, "nobody").await;
+    let no_pods = ["NoPodsMatched=True NoPodsMatched", "RecommendationProvided=False NoPodsMatched"];
+    check(&nobody, &[&["ConfigDeprecated=True UpdateModeAuto"][..], &no_pods].concat());
+    assert_eq!(status(&lab, "other").await, VerticalPodAutoscalerStatus::default(), "what is another's is left alone");
+
+    // Nothing is written that stands there already.
+    let names = ["second", "nobody", "other"];
+    let before = versions(&lab, &names).await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(versions(&lab, &names).await, before);
+
+    // The elder goes, and then the pod.
+    autoscalers(&lab).delete("first", &DeleteParams::default()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(900)).await;
+    let second = status(&lab, "second").await;
+    check(&second, &["RecommendationProvided=True -"]);
+    lab.pods().delete("web", &DeleteParams::default().grace_period(0)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    check(&status(&lab, "second").await, &["NoPodsMatched=True NoPodsMatched", "RecommendationProvided=True -"]);
+    work.end().await;
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_recommender_learned_is_taken_over_once() {
+    let lab = lab().await;
+    autoscaler(&lab, "web", "Pod", "web", "Off").await;
+    let weights = |bucket: &str| -> Value { json!({"bucketWeights": {bucket: 10_000}, "totalWeight": 20.5}) };
+    let checkpoint = json!({
+        "metadata": {"name": "web-app"}, "spec": {"vpaObjectName": "web", "containerName": "app"},
+        "status": {"version": "v3", "totalSamplesCount": 11_520,
+            "firstSampleStart": "2025-12-01T00:00:00Z", "lastSampleStart": "2025-12-31T23:59:00Z",
+            "cpuHistogram": weights("8"), "memoryHistogram": weights("26")},
+    });
+    let checkpoints = Api::<VerticalPodAutoscalerCheckpoint>::default_namespaced(lab.client.clone());
+    checkpoints.create(&PostParams::default(), &serde_json::from_value(checkpoint).unwrap()).await.unwrap();
+    let mut hours = Vec::new();
+    for _ in 0..2 {
+        let work = lab.begin();
+        tokio::time::sleep(Duration::from_secs(900)).await;
+        hours.push(lab.rightsizing("pod-web").await.recommendation.remove(0).hours);
+        work.end().await;
+    }
+    assert!(hours[0] >= 24, "a week was known before the first sample: {hours:?}");
+    assert!(hours[1] <= hours[0] + 1, "and is not taken for another one: {hours:?}");
+    lab.cluster.stop().await;
+}

@@ -29,7 +29,7 @@ use serde_json::json;
 use supple_decide::facts::Noted;
 use supple_decide::hand::MANAGER;
 use supple_decide::key::{PodKey, WorkloadKey};
-use supple_decide::note::{ANNOTATION, Author, LastResize};
+use supple_decide::note::{ANNOTATION, Author, LastResize, Lowered};
 use supple_decide::numbers::Numbers;
 use supple_decide::round::{Action, What};
 use supple_decide::scaler::{self, Target};
@@ -151,7 +151,8 @@ async fn make(
 ) -> Answer {
     let Order { action, pod: known, note: before, .. } = order;
     let key = &action.pod;
-    let note = LastResize::of(known, change, by, now);
+    let earlier = before.as_deref().map(note_of);
+    let note = LastResize::of(known, change, by, now).following(earlier.as_ref(), known);
     if let Err(error) = annotate(api, key, Some(&note)).await {
         return answer_of(error);
     }
@@ -161,7 +162,7 @@ async fn make(
             if was_not_made(&error) {
                 // The note speaks of a resize that was not made: put the one before it back. If that fails too, the note's
                 // generation says that nothing was made.
-                let _ = annotate(api, key, before.as_deref().map(note_of).as_ref()).await;
+                let _ = annotate(api, key, earlier.as_ref()).await;
             }
             answer_of(error)
         }
@@ -178,6 +179,10 @@ fn note_of(noted: &Noted) -> LastResize {
         generation: noted.generation,
         before: noted.containers.iter().map(|(name, before, _)| (name.to_string(), sizes(before))).collect(),
         after: noted.containers.iter().map(|(name, _, after)| (name.to_string(), sizes(after))).collect(),
+        lowered: noted.lowered.as_ref().map(|it| Lowered {
+            at: it.at,
+            from: it.from.iter().map(|(name, from)| (name.to_string(), sizes(from))).collect(),
+        }),
     }
 }
 

@@ -15,7 +15,8 @@ use supple_resize::resources::{CPU, MEMORY, ResourceList, WireList, containers};
 
 use crate::at::At;
 use crate::facts::{
-    ContainerFacts, ContainerShape, Fixed, LastEnd, NodeFacts, Noted, Phase, PodFacts, PodLevelHeld, PodShape,
+    ContainerFacts, ContainerShape, Fixed, LastEnd, NodeFacts, Noted, NotedLowered, Phase, PodFacts, PodLevelHeld,
+    PodShape,
 };
 use crate::hand::hand;
 use crate::key::{PodKey, WorkloadKey};
@@ -165,7 +166,11 @@ impl Noted {
     fn with(note: &LastResize, kept: impl Fn(&str) -> Arc<str>) -> Self {
         let before = |name: &String| note.before.get(name).map(Numbers::of).unwrap_or_default();
         let containers = note.after.iter().map(|(name, it)| (kept(name), before(name), Numbers::of(it)));
-        Self { by: note.by, at: note.at, generation: note.generation, containers: containers.collect() }
+        let lowered = note.lowered.as_ref().map(|it| {
+            let from = it.from.iter().map(|(name, from)| (kept(name), Numbers::of(from)));
+            Box::new(NotedLowered { at: it.at, from: from.collect() })
+        });
+        Self { by: note.by, at: note.at, generation: note.generation, containers: containers.collect(), lowered }
     }
 }
 

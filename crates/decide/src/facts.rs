@@ -140,6 +140,17 @@ pub struct Noted {
     pub generation: i64,
     /// By container, in the order of names: what changed as it was, and as it was set. The same for pods that were resized alike.
     pub containers: Arc<[(Arc<str>, Numbers, Numbers)]>,
+    /// What was lowered before and not given back since; nearly no pod has it.
+    pub lowered: Option<Box<NotedLowered>>,
+}
+
+/// [`crate::note::Lowered`] in integers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotedLowered {
+    /// When.
+    pub at: Timestamp,
+    /// By container: what it had before, of the numbers that are still below it.
+    pub from: Box<[(Arc<str>, Numbers)]>,
 }
 
 impl Noted {

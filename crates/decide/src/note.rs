@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
+use supple_quantity::Quantity;
 use supple_resize::amounts::{Requirement, Resource};
 use supple_resize::predict::{Change, Sizes};
 
@@ -50,6 +51,19 @@ pub struct LastResize {
     pub before: BTreeMap<String, Sizes>,
     /// The changed numbers as they were set.
     pub after: BTreeMap<String, Sizes>,
+    /// What earlier resizes of the loop lowered and those since have not given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowered: Option<Lowered>,
+}
+
+/// The last decrease of a pod that was raised since: it is to blame for what befalls the pod for as long as the pod has less than
+/// before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lowered {
+    /// When.
+    pub at: Timestamp,
+    /// What the pod had before, of the numbers that are still below it.
+    pub from: BTreeMap<String, Sizes>,
 }
 
 /// What the pod's numbers are, compared with the note on it.
@@ -92,6 +106,7 @@ impl LastResize {
             generation: pod.metadata.generation.unwrap_or_default(),
             before: BTreeMap::new(),
             after: BTreeMap::new(),
+            lowered: None,
         };
         for (name, new) in &change.containers {
             let mut before = sizes_of(pod, name);
@@ -104,6 +119,60 @@ impl LastResize {
             note.after.insert(name.clone(), new.clone());
         }
         note
+    }
+
+    /// The same note, where the one on the pod until now is `earlier`: a decrease of the loop's is carried on through its raises,
+    /// number by number, until they have given it back. `pod` is as the change found it.
+    #[must_use]
+    pub fn following(mut self, earlier: Option<&Self>, pod: &Pod) -> Self {
+        let of_loop = |it: &Self| it.by == Author::Controller;
+        let Some(earlier) = earlier.filter(|it| of_loop(&self) && of_loop(it) && it.standing(pod) == Standing::AsSet)
+        else {
+            return self;
+        };
+        let own = self.lowers();
+        let mut carried = earlier.lowered.clone().unwrap_or(Lowered { at: earlier.at, from: BTreeMap::new() });
+        let newer = earlier.lowers();
+        if !newer.is_empty() {
+            carried.at = earlier.at;
+        }
+        for (name, resource, requirement, was) in newer {
+            carried.from.entry(name).or_default().set(resource, requirement, Some(was));
+        }
+        for (name, from) in &mut carried.from {
+            let has = sizes_of(pod, name);
+            for (resource, requirement) in NUMBERS {
+                let new = self.after.get(name).and_then(|it| it.get(resource, requirement));
+                let new = new.or(has.get(resource, requirement));
+                let is_below = from.get(resource, requirement).zip(new).is_some_and(|(from, new)| new < from);
+                // What is lowered anew is judged by that.
+                let anew = own.iter().any(|it| it.0 == *name && (it.1, it.2) == (resource, requirement));
+                if !is_below || anew {
+                    from.set(resource, requirement, None);
+                }
+            }
+        }
+        carried.from.retain(|_, from| *from != Sizes::default());
+        if !own.is_empty() {
+            carried.at = self.at;
+        }
+        self.lowered = Some(carried).filter(|it| !it.from.is_empty());
+        self
+    }
+
+    /// The numbers it lowers, each with what it was before.
+    fn lowers(&self) -> Vec<(String, Resource, Requirement, Quantity)> {
+        let mut lowers = Vec::new();
+        for (name, before) in &self.before {
+            let Some(after) = self.after.get(name) else { continue };
+            for (resource, requirement) in NUMBERS {
+                let both = before.get(resource, requirement).zip(after.get(resource, requirement));
+                if let Some((was, _)) = both.filter(|(was, is)| is < was) {
+                    lowers.push((name.clone(), resource, requirement, was.clone()));
+                }
+            }
+        }
+        lowers
     }
 
     /// The note on the pod. One that cannot be read counts as none: it is only an annotation, anybody may write it.
@@ -222,6 +291,37 @@ mod tests {
         after.metadata.annotations =
             Some([(ANNOTATION.to_owned(), serde_json::to_string(&note).unwrap())].into_iter().collect());
         check_undo(&after, Err("added limits.memory to container \"c\""));
+    }
+
+    /// What is noted as lowered after these memory limits, each set by the loop in its turn; `None` where nothing is.
+    #[track_caller]
+    fn check_lowered(limits: &[&str], expect: Option<(i64, &str)>) {
+        let pod = |limit: &str| -> Pod {
+            let resources = json!({"limits": {"memory": limit}});
+            serde_json::from_value(json!({"spec": {"containers": [{"name": "c", "resources": resources}]}})).unwrap()
+        };
+        let mut note: Option<LastResize> = None;
+        for (second, two) in (1..).zip(limits.windows(2)) {
+            let change = Change::of_container("c", Sizes { memory_limit: two[1].parse().ok(), ..Sizes::default() });
+            let at = Timestamp::from_second(second).unwrap();
+            let new = LastResize::of(&pod(two[0]), &change, Author::Controller, at);
+            note = Some(new.following(note.as_ref(), &pod(two[0])));
+        }
+        let lowered = note.unwrap().lowered.map(|it| (it.at.as_second(), it.from["c"].memory_limit.clone().unwrap()));
+        assert_eq!(lowered, expect.map(|(second, limit)| (second, limit.parse().unwrap())), "{limits:?}");
+    }
+
+    #[test]
+    fn a_decrease_is_noted_until_it_is_given_back() {
+        check_lowered(&["320Mi", "20Mi"], None);
+        check_lowered(&["320Mi", "20Mi", "30Mi"], Some((1, "320Mi")));
+        check_lowered(&["320Mi", "20Mi", "30Mi", "50Mi"], Some((1, "320Mi")));
+        check_lowered(&["320Mi", "20Mi", "30Mi", "320Mi"], None);
+        check_lowered(&["320Mi", "20Mi", "30Mi", "25Mi"], None);
+        check_lowered(&["320Mi", "20Mi", "30Mi", "25Mi", "27Mi"], Some((3, "30Mi")));
+        let text = r#"{"by":"controller","at":"1970-01-01T00:00:02Z","generation":0,"before":{},"after":{},"lowered":{"at":"1970-01-01T00:00:01Z","from":{"c":{"memoryLimit":"320Mi"}}}}"#;
+        let note: LastResize = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&note).unwrap(), text);
     }
 
     #[test]

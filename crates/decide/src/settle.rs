@@ -1,5 +1,6 @@
 //! After a resize: is there harm, and has it settled? What is remembered of either.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -56,12 +57,55 @@ fn lowered(note: &Noted, container: &str, resource: Resource) -> bool {
     said.is_some_and(|(before, after)| Pair::of(after, resource).lowers(Pair::of(before, resource)))
 }
 
+/// What a pod's last resize is judged by: its note, and where that is one of raises after a decrease, the numbers that are still
+/// below what they were before that, as if they had been lowered from there to what the pod has now.
+pub fn judged<'a>(pod: &PodFacts, note: &'a Noted) -> Cow<'a, Noted> {
+    let Some(lowered) = note.lowered.as_deref() else { return Cow::Borrowed(note) };
+    let mut containers = note.containers.to_vec();
+    for (name, from) in &lowered.from {
+        let Some(has) = pod.containers.iter().find(|it| it.name == *name).map(|it| it.asked) else { continue };
+        let place = containers.iter().position(|it| it.0 == *name).unwrap_or_else(|| {
+            containers.push((Arc::clone(name), Numbers::default(), Numbers::default()));
+            containers.len() - 1
+        });
+        let (_, before, set) = &mut containers[place];
+        for resource in RESOURCES {
+            for requirement in [Requirement::Request, Requirement::Limit] {
+                let (was, is) = (from.get(resource, requirement), has.get(resource, requirement));
+                if was.zip(is).is_some_and(|(was, is)| is < was) {
+                    before.set(resource, requirement, was);
+                    set.set(resource, requirement, is);
+                }
+            }
+        }
+    }
+    containers.sort_by(|a, b| a.0.cmp(&b.0));
+    Cow::Owned(Noted { containers: containers.into(), ..note.clone() })
+}
+
+/// When the pod was last lowered: by the resize, or before it.
+fn lowered_at(note: &Noted) -> Timestamp {
+    note.lowered.as_ref().map_or(note.at, |it| it.at.min(note.at))
+}
+
+/// Kubernetes writes when something ended in whole seconds, rounded down: what ended within the second of a resize is taken for a
+/// consequence of it.
+fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 /// The harm the pod's last resize did, if it was ours, stands, and did. Only what was lowered can have done harm, except that a
 /// guard may object to anything.
 pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) -> Option<Harm> {
     let note = pod.note.as_deref().filter(|it| it.by == Author::Controller && stands(pod, it))?;
-    let until = after(note.at, subject.policy.settle.value);
-    let within = |at: Timestamp| note.at < at && at <= until;
+    let settle = subject.policy.settle.value;
+    let from = lowered_at(note);
+    let within = |at: Timestamp| whole(from) <= at && at <= after(from, settle);
+    let measured = |at: Timestamp| from < at && at <= after(from, settle);
+    let until = after(note.at, settle);
+    // A guard objects to anything, to a raise after the decrease too.
+    let guarded = |at: Timestamp| measured(at) || (note.at < at && at <= until);
+    let note = &*judged(pod, note);
     let uses = scene.uses.get(&pod.key);
     let mut harms = Vec::new();
     for container in &pod.containers {
@@ -71,7 +115,7 @@ pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) ->
             harms.extend(ended(note, container, memory, within));
         }
         let used = uses.and_then(|it| it.get(&container.name));
-        harms.extend(used.filter(|it| cpu && within(it.at)).and_then(|it| throttled(container, it)));
+        harms.extend(used.filter(|it| cpu && measured(it.at)).and_then(|it| throttled(container, it)));
     }
     let any = note.containers.iter().any(|(name, ..)| RESOURCES.iter().any(|it| lowered(note, name, *it)));
     // A container that had to restart for its resize is not ready for a while; that is harm only if it stays so.
@@ -82,7 +126,7 @@ pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) ->
         let message = format!("it was ready before its resize and is not any more, since {at:.0}");
         harms.push(Harm { code: Code::NotReady, at, container: None, message });
     }
-    let readings = scene.guards.get(&pod.workload).into_iter().flatten().filter(|it| within(it.at));
+    let readings = scene.guards.get(&pod.workload).into_iter().flatten().filter(|it| guarded(it.at));
     for reading in readings {
         let guards = subject.policy.guards.value.iter().take(GUARDS);
         harms.extend(guards.filter(|it| it.name == reading.name).filter_map(|it| crossed(it, reading)));
@@ -106,7 +150,7 @@ impl Code {
 /// How a container ended after the resize. One killed for want of memory after its limit was lowered was killed by that, however
 /// long ago it was; any other end counts while the pod is watched.
 fn ended(note: &Noted, container: &ContainerFacts, memory: bool, within: impl Fn(Timestamp) -> bool) -> Option<Harm> {
-    let end = container.last_end.filter(|it| it.at > note.at)?;
+    let end = container.last_end.filter(|it| it.at >= whole(lowered_at(note)))?;
     let harm = |code, message| Harm { code, at: end.at, container: Some(Arc::clone(&container.name)), message };
     let (before, after) = note.container(&container.name)?;
     let limit = after.memory_limit.zip(before.memory_limit).filter(|(after, before)| after < before);
@@ -201,17 +245,24 @@ pub fn remember(
             }
             if record.incidents_until.is_none_or(|it| it < harm.at) {
                 set_back = true;
-                blame(&mut record, note, harm);
+                blame(&mut record, &judged(pod, note), harm);
             }
-            record.remember(done(pod, note, harm.code, &harm.message));
+            record.remember(done(pod, &judged(pod, note), harm.code, &harm.message));
         } else if let Some((_, code, message)) = given_up.iter().find(|it| it.0.key == pod.key) {
             if known.is_none() {
                 set_back = true;
                 record.remember(done(pod, note, *code, message));
             }
         } else if has_settled(subject, &record, pod, now) {
-            let message = format!("{}: no harm came of it", note.in_words());
-            record.remember(done(pod, note, Code::Resized, &message));
+            let end = ended_while_watched(subject, pod, note);
+            let outcome = match &end {
+                None => "no harm came of it".to_owned(),
+                Some(end) => format!("{end}, though it has no less than before"),
+            };
+            record.remember(done(pod, note, Code::Resized, &format!("{}: {outcome}", note.in_words())));
+            if end.is_some() {
+                continue; // nothing of ours is to blame, but it is not well either: what is remembered of setbacks stays
+            }
             if record.not_before.is_none_or(|it| it <= now) {
                 record.setbacks = 0;
                 record.not_before = None;
@@ -224,6 +275,20 @@ pub fn remember(
         record.incidents_until = record.incidents_until.max(last);
     }
     (record != *subject.record).then_some(record)
+}
+
+/// How a container of the pod ended badly while its resize was watched, whoever is to blame.
+fn ended_while_watched(subject: &Subject, pod: &PodFacts, note: &Noted) -> Option<String> {
+    let until = after(note.at, subject.policy.settle.value);
+    pod.containers.iter().find_map(|container| {
+        let end = container.last_end.filter(|it| whole(note.at) <= it.at && it.at <= until)?;
+        let (name, at) = (&container.name, end.at);
+        if end.out_of_memory {
+            return Some(format!("{name} was killed for want of memory at {at:.0}"));
+        }
+        let bad = end.exit_code != 0 && !restarts_for(container, note);
+        bad.then(|| format!("{name} ended with code {} at {at:.0}", end.exit_code))
+    })
 }
 
 /// Whether the pod's last resize was ours, has been watched for long enough, and that has not been said yet.

@@ -115,7 +115,7 @@ pub fn is_given_up(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timest
 
 /// The former sizes again, so that what is asked for and what is promised agree; or the pod made anew where the mode allows.
 fn give_up(sight: &Sight<'_>, draft: &mut Draft, code: Code, message: String) {
-    let parts = former_parts(sight, |_| true);
+    let parts = sight.pod.note.as_deref().map(|it| former_parts(sight, it, |_| true)).unwrap_or_default();
     // A node that fails may be mended; only what can never be, or found no room for long, is a reason to restart a pod.
     let recreate = matches!(sight.mode(), Mode::Recreate | Mode::InPlaceOrRecreate) && code != Code::NodeFailing;
     draft.findings.retain(|it| it.container.is_none());

@@ -6,13 +6,15 @@ use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Pair, Part, Saying};
 use crate::check::sight::{Sight, after, is_watched};
 use crate::code::Code;
-use crate::settle::former;
+use crate::facts::Noted;
+use crate::settle::{former, judged};
 
 /// Before anything is asked: harm turns the draft into a roll-back, which is then asked about like any other change.
 pub fn convert(sight: &Sight<'_>, draft: &mut Draft) {
     if let Some(harm) = sight.team.harms.get(&*sight.pod.key.name) {
         // Memory that may be in use by now is never taken away in haste.
-        let parts = former_parts(sight, |it| harm.code == Code::GuardCrossed && it == Resource::Cpu);
+        let Some(note) = sight.pod.note.as_deref().map(|it| judged(sight.pod, it)) else { return };
+        let parts = former_parts(sight, &note, |it| harm.code == Code::GuardCrossed && it == Resource::Cpu);
         if !parts.is_empty() {
             take_back(draft, parts, Code::RollBack);
             draft.remark(Saying::clamped(Check::Settling, harm.code, harm.message.clone()));
@@ -31,9 +33,8 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     }
 }
 
-/// The former numbers of a pod, as parts: what was lowered, and of the resources that pass also what was raised.
-pub fn former_parts(sight: &Sight<'_>, all: impl Fn(Resource) -> bool) -> Vec<Part> {
-    let Some(note) = sight.pod.note.as_deref() else { return Vec::new() };
+/// The former numbers of a pod, as parts, by its note: what was lowered, and of the resources that pass also what was raised.
+pub fn former_parts(sight: &Sight<'_>, note: &Noted, all: impl Fn(Resource) -> bool) -> Vec<Part> {
     let mut parts = Vec::new();
     for (index, container) in sight.pod.containers.iter().enumerate() {
         for resource in [Resource::Cpu, Resource::Memory] {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use supple_decide::code::Code;
-use supple_decide::facts::LastEnd;
+use supple_decide::facts::{LastEnd, NotedLowered};
 use supple_decide::note::Author;
 use supple_decide::policy::Guard;
 use supple_decide::round::{Round, What};
@@ -104,6 +105,65 @@ fn what_was_raised_is_not_to_blame() {
     stage.resized("web-1", "500m:1 512Mi:1Gi", 3);
     ended(&mut stage, 1, true, 137);
     check(&stage.decide(), "web-1", Code::Fits, "nothing");
+}
+
+/// Lowered four minutes ago from 1Gi:2Gi to 256Mi:512Mi, and raised to 512Mi:1Gi by the fast path three minutes ago.
+fn lowered_and_raised() -> Stage {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m 512Mi");
+    stage.pod("web", "web-1", "n1", "500m:1 512Mi:1Gi");
+    stage.resized("web-1", "500m:1 256Mi:512Mi", 3);
+    let (at, from) = (stage.ago(4), numbers("500m:1 1Gi:2Gi"));
+    let note = stage.at("web-1").note.as_mut().unwrap();
+    note.lowered = Some(Box::new(NotedLowered { at, from: [("app".into(), from)].into() }));
+    stage
+}
+
+#[test]
+fn a_decrease_is_to_blame_also_after_it_was_raised_in_haste() {
+    let mut stage = lowered_and_raised();
+    ended(&mut stage, 1, true, 137);
+    let round = taken_back(&stage, Code::OutOfMemory, "1Gi:2Gi");
+    let record = &round.records[&workload("web")];
+    assert_eq!((show(&record.too_small[0].size), record.setbacks), ("512Mi:1Gi".to_owned(), 1));
+    assert_eq!(record.last.iter().map(|it| it.code).collect::<Vec<_>>(), [Code::OutOfMemory]);
+    // Killed between the two: what was not known when it was raised counts all the same.
+    let mut between = lowered_and_raised();
+    let second = between.ago(4).as_second();
+    let at = Timestamp::from_second(second).unwrap() + SignedDuration::from_secs(30);
+    between.at("web-1").containers[0].last_end = Some(LastEnd { at, out_of_memory: true, exit_code: 137 });
+    taken_back(&between, Code::OutOfMemory, "1Gi:2Gi");
+    // What is well settles, and is not blamed for a crash long after.
+    let mut well = lowered_and_raised();
+    well.pass(10);
+    well.at("web-1").containers[0].last_end = Some(LastEnd { at: well.ago(1), out_of_memory: false, exit_code: 1 });
+    let round = well.decide();
+    assert_eq!((round.actions.len(), round.records[&workload("web")].last[0].code), (0, Code::Resized));
+}
+
+#[test]
+fn what_ended_in_the_second_of_its_resize_ended_by_it() {
+    let mut stage = lowered();
+    ended(&mut stage, 3, true, 137);
+    let at = stage.ago(3);
+    stage.at("web-1").note.as_mut().unwrap().at = at + SignedDuration::from_millis(500);
+    taken_back(&stage, Code::OutOfMemory, "1:2 1Gi:2Gi");
+}
+
+#[test]
+fn a_kill_is_never_no_harm() {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m 1Gi");
+    stage.pod("web", "web-1", "n1", "500m:1 1Gi:2Gi");
+    stage.resized("web-1", "500m:1 512Mi:1Gi", 3);
+    Arc::make_mut(&mut stage.subject("web").record).setbacks = 2;
+    ended(&mut stage, 1, true, 137);
+    stage.pass(10);
+    let round = stage.decide();
+    let record = &round.records[&workload("web")];
+    let said = &record.last[0].message;
+    assert!(said.contains("app was killed for want of memory at") && !said.contains("no harm"), "{said}");
+    assert_eq!(record.setbacks, 2);
 }
 
 #[test]

@@ -6,13 +6,13 @@ use supple_api::rightsizing::{Rightsizing, RightsizingStatus};
 use supple_decide::code::Code;
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::policy::Guard;
-use supple_decide::scene::GuardReading;
 
 use crate::carry::{Answer, Order};
 use crate::history_file::Page;
 use crate::rules::{PolicyWritten, RuleNews, VpaWritten};
 use crate::source::Reading;
 use crate::source::incident::Incident;
+use crate::source::prometheus::guards::{Asked, Watched};
 use crate::source::prometheus::past::Past;
 use crate::usage::PodUse;
 use crate::view::News;
@@ -38,7 +38,7 @@ pub enum Event {
     /// What a Prometheus remembers of containers.
     Past(Vec<Past>),
     /// What the guards of a workload came to.
-    Guards(WorkloadKey, Vec<GuardReading>),
+    Guards(WorkloadKey, Asked),
     /// An action has been answered.
     Answered(Box<Order>, Answer),
     /// Something that was to be written has been, or not.
@@ -57,7 +57,7 @@ pub enum Effect {
     /// Carry an action out; answered by [`Event::Answered`].
     Carry(Box<Order>),
     /// Evaluate the guards of a workload of which a resize is being watched; answered by [`Event::Guards`].
-    AskGuards(WorkloadKey, Vec<Guard>),
+    AskGuards(WorkloadKey, Vec<Watched>, Vec<Guard>),
     /// Tell whoever wrote a policy: an event on it, a log line.
     TellPolicy(Box<PolicyTold>),
     /// Tell people: an event, a log line, an audit line. With the version and UID of the workload's object, where known.

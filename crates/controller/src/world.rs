@@ -12,6 +12,7 @@ mod autoscalers;
 mod conditions;
 mod decisions;
 mod flights;
+mod guards;
 mod kept;
 pub mod knowledge;
 mod picture;
@@ -198,9 +199,7 @@ impl World {
             }
             Event::Detailed(readings) => return self.take_in_details(readings, now),
             Event::Past(past) => self.take_in_past(past),
-            Event::Guards(workload, readings) => {
-                self.view.scene.guards.insert(workload, readings);
-            }
+            Event::Guards(workload, asked) => return self.guarded(workload, asked, now),
             Event::Answered(order, answer) => return self.answered(&order, answer, now),
             Event::Wrote(workload, result) => self.wrote(&workload, result),
             Event::WrotePolicy(Ok(())) => {}
@@ -391,21 +390,6 @@ impl World {
         }
     }
 
-    /// The guards of workloads of which a resize is being watched.
-    fn guards(&mut self, now: Timestamp) -> Vec<Effect> {
-        let scene = &self.view.scene;
-        let mut asked = Vec::new();
-        for (workload, subject) in &scene.workloads {
-            let guards = &subject.policy.guards.value;
-            let settle = subject.policy.settle.value;
-            let is_watched = |it: &PodFacts| it.note.as_ref().is_some_and(|note| now.duration_since(note.at) < settle);
-            if !guards.is_empty() && self.pods_of(workload).any(is_watched) {
-                asked.push(Effect::AskGuards(workload.clone(), guards.clone()));
-            }
-        }
-        asked
-    }
-
     /// Take in what one container uses. Returns the workload where that demands more at once.
     fn take_in_use(&mut self, namespace: &str, pod: &str, container: &str, used: Use) -> Option<WorkloadKey> {
         let Place { pod, uses, subject } = self.view.place(namespace, pod)?;
@@ -471,7 +455,9 @@ impl World {
             }
         }
         effects.extend(self.urgent_writes(now));
-        effects.extend(self.guards(now));
+        if only.is_none() {
+            effects.extend(self.guards(now)); // once a round: what they answer is judged between rounds
+        }
         effects
     }
 

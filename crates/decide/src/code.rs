@@ -237,6 +237,8 @@ codes! {
     Throttled => "",
     /// A guard of the policy was crossed.
     GuardCrossed => "",
+    /// A guard of the policy has no answer: it watches nothing, and holds nothing up.
+    GuardUnread => "ask Prometheus the guard's query yourself, for a pod of the workload: it must answer with one number",
     /// The pod-level cgroup stays small after a kill: a resize cannot reach the container, only recreating it can.
     StuckAfterKill => "allow `InPlaceOrRecreate`, or delete the pod",
 }

@@ -50,6 +50,8 @@ impl Scene {
 pub struct GuardReading {
     /// The guard's name.
     pub name: String,
+    /// Of which pod; `None`: its query names none, and it speaks of the whole workload.
+    pub pod: Option<Arc<str>>,
     /// When it was evaluated.
     pub at: Timestamp,
     /// The answer, in thousandths.

@@ -126,7 +126,12 @@ pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) ->
         let message = format!("it was ready before its resize and is not any more, since {at:.0}");
         harms.push(Harm { code: Code::NotReady, at, container: None, message });
     }
-    let readings = scene.guards.get(&pod.workload).into_iter().flatten().filter(|it| guarded(it.at));
+    let readings = scene
+        .guards
+        .get(&pod.workload)
+        .into_iter()
+        .flatten()
+        .filter(|it| guarded(it.at) && it.pod.as_ref().is_none_or(|it| *it == pod.key.name));
     for reading in readings {
         let guards = subject.policy.guards.value.iter().take(GUARDS);
         harms.extend(guards.filter(|it| it.name == reading.name).filter_map(|it| crossed(it, reading)));

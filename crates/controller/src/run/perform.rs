@@ -8,9 +8,6 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use supple_api::{ClusterRightsizePolicy, RightsizePolicy, Rightsizing, VerticalPodAutoscaler, names};
 use supple_decide::hand::MANAGER;
-use supple_decide::key::WorkloadKey;
-use supple_decide::policy::Guard;
-use supple_decide::scene::GuardReading;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -25,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::record::Teller;
 use crate::rules::{PolicyWritten, VpaWritten};
 use crate::source::prometheus::client::Prometheus;
-use crate::source::prometheus::template::{Template, Values};
+use crate::source::prometheus::guards;
 use crate::usage::{self, PodUse};
 
 /// Pods of which usage is taken in at once.
@@ -128,24 +125,11 @@ impl Hands {
                     let _ = answers.send(Event::Answered(order, answer)).await;
                 });
             }
-            Effect::AskGuards(workload, guards) => {
-                let Some(prometheus) = self.prometheus.clone() else { return };
-                let now = (self.clock)();
+            Effect::AskGuards(workload, watched, guards) => {
+                let (prometheus, now) = (self.prometheus.clone(), (self.clock)());
                 self.tasks.spawn(async move {
-                    let mut readings = Vec::new();
-                    for guard in guards {
-                        match ask(&prometheus, &workload, &guard, now).await {
-                            Ok(Some(value_milli)) => {
-                                readings.push(GuardReading { name: guard.name, at: now, value_milli })
-                            }
-                            Ok(None) => {}
-                            // Fail open: a guard that cannot be read is no harm, and somebody has to know.
-                            Err(why) => {
-                                tracing::warn!(%workload, guard = guard.name, why, "a guard cannot be evaluated")
-                            }
-                        }
-                    }
-                    let _ = answers.send(Event::Guards(workload, readings)).await;
+                    let asked = guards::ask(prometheus.as_ref(), &workload, &watched, &guards, now).await;
+                    let _ = answers.send(Event::Guards(workload, asked)).await;
                 });
             }
             Effect::TellPolicy(told) => {
@@ -228,29 +212,6 @@ impl Keeper {
             }
         }
     }
-}
-
-/// What a guard comes to, in thousandths; `None`: it has no answer.
-async fn ask(
-    prometheus: &Prometheus,
-    workload: &WorkloadKey,
-    guard: &Guard,
-    now: Timestamp,
-) -> Result<Option<i64>, String> {
-    let template = Template::new(&guard.query).map_err(|error| error.to_string())?;
-    let query = template.fill(&Values {
-        namespace: &workload.namespace,
-        workload: &workload.name,
-        pod: ".+",
-        container: ".+",
-        step_seconds: 60,
-    });
-    let value = prometheus.number(&query, now).await.map_err(|error| error.to_string())?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "`as` saturates, and a guard beyond that is crossed all the same"
-    )]
-    Ok(value.filter(|it| it.is_finite()).map(|it| (it * 1000.0).round() as i64))
 }
 
 async fn write(client: &Client, written: &Written) -> Result<(), kube::Error> {

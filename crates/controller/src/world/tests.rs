@@ -7,10 +7,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use supple_api::Rightsizing;
 use supple_decide::need::Use;
+use supple_decide::note::{Author, LastResize};
 use supple_quantity::{Bytes, MilliCpu};
 
 use super::*;
 use crate::rules::{Available, RuleNews};
+use crate::source::prometheus::client::{self, Prometheus};
+use crate::source::prometheus::guards;
 use crate::view::News;
 
 /// A world and its clock.
@@ -232,6 +235,58 @@ fn whoever_wrote_the_policy_is_told_of_a_roll_back_once() {
     let told = policies(stage.tell(Event::Answered(order.clone(), accepted())));
     assert_eq!(told, [("quick".to_owned(), "RollBack")]);
     assert_eq!(policies(stage.tell(Event::Answered(order, accepted()))), []);
+}
+
+/// A Prometheus that knows one query: that of the pod by its own name.
+async fn prometheus() -> Prometheus {
+    type Asked = axum::extract::Query<BTreeMap<String, String>>;
+    async fn answer(axum::extract::Query(asked): Asked) -> axum::Json<Value> {
+        let known = asked["query"] == r#"errors{pod="web",container="app"}"#;
+        let result = if known { json!([{"metric": {}, "value": [0, "7"]}]) } else { json!([]) };
+        axum::Json(json!({"status": "success", "data": {"resultType": "vector", "result": result}}))
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = axum::Router::new().route("/api/v1/query", axum::routing::get(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    Prometheus::new(client::Options::new(&format!("http://{address}"))).unwrap()
+}
+
+#[tokio::test]
+async fn a_guard_is_asked_of_the_pod_that_was_resized_and_takes_it_back() {
+    let mut stage = Stage::at_work();
+    let order = stage.resizing();
+    let guard = |name: &str, query: &str| json!({"name": name, "query": query, "above": "5"});
+    let policy = json!({"metadata": {"namespace": "shop", "name": "quick"}, "spec": {
+        "learn": "0s", "minConfidence": 0, "startup": "0s", "settle": "10m", "steps": {"cpuDown": 100, "memoryDown": 100},
+        "guards": [guard("errors", r#"errors{pod="$pod",container="$container"}"#), guard("typo", "erors")]}});
+    stage.rule(RuleNews::Policy(watcher::Event::Apply(of(policy))));
+    let round::What::Resize(change) = &order.action.what else { panic!("{:?}", order.action) };
+    let note = LastResize::of(&order.pod, change, Author::Controller, stage.now);
+    let mut resized = change.applied_to(&pod(1, "1", json!({}))).unwrap();
+    let sizes = resized.spec.as_ref().unwrap().containers[0].resources.clone();
+    resized.metadata.generation = Some(2);
+    let text = serde_json::to_string(&note).unwrap();
+    resized.metadata.annotations = Some([(supple_decide::note::ANNOTATION.to_owned(), text)].into());
+    let status = &mut resized.status.as_mut().unwrap().container_statuses.as_mut().unwrap()[0];
+    status.allocated_resources = sizes.as_ref().and_then(|it| it.requests.clone());
+    status.resources = sizes;
+    stage.tell(Event::Answered(order, Answer::Accepted { generation: Some(2) }));
+    stage.watched(resized);
+    let Effect::AskGuards(workload, watched, guards) = stage.until(|it| matches!(it, Effect::AskGuards(..))) else {
+        unreachable!()
+    };
+    let asked = guards::ask(Some(&prometheus().await), &workload, &watched, &guards, stage.now).await;
+    assert_eq!(asked.unread, [r#"guard "typo" watches nothing: the answer to erors is empty"#]);
+    let effects = stage.tell(Event::Guards(workload.clone(), asked.clone()));
+    let told = |it: &Effect| matches!(it, Effect::Tell(told, _) if told.code == Code::GuardUnread);
+    assert_eq!(effects.iter().filter(|it| told(it)).count(), 1);
+    let taken_back =
+        |it: &Effect| matches!(it, Effect::Carry(order) if matches!(order.action.what, round::What::RollBack(_)));
+    assert!(effects.iter().any(taken_back), "{effects:?}");
+    assert!(!stage.tell(Event::Guards(workload, asked)).iter().any(told), "it is told once an hour");
+    let nobody = guards::ask(None, &web(), &watched, &guards, stage.now).await;
+    assert_eq!((nobody.readings.len(), nobody.unread.len()), (0, 2));
 }
 
 #[test]

@@ -203,17 +203,20 @@ fn a_restart_that_was_asked_for_is_no_harm() {
 
 #[test]
 fn guards() {
-    let guarded = |value_milli, minutes_ago| {
+    let guarded = |pod: Option<&str>, value_milli, minutes_ago| {
         let mut stage = lowered();
         let guard = Guard { name: "p99".into(), query: "q".into(), above_milli: Some(250), below_milli: None };
         stage.policy("web", |it| it.guards.value.push(guard));
-        let reading = GuardReading { name: "p99".into(), at: stage.ago(minutes_ago), value_milli };
+        let (at, pod) = (stage.ago(minutes_ago), pod.map(Arc::from));
+        let reading = GuardReading { name: "p99".into(), pod, at, value_milli };
         stage.scene.guards.insert(workload("web"), vec![reading]);
         stage
     };
-    taken_back(&guarded(300, 1), Code::GuardCrossed, "1:2 1Gi:2Gi");
-    check(&guarded(200, 1).decide(), "web-1", Code::Fits, "nothing");
-    check(&guarded(300, 10).decide(), "web-1", Code::Fits, "nothing");
+    taken_back(&guarded(None, 300, 1), Code::GuardCrossed, "1:2 1Gi:2Gi");
+    taken_back(&guarded(Some("web-1"), 300, 1), Code::GuardCrossed, "1:2 1Gi:2Gi");
+    check(&guarded(Some("web-2"), 300, 1).decide(), "web-1", Code::Fits, "nothing");
+    check(&guarded(None, 200, 1).decide(), "web-1", Code::Fits, "nothing");
+    check(&guarded(None, 300, 10).decide(), "web-1", Code::Fits, "nothing");
 }
 
 #[test]

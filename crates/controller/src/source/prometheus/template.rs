@@ -103,6 +103,12 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// Whether it says `$pod`: then it comes to something of its own for each pod.
+    #[must_use]
+    pub fn names_pod(&self) -> bool {
+        self.parts.contains(&Part::Value(Placeholder::Pod))
+    }
+
     /// The query with these values. They are escaped: a value cannot end the text it stands in.
     #[must_use]
     pub fn fill(&self, values: &Values<'_>) -> String {

@@ -1,0 +1,69 @@
+//! The guards of policies: when they are asked, and what is made of their answers and of their silence.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use supple_decide::code::Code;
+use supple_decide::facts::Noted;
+use supple_decide::key::WorkloadKey;
+use supple_decide::note::Author;
+
+use super::{TOLD_AGAIN, World};
+use crate::event::{Effect, Told};
+use crate::source::prometheus::guards::{Asked, Watched};
+
+impl World {
+    /// The guards of workloads of which a resize of ours is being watched.
+    pub(super) fn guards(&self, now: Timestamp) -> Vec<Effect> {
+        let mut asked = Vec::new();
+        for (workload, subject) in &self.view.scene.workloads {
+            let guards = &subject.policy.guards.value;
+            if guards.is_empty() {
+                continue;
+            }
+            let settle = subject.policy.settle.value;
+            let is_ours = |it: &&Noted| it.by == Author::Controller && now.duration_since(it.at) < settle;
+            let watched = self.pods_of(workload).filter(|it| !it.deleting).filter_map(|pod| {
+                let note = pod.note.as_deref().filter(is_ours)?;
+                let containers = note.containers.iter().map(|it| it.0.clone()).collect();
+                Some(Watched { pod: pod.key.name.clone(), containers })
+            });
+            let watched: Vec<Watched> = watched.collect();
+            if !watched.is_empty() {
+                asked.push(Effect::AskGuards(workload.clone(), watched, guards.clone()));
+            }
+        }
+        asked
+    }
+
+    /// The guards of a workload have been asked: harm that they see is taken back at once, and a guard that cannot be read is told of.
+    pub(super) fn guarded(&mut self, workload: WorkloadKey, asked: Asked, now: Timestamp) -> Vec<Effect> {
+        let Asked { readings, unread } = asked;
+        let mut effects = Vec::new();
+        if !unread.is_empty() {
+            let told = Told {
+                at: now,
+                code: Code::GuardUnread,
+                pod: None,
+                workload: workload.clone(),
+                message: unread.join("; "),
+            };
+            effects.extend(self.seldom(told));
+        }
+        if !readings.is_empty() {
+            self.view.scene.guards.insert(workload.clone(), readings);
+            effects.extend(self.round(now, Some(&BTreeSet::from([workload]))));
+        }
+        effects
+    }
+
+    /// Tell it, unless the same was told of the workload within the last hour.
+    fn seldom(&mut self, told: Told) -> Option<Effect> {
+        let what = (told.workload.clone(), told.code);
+        if self.told.get(&what).is_some_and(|at| told.at.duration_since(*at) < TOLD_AGAIN) {
+            return None;
+        }
+        self.told.insert(what, told.at);
+        Some(self.tell(told))
+    }
+}

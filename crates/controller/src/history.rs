@@ -37,8 +37,19 @@ struct Kept {
     pods: Few<PodKey, Known>,
     next: u32,
     fresh: Option<Timestamp>,
+    /// The highest use of any of its pods before this process, which does not know any more whose it was.
+    recalled: Peak,
     /// Something has been learned since it was last saved.
     unsaved: bool,
+}
+
+/// The highest use of memory, over two spans of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Peak {
+    /// The span of the newest sample.
+    span: i32,
+    /// In that span, and in the one before.
+    high: (Bytes, Bytes),
 }
 
 /// What is kept of one pod.
@@ -46,10 +57,8 @@ struct Kept {
 struct Known {
     /// Its number in the recommender.
     number: u32,
-    /// The span of its last sample.
-    span: i32,
-    /// Highest use of that span and of the one before.
-    peak: (Bytes, Bytes),
+    /// Its highest use lately.
+    peak: Peak,
     /// What the fast path wants at once; boxed, because hardly any pod is in haste.
     urgent: Option<Box<Urgent>>,
 }
@@ -71,17 +80,6 @@ pub struct Learned {
 }
 
 impl Known {
-    fn see_peak(&mut self, second: i64, memory: Bytes) {
-        let span = second.div_euclid(SPAN_SECONDS);
-        let span = i32::try_from(span).unwrap_or(if span < 0 { i32::MIN } else { i32::MAX });
-        let (now, before) = &mut self.peak;
-        if span > self.span {
-            *before = if span == self.span.saturating_add(1) { *now } else { Bytes(0) };
-            (self.span, *now) = (span, Bytes(0));
-        }
-        *now = Bytes(now.0.max(memory.0));
-    }
-
     fn urgent(&self) -> Urgent {
         self.urgent.as_deref().copied().unwrap_or_default()
     }
@@ -89,10 +87,52 @@ impl Known {
     fn set_urgent(&mut self, urgent: Urgent) {
         self.urgent = (urgent != Urgent::default()).then(|| Box::new(urgent));
     }
+}
 
-    fn highest(&self) -> Option<Bytes> {
-        let (now, before) = self.peak;
-        Some(Bytes(now.0.max(before.0))).filter(|it| it.0 > 0)
+impl Peak {
+    /// As it stands in the span of this moment, if that is not before its own.
+    fn at(self, second: i64) -> Self {
+        let span = second.div_euclid(SPAN_SECONDS);
+        let span = i32::try_from(span).unwrap_or(if span < 0 { i32::MIN } else { i32::MAX });
+        if span <= self.span {
+            return self;
+        }
+        let before = if span == self.span.saturating_add(1) { self.high.0 } else { Bytes(0) };
+        Self { span, high: (Bytes(0), before) }
+    }
+
+    fn see(&mut self, second: i64, memory: Bytes) {
+        *self = self.at(second);
+        self.high.0 = self.high.0.max(memory);
+    }
+
+    fn highest(self) -> Option<Bytes> {
+        Some(self.high.0.max(self.high.1)).filter(|it| it.0 > 0)
+    }
+
+    /// The higher of two, in each span.
+    fn and(self, other: Self) -> Self {
+        let newest = i64::from(self.span.max(other.span)).saturating_mul(SPAN_SECONDS);
+        let (one, other) = (self.at(newest), other.at(newest));
+        Self { span: one.span, high: (one.high.0.max(other.high.0), one.high.1.max(other.high.1)) }
+    }
+
+    /// As it is saved behind the state of a recommender: nothing where there is none.
+    fn save(self, out: &mut Vec<u8>) {
+        if self.highest().is_some() {
+            out.extend(self.span.to_be_bytes());
+            out.extend(self.high.0.0.to_be_bytes());
+            out.extend(self.high.1.0.to_be_bytes());
+        }
+    }
+
+    /// Of what stands behind the state of a recommender; nothing there, or nothing we know, is none.
+    fn load(bytes: &[u8]) -> Self {
+        let parts = bytes.split_first_chunk().and_then(|(span, rest)| Some((span, rest.split_first_chunk()?)));
+        let Some((span, (now, before))) = parts else { return Self::default() };
+        let Ok(before) = <[u8; 8]>::try_from(before) else { return Self::default() };
+        let high = (Bytes(i64::from_be_bytes(*now)), Bytes(i64::from_be_bytes(before)));
+        Self { span: i32::from_be_bytes(*span), high }
     }
 }
 
@@ -107,11 +147,25 @@ fn terms(policy: &Policy) -> Terms {
 
 impl Kept {
     fn new(front: Supple) -> Self {
-        Self { front, pods: Few::new(), next: 0, fresh: None, unsaved: false }
+        Self {
+            front,
+            pods: Few::new(),
+            next: 0,
+            fresh: None,
+            recalled: Peak::default(),
+            unsaved: false,
+        }
     }
 
     fn boxed(front: Supple) -> Box<Self> {
         Box::new(Self::new(front))
+    }
+
+    /// The recommender's state, and behind it the highest use of any pod.
+    fn save(&self) -> Vec<u8> {
+        let mut bytes = self.front.save();
+        self.pods.values().fold(self.recalled, |peak, it| peak.and(it.peak)).save(&mut bytes);
+        bytes
     }
 
     fn known(&mut self, pod: &PodKey) -> &mut Known {
@@ -182,10 +236,10 @@ impl History {
         };
         known.set_urgent(urgent);
         if let Some(memory) = used.memory {
-            known.see_peak(sample.time, memory);
+            known.peak.see(sample.time, memory);
         }
         let is_pressing = urgent.cpu > before.cpu || urgent.memory > before.memory;
-        let peak = known.highest();
+        let peak = known.peak.highest().max(kept.recalled.at(sample.time).highest());
         kept.fresh = kept.fresh.max(Some(used.at));
         kept.unsaved = true;
         Some(Learned { used: Use { memory_peak: used.memory_peak.max(peak), ..*used }, is_pressing })
@@ -200,7 +254,7 @@ impl History {
             || Kept::boxed(Supple::new(terms(policy))),
         );
         let known = kept.known(&pod.key);
-        let (number, peak) = (known.number, known.highest());
+        let (number, peak) = (known.number, known.peak.highest());
         let in_force = container.actual.unwrap_or(container.asked);
         let kill = OutOfMemory {
             time: at.as_second(),
@@ -247,7 +301,7 @@ impl History {
                 workload: workload.clone(),
                 container: container.clone(),
                 fresh: kept.fresh,
-                state: kept.front.save(),
+                state: kept.save(),
             })
         })
     }
@@ -298,7 +352,7 @@ impl History {
         let kept = self.kept.get_mut(workload).into_iter().flat_map(Few::iter_mut);
         kept.map(|(name, kept)| {
             kept.unsaved = false;
-            (name.clone(), kept.front.save())
+            (name.clone(), kept.save())
         })
         .collect()
     }
@@ -321,9 +375,12 @@ impl History {
         policy: &Policy,
     ) -> Result<(), String> {
         let state = State::load(bytes).map_err(|error| format!("{workload} {container}: {error}"))?;
+        // A state says the same however often it is loaded and saved; what is longer was saved behind it.
+        let peak = Peak::load(bytes.get(state.save().len()..).unwrap_or_default());
         self.adopt(workload, container, state, policy);
         if let Some(kept) = self.kept.get_mut(workload).and_then(|it| it.get_mut(container)) {
             kept.fresh = kept.fresh.max(fresh);
+            kept.recalled = kept.recalled.and(peak);
         }
         Ok(())
     }

@@ -360,6 +360,35 @@ fn what_we_wrote_ourselves_is_not_learned_a_second_time() {
 }
 
 #[test]
+fn the_highest_use_of_the_day_survives_a_death() {
+    let high = |stage: &mut Stage| {
+        stage.now += SignedDuration::from_mins(1);
+        let used = Use { cpu: Some(MilliCpu(100)), memory: Some(Bytes(900 << 20)), ..Use::at(stage.now) };
+        let containers = [("app".into(), used)].into();
+        let usage = PodUse { namespace: "shop".to_owned(), name: "web".to_owned(), containers };
+        stage.tell(Event::Usage(Ok(vec![usage])));
+    };
+    let peak = |stage: &Stage| stage.world.scene().uses.values().next().unwrap()["app"].memory_peak;
+    let mut stage = Stage::at_work();
+    high(&mut stage);
+    stage.round();
+    let mut heir = stage;
+    for _ in 0..2 {
+        let state = heir.world.history.save(&web()).remove("app").unwrap();
+        let mut next = Stage::at_work();
+        next.now = heir.now;
+        let policy = next.world.rules.built_in();
+        next.world.history.restore(&web(), "app", &state, None, &policy).unwrap();
+        next.round();
+        assert_eq!(peak(&next), Some(Bytes(900 << 20)));
+        heir = next;
+    }
+    heir.now += SignedDuration::from_hours(25);
+    heir.round();
+    assert_eq!(peak(&heir), Some(Bytes(100 << 20)), "a day later it is forgotten");
+}
+
+#[test]
 fn a_kill_is_seen_also_where_a_list_tells_of_it() {
     let mut stage = Stage::at_work();
     stage.round();

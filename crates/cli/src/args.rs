@@ -204,12 +204,18 @@ pub struct ControllerArgs {
     /// Act only while holding the lease: for several replicas.
     #[arg(long, value_name = "true|false", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub leader_election: bool,
-    /// A Prometheus-compatible server: a week of history when the controller starts, and the guards of policies.
+    /// A Prometheus-compatible server: a week of history when the controller starts, and the guards of policies. Usage of now comes
+    /// from metrics.k8s.io and kubelets.
     #[arg(long, value_name = "URL")]
     pub prometheus: Option<String>,
     /// Sent with every question to it; repeatable.
     #[arg(long, value_name = "NAME=VALUE", value_parser = values::header)]
     pub prometheus_header: Vec<(String, String)>,
+    /// A query of your own in place of a built-in one, for metrics that are named otherwise: cpu (cores), memory (bytes), throttled
+    /// (share of periods), measured (seconds since 1970); repeatable. Each answers with one series a container, labelled namespace,
+    /// pod and container; $namespace and $step stand for those.
+    #[arg(long, value_name = "NAME=QUERY", value_parser = values::header, requires = "prometheus")]
+    pub prometheus_query: Vec<(String, String)>,
     /// Holds its bearer token; read again at every question.
     #[arg(long, value_name = "FILE")]
     pub prometheus_bearer_file: Option<PathBuf>,

@@ -15,6 +15,7 @@ use supple_controller::serve::{Bounds, endpoints, serve};
 use supple_controller::snapshot::Snapshot;
 use supple_controller::source::kubelet::sweep::Pace;
 use supple_controller::source::prometheus::client::{self, Prometheus};
+use supple_controller::source::prometheus::history::Queries;
 use supple_controller::webhook::{publish, server};
 use supple_controller::world::Settings;
 use supple_controller::world::knowledge::Shared;
@@ -122,16 +123,18 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
     Ok(shown?)
 }
 
-/// The Prometheus that was named.
-fn prometheus(args: &ControllerArgs) -> Result<Option<Prometheus>, Failure> {
+/// The Prometheus that was named, and the queries it is asked.
+fn prometheus(args: &ControllerArgs) -> Result<Option<(Prometheus, Queries)>, Failure> {
     let Some(url) = &args.prometheus else { return Ok(None) };
+    let own = args.prometheus_query.iter().map(|(name, query)| (name.as_str(), query.as_str()));
+    let queries = Queries::with(own).map_err(|error| Failure::Usage(format!("--prometheus-query: {error}")))?;
     let options = client::Options {
         headers: args.prometheus_header.clone(),
         bearer_file: args.prometheus_bearer_file.clone(),
         ca_file: args.prometheus_ca.clone(),
         ..client::Options::new(url)
     };
-    Prometheus::new(options).map(Some).map_err(|error| Failure::Usage(error.to_string()))
+    Prometheus::new(options).map(|it| Some((it, queries))).map_err(|error| Failure::Usage(error.to_string()))
 }
 
 /// Serve the webhook, and keep its certificate and its registrations as they have to be.

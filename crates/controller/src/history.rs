@@ -39,6 +39,8 @@ struct Kept {
     fresh: Option<Timestamp>,
     /// The highest use of any of its pods before this process, which does not know any more whose it was.
     recalled: Peak,
+    /// It goes on from more than an hour that was learned before this process.
+    resumed: bool,
     /// Something has been learned since it was last saved.
     unsaved: bool,
 }
@@ -153,6 +155,7 @@ impl Kept {
             next: 0,
             fresh: None,
             recalled: Peak::default(),
+            resumed: false,
             unsaved: false,
         }
     }
@@ -390,6 +393,11 @@ impl History {
         self.kept.get(workload).is_some_and(|it| it.values().any(|it| it.front.state().hours() > 1))
     }
 
+    /// Whether it was gone on from what was learned before this process, of whoever's memory.
+    pub fn is_resumed(&self, workload: &WorkloadKey) -> bool {
+        self.kept.get(workload).is_some_and(|it| it.values().any(|it| it.resumed))
+    }
+
     /// Learn from what somebody else remembers of one container of one pod: samples in the order of time.
     pub fn observe_past(&mut self, pod: &PodFacts, container: &str, samples: &[Sample], policy: &Policy) {
         // Into a front of its own, which is laid under what has been learned meanwhile: samples must come in the order of time.
@@ -404,15 +412,18 @@ impl History {
     /// Go on from a state that was learned elsewhere.
     pub fn adopt(&mut self, workload: &WorkloadKey, container: &str, state: State, policy: &Policy) {
         let of_workload = self.kept.entry(workload.clone()).or_default();
+        let resumed = state.hours() > 1;
         match of_workload.get_mut(container) {
             None => {
-                of_workload.insert(Arc::from(container), Kept::boxed(Supple::resume(terms(policy), state)));
+                let mut kept = Kept::boxed(Supple::resume(terms(policy), state));
+                kept.resumed = resumed;
+                of_workload.insert(Arc::from(container), kept);
             }
             Some(kept) => {
                 let mut state = state;
                 state.merge(kept.front.state());
                 kept.front = Supple::resume(terms(policy), state);
-                kept.unsaved = true;
+                (kept.unsaved, kept.resumed) = (true, kept.resumed || resumed);
             }
         }
     }

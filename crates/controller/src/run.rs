@@ -24,9 +24,10 @@ use crate::metrics::{Ended, Metrics, Picture};
 use crate::record::Teller;
 use crate::serve::health::Health;
 use crate::snapshot::Snapshot;
+use crate::source::backoff::Backoff;
 use crate::source::kubelet::sweep::Pace;
-use crate::source::prometheus::client::Prometheus;
-use crate::source::prometheus::history::{Manner, Queries, past};
+use crate::source::prometheus::client::{Prometheus, QueryError};
+use crate::source::prometheus::history::{Manner, Queries, newest, past_in_the_end};
 use crate::source::{Source, kubelet};
 use crate::world::knowledge::Shared;
 use crate::world::{Settings, World};
@@ -48,8 +49,8 @@ pub struct Options {
     pub leadership: watch::Receiver<Leadership>,
     /// How fast kubelets are asked for throttling, pressure and swap; `None`: not at all.
     pub kubelets: Option<Pace>,
-    /// Where history comes from, and guards are evaluated.
-    pub prometheus: Option<Prometheus>,
+    /// Where history comes from, by which queries, and guards are evaluated.
+    pub prometheus: Option<(Prometheus, Queries)>,
     /// The file that what was learned is kept in, and what was found in it.
     pub history: Option<(HistoryFile, Found)>,
     /// What others look at.
@@ -81,6 +82,12 @@ const CLUSTER: &str = "cluster";
 /// How far back history is read: a week, which is what the recommender remembers by the hour.
 const MEMORY: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// How long a Prometheus is left alone that could not tell the past.
+const PATIENCE: Backoff = Backoff { first: Duration::from_secs(30), longest: Duration::from_secs(600) };
+
+/// How often it is asked how fresh it is.
+const FRESHNESS: Duration = Duration::from_secs(60);
+
 /// Answers that wait to be taken in: pods at the start, and usage of some hundred pods each.
 const QUEUE: usize = 16;
 
@@ -104,7 +111,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
         teller,
         answers.clone(),
         clock.clone(),
-        prometheus.clone(),
+        prometheus.as_ref().map(|it| it.0.clone()),
         outlets.metrics.clone(),
     );
     if let Some((file, found)) = history {
@@ -202,24 +209,50 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     let _ = tokio::time::timeout(LAST_WORDS, hands.finish()).await;
 }
 
-/// Read what a Prometheus remembers, once.
-fn remember(server: Prometheus, clock: &Clock, metrics: &Metrics, answers: &Answers, tasks: &mut JoinSet<()>) {
-    let (answers, metrics, now) = (answers.clone(), metrics.clone(), clock());
+/// Read what a Prometheus remembers, once, however often it has to be asked; and look every minute how old its newest measurement is.
+fn remember(
+    (server, queries): (Prometheus, Queries),
+    clock: &Clock,
+    metrics: &Metrics,
+    answers: &Answers,
+    tasks: &mut JoinSet<()>,
+) {
+    let begun = clock();
+    let (freshness, count, clock) = ((server.clone(), queries.clone()), metrics.clone(), clock.clone());
     tasks.spawn(async move {
-        let from = now.checked_sub(MEMORY).unwrap_or(now);
-        match past(&server, &Queries::default(), None, (from, now), &Manner::default()).await {
-            Ok(history) => {
-                for warning in &history.warnings {
-                    tracing::warn!(warning, "the history may not be whole");
+        let (server, queries) = freshness;
+        let mut looks = tokio::time::interval(FRESHNESS);
+        loop {
+            looks.tick().await;
+            match newest(&server, &queries, clock()).await {
+                Ok(Some(newest)) => count.source_newest(Source::Prometheus, newest),
+                Ok(None) => {}
+                Err(error) => {
+                    count.source_failed(Source::Prometheus);
+                    tracing::debug!(%error, "Prometheus does not say how fresh it is");
                 }
-                tracing::info!(containers = history.past.len(), "history read from Prometheus");
-                let _ = answers.send(Event::Past(history.past)).await;
-            }
-            Err(error) => {
-                metrics.source_failed(Source::Prometheus);
-                tracing::warn!(%error, "history cannot be read from Prometheus; it is learned anew");
             }
         }
+    });
+    let (answers, metrics) = (answers.clone(), metrics.clone());
+    tasks.spawn(async move {
+        // Up to our own beginning, however late it is read: what we have measured since must not count twice.
+        let span = (begun.checked_sub(MEMORY).unwrap_or(begun), begun);
+        let mut told = false;
+        let failed = |error: &QueryError, pause: Duration| {
+            metrics.source_failed(Source::Prometheus);
+            if std::mem::replace(&mut told, true) {
+                tracing::debug!(%error, ?pause, "history still cannot be read from Prometheus");
+            } else {
+                tracing::warn!(%error, "history cannot be read from Prometheus yet; it is tried again, and learned anew meanwhile");
+            }
+        };
+        let history = past_in_the_end(&server, &queries, span, &Manner::default(), &PATIENCE, failed).await;
+        for warning in &history.warnings {
+            tracing::warn!(warning, "the history may not be whole");
+        }
+        tracing::info!(containers = history.past.len(), "history read from Prometheus");
+        let _ = answers.send(Event::Past(history.past)).await;
     });
 }
 

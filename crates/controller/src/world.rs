@@ -374,12 +374,13 @@ impl World {
         effects
     }
 
-    /// The past of pods that are still there. Of a workload that is known already nothing is taken in: it would count twice.
+    /// The past of pods that are still there. Of a workload that was gone on from what was remembered of it nothing is taken
+    /// in: it would count twice. What was measured since we began does not stand in the way, because the past ends where that begins.
     fn take_in_past(&mut self, past: Vec<Past>) {
         let fresh: BTreeSet<WorkloadKey> = past
             .iter()
             .filter_map(|it| Some(self.view.pod(&it.namespace, &it.pod)?.workload.clone()))
-            .filter(|it| !self.history.is_seasoned(it))
+            .filter(|it| !self.history.is_resumed(it))
             .collect();
         for Past { namespace, pod, container, samples } in past {
             let Some(facts) = self.view.pod(&namespace, &pod).cloned() else { continue };

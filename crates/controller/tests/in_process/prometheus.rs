@@ -13,9 +13,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use supple_controller::source::backoff::Backoff;
 use supple_controller::source::prometheus::client::{Again, Options, Prometheus, QueryError};
-use supple_controller::source::prometheus::history::{Manner, Queries, past, present};
+use supple_controller::source::prometheus::history::{Manner, Queries, newest, past, past_in_the_end};
 use supple_controller::source::prometheus::past::Limits;
-use supple_quantity::{Bytes, MilliCpu};
 
 /// An answer: status, headers, body.
 type Said = (u16, Vec<(&'static str, &'static str)>, Body);
@@ -211,24 +210,25 @@ async fn numbers_for_guards() {
 }
 
 #[tokio::test]
-async fn the_present_is_as_old_as_it_was_measured() {
-    let says = [
-        good("vector", json!([current("4900.5")])),
-        good("vector", json!([current("1000")])),
-        good(
-            "vector",
-            json!([current("0.25"), {"metric": {"namespace": "n", "pod": "q", "container": "c"}, "value": [5000, "9"]}]),
-        ),
-        good("vector", json!([current("0.07")])),
-    ];
-    let (_, address) = Server::start(says).await;
-    let read = present(&client(address), &Queries::default(), at(5000), &fast()).await.unwrap();
-    assert_eq!(read.len(), 1, "of another it is not known when");
-    let used = read[0].usage;
-    assert_eq!(
-        (used.at, used.memory, used.cpu, used.throttled_permille),
-        (at(4900), Some(Bytes(1000)), Some(MilliCpu(250)), Some(70))
-    );
+async fn a_server_that_is_down_at_first_is_asked_again_until_it_tells() {
+    let matrix = || good("matrix", json!([series(json!([[0, "1"]]))]));
+    let says = [said(400, "not yet"), said(503, ""), said(503, ""), said(503, ""), matrix(), matrix()];
+    let (server, address) = Server::start(says).await;
+    let mut failures = Vec::new();
+    let failed = |error: &QueryError, _| failures.push(error.again());
+    let history = past_in_the_end(&client(address), &two(), (at(0), at(1)), &fast(), &fast().backoff, failed).await;
+    assert_eq!((history.past.len(), server.asked().len()), (1, 6));
+    assert_eq!(failures, [Again::Never, Again::Later]);
+}
+
+#[tokio::test]
+async fn how_fresh_it_is_is_asked_with_the_query_that_was_given() {
+    let says = [good("vector", json!([current("4900.5")])), good("vector", json!([]))];
+    let (server, address) = Server::start(says).await;
+    let queries = Queries::with([("measured", "then")]).unwrap();
+    assert_eq!(newest(&client(address), &queries, at(5000)).await.unwrap(), Some(at(4900)));
+    assert!(server.asked()[0].contains("then") && server.asked()[0].contains("query=max"), "{:?}", server.asked());
+    assert_eq!(newest(&client(address), &queries, at(5000)).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -1,11 +1,8 @@
-//! What a Prometheus knows of containers: their past, in pieces and with patience, and their present.
+//! What a Prometheus knows of containers: their past, in pieces and with patience, and how fresh it is.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use supple_decide::need::Use;
-use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::sample::whole;
 
 use super::client::{Again, Prometheus, QueryError};
@@ -13,7 +10,6 @@ use super::past::{Gather, Limits, Of, Past};
 use super::range::{Range, pieces};
 use super::template::{Template, TemplateError, Values};
 use crate::source::backoff::{Backoff, dice};
-use crate::source::{Name, Reading, Source};
 
 /// The queries. Each answers with one series a container, labelled `namespace`, `pod` and `container`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,15 +47,35 @@ impl Default for Queries {
     }
 }
 
+/// Why a query of one's own cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OwnQueryError {
+    /// There is no such query.
+    #[error("there is no query {0:?}: give one for cpu, memory, throttled or measured")]
+    Unknown(String),
+    /// It is no query.
+    #[error("the query for {0} cannot be read: {1}")]
+    Template(String, TemplateError),
+}
+
 impl Queries {
-    /// These, with others for CPU and memory where given.
+    /// These, with others by name: `cpu`, `memory`, `throttled`, `measured`.
     ///
     /// # Errors
-    /// [`TemplateError`] for a text that is no query.
-    pub fn with(cpu: Option<&str>, memory: Option<&str>) -> Result<Self, TemplateError> {
-        let own = Self::default();
-        let or = |text: Option<&str>, own| text.map_or(Ok(own), Template::new);
-        Ok(Self { cpu: or(cpu, own.cpu)?, memory: or(memory, own.memory)?, ..own })
+    /// [`OwnQueryError`] for a name there is not, and a text that is no query.
+    pub fn with<'a>(own: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, OwnQueryError> {
+        let mut queries = Self::default();
+        for (name, text) in own {
+            let read = || Template::new(text).map_err(|error| OwnQueryError::Template(name.to_owned(), error));
+            match name {
+                "cpu" => queries.cpu = read()?,
+                "memory" => queries.memory = read()?,
+                "throttled" => queries.throttled = Some(read()?),
+                "measured" => queries.measured = read()?,
+                _ => return Err(OwnQueryError::Unknown(name.to_owned())),
+            }
+        }
+        Ok(queries)
     }
 }
 
@@ -170,61 +186,38 @@ async fn patiently(
     }
 }
 
-/// What containers use now, where the server knows when it was measured; for a cluster without metrics.k8s.io. It is not
-/// tried again: the next round asks anew.
+/// [`past`], asked for again and again with longer and longer pauses: what a server that is down when we start remembers is as good
+/// when it comes back. `failed` is told each time.
+pub async fn past_in_the_end(
+    server: &Prometheus,
+    queries: &Queries,
+    span: (Timestamp, Timestamp),
+    manner: &Manner,
+    pauses: &Backoff,
+    mut failed: impl FnMut(&QueryError, Duration),
+) -> History {
+    let mut failures = 0_u32;
+    loop {
+        match past(server, queries, None, span, manner).await {
+            Ok(history) => return history,
+            Err(error) => {
+                failures = failures.saturating_add(1);
+                let pause = pauses.pause(failures, None, dice());
+                failed(&error, pause);
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+/// Of what moment the newest measurement is that the server has of any container; `None`: it has none.
 ///
 /// # Errors
 /// [`QueryError`].
-pub async fn present(
-    server: &Prometheus,
-    queries: &Queries,
-    now: Timestamp,
-    manner: &Manner,
-) -> Result<Vec<Reading>, QueryError> {
-    let values = Values { namespace: ANY, step_seconds: manner.step, ..Values::default() };
-    let of = async |query: &Template, of| {
-        let mut gather = Gather::new(manner.limits);
-        server.instant(&query.fill(&values), now, &mut |series| gather.take(of, &series)).await?;
-        Ok::<_, QueryError>(gather.finish())
-    };
-    let mut uses: BTreeMap<Name, Use> = BTreeMap::new();
-    // The moment is as much of a number as the bytes are.
-    for (name, seconds) in last(of(&queries.measured, Of::Memory).await?, |it| it.memory) {
-        if let Ok(at) = Timestamp::from_second(whole(seconds.floor())) {
-            uses.insert(name, Use::at(at.min(now)));
-        }
-    }
-    let mut put = |values: Vec<(_, f64)>, set: fn(&mut Use, f64)| {
-        for (name, value) in values {
-            if let Some(used) = uses.get_mut(&name) {
-                set(used, value);
-            }
-        }
-    };
-    put(last(of(&queries.memory, Of::Memory).await?, |it| it.memory), |it, value| {
-        it.memory = Some(Bytes(whole(value)))
-    });
-    put(last(of(&queries.cpu, Of::Cpu).await?, |it| it.cpu), |it, value| it.cpu = Some(MilliCpu(whole(value))));
-    if let Some(query) = &queries.throttled {
-        put(last(of(query, Of::Throttled).await?, |it| it.throttled), |it, value| {
-            it.throttled_permille = u16::try_from(whole(value * 1000.0)).ok().filter(|_| value > 0.0).or(Some(0));
-        });
-    }
-    let reading = |((namespace, pod, container), usage)| Reading {
-        namespace,
-        pod,
-        container,
-        source: Source::Prometheus,
-        usage,
-        oom_kills: None,
-    };
-    Ok(uses.into_iter().map(reading).collect())
-}
-
-/// The newest value of each container.
-fn last(past: Vec<Past>, value: fn(&supple_recommend::sample::Sample) -> Option<f64>) -> Vec<(Name, f64)> {
-    let last = |it: Past| Some(((it.namespace, it.pod, it.container), value(it.samples.last()?)?));
-    past.into_iter().filter_map(last).collect()
+pub async fn newest(server: &Prometheus, queries: &Queries, now: Timestamp) -> Result<Option<Timestamp>, QueryError> {
+    let values = Values { namespace: ANY, step_seconds: Manner::default().step, ..Values::default() };
+    let second = server.number(&format!("max({})", queries.measured.fill(&values)), now).await?;
+    Ok(second.and_then(|it| Timestamp::from_second(whole(it.floor())).ok()).map(|it| it.min(now)))
 }
 
 #[cfg(test)]
@@ -238,7 +231,10 @@ mod tests {
         let expect = "max by (namespace, pod, container) (rate(container_cpu_usage_seconds_total\
                       {namespace=~\"shop\",container!=\"\",container!=\"POD\"}[300s]))";
         assert_eq!(filled, expect);
-        assert!(Queries::with(Some("up"), None).unwrap().cpu != queries.cpu);
-        assert!(Queries::with(None, Some("$what")).is_err());
+        let own = Queries::with([("cpu", "mine[$step]"), ("measured", "then")]).unwrap();
+        assert_eq!((own.cpu.fill(&Values::default()), own.memory == queries.memory), ("mine[60s]".to_owned(), true));
+        let said = |name, text| Queries::with([(name, text)]).unwrap_err().to_string();
+        assert_eq!(said("disk", "up"), "there is no query \"disk\": give one for cpu, memory, throttled or measured");
+        assert!(said("memory", "$what").starts_with("the query for memory cannot be read: there is no $what"));
     }
 }

@@ -137,7 +137,9 @@ pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) ->
         harms.extend(guards.filter(|it| it.name == reading.name).filter_map(|it| crossed(it, reading)));
     }
     // The worst first, then the earliest: what is said does not depend on the order of containers.
-    harms.into_iter().min_by(|a, b| (a.code.rank(), a.at, &a.container).cmp(&(b.code.rank(), b.at, &b.container)))
+    harms.into_iter().min_by(|a, b| {
+        (a.code.rank(), a.at, &a.container, &a.message).cmp(&(b.code.rank(), b.at, &b.container, &b.message))
+    })
 }
 
 impl Code {

@@ -480,9 +480,10 @@ proptest! {
                 name: name.to_owned(), query: String::new(), above_milli: Some(10), below_milli: None,
             };
             stage.policy(name, |it| it.guards.value = vec![guard("errors"), guard("slowness"), guard("queue")]);
-            let at = stage.ago(1);
+            let (at, pod) = (stage.ago(1), format!("{name}-0"));
             let reading = |(index, name): (i64, &str)| GuardReading {
-                name: name.to_owned(), at: at + SignedDuration::from_secs(index), value_milli: 9 + index,
+                name: name.to_owned(), pod: (index > 1).then(|| pod.as_str().into()),
+                at: at + SignedDuration::from_secs(index), value_milli: 9 + index,
             };
             let readings = (0..).zip(["queue", "slowness", "errors"]).map(reading).collect();
             stage.scene.guards.insert(workload(name), readings);

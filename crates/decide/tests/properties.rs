@@ -18,6 +18,7 @@ use supple_decide::check::Check;
 use supple_decide::numbers::Numbers;
 use supple_decide::policy::{Guard, Limits, Mode, StepCaps, WithScaler};
 use supple_decide::progress::Progress;
+use supple_decide::record::Record;
 use supple_decide::round::{Round, What};
 use supple_decide::scaler::Anchor;
 use supple_decide::scene::GuardReading;
@@ -412,11 +413,19 @@ proptest! {
         let mut stage = build_in(&namespace, &cases, webhook);
         let round = stage.decide();
         stage.carry_out(&round);
+        count(&mut stage);
         // A scaler follows the pods that were changed without it, at once or a round later, once.
         let mut again = stage.decide();
         prop_assert!(again.actions.iter().all(|it| matches!(it.what, What::SettleScaler(_))), "{:?}", again.actions);
-        if !again.actions.is_empty() {
+        // And a pod that stood behind the first may find that those took the room: since when is noted, once.
+        for (workload, record) in &again.records {
+            let known = &stage.scene.workloads[workload].record;
+            let noted = Record { no_room_since: known.no_room_since, ..record.clone() };
+            prop_assert_eq!(&noted, &**known);
+        }
+        if !again.actions.is_empty() || !again.records.is_empty() {
             stage.carry_out(&again);
+            count(&mut stage);
             again = stage.decide();
         }
         prop_assert_eq!(&again.actions, &vec![]);

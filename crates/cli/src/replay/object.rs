@@ -2,7 +2,8 @@
 //! over what is built in, and what does not is named. Pure.
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use supple_api::layer::{of_cluster_policy, of_policy};
 use supple_api::policy::{ClusterRightsizePolicy, RightsizePolicy};
 use supple_decide::policy::{ContainerPolicy, Limits, Policy as Settings};
@@ -25,23 +26,18 @@ pub struct Read {
     pub notes: Vec<String>,
 }
 
-/// Which kind of object a text is; `None`: it is no object.
-#[derive(Debug, Deserialize)]
-struct Head {
-    kind: Option<String>,
-}
-
 /// The policy that a text holds, where it is an object of one of our kinds; `None`: it is something else.
 pub fn read(text: &str) -> Option<Result<Read, String>> {
-    let kind = serde_saphyr::from_str::<Head>(text).ok()?.kind?;
+    let written = yaml::<Value>(text).ok()?;
+    let kind = written.get("kind")?.as_str()?;
     // A pause is the only thing that knows of now, and a replay knows none.
     let now = Timestamp::UNIX_EPOCH;
-    let layer = match kind.as_str() {
-        "RightsizePolicy" => yaml::<RightsizePolicy>(text).map(|it| {
+    let layer = match kind {
+        "RightsizePolicy" => typed::<RightsizePolicy>(&written).map(|it| {
             let said = serde_json::to_value(&it.spec).unwrap_or_default();
             (it.metadata.name.clone(), said, of_policy(&it, now))
         }),
-        "ClusterRightsizePolicy" => yaml::<ClusterRightsizePolicy>(text).map(|it| {
+        "ClusterRightsizePolicy" => typed::<ClusterRightsizePolicy>(&written).map(|it| {
             let said = serde_json::to_value(&it.spec).unwrap_or_default();
             (it.metadata.name.clone(), said, of_cluster_policy(&it, now))
         }),
@@ -52,7 +48,7 @@ pub fn read(text: &str) -> Option<Result<Read, String>> {
         }
     };
     Some(layer.and_then(|(name, said, (layer, problems))| {
-        if let Some(field) = unread(text, &said) {
+        if let Some(field) = missing("spec", written.get("spec").unwrap_or(&Value::Null), &said) {
             return Err(format!("{field}: there is no such field"));
         }
         if let Some(problem) = problems.first() {
@@ -72,18 +68,18 @@ pub fn read(text: &str) -> Option<Result<Read, String>> {
 const USED: [&str; 8] = ["coolDown", "headroom", "limits", "resourcePolicy", "risk", "startup", "steps", "threshold"];
 
 /// The fields that are said and not used, in one sentence.
-fn unused(said: &serde_json::Value) -> Option<String> {
+fn unused(said: &Value) -> Option<String> {
     let unused: Vec<&str> = said.as_object()?.keys().map(String::as_str).filter(|it| !USED.contains(it)).collect();
     (!unused.is_empty()).then(|| format!("a replay has no use for {}: they speak of a cluster", unused.join(", ")))
 }
 
-/// The first field of `spec` that was not understood: reading passes over what it does not know.
-fn unread(text: &str, said: &serde_json::Value) -> Option<String> {
-    let written = yaml::<serde_json::Value>(text).ok()?;
-    missing("spec", written.get("spec")?, said)
+/// An object by way of its text's values, as the API server would be given it.
+fn typed<T: DeserializeOwned>(written: &Value) -> Result<T, String> {
+    serde_json::from_value(written.clone()).map_err(|error| error.to_string())
 }
 
-fn missing(at: &str, written: &serde_json::Value, said: &serde_json::Value) -> Option<String> {
+/// The first field that was not understood: reading passes over what it does not know.
+fn missing(at: &str, written: &Value, said: &Value) -> Option<String> {
     written.as_object()?.iter().find_map(|(name, value)| {
         let at = format!("{at}.{name}");
         match said.get(name) {

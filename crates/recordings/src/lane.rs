@@ -97,7 +97,7 @@ impl Lane {
         self.ranked = true;
     }
 
-    /// The first way. Where a sample says more than a [`Short`], `more` is all of it. Changes are told with the pod's number as it
+    /// The first way. Where a sample says more than a `Short`, `more` is all of it. Changes are told with the pod's number as it
     /// stands in the recording.
     pub fn put(&mut self, pod: u32, sample: Short, more: Option<&Sample>, changed: &mut dyn FnMut(Change)) {
         if self.waiting.first().is_some_and(|first| first.sample.time != sample.time) {

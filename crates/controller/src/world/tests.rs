@@ -277,7 +277,7 @@ async fn a_guard_is_asked_of_the_pod_that_was_resized_and_takes_it_back() {
         unreachable!()
     };
     let asked = guards::ask(Some(&prometheus().await), &workload, &watched, &guards, stage.now).await;
-    assert_eq!(asked.unread, [r#"guard "typo" watches nothing: the answer to erors is empty"#]);
+    assert_eq!(asked.unread, [r#"guard "typo" watches nothing: the answer to erors holds no number"#]);
     let effects = stage.tell(Event::Guards(workload.clone(), asked.clone()));
     let told = |it: &Effect| matches!(it, Effect::Tell(told, _) if told.code == Code::GuardUnread);
     assert_eq!(effects.iter().filter(|it| told(it)).count(), 1);

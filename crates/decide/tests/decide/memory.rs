@@ -7,29 +7,10 @@ use supple_quantity::Bytes;
 
 use crate::stage::*;
 
-#[track_caller]
-fn size(has: &str, needs: &str, change: impl FnOnce(&mut Stage), code: Code, expect: &str) {
-    let mut stage = Stage::new();
-    stage.workload("web", needs);
-    stage.pod("web", "web-1", "n1", has);
-    stage.policy("web", |it| it.steps.value = StepCaps::default());
-    change(&mut stage);
-    let round = stage.decide();
-    match expect {
-        "held" => check_held(&round, "web-1", code),
-        expect => check(&round, "web-1", code, expect),
-    }
-}
-
 /// What it should have, and what is done of that.
 #[track_caller]
 fn due(has: &str, needs: &str, change: impl FnOnce(&mut Stage), expect: &str, done: &str) {
-    let mut stage = Stage::new();
-    stage.workload("web", needs);
-    stage.pod("web", "web-1", "n1", has);
-    stage.policy("web", |it| it.steps.value = StepCaps::default());
-    change(&mut stage);
-    let round = stage.decide();
+    let round = decided(has, needs, change);
     let proposal = &decision(&round, "web-1").containers[0];
     let due = show(&Numbers::of(&proposal.due.beyond(&proposal.now)));
     assert_eq!((due.as_str(), sizes(&round, "web-1").as_str()), (expect, done), "{:#?}", decision(&round, "web-1"));

@@ -10,20 +10,6 @@ use supple_quantity::{Bytes, MilliCpu};
 
 use crate::stage::*;
 
-#[track_caller]
-fn size(has: &str, needs: &str, change: impl FnOnce(&mut Stage), code: Code, expect: &str) {
-    let mut stage = Stage::new();
-    stage.workload("web", needs);
-    stage.pod("web", "web-1", "n1", has);
-    stage.policy("web", |it| it.steps.value = StepCaps::default());
-    change(&mut stage);
-    let round = stage.decide();
-    match expect {
-        "held" => check_held(&round, "web-1", code),
-        expect => check(&round, "web-1", code, expect),
-    }
-}
-
 fn nothing(_: &mut Stage) {}
 
 fn limits(limits: Limits) -> impl FnOnce(&mut Stage) {

@@ -19,7 +19,7 @@ use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::{Need, Use, Wanted};
 use supple_decide::note::Author;
 use supple_decide::numbers::Numbers;
-use supple_decide::policy::{Layer, Mode, Policy};
+use supple_decide::policy::{Layer, Mode, Policy, StepCaps};
 use supple_decide::progress::Progress;
 use supple_decide::record::Record;
 use supple_decide::round::{Action, Decision, Outcome, Round, What, decide};
@@ -415,4 +415,24 @@ pub fn check_held(round: &Round, name: &str, code: Code) {
 /// The codes of everything that was found for the pod.
 pub fn codes(round: &Round, name: &str) -> Vec<Code> {
     decision(round, name).findings.iter().map(|it| it.code).collect()
+}
+
+/// What is decided of the pod `web-1`, which has so much and needs so much, after a change of the scene.
+pub fn decided(has: &str, needs: &str, change: impl FnOnce(&mut Stage)) -> Round {
+    let mut stage = Stage::new();
+    stage.workload("web", needs);
+    stage.pod("web", "web-1", "n1", has);
+    stage.policy("web", |it| it.steps.value = StepCaps::default());
+    change(&mut stage);
+    stage.decide()
+}
+
+/// The size that comes of it, or `held`.
+#[track_caller]
+pub fn size(has: &str, needs: &str, change: impl FnOnce(&mut Stage), code: Code, expect: &str) {
+    let round = decided(has, needs, change);
+    match expect {
+        "held" => check_held(&round, "web-1", code),
+        expect => check(&round, "web-1", code, expect),
+    }
 }

@@ -83,7 +83,7 @@ async fn one(
                 let value_milli = (value * 1000.0).round() as i64;
                 readings.push(GuardReading { name: guard.name.clone(), pod: pod.cloned(), at: now, value_milli });
             }
-            Ok(None) => wrong = Err(format!("the answer to {query} is empty")),
+            Ok(None) => wrong = Err(format!("the answer to {query} holds no number")),
             Err(error) => wrong = Err(error.to_string()),
         }
     }

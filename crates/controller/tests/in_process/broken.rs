@@ -2,9 +2,7 @@
 //! lag behind, are told that what they resume from is gone, and then cannot be begun anew for minutes.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body as Answer;
@@ -18,7 +16,6 @@ use kube::client::Body;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tower::Service;
 
 /// A small generator of its own (xorshift): the same seed, the same faults.
 #[derive(Clone)]
@@ -110,43 +107,33 @@ fn refusal(status: StatusCode, reason: &str) -> Response<Answer> {
     Response::builder().status(status).body(Answer::from(body.to_string())).unwrap()
 }
 
-impl Service<Request<Body>> for Faulty {
-    type Response = Response<Answer>;
-    type Error = tower::BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            let is_watch = request.uri().query().is_some_and(|it| it.contains("watch=true"));
-            let is_whole = Instant::now() >= this.whole;
-            let path = request.uri().path().to_owned();
-            // What is watched breaks less often: each time costs a list of everything.
-            let fate = if is_whole { 99 } else { this.dice.throw(if is_watch { 400 } else { 20 }) };
-            match fate {
-                _ if request.method() == Method::GET && this.is_dark(&path) => {
-                    return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"));
-                }
-                0 => return Err("the connection broke before the request was sent".into()),
-                1 => return Ok(refusal(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests")),
-                2 => return Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")),
-                3 if !is_watch => return Ok(refusal(StatusCode::CONFLICT, "Conflict")),
-                _ => {}
+impl Faulty {
+    /// What becomes of the request.
+    pub async fn answer(self, request: Request<Body>) -> Result<Response<Answer>, tower::BoxError> {
+        let is_watch = request.uri().query().is_some_and(|it| it.contains("watch=true"));
+        let is_whole = Instant::now() >= self.whole;
+        let path = request.uri().path().to_owned();
+        // What is watched breaks less often: each time costs a list of everything.
+        let fate = if is_whole { 99 } else { self.dice.throw(if is_watch { 400 } else { 20 }) };
+        match fate {
+            _ if request.method() == Method::GET && self.is_dark(&path) => {
+                return Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"));
             }
-            let answer = this.inner.clone().send(request).await?;
-            if fate == 4 && !is_watch {
-                return Err("the answer was lost: it was done all the same".into());
-            }
-            if is_watch && !is_whole && answer.status().is_success() {
-                let (head, body) = answer.into_parts();
-                return Ok(Response::from_parts(head, this.lagging(path, body)));
-            }
-            Ok(answer.map(Answer::new))
-        })
+            0 => return Err("the connection broke before the request was sent".into()),
+            1 => return Ok(refusal(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests")),
+            2 => return Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")),
+            3 if !is_watch => return Ok(refusal(StatusCode::CONFLICT, "Conflict")),
+            _ => {}
+        }
+        let answer = self.inner.clone().send(request).await?;
+        if fate == 4 && !is_watch {
+            return Err("the answer was lost: it was done all the same".into());
+        }
+        if is_watch && !is_whole && answer.status().is_success() {
+            let (head, body) = answer.into_parts();
+            return Ok(Response::from_parts(head, self.lagging(path, body)));
+        }
+        Ok(answer.map(Answer::new))
     }
 }
 

@@ -20,6 +20,7 @@ use supple_decide::progress::{Progress, progress};
 use supple_quantity::{Bytes, MilliCpu, Quantity};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tower::service_fn;
 
 use super::broken::{Dice, Faulty};
 use super::lab::{Lab, Loop};
@@ -77,7 +78,8 @@ impl World {
         let (right, by) = (lab.clock.clone(), wrong.clone());
         let clock: Clock = Arc::new(move || right() + SignedDuration::from_secs(by.load(Ordering::Relaxed)));
         let (leadership, _) = watch::channel(leads());
-        Self { seed, client: Client::new(service, "default"), lab, dice, clock, wrong, leadership }
+        let client = Client::new(service_fn(move |request| service.clone().answer(request)), "default");
+        Self { seed, client, lab, dice, clock, wrong, leadership }
     }
 
     fn begin(&self) -> Loop {

@@ -1,10 +1,8 @@
 //! Requests and the target of a horizontal autoscaler change together, wherever in between the loop is killed: in the end it
 //! scales at the same use as before.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body as Answer;
@@ -18,7 +16,7 @@ use serde_json::json;
 use supple_controller::lease::elect::alone;
 use supple_decide::scaler::{ANNOTATION, Anchor};
 use tokio::sync::Semaphore;
-use tower::Service;
+use tower::service_fn;
 
 use super::lab::{Lab, requests};
 
@@ -44,38 +42,28 @@ struct Hanging {
     hangs: Arc<Semaphore>,
 }
 
-impl Service<Request<Body>> for Hanging {
-    type Response = Response<Answer>;
-    type Error = tower::BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
-            let is_target = request.method() == Method::PUT && path.contains("/horizontalpodautoscalers/");
-            let is_resize = path.ends_with("/resize") && !query.contains("dryRun");
-            // Nothing that is sent after that one gets through.
-            let is_last = match this.at {
-                At::BeforeTarget | At::AfterTarget => is_target,
-                At::AfterResize => is_resize,
-            };
-            let is_dead = (is_target || is_resize) && this.dead.fetch_or(is_last, Ordering::Relaxed);
-            if is_dead || is_last && this.at == At::BeforeTarget {
-                this.hangs.add_permits(1);
-                std::future::pending::<()>().await;
-            }
-            let answer = this.inner.clone().send(request).await?;
-            if is_last {
-                this.hangs.add_permits(1);
-                std::future::pending::<()>().await;
-            }
-            Ok(answer.map(Answer::new))
-        })
+impl Hanging {
+    /// Passes the request on, as far as it comes.
+    async fn answer(self, request: Request<Body>) -> Result<Response<Answer>, tower::BoxError> {
+        let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned());
+        let is_target = request.method() == Method::PUT && path.contains("/horizontalpodautoscalers/");
+        let is_resize = path.ends_with("/resize") && !query.contains("dryRun");
+        // Nothing that is sent after that one gets through.
+        let is_last = match self.at {
+            At::BeforeTarget | At::AfterTarget => is_target,
+            At::AfterResize => is_resize,
+        };
+        let is_dead = (is_target || is_resize) && self.dead.fetch_or(is_last, Ordering::Relaxed);
+        if is_dead || is_last && self.at == At::BeforeTarget {
+            self.hangs.add_permits(1);
+            std::future::pending::<()>().await;
+        }
+        let answer = self.inner.clone().send(request).await?;
+        if is_last {
+            self.hangs.add_permits(1);
+            std::future::pending::<()>().await;
+        }
+        Ok(answer.map(Answer::new))
     }
 }
 
@@ -140,7 +128,8 @@ async fn asked(lab: &Lab) -> Vec<i64> {
 async fn killed(lab: &Lab, at: At) {
     let hangs = Arc::new(Semaphore::new(0));
     let service = Hanging { inner: lab.client.clone(), at, dead: Arc::default(), hangs: hangs.clone() };
-    let work = lab.begin_with(Client::new(service, "default"), alone());
+    let client = Client::new(service_fn(move |request| service.clone().answer(request)), "default");
+    let work = lab.begin_with(client, alone());
     let hung = tokio::time::timeout(Duration::from_secs(6 * 3600), hangs.acquire_many(2)).await;
     assert!(hung.is_ok(), "{at:?} was never come to");
     work.kill().await;

@@ -1,10 +1,8 @@
 //! A cluster that begins no watch with what is there (its feature gate `WatchList` is off, as in Kubernetes 1.33) is listed in
 //! pages, and served like any other.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
 use axum::body::Body as Answer;
 use http::{Request, Response, StatusCode};
@@ -13,7 +11,7 @@ use kube::client::Body;
 use serde_json::json;
 use supple_controller::lease::elect::alone;
 use supple_decide::code::Code;
-use tower::Service;
+use tower::service_fn;
 
 use super::lab::Lab;
 
@@ -24,29 +22,19 @@ struct Unstreamed {
     refused: Arc<AtomicUsize>,
 }
 
-impl Service<Request<Body>> for Unstreamed {
-    type Response = Response<Answer>;
-    type Error = tower::BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            if !request.uri().query().is_some_and(|it| it.contains("sendInitialEvents=")) {
-                return Ok(this.inner.clone().send(request).await?.map(Answer::new));
-            }
-            this.refused.fetch_add(1, Ordering::Relaxed);
-            let status = json!({
-                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Invalid", "code": 422,
-                "message": "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
-            });
-            let answer = Response::builder().status(StatusCode::UNPROCESSABLE_ENTITY);
-            Ok(answer.header("content-type", "application/json").body(Answer::from(status.to_string()))?)
-        })
+impl Unstreamed {
+    /// Refuses what asks for a stream, and passes everything else on.
+    async fn answer(self, request: Request<Body>) -> Result<Response<Answer>, tower::BoxError> {
+        if !request.uri().query().is_some_and(|it| it.contains("sendInitialEvents=")) {
+            return Ok(self.inner.clone().send(request).await?.map(Answer::new));
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Invalid", "code": 422,
+            "message": "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
+        });
+        let answer = Response::builder().status(StatusCode::UNPROCESSABLE_ENTITY);
+        Ok(answer.header("content-type", "application/json").body(Answer::from(status.to_string()))?)
     }
 }
 
@@ -56,7 +44,8 @@ async fn a_cluster_that_streams_no_lists_is_listed() {
     lab.policy("quick", json!({})).await;
     lab.pod("big", "2/4Gi", "4/8Gi", "cpu=200m memory=300Mi").await;
     let refused = Arc::new(AtomicUsize::new(0));
-    let client = Client::new(Unstreamed { inner: lab.client.clone(), refused: Arc::clone(&refused) }, "default");
+    let unstreamed = Unstreamed { inner: lab.client.clone(), refused: Arc::clone(&refused) };
+    let client = Client::new(service_fn(move |request| unstreamed.clone().answer(request)), "default");
     let mut work = lab.begin_with(client, alone());
     work.until("the pod is resized", super::looped::is("big", Code::Resized)).await;
     assert_eq!(

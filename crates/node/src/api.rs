@@ -97,7 +97,7 @@ impl PodApi for KubeApi {
     fn patch_status<'a>(&'a self, pod: &'a PodRef, said: &'a Said<'a>) -> BoxFuture<'a, Result<(), ApiError>> {
         Box::pin(async move {
             if let Some(desk) = &self.1
-                && desk.status(pod, said.status, &said.fields()).await.map_err(ApiError::Unavailable)?
+                && desk.status(pod, said.now, &said.fields()).await.map_err(ApiError::Unavailable)?
             {
                 return Ok(());
             }

@@ -1,5 +1,7 @@
 //! What a pod's status says about its resources (reference §6).
 
+pub mod fields;
+
 use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 

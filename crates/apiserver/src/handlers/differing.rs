@@ -4,6 +4,7 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodStatus};
 use serde_json::{Map, Value};
+use supple_resize::status::fields::{has, is_same, member};
 
 /// Before and now.
 type Trees = (Value, Value);
@@ -133,60 +134,6 @@ fn condition(one: &PodCondition, other: Option<&PodCondition>, side: u8) -> Valu
         }
     }
     Value::Object(tree)
-}
-
-macro_rules! status_fields {
-    ($($name:literal: $field:ident,)*) => {
-        /// Takes a field of another status over. `None`: there is none of this name.
-        pub(super) fn take(name: &str, into: &mut PodStatus, from: &PodStatus) -> Option<()> {
-            match name {
-                $($name => into.$field.clone_from(&from.$field),)*
-                _ => return None,
-            }
-            Some(())
-        }
-
-        /// Whether a field has the same value in both.
-        fn is_same(name: &str, one: &PodStatus, other: &PodStatus) -> bool {
-            match name {
-                $($name => one.$field == other.$field,)*
-                _ => true,
-            }
-        }
-
-        /// Whether a field is there.
-        fn has(name: &str, status: &PodStatus) -> bool {
-            match name {
-                $($name => status.$field.is_some(),)*
-                _ => false,
-            }
-        }
-
-        /// A field as a tree, if it is there.
-        fn member(name: &str, status: &PodStatus) -> serde_json::Result<Option<Value>> {
-            match name {
-                $($name => status.$field.as_ref().map(serde_json::to_value).transpose(),)*
-                _ => Ok(None),
-            }
-        }
-    };
-}
-
-status_fields! {
-    "allocatedResources": allocated_resources,
-    "conditions": conditions,
-    "containerStatuses": container_statuses,
-    "ephemeralContainerStatuses": ephemeral_container_statuses,
-    "hostIP": host_ip,
-    "hostIPs": host_ips,
-    "initContainerStatuses": init_container_statuses,
-    "message": message,
-    "observedGeneration": observed_generation,
-    "podIPs": pod_ips,
-    "qosClass": qos_class,
-    "reason": reason,
-    "resources": resources,
-    "startTime": start_time,
 }
 
 #[cfg(test)]

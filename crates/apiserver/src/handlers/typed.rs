@@ -3,18 +3,16 @@
 //! is written anew. The rules are those of every write ([`Passage`]); whatever is not usual, and whatever is to be refused,
 //! is left to the next more general way ([`super::usual`], [`super::write`]).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerState, Pod, PodStatus, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Deserializer};
 use supple_quantity::Quantity;
+use supple_resize::status::fields::{as_written, take};
 
 use super::Api;
-use super::differing::{self, take};
+use super::differing;
 use super::ownership::Author;
 use crate::apply::Comparison;
 use crate::errors::ApiError;
@@ -111,61 +109,6 @@ impl<'a> Sizes<'a> {
         }
         Some(())
     }
-}
-
-/// Makes of a status what reading its text would: moments are whole seconds there, and what is empty is not there at all.
-fn as_written(status: &mut PodStatus) {
-    fn whole(time: &mut Option<Time>) {
-        if let Some(Time(at)) = time {
-            *at = Timestamp::from_second(at.as_second()).unwrap_or(*at);
-        }
-    }
-    fn filled<T>(list: &mut Option<Vec<T>>) {
-        list.take_if(|it| it.is_empty());
-    }
-    fn amounts(list: &mut Option<BTreeMap<String, ApiQuantity>>) {
-        list.take_if(|it| it.is_empty());
-    }
-    fn resources(of: &mut Option<ResourceRequirements>) {
-        if let Some(ResourceRequirements { claims, limits, requests }) = of {
-            filled(claims);
-            amounts(limits);
-            amounts(requests);
-        }
-    }
-    fn state(of: &mut Option<ContainerState>) {
-        let Some(ContainerState { running, terminated, waiting: _ }) = of else { return };
-        if let Some(running) = running {
-            whole(&mut running.started_at);
-        }
-        if let Some(terminated) = terminated {
-            whole(&mut terminated.started_at);
-            whole(&mut terminated.finished_at);
-        }
-    }
-    whole(&mut status.start_time);
-    for condition in status.conditions.iter_mut().flatten() {
-        whole(&mut condition.last_probe_time);
-        whole(&mut condition.last_transition_time);
-    }
-    let lists =
-        [&mut status.container_statuses, &mut status.init_container_statuses, &mut status.ephemeral_container_statuses];
-    for list in lists {
-        for container in list.iter_mut().flatten() {
-            state(&mut container.state);
-            state(&mut container.last_state);
-            amounts(&mut container.allocated_resources);
-            resources(&mut container.resources);
-            filled(&mut container.allocated_resources_status);
-            filled(&mut container.volume_mounts);
-        }
-        filled(list);
-    }
-    filled(&mut status.conditions);
-    filled(&mut status.host_ips);
-    filled(&mut status.pod_ips);
-    amounts(&mut status.allocated_resources);
-    resources(&mut status.resources);
 }
 
 /// What a node says of a pod.

@@ -121,9 +121,22 @@ impl View {
 
     fn know(&mut self, followed: &Followed) {
         let pod = followed.pod();
-        let uid = Arc::<str>::from(pod.metadata.uid.as_deref().unwrap_or_default());
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let place = node_of(&pod).filter(|_| !is_over(&pod));
+        if let (Some(node), Some(Known::Bound(known, held))) = (place, self.pods.get_mut(uid))
+            && **known == *node
+        {
+            // Nearly always: its status is another one. Where it runs stays, and mostly what it holds there.
+            let holds = fit::held(&pod);
+            if **held != holds {
+                *held = self.lately.shared(holds);
+                self.stale.insert(node.to_owned());
+            }
+            return;
+        }
+        let uid = Arc::<str>::from(uid);
         self.forget(&uid);
-        let known = match node_of(&pod).filter(|_| !is_over(&pod)) {
+        let known = match place {
             Some(node) => {
                 let node = self.bound.get_key_value(node).map_or_else(|| node.into(), |(node, _)| Arc::clone(node));
                 self.bound.entry(Arc::clone(&node)).or_default().insert(Arc::clone(&uid));

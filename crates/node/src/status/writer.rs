@@ -2,12 +2,11 @@
 //! sent, and only what differs from the last one written is. Each pod's by itself, so that a slow answer for one pod holds
 //! up no other and never a worker; a task only while there is something to write, for there are thousands of pods.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use serde_json::Value;
-use serde_json::value::RawValue;
+use supple_resize::status::fields;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -16,42 +15,33 @@ use crate::backoff::{Backoff, Schedule};
 use crate::options::Clock;
 use crate::runtime::PodRef;
 
-/// The status as text: parsed, it is as large as the pod itself.
-type Text = Arc<[u8]>;
-
-/// What is to be told of a pod's status: the one before as text, or [`NOTHING`], and the one now.
+/// What is to be told of a pod's status.
 pub(crate) struct Said<'a> {
-    before: &'a [u8],
-    now: &'a [u8],
+    /// The one before; `None` where nothing is known of it.
+    before: Option<&'a PodStatus>,
     /// The status.
-    pub(crate) status: &'a PodStatus,
+    pub(crate) now: &'a PodStatus,
 }
 
 impl Said<'_> {
     /// The merge patch that makes the one of the other.
     pub(crate) fn patch(&self) -> Value {
-        change(self.before, self.now)
+        let tree = |status: &PodStatus, name| fields::member(name, status).expect("a status is written to memory");
+        let changed = self.fields().into_iter().map(|name| {
+            let before = self.before.and_then(|it| tree(it, name)).unwrap_or_default();
+            (name.to_owned(), difference(&before, &tree(self.now, name).unwrap_or_default()))
+        });
+        changed.collect()
     }
 
     /// The names of the fields that are another, or are gone.
-    pub(crate) fn fields(&self) -> Vec<&str> {
-        let now = fields(self.now).unwrap_or_default();
-        let Some(before) = fields(self.before) else { return now.into_keys().collect() };
-        let gone = before.keys().filter(|name| !now.contains_key(*name));
-        let other = now.iter().filter(|(name, text)| before.get(*name).is_none_or(|it| it.get() != text.get()));
-        gone.chain(other.map(|(name, _)| name)).copied().collect()
+    pub(crate) fn fields(&self) -> Vec<&'static str> {
+        fields::differing(self.before, self.now)
     }
 }
 
 /// How many statuses may be on their way back. All that counts is the newest: those before it come by before it.
 const SENT: usize = 8;
-
-/// A status of which nothing is known.
-const NOTHING: &[u8] = b"null";
-
-fn text(status: Option<&PodStatus>) -> Text {
-    serde_json::to_vec(&status).expect("a status is written to memory").into()
-}
 
 /// Where a worker publishes its pod's status.
 pub(crate) struct StatusWriter(Arc<Errand>);
@@ -69,34 +59,53 @@ struct Errand {
 #[derive(Default)]
 struct Slot {
     /// What is published and what is written; `None` while both are what the API is known to have.
-    texts: Option<(Text, Text)>,
-    /// What is published as it is, until somebody writes it.
-    status: Option<Box<PodStatus>>,
+    statuses: Option<(Arc<PodStatus>, Written)>,
     /// The pod as the API had it: whoever writes its status looks at it once more, and need not read it for as long as it is
     /// held here.
     held: Option<Arc<Pod>>,
     /// What was sent and has not come back.
-    sent: Vec<Text>,
+    sent: Vec<Arc<PodStatus>>,
     /// Who writes.
     task: Option<AbortHandle>,
 }
 
+/// What is written.
+#[derive(Clone)]
+enum Written {
+    /// What the API had of this pod.
+    Known(Arc<Pod>),
+    /// What was sent.
+    Sent(Arc<PodStatus>),
+    /// That is not known.
+    Anything,
+}
+
+impl Written {
+    fn status(&self) -> Option<&PodStatus> {
+        match self {
+            Self::Known(pod) => pod.status.as_ref(),
+            Self::Sent(status) => Some(status),
+            Self::Anything => None,
+        }
+    }
+}
+
 impl Slot {
-    /// What is to be written, what is, and the former as it is for the first who asks.
-    fn next(&mut self) -> (Option<(Text, Text)>, Option<Box<PodStatus>>) {
-        self.sent.extend(self.texts.as_ref().map(|(newest, _)| Arc::clone(newest)));
+    /// What is to be written, and what is.
+    fn next(&mut self) -> Option<(Arc<PodStatus>, Written)> {
+        self.sent.extend(self.statuses.as_ref().map(|(newest, _)| Arc::clone(newest)));
         // One that never comes by as it was sent (somebody else writes statuses, too) must not stay for ever.
         if self.sent.len() > SENT {
             self.sent.remove(0);
         }
-        (self.texts.clone(), self.status.take())
+        self.statuses.clone()
     }
 
     /// What everybody can have from the API need not be kept here, too.
     fn let_go(&mut self) {
-        let is_written = self.texts.as_ref().is_some_and(|(newest, written)| newest == written);
+        let is_written = self.statuses.as_ref().is_some_and(|(newest, written)| written.status() == Some(newest));
         if self.task.is_none() && self.sent.is_empty() && is_written {
-            self.texts = None;
+            self.statuses = None;
             self.sent = Vec::new();
         }
     }
@@ -110,17 +119,14 @@ impl Errand {
 
     /// Write until what is written is what is published.
     async fn write(self: Arc<Self>) {
-        let (mut backoff, mut last) = (Backoff::default(), None);
+        let mut backoff = Backoff::default();
         loop {
-            let (texts, taken) = self.slot().next();
-            let Some((text, base)) = texts else { return };
-            last = taken.or(last);
-            let status = last.get_or_insert_with(|| parsed(&text));
-            let base = match self.api.patch_status(&self.pod, &Said { before: &base, now: &text, status }).await {
+            let Some((now, base)) = self.slot().next() else { return };
+            let base = match self.api.patch_status(&self.pod, &Said { before: base.status(), now: &now }).await {
                 Err(ApiError::Unavailable(error)) => {
                     // Whether it was written is not known, so the next one says everything.
-                    if let Some((_, base)) = &mut self.slot().texts {
-                        *base = NOTHING.into();
+                    if let Some((_, written)) = &mut self.slot().statuses {
+                        *written = Written::Anything;
                     }
                     let wait = backoff.failed(Schedule::API, (self.clock)());
                     tracing::warn!(pod = self.pod.name, namespace = self.pod.namespace, %error, "a pod's status could not be written; it is tried again");
@@ -135,13 +141,13 @@ impl Errand {
                 // The pod has left the API: nobody is there to be told.
                 Err(ApiError::Gone(_)) | Ok(()) => {
                     backoff.reset();
-                    Arc::clone(&text)
+                    Written::Sent(Arc::clone(&now))
                 }
             };
             let mut slot = self.slot();
-            let Some((newest, written)) = &mut slot.texts else { return };
+            let Some((newest, written)) = &mut slot.statuses else { return };
             *written = base;
-            if Arc::ptr_eq(newest, &text) {
+            if Arc::ptr_eq(newest, &now) {
                 (slot.task, slot.held) = (None, None);
                 slot.let_go();
                 self.written.notify_waiters();
@@ -167,18 +173,17 @@ impl StatusWriter {
 
     /// Have this status written, unless it is the one published last. `known` is the pod that the API has, as far as is known
     /// here.
-    pub(crate) fn publish(&self, status: PodStatus, known: &Arc<Pod>) {
-        let now = text(Some(&status));
+    pub(crate) fn publish(&self, mut status: PodStatus, known: &Arc<Pod>) {
+        // Held against what is read.
+        fields::as_written(&mut status);
         let mut slot = self.0.slot();
-        let (newest, _) = slot.texts.get_or_insert_with(|| {
-            let known = text(known.status.as_ref());
-            (Arc::clone(&known), known)
-        });
-        if *newest == now {
+        let published = slot.statuses.as_ref().map_or(known.status.as_ref(), |(newest, _)| Some(newest));
+        if published == Some(&status) {
             return;
         }
-        *newest = now;
-        (slot.status, slot.held) = (Some(Box::new(status)), Some(Arc::clone(known)));
+        let written = slot.statuses.take().map_or_else(|| Written::Known(Arc::clone(known)), |(_, written)| written);
+        slot.statuses = Some((Arc::new(status), written));
+        slot.held = Some(Arc::clone(known));
         if slot.task.is_none() {
             slot.task = Some(tokio::spawn(Arc::clone(&self.0).write()).abort_handle());
         }
@@ -186,17 +191,16 @@ impl StatusWriter {
 
     /// Whether it is to be told what the API has.
     pub(crate) fn waits(&self) -> bool {
-        self.0.slot().texts.is_some()
+        self.0.slot().statuses.is_some()
     }
 
     /// The API has this status now. Each that was sent comes by, in the order in which they were.
     pub(crate) fn settle(&self, known: Option<&PodStatus>) {
         let mut slot = self.0.slot();
-        if slot.texts.is_none() {
+        if slot.statuses.is_none() {
             return;
         }
-        let known = text(known);
-        if let Some(at) = slot.sent.iter().position(|it| *it == known) {
+        if let Some(at) = slot.sent.iter().position(|it| Some(&**it) == known) {
             slot.sent.drain(..=at);
             slot.let_go();
         }
@@ -213,35 +217,6 @@ impl StatusWriter {
             written.await;
         }
     }
-}
-
-/// The fields of a status; `None` of one of which nothing is known.
-fn fields(text: &[u8]) -> Option<BTreeMap<&str, &RawValue>> {
-    serde_json::from_slice(text).ok()
-}
-
-fn parsed(text: &[u8]) -> Box<PodStatus> {
-    Box::new(serde_json::from_slice(text).expect("it was written from a status"))
-}
-
-/// [`difference`] of two statuses as text: only those of their fields are looked into that are another.
-fn change(old: &[u8], new: &[u8]) -> Value {
-    let value = |text: &str| serde_json::from_str(text).expect("it was written from a status");
-    let new = fields(new).expect("it was written from a status");
-    let Some(old) = fields(old) else {
-        return new.iter().map(|(name, text)| ((*name).to_owned(), value(text.get()))).collect();
-    };
-    let gone = old.keys().filter(|name| !new.contains_key(*name)).map(|name| ((*name).to_owned(), Value::Null));
-    let changed = new.iter().filter_map(|(name, text)| {
-        let before = old.get(name).map(|it| it.get());
-        if before == Some(text.get()) {
-            return None;
-        }
-        let now: Value = value(text.get());
-        let before = before.filter(|_| now.is_object()).map_or(Value::Null, value);
-        Some(((*name).to_owned(), difference(&before, &now)))
-    });
-    gone.chain(changed).collect()
 }
 
 /// The merge patch (RFC 7396) that makes `new` of `old`.
@@ -340,7 +315,7 @@ mod tests {
     async fn what_came_back_is_not_kept_and_the_next_is_held_against_the_api() {
         let server = Arc::new(Server::default());
         let mut writer = server.writer();
-        let kept = |writer: &StatusWriter| writer.0.slot().texts.is_some();
+        let kept = |writer: &StatusWriter| writer.0.slot().statuses.is_some();
         writer.publish(status("a", "r"), &pod(None));
         writer.flush().await;
         assert!(kept(&writer), "the API has not shown it yet");
@@ -380,31 +355,33 @@ mod tests {
         }
         assert_eq!(writer.0.slot().sent.len(), SENT);
         writer.settle(Some(&status(&(5 * SENT - 1).to_string(), "r")));
-        assert!(writer.0.slot().texts.is_none(), "the newest is what counts");
+        assert!(writer.0.slot().statuses.is_none(), "the newest is what counts");
     }
 
     #[track_caller]
-    fn check(old: Value, new: Value, patch: Value) {
-        assert_eq!(difference(&old, &new), patch);
-        let text = |value: &Value| serde_json::to_vec(value).unwrap();
-        let (old, new) = (text(&old), text(&new));
-        assert_eq!(change(&old, &new), patch);
-        let said = Said { before: &old, now: &new, status: &PodStatus::default() };
-        let mut fields = said.fields();
-        fields.sort_unstable();
-        assert_eq!(fields, patch.as_object().unwrap().keys().collect::<Vec<_>>());
+    fn check(old: Option<Value>, new: Value, patch: Value) {
+        let status = |value| serde_json::from_value::<PodStatus>(value).unwrap();
+        let (old, new) = (old.map(status), status(new));
+        let said = Said { before: old.as_ref(), now: &new };
+        assert_eq!(said.patch(), patch);
+        assert_eq!(said.fields(), patch.as_object().unwrap().keys().collect::<Vec<_>>());
     }
 
     #[test]
     fn a_difference_is_what_a_merge_patch_needs() {
-        check(json!({"a": 1, "b": 2}), json!({"a": 1, "b": 3}), json!({"b": 3}));
-        check(json!({"a": 1, "b": 2}), json!({"a": 1}), json!({"b": null}));
         check(
-            json!({"r": {"cpu": "1", "memory": "2"}}),
-            json!({"r": {"cpu": "2"}}),
-            json!({"r": {"cpu": "2", "memory": null}}),
+            Some(json!({"message": "a", "reason": "b"})),
+            json!({"message": "a", "reason": "c"}),
+            json!({"reason": "c"}),
         );
-        check(json!({"l": [1, 2]}), json!({"l": [1]}), json!({"l": [1]}));
-        check(Value::Null, json!({"r": {"cpu": "1"}}), json!({"r": {"cpu": "1"}}));
+        check(Some(json!({"message": "a", "reason": "b"})), json!({"message": "a"}), json!({"reason": null}));
+        check(
+            Some(json!({"allocatedResources": {"cpu": "1", "memory": "2"}})),
+            json!({"allocatedResources": {"cpu": "2"}}),
+            json!({"allocatedResources": {"cpu": "2", "memory": null}}),
+        );
+        let addresses = |of: &[&str]| json!({"podIPs": of.iter().map(|ip| json!({"ip": ip})).collect::<Vec<_>>()});
+        check(Some(addresses(&["10.0.0.1", "10.0.0.2"])), addresses(&["10.0.0.1"]), addresses(&["10.0.0.1"]));
+        check(None, json!({"resources": {"limits": {"cpu": "1"}}}), json!({"resources": {"limits": {"cpu": "1"}}}));
     }
 }

@@ -63,6 +63,16 @@ impl<K> Object<K> {
     fn waits_for_dependents(&self) -> bool {
         self.meta.is_going && self.has(FOREGROUND)
     }
+
+    fn is_same_but_for_its_revision(&self, other: &Self) -> bool
+    where
+        K: PartialEq,
+    {
+        let Held { uid, namespace, name, revision: _, owners, finalizers, is_going } = &self.meta;
+        self.kind == other.kind
+            && (uid, namespace, name) == (&other.meta.uid, &other.meta.namespace, &other.meta.name)
+            && (owners, finalizers, is_going) == (&other.meta.owners, &other.meta.finalizers, &other.meta.is_going)
+    }
 }
 
 /// What becomes of the dependents of something that is deleted.
@@ -128,6 +138,13 @@ impl<K: Clone + PartialEq> Graph<K> {
     /// An object is there, or has changed; whom that concerns.
     pub(super) fn put(&mut self, object: Object<K>) -> BTreeSet<String> {
         let uid = Arc::clone(&object.meta.uid);
+        if let Some(known) = self.objects.get_mut(&uid)
+            && known.is_same_but_for_its_revision(&object)
+        {
+            // Nearly always: what changes of a pod is its status. Nobody is judged by that.
+            known.meta.revision = object.meta.revision;
+            return BTreeSet::new();
+        }
         let mut concerned = BTreeSet::from([uid.to_string()]);
         let before = self.objects.remove(&uid);
         if let Some(before) = &before {

@@ -5,16 +5,17 @@
 //! level; so every part is written both ways, the shorter is kept, and a bit says which. The longest plain form is
 //! [`MOST`]: no input makes a state longer.
 
-use crate::cpu::{Away, CpuPast, DAY, DAYS, LATELY, LONG, OPEN};
+use crate::cpu::{Away, CpuPast, DAY, DAYS, Hour, LATELY, LONG, OPEN, SHIFT_HOURS};
 use crate::digest::{Digest, MAX_WEIGHT};
-use crate::memory::{MemoryPast, WEEK};
+use crate::memory::{MOST_MISSES as MOST_OF_MEMORY, MemoryPast, WEEK};
 use crate::past::{Tally, UNKNOWN};
 use crate::resource::TOP;
 use crate::state::{REMEMBERED, State};
 use crate::ways::{CPU_WAYS, MEMORY_WAYS, Rehearsal};
+use crate::weekly::{HALVES, MOST as MOST_BESIDE, MOST_MISSES, WEEKDAYS, Weekly};
 
 /// Written first. A reader refuses what it does not know.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// The longest a state can be.
 pub const MOST: usize = 600;
@@ -27,18 +28,50 @@ const LEVEL: u32 = 11;
 const WEIGHT: u32 = 13;
 const STEP: u32 = 6;
 
+/// Bits of three levels that ascend. They are written as the number of such a three; the one after the last stands for nothing.
+const THREE: u32 = 31;
+const THREES: u64 = choose::<3>(TOP as u64 + 3);
+const _: () = assert!(THREES < 1 << THREE);
+
+/// In how many ways so many can be taken out of `of`.
+const fn choose<const K: u64>(of: u64) -> u64 {
+    let (mut ways, mut taken) = (1, 0);
+    while taken < K {
+        // So many less than there are gives none.
+        ways = ways * of.saturating_sub(taken) / (taken + 1);
+        taken += 1;
+    }
+    ways
+}
+
+/// Bits of what a day of the week lies beside, and of what that has missed.
+const BESIDE: u32 = 5;
+const MISSES: u32 = 12;
+const _: () = assert!(MOST_MISSES < 1 << MISSES && MOST_BESIDE < 1 << (BESIDE - 1));
+
+/// Bits of the hours of a run, and of a sum of memory's misses.
+const RUN: u32 = 4;
+const SUM: u32 = 12;
+const _: () = assert!(SHIFT_HOURS < 1 << RUN && MOST_OF_MEMORY < 1 << SUM);
+
+/// Bits of a number that has no sign, and of the number of an hour: seconds have 64.
+const FLOAT: u32 = 31;
+const TIME: u32 = 53;
+
 /// The bits of the longest state there can be, part by part as [`State::save`] writes them.
 const LONGEST: usize = {
     let level = LEVEL as usize;
     let weight = (WEIGHT + STEP + 1) as usize;
-    let head = 8 + (1 + 8 * 8) + (15 + level) + 15 + level + 16 + 64;
+    let float = FLOAT as usize;
+    let head = 8 + (1 + TIME as usize) + (15 + level) + 15 + level + 16 + 2 * float;
     let digests = 4 * (5 + 1 + (TOP as usize >> STEP)) + weight * (OPEN + LATELY + DAYS + LONG);
-    let daily = 1 + DAY * 3 * level;
-    let away = 8 + 2 * level;
-    let tally = 16 + 16 + level + 4 * 32 + 16;
-    let week = level + 1 + WEEK * level + 2 * 16;
-    let ways = (CPU_WAYS + MEMORY_WAYS) * (level + 16) + 2 * (3 + 32 + 1);
-    head + digests + daily + away + week + 2 * tally + ways
+    let daily = 1 + DAY * THREE as usize;
+    let weekly = 2 * MISSES as usize + HALVES * (WEEKDAYS + 1) * BESIDE as usize;
+    let away = RUN as usize + 2 * level;
+    let tally = 16 + 16 + level + 4 * float + 16;
+    let week = level + 1 + WEEK * level + 2 * SUM as usize;
+    let ways = (CPU_WAYS + MEMORY_WAYS) * (level + 16) + 2 * (3 + float + 1);
+    head + digests + daily + weekly + away + week + 2 * tally + ways
 };
 const _: () = assert!(LONGEST.div_ceil(8) <= MOST, "the longest state must fit");
 
@@ -83,21 +116,22 @@ impl State {
         out.bits(u64::from(*kills), 16);
         out.float(cut.0);
         out.float(cut.1);
-        let CpuPast { open, lately, day, long, daily, away, tally } = cpu;
+        let CpuPast { open, lately, day, long, daily, weekly, away, tally } = cpu;
         out.digest(open);
         out.digest(lately);
         out.digest(day);
         out.digest(long);
-        out.hours(daily);
-        out.bits(u64::from(away.hours), 8);
+        out.hours(daily, Writer::three);
+        out.weekly(weekly);
+        out.bits(u64::from(away.hours), RUN);
         out.level(away.low);
         out.level(away.high);
         out.tally(tally);
         let MemoryPast { open, week, weekly, tally } = memory;
         out.level(*open);
-        out.hours(&week.map(|peak| [peak]));
-        out.bits(u64::from(weekly.0), 16);
-        out.bits(u64::from(weekly.1), 16);
+        out.hours(&week.map(|peak| [peak]), |out, [peak]| out.level(*peak));
+        out.bits(u64::from(weekly.0), SUM);
+        out.bits(u64::from(weekly.1), SUM);
         out.tally(tally);
         out.ways(ways);
         out.ways(memory_ways);
@@ -123,13 +157,14 @@ impl State {
         state.cpu.lately = from.digest()?;
         state.cpu.day = from.digest()?;
         state.cpu.long = from.digest()?;
-        state.cpu.daily = from.hours::<3, DAY>()?;
-        let hours = u8::try_from(from.bits(8)?).unwrap_or(u8::MAX);
+        state.cpu.daily = from.hours::<3, DAY>(Reader::three)?;
+        state.cpu.weekly = from.weekly()?;
+        let hours = u8::try_from(from.bits(RUN)?).unwrap_or(u8::MAX);
         state.cpu.away = Away { hours, low: from.level()?, high: from.level()? };
         state.cpu.tally = from.tally()?;
         state.memory.open = from.level()?;
-        state.memory.week = from.hours::<1, WEEK>()?.map(|[peak]| peak);
-        state.memory.weekly = (from.short(16)?, from.short(16)?);
+        state.memory.week = from.hours::<1, WEEK>(|from| Ok([from.level()?]))?.map(|[peak]| peak);
+        state.memory.weekly = (from.short(SUM)?, from.short(SUM)?);
         state.memory.tally = from.tally()?;
         state.ways = from.ways()?;
         state.memory_ways = from.ways()?;
@@ -187,20 +222,34 @@ impl Writer {
     }
 
     fn float(&mut self, value: f32) {
-        self.bits(u64::from(value.to_bits()), 32);
+        self.bits(u64::from(value.to_bits()), FLOAT);
     }
 
-    /// An hour in groups of seven bits: the present takes three of them.
     fn time(&mut self, hour: Option<i64>) {
         self.bits(u64::from(hour.is_some()), 1);
-        let mut left = hour.map_or(0, |it| ((it << 1) ^ (it >> 63)).cast_unsigned());
-        while hour.is_some() {
-            self.bits(u64::from(left > 0x7f), 1);
-            self.bits(left & 0x7f, 7);
-            left >>= 7;
-            if left == 0 {
-                break;
+        if let Some(hour) = hour {
+            self.bits(((hour << 1) ^ (hour >> 63)).cast_unsigned(), TIME);
+        }
+    }
+
+    /// Three levels that ascend, or nothing.
+    fn three(&mut self, [low, middle, high]: &Hour) {
+        let number = match *low {
+            UNKNOWN => THREES,
+            // Each further from the next one, so that no two are the same.
+            low => {
+                choose::<1>(u64::from(low)) + choose::<2>(u64::from(*middle) + 1) + choose::<3>(u64::from(*high) + 2)
             }
+        };
+        self.bits(number, THREE);
+    }
+
+    fn weekly(&mut self, weekly: &Weekly) {
+        let Weekly { misses, beside, today } = weekly;
+        self.bits(u64::from(misses.0), MISSES);
+        self.bits(u64::from(misses.1), MISSES);
+        for steps in beside.iter().chain([today]).flatten() {
+            self.bits(u64::from((steps + MOST_BESIDE).cast_unsigned()), BESIDE);
         }
     }
 
@@ -250,13 +299,9 @@ impl Writer {
         self.bits(u64::from(*done), 1);
     }
 
-    fn hours<const Q: usize>(&mut self, hours: &[[u16; Q]]) {
-        let plain = |out: &mut Self| {
-            for hour in hours {
-                let known = if hour[0] == UNKNOWN { 1 } else { Q };
-                hour[..known].iter().for_each(|it| out.level(*it));
-            }
-        };
+    /// `plain` writes one of them by itself.
+    fn hours<const Q: usize>(&mut self, hours: &[[u16; Q]], plain: impl Fn(&mut Self, &[u16; Q])) {
+        let plain = |out: &mut Self| hours.iter().for_each(|hour| plain(out, hour));
         let coded = |out: &mut Self| {
             let mut before = [0; Q];
             for hour in hours {
@@ -326,7 +371,7 @@ impl Reader<'_> {
     }
 
     fn float(&mut self) -> Result<f32, LoadError> {
-        let value = f32::from_bits(self.short(16).map(u32::from)? << 16 | u32::from(self.short(16)?));
+        let value = f32::from_bits(u32::try_from(self.bits(FLOAT)?).unwrap_or(u32::MAX));
         if value.is_finite() && value >= 0.0 { Ok(value) } else { Err(LoadError::Damaged("a sum")) }
     }
 
@@ -334,20 +379,39 @@ impl Reader<'_> {
         if self.bits(1)? == 0 {
             return Ok(None);
         }
-        let (mut coded, mut shift) = (0_u64, 0);
-        loop {
-            let more = self.bits(1)? == 1;
-            let part = self.bits(7)?;
-            if shift > 63 || (shift == 63 && part > 1) {
-                return Err(LoadError::Damaged("a time"));
-            }
-            coded |= part << shift;
-            shift += 7;
-            if !more {
-                break;
-            }
-        }
+        let coded = self.bits(TIME)?;
         Ok(Some((coded >> 1).cast_signed() ^ -(coded & 1).cast_signed()))
+    }
+
+    fn three(&mut self) -> Result<Hour, LoadError> {
+        let mut left = self.bits(THREE)?;
+        if left == THREES {
+            return Ok([UNKNOWN; 3]);
+        }
+        if left > THREES {
+            return Err(LoadError::Damaged("an hour"));
+        }
+        // The largest first: it alone says most of the number.
+        let mut take = |beyond: u16, choose: fn(u64) -> u64| {
+            let (mut least, mut most) = (beyond, TOP + beyond + 1);
+            while most - least > 1 {
+                let middle = least.midpoint(most);
+                if choose(u64::from(middle)) <= left { least = middle } else { most = middle }
+            }
+            left -= choose(u64::from(least));
+            least - beyond
+        };
+        let (high, middle) = (take(2, choose::<3>), take(1, choose::<2>));
+        Ok([take(0, choose::<1>), middle, high])
+    }
+
+    fn weekly(&mut self) -> Result<Weekly, LoadError> {
+        let mut weekly = Weekly { misses: (self.short(MISSES)?, self.short(MISSES)?), ..Weekly::default() };
+        for steps in weekly.beside.iter_mut().chain([&mut weekly.today]).flatten() {
+            let written = i8::try_from(self.bits(BESIDE)?).unwrap_or_default();
+            *steps = Some(written - MOST_BESIDE).filter(|it| *it <= MOST_BESIDE).ok_or(LoadError::Damaged("a week"))?;
+        }
+        Ok(weekly)
     }
 
     fn since(&mut self, now: Option<i64>) -> Result<Option<i64>, LoadError> {
@@ -410,28 +474,28 @@ impl Reader<'_> {
         Ok(ways)
     }
 
-    fn hours<const Q: usize, const H: usize>(&mut self) -> Result<[[u16; Q]; H], LoadError> {
+    /// `plain` reads one of them that was written by itself.
+    fn hours<const Q: usize, const H: usize>(
+        &mut self,
+        plain: impl Fn(&mut Self) -> Result<[u16; Q], LoadError>,
+    ) -> Result<[[u16; Q]; H], LoadError> {
         let coded = self.bits(1)? == 1;
         let mut hours = [[UNKNOWN; Q]; H];
         let mut before = [0_u16; Q];
         for hour in &mut hours {
-            let first = if coded { u64::from(self.bits(1)? == 1) } else { 0 };
-            if coded && first == 0 {
+            if !coded {
+                *hour = plain(self)?;
+                continue;
+            }
+            if self.bits(1)? == 0 {
                 continue;
             }
             let mut moved = 0;
             for at in 0..Q {
-                hour[at] = if coded {
-                    moved = self.signed()?.saturating_add(moved);
-                    let level = u16::try_from(i32::from(before[at]).saturating_add(moved)).ok();
-                    level.filter(|it| *it <= TOP).ok_or(LoadError::Damaged("a level"))?
-                } else {
-                    self.level()?
-                };
-                if hour[0] == UNKNOWN {
-                    break;
-                }
-                if hour[at] == UNKNOWN || (at > 0 && hour[at] < hour[at - 1]) {
+                moved = self.signed()?.saturating_add(moved);
+                let level = u16::try_from(i32::from(before[at]).saturating_add(moved)).ok();
+                hour[at] = level.filter(|it| *it <= TOP).ok_or(LoadError::Damaged("a level"))?;
+                if at > 0 && hour[at] < hour[at - 1] {
                     return Err(LoadError::Damaged("an hour"));
                 }
             }
@@ -445,25 +509,40 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    /// Writes hours plainly and reads them again.
     #[track_caller]
-    fn check(levels: &[u16], expected: Result<[[u16; 3]; 2], LoadError>) {
+    fn check(hour: Hour, number: u64) {
         let mut out = Writer::default();
-        out.bits(0, 1);
-        levels.iter().for_each(|it| out.level(*it));
+        out.three(&hour);
         let bytes = out.finish();
-        assert_eq!(Reader { bytes: &bytes, at: 0 }.hours::<3, 2>(), expected, "{levels:?}");
+        assert_eq!(Reader { bytes: &bytes, at: 0 }.bits(THREE), Ok(number), "{hour:?}");
+        assert_eq!(Reader { bytes: &bytes, at: 0 }.three(), Ok(hour), "{number}");
     }
 
     #[test]
-    fn an_hour_is_known_or_not_and_its_levels_ascend() {
-        let unknown = [UNKNOWN; 3];
-        check(&[3, 3, 9, UNKNOWN], Ok([[3, 3, 9], unknown]));
-        check(&[UNKNOWN, 0, TOP, TOP], Ok([unknown, [0, TOP, TOP]]));
-        let damaged = Err(LoadError::Damaged("an hour"));
-        check(&[3, UNKNOWN, 9, UNKNOWN], damaged);
-        check(&[3, 9, UNKNOWN, UNKNOWN], damaged);
-        check(&[3, 9, 8, UNKNOWN], damaged);
+    fn an_hour_is_a_number() {
+        check([0, 0, 0], 0);
+        check([0, 0, 1], 1);
+        check([0, 1, 1], 2);
+        check([1, 1, 1], 3);
+        check([0, 0, 2], 4);
+        check([3, 700, 700], choose::<3>(702) + choose::<2>(701) + 3);
+        check([TOP, TOP, TOP], THREES - 1);
+        check([UNKNOWN; 3], THREES);
+        let mut out = Writer::default();
+        out.bits(THREES + 1, THREE);
+        let bytes = out.finish();
+        assert_eq!(Reader { bytes: &bytes, at: 0 }.three(), Err(LoadError::Damaged("an hour")));
+    }
+
+    #[test]
+    fn the_levels_of_an_hour_ascend() {
+        let mut out = Writer::default();
+        out.bits(1, 1);
+        out.bits(1, 1);
+        [9, 0, -1].into_iter().for_each(|it| out.signed(it));
+        let bytes = out.finish();
+        let hours = Reader { bytes: &bytes, at: 0 }.hours::<3, 1>(Reader::three);
+        assert_eq!(hours, Err(LoadError::Damaged("an hour")));
     }
 
     #[test]
@@ -474,6 +553,6 @@ mod tests {
         out.signed(5);
         out.signed(i32::MAX);
         let bytes = out.finish();
-        assert_eq!(Reader { bytes: &bytes, at: 0 }.hours::<3, 1>(), Err(LoadError::Damaged("a level")));
+        assert_eq!(Reader { bytes: &bytes, at: 0 }.hours::<3, 1>(Reader::three), Err(LoadError::Damaged("a level")));
     }
 }

@@ -4,7 +4,8 @@
 //! sample ──▶ open (the running hour) ──hour ends──┬──▶ lately   half forgotten after an hour
 //!                                                 ├──▶ day      half forgotten after a day
 //!                                                 ├──▶ long     half forgotten after 200 hours
-//!                                                 └──▶ daily    three order statistics by hour of the day
+//!                                                 ├──▶ daily    three order statistics by hour of the day
+//!                                                 └──▶ weekly   how days of the week lie beside that
 //! ```
 //!
 //! Unlike memory, it counts here how long a use lasted. When weights are halved is told by the clock and not by when the
@@ -15,6 +16,7 @@ use crate::digest::Digest;
 use crate::past::{Past, Tally, UNKNOWN, place};
 use crate::resource::{Resource, TOP};
 use crate::sample::{amount, whole};
+use crate::weekly::{DAY_HOURS, Weekly};
 
 /// Hours of a day.
 pub const DAY: usize = 24;
@@ -92,6 +94,8 @@ pub struct CpuPast {
     pub long: Digest<LONG>,
     /// The usual course of the day.
     pub daily: [Hour; DAY],
+    /// What the week adds to that.
+    pub weekly: Weekly,
     /// Whether another program seems to run now.
     pub away: Away,
     /// Averages.
@@ -106,6 +110,7 @@ impl Default for CpuPast {
             day: Digest::default(),
             long: Digest::default(),
             daily: [[UNKNOWN; 3]; DAY],
+            weekly: Weekly::default(),
             away: Away::default(),
             tally: Tally::default(),
         }
@@ -125,13 +130,17 @@ impl CpuPast {
         let summary = self.summary();
         if let Some(summary) = summary {
             self.remember(hour);
-            let usual = &mut self.daily[place(hour, DAY)];
-            *usual = course(*usual, summary);
+            let usual = self.daily[place(hour, DAY)];
+            let is_lower = self.weekly.told(hour, &self.daily).is_some_and(|week| week.is_lower(usual));
+            self.weekly.learn(hour, summary[1], &self.daily);
+            self.daily[place(hour, DAY)] = course(usual, summary, is_lower);
         }
         self.tally.close(summary.map(|it| it[2]), gap);
         self.open = Digest::default();
         let shifted = summary.is_some_and(|it| self.shifted(hour, it)) && gap == 0;
-        self.age(hour, gap.saturating_add(1));
+        let hours = gap.saturating_add(1);
+        self.weekly.turn(hour, hour.saturating_add(hours));
+        self.age(hour, hours);
         shifted
     }
 
@@ -180,6 +189,7 @@ impl CpuPast {
         for (mine, theirs) in self.daily.iter_mut().zip(other.daily) {
             *mine = higher(*mine, theirs);
         }
+        self.weekly.merge(&other.weekly);
         self.away = Away::default();
         self.tally.merge(&other.tally);
     }
@@ -218,6 +228,7 @@ impl CpuPast {
             self.day.keep(from, to);
             self.lately.keep(from, to);
             self.daily = [[UNKNOWN; 3]; DAY];
+            self.weekly = Weekly::default();
             self.away = Away::default();
             return true;
         }
@@ -278,12 +289,14 @@ impl Past for CpuPast {
         let little = masses.map(|mass| mass * 0.25);
         // An hour is told of as itself and as the one beside two others, so it is sorted in once. From the hour before this one on.
         let begin = place(hour - 1, DAY);
+        let week = self.weekly.told(hour, &self.daily);
         let mut hours = [None; AROUND];
-        for (ahead, sorted) in hours.iter_mut().enumerate() {
+        for ((ahead, sorted), number) in hours.iter_mut().enumerate().zip(hour - 1..) {
             let at = begin + ahead;
-            let known = &self.daily[if at < DAY { at } else { at - DAY }];
+            let known = self.daily[if at < DAY { at } else { at - DAY }];
             if known[0] != UNKNOWN {
-                *sorted = Some(known.map(|level| atoms.candidate(level)));
+                let known = week.map_or(Some(known), |it| it.of(number, known));
+                *sorted = known.map(|known| known.map(|level| atoms.candidate(level)));
             }
         }
         let mut around = hours.windows(3);
@@ -301,15 +314,23 @@ impl Past for CpuPast {
         }
     }
 
-    fn range(&self, _: i64) -> Option<(u16, u16)> {
+    fn range(&self, hour: i64) -> Option<(u16, u16)> {
         let seen = [self.open.top(), self.lately.top(), self.day.top(), self.long.top()];
-        let days = self.daily.iter().map(|it| it[2]).filter(|it| *it != UNKNOWN);
-        let high = seen.into_iter().flatten().chain(days).max()?;
+        let days = || self.daily.iter().copied().filter(|it| it[0] != UNKNOWN);
+        let mut ahead = None;
+        if let Some(week) = self.weekly.told(hour, &self.daily) {
+            // Of every hour as today's and as tomorrow's.
+            let hours =
+                days().flat_map(|it| [hour, hour + DAY_HOURS].into_iter().filter_map(move |hour| week.of(hour, it)));
+            ahead = hours.map(|it| (it[0], it[2])).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        }
+        let highest = days().map(|it| it[2]).chain(ahead.map(|it| it.1));
+        let high = seen.into_iter().flatten().chain(highest).max()?;
         // Sizes that most of every view is over cost more than they can save: the candidates begin above.
         let middles =
             [self.open.quantile(0.3), self.lately.quantile(0.3), self.day.quantile(0.3), self.long.quantile(0.3)];
-        let days = self.daily.iter().map(|it| it[0]).filter(|it| *it != UNKNOWN);
-        let low = middles.into_iter().flatten().chain(days).min()?;
+        let lowest = days().map(|it| it[0]).chain(ahead.map(|it| it.0));
+        let low = middles.into_iter().flatten().chain(lowest).min()?;
         Some((low, high))
     }
 
@@ -336,13 +357,15 @@ fn masses(samples: u16) -> [f64; 3] {
     [first, below_peak - first, 1.0 - below_peak]
 }
 
-/// The usual hour, one day on: two fifths of the way to the latest. The peak comes down slowly.
-fn course(usual: Hour, now: Hour) -> Hour {
+/// The usual hour, one day on: two fifths of the way to the latest. The peak comes down slowly, unless the day is known to lie below
+/// the others: it comes back with them.
+fn course(usual: Hour, now: Hour, is_lower: bool) -> Hour {
     if usual[0] == UNKNOWN {
         return now;
     }
-    let mut next =
-        [towards(usual[0], now[0]), towards(usual[1], now[1]), now[2].max(usual[2].saturating_sub(DAILY_DECAY))];
+    let [first, second, peak] = std::array::from_fn(|it| towards(usual[it], now[it]));
+    let peak = if is_lower { peak } else { usual[2].saturating_sub(DAILY_DECAY) };
+    let mut next = [first, second, now[2].max(peak)];
     next[1] = next[1].max(next[0]);
     next[2] = next[2].max(next[1]);
     next

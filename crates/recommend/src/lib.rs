@@ -41,3 +41,4 @@ pub mod state;
 pub mod strategy;
 pub mod supple;
 pub mod ways;
+pub mod weekly;

@@ -31,6 +31,11 @@ const SHIFT_STEPS: u16 = 42;
 const LARGEST_MISS: u16 = 44;
 const ENOUGH_MISSES: u16 = 200;
 
+/// After how many hours an hour counts 1/e in those sums, and what they can come to.
+const FADE: u16 = 64;
+/// See [`FADE`].
+pub const MOST_MISSES: u16 = (LARGEST_MISS + 1) * FADE;
+
 /// Hours each higher than the one before that are a climb to a forecast, and by how many steps an hour at most.
 const CLIMBED: usize = 3;
 const LARGEST_STEP: u16 = 12;
@@ -139,7 +144,7 @@ impl MemoryPast {
         if self.open == UNKNOWN || week == UNKNOWN || day == UNKNOWN {
             return;
         }
-        let next = |sum: u16, told: u16| sum - sum / 64 + self.open.abs_diff(told).min(LARGEST_MISS);
+        let next = |sum: u16, told: u16| sum - sum / FADE + self.open.abs_diff(told).min(LARGEST_MISS);
         self.weekly = (next(self.weekly.0, week), next(self.weekly.1, day));
     }
 

@@ -145,6 +145,26 @@ fn a_regular_week_is_known_to_memory() {
 }
 
 #[test]
+fn a_regular_week_is_known_to_cpu() {
+    let weekend = |minute: i64| minute / DAY % 7 >= 5;
+    let noise = |minute: i64| amount((minute * 7919) % 101) / 1000.0;
+    let lived = live(29 * DAY, |minute| {
+        let busy = !weekend(minute) && (8..20).contains(&hour(minute));
+        (if busy { 1000.0 } else { 100.0 } * (1.0 + noise(minute)), 300.0)
+    });
+    for day in 14..28 {
+        for h in [3, 7, 8, 9, 12, 19, 22] {
+            print!("{} ", lived.cpu(day * DAY + h * HOUR + 30));
+        }
+        println!("  day {day} {:?}", lived.changes(day * DAY..(day + 1) * DAY));
+    }
+    println!("{:?}", lived.strategy.state().cpu.weekly);
+    println!("{:?}", lived.strategy.state().ways);
+    check_cpu(&lived, 27 * DAY + 12 * HOUR, 100..=400);
+    check_cpu(&lived, 28 * DAY + 8 * HOUR + 1, 1050..=1400);
+}
+
+#[test]
 fn a_step_up_is_followed_within_minutes() {
     let lived = live(2 * DAY + 5, |minute| if minute < 2 * DAY { (100.0, 300.0) } else { (1000.0, 900.0) });
     check_cpu(&lived, lived.last(), 1000..=1500);

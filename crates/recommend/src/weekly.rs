@@ -1,0 +1,163 @@
+//! What a week adds to the usual course of the day: on which days the hours of a CPU lie beside what earlier days say of them, and
+//! by how much.
+//!
+//! Weeks of hours are too much to keep: two numbers a day are kept, for its quiet hours and for its busy ones. Each is a median that
+//! is looked for in steps: an hour that lies above takes it up by one, an hour below takes it down. The course of the day follows
+//! whatever days do, so what stands here is a Saturday's fall and a Monday's rise.
+
+use crate::cpu::{DAY, Hour};
+use crate::past::{UNKNOWN, place};
+use crate::resource::TOP;
+
+/// Days of a week.
+pub const WEEKDAYS: usize = 7;
+
+/// Quiet hours, and busy ones.
+pub const HALVES: usize = 2;
+
+/// Levels of one step: a sixth more or less.
+const STEP: i32 = 24;
+
+/// The furthest a day can lie beside the others, in steps: eleven times as much, or as little.
+pub const MOST: i8 = 15;
+
+/// From how many steps on the median is looked for three times as fast.
+const FAR: i32 = 4;
+
+/// What an hour can count at most where the week is held against the day, in levels, ...
+const LARGEST_MISS: u16 = 60;
+
+/// ... after how many such hours an hour counts 1/e, as a power of two, ...
+const FADE: u16 = 64;
+
+/// ... and how much there must be in all.
+const ENOUGH_MISSES: u16 = 200;
+
+/// [`DAY`] of a count of hours.
+pub const DAY_HOURS: i64 = 24;
+
+/// What the sums can come to.
+pub const MOST_MISSES: u16 = (LARGEST_MISS + 1) * FADE;
+
+/// How days of the week lie beside what earlier days say of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Weekly {
+    /// Decayed sums, in levels: how far hours lay from what the day said of them without the week, and with it. Of hours of which the
+    /// week says something else.
+    pub misses: (u16, u16),
+    /// By day of the week, in steps: quiet hours, busy hours.
+    pub beside: [[i8; HALVES]; WEEKDAYS],
+    /// Of the running day, as earlier weeks left it: what it has taught itself is no week's.
+    pub today: [i8; HALVES],
+}
+
+impl Weekly {
+    /// Takes in an hour that reached a level, of which the course of the day said something else or not; the running hour is `next`
+    /// then.
+    pub fn learn(&mut self, hour: i64, level: u16, daily: &[Hour; DAY]) {
+        let usual = daily[place(hour, DAY)][1];
+        if usual == UNKNOWN {
+            return;
+        }
+        let half = usize::from(usual >= middle(daily));
+        let off = i32::from(level) - i32::from(usual);
+        let told = i32::from(self.today[half]) * STEP;
+        if told != 0 {
+            let next = |sum: u16, miss: i32| {
+                let miss = u16::try_from(miss.unsigned_abs()).unwrap_or(LARGEST_MISS).min(LARGEST_MISS);
+                sum - sum / FADE + miss
+            };
+            self.misses = (next(self.misses.0, off), next(self.misses.1, off - told));
+        }
+        let beside = &mut self.beside[weekday(hour)][half];
+        let left = (off - i32::from(*beside) * STEP) / STEP;
+        let step = left.signum() * if left.abs() > FAR { 3 } else { 1 };
+        let moved = (i32::from(*beside) + step).clamp(-i32::from(MOST), i32::from(MOST));
+        *beside = i8::try_from(moved).unwrap_or_default();
+    }
+
+    /// The running hour is this one now.
+    pub fn turn(&mut self, from: i64, to: i64) {
+        if !is_same_day(from, to) {
+            self.today = self.beside[weekday(to)];
+        }
+    }
+
+    /// How far weeks are more regular than days, 0 to 1: wholly where they miss by a quarter, not at all where by half.
+    fn trust(&self) -> f64 {
+        let (day, week) = (f64::from(self.misses.0), f64::from(self.misses.1));
+        if self.misses.0 < ENOUGH_MISSES { 0.0 } else { (2.0 - 4.0 * week / day).clamp(0.0, 1.0) }
+    }
+
+    /// What it adds to the course of the day, from within the hour `now`. `None`: nothing that can be relied on.
+    pub fn told(&self, now: i64, daily: &[Hour; DAY]) -> Option<Told<'_>> {
+        let trust = self.trust();
+        (trust > 0.0).then(|| Told { weekly: self, trust, now, middle: middle(daily) })
+    }
+
+    /// Of two pasts the one that knows more.
+    pub fn merge(&mut self, other: &Self) {
+        *self = (*self).max(*other);
+    }
+}
+
+/// What a week adds, as far as it can be relied on.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    weekly: &'a Weekly,
+    trust: f64,
+    now: i64,
+    middle: u16,
+}
+
+impl Told<'_> {
+    /// What is to be expected of an hour ahead of which the course of the day says `usual`. `None`: it is over, and what it was like
+    /// is in the course of the day already.
+    pub fn of(&self, hour: i64, usual: Hour) -> Option<Hour> {
+        if hour < self.now {
+            return None;
+        }
+        let Weekly { beside, today, .. } = self.weekly;
+        let day = if is_same_day(self.now, hour) { today } else { &beside[weekday(hour)] };
+        let steps = day[usize::from(usual[1] >= self.middle)];
+        let by = self.levels(steps);
+        let moved = moved(usual, by);
+        // What was seen of a busier day's peak has come down slowly, and may still be there.
+        let peak = if by > 0 { usual[2].max(moved[1]) } else { moved[2] };
+        Some([moved[0], moved[1], peak])
+    }
+
+    /// Whether the running day is known to lie below the others, in an hour of which the course of the day says `usual`.
+    pub fn is_lower(&self, usual: Hour) -> bool {
+        self.weekly.today[usize::from(usual[1] >= self.middle)] < 0
+    }
+
+    /// So many steps, as far as they can be relied on, in levels.
+    fn levels(&self, steps: i8) -> i32 {
+        #[expect(clippy::cast_possible_truncation, reason = "`as` saturates; a level is small")]
+        let levels = (f64::from(i32::from(steps) * STEP) * self.trust).round() as i32;
+        levels
+    }
+}
+
+/// An hour so many levels higher.
+fn moved(hour: Hour, by: i32) -> Hour {
+    hour.map(|level| u16::try_from(i32::from(level) + by).unwrap_or(0).min(TOP))
+}
+
+/// Which day of the week an hour is of: a number, whatever its name.
+fn weekday(hour: i64) -> usize {
+    place(hour, WEEKDAYS * DAY) / DAY
+}
+
+fn is_same_day(one: i64, other: i64) -> bool {
+    let day = |hour: i64| hour.div_euclid(DAY_HOURS);
+    day(one) == day(other)
+}
+
+/// What lies between the quietest and the busiest hour of the day.
+fn middle(daily: &[Hour; DAY]) -> u16 {
+    let known = || daily.iter().map(|it| it[1]).filter(|it| *it != UNKNOWN);
+    let (low, high) = (known().min().unwrap_or(0), known().max().unwrap_or(0));
+    low.midpoint(high)
+}

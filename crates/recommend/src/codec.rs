@@ -546,6 +546,19 @@ mod tests {
     }
 
     #[test]
+    fn a_week_is_what_was_written() {
+        let mut weekly = Weekly { misses: (MOST_MISSES, 7), today: [MOST_BESIDE, -MOST_BESIDE], ..Weekly::default() };
+        weekly.beside[6] = [-1, MOST_BESIDE];
+        let mut out = Writer::default();
+        out.weekly(&weekly);
+        let bytes = out.finish();
+        assert_eq!(Reader { bytes: &bytes, at: 0 }.weekly(), Ok(weekly));
+        // One number of five bits is none of the steps.
+        let damaged = Reader { bytes: &[0xff; 14], at: 0 }.weekly();
+        assert_eq!(damaged, Err(LoadError::Damaged("a week")));
+    }
+
+    #[test]
     fn a_step_between_hours_is_no_longer_than_any_number() {
         let mut out = Writer::default();
         out.bits(1, 1);

@@ -63,13 +63,25 @@ pub fn read(path: &Path, sink: &mut dyn Sink, read: &Arc<AtomicU64>) -> Result<(
     let packed: Box<dyn Read + Send> =
         if is_input(path) { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(failed)?) };
     let mut input = unpacked(Counted { from: packed, read: Arc::clone(read) }).map_err(failed)?;
-    match kind(path) {
+    let read = match kind(path) {
         Some(Kind::Json) => prometheus::read(&file, &mut *input, sink),
         // A name that says something else, or nothing, says less than what is in it.
-        _ if begins_as_json(&mut *input).map_err(failed)? => prometheus::read(&file, &mut *input, sink),
-        _ => csv::read(&file, &mut *input, sink),
-    }
+        _ => match begins_as_json(&mut *input) {
+            Ok(true) => prometheus::read(&file, &mut *input, sink),
+            Ok(false) => csv::read(&file, &mut *input, sink),
+            Err(error) => Err(failed(error)),
+        },
+    };
+    read.map_err(|error| match error {
+        InputError::Read { file, source } if source.kind() == io::ErrorKind::UnexpectedEof => {
+            InputError::Read { file, source: io::Error::new(source.kind(), CUT) }
+        }
+        other => other,
+    })
 }
+
+/// Every decoder has words of its own for it.
+const CUT: &str = "it is cut: its end is missing, as of a copy that was broken off; copy or pack it again";
 
 /// Whether a path means standard input.
 fn is_input(path: &Path) -> bool {
@@ -142,16 +154,17 @@ fn xz(mut packed: impl BufRead + Send + 'static) -> io::Result<Unpacking> {
         while let Err(error) = lzma_rs::xz_decompress(&mut packed, &mut to) {
             // A file may be several streams one after another, with zeros between them. The decoder knows of one, and says of what
             // follows it only this, after it has given away all that was before.
-            let is_next =
-                matches!(&error, lzma_rs::error::Error::XzError(it) if it.starts_with("Unexpected data after"));
-            if !is_next {
-                return Err(error.to_string());
-            }
-            if !passes_zeros(&mut packed).map_err(|error| error.to_string())? {
-                break;
+            match error {
+                lzma_rs::error::Error::XzError(it) if it.starts_with("Unexpected data after") => {
+                    if !passes_zeros(&mut packed)? {
+                        break;
+                    }
+                }
+                lzma_rs::error::Error::IoError(error) => return Err(error),
+                error => return Err(io::Error::other(error.to_string())),
             }
         }
-        io::Write::flush(&mut to).map_err(|error| error.to_string())
+        io::Write::flush(&mut to)
     });
     Ok(Unpacking { from, worker: Some(worker) })
 }
@@ -173,7 +186,7 @@ fn passes_zeros(input: &mut impl BufRead) -> io::Result<bool> {
 /// The reading end; the writer's failure is told at the end of the bytes, where it would otherwise look like one.
 struct Unpacking {
     from: io::PipeReader,
-    worker: Option<std::thread::JoinHandle<Result<(), String>>>,
+    worker: Option<std::thread::JoinHandle<io::Result<()>>>,
 }
 
 impl Read for Unpacking {
@@ -183,8 +196,7 @@ impl Read for Unpacking {
             && !buffer.is_empty()
             && let Some(worker) = self.worker.take()
         {
-            let ended = worker.join().unwrap_or_else(|_| Err("the decoder broke".to_owned()));
-            ended.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            worker.join().unwrap_or_else(|_| Err(io::Error::other("the decoder broke")))?;
         }
         Ok(count)
     }

@@ -39,10 +39,18 @@ impl<R: BufRead> Frames<R> {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
-                Err(error) => return Err(io::Error::other(error)),
+                Err(error) => return Err(self.failed(error)),
             }
         }
         Ok(false)
+    }
+
+    /// What the decoder says; where nothing is left to be read, that is why.
+    fn failed(&mut self, error: FrameDecoderError) -> io::Error {
+        match self.from.fill_buf() {
+            Ok([]) => io::ErrorKind::UnexpectedEof.into(),
+            _ => io::Error::other(error),
+        }
     }
 }
 
@@ -57,7 +65,7 @@ impl<R: BufRead> Read for Frames<R> {
             }
             while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
                 let decoded = self.decoder.decode_blocks(&mut self.from, BlockDecodingStrategy::UptoBlocks(1));
-                decoded.map_err(io::Error::other)?;
+                decoded.map_err(|error| self.failed(error))?;
             }
             let count = self.decoder.read(buffer)?;
             if count > 0 || buffer.is_empty() {

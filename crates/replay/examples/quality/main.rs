@@ -1,7 +1,8 @@
 //! The quality tables, as Markdown: every strategy and the bound over the shared recordings, the risk knob, the fast path.
 //!
 //! `cargo run --release -p supple-replay --example quality [FOLDER]` reads `FOLDER/*.csv.xz` (default `$SUPPLE_TRACES`, then
-//! `../shared/traces`). Tuning looked at the even half of each set only; both halves are printed.
+//! `../shared/traces`). Tuning looked at the even half of each set only; both halves are printed. `cargo xtask tables` puts them into
+//! `docs/recommender.md`.
 
 mod judge;
 mod risk;

@@ -7,11 +7,13 @@ use std::process::ExitCode;
 mod bench;
 mod generate;
 mod house;
+mod tables;
 mod vm;
 
 const USAGE: &str = "usage: cargo xtask house              check the rules of ARCHITECTURE.md
        cargo xtask generate [--check]  write the generated files, or check that they are current
        cargo xtask bench [ARGUMENT…]   measure what is shipped (the profile `dist`) and write docs/benchmarks.md (takes minutes)
+       cargo xtask tables [quality|speed]  measure the recommender and write its tables into docs (takes minutes)
        cargo xtask vm [TEST [WORD…]]   run the tests that need cgroup v2 in a virtual machine (by way of .ci/vm)";
 
 fn main() -> ExitCode {
@@ -22,6 +24,8 @@ fn main() -> ExitCode {
         ["generate"] => generate::write(root),
         ["generate", "--check"] => generate::check(root),
         ["bench", arguments @ ..] => bench::run(root, arguments),
+        ["tables"] => tables::run(root, None),
+        ["tables", which @ ("quality" | "speed")] => tables::run(root, Some(which)),
         ["vm", arguments @ ..] => vm::run(root, arguments),
         _ => {
             eprintln!("{USAGE}");

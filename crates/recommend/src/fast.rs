@@ -3,10 +3,17 @@
 //! It raises at once and it forbids decreases; it never lowers. How much that saves depends on how often it is asked: a
 //! jump within one sampling interval cannot be seen coming.
 
+use supple_quantity::Bytes;
+
 use crate::resource::Resource;
+use crate::sample::amount;
 
 /// Memory this near to its limit, and higher than ever within the last day, is about to be killed.
 const NEAR: f64 = 0.97;
+
+/// A limit that is met while the working set is less than this share of it was met by page cache, as anything that reads files
+/// does all day: the kernel takes that back, and more room would be filled with more of it. Where that hurts, pressure tells.
+const MET: f64 = 0.85;
 
 /// Stalled on memory for this share of the last ten seconds: pressure.
 const PRESSURE: f64 = 0.10;
@@ -32,8 +39,13 @@ pub struct Latest {
     pub pressure: Option<f64>,
     /// Share of CPU periods throttled, 0 to 1.
     pub throttled: Option<f64>,
-    /// `memory.events` counted a high, max or oom since the measurement before.
+    /// `memory.events` counted a high, max or oom since the measurement before, and the working set says so too: [`is_met_by_use`].
     pub breached: bool,
+}
+
+/// Whether a limit that was met was met by what is in use. Where one of them is not known, it was.
+pub fn is_met_by_use(used: Option<f64>, limit: Option<Bytes>) -> bool {
+    used.zip(limit).is_none_or(|(used, limit)| used >= amount(limit.0) * MET)
 }
 
 /// What the moment demands.

@@ -15,7 +15,7 @@ use supple_quantity::{Bytes, MilliCpu};
 use crate::advise::{Advice, Part};
 use crate::codec::LoadError;
 use crate::explain::{Account, Explanation, Rule};
-use crate::fast::{Latest, Reflex, react};
+use crate::fast::{Latest, Reflex, is_met_by_use, react};
 use crate::past::UNKNOWN;
 use crate::pods::Pods;
 use crate::policy::Policy;
@@ -35,6 +35,10 @@ const SEEN: i64 = 240;
 /// CPU samples in a row over the size in force that are a new level and no spike.
 const SUSTAINED: u32 = 5;
 
+/// Seconds after a raise within which pressure and `memory.events` raise no further: the reading that told of them is there for a
+/// while after what was done about it, and a fifth more with every sample would have no end.
+const ANSWERED: i64 = 300;
+
 /// What is known of one pod.
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
@@ -42,8 +46,9 @@ struct Held {
     next: i64,
     cpu: Cpu,
     memory: Memory,
-    /// Until when no memory is lowered below what was raised in haste.
+    /// Until when no memory is lowered below what was raised in haste, and the level that was.
     until: i64,
+    raised: u16,
     /// The lowest of the CPU samples in a row over the size in force, and how many they are.
     lowest: f64,
     run: u32,
@@ -135,7 +140,18 @@ impl Held {
             return (Reflex::None, None);
         };
         let terms = policy.terms(resource);
-        let reflex = react(resource, &self.latest(resource), amount(size));
+        let mut latest = self.latest(resource);
+        let mut reflex = react(resource, &latest, amount(size));
+        let is_answered = resource == Resource::Memory
+            && now < self.until.saturating_sub(policy.hold).saturating_add(ANSWERED)
+            && resource.level(amount(size)) >= self.raised;
+        if is_answered && matches!(reflex, Reflex::Raise(_)) {
+            (latest.pressure, latest.breached) = (None, false);
+            reflex = react(resource, &latest, amount(size));
+            if reflex == Reflex::None {
+                reflex = Reflex::Veto;
+            }
+        }
         let raised = match reflex {
             Reflex::Raise(to) => {
                 Some(whole(to).clamp(terms.least, terms.most.max(terms.least))).filter(|to| *to > size)
@@ -143,8 +159,9 @@ impl Held {
             _ => None,
         };
         // Memory is held: a second kill is dearer than hours of slack. CPU the plan may take back when it looks.
-        if raised.is_some() && resource == Resource::Memory {
+        if let Some(raised) = raised.filter(|_| resource == Resource::Memory) {
             self.until = now.saturating_add(policy.hold);
+            self.raised = resource.level(amount(raised));
         }
         (reflex, raised)
     }
@@ -262,7 +279,7 @@ impl Supple {
                 used: sample.memory.into(),
                 known_peak: known_peak.into(),
                 pressure: sample.memory_pressure.into(),
-                breached: sample.memory_breached,
+                breached: sample.memory_breached && is_met_by_use(sample.memory, sample.memory_limit),
             };
         }
         taken

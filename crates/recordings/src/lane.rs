@@ -52,6 +52,8 @@ pub struct Result {
     pub figures: Vec<[Figures; 2]>,
     /// The least possible.
     pub bound: Option<[Figures; 2]>,
+    /// By contender, and behind them of the bound: of CPU and memory, the footprint of each pod.
+    pub footprints: Vec<[Vec<f64>; 2]>,
     /// By contender, of the last size, where it can say.
     pub explanations: Vec<Option<Explanation>>,
 }
@@ -198,9 +200,15 @@ impl Lane {
             }
             total
         };
+        let by_pod = |place: usize| {
+            let bounds = self.pods.iter().filter_map(|it| it.bounds[place].as_ref());
+            bounds.filter_map(|it| it.figures().footprint()).collect()
+        };
+        let footprints = runners.iter().map(|it| Resource::ALL.map(|resource| it.footprints(resource)));
         Result {
             figures: runners.iter().map(|it| it.figures).collect(),
             bound: bound.then(least),
+            footprints: footprints.chain(bound.then(|| [by_pod(0), by_pod(1)])).collect(),
             explanations: runners.iter().map(|it| it.explain().copied()).collect(),
         }
     }

@@ -7,7 +7,7 @@
 //!                         └ names: series by number
 //! ```
 //!
-//! * [`open`], [`csv`], [`prometheus`], [`row`], [`names`]: what is in a file, row by row.
+//! * [`open`], `zstd`, [`csv`], [`prometheus`], [`row`], [`names`]: what is in a file, row by row.
 //! * [`source`]: a recording as often as it is to be read, in an order that can be replayed in bounded memory.
 //! * [`run`], [`lane`], [`lived`]: the open and the closed loop of `supple-replay` over all of it; [`change`], [`drawing`]:
 //!   what is kept of it beside figures.
@@ -31,6 +31,7 @@ pub mod row;
 pub mod run;
 pub mod source;
 mod spill;
+mod zstd;
 
 /// Something to replay under a name.
 pub trait Contender: Sync {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::row::{InputError, Sink};
-use crate::{csv, prometheus};
+use crate::{csv, prometheus, zstd};
 
 /// Bytes of a file at once.
 const BUFFER: usize = 1 << 18;
@@ -63,13 +63,25 @@ pub fn read(path: &Path, sink: &mut dyn Sink, read: &Arc<AtomicU64>) -> Result<(
     let packed: Box<dyn Read + Send> =
         if is_input(path) { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(failed)?) };
     let mut input = unpacked(Counted { from: packed, read: Arc::clone(read) }).map_err(failed)?;
-    match kind(path) {
+    let read = match kind(path) {
         Some(Kind::Json) => prometheus::read(&file, &mut *input, sink),
         // A name that says something else, or nothing, says less than what is in it.
-        _ if begins_as_json(&mut *input).map_err(failed)? => prometheus::read(&file, &mut *input, sink),
-        _ => csv::read(&file, &mut *input, sink),
-    }
+        _ => match begins_as_json(&mut *input) {
+            Ok(true) => prometheus::read(&file, &mut *input, sink),
+            Ok(false) => csv::read(&file, &mut *input, sink),
+            Err(error) => Err(failed(error)),
+        },
+    };
+    read.map_err(|error| match error {
+        InputError::Read { file, source } if source.kind() == io::ErrorKind::UnexpectedEof => {
+            InputError::Read { file, source: io::Error::new(source.kind(), CUT) }
+        }
+        other => other,
+    })
 }
+
+/// Every decoder has words of its own for it.
+const CUT: &str = "it is cut: its end is missing, as of a copy that was broken off; copy or pack it again";
 
 /// Whether a path means standard input.
 fn is_input(path: &Path) -> bool {
@@ -86,13 +98,12 @@ fn unpacked(from: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead>> {
     let mut from = BufReader::with_capacity(BUFFER, from);
     let mut head = Vec::with_capacity(XZ.len());
     from.by_ref().take(XZ.len() as u64).read_to_end(&mut head)?;
-    let packing = [GZIP, ZSTANDARD, XZ].into_iter().find(|it| head.starts_with(it));
-    let whole = io::Cursor::new(head).chain(from);
-    Ok(match packing {
-        Some(GZIP) => buffered(flate2::bufread::MultiGzDecoder::new(whole)),
-        Some(ZSTANDARD) => buffered(ruzstd::decoding::StreamingDecoder::new(whole).map_err(io::Error::other)?),
-        Some(_) => Box::new(BufReader::with_capacity(BUFFER, xz(whole)?)),
-        None => Box::new(whole),
+    let whole = io::Cursor::new(head.clone()).chain(from);
+    Ok(match &head[..] {
+        it if it.starts_with(GZIP) => buffered(flate2::bufread::MultiGzDecoder::new(whole)),
+        it if zstd::begins(it) => buffered(zstd::Frames::new(whole)),
+        it if it.starts_with(XZ) => buffered(xz(whole)?),
+        _ => Box::new(whole),
     })
 }
 
@@ -115,7 +126,6 @@ fn begins_as_json(input: &mut dyn BufRead) -> io::Result<bool> {
 
 /// How packed files begin.
 const GZIP: &[u8] = &[0x1f, 0x8b];
-const ZSTANDARD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 
 /// Bytes as they are, counted.
@@ -141,16 +151,42 @@ fn xz(mut packed: impl BufRead + Send + 'static) -> io::Result<Unpacking> {
     let (from, to) = io::pipe()?;
     let worker = std::thread::spawn(move || {
         let mut to = io::BufWriter::with_capacity(BUFFER, to);
-        lzma_rs::xz_decompress(&mut packed, &mut to).map_err(|error| error.to_string())?;
-        io::Write::flush(&mut to).map_err(|error| error.to_string())
+        while let Err(error) = lzma_rs::xz_decompress(&mut packed, &mut to) {
+            // A file may be several streams one after another, with zeros between them. The decoder knows of one, and says of what
+            // follows it only this, after it has given away all that was before.
+            match error {
+                lzma_rs::error::Error::XzError(it) if it.starts_with("Unexpected data after") => {
+                    if !passes_zeros(&mut packed)? {
+                        break;
+                    }
+                }
+                lzma_rs::error::Error::IoError(error) => return Err(error),
+                error => return Err(io::Error::other(error.to_string())),
+            }
+        }
+        io::Write::flush(&mut to)
     });
     Ok(Unpacking { from, worker: Some(worker) })
+}
+
+/// Passes over zeros; false where nothing is behind them.
+fn passes_zeros(input: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let block = input.fill_buf()?;
+        let zeros = block.iter().take_while(|it| **it == 0).count();
+        if zeros < block.len() || block.is_empty() {
+            let is_more = !block.is_empty();
+            input.consume(zeros);
+            return Ok(is_more);
+        }
+        input.consume(zeros);
+    }
 }
 
 /// The reading end; the writer's failure is told at the end of the bytes, where it would otherwise look like one.
 struct Unpacking {
     from: io::PipeReader,
-    worker: Option<std::thread::JoinHandle<Result<(), String>>>,
+    worker: Option<std::thread::JoinHandle<io::Result<()>>>,
 }
 
 impl Read for Unpacking {
@@ -160,8 +196,7 @@ impl Read for Unpacking {
             && !buffer.is_empty()
             && let Some(worker) = self.worker.take()
         {
-            let ended = worker.join().unwrap_or_else(|_| Err("the decoder broke".to_owned()));
-            ended.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            worker.join().unwrap_or_else(|_| Err(io::Error::other("the decoder broke")))?;
         }
         Ok(count)
     }
@@ -191,16 +226,75 @@ mod tests {
         }
     }
 
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(text.as_bytes()).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    fn zstd(text: &str) -> Vec<u8> {
+        ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
+    }
+
+    fn xz(text: &str) -> Vec<u8> {
+        let mut xz = Vec::new();
+        lzma_rs::xz_compress(&mut text.as_bytes(), &mut xz).unwrap();
+        xz
+    }
+
     #[test]
     fn what_it_is_packed_with_is_told_by_its_beginning() {
         check(TEXT.as_bytes().to_vec());
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        gzip.write_all(TEXT.as_bytes()).unwrap();
-        check(gzip.finish().unwrap());
-        check(ruzstd::encoding::compress_to_vec(TEXT.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest));
-        let mut xz = Vec::new();
-        lzma_rs::xz_compress(&mut TEXT.as_bytes(), &mut xz).unwrap();
-        check(xz);
+        [gzip, zstd, xz].into_iter().for_each(|pack| check(pack(TEXT)));
+    }
+
+    /// What some packers put between or before what they pack: nothing that is read.
+    #[test]
+    fn what_is_packed_in_pieces_is_read_to_the_end() {
+        let (one, other) = TEXT.split_at(17);
+        for pack in [gzip, zstd, xz] {
+            check([pack(one), pack(other)].concat());
+            check([pack(""), pack(one), pack(""), pack(other), pack("")].concat());
+        }
+        check([xz(one), vec![0; 8], xz(other), vec![0; 4]].concat());
+        let skipped = [&[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
+        check([&skipped[..], &zstd(one), &skipped, &zstd(other), &skipped].concat());
+    }
+
+    #[test]
+    fn what_is_cut_is_no_shorter_recording() {
+        let (one, other) = TEXT.split_at(17);
+        for pack in [gzip, zstd, xz] {
+            let first = pack(one);
+            let whole = [&first[..], &pack(other)].concat();
+            // Less than the first bytes might be a text, and as one it is refused by whoever reads it.
+            for cut in XZ.len()..whole.len() {
+                let mut text = String::new();
+                let read =
+                    unpacked(io::Cursor::new(whole[..cut].to_vec())).and_then(|mut it| it.read_to_string(&mut text));
+                // Where a piece ends a file may end.
+                assert_eq!(read.is_ok(), cut == first.len(), "cut at {cut} of {}: {text:?}", whole.len());
+            }
+        }
+        let skipped = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, b'a'];
+        assert!(unpacked(io::Cursor::new(skipped)).unwrap().read_to_string(&mut String::new()).is_err());
+    }
+
+    #[test]
+    fn what_is_damaged_or_followed_by_something_else_is_told() {
+        for pack in [gzip, zstd, xz] {
+            let packed = pack(&TEXT.repeat(40));
+            for more in ["x", "time,namespace", "\0\0\0\0x"] {
+                let read = unpacked(io::Cursor::new([&packed[..], more.as_bytes()].concat()))
+                    .and_then(|mut it| it.read_to_string(&mut String::new()));
+                assert!(read.is_err(), "{more:?} behind {} bytes", packed.len());
+            }
+            // The last bytes of all three are there to tell damage.
+            let mut damaged = packed.clone();
+            damaged[packed.len() - 1] ^= 1;
+            let read = unpacked(io::Cursor::new(damaged)).and_then(|mut it| it.read_to_string(&mut String::new()));
+            assert!(read.is_err(), "the last of {} bytes", packed.len());
+        }
     }
 
     #[test]

@@ -128,6 +128,12 @@ impl Runner {
         self.strategy.explain()
     }
 
+    /// The footprints of the pods of which there is one.
+    pub fn footprints(&self, resource: Resource) -> Vec<f64> {
+        let place = usize::from(resource == Resource::Memory);
+        self.pods.iter().filter_map(|it| it.figures[place].footprint()).collect()
+    }
+
     fn put(&mut self, pod: Pod, sample: &Sample, hours: f64, counts: bool) -> Option<Size> {
         let place = usize::try_from(pod).unwrap_or(usize::MAX);
         while self.pods.len() <= place {
@@ -217,6 +223,9 @@ impl InForce {
                 figures.in_event = by_limit;
             }
             mine.in_event = figures.in_event;
+            // What a footprint is made of, by pod too.
+            (mine.samples, mine.reserved, mine.used) =
+                (mine.samples + 1, mine.reserved + amount(request) * hours, mine.used + used * hours);
         }
     }
 

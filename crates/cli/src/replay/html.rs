@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use supple_recommend::resource::Resource;
+use supple_recommend::sample::Size;
 use supple_recordings::lane::prices;
 use supple_recordings::run::{Outcome, weight};
 use supple_replay::bound;
@@ -70,6 +71,7 @@ pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) 
             escape(&outcome.pod),
             if outcome.pods > 1 { format!(", the first of {}", outcome.pods) } else { String::new() }
         );
+        key(&mut out, contenders, outcome);
         for resource in [Resource::Memory, Resource::Cpu] {
             chart(&mut out, contenders, outcome, resource);
         }
@@ -158,7 +160,7 @@ fn head(summary: &Summary, columns: Columns) -> String {
     let stands = format!("how much of the way from {} (0) to the bound (100)", escape(incumbent));
     let mut heads = vec![
         ("footprint", "reserved ÷ used, all together"),
-        ("median", "of the containers' footprints"),
+        ("median", "of the footprints of all series (a container of a pod)"),
         ("slack", "reserved minus used: core-hours, GiB-hours"),
         ("% over", "share of samples over"),
         ("events/day", "runs of samples over, a day and container; for memory: kills"),
@@ -230,7 +232,7 @@ fn all_workloads(out: &mut String, summary: &Summary) {
 
 /// The plane of slack against incidents: down and to the left is better.
 fn plane(out: &mut String, summary: &Summary, resource: Resource) {
-    const W: f64 = 420.0;
+    const W: f64 = 450.0;
     // What labels that go up need above the highest point.
     const LABELS: f64 = 12.0;
     const H: f64 = 230.0 + LABELS;
@@ -258,24 +260,28 @@ fn plane(out: &mut String, summary: &Summary, resource: Resource) {
         out,
         "<text x=\"12\" y=\"105\" transform=\"rotate(-90 12 105)\" text-anchor=\"middle\">events a day</text>"
     );
-    let mut labels: Vec<(f64, f64)> = Vec::new();
-    for (i, name, x, y) in points {
-        let x = 40.0 + 290.0 * (x.min(right) - 1.0).max(0.0) / (right - 1.0);
-        let y = 200.0 - 180.0 * y / top;
-        // A label goes up until it lies on no other.
-        let mut label = (x + 7.0, (y + 4.0).min(194.0));
-        while labels.iter().any(|it| (it.0 - label.0).abs() < 60.0 && (it.1 - label.1).abs() < 11.0) && label.1 > 12.0 {
-            label.1 -= 11.0;
+    let places: Vec<(f64, f64)> = points
+        .iter()
+        .map(|it| (40.0 + 290.0 * (it.2.min(right) - 1.0).max(0.0) / (right - 1.0), 200.0 - 180.0 * it.3 / top))
+        .collect();
+    // What is taken by dots and by labels: from, to, and where in the height.
+    let mut taken: Vec<(f64, f64, f64)> = places.iter().map(|it| (it.0 - 5.0, it.0 + 5.0, it.1 + 4.0)).collect();
+    for ((i, name, footprint, _), (x, y)) in points.into_iter().zip(places) {
+        let beyond = if footprint > right { format!(" ({footprint:.1})") } else { String::new() };
+        // A label goes up until it lies on nothing.
+        let (from, mut at) = (x + 7.0, (y + 4.0).min(196.0));
+        let to = from + 7.0 * supple_replay::figures::count((name.chars().count() + beyond.len()) as u64);
+        while at > 0.0 && taken.iter().any(|it| it.0 < to && from < it.1 && (it.2 - at).abs() < 11.0) {
+            at -= 3.0;
         }
-        labels.push(label);
+        taken.push((from, to, at));
         let _ = write!(
             out,
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"{0}\"/><path class=\"lead\" stroke=\"{0}\" d=\"M{x:.1} {y:.1}L{1:.1} {2:.1}\"/>\
-             <text x=\"{1:.1}\" y=\"{3:.1}\">{4}</text>",
+             <text x=\"{from:.1}\" y=\"{at:.1}\">{3}{beyond}</text>",
             colour(name, i),
-            label.0 - 1.0,
-            label.1 - 4.0,
-            label.1,
+            from - 1.0,
+            at - 4.0,
             escape(name)
         );
     }
@@ -289,10 +295,35 @@ fn colour(name: &str, index: usize) -> &'static str {
     if name == "bound" { "#111" } else { COLOURS[index % COLOURS.len()] }
 }
 
+/// What the lines of a workload's charts are.
+fn key(out: &mut String, contenders: &[Contender], outcome: &Outcome) {
+    let Some((_, changes)) = &outcome.drawn else { return };
+    out.push_str("<p class=\"key\">");
+    for (which, contender) in contenders.iter().enumerate() {
+        // Who never set a size has no line.
+        if changes.iter().any(|it| it.strategy == which && it.size != Size::default()) {
+            let _ = write!(
+                out,
+                "<i style=\"background:{}\"></i>{} &ensp;",
+                COLOURS[which % COLOURS.len()],
+                escape(&contender.name)
+            );
+        }
+    }
+    let own = contenders.first().map_or("", |it| &it.name);
+    let _ = write!(out, "dashed: the bound &ensp;<b>red</b>: {} exceeded</p>", escape(own));
+}
+
+/// A figure on an axis: three digits or so.
+fn figure(value: f64) -> String {
+    let digits = [100.0, 10.0, 1.0].iter().filter(|it| value < **it).count();
+    format!("{value:.digits$}")
+}
+
 /// Use, sizes in force, the bound and what went over, of the first pod.
 fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource: Resource) {
     const W: f64 = 960.0;
-    const H: f64 = 190.0;
+    const H: f64 = 206.0;
     let Some((drawing, changes)) = &outcome.drawn else { return };
     let used: Vec<(i64, f64, f64)> = drawing
         .points()
@@ -317,7 +348,7 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
     let y = |value: f64| 160.0 - 150.0 * (value / high).min(1.0);
     let _ = write!(
         out,
-        "<svg class=\"chart\" viewBox=\"0 0 {W} {H}\" role=\"img\"><path class=\"axis\" d=\"M60 10V160H950\"/>"
+        "<svg class=\"chart\" viewBox=\"0 -12 {W} {H}\" role=\"img\"><path class=\"axis\" d=\"M60 10V160H950\"/>"
     );
     // The use as an area: of the samples that fall on one point the highest, for that is what a size must bear.
     let bin = used.len().div_ceil(POINTS).max(1);
@@ -326,7 +357,7 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
         let highest = part.iter().map(|it| it.1).fold(0.0, f64::max);
         let _ = write!(out, "L{:.1} {:.1}", x(part[0].0), y(highest));
     }
-    let _ = write!(out, "L{:.1} 160Z\"/>", x(last));
+    let _ = write!(out, "L{:.1} 160Z\"/><path class=\"grid\" d=\"M60 10H950M60 85H950\"/>", x(last));
     let bound: Vec<(i64, f64)> =
         used.iter().zip(&best).map(|(it, size)| (it.0, supple_recommend::sample::amount(*size))).collect();
     step(out, &bound, last, "#111", "stroke-dasharray=\"3 3\"", &x, &y);
@@ -338,30 +369,23 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
     if !over.is_empty() {
         out.push_str("<path class=\"over\" d=\"");
         for column in over {
-            let _ = write!(out, "M{column} 166v8");
+            let _ = write!(out, "M{column} 163v8");
         }
         out.push_str("\"/>");
     }
-    let (unit, of, digits) = if resource == Resource::Cpu { ("cores", 1000.0, 2) } else { ("MiB", 1_048_576.0, 0) };
-    let _ = write!(
-        out,
-        "<text x=\"54\" y=\"16\" text-anchor=\"end\">{:.digits$}</text><text x=\"54\" y=\"162\" text-anchor=\"end\">0</text><text x=\"54\" y=\"92\" text-anchor=\"end\">{unit}</text>",
-        high / of
-    );
-    let hours = supple_recommend::sample::amount(last - first) / 3600.0;
-    let _ = write!(
-        out,
-        "<text x=\"60\" y=\"185\">0 h</text><text x=\"950\" y=\"185\" text-anchor=\"end\">{hours:.0} h</text><text x=\"500\" y=\"185\" text-anchor=\"middle\">"
-    );
-    for (which, contender) in contenders.iter().enumerate() {
-        let _ = write!(out, "<tspan fill=\"{}\">{}  </tspan>", COLOURS[which % COLOURS.len()], escape(&contender.name));
+    let (title, of) = if resource == Resource::Cpu { ("CPU, cores", 1000.0) } else { ("memory, MiB", 1_048_576.0) };
+    let _ = write!(out, "<text x=\"60\" y=\"3\">{title}</text>");
+    for (at, value) in [(16, figure(high / of)), (89, figure(high / of / 2.0)), (162, "0".to_owned())] {
+        let _ = write!(out, "<text x=\"54\" y=\"{at}\" text-anchor=\"end\">{value}</text>");
     }
-    let own = contenders.first().map_or("", |it| &it.name);
-    let _ = write!(
-        out,
-        "<tspan>bound (dashed)  </tspan><tspan class=\"mark\">below: {} exceeded</tspan></text></svg>",
-        escape(own)
-    );
+    let hours = supple_recommend::sample::amount(last - first) / 3600.0;
+    let (long, unit) = if hours > 96.0 { (hours / 24.0, "d") } else { (hours, "h") };
+    let digits = usize::from(long < 20.0);
+    for (quarter, anchor) in [(0.0, "start"), (1.0, "middle"), (2.0, "middle"), (3.0, "middle"), (4.0, "end")] {
+        let (x, at) = (60.0 + (W - 70.0) / 4.0 * quarter, long / 4.0 * quarter);
+        let _ = write!(out, "<text x=\"{x:.0}\" y=\"188\" text-anchor=\"{anchor}\">{at:.digits$} {unit}</text>");
+    }
+    out.push_str("</svg>");
 }
 
 /// Where use was over the size in force, in whole columns of the drawing: one mark a column, however many samples fall on it.

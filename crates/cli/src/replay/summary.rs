@@ -26,7 +26,7 @@ pub struct Money {
 pub struct Told {
     /// Reserved by used, all together.
     pub footprint: Option<f64>,
-    /// Reserved by used, the middle one of the containers.
+    /// Reserved by used, the middle one of the series: of each pod's container.
     pub footprint_median: Option<f64>,
     /// Share of samples over.
     pub over_ratio: f64,
@@ -198,7 +198,12 @@ pub fn summarize(
             let there_was: u64 = outcomes.iter().map(most).sum();
             let told = tell(resource, &all, bound.as_deref(), old.as_deref(), money, risk);
             let judged: u64 = all.iter().map(|it| it.samples).sum();
-            Told { judged_ratio: if there_was == 0 { 0.0 } else { count(judged) / count(there_was) }, ..told }
+            let by_pod = outcomes.iter().filter_map(|it| it.result.footprints.get(which));
+            Told {
+                footprint_median: median(by_pod.flat_map(|it| it[place(resource)].iter().copied()).collect()),
+                judged_ratio: if there_was == 0 { 0.0 } else { count(judged) / count(there_was) },
+                ..told
+            }
         };
         let closed_loop = worlds.get(which).map(|world| closed(world, outcomes));
         Policy { name: name.to_owned(), cpu: told(Resource::Cpu), memory: told(Resource::Memory), closed_loop }
@@ -265,7 +270,7 @@ fn tell(
     let known: Vec<&Figures> = all.iter().filter(|it| it.samples > 0).collect();
     Told {
         footprint: total.footprint(),
-        footprint_median: median(all.iter().filter_map(Figures::footprint).collect()),
+        footprint_median: None,
         over_ratio: total.over_ratio(),
         events_per_day: total.events_per_day(),
         resizes_per_day: total.resizes_per_day(),

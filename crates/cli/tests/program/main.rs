@@ -13,6 +13,7 @@ mod kubectl;
 mod life;
 mod looped;
 mod monitoring;
+mod recompute;
 mod replay;
 mod resize;
 mod simulate;

@@ -11,7 +11,7 @@ pub const SETS: [(&str, i64); 4] =
     [("google-2011-jobs", 24), ("bitbrains-2013-08", 24), ("nezha-pods", 5), ("crane-apps", 24)];
 
 /// The halves: name, and whether the even series are meant.
-pub const HALVES: [(&str, bool); 2] = [("even (tuned on)", true), ("odd (never looked at)", false)];
+pub const HALVES: [(&str, bool); 2] = [("even (tuned on)", true), ("odd (checked on)", false)];
 
 /// One recording.
 pub struct Set {

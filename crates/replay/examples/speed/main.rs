@@ -1,8 +1,8 @@
 //! How fast, and in how much memory, as Markdown.
 //!
-//! `cargo run --release -p supple-replay --example speed -- PATH/TO/supple [DAYS]` makes recordings in the folder for temporary files
-//! (3 GB for the longest), replays them with that program, and measures the recommender by itself. With `DAYS` it makes one recording
-//! of so many days in the order of time, and replays that with the defaults, three times.
+//! `cargo run --release -p supple-replay --example speed -- [PATH/TO/supple [DAYS]]` measures the recommender by itself, makes recordings
+//! in the folder for temporary files (3 GB for the longest) and replays them with that program. With `DAYS` it makes one recording
+//! of so many days in the order of time, and replays that with the defaults, three times. `cargo xtask tables` has both, into the pages.
 
 #[path = "../recording/rows.rs"]
 mod rows;
@@ -26,9 +26,9 @@ static RUNS: [(&[&str], &str); 3] = [
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let program = std::env::args().nth(1).ok_or("say where the program is: speed PATH/TO/supple [DAYS]")?;
-    let days = std::env::args().nth(2).map(|it| it.parse()).transpose()?;
     recommender();
+    let Some(program) = std::env::args().nth(1) else { return Ok(()) };
+    let days = std::env::args().nth(2).map(|it| it.parse()).transpose()?;
     let folder = std::env::temp_dir().join(format!("supple-speed-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let program = Path::new(&program);
@@ -64,7 +64,7 @@ fn recommender() {
     }
     let taken = on_the_processor() - begin;
     let count = 1000.0 * amount(i64::try_from(samples.len()).unwrap_or(0));
-    println!("| | measured | aim |\n|---|---|---|");
+    println!("### The recommender by itself\n\n| | measured | aim |\n|---|---|---|");
     println!(
         "| samples taken in by the recommender, a second and core | {:.1} million | ≥ 5 million |",
         count / taken / 1e6
@@ -95,16 +95,17 @@ fn replays(
     (days, by_pod): (i64, bool),
     runs: &[(&[&str], &str)],
 ) -> Result<(), Box<dyn std::error::Error>> {
-    println!("\n| recording | rows | replayed | seconds | CPU seconds | memory |\n|---|---|---|---|---|---|");
     let path = folder.join("recording.csv");
     let extent = Extent { days, containers: 1000, seconds: 60, by_pod };
     let rows = rows::write(&mut BufWriter::with_capacity(1 << 20, File::create(&path)?), &extent)?;
     let order = if by_pod { "one pod after another" } else { "in the order of time" };
+    println!("\n### 1,000 containers, {days} days, {order}\n");
+    println!("{:.1} million rows.\n", amount(rows) / 1e6);
+    println!("| replayed | seconds | CPU seconds | memory |\n|---|---|---|---|");
     for (options, meaning) in runs {
         let run = measure(Command::new(program).arg("replay").args(*options).args(["-o", "csv"]).arg(&path))?;
         println!(
-            "| 1,000 containers, {days} days, {order} | {:.1} million | {meaning} | {:.1} | {:.1} | {} MiB |",
-            amount(rows) / 1e6,
+            "| {meaning} | {:.1} | {:.1} | {} MiB |",
             run.wall.as_secs_f64(),
             run.cpu.as_secs_f64(),
             run.peak >> 20,

@@ -116,6 +116,7 @@ fn part(container: &ContainerStats, now: Timestamp) -> Part {
         throttled_periods: None,
         periods: None,
         oom_kills: told("oom_kills"),
+        limit_met: told("memory_max_hits"),
     }
 }
 

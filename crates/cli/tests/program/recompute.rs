@@ -1,0 +1,247 @@
+//! Every figure of `-o json` from what anyone has: the recording and `--emit`, by the rules that `docs/replay.md` states, and by
+//! nothing of ours.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// One row of a recording: time, and CPU (cores) and memory (bytes) where they were measured.
+type Row = (i64, [Option<f64>; 2]);
+
+/// A size in force from a time on: CPU request and limit, memory request and limit.
+type InForce = (i64, [Option<f64>; 4]);
+
+/// Namespace, workload, container, and pods.
+type Pods<T> = BTreeMap<[String; 3], BTreeMap<String, Vec<T>>>;
+
+/// What a container's pods came to.
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    samples: f64,
+    hours: f64,
+    reserved: f64,
+    used: f64,
+    slack: f64,
+    over: f64,
+    events: f64,
+    resizes: f64,
+    footprints: Vec<f64>,
+}
+
+/// Lines of values.
+fn lines(text: &str) -> impl Iterator<Item = Vec<String>> + '_ {
+    text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect())
+}
+
+fn number(text: &str) -> Option<f64> {
+    (!text.is_empty()).then(|| text.parse().unwrap())
+}
+
+/// How long every sample stands for, in hours.
+fn hours(times: &[i64]) -> Vec<f64> {
+    let mut all = vec![0];
+    let mut usual = None;
+    for pair in times.windows(2) {
+        let step = pair[1] - pair[0];
+        let lowered = match usual {
+            None => step,
+            Some(usual) if step < usual => step.max(usual / 2),
+            Some(usual) => usual,
+        };
+        all.push(if step > 3 * lowered { lowered } else { step });
+        usual = Some(if step < 3 * lowered { ((3 * lowered + step) / 4).max(1) } else { lowered });
+    }
+    all.into_iter().map(|seconds| seconds as f64 / 3600.0).collect()
+}
+
+/// One resource of all pods of a container. `begin`: the first moment that counts.
+fn sum(pods: &BTreeMap<String, Vec<Row>>, sizes: &BTreeMap<String, Vec<InForce>>, resource: usize, begin: i64) -> Sums {
+    let mut sums = Sums::default();
+    for (pod, rows) in pods {
+        let of_pod: &[InForce] = sizes.get(pod).map_or(&[], |it| it);
+        let stands_for = hours(&rows.iter().map(|it| it.0).collect::<Vec<_>>());
+        let (mut reserved, mut used_by_it, mut was_over) = (0.0, 0.0, false);
+        for ((time, values), hours) in rows.iter().zip(stands_for) {
+            let in_force = of_pod.iter().rfind(|it| it.0 <= *time).map(|it| it.1);
+            let (Some(used), Some(size)) = (values[resource], in_force) else { continue };
+            let Some(request) = size[2 * resource].filter(|_| *time >= begin) else { continue };
+            let is_over = used > size[2 * resource + 1].unwrap_or(request);
+            sums.samples += 1.0;
+            sums.hours += hours;
+            reserved += request * hours;
+            used_by_it += used * hours;
+            sums.slack += (request - used).max(0.0) * hours;
+            sums.over += f64::from(u8::from(is_over));
+            sums.events += f64::from(u8::from(is_over && !was_over));
+            was_over = is_over;
+        }
+        for pair in of_pod.windows(2) {
+            let of = |it: &InForce| [it.1[2 * resource], it.1[2 * resource + 1]];
+            // In force a second after the sample that led to it.
+            let counts = pair[1].0 > begin && of(&pair[0]) != of(&pair[1]);
+            sums.resizes += f64::from(u8::from(counts));
+        }
+        sums.reserved += reserved;
+        sums.used += used_by_it;
+        sums.footprints.extend((used_by_it > 0.0).then(|| reserved / used_by_it));
+    }
+    sums
+}
+
+#[track_caller]
+fn check(told: &Value, key: &str, wanted: Option<f64>, of: &str) {
+    let told = told[key].as_f64();
+    let same = match (told, wanted) {
+        (Some(told), Some(wanted)) => (told - wanted).abs() <= 1e-9 * wanted.abs().max(1.0),
+        (told, wanted) => told == wanted,
+    };
+    assert!(same, "{of}, {key}: {told:?} and not {wanted:?}");
+}
+
+/// What is told of one resource, of all these containers together.
+#[track_caller]
+fn check_all(told: &Value, all: &[Sums], resource: usize, of: &str) {
+    let total = |of: fn(&Sums) -> f64| all.iter().map(of).sum::<f64>();
+    let (samples, hours, used) = (total(|it| it.samples), total(|it| it.hours), total(|it| it.used));
+    let a_day = |number: f64| Some(if hours > 0.0 { number * 24.0 / hours } else { 0.0 });
+    check(told, "footprint", (used > 0.0).then(|| total(|it| it.reserved) / used), of);
+    let mut footprints: Vec<f64> = all.iter().flat_map(|it| it.footprints.clone()).collect();
+    footprints.sort_by(f64::total_cmp);
+    let (half, odd) = (footprints.len() / 2, footprints.len() % 2 == 1);
+    let median = (!footprints.is_empty())
+        .then(|| if odd { footprints[half] } else { (footprints[half - 1] + footprints[half]) / 2.0 });
+    check(told, "footprint_median", median, of);
+    check(told, "over_ratio", Some(if samples > 0.0 { total(|it| it.over) / samples } else { 0.0 }), of);
+    check(told, "events_per_day", a_day(total(|it| it.events)), of);
+    check(told, "resizes_per_day", a_day(total(|it| it.resizes)), of);
+    let unit = [1.0, 1_073_741_824.0][resource];
+    check(told, "slack_hours", Some((total(|it| it.reserved) - used) / unit), of);
+    let costs: Vec<f64> = all
+        .iter()
+        .filter(|it| it.hours > 0.0)
+        .map(|it| {
+            let mean = (it.used / it.hours).max([0.001, 1_048_576.0][resource]);
+            let incidents = [it.over, 24.0 * it.events][resource];
+            (it.slack / mean + incidents + it.resizes) / it.hours
+        })
+        .collect();
+    check(told, "j", (!costs.is_empty()).then(|| costs.iter().sum::<f64>() / costs.len() as f64), of);
+}
+
+/// Three pods of a workload whose times differ, with hours that are missing, values that are missing, and surges.
+fn uneven() -> String {
+    let mut rows = Vec::new();
+    for (pod, offset, every) in [("a", 0, 60), ("b", 17, 300), ("c", 90_000, 60)] {
+        let mut time = offset;
+        while time < 3 * 86_400 {
+            let hour = time / 3600;
+            let surge = if (hour + offset) % 13 == 0 { 3 } else { 1 };
+            let wave = (time / every * 7919 + offset) % 100;
+            let cpu = if time % 7 == 3 { String::new() } else { format!("0.{:03}", (100 + wave) * surge) };
+            let memory =
+                if time % 11 == 5 { String::new() } else { (100_000_000 * surge + wave * 300_000).to_string() };
+            rows.push((time, format!("{time},made,uneven,{pod},app,{cpu},{memory},1,{},0", 320_000_000)));
+            // Every tenth hour a gap of two.
+            let gap = hour % 10 == 9 && time % 3600 >= 3000;
+            time += if gap { 7200 } else { every };
+        }
+    }
+    rows.sort_by_key(|it| it.0);
+    let rows: Vec<String> = rows.into_iter().map(|it| it.1).collect();
+    let head = "time,namespace,workload,pod,container,cpu_cores,memory_bytes,cpu_limit,memory_limit,restarts";
+    format!("{head}\n{}\n", rows.join("\n"))
+}
+
+#[test]
+fn every_figure_can_be_recomputed_from_the_recording_and_the_emitted_sizes() {
+    const WARMUP: i64 = 86_400;
+    let folder = tempfile::tempdir().unwrap();
+    let made = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replay/fixtures");
+    let files = [
+        fixtures.join("google-2011-jobs.csv"),
+        fixtures.join("crane-apps.csv"),
+        // Less than a day: nothing of it is in any figure.
+        fixtures.join("nezha-pods.csv"),
+        made("uneven.csv", &uneven()),
+    ];
+    let limited = made("limited.yaml", "controlledValues: RequestsAndLimits\nthreshold: 0.1\ncoolDown: 1h\n");
+    let emitted = folder.path().join("sizes.csv");
+    let output = Command::new(env!("CARGO_BIN_EXE_supple"))
+        .args(["replay", "--against", "vpa,krr,p95,autopilot,newsvendor,static,none", "--warmup", "24h", "-o", "json"])
+        .args([Path::new("--policy"), &limited, Path::new("--emit"), &emitted])
+        .args(&files)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+
+    let mut recorded = Pods::<Row>::new();
+    for file in &files {
+        for it in lines(&std::fs::read_to_string(file).unwrap()) {
+            let [_, namespace, workload, pod, container, cpu, memory, ..] = &it[..] else { panic!("{it:?}") };
+            let of = [namespace.clone(), workload.clone(), container.clone()];
+            let row = (it[0].parse().unwrap(), [number(cpu), number(memory)]);
+            recorded.entry(of).or_default().entry(pod.clone()).or_default().push(row);
+        }
+    }
+    let mut sizes = BTreeMap::<String, Pods<InForce>>::new();
+    let emitted = std::fs::read_to_string(&emitted).unwrap();
+    assert_eq!(
+        emitted.lines().next(),
+        Some("policy,namespace,workload,pod,container,time,cpu_request,cpu_limit,memory_request,memory_limit")
+    );
+    for it in lines(&emitted) {
+        let [policy, namespace, workload, pod, container, time, values @ ..] = &it[..] else { panic!("{it:?}") };
+        let of = [namespace.clone(), workload.clone(), container.clone()];
+        let size = (time.parse().unwrap(), std::array::from_fn(|at| number(&values[at])));
+        let of_policy = sizes.entry(policy.clone()).or_default();
+        of_policy.entry(of).or_default().entry(pod.clone()).or_default().push(size);
+    }
+
+    let policies = told["policies"].as_array().unwrap();
+    let names: Vec<&str> = policies.iter().map(|it| it["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["limited", "vpa", "krr", "p95", "autopilot", "newsvendor", "static", "none", "bound"]);
+    let workloads = told["workloads"].as_array().unwrap();
+    assert_eq!(workloads.len(), recorded.len());
+    let none = Pods::new();
+    for (which, name) in names[..names.len() - 1].iter().enumerate() {
+        let of_policy = sizes.get(*name).unwrap_or(&none);
+        for (resource, key) in ["cpu", "memory"].into_iter().enumerate() {
+            let mut all = Vec::new();
+            for (of, pods) in &recorded {
+                let first = pods.values().filter_map(|it| it.first()).map(|it| it.0).min().unwrap();
+                let in_force = of_policy.get(of).cloned().unwrap_or_default();
+                let sums = sum(pods, &in_force, resource, first + WARMUP);
+                let is_it = |it: &&Value| {
+                    ["namespace", "workload", "container"].iter().zip(of).all(|(key, of)| it[*key] == **of)
+                };
+                let told = workloads.iter().find(is_it).unwrap_or_else(|| panic!("{of:?}"));
+                assert_eq!(told["policies"][which]["name"], **name);
+                check_all(&told["policies"][which][key], &[sums.clone()], resource, &format!("{name} {key} of {of:?}"));
+                all.push(sums);
+            }
+            check_all(&policies[which][key], &all, resource, &format!("{name} {key}"));
+            // None of it is a comparison of nothing with nothing.
+            assert_eq!(all.iter().any(|it| it.samples > 0.0), *name != "none", "{name} {key}");
+        }
+    }
+
+    // The bound's sizes are nobody's, but its figures are told as the others' are, twice.
+    let bound = &policies[names.len() - 1];
+    assert_eq!(&told["bound"], bound);
+    for of in workloads.iter().map(|it| &it["policies"][names.len() - 1]).chain([bound]) {
+        assert_eq!(of["name"], "bound");
+        for key in ["footprint", "footprint_median", "over_ratio", "events_per_day", "resizes_per_day"] {
+            for resource in ["cpu", "memory"] {
+                assert!(of[resource].get(key).is_some(), "{resource} {key} of the bound");
+            }
+        }
+    }
+}

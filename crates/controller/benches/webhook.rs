@@ -41,7 +41,6 @@ impl Knowledge for Known {
             swap: None,
             memory_pressure_permille: None,
             throttled_permille: None,
-            limit_met: false,
         };
         (0..CONTAINERS).map(|it| (format!("c{it}").into(), used)).collect()
     }

@@ -223,7 +223,7 @@ impl History {
             throttled: share(used.throttled_permille),
             restarts: Some(container.restarts),
             memory_pressure: share(used.memory_pressure_permille),
-            memory_breached: used.limit_met,
+            memory_breached: false,
         };
         let number = kept.known(&pod.key).number;
         if kept.front.observe(number, &sample) != Taken::Counted {

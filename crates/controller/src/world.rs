@@ -397,12 +397,11 @@ impl World {
         let found = pod.containers.iter().find(|it| &*it.name == container)?;
         // What one source does not tell, another may have told a moment ago.
         let known = uses.get(&found.name).copied();
-        let suffered = used;
+        let (throttled, pressure) = (used.throttled_permille, used.memory_pressure_permille);
         let used = known.map_or(used, |known| used.beside(&known));
         // What was suffered before a measurement counts with it, once: heard again with each sample of a source that tells of
         // use alone, it would raise a size each time.
-        let Use { throttled_permille, memory_pressure_permille, limit_met, .. } = suffered;
-        let news = Use { throttled_permille, memory_pressure_permille, limit_met, ..used };
+        let news = Use { throttled_permille: throttled, memory_pressure_permille: pressure, ..used };
         let policy = subject.map_or_else(|| self.rules.built_in(), |it| it.policy.clone());
         let learned = self.history.observe(pod, found, &news, &policy)?;
         uses.insert(found.name.clone(), Use { memory_peak: learned.used.memory_peak, ..used });

@@ -67,9 +67,6 @@ pub struct Use {
     pub memory_pressure_permille: Option<u16>,
     /// Share of CPU periods throttled since the measurement before, 0 to 1000.
     pub throttled_permille: Option<u16>,
-    /// Whether its memory limit was met since the measurement before.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub limit_met: bool,
 }
 
 /// What the containers of one pod use, by name.
@@ -92,7 +89,6 @@ impl Use {
             swap: None,
             memory_pressure_permille: None,
             throttled_permille: None,
-            limit_met: false,
         }
     }
 

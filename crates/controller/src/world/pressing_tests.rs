@@ -21,9 +21,9 @@ fn of<K: DeserializeOwned>(value: Value) -> watcher::Event<K> {
     watcher::Event::Apply(serde_json::from_value(value).unwrap())
 }
 
-/// A bare pod that has run for a while on this node, with so much asked for and 200 MiB allowed.
-fn pod(name: &str, node: &str, request: &str) -> News {
-    let resources = json!({"requests": {"cpu": "100m", "memory": request}, "limits": {"memory": "200Mi"}});
+/// A bare pod that has run for a while on this node, with 100 MiB asked for and 200 MiB allowed.
+fn pod(name: &str, node: &str) -> News {
+    let resources = json!({"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": {"memory": "200Mi"}});
     News::Pod(of(json!({
         "metadata": {"namespace": "shop", "name": name, "uid": name, "labels": {"supple.dev/mode": "in-place"}},
         "spec": {"nodeName": node, "containers": [{"name": "app", "resources": resources}]},
@@ -46,12 +46,8 @@ fn node(name: &str) -> News {
     })))
 }
 
-/// A world that leads and has read everything; its pods ask for 100 MiB.
+/// A world that leads and has read everything.
 fn world(pods: &[(&str, &str)]) -> World {
-    world_of(pods, "100Mi")
-}
-
-fn world_of(pods: &[(&str, &str)], request: &str) -> World {
     let mut world = World::new(Settings::default());
     let done = |news| Event::News(Box::new(news));
     world.apply(Event::Version(Some(36)), at(0));
@@ -75,7 +71,7 @@ fn world_of(pods: &[(&str, &str)], request: &str) -> World {
     world.apply(done(News::Namespace(of(json!({"metadata": {"name": "shop"}})))), at(0));
     for (name, on) in pods {
         world.apply(done(node(on)), at(0));
-        world.apply(done(pod(name, on, request)), at(0));
+        world.apply(done(pod(name, on)), at(0));
     }
     world.apply(Event::Leading(true), at(0));
     assert_eq!(world.missing(), Vec::<&str>::new());
@@ -110,21 +106,6 @@ fn raised(effects: &[Effect]) -> Vec<(String, i64)> {
         _ => None,
     });
     resizes.map(|(pod, memory)| (pod, Bytes::from(&memory).0 / MIB)).collect()
-}
-
-#[test]
-fn a_limit_that_use_meets_raises_at_once_and_one_that_page_cache_meets_does_not() {
-    for (used, raises) in [(120, false), (180, true)] {
-        let mut world = world_of(&[("a", "n1")], "200Mi");
-        for second in [10, 40, 70] {
-            assert_eq!(raised(&world.apply(told("a", used, second), at(second))), [], "nothing presses");
-        }
-        // In its own words the kubelet counted `max` in memory.events.
-        let Event::Detailed(mut readings) = told("a", used, 100) else { panic!("it tells of details") };
-        readings[0].usage.limit_met = true;
-        let effects = world.apply(Event::Detailed(readings), at(100));
-        assert_eq!(!raised(&effects).is_empty(), raises, "{used} of 200 MiB: {effects:?}");
-    }
 }
 
 #[test]

@@ -40,7 +40,6 @@ impl Knowledge for Known {
             swap: None,
             memory_pressure_permille: None,
             throttled_permille: None,
-            limit_met: false,
         };
         [("app".into(), used)].into()
     }

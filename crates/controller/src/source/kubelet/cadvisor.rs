@@ -18,7 +18,6 @@ const READ: &[(&str, Put)] = &[
     ("container_cpu_cfs_periods_total", |it, value| it.periods = count(value)),
     ("container_cpu_cfs_throttled_periods_total", |it, value| it.throttled_periods = count(value)),
     ("container_cpu_usage_seconds_total", |it, value| it.cpu_nanos = count(value * 1e9)),
-    ("container_memory_failcnt", |it, value| it.limit_met = count(value)),
     ("container_memory_swap", |it, value| it.swap = bytes(value)),
     ("container_memory_usage_bytes", |it, value| it.charged = bytes(value)),
     ("container_memory_working_set_bytes", |it, value| it.memory = bytes(value)),

@@ -38,8 +38,6 @@ pub struct Part {
     pub periods: Option<u64>,
     /// Processes killed for want of memory since the start.
     pub oom_kills: Option<u64>,
-    /// Times its memory limit was met since the start: `max` of `memory.events`.
-    pub limit_met: Option<u64>,
 }
 
 /// What was told before, to be compared with: the counters alone, in the order of names, because it is kept of every container
@@ -56,7 +54,6 @@ struct Counted {
     throttled_periods: Option<Count>,
     periods: Option<Count>,
     oom_kills: Option<Count>,
-    limit_met: Option<Count>,
 }
 
 /// A counter in eight bytes, its absence included; the greatest of all is taken for one less.
@@ -75,7 +72,7 @@ impl Count {
 
 impl Counted {
     fn of(part: &Part) -> Self {
-        let &Part { at, started, cpu_nanos, throttled_periods, periods, oom_kills, limit_met, .. } = part;
+        let &Part { at, started, cpu_nanos, throttled_periods, periods, oom_kills, .. } = part;
         Self {
             at: at.into(),
             started: started.map(At::from),
@@ -83,7 +80,6 @@ impl Counted {
             throttled_periods: throttled_periods.map(Count::of),
             periods: periods.map(Count::of),
             oom_kills: oom_kills.map(Count::of),
-            limit_met: limit_met.map(Count::of),
         }
     }
 }
@@ -123,7 +119,6 @@ impl Part {
             throttled_periods: None,
             periods: None,
             oom_kills: None,
-            limit_met: None,
         }
     }
 
@@ -141,7 +136,6 @@ impl Part {
             throttled_periods: self.throttled_periods.or(other.throttled_periods),
             periods: self.periods.or(other.periods),
             oom_kills: self.oom_kills.or(other.oom_kills),
-            limit_met: self.limit_met.or(other.limit_met),
         }
     }
 }
@@ -175,7 +169,6 @@ fn reading(name: &Name, part: &Part, before: Option<&Counted>) -> Reading {
         swap: part.swap,
         memory_pressure_permille: part.pressure_permille,
         throttled_permille: share(grown(|it| it.throttled_periods), grown(|it| it.periods)),
-        limit_met: grown(|it| it.limit_met).is_some_and(|it| it > 0),
     };
     let kills = grown(|it| it.oom_kills).map(|it| u32::try_from(it).unwrap_or(u32::MAX));
     Reading { namespace, pod, container, source: Source::Kubelet, usage, oom_kills: kills }
@@ -233,20 +226,6 @@ mod tests {
         assert_eq!(read.usage.cpu, Some(MilliCpu(501)), "five seconds of CPU in ten, rounded up");
         let (first, _) = join([told(counted(10, 5, 100, 2))], &Before::default());
         assert_eq!((first[0].usage.throttled_permille, first[0].oom_kills, first[0].usage.cpu), (None, None, None));
-    }
-
-    #[test]
-    fn a_limit_is_met_when_its_counter_grew() {
-        let met = |second, limit_met| Part { limit_met, ..counted(second, 0, 0, 0) };
-        for (first, then, wanted) in [
-            (Some(3), Some(4), true),
-            (Some(3), Some(3), false),
-            (Some(3), Some(2), false),
-            (None, Some(3), false), // since when is not known
-            (Some(3), None, false),
-        ] {
-            assert_eq!(second(met(10, first), met(20, then)).usage.limit_met, wanted, "{first:?} {then:?}");
-        }
     }
 
     #[test]

@@ -116,7 +116,6 @@ fn part(container: &ContainerStats, now: Timestamp) -> Part {
         throttled_periods: None,
         periods: None,
         oom_kills: told("oom_kills"),
-        limit_met: told("memory_max_hits"),
     }
 }
 

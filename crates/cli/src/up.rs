@@ -54,6 +54,8 @@ struct Plan {
     speed: Speed,
     /// `None`: nothing is resized by itself.
     interval: Option<Duration>,
+    /// Whether the demonstration is given.
+    demo: bool,
     /// Which VPA objects are the loop's.
     vpa: CarryOut,
     /// Where what was learned is kept; `None`: only in the cluster, which ends with the process.
@@ -122,6 +124,7 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
         speed,
         history,
         vpa,
+        demo,
         interval: (!no_loop).then_some(if demo { DEMO_INTERVAL } else { INTERVAL }),
     };
     let cluster = start(home, nodes, clock, speed).await?;
@@ -189,7 +192,7 @@ async fn start(home: Home, nodes: Vec<NodeSettings>, clock: ClusterClock, speed:
 }
 
 async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &CancellationToken) -> Result<(), Failure> {
-    let Plan { lines, manifests, tells, clock, speed, interval, history, vpa } = plan;
+    let Plan { lines, manifests, tells, clock, speed, interval, demo, history, vpa } = plan;
     let client = cluster.client();
     // Before anybody is told where the cluster is: whoever comes then finds our own kinds.
     manifest::apply(&client, &definitions()?).await.map_err(Failure::refused)?;
@@ -225,8 +228,13 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
         outlets: Outlets::new(speed.wait(interval)),
     };
     let (rows, shown) = watch::channel(Snapshot::default());
-    let ((), shown) = tokio::join!(run::run(client, options, rows, stop.clone()), async {
-        let shown = live::show(shown, logs, &clock, stop.clone()).await;
+    let asked = async {
+        if demo {
+            stop.run_until_cancelled(demo::ask(&client, shown.clone(), &clock)).await;
+        }
+    };
+    let ((), (), shown) = tokio::join!(run::run(client.clone(), options, rows, stop.clone()), asked, async {
+        let shown = live::show(shown.clone(), logs, &clock, stop.clone()).await;
         stop.cancel(); // nobody reads the table any more: `supple up | head` ends like a signal
         shown
     });

@@ -8,6 +8,7 @@ mod chart;
 mod cluster;
 mod crash;
 mod custom;
+mod demo;
 mod examples;
 mod kubectl;
 mod life;

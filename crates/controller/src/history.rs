@@ -24,6 +24,9 @@ use crate::history_file::Page;
 /// Length of the two spans over which the highest use of a pod is remembered: together between half a day and a day.
 const SPAN_SECONDS: i64 = 12 * 3600;
 
+/// From this share of its limit on a working set is what fills it, in percent.
+const FILLED_PERCENT: i128 = 90;
+
 /// All recommenders.
 #[derive(Debug, Default)]
 pub struct History {
@@ -194,17 +197,25 @@ fn size(numbers: &Numbers) -> Size {
     }
 }
 
+/// Whether what a container cannot do without comes near its limit. The kernel counts a limit as met also where it only threw page
+/// cache away, and whoever reads files fills any limit with that: alone it would raise a size again and again for nothing.
+fn fills(working_set: Option<Bytes>, limit: Option<Bytes>) -> bool {
+    working_set.zip(limit).is_some_and(|(used, limit)| i128::from(used.0) * 100 >= i128::from(limit.0) * FILLED_PERCENT)
+}
+
 fn share(permille: Option<u16>) -> Option<f64> {
     permille.map(|it| f64::from(it) / 1000.0)
 }
 
 impl History {
-    /// Learn from what one container of one pod used; `None` where it says nothing new.
+    /// Learn from what one container of one pod used; `None` where it says nothing new. `met_limit`: the kernel counted that its
+    /// memory limit was met meanwhile.
     pub fn observe(
         &mut self,
         pod: &PodFacts,
         container: &ContainerFacts,
         used: &Use,
+        met_limit: bool,
         policy: &Policy,
     ) -> Option<Learned> {
         let of_workload = self.kept.entry(pod.workload.clone()).or_default();
@@ -223,7 +234,7 @@ impl History {
             throttled: share(used.throttled_permille),
             restarts: Some(container.restarts),
             memory_pressure: share(used.memory_pressure_permille),
-            memory_breached: false,
+            memory_breached: met_limit && fills(used.memory, in_force.memory_limit),
         };
         let number = kept.known(&pod.key).number;
         if kept.front.observe(number, &sample) != Taken::Counted {
@@ -460,3 +471,6 @@ fn word(it: &impl serde::Serialize) -> String {
 fn permille(share: f64) -> u16 {
     (share.clamp(0.0, 1.0) * 1000.0).round() as u16
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use supple_decide::code::Code;
 use supple_decide::policy::StepCaps;
 use supple_decide::progress::Progress;
 use supple_quantity::Bytes;
+use supple_resize::amounts::Resource;
 
 use crate::stage::*;
 
@@ -181,6 +182,20 @@ fn a_quota_holds_what_it_names_alone() {
     stage.pod("web", "web-1", "n1", "1:3 1Gi:1Gi");
     stage.quota(json!({"limits.cpu": "3"}), json!({"limits.cpu": "3"}));
     check(&stage.decide(), "web-1", Code::Resize, "2");
+}
+
+#[test]
+fn a_quota_is_told_of_also_where_nothing_would_be_done_for_another_reason() {
+    let mut stage = Stage::new();
+    stage.workload("web", "2");
+    stage.pod("web", "web-1", "n1", "1");
+    stage.quota(json!({"requests.cpu": "1500m"}), json!({"requests.cpu": "1"}));
+    stage.policy("web", |it| it.mode.value = supple_decide::policy::Mode::Off);
+    let round = stage.decide();
+    check(&round, "web-1", Code::ModeOff, "nothing");
+    assert!(codes(&round, "web-1").contains(&Code::QuotaExceeded), "{:?}", codes(&round, "web-1"));
+    let bound = round.decisions[0].bound("app", Resource::Cpu).and_then(|it| it.code.rule());
+    assert_eq!(bound, Some("quota"), "which is what `plan` says the size is held by");
 }
 
 #[test]

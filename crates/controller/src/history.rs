@@ -24,6 +24,9 @@ use crate::history_file::Page;
 /// Length of the two spans over which the highest use of a pod is remembered: together between half a day and a day.
 const SPAN_SECONDS: i64 = 12 * 3600;
 
+/// The number of no pod in a recommender.
+const NOBODY: u32 = u32::MAX;
+
 /// From this share of its limit on a working set is what fills it, in percent.
 const FILLED_PERCENT: i128 = 90;
 
@@ -218,12 +221,7 @@ impl History {
         met_limit: bool,
         policy: &Policy,
     ) -> Option<Learned> {
-        let of_workload = self.kept.entry(pod.workload.clone()).or_default();
-        let kept = of_workload.get_or_insert_with(
-            &*container.name,
-            || container.name.clone(),
-            || Kept::boxed(Supple::new(terms(policy))),
-        );
+        let kept = self.kept(pod, container, policy);
         let in_force = container.actual.unwrap_or(container.asked);
         let sample = Sample {
             time: used.at.as_second(),
@@ -261,12 +259,7 @@ impl History {
 
     /// Learn from a kill for want of memory.
     pub fn killed(&mut self, pod: &PodFacts, container: &ContainerFacts, at: Timestamp, policy: &Policy) {
-        let of_workload = self.kept.entry(pod.workload.clone()).or_default();
-        let kept = of_workload.get_or_insert_with(
-            &*container.name,
-            || container.name.clone(),
-            || Kept::boxed(Supple::new(terms(policy))),
-        );
+        let kept = self.kept(pod, container, policy);
         let known = kept.known(&pod.key);
         let (number, peak) = (known.number, known.peak.highest());
         let in_force = container.actual.unwrap_or(container.asked);
@@ -282,6 +275,30 @@ impl History {
         let known = kept.known(&pod.key);
         known.set_urgent(Urgent { memory, ..known.urgent() });
         kept.unsaved = true;
+    }
+
+    /// Learn from an eviction by a node that was short of memory: the container used this much, and so little that it stayed
+    /// within its request is no reason to ask for more.
+    pub fn evicted(&mut self, pod: &PodFacts, container: &ContainerFacts, used: Bytes, at: Timestamp, policy: &Policy) {
+        let request = container.asked.memory_request;
+        if used <= request.unwrap_or_default() {
+            return;
+        }
+        let kept = self.kept(pod, container, policy);
+        let peak = Some(supple_recommend::sample::amount(used.0));
+        // The workload is to remember it, and no pod to be in haste: this one is gone, and the one in its place has done nothing yet.
+        kept.front.out_of_memory(NOBODY, &OutOfMemory { time: at.as_second(), limit: None, request, peak });
+        kept.front.forget(NOBODY);
+        kept.unsaved = true;
+    }
+
+    fn kept(&mut self, pod: &PodFacts, container: &ContainerFacts, policy: &Policy) -> &mut Kept {
+        let of_workload = self.kept.entry(pod.workload.clone()).or_default();
+        of_workload.get_or_insert_with(
+            &*container.name,
+            || container.name.clone(),
+            || Kept::boxed(Supple::new(terms(policy))),
+        )
     }
 
     /// Pods that are gone are forgotten; what they taught stays.

@@ -329,9 +329,19 @@ impl World {
         let policy = self.policy_of(&facts.workload);
         let mut killed = false;
         for incident in &incidents {
-            if let Incident::OutOfMemory(place, at) = incident {
-                self.history.killed(&facts, &facts.containers[*place], *at, &policy);
-                killed = true;
+            match incident {
+                Incident::OutOfMemory(place, at) => {
+                    self.history.killed(&facts, &facts.containers[*place], *at, &policy);
+                    killed = true;
+                }
+                Incident::Evicted => {
+                    for (name, used) in facts.evicted.iter().flat_map(|it| it.iter()) {
+                        if let Some(container) = facts.containers.iter().find(|it| it.name == *name) {
+                            self.history.evicted(&facts, container, *used, now, &policy);
+                        }
+                    }
+                }
+                Incident::Restarted(_) => {}
             }
         }
         let mut effects: Vec<Effect> = incidents.into_iter().map(Effect::Count).collect();

@@ -27,12 +27,16 @@ fn pod() -> PodFacts {
 /// What is known after these minutes, in each of which so many MiB are used.
 fn learned(pod: &PodFacts, minutes: std::ops::Range<i64>, mebibytes: impl Fn(i64) -> i64) -> History {
     let mut history = History::default();
+    learn(&mut history, pod, minutes, mebibytes);
+    history
+}
+
+fn learn(history: &mut History, pod: &PodFacts, minutes: std::ops::Range<i64>, mebibytes: impl Fn(i64) -> i64) {
     for minute in minutes {
         let memory = Some(Bytes(mebibytes(minute) * MIB));
         let used = Use { cpu: Some(MilliCpu(50)), memory, ..Use::at(at(minute)) };
         history.observe(pod, &pod.containers[0], &used, false, &Policy::default());
     }
-    history
 }
 
 /// The memory it is said to need, in MiB.
@@ -63,4 +67,20 @@ fn a_first_sample_of_nothing_makes_deaf_to_nothing() {
     let mut history = learned(&pod, 0..120, |minute| if minute == 0 { 0 } else { 700 });
     let needed = needed(&mut history, &pod, 120);
     assert!(needed >= 700, "{needed}");
+}
+
+/// A node that was short of memory threw the pod out for what it used beyond its request: that much it is known to want.
+#[test]
+fn an_eviction_for_memory_is_learned_from_and_one_within_the_request_is_not() {
+    let pod = pod();
+    let after = |used: i64| {
+        let mut history = learned(&pod, 0..120, |_| 300);
+        history.evicted(&pod, &pod.containers[0], Bytes(used * MIB), at(120), &Policy::default());
+        learn(&mut history, &pod, 121..200, |_| 300);
+        needed(&mut history, &pod, 200)
+    };
+    let (without, within) = (needed(&mut learned(&pod, 0..200, |_| 300), &pod, 200), after(900));
+    assert_eq!(within, without, "it asks for a GiB");
+    let beyond = after(1800);
+    assert!(beyond >= 1800 && without < 600, "{without} {beyond}");
 }

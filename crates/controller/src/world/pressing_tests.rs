@@ -151,6 +151,38 @@ fn a_limit_that_was_met_presses_where_it_is_not_page_cache_that_met_it() {
 }
 
 #[test]
+fn what_a_pod_used_when_its_node_threw_it_out_is_learned_once() {
+    let mut world = world(&[("a", "n1")]);
+    for minute in 1..60 {
+        world.apply(told("a", 90, minute * 60), at(minute * 60));
+    }
+    let evicted = || {
+        let News::Pod(watcher::Event::Apply(mut pod)) = pod("a", "n1") else { panic!("it is one") };
+        let status = pod.status.as_mut().unwrap();
+        status.phase = Some("Failed".to_owned());
+        status.reason = Some("Evicted".to_owned());
+        let message = "Container app was using 700Mi, request is 100Mi, has larger consumption of memory. ";
+        status.message = Some(message.to_owned());
+        Event::News(Box::new(News::Pod(watcher::Event::Apply(pod))))
+    };
+    let needs = |world: &mut World, second| {
+        let facts = world.view.pod("shop", "a").unwrap().clone();
+        let asked = |_: &str| Some((facts.key.clone(), facts.containers[0].asked));
+        let needs = world.history.needs(&facts.workload, at(second), asked);
+        needs.get("app").and_then(|it| it.memory.as_ref()).map_or(0, |it| it.target.0 / MIB)
+    };
+    assert!(needs(&mut world, 3600) < 300);
+    let effects = world.apply(evicted(), at(3601));
+    assert!(effects.iter().any(|it| matches!(it, Effect::Count(crate::source::incident::Incident::Evicted))));
+    assert!(world.apply(evicted(), at(3603)).is_empty(), "it is told once");
+    for minute in 61..130 {
+        world.apply(told("a", 90, minute * 60), at(minute * 60));
+    }
+    let needed = needs(&mut world, 130 * 60);
+    assert!(needed >= 700, "{needed}");
+}
+
+#[test]
 fn kubelets_of_nodes_short_of_memory_are_asked_first_and_only_a_few() {
     let names: Vec<(String, String)> = (0..15).map(|it| (format!("p{it}"), format!("n{it:02}"))).collect();
     let pods: Vec<(&str, &str)> = names.iter().map(|(pod, node)| (pod.as_str(), node.as_str())).collect();

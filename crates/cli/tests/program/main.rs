@@ -10,6 +10,7 @@ mod crash;
 mod custom;
 mod demo;
 mod examples;
+mod guards;
 mod kubectl;
 mod life;
 mod looped;

@@ -120,6 +120,10 @@ pub struct UpArgs {
     /// here to do it), named (those whose spec.recommenders names supple), none.
     #[arg(long, value_name = "WHICH", default_value = "all")]
     pub vpa: CarryOut,
+    /// Also serve and register the loop's admission webhook: it refuses memory limits below what is used, or lowered without
+    /// the approval that a policy asks for, and sizes new pods.
+    #[arg(long, conflicts_with_all = ["no_loop", "simulate"])]
+    pub webhook: bool,
     #[command(flatten)]
     pub simulate: SimulateArgs,
 }

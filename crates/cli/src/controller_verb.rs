@@ -80,17 +80,10 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
     if let (Listen::At(address), Some(service)) = (args.listen_webhook, &args.webhook_service) {
         let listener = bind(address).await?;
         let knowledge = outlets.knowledge.get_or_insert_default().clone();
-        webhook(
-            &client,
-            listener,
-            service,
-            &args,
-            &clock,
-            &leadership,
-            (knowledge, &outlets.metrics),
-            &mut servers,
-            &stop,
-        );
+        let (namespace, name) = service;
+        let wanted = publish::Wanted::behind(&args.namespace, namespace, name);
+        let outlets = (knowledge, &outlets.metrics);
+        webhook(&client, listener, wanted, &clock, &leadership, outlets, &mut servers, &stop);
     }
     let options = Options {
         interval: args.interval,
@@ -138,12 +131,11 @@ fn prometheus(args: &ControllerArgs) -> Result<Option<(Prometheus, Queries)>, Fa
 }
 
 /// Serve the webhook, and keep its certificate and its registrations as they have to be.
-#[expect(clippy::too_many_arguments, reason = "one private step of one caller; a struct would only rename them")]
-fn webhook(
+#[expect(clippy::too_many_arguments, reason = "one step of two callers; a struct would only rename them")]
+pub fn webhook(
     client: &Client,
     listener: TcpListener,
-    service: &(String, String),
-    args: &ControllerArgs,
+    wanted: publish::Wanted,
     clock: &Clock,
     leadership: &watch::Receiver<supple_controller::lease::elect::Leadership>,
     (knowledge, metrics): (Shared, &Metrics),
@@ -151,8 +143,7 @@ fn webhook(
     stop: &CancellationToken,
 ) {
     let (tls_sender, tls) = watch::channel(None);
-    let (namespace, name) = service;
-    let wanted = publish::Wanted::behind(&args.namespace, namespace, name);
+    let router = server::router(Arc::new(knowledge), metrics.clone(), clock.clone(), &wanted.namespace);
     servers.spawn(publish::run(
         client.clone(),
         wanted,
@@ -162,11 +153,11 @@ fn webhook(
         metrics.clone(),
         stop.clone(),
     ));
-    let router = server::router(Arc::new(knowledge), metrics.clone(), clock.clone(), &args.namespace);
     servers.spawn(serve(listener, Some(tls), router, server::bounds(), stop.clone()));
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+/// Listen there.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     let listener = TcpListener::bind(address).await;
     listener
         .map_err(|error| Failure::unreachable(format!("cannot listen on {address}: {error}; choose another address")))

@@ -1,9 +1,20 @@
 //! What `up --demo` puts into the cluster: pods that each have a different reason to be resized, and a policy that lets two
 //! minutes show what otherwise takes days.
 
+use std::time::Duration;
+
+use kube::Client;
 use serde_json::{Value, json};
 use supple_cluster::manifest::Manifest;
+use supple_controller::act::{Order, Wish, carry_out};
+use supple_controller::run::Clock;
+use supple_controller::snapshot::{Row, Snapshot};
+use supple_decide::note::Author;
 use supple_quantity::{MilliCpu, Quantity};
+use supple_resize::predict::Sizes;
+use tokio::sync::watch;
+
+use crate::values::Amount;
 
 /// The namespace of the demonstration.
 const NAMESPACE: &str = "demo";
@@ -12,7 +23,7 @@ const NAMESPACE: &str = "demo";
 type Part = (&'static str, &'static str, (&'static str, &'static str), (&'static str, &'static str));
 
 /// The parts. Requests are what a person would have guessed; limits leave room for the time in which nothing is resized yet.
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("steady", "steady", ("125m", "250m"), ("100Mi", "200Mi")),
     ("growing", "growing", ("50m", "100m"), ("64Mi", "128Mi")),
     ("bursts", "bursts", ("100m", "200m"), ("64Mi", "128Mi")),
@@ -23,7 +34,16 @@ const PARTS: [Part; 7] = [
     ("fragile", "fragile", ("50m", "500m"), ("256Mi", "320Mi")),
     // Holds more than its policy would ever let it have: a decrease is due, and refused until somebody approves of it.
     ("hoarder", "hoarder", ("50m", "100m"), ("300Mi", "400Mi")),
+    // A person asks for more of it than its node has left: the node puts that off until the others have been shrunk.
+    (QUEUED, "idle", ("50m", "100m"), ("32Mi", "64Mi")),
 ];
+
+/// The pod a person asks for more CPU for, and for how much.
+const QUEUED: &str = "queued";
+const ASKED: &str = "250m:500m";
+
+/// How long whoever asked waits to see it done.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The manifests; `program` is this program, which plays the workloads. The node has `cpu` thousandths of a core: the last
 /// two pods fill it, so that one of them has to wait for the other.
@@ -95,11 +115,38 @@ fn policies() -> [Value; 5] {
             json!({
                 "targetRef": {"apiVersion": "v1", "kind": "Pod", "name": "waiting"},
                 "resourcePolicy": {"containerPolicies": [{
-                    "containerName": "*", "minAllowed": {"cpu": "1300m"}, "controlledResources": ["cpu"],
+                    "containerName": "*", "minAllowed": {"cpu": "1"}, "controlledResources": ["cpu"],
                 }]},
             }),
         ),
     ]
+}
+
+/// Ask for more for the pod of that part as soon as it is seen to run, in the way of `supple resize`, as a person would: its node defers
+/// it, the loop leaves it its place and shrinks what may shrink, and then it is done.
+pub async fn ask(client: &Client, mut shown: watch::Receiver<Snapshot>, now: &Clock) {
+    // What has been measured runs.
+    let runs = |it: &Row| it.namespace == NAMESPACE && it.pod == QUEUED && it.used.is_some();
+    if shown.wait_for(|it| it.rows.iter().any(runs)).await.is_err() {
+        return; // the loop has ended
+    }
+    let Ok(Amount { request, limit }) = ASKED.parse() else { return };
+    let order = Order {
+        namespace: NAMESPACE.to_owned(),
+        pod: QUEUED.to_owned(),
+        uid: None,
+        wish: Wish::One {
+            container: None,
+            sizes: Sizes { cpu_request: request, cpu_limit: limit, ..Sizes::default() },
+        },
+        by: Author::Resize,
+        wait: Some(PATIENCE),
+        dry_run: false,
+    };
+    match carry_out(client, &order, &**now, &mut |_| ()).await {
+        Ok(outcome) => tracing::debug!(reason = %outcome.reason, outcome.message, "the resize a person asked for"),
+        Err(error) => tracing::warn!(%error, "the demonstration cannot ask for a resize of pod {NAMESPACE}/{QUEUED}"),
+    }
 }
 
 fn pod(program: &str, name: &str, workload: &str, cpu: (&str, &str), memory: (&str, &str)) -> Value {
@@ -132,18 +179,21 @@ mod tests {
     }
 
     #[test]
-    fn all_fit_and_one_has_to_wait_on_nodes_of_every_size() {
+    fn all_fit_and_two_have_to_wait_on_nodes_of_every_size() {
         for node in [2000, 4000, 64_000] {
             let all: Vec<Value> = manifests("/bin/supple", node).into_iter().map(|it| it.object).collect();
             let pods = all.iter().filter(|it| it["kind"] == "Pod");
             let asked: i64 = pods.clone().map(request).sum();
             assert!(asked <= node, "{asked} of {node}");
-            let squatter = pods.clone().find(|it| it["metadata"]["name"] == "squatter").map_or(0, request);
-            // What is shrunk before does not make the room; what the squatter gives back does.
             let free = node - asked;
-            let others: i64 = asked - squatter - 100;
-            assert!(free + others < 1300 + 350, "{free} {others}: `waiting` would not have to wait");
-            assert!(free + squatter + 575 >= 1300, "{free} {squatter}: `waiting` would wait for ever");
+            assert!(free < 200, "{free}: `queued` would not have to wait");
+            let squatter = pods.clone().find(|it| it["metadata"]["name"] == "squatter").map_or(0, request);
+            // What is shrunk before makes the room for `queued`, which keeps what it is given, and not for `waiting`, for which
+            // the squatter has to give back what it holds.
+            assert!(free + 575 >= 200, "{free}: `queued` would wait as long as `waiting`");
+            let (free, others) = (free - 200, asked - squatter - 100 - 50);
+            assert!(free + others < 1000 + 350, "{free} {others}: `waiting` would not have to wait");
+            assert!(free + squatter + 575 >= 1000, "{free} {squatter}: `waiting` would wait for ever");
         }
     }
 
@@ -158,5 +208,6 @@ mod tests {
         for (name, plays, ..) in PARTS {
             assert!(known.iter().any(|it| it == plays), "{name} plays {plays}");
         }
+        assert_eq!(ASKED.parse::<Amount>().map(|it| it.request.is_some()), Ok(true));
     }
 }

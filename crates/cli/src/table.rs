@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use supple_controller::snapshot::{Last, Row, Snapshot};
+use supple_controller::snapshot::{Last, Row, Snapshot, Waits};
+use supple_decide::code::Code;
 use supple_decide::numbers::{pair, show_measured_memory};
 
 const HEADER: [&str; 4] = ["WORKLOAD", "CPU request → used → next", "MEMORY request → used → next", "LAST RESIZE"];
 
 /// The table, one string a line, none longer than `width` and no more than `height` of them: a row a container of each workload,
-/// what is being resized first.
+/// what is being resized first, then what waits for room.
 pub fn table(snapshot: &Snapshot, now: Timestamp, width: usize, height: usize) -> Vec<String> {
     if snapshot.rows.is_empty() {
         let pods = snapshot.pods;
@@ -53,7 +54,7 @@ pub fn table(snapshot: &Snapshot, now: Timestamp, width: usize, height: usize) -
 
 /// Containers of one name of a workload.
 struct Group<'a> {
-    /// The one that stands for them: one that is being resized, else the one of which there is the latest news.
+    /// The one that stands for them: one that is being resized or waits to be, else the one of which there is the latest news.
     row: &'a Row,
     pods: usize,
     /// The workload has other containers too.
@@ -80,13 +81,13 @@ fn groups(rows: &[Row]) -> Vec<Group<'_>> {
             let is_one_of_many = containers.len() > 1;
             containers.into_values().filter_map(move |rows| {
                 // Of several that are alike the first stands for all.
-                let news = |it: &&&Row| (it.in_flight, it.last.as_ref().map(|it| it.at));
+                let news = |it: &&&Row| (it.in_flight, it.waits.is_some(), it.last.as_ref().map(|it| it.at));
                 let row = rows.iter().rev().max_by_key(news)?;
                 Some(Group { row, pods: rows.len(), is_one_of_many })
             })
         })
         .collect();
-    groups.sort_by_key(|it| !it.row.in_flight); // stable: else by name
+    groups.sort_by_key(|it| (!it.row.in_flight, it.row.waits.is_none())); // stable: else by name
     groups
 }
 
@@ -94,10 +95,14 @@ fn groups(rows: &[Row]) -> Vec<Group<'_>> {
 fn what(row: &Row, now: Timestamp) -> String {
     let own = format!("{}: ", row.container);
     let short = |it: &str| it.strip_prefix(&own).unwrap_or(it).to_owned();
-    match &row.last {
+    match (&row.waits, &row.last) {
         _ if row.in_flight => "being resized".to_owned(),
-        Some(Last { code, message, at }) => format!("{} ago {code}: {}", age(*at, now), short(message)),
-        None => short(&row.state),
+        (Some(Waits { since, why }), _) => {
+            let time = since.map(|it| format!(" for {}", age(it, now))).unwrap_or_default();
+            format!("{}{time}: {why}", Code::Deferred)
+        }
+        (None, Some(Last { code, message, at })) => format!("{} ago {code}: {}", age(*at, now), short(message)),
+        (None, None) => short(&row.state),
     }
 }
 
@@ -110,14 +115,19 @@ pub fn news(old: &Snapshot, new: &Snapshot) -> Vec<String> {
     }
     let known: BTreeMap<_, &Row> = old.rows.iter().map(|it| ((&it.namespace, &it.pod, &it.container), it)).collect();
     let is_news = |row: &&Row| {
-        let Some(before) = known.get(&(&row.namespace, &row.pod, &row.container)) else { return row.last.is_some() };
+        let Some(before) = known.get(&(&row.namespace, &row.pod, &row.container)) else {
+            return row.last.is_some() || row.waits.is_some();
+        };
         // While a resize is under way its numbers are no news yet: its end is.
-        (before.asked != row.asked && !row.in_flight) || before.last != row.last
+        (before.asked != row.asked && !row.in_flight)
+            || before.last != row.last
+            || before.waits.is_some() != row.waits.is_some()
     };
     lines.extend(new.rows.iter().filter(is_news).map(|row| {
-        let what = match &row.last {
-            Some(Last { code, message, .. }) => format!("{code}: {message}"),
-            None => row.state.clone(),
+        let what = match (&row.waits, &row.last) {
+            (Some(Waits { why, .. }), _) => format!("{}: {why}", Code::Deferred),
+            (None, Some(Last { code, message, .. })) => format!("{code}: {message}"),
+            (None, None) => row.state.clone(),
         };
         let Row { namespace, pod, container, .. } = row;
         format!("{namespace}/{pod} {container}: cpu {}, memory {}; {what}", cpu(row), memory(row))
@@ -174,7 +184,6 @@ fn cut(line: &str, width: usize) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use supple_decide::code::Code;
     use supple_decide::key::WorkloadKey;
     use supple_decide::numbers::Numbers;
     use supple_quantity::{Bytes, MilliCpu};
@@ -198,8 +207,14 @@ mod tests {
             next: None,
             state: "measuring: 1 of 3 samples".into(),
             in_flight: false,
+            waits: None,
             last: None,
         }
+    }
+
+    fn waiting(pod: &str, second: i64) -> Row {
+        let since = Timestamp::from_second(second).ok();
+        Row { waits: Some(Waits { since, why: "no room".into() }), ..row(pod) }
     }
 
     fn resized(pod: &str, second: i64) -> Row {
@@ -228,6 +243,20 @@ mod tests {
                 "WORKLOAD  CPU request → used → next   MEMORY request → used → next  LAST RESIZE",
                 "d/a       250m:500m → ? → =           256Mi → ? → =                 measuring: 1 of 3 samples",
                 "d/longer  250m:500m → 21m → 50m:500m  256Mi → 70Mi → =              12s ago Resized: cpu 1 → 250m",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_waits_for_room_says_so_and_for_how_long_and_stands_before_the_others() {
+        check(
+            &snapshot(vec![resized("a", 88), waiting("b", 70)]),
+            200,
+            40,
+            &[
+                "WORKLOAD  CPU request → used → next   MEMORY request → used → next  LAST RESIZE",
+                "d/b       250m:500m → ? → =           256Mi → ? → =                 Deferred for 30s: no room",
+                "d/a       250m:500m → 21m → 50m:500m  256Mi → 70Mi → =              12s ago Resized: cpu 1 → 250m",
             ],
         );
     }
@@ -273,6 +302,12 @@ mod tests {
             news(&old, &new),
             ["d/b app: cpu 250m:500m → 21m → 50m:500m, memory 256Mi → 70Mi → =; Resized: app: cpu 1 → 250m"]
         );
+        let later = |second| snapshot(vec![row("a"), waiting("b", second)]);
+        let deferred = "d/b app: cpu 250m:500m → ? → =, memory 256Mi → ? → =; Deferred: no room";
+        assert_eq!(news(&Snapshot::default(), &later(70))[1], deferred);
+        assert_eq!(news(&old, &later(70)), [deferred]);
+        assert_eq!(news(&later(70), &later(71)), Vec::<String>::new());
+        assert_eq!(news(&later(70), &old).len(), 1, "its end is news");
         let blind = Snapshot { blind: Some("no metrics".into()), ..old.clone() };
         assert_eq!(news(&old, &blind), ["not measuring: no metrics"]);
         assert_eq!(news(&blind, &old), ["measuring again"]);

@@ -1,6 +1,7 @@
 //! `supple up`: the embedded cluster and the loop in this process, until a signal.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,15 +22,18 @@ use supple_controller::lease::elect::alone;
 use supple_controller::run::{self, Options, Outlets};
 use supple_controller::snapshot::Snapshot;
 use supple_controller::source::kubelet::sweep::Pace;
+use supple_controller::webhook::publish;
 use supple_controller::world::Settings;
 use supple_node::runtime::ChooseError;
 use supple_node::runtime::cri::{CriRequest, NewError, PodNetwork};
 use supple_quantity::Bytes;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{SimulateArgs, UpArgs};
 use crate::connect::{chain, default_data_dir};
+use crate::controller_verb::{self, bind};
 use crate::exit::Failure;
 use crate::judgement::acting::DEFINITION;
 use crate::log::LogLines;
@@ -43,6 +47,9 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// How often it looks in the demonstration, where somebody is watching.
 const DEMO_INTERVAL: Duration = Duration::from_secs(5);
 
+/// What the registrations of the webhook are called.
+const WEBHOOK: &str = "supple";
+
 /// What is to be done with the cluster once it stands.
 struct Plan {
     /// What is said of it besides, a line each: a word, and the rest.
@@ -54,6 +61,10 @@ struct Plan {
     speed: Speed,
     /// `None`: nothing is resized by itself.
     interval: Option<Duration>,
+    /// Whether the demonstration is given.
+    demo: bool,
+    /// Whether the loop's webhook is served and registered.
+    webhook: bool,
     /// Which VPA objects are the loop's.
     vpa: CarryOut,
     /// Where what was learned is kept; `None`: only in the cluster, which ends with the process.
@@ -77,6 +88,7 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
         demo,
         no_loop,
         vpa,
+        webhook,
         simulate: SimulateArgs { simulate, usage, speed },
     } = args;
     let runtime = with_cri_flags(runtime, pod_network, cgroup_root, demo)?;
@@ -122,6 +134,8 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
         speed,
         history,
         vpa,
+        demo,
+        webhook,
         interval: (!no_loop).then_some(if demo { DEMO_INTERVAL } else { INTERVAL }),
     };
     let cluster = start(home, nodes, clock, speed).await?;
@@ -189,7 +203,7 @@ async fn start(home: Home, nodes: Vec<NodeSettings>, clock: ClusterClock, speed:
 }
 
 async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &CancellationToken) -> Result<(), Failure> {
-    let Plan { lines, manifests, tells, clock, speed, interval, history, vpa } = plan;
+    let Plan { lines, manifests, tells, clock, speed, interval, demo, webhook, history, vpa } = plan;
     let client = cluster.client();
     // Before anybody is told where the cluster is: whoever comes then finds our own kinds.
     manifest::apply(&client, &definitions()?).await.map_err(Failure::refused)?;
@@ -213,23 +227,57 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
         Some(path) => Some(HistoryFile::open(&path).map_err(|error| Failure::refused(error.to_string()))?),
         None => None,
     };
+    let mut outlets = Outlets::new(speed.wait(interval));
+    let (settings, leadership) =
+        (Settings { autoscalers: vpa, sizes_new_pods: webhook, ..Settings::default() }, alone());
+    let mut servers = JoinSet::new();
+    if webhook {
+        let own = settings.own_namespace.to_string();
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": own}});
+        manifest::apply(&client, &[Manifest { place: "the webhook".to_owned(), object }])
+            .await
+            .map_err(Failure::refused)?;
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let (host, port) = ("127.0.0.1".to_owned(), listener.local_addr()?.port());
+        let wanted = publish::Wanted {
+            namespace: own,
+            name: WEBHOOK.to_owned(),
+            place: publish::Place::Address { host, port },
+            fail_closed: false,
+            sizes_new_pods: true,
+        };
+        let shared = (outlets.knowledge.get_or_insert_default().clone(), &outlets.metrics);
+        controller_verb::webhook(&client, listener, wanted, &clock, &leadership, shared, &mut servers, stop);
+    }
     let options = Options {
         interval: speed.wait(interval),
-        settings: Settings { autoscalers: vpa, ..Settings::default() },
+        settings,
         clock: clock.clone(),
         audit: None,
-        leadership: alone(),
+        leadership,
         kubelets: Some(Pace::default()),
         prometheus: None,
         history,
-        outlets: Outlets::new(speed.wait(interval)),
+        outlets,
     };
     let (rows, shown) = watch::channel(Snapshot::default());
-    let ((), shown) = tokio::join!(run::run(client, options, rows, stop.clone()), async {
-        let shown = live::show(shown, logs, &clock, stop.clone()).await;
+    let asked = async {
+        if demo {
+            stop.run_until_cancelled(demo::ask(&client, shown.clone(), &clock)).await;
+        }
+    };
+    let ((), (), shown) = tokio::join!(run::run(client.clone(), options, rows, stop.clone()), asked, async {
+        let shown = live::show(shown.clone(), logs, &clock, stop.clone()).await;
         stop.cancel(); // nobody reads the table any more: `supple up | head` ends like a signal
         shown
     });
+    if webhook {
+        // Kept on disk they would be asked in the next life, in which nobody may be there.
+        if let Err(error) = publish::withdraw(&client, WEBHOOK).await {
+            tracing::warn!(error = chain(&error), "the webhook stays registered");
+        }
+        while servers.join_next().await.is_some() {}
+    }
     Ok(shown?)
 }
 

@@ -1,94 +1,27 @@
 //! How long the webhook takes to answer: `cargo bench -p supple-controller --bench webhook`. What is to be kept is 50 ms; an
 //! API server's own share (TLS, JSON of its own) is not in it.
 
-use std::sync::Arc;
+mod reviews;
 
-use axum::Router;
-use axum::body::Body;
-use http::Request;
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use serde_json::{Value, json};
-use supple_controller::metrics::Metrics;
-use supple_controller::webhook::{Approval, Knowledge, Sizing, server};
-use supple_decide::need::{Use, Uses};
-use supple_decide::numbers::Numbers;
-use supple_quantity::{Bytes, MilliCpu};
-use tower::ServiceExt as _;
+use reviews::Review;
 
 fn main() {
     divan::main();
 }
 
-const CONTAINERS: usize = 10;
-
-fn now() -> Timestamp {
-    Timestamp::UNIX_EPOCH
-}
-
-/// Knows every container of every pod.
-struct Known;
-
-impl Knowledge for Known {
-    fn used(&self, _: &str, _: &str) -> Uses {
-        let used = Use {
-            at: now(),
-            cpu: Some(MilliCpu(10)),
-            memory: Some(Bytes(90 << 20)),
-            memory_peak: None,
-            details_at: None,
-            memory_charged: Some(Bytes(99 << 20)),
-            swap: None,
-            memory_pressure_permille: None,
-            throttled_permille: None,
-        };
-        (0..CONTAINERS).map(|it| (format!("c{it}").into(), used)).collect()
-    }
-
-    fn approval(&self, _: &str, _: &Pod) -> Approval {
-        Approval::NotNeeded
-    }
-
-    fn sizes(&self, _: &str, _: &Pod) -> Option<Sizing> {
-        let numbers = Numbers { cpu_request: Some(MilliCpu(250)), ..Numbers::default() };
-        let containers = (0..CONTAINERS).map(|it| (format!("c{it}").into(), numbers)).collect();
-        Some(Sizing { containers, of: "deployment/web".to_owned() })
-    }
-}
-
-/// A pod of many containers with long environments: about 60 KB.
-fn pod(memory: &str) -> Value {
-    let environment: Vec<Value> =
-        (0..100).map(|it| json!({"name": format!("V{it}"), "value": "x".repeat(30)})).collect();
-    let container = |it| {
-        json!({"name": format!("c{it}"), "image": "registry.example/app:1", "env": environment,
-        "resources": {"requests": {"cpu": "1", "memory": "64Mi"}, "limits": {"memory": memory}}})
-    };
-    let containers: Vec<Value> = (0..CONTAINERS).map(container).collect();
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "d"}, "spec": {"containers": containers}})
-}
-
-fn ask(bencher: divan::Bencher<'_, '_>, path: &str, request: &Value) {
-    let router: Router = server::router(Arc::new(Known), Metrics::default(), Arc::new(now), "supple-system");
-    let body = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).to_string();
+fn ask(bencher: divan::Bencher<'_, '_>, review: &Review) {
+    let router = reviews::router();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime can be made");
-    bencher.counter(divan::counter::BytesCount::of_str(&body)).bench(|| {
-        let asked = Request::post(path).body(Body::from(body.clone())).expect("a request");
-        let Ok(answer) = runtime.block_on(router.clone().oneshot(asked));
-        assert_eq!(answer.status(), 200);
-        answer
-    });
+    let bytes = divan::counter::BytesCount::of_str(&review.body);
+    bencher.counter(bytes).bench(|| runtime.block_on(review.put(&router)));
 }
 
 #[divan::bench]
 fn a_resize(bencher: divan::Bencher<'_, '_>) {
-    let request = json!({"uid": "u", "namespace": "d", "name": "p", "operation": "UPDATE", "subResource": "resize",
-        "object": pod("128Mi"), "oldObject": pod("256Mi")});
-    ask(bencher, server::RESIZE, &request);
+    ask(bencher, &Review::of_a_resize());
 }
 
 #[divan::bench]
 fn a_new_pod(bencher: divan::Bencher<'_, '_>) {
-    let request = json!({"uid": "u", "namespace": "d", "operation": "CREATE", "object": pod("256Mi")});
-    ask(bencher, server::CREATE, &request);
+    ask(bencher, &Review::of_a_new_pod());
 }

@@ -62,6 +62,7 @@ pub struct Account {
     /// Every setting with the layer it comes from.
     pub settings: Vec<SettingAccount>,
     /// What was done before.
+    #[serde(serialize_with = "amounts::record")]
     pub record: Record,
     /// The change as a `/resize` patch of each pod that should change.
     pub patches: Vec<PodPatch>,
@@ -98,6 +99,7 @@ pub struct ContainerAccount {
     #[serde(serialize_with = "amounts::need")]
     pub need: Option<Need>,
     /// Why it says so, in its own numbers.
+    #[serde(serialize_with = "amounts::explanation")]
     pub explanation: Option<Explanation>,
     /// What it uses.
     #[serde(serialize_with = "amounts::used")]

@@ -62,6 +62,8 @@ pub enum Effect {
     TellPolicy(Box<PolicyTold>),
     /// Tell people: an event, a log line, an audit line. With the version and UID of the workload's object, where known.
     Tell(Told, Option<(String, String)>),
+    /// Write into the audit file alone what is made of a workload from now on.
+    Audit(Told),
     /// Write what is known of a workload; answered by [`Event::Wrote`].
     Write(Box<Written>),
     /// Write the status of a `VerticalPodAutoscaler`.

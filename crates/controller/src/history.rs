@@ -24,6 +24,9 @@ use crate::history_file::Page;
 /// Length of the two spans over which the highest use of a pod is remembered: together between half a day and a day.
 const SPAN_SECONDS: i64 = 12 * 3600;
 
+/// The number of no pod in a recommender.
+const NOBODY: u32 = u32::MAX;
+
 /// All recommenders.
 #[derive(Debug, Default)]
 pub struct History {
@@ -199,20 +202,17 @@ fn share(permille: Option<u16>) -> Option<f64> {
 }
 
 impl History {
-    /// Learn from what one container of one pod used; `None` where it says nothing new.
+    /// Learn from what one container of one pod used; `None` where it says nothing new. `met_limit`: the kernel counted that its
+    /// memory limit was met meanwhile.
     pub fn observe(
         &mut self,
         pod: &PodFacts,
         container: &ContainerFacts,
         used: &Use,
+        met_limit: bool,
         policy: &Policy,
     ) -> Option<Learned> {
-        let of_workload = self.kept.entry(pod.workload.clone()).or_default();
-        let kept = of_workload.get_or_insert_with(
-            &*container.name,
-            || container.name.clone(),
-            || Kept::boxed(Supple::new(terms(policy))),
-        );
+        let kept = self.kept(pod, container, policy);
         let in_force = container.actual.unwrap_or(container.asked);
         let sample = Sample {
             time: used.at.as_second(),
@@ -223,7 +223,7 @@ impl History {
             throttled: share(used.throttled_permille),
             restarts: Some(container.restarts),
             memory_pressure: share(used.memory_pressure_permille),
-            memory_breached: false,
+            memory_breached: met_limit,
         };
         let number = kept.known(&pod.key).number;
         if kept.front.observe(number, &sample) != Taken::Counted {
@@ -250,12 +250,7 @@ impl History {
 
     /// Learn from a kill for want of memory.
     pub fn killed(&mut self, pod: &PodFacts, container: &ContainerFacts, at: Timestamp, policy: &Policy) {
-        let of_workload = self.kept.entry(pod.workload.clone()).or_default();
-        let kept = of_workload.get_or_insert_with(
-            &*container.name,
-            || container.name.clone(),
-            || Kept::boxed(Supple::new(terms(policy))),
-        );
+        let kept = self.kept(pod, container, policy);
         let known = kept.known(&pod.key);
         let (number, peak) = (known.number, known.peak.highest());
         let in_force = container.actual.unwrap_or(container.asked);
@@ -271,6 +266,30 @@ impl History {
         let known = kept.known(&pod.key);
         known.set_urgent(Urgent { memory, ..known.urgent() });
         kept.unsaved = true;
+    }
+
+    /// Learn from an eviction by a node that was short of memory: the container used this much, and so little that it stayed
+    /// within its request is no reason to ask for more.
+    pub fn evicted(&mut self, pod: &PodFacts, container: &ContainerFacts, used: Bytes, at: Timestamp, policy: &Policy) {
+        let request = container.asked.memory_request;
+        if used <= request.unwrap_or_default() {
+            return;
+        }
+        let kept = self.kept(pod, container, policy);
+        let peak = Some(supple_recommend::sample::amount(used.0));
+        // The workload is to remember it, and no pod to be in haste: this one is gone, and the one in its place has done nothing yet.
+        kept.front.out_of_memory(NOBODY, &OutOfMemory { time: at.as_second(), limit: None, request, peak });
+        kept.front.forget(NOBODY);
+        kept.unsaved = true;
+    }
+
+    fn kept(&mut self, pod: &PodFacts, container: &ContainerFacts, policy: &Policy) -> &mut Kept {
+        let of_workload = self.kept.entry(pod.workload.clone()).or_default();
+        of_workload.get_or_insert_with(
+            &*container.name,
+            || container.name.clone(),
+            || Kept::boxed(Supple::new(terms(policy))),
+        )
     }
 
     /// Pods that are gone are forgotten; what they taught stays.
@@ -460,3 +479,6 @@ fn word(it: &impl serde::Serialize) -> String {
 fn permille(share: f64) -> u16 {
     (share.clamp(0.0, 1.0) * 1000.0).round() as u16
 }
+
+#[cfg(test)]
+mod tests;

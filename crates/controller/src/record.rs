@@ -135,7 +135,7 @@ impl Teller {
     }
 
     /// One JSON object a line, flushed before the next: what was decided and done is to be found here when all else is gone.
-    async fn audit(&self, told: &Told) {
+    pub async fn audit(&self, told: &Told) {
         use tokio::io::AsyncWriteExt as _;
         let Some(audit) = &self.audit else { return };
         let Ok(mut line) = serde_json::to_vec(told) else { return };

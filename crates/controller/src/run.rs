@@ -103,7 +103,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Run until told to stop. Snapshots are published to `rows`; nobody needs to look at them.
 pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>, stop: CancellationToken) {
     let Options { interval, settings, clock, audit, mut leadership, kubelets, prometheus, history, outlets } = options;
-    let mut world = World::new(settings);
+    let mut world = World::new(Settings { audits: audit.is_some(), ..settings });
     let (answers, mut answered) = Answers::new(QUEUE);
     let teller = Teller::new(client.clone(), audit);
     let mut hands = perform::Hands::new(

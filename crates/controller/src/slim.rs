@@ -180,6 +180,7 @@ impl From<Spec> for PodSpec {
 struct Status {
     phase: Option<String>,
     reason: Option<String>,
+    message: Option<String>,
     conditions: Option<Vec<PodCondition>>,
     start_time: Option<Time>,
     qos_class: Option<String>,
@@ -219,6 +220,7 @@ impl From<Status> for PodStatus {
         Self {
             phase: it.phase,
             reason: it.reason,
+            message: it.message,
             conditions: it.conditions,
             start_time: it.start_time,
             qos_class: it.qos_class,
@@ -290,7 +292,8 @@ mod tests {
                 "ephemeralContainers": [{"name": "debug", "image": "i"}],
             },
             "status": {
-                "phase": "Running", "reason": "Evicted", "message": "m", "qosClass": "Burstable", "observedGeneration": 4,
+                "phase": "Running", "reason": "Evicted", "qosClass": "Burstable", "observedGeneration": 4,
+                "message": "The node was low on resource: memory. Container app was using 9Mi, request is 0, has larger consumption of memory. ",
                 "startTime": "2025-12-31T00:00:05Z", "hostIP": "10.0.0.1", "podIPs": [{"ip": "10.1.0.1"}],
                 "resources": {"requests": {"cpu": "2"}}, "allocatedResources": {"cpu": "2"},
                 "conditions": [

@@ -43,8 +43,19 @@ pub struct Row {
     pub state: String,
     /// Whether a resize of the pod is under way.
     pub in_flight: bool,
+    /// Where its resize waits for room on its node, whoever asked for it.
+    pub waits: Option<Waits>,
     /// The last thing that happened to the pod.
     pub last: Option<Last>,
+}
+
+/// A resize that its node has put off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// Since when, where the node says so.
+    pub since: Option<Timestamp>,
+    /// What the node says of it.
+    pub why: String,
 }
 
 /// The last thing that happened to a pod.

@@ -74,6 +74,8 @@ pub struct Settings {
     pub autoscalers: CarryOut,
     /// Our mutating webhook serves: a pod that is recreated comes back with the right sizes.
     pub sizes_new_pods: bool,
+    /// There is an audit file: what is made of each workload is told for it whenever that changes.
+    pub audits: bool,
 }
 
 impl Default for Settings {
@@ -84,6 +86,7 @@ impl Default for Settings {
             writes_per_second: 20,
             autoscalers: CarryOut::default(),
             sizes_new_pods: false,
+            audits: false,
         }
     }
 }
@@ -326,9 +329,19 @@ impl World {
         let policy = self.policy_of(&facts.workload);
         let mut killed = false;
         for incident in &incidents {
-            if let Incident::OutOfMemory(place, at) = incident {
-                self.history.killed(&facts, &facts.containers[*place], *at, &policy);
-                killed = true;
+            match incident {
+                Incident::OutOfMemory(place, at) => {
+                    self.history.killed(&facts, &facts.containers[*place], *at, &policy);
+                    killed = true;
+                }
+                Incident::Evicted => {
+                    for (name, used) in facts.evicted.iter().flat_map(|it| it.iter()) {
+                        if let Some(container) = facts.containers.iter().find(|it| it.name == *name) {
+                            self.history.evicted(&facts, container, *used, now, &policy);
+                        }
+                    }
+                }
+                Incident::Restarted(_) => {}
             }
         }
         let mut effects: Vec<Effect> = incidents.into_iter().map(Effect::Count).collect();
@@ -344,7 +357,7 @@ impl World {
         let mut pressing = BTreeSet::new();
         for PodUse { namespace, name, containers } in usage {
             for (container, used) in containers {
-                pressing.extend(self.take_in_use(&namespace, &name, &container, used));
+                pressing.extend(self.take_in_use(&namespace, &name, &container, used, false));
             }
         }
         pressing
@@ -359,8 +372,8 @@ impl World {
     /// asked, not when we are about to look.
     fn take_in_details(&mut self, readings: Vec<Reading>, now: Timestamp) -> Vec<Effect> {
         let (mut effects, mut pressing) = (Vec::new(), BTreeSet::new());
-        for Reading { namespace, pod, container, usage, oom_kills, .. } in readings {
-            pressing.extend(self.take_in_use(&namespace, &pod, &container, usage));
+        for Reading { namespace, pod, container, usage, oom_kills, met_limit, .. } in readings {
+            pressing.extend(self.take_in_use(&namespace, &pod, &container, usage, met_limit));
             // Within a run: one of its processes was killed, and the container lives on. Its status does not tell.
             if oom_kills.is_some_and(|it| it > 0)
                 && let Some(facts) = self.view.pod(&namespace, &pod)
@@ -392,7 +405,14 @@ impl World {
     }
 
     /// Take in what one container uses. Returns the workload where that demands more at once.
-    fn take_in_use(&mut self, namespace: &str, pod: &str, container: &str, used: Use) -> Option<WorkloadKey> {
+    fn take_in_use(
+        &mut self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        used: Use,
+        met_limit: bool,
+    ) -> Option<WorkloadKey> {
         let Place { pod, uses, subject } = self.view.place(namespace, pod)?;
         let found = pod.containers.iter().find(|it| &*it.name == container)?;
         // What one source does not tell, another may have told a moment ago.
@@ -403,7 +423,7 @@ impl World {
         // use alone, it would raise a size each time.
         let news = Use { throttled_permille: throttled, memory_pressure_permille: pressure, ..used };
         let policy = subject.map_or_else(|| self.rules.built_in(), |it| it.policy.clone());
-        let learned = self.history.observe(pod, found, &news, &policy)?;
+        let learned = self.history.observe(pod, found, &news, met_limit, &policy)?;
         uses.insert(found.name.clone(), Use { memory_peak: learned.used.memory_peak, ..used });
         learned.is_pressing.then(|| pod.workload.clone())
     }
@@ -439,6 +459,7 @@ impl World {
         };
         for workload in judged {
             if let Some(code) = self.decision_of(&workload).map(|it| it.code) {
+                effects.extend(self.audit(&workload, now));
                 let subject = self.view.scene.workloads.get(&workload);
                 let barred = subject.and_then(|it| self.view.scene.barred(it, now)).map(|it| it.0);
                 self.outbox.decided(&workload, code, barred, now);

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{
     Container, ContainerStatus, Node, NodeStatus, Pod, PodCondition, PodStatus, ResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use supple_quantity::{Bytes, Quantity};
 use supple_resize::allocate::{Capacity, restarts_for};
 use supple_resize::amounts::{Resource, requests_of};
 use supple_resize::qos;
@@ -18,6 +19,7 @@ use crate::facts::{
     ContainerFacts, ContainerShape, Fixed, LastEnd, NodeFacts, Noted, NotedLowered, Phase, PodFacts, PodLevelHeld,
     PodShape,
 };
+use crate::few::Few;
 use crate::hand::hand;
 use crate::key::{PodKey, WorkloadKey};
 use crate::note::{ANNOTATION, LastResize};
@@ -95,7 +97,8 @@ impl PodFacts {
                 Some("Unknown") => Phase::Unknown,
                 _ => Phase::Pending,
             },
-            evicted: status.reason.as_deref() == Some("Evicted"),
+            evicted: (status.reason.as_deref() == Some("Evicted"))
+                .then(|| Box::new(used_when_evicted(status.message.as_deref().unwrap_or_default()))),
             deleting: pod.metadata.deletion_timestamp.is_some(),
             started: started.map(At::from),
             ready: ready_is("True").map(|it| since(it).unwrap_or(Timestamp::UNIX_EPOCH).into()),
@@ -107,6 +110,18 @@ impl PodFacts {
             containers: own,
         }
     }
+}
+
+/// What containers used of the memory their node was short of, out of the sentence in which a kubelet says so:
+/// `… Container app was using 300Mi, request is 100Mi, has larger consumption of memory.`
+fn used_when_evicted(message: &str) -> Few<Arc<str>, Bytes> {
+    let one = |said: &str| {
+        let (name, rest) = said.split_once(" was using ")?;
+        let (used, rest) = rest.split_once(", request is ")?;
+        let used = rest.contains("consumption of memory").then(|| used.parse::<Quantity>().ok())??;
+        Some((Arc::from(name), Bytes::from(&used)))
+    };
+    message.split("Container ").skip(1).filter_map(one).collect()
 }
 
 /// Labels and annotations that speak to us, the note left out; an annotation wins over a label of the same name. For

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{LimitRange, Node, ResourceQuota, ResourceRequirements};
+use supple_quantity::Bytes;
 use supple_resize::allocate::Capacity;
 use supple_resize::qos::QosClass;
 use supple_resize::resources::ContainerKind;
@@ -35,8 +36,9 @@ pub struct PodFacts {
     pub phase: Phase,
     /// It is on its way out.
     pub deleting: bool,
-    /// Its node threw it out: `status.reason` is `Evicted`.
-    pub evicted: bool,
+    /// Its node threw it out: `status.reason` is `Evicted`. With what its containers used of the memory that the node was short
+    /// of; of none where it was short of something else.
+    pub evicted: Option<Box<Few<Arc<str>, Bytes>>>,
     /// `status.startTime`, or when it was created.
     pub started: Option<At>,
     /// Its `Ready` condition is true, and since when.

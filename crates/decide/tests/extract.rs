@@ -226,6 +226,27 @@ proptest! {
 
 /// What is kept of a pod beside what it has in common with others of its workload, everything on the heap included, as an
 /// allocator without headers has it.
+#[test]
+fn an_eviction_says_what_each_container_used_of_the_memory_its_node_was_short_of() {
+    let check = |message: &str, expect: &[(&str, i64)]| {
+        let pod = json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"}, "spec": {"containers": [{"name": "app"}]},
+            "status": {"phase": "Failed", "reason": "Evicted", "message": message}});
+        let facts = PodFacts::of(&serde_json::from_value(pod).unwrap(), workload());
+        let used = facts.evicted.unwrap();
+        let used: Vec<(&str, i64)> = used.iter().map(|(name, it)| (&**name, it.0 >> 20)).collect();
+        assert_eq!(used, expect, "{message}");
+    };
+    let low = "The node was low on resource: memory. Threshold quantity: 100Mi, available: 91244Ki. ";
+    let app = "Container app was using 1843Mi, request is 256Mi, has larger consumption of memory. ";
+    let side = "Container side was using 1Gi, request is 0, has larger consumption of memory. ";
+    check(&format!("{low}{app}"), &[("app", 1843)]);
+    check(&format!("{low}{app}{side}"), &[("app", 1843), ("side", 1024)]);
+    check(low, &[]);
+    check(&format!("{low}{app}").replace("memory", "ephemeral-storage"), &[]);
+    check("Container a was using much, request is 0, has larger consumption of memory. Container ", &[]);
+    check("Pod was terminated in response to imminent node shutdown.", &[]);
+}
+
 fn footprint(facts: &PodFacts) -> usize {
     use std::mem::size_of;
     let heap = |bytes: usize| bytes.div_ceil(16) * 16;

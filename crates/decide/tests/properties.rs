@@ -19,11 +19,11 @@ use supple_decide::numbers::Numbers;
 use supple_decide::policy::{Guard, Limits, Mode, StepCaps, WithScaler};
 use supple_decide::progress::Progress;
 use supple_decide::record::Record;
-use supple_decide::round::{Round, What};
+use supple_decide::round::{Outcome, Round, What};
 use supple_decide::scaler::Anchor;
 use supple_decide::scene::GuardReading;
 use supple_quantity::Bytes;
-use supple_resize::admission::quota;
+use supple_resize::admission::{limit_range, quota};
 use supple_resize::allocate::Used;
 use supple_resize::guard::MemoryUsage;
 use supple_resize::predict::{NamespaceSight, NodeObject, NodeSight, Reason, predict};
@@ -220,7 +220,7 @@ fn namespace() -> impl Strategy<Value = NamespaceCase> {
     let range = (
         prop::option::weighted(0.6, (1_i64..6, 1_i64..6)),
         prop::option::weighted(0.2, (10_i64..30, 10_i64..30)),
-        prop::option::weighted(0.2, 2_i64..5),
+        prop::option::weighted(0.4, 1000_i64..5000),
     );
     let range = range.prop_map(|(min, max, ratio)| {
         let list = |it: (i64, i64)| json!({"cpu": format!("{}m", it.0 * 100), "memory": format!("{}Mi", it.1 * 100)});
@@ -232,7 +232,8 @@ fn namespace() -> impl Strategy<Value = NamespaceCase> {
             item["max"] = list(max);
         }
         if let Some(ratio) = ratio {
-            item["maxLimitRequestRatio"] = json!({"cpu": ratio.to_string()});
+            let ratio = format!("{}.{:03}", ratio / 1000, ratio % 1000);
+            item["maxLimitRequestRatio"] = json!({"cpu": ratio, "memory": ratio});
         }
         item
     });
@@ -557,4 +558,40 @@ proptest! {
 
 fn quantity(it: supple_quantity::Quantity) -> k8s_openapi::apimachinery::pkg::api::resource::Quantity {
     k8s_openapi::apimachinery::pkg::api::resource::Quantity(it.to_string())
+}
+
+proptest! {
+    /// A container that keeps its proportion keeps what a limit range says of it: no rounding to whole units is ever refused.
+    #[test]
+    fn a_proportion_that_is_allowed_is_never_refused_for_how_it_is_rounded(
+        (request, more, slack) in (10_i64..3000, 1_i64..6000, 0_i64..3),
+        wanted in 5_i64..3000,
+        is_memory in any::<bool>(),
+    ) {
+        let limit = request + more;
+        // The strictest bound that the sizes of now keep, and a little more.
+        let bound = (limit * 1000 + request - 1) / request + slack;
+        let mut stage = Stage::new();
+        let of = |it: i64| if is_memory { format!("{it}Mi") } else { format!("{it}m") };
+        stage.workload("web", &if is_memory { format!("1 {}", of(wanted)) } else { of(wanted) });
+        stage.policy("web", |it| it.steps.value = StepCaps::default());
+        let sizes = format!("{}{}:{}", if is_memory { "1 " } else { "" }, of(request), of(limit));
+        stage.pod("web", "web-1", "n1", &sizes);
+        stage.node("n1", "64", "64Gi");
+        let used = stage.used("web-1");
+        (used.memory, used.memory_peak, used.memory_charged) = (Some(Bytes(MIB)), Some(Bytes(MIB)), None);
+        let resource = if is_memory { "memory" } else { "cpu" };
+        let ratio = format!("{}.{:03}", bound / 1000, bound % 1000);
+        stage.limit_range(json!({"type": "Container", "maxLimitRequestRatio": {resource: ratio}}));
+        let round = stage.decide();
+        let refused = round.decisions.iter().flat_map(|it| &it.findings);
+        let refused: Vec<_> = refused.filter(|it| it.check == Check::LimitRange && it.outcome == Outcome::Refused).collect();
+        prop_assert!(refused.is_empty(), "{sizes} at most {ratio}: {refused:?}");
+        let ranges = &stage.scene.namespaces[NAMESPACE].limit_ranges;
+        for action in &round.actions {
+            let What::Resize(change) = &action.what else { continue };
+            let pod = change.applied_to(&stage.scene.pods[&action.pod].to_pod()).unwrap();
+            prop_assert_eq!(limit_range::validate_pod(&pod, ranges).map_err(|it| it.message), Ok(()));
+        }
+    }
 }

@@ -112,7 +112,8 @@ fn d5_what_forbids_an_eviction_does_not_forbid_a_resize() {
     check(&recreated.decide(), "web-1", Code::Evict, "evict");
 }
 
-/// VPA: a restarted recommender has forgotten the open window and recommends too little. Whatever a recommender has forgotten:
+/// VPA: a restarted recommender has forgotten the open window and recommends too little. Ours has not, which is a scene of the
+/// controller's (`history/tests.rs`, as is D7's of the recommender). Whatever a recommender has forgotten:
 /// nothing is lowered by one that knows little, nor below what the pod used within a day, and what we remember survives as text.
 #[test]
 fn d6_nothing_is_lowered_by_one_that_has_forgotten() {

@@ -3,7 +3,10 @@
 //! It raises at once and it forbids decreases; it never lowers. How much that saves depends on how often it is asked: a
 //! jump within one sampling interval cannot be seen coming.
 
+use supple_quantity::Bytes;
+
 use crate::resource::Resource;
+use crate::sample::amount;
 
 /// Memory this near to its limit, and higher than ever within the last day, is about to be killed.
 const NEAR: f64 = 0.97;
@@ -36,8 +39,13 @@ pub struct Latest {
     pub pressure: Option<f64>,
     /// Share of CPU periods throttled, 0 to 1.
     pub throttled: Option<f64>,
-    /// `memory.events` counted a high, max or oom since the measurement before.
+    /// `memory.events` counted a high, max or oom since the measurement before, and the working set says so too: [`is_met_by_use`].
     pub breached: bool,
+}
+
+/// Whether a limit that was met was met by what is in use. Where one of them is not known, it was.
+pub fn is_met_by_use(used: Option<f64>, limit: Option<Bytes>) -> bool {
+    used.zip(limit).is_none_or(|(used, limit)| used >= amount(limit.0) * MET)
 }
 
 /// What the moment demands.
@@ -53,15 +61,14 @@ pub enum Reflex {
 
 /// What the latest measurement demands at the size in force.
 pub fn react(resource: Resource, latest: &Latest, in_force: f64) -> Reflex {
-    let stalled = latest.pressure.is_some_and(|it| it >= PRESSURE);
+    let pressed = latest.pressure.is_some_and(|it| it >= PRESSURE) || latest.breached;
     match resource {
         Resource::Memory => {
             let near = |used: &f64| *used >= in_force * NEAR && latest.known_peak.is_none_or(|peak| *used > peak);
             let used = latest.used.unwrap_or(0.0);
-            let pressed = stalled || (latest.breached && latest.used.is_none_or(|it| it >= in_force * MET));
             if latest.used.as_ref().is_some_and(near) || pressed {
                 Reflex::Raise(if pressed { used.max(in_force) } else { used } * MEMORY_RAISE)
-            } else if used >= in_force * NEAR || latest.breached {
+            } else if used >= in_force * NEAR {
                 Reflex::Veto
             } else {
                 Reflex::None
@@ -71,7 +78,7 @@ pub fn react(resource: Resource, latest: &Latest, in_force: f64) -> Reflex {
             Some(share) if share >= THROTTLED => Reflex::Raise(in_force * CPU_RAISE),
             _ if latest.sustained.is_some() => Reflex::Raise(latest.sustained.unwrap_or(in_force) * SUSTAINED_RAISE),
             Some(share) if share >= THROTTLED / 3.0 => Reflex::Veto,
-            _ if stalled => Reflex::Veto,
+            _ if pressed => Reflex::Veto,
             _ => Reflex::None,
         },
     }
@@ -92,9 +99,7 @@ mod tests {
         check(Resource::Memory, memory(500.0), Reflex::None);
         check(Resource::Memory, memory(980.0), Reflex::Raise(980.0 * MEMORY_RAISE));
         check(Resource::Memory, Latest { known_peak: Some(980.0), ..memory(980.0) }, Reflex::Veto);
-        check(Resource::Memory, Latest { breached: true, ..memory(500.0) }, Reflex::Veto);
-        check(Resource::Memory, Latest { breached: true, ..memory(850.0) }, Reflex::Raise(1200.0));
-        check(Resource::Memory, Latest { breached: true, ..Latest::default() }, Reflex::Raise(1200.0));
+        check(Resource::Memory, Latest { breached: true, ..memory(500.0) }, Reflex::Raise(1200.0));
         check(Resource::Memory, Latest { pressure: Some(0.2), ..memory(500.0) }, Reflex::Raise(1200.0));
         check(Resource::Memory, Latest::default(), Reflex::None);
         let cpu = |throttled| Latest { throttled: Some(throttled), ..Latest::default() };

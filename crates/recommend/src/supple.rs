@@ -15,7 +15,7 @@ use supple_quantity::{Bytes, MilliCpu};
 use crate::advise::{Advice, Part};
 use crate::codec::LoadError;
 use crate::explain::{Account, Explanation, Rule};
-use crate::fast::{Latest, Reflex, react};
+use crate::fast::{Latest, Reflex, is_met_by_use, react};
 use crate::past::UNKNOWN;
 use crate::pods::Pods;
 use crate::policy::Policy;
@@ -279,7 +279,7 @@ impl Supple {
                 used: sample.memory.into(),
                 known_peak: known_peak.into(),
                 pressure: sample.memory_pressure.into(),
-                breached: sample.memory_breached,
+                breached: sample.memory_breached && is_met_by_use(sample.memory, sample.memory_limit),
             };
         }
         taken

@@ -10,6 +10,8 @@ mod load;
 mod looping;
 mod program;
 mod report;
+#[path = "../../../controller/benches/reviews/mod.rs"]
+mod reviews;
 mod wire;
 
 use std::path::Path;
@@ -19,6 +21,7 @@ use load::{Rate, median};
 use looping::Loop;
 use program::{Program, SUPPLE};
 use report::{Aim, Page};
+use reviews::Review;
 
 /// Connections over which requests are made at once.
 const CONNECTIONS: usize = 64;
@@ -28,6 +31,9 @@ const RESIZERS: usize = 128;
 
 /// How often what is short is measured.
 const TIMES: usize = 15;
+
+/// How often the webhook is asked.
+const REVIEWS: usize = 300;
 
 /// How long nothing is told of pods when nothing is left to do.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -69,6 +75,9 @@ fn main() {
         }
         if asked("loop") {
             looped(&mut page, dir.path(), &simulate, rounds).await;
+        }
+        if asked("webhook") {
+            reviewed(&mut page).await;
         }
         page
     });
@@ -372,6 +381,32 @@ async fn looped(page: &mut Page, dir: &Path, flag: &str, rounds: usize) {
     );
     second.kill();
     program.stop();
+}
+
+/// What the webhook takes to answer.
+async fn reviewed(page: &mut Page) {
+    page.part(
+        "The webhook",
+        "Its router in the process of the benchmark, asked about a pod of ten containers with a hundred variables each; TLS and what \
+         the API server adds are not in it.",
+    );
+    let router = reviews::router();
+    for (what, review) in [("a resize", Review::of_a_resize()), ("a new pod", Review::of_a_new_pod())] {
+        let mut times = Vec::new();
+        for _ in 0..REVIEWS {
+            let began = std::time::Instant::now();
+            review.put(&router).await;
+            times.push(began.elapsed());
+        }
+        times.sort_unstable();
+        let at = |percent: usize| ms(times[times.len() * percent / 100]);
+        page.row(
+            &format!("{what}, answered"),
+            &format!("p50 {:.1} ms, p99 {:.1} ms", at(50), at(99)),
+            Aim::AtMost(50.0, at(99), "ms"),
+            &format!("{REVIEWS} reviews of {} KB; p99 is what is aimed at", review.body.len() / 1000),
+        );
+    }
 }
 
 fn told_rate(rate: &Rate) -> String {

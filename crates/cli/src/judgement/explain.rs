@@ -148,8 +148,8 @@ fn need(it: &ContainerAccount, account: &Account) -> Vec<String> {
     let ContainerAccount { name, now, proposed, need, explanation, used, .. } = it;
     let watched = match need.as_ref().map(|it| it.hours) {
         None => "nothing is known of it yet".to_owned(),
-        Some(0) => "watched for less than an hour".to_owned(),
-        Some(hours) => format!("watched for {hours} h"),
+        Some(0) => "less than an hour of its past is known".to_owned(),
+        Some(hours) => format!("{hours} h of its past are known"),
     };
     let mut lines = vec![format!("  {name}: {watched}")];
     let least = account.settings.iter().find(|it| it.name == "minConfidence").map_or("", |it| it.value.as_str());
@@ -200,11 +200,11 @@ fn reasons<T: std::fmt::Display>(
     if let Some(it) = reasoning {
         lines.push(format!("used     {} on average lately, {} at most", amount(it.average), amount(it.peak)));
         lines.push(format!(
-            "expects  {:.2} % {per} over this size; weighed {}, a shortage at {:.1} h of mean use",
+            "expects  {:.2} % {per} over this size; a shortage is taken to cost {:.1} h of mean use",
             it.over * 100.0,
-            it.way,
             it.price
         ));
+        lines.push(format!("reckons  with {} ({})", way_in_words(it.way), it.way));
         if let Some(climb) = &it.climb {
             let full = climb.hours_to_limit.map_or(String::new(), |it| format!(", at the limit in {it:.0} h"));
             lines.push(format!("climbs   by {} an hour{full}", amount(climb.per_hour)));
@@ -244,6 +244,21 @@ fn rule_in_words(rule: &str) -> &'static str {
         "least" => "the least the policy allows",
         "most" => "the most the policy allows",
         _ => "by a rule of the recommender",
+    }
+}
+
+/// A way of the recommender's to read the past.
+fn way_in_words(way: &str) -> &'static str {
+    match way {
+        "balanced" => "the last hours and the same hour of other days first, and all else less",
+        "recent" => "the last hours first, and the last day less",
+        "nimble" => "the last hours alone, and short of it rather than slack",
+        "daily" => "the same hour of other days first",
+        "clockwork" => "the same hour of other days alone",
+        "steady" => "all that is known, every hour alike",
+        "maximum" => "the most of the last week",
+        "bold" => "what is known so far; its start is not taken for what comes",
+        _ => "its past in a way of the recommender",
     }
 }
 

@@ -396,7 +396,11 @@ fn table(rows: &[Row<'_>], wide: bool, headers: bool, namespaces: bool) -> Vec<S
         let mut cells = vec![workload, container.name.clone(), cpu(container), memory(container), why(container)];
         if wide {
             let pods = format!("{} of {}", account.changing, account.pods);
-            let hours = container.need.as_ref().map_or_else(|| "-".to_owned(), |it| format!("{} h", it.hours));
+            let hours = match container.need.as_ref().map(|it| it.hours) {
+                None => "-".to_owned(),
+                Some(0) => "under 1 h".to_owned(),
+                Some(hours) => format!("{hours} h"),
+            };
             cells.extend([sure(container), hours, pods, mode(account.mode).to_owned(), checks(account)]);
         }
         cells.extend([account.answer.word.as_str().to_owned(), format!("{money:>digits$}")]);

@@ -353,7 +353,7 @@ fn explain_tells_every_value_with_its_unit_and_its_origin() {
         (&of("podsAtOnce")["value"], &of("podsAtOnce")["origin"]),
         (&"7 pods".into(), &"clusterrightsizepolicy/base".into())
     );
-    assert!(json[0]["containers"][0]["explanation"]["cpu"]["average"].is_number(), "{json}");
+    assert!(json[0]["containers"][0]["explanation"]["cpu"]["averageMillicores"].is_number(), "{json}");
     assert_eq!(up.supple(["explain", "pod/none"]).status.code(), Some(1));
 }
 

@@ -141,14 +141,16 @@ impl Drop for Ended {
 }
 
 /// Prometheus on loopback. `None`, with a message, where the machine has none.
-struct Prometheus {
+pub struct Prometheus {
     _process: Ended,
-    port: u16,
+    /// Where it listens.
+    pub port: u16,
     _folder: tempfile::TempDir,
 }
 
 impl Prometheus {
-    fn start(target: u16) -> Option<Self> {
+    /// One that scrapes this port every second.
+    pub fn start(target: u16) -> Option<Self> {
         let program = std::env::var_os("SUPPLE_PROMETHEUS").map_or_else(|| PathBuf::from("prometheus"), PathBuf::from);
         if !Command::new(&program).arg("--version").output().is_ok_and(|it| it.status.success()) {
             lacking("prometheus (name one with SUPPLE_PROMETHEUS)");

@@ -11,7 +11,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
-use super::cluster::{Kubectl, Up, bad};
+use super::cluster::{Kubectl, Up, bad, eventually, text};
 
 /// An authority, and a TLS configuration whose certificate it has signed for this address.
 fn identity() -> (String, Arc<ServerConfig>) {
@@ -122,4 +122,38 @@ fn a_webhook_refuses_a_resize_in_its_own_words() {
     assert!(!refused.status.success());
     let said = super::cluster::text(&refused.stderr) + &super::cluster::text(&refused.stdout);
     assert!(said.contains("memory of db may grow, not shrink"), "{said}");
+}
+
+const APPROVED: &str = "
+apiVersion: supple.dev/v1alpha1
+kind: RightsizePolicy
+metadata: {name: approved, namespace: default}
+spec: {approveMemoryDecrease: true}
+";
+
+#[test]
+fn up_serves_the_loops_own_webhook_where_it_is_asked_to_and_takes_it_away_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let up = Up::start(dir.path(), "simulated", &["--webhook"]);
+    let Some(kubectl) = Kubectl::of(&up) else { return };
+    kubectl.create(APPROVED);
+    kubectl.pod("a", "{requests: {cpu: 100m, memory: 64Mi}, limits: {cpu: 200m, memory: 512Mi}}");
+    let lowered = r#"{"spec": {"containers": [{"name": "app", "resources": {"limits": {"memory": "256Mi"}}}]}}"#;
+    let lower = |more: &[&str]| {
+        let args = ["patch", "pod", "a", "--subresource=resize", "-p", lowered];
+        kubectl.run(args.iter().chain(more))
+    };
+    let said = eventually("a decrease that nobody has approved of is refused", || {
+        let output = lower(&["--dry-run=server"]);
+        (!output.status.success()).then(|| text(&output.stderr))
+    });
+    assert!(said.contains("resize.supple.dev") && said.contains("supple.dev/approve-memory-decrease"), "{said}");
+    kubectl.good(["annotate", "pod", "a", "supple.dev/approve-memory-decrease=true"]);
+    eventually("it has been heard", || lower(&[]).status.success().then_some(()));
+    up.stop();
+    // Nobody is there to be asked in the next life.
+    let up = Up::start(dir.path(), "simulated", &["--no-loop"]);
+    let kubectl = Kubectl::of(&up).unwrap();
+    let left = kubectl.good(["get", "validatingwebhookconfigurations,mutatingwebhookconfigurations", "-o", "name"]);
+    assert_eq!(left, "");
 }

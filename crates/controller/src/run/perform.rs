@@ -146,6 +146,10 @@ impl Hands {
                     teller.tell(&told, workload).await;
                 });
             }
+            Effect::Audit(told) => {
+                let teller = self.teller.clone();
+                self.tasks.spawn(async move { teller.audit(&told).await });
+            }
             Effect::Write(written) => {
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Write).await;

@@ -43,7 +43,7 @@ impl Mark {
     #[must_use]
     pub fn of(pod: &PodFacts) -> Self {
         let containers = pod.containers.iter().map(|it| (it.name.clone(), it.restarts, it.last_end));
-        Self { pod: pod.key.clone(), evicted: pod.evicted, containers: containers.collect() }
+        Self { pod: pod.key.clone(), evicted: pod.evicted.is_some(), containers: containers.collect() }
     }
 
     /// What befell the pod since. Another pod of the same name has a past of its own.
@@ -64,7 +64,7 @@ impl Mark {
         if restarted > 0 {
             found.push(Incident::Restarted(restarted));
         }
-        if now.evicted && !self.evicted {
+        if now.evicted.is_some() && !self.evicted {
             found.push(Incident::Evicted);
         }
         found

@@ -71,4 +71,6 @@ pub struct Reading {
     pub usage: Use,
     /// Processes of it that the kernel killed for want of memory since the reading before; `None`: the source cannot tell.
     pub oom_kills: Option<u32>,
+    /// It met its memory limit since the reading before. The kernel counts that of page cache too, which fills any limit.
+    pub met_limit: bool,
 }

@@ -23,7 +23,12 @@ fn of<K: DeserializeOwned>(value: Value) -> watcher::Event<K> {
 
 /// A bare pod that has run for a while on this node, with 100 MiB asked for and 200 MiB allowed.
 fn pod(name: &str, node: &str) -> News {
-    let resources = json!({"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": {"memory": "200Mi"}});
+    pod_that_asks(name, node, "100Mi")
+}
+
+/// The same with another request of memory.
+fn pod_that_asks(name: &str, node: &str, memory: &str) -> News {
+    let resources = json!({"requests": {"cpu": "100m", "memory": memory}, "limits": {"memory": "200Mi"}});
     News::Pod(of(json!({
         "metadata": {"namespace": "shop", "name": name, "uid": name, "labels": {"supple.dev/mode": "in-place"}},
         "spec": {"nodeName": node, "containers": [{"name": "app", "resources": resources}]},
@@ -83,6 +88,11 @@ fn used(mebibytes: i64, second: i64) -> Use {
 }
 
 fn told(pod: &str, mebibytes: i64, second: i64) -> Event {
+    told_that(pod, mebibytes, second, false)
+}
+
+/// A kubelet's word, and whether the limit was met since the one before.
+fn told_that(pod: &str, mebibytes: i64, second: i64, met_limit: bool) -> Event {
     Event::Detailed(vec![Reading {
         namespace: "shop".into(),
         pod: pod.into(),
@@ -90,6 +100,7 @@ fn told(pod: &str, mebibytes: i64, second: i64) -> Event {
         source: Source::Kubelet,
         usage: used(mebibytes, second),
         oom_kills: None,
+        met_limit,
     }])
 }
 
@@ -124,6 +135,51 @@ fn a_kubelets_word_that_memory_runs_out_does_not_wait_for_a_round() {
     );
     // The same again while that is on its way presses no more.
     assert_eq!(raised(&world.apply(told("a", 197, 130), at(130))), []);
+}
+
+#[test]
+fn a_limit_that_was_met_presses_where_it_is_not_page_cache_that_met_it() {
+    let mut world = world(&[("a", "n1")]);
+    world.apply(Event::News(Box::new(pod_that_asks("a", "n1", "200Mi"))), at(0));
+    for second in [10, 40, 70] {
+        assert_eq!(raised(&world.apply(told_that("a", 150, second, true), at(second))), [], "files fill any limit");
+    }
+    assert_eq!(raised(&world.apply(told("a", 185, 100), at(100))), [], "near, and not met");
+    let effects = world.apply(told_that("a", 185, 130, true), at(130));
+    let [(pod, memory)] = &raised(&effects)[..] else { panic!("one raise, not {effects:?}") };
+    assert!(pod == "a" && *memory > 200, "{pod} {memory}");
+}
+
+#[test]
+fn what_a_pod_used_when_its_node_threw_it_out_is_learned_once() {
+    let mut world = world(&[("a", "n1")]);
+    for minute in 1..60 {
+        world.apply(told("a", 90, minute * 60), at(minute * 60));
+    }
+    let evicted = || {
+        let News::Pod(watcher::Event::Apply(mut pod)) = pod("a", "n1") else { panic!("it is one") };
+        let status = pod.status.as_mut().unwrap();
+        status.phase = Some("Failed".to_owned());
+        status.reason = Some("Evicted".to_owned());
+        let message = "Container app was using 700Mi, request is 100Mi, has larger consumption of memory. ";
+        status.message = Some(message.to_owned());
+        Event::News(Box::new(News::Pod(watcher::Event::Apply(pod))))
+    };
+    let needs = |world: &mut World, second| {
+        let facts = world.view.pod("shop", "a").unwrap().clone();
+        let asked = |_: &str| Some((facts.key.clone(), facts.containers[0].asked));
+        let needs = world.history.needs(&facts.workload, at(second), asked);
+        needs.get("app").and_then(|it| it.memory.as_ref()).map_or(0, |it| it.target.0 / MIB)
+    };
+    assert!(needs(&mut world, 3600) < 300);
+    let effects = world.apply(evicted(), at(3601));
+    assert!(effects.iter().any(|it| matches!(it, Effect::Count(crate::source::incident::Incident::Evicted))));
+    assert!(world.apply(evicted(), at(3603)).is_empty(), "it is told once");
+    for minute in 61..130 {
+        world.apply(told("a", 90, minute * 60), at(minute * 60));
+    }
+    let needed = needs(&mut world, 130 * 60);
+    assert!(needed >= 700, "{needed}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What there is to see of the loop.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use supple_decide::facts::PodFacts;
 use supple_decide::key::WorkloadKey;
@@ -8,7 +9,7 @@ use supple_decide::progress::Progress;
 use supple_resize::resources::ContainerKind;
 
 use super::World;
-use crate::snapshot::{MOST_ROWS, Row, Snapshot};
+use crate::snapshot::{MOST_ROWS, Row, Snapshot, Waits};
 use crate::view::Said;
 
 impl World {
@@ -27,8 +28,10 @@ impl World {
     pub fn snapshot(&self, all: bool) -> Snapshot {
         let scene = &self.view.scene;
         let (mut rows, mut total) = (Vec::new(), 0);
-        // What is being resized is shown however many others there are.
-        let moving = |it: &PodFacts| scene.acting.contains_key(&it.key) || matches!(it.progress, Progress::Underway);
+        // What is being resized, or waits to be, is shown however many others there are.
+        let moving = |it: &PodFacts| {
+            scene.acting.contains_key(&it.key) || matches!(it.progress, Progress::Underway | Progress::Deferred(_))
+        };
         let first = scene.pods.iter().filter(|it| moving(it.1));
         for (key, pod) in first.chain(scene.pods.iter().filter(|it| !moving(it.1))) {
             let Some(subject) = scene.workloads.get(&pod.workload) else { continue };
@@ -44,6 +47,12 @@ impl World {
                 Some(it) => it.message.clone(),
                 None => "not looked at yet".to_owned(),
             };
+            let waits = match &pod.progress {
+                Progress::Deferred(why) => {
+                    Some(Waits { since: pod.progress_since.map(Timestamp::from), why: why.clone() })
+                }
+                _ => None,
+            };
             for container in pod.containers.iter().filter(|it| it.kind != ContainerKind::Init) {
                 let used = scene.uses.get(key).and_then(|it| it.get(&container.name));
                 let proposal = decision.and_then(|it| it.containers.iter().find(|it| it.container == container.name));
@@ -57,6 +66,7 @@ impl World {
                     next: proposal.map(|it| it.next).filter(|it| *it != container.asked),
                     state: state.clone(),
                     in_flight: matches!(pod.progress, Progress::Underway),
+                    waits: waits.clone(),
                     last: self.last.get(key).cloned(),
                 });
             }

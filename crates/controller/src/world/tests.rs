@@ -221,6 +221,33 @@ fn an_answer_that_was_lost_is_decided_anew_and_a_refusal_is_remembered() {
 }
 
 #[test]
+fn what_is_made_of_a_workload_is_told_for_the_audit_file_when_it_changes_and_once() {
+    let audited = |effects: &[Effect]| {
+        let of = |it: &Effect| match it {
+            Effect::Audit(told) => Some(told.code),
+            _ => None,
+        };
+        effects.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let begun = |audits| {
+        let mut stage = Stage::new(Settings { audits, ..Settings::default() });
+        let mut pod = pod(1, "1", json!({}));
+        pod.metadata.labels = None;
+        stage.pods(pod);
+        let led = stage.tell(Event::Leading(true));
+        let first = stage.round();
+        (stage, [led, first].concat())
+    };
+    let (mut stage, first) = begun(true);
+    assert_eq!(audited(&first), [Code::ModeOff], "nothing is done, and why not is to be found here too");
+    assert_eq!(audited(&stage.round()), [], "nothing new");
+    stage.pods(pod(1, "1", json!({})));
+    let next = (0..600).map(|_| audited(&stage.round())).find(|it| !it.is_empty());
+    assert!(next.is_none_or(|it| it != [Code::ModeOff]), "it is in another mode");
+    assert_eq!(audited(&begun(false).1), [], "there is no such file");
+}
+
+#[test]
 fn whoever_wrote_the_policy_is_told_of_a_roll_back_once() {
     let mut stage = Stage::at_work();
     let mut order = stage.resizing();

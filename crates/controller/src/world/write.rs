@@ -19,7 +19,7 @@ use supple_decide::scene::Subject;
 
 use super::World;
 use super::conditions::conditions;
-use crate::event::{Effect, Written};
+use crate::event::{Effect, Told, Written};
 
 /// What was learned is saved at least this often; a process that is killed forgets no more than that.
 const SAVE_EVERY: SignedDuration = SignedDuration::from_mins(5);
@@ -140,6 +140,28 @@ impl World {
         }
         let workloads = chosen.into_iter().flat_map(|it| self.write(&it, now));
         policies.into_iter().chain(autoscalers).chain(workloads).collect()
+    }
+
+    /// For the audit file: what is made of a workload, where that is another thing than before and is told nobody else. What is
+    /// done is told when it has been answered.
+    pub(super) fn audit(&self, workload: &WorkloadKey, now: Timestamp) -> Option<Effect> {
+        if !self.leading || !self.settings.audits {
+            return None;
+        }
+        let decision = self.decision_of(workload)?;
+        let (code, message) = (&decision.code, &decision.message);
+        let is_news = self.outbox.codes.get(workload).is_none_or(|(before, _)| before != code);
+        let is_told = self.told.get(&(workload.clone(), *code)) == Some(&now);
+        let is_done = matches!(code, Code::Resize | Code::RollBack | Code::Evict | Code::RollOut | Code::AdjustScaler);
+        (is_news && !is_told && !is_done).then(|| {
+            Effect::Audit(Told {
+                at: now,
+                code: *code,
+                pod: None,
+                workload: workload.clone(),
+                message: message.clone(),
+            })
+        })
     }
 
     /// What cannot wait for the next tick: records.

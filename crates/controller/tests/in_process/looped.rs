@@ -251,6 +251,7 @@ async fn throttling_is_heard_once_however_often_another_source_tells_of_use() {
             source: Source::Kubelet,
             usage: used(1, Some(600)),
             oom_kills: None,
+            met_limit: false,
         }]),
         after(1),
     );

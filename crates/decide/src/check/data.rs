@@ -40,7 +40,11 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
             };
             Saying::delayed(Check::Data, Code::StaleData, message)
         } else if i64::from(need.hours) < learned {
-            let message = format!("watched for {} h of {learned} h: nothing is lowered yet", need.hours);
+            let so_far = match need.hours {
+                0 => "less than an hour".to_owned(),
+                hours => format!("{hours} h"),
+            };
+            let message = format!("{so_far} of its past is known, of {learned} h: nothing is lowered yet");
             Saying::delayed(Check::Data, Code::Learning, message).by("learn", &policy.learn)
         } else if wanted.confidence_permille < least {
             let percent = |permille: u16| format!("{}.{} %", permille / 10, permille % 10);

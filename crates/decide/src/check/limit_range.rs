@@ -11,6 +11,7 @@ use crate::check::Check;
 use crate::check::draft::{Draft, Pair, Saying, show};
 use crate::check::sight::Sight;
 use crate::code::Code;
+use crate::policy::Limits;
 use crate::size::limit_for;
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
@@ -61,14 +62,54 @@ fn bound(sight: &Sight<'_>, draft: &mut Draft, index: usize, ranges: &[LimitRang
         limit_for(sight.subject, sight.pod, container, settings, part.resource, part.now, request)
     });
     let held = Pair { request, limit: part.next.limit.map(|it| hold(it.max(follows.unwrap_or(it)))) };
+    let keeps_limit =
+        sight.settings(container).is_some_and(|it| matches!(it.limits.value, Limits::Keep | Limits::None));
+    let held = in_ratio(ranges, part.resource, part.now, held, keeps_limit);
     // A bound leads nowhere that was not wanted: not past what the container has, in the other direction.
     let (up, down) = (held.raises(part.now) && !part.raises(), held.lowers(part.now) && !part.lowers());
     if held == part.next || up || down {
         return;
     }
     let shown = |it: Option<i64>| it.map_or("none".to_owned(), |it| show(part.resource, it));
-    let message = format!("{}: held between {} and {}", part.step(), shown(least), shown(most));
+    let most_of_request = match steepest(ranges, part.resource) {
+        Some(milli) => format!(", its limit at most {}.{:03} times its request", milli / 1000, milli % 1000),
+        None => String::new(),
+    };
+    let message = format!("{}: held between {} and {}{most_of_request}", part.step(), shown(least), shown(most));
     let saying = Saying::clamped(Check::LimitRange, Code::LimitRange, message);
     draft.parts[index].next = held;
     draft.remark_part(sight.pod, index, saying);
+}
+
+/// How many times its request the limit of a container may be, in thousandths, by the strictest of the ranges.
+fn steepest(ranges: &[LimitRange], resource: Resource) -> Option<i64> {
+    let items =
+        ranges.iter().flat_map(|it| it.spec.iter().flat_map(|it| &it.limits)).filter(|it| it.type_ == "Container");
+    let ratios = items.filter_map(|it| it.max_limit_request_ratio.as_ref()?.get(resource.as_str()));
+    ratios.map(|it| MilliCpu::from(&wire_quantity(it)).0).min()
+}
+
+/// The sizes at which the limit is not too many times the request: it is rounded to whole units when it is made, and may have
+/// become more than it was by that. The limit gives way, or where it is to stay the request does; neither further than to where
+/// the other is, or than what the container has.
+pub fn in_ratio(ranges: &[LimitRange], resource: Resource, now: Pair, next: Pair, keeps_limit: bool) -> Pair {
+    let (Some(most), Some(request), Some(limit)) = (steepest(ranges, resource), next.request, next.limit) else {
+        return next;
+    };
+    let (most, wide) = (i128::from(most), |it: i64| i128::from(it));
+    if most <= 0 || wide(limit) * 1000 <= most * wide(request) {
+        return next;
+    }
+    let narrow = |it: i128| i64::try_from(it).unwrap_or(i64::MAX);
+    let held = if keeps_limit {
+        let least = wide(limit) * 1000;
+        Pair { request: Some(narrow(least.div_euclid(most) + i128::from(least.rem_euclid(most) != 0))), ..next }
+    } else {
+        let exact = narrow((most * wide(request)).div_euclid(1000));
+        let whole = if resource == Resource::Memory { exact - exact.rem_euclid(1 << 20) } else { exact };
+        Pair { limit: Some(if whole > request { whole } else { exact }), ..next }
+    };
+    // With a limit that comes to equal its request the pod might be of another class; what is out of proportion as it is stays so.
+    let was_apart = now.limit > now.request;
+    if held.limit < held.request || (was_apart && held.limit == held.request) { next } else { held }
 }

@@ -6,6 +6,7 @@ use supple_resize::qos::QosClass;
 
 use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Saying};
+use crate::check::limit_range::in_ratio;
 use crate::check::sight::Sight;
 use crate::code::Code;
 
@@ -84,6 +85,11 @@ fn keep_limits(sight: &Sight<'_>, draft: &mut Draft) {
             draft.hold(sight.pod, index, saying);
         } else {
             part.next.limit = part.now.limit;
+            let ranges = sight.scene.namespaces.get(&sight.pod.key.namespace).map_or(&[][..], |it| &it.limit_ranges);
+            part.next = in_ratio(ranges, part.resource, part.now, part.next, true);
+            if part.next.raises(part.now) {
+                part.next = part.now; // it is out of proportion as it is
+            }
             let outcome = Saying::clamped(Check::MemoryDecrease, Code::LimitNotLowered, message);
             draft.remark_part(sight.pod, index, outcome);
         }

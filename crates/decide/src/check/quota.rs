@@ -5,7 +5,7 @@ use supple_resize::amounts::{Requirement, Resource};
 use supple_resize::predict::Change;
 
 use crate::check::Check;
-use crate::check::draft::{Deed, Draft, Saying};
+use crate::check::draft::{Deed, Draft, Part, Saying};
 use crate::check::sight::Sight;
 use crate::code::Code;
 
@@ -23,7 +23,10 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     {
         return;
     }
-    if !draft.going().any(|it| it.raises()) {
+    // Where nothing goes anyway it is asked of what would: whoever lifts the first obstacle is to know of this one.
+    let hypothetical = !draft.acts();
+    let counts = |it: &Part| if hypothetical { it.changes() } else { draft.goes(it) };
+    if !draft.parts.iter().any(|it| counts(it) && it.raises()) {
         return; // only growth is charged
     }
     let old = sight.pod.to_pod();
@@ -32,10 +35,11 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         let new = change.applied_to(&old).ok()?;
         quota::check(&new, Some(&old), &quotas).err()
     };
-    let Some(whole) = denied(&draft.change(sight.pod)) else { return };
+    let change = |is_asked: &dyn Fn(Resource, Requirement) -> bool| change(sight, draft, &counts, is_asked);
+    let Some(whole) = denied(&change(&|_, _| true)) else { return };
     let mut denials: Vec<_> = COUNTED
         .into_iter()
-        .filter_map(|counted| Some((counted, denied(&only(sight, draft, counted))?.message)))
+        .filter_map(|counted| Some((counted, denied(&change(&|resource, it| (resource, it) == counted))?.message)))
         .collect();
     if denials.is_empty() {
         denials = COUNTED.into_iter().map(|it| (it, whole.message.clone())).collect();
@@ -51,13 +55,20 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     });
 }
 
-/// The request that carries out one of the numbers of each container, and nothing else.
-fn only(sight: &Sight<'_>, draft: &Draft, (resource, requirement): (Resource, Requirement)) -> Change {
+/// The request that carries out of the parts that count the numbers that are asked for, and nothing else.
+fn change(
+    sight: &Sight<'_>,
+    draft: &Draft,
+    counts: &dyn Fn(&Part) -> bool,
+    is_asked: &dyn Fn(Resource, Requirement) -> bool,
+) -> Change {
     let mut change = Change::default();
     for (index, container) in sight.pod.containers.iter().enumerate() {
-        let next = draft.next(sight.pod, index, |it| draft.goes(it));
+        let next = draft.next(sight.pod, index, counts);
         let mut numbers = container.asked;
-        numbers.set(resource, requirement, next.get(resource, requirement));
+        for (resource, requirement) in COUNTED.into_iter().filter(|it| is_asked(it.0, it.1)) {
+            numbers.set(resource, requirement, next.get(resource, requirement));
+        }
         let sizes = numbers.beyond(&container.asked);
         if !sizes.is_empty() {
             change.containers.insert(container.name.to_string(), sizes);

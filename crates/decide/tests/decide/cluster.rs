@@ -6,6 +6,7 @@ use supple_decide::code::Code;
 use supple_decide::policy::StepCaps;
 use supple_decide::progress::Progress;
 use supple_quantity::Bytes;
+use supple_resize::amounts::Resource;
 
 use crate::stage::*;
 
@@ -116,7 +117,24 @@ fn limit_ranges_hold_and_refuse() {
     let mut ratio = crowded("1:2", "500m", "1:1", "1");
     ratio.policy("big", |it| it.limits.value = supple_decide::policy::Limits::Keep);
     ratio.limit_range(json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "3"}}));
-    check(&ratio.decide(), "big-1", Code::LimitRange, "nothing");
+    check(&ratio.decide(), "big-1", Code::Resize, "667m");
+    // What is out of proportion as it is stays so.
+    let mut apart = crowded("1:4", "500m", "1:1", "1");
+    apart.policy("big", |it| it.limits.value = supple_decide::policy::Limits::Keep);
+    apart.limit_range(json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "3"}}));
+    check(&apart.decide(), "big-1", Code::LimitRange, "nothing");
+}
+
+#[test]
+fn where_a_memory_limit_has_to_stay_the_request_stays_in_proportion_to_it() {
+    let mut stage = Stage::new();
+    stage.scene.cluster.minor_version = Some(33);
+    stage.workload("web", "100Mi");
+    stage.subject("web").needs.insert("app".into(), need("1 100Mi"));
+    stage.policy("web", |it| it.steps.value = StepCaps::default());
+    stage.pod("web", "web-1", "n1", "1 800Mi:1600Mi");
+    stage.limit_range(json!({"type": "Container", "maxLimitRequestRatio": {"memory": "4"}}));
+    check(&stage.decide(), "web-1", Code::Resize, "400Mi");
 }
 
 #[test]
@@ -181,6 +199,20 @@ fn a_quota_holds_what_it_names_alone() {
     stage.pod("web", "web-1", "n1", "1:3 1Gi:1Gi");
     stage.quota(json!({"limits.cpu": "3"}), json!({"limits.cpu": "3"}));
     check(&stage.decide(), "web-1", Code::Resize, "2");
+}
+
+#[test]
+fn a_quota_is_told_of_also_where_nothing_would_be_done_for_another_reason() {
+    let mut stage = Stage::new();
+    stage.workload("web", "2");
+    stage.pod("web", "web-1", "n1", "1");
+    stage.quota(json!({"requests.cpu": "1500m"}), json!({"requests.cpu": "1"}));
+    stage.policy("web", |it| it.mode.value = supple_decide::policy::Mode::Off);
+    let round = stage.decide();
+    check(&round, "web-1", Code::ModeOff, "nothing");
+    assert!(codes(&round, "web-1").contains(&Code::QuotaExceeded), "{:?}", codes(&round, "web-1"));
+    let bound = round.decisions[0].bound("app", Resource::Cpu).and_then(|it| it.code.rule());
+    assert_eq!(bound, Some("quota"), "which is what `plan` says the size is held by");
 }
 
 #[test]

@@ -206,7 +206,7 @@ impl Stage {
             node: Some(node.into()),
             phase: Phase::Running,
             deleting: false,
-            evicted: false,
+            evicted: None,
             started: Some(started.into()),
             ready: Some(started.into()),
             unready: None,

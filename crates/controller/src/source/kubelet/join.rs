@@ -38,6 +38,10 @@ pub struct Part {
     pub periods: Option<u64>,
     /// Processes killed for want of memory since the start.
     pub oom_kills: Option<u64>,
+    /// How often it met its memory limit since the start, with and without a kill.
+    pub limit_hits: Option<u64>,
+    /// Time in which some task of it waited for memory since the start, in nanoseconds.
+    pub waited_nanos: Option<u64>,
 }
 
 /// What was told before, to be compared with: the counters alone, in the order of names, because it is kept of every container
@@ -54,6 +58,8 @@ struct Counted {
     throttled_periods: Option<Count>,
     periods: Option<Count>,
     oom_kills: Option<Count>,
+    limit_hits: Option<Count>,
+    waited_nanos: Option<Count>,
 }
 
 /// A counter in eight bytes, its absence included; the greatest of all is taken for one less.
@@ -72,7 +78,8 @@ impl Count {
 
 impl Counted {
     fn of(part: &Part) -> Self {
-        let &Part { at, started, cpu_nanos, throttled_periods, periods, oom_kills, .. } = part;
+        let &Part { at, started, cpu_nanos, throttled_periods, periods, oom_kills, limit_hits, waited_nanos, .. } =
+            part;
         Self {
             at: at.into(),
             started: started.map(At::from),
@@ -80,6 +87,8 @@ impl Counted {
             throttled_periods: throttled_periods.map(Count::of),
             periods: periods.map(Count::of),
             oom_kills: oom_kills.map(Count::of),
+            limit_hits: limit_hits.map(Count::of),
+            waited_nanos: waited_nanos.map(Count::of),
         }
     }
 }
@@ -119,6 +128,8 @@ impl Part {
             throttled_periods: None,
             periods: None,
             oom_kills: None,
+            limit_hits: None,
+            waited_nanos: None,
         }
     }
 
@@ -136,6 +147,8 @@ impl Part {
             throttled_periods: self.throttled_periods.or(other.throttled_periods),
             periods: self.periods.or(other.periods),
             oom_kills: self.oom_kills.or(other.oom_kills),
+            limit_hits: self.limit_hits.or(other.limit_hits),
+            waited_nanos: self.waited_nanos.or(other.waited_nanos),
         }
     }
 }
@@ -159,6 +172,11 @@ fn reading(name: &Name, part: &Part, before: Option<&Counted>) -> Reading {
     let before = before.filter(|it| it.started == now.started && it.at < now.at);
     let grown = |of: fn(&Counted) -> Option<Count>| of(&now)?.get().checked_sub(before.and_then(of)?.get());
     let (namespace, pod, container) = name.clone();
+    // Where the last ten seconds are not told, the share of the time since the answer before stands in for them.
+    let waited = || {
+        let time = u64::try_from(part.at.duration_since(before?.at.into()).as_nanos()).ok()?;
+        share(grown(|it| it.waited_nanos), Some(time))
+    };
     let usage = Use {
         at: part.at,
         cpu: part.cpu.or_else(|| rate(grown(|it| it.cpu_nanos)?, before?.at.into(), part.at)),
@@ -167,11 +185,12 @@ fn reading(name: &Name, part: &Part, before: Option<&Counted>) -> Reading {
         details_at: Some(part.at),
         memory_charged: part.charged,
         swap: part.swap,
-        memory_pressure_permille: part.pressure_permille,
+        memory_pressure_permille: part.pressure_permille.or_else(waited),
         throttled_permille: share(grown(|it| it.throttled_periods), grown(|it| it.periods)),
     };
     let kills = grown(|it| it.oom_kills).map(|it| u32::try_from(it).unwrap_or(u32::MAX));
-    Reading { namespace, pod, container, source: Source::Kubelet, usage, oom_kills: kills }
+    let met_limit = grown(|it| it.limit_hits).is_some_and(|it| it > 0);
+    Reading { namespace, pod, container, source: Source::Kubelet, usage, oom_kills: kills, met_limit }
 }
 
 /// Nanoseconds of CPU in a time, rounded up.
@@ -229,6 +248,27 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_met_is_told_with_the_answer_after_it_and_waiting_as_a_share_of_the_time() {
+        let part = |second, hits, waited| Part {
+            limit_hits: Some(hits),
+            waited_nanos: Some(waited),
+            ..counted(second, 0, 0, 0)
+        };
+        let read = second(part(10, 7, 0), part(20, 8, 2_500_000_000));
+        assert_eq!((read.met_limit, read.usage.memory_pressure_permille), (true, Some(250)));
+        let read = second(part(10, 7, 5), part(20, 7, 5));
+        assert_eq!((read.met_limit, read.usage.memory_pressure_permille), (false, Some(0)));
+        let (first, _) = join([told(part(10, 7, 5))], &Before::default());
+        assert_eq!(
+            (first[0].met_limit, first[0].usage.memory_pressure_permille),
+            (false, None),
+            "of when is not known"
+        );
+        let told = Part { pressure_permille: Some(12), ..part(20, 7, 5) };
+        assert_eq!(second(part(10, 7, 0), told).usage.memory_pressure_permille, Some(12), "what is told goes first");
+    }
+
+    #[test]
     fn without_a_limit_nothing_is_throttled() {
         assert_eq!(second(counted(10, 0, 0, 0), counted(20, 0, 0, 0)).usage.throttled_permille, Some(0));
     }
@@ -254,9 +294,10 @@ mod tests {
         #[test]
         fn no_counters_break_it(a: [u64; 3], b: [u64; 3], from in 0_i64..1 << 36, to in 0_i64..1 << 36) {
             let counted = |second, [throttled, periods, kills]: [u64; 3]| Part {
-                cpu_nanos: Some(kills), ..counted(second, throttled % (1 << 30), periods, kills) };
+                cpu_nanos: Some(kills), waited_nanos: Some(periods), ..counted(second, throttled % (1 << 30), periods, kills) };
             let read = second(counted(from, a), counted(to, b));
             prop_assert!(read.usage.throttled_permille.is_none_or(|it| it <= 1000));
+            prop_assert!(read.usage.memory_pressure_permille.is_none_or(|it| it <= 1000));
         }
     }
 }

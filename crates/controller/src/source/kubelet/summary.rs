@@ -116,6 +116,8 @@ fn part(container: &ContainerStats, now: Timestamp) -> Part {
         throttled_periods: None,
         periods: None,
         oom_kills: told("oom_kills"),
+        limit_hits: told("memory_max_hits"),
+        waited_nanos: None,
     }
 }
 

@@ -54,7 +54,7 @@ fn lost(merged: &State, whole: &State) -> [(i64, i64, i64); 3] {
     let (merged, whole) = (of(merged), of(whole));
     std::array::from_fn(|i| {
         let less = i64::from(whole[i]) - i64::from(merged[i]);
-        (less, -less, i64::try_from([cpu::LATELY, cpu::DAYS, cpu::LONG][i]).unwrap())
+        (less, -less, i64::try_from([cpu::LATELY, cpu::DAYS, cpu::LONG][i]).unwrap_or(0))
     })
 }
 

@@ -383,6 +383,7 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
     let digits = usize::from(long < 20.0);
     for (quarter, anchor) in [(0.0, "start"), (1.0, "middle"), (2.0, "middle"), (3.0, "middle"), (4.0, "end")] {
         let (x, at) = (60.0 + (W - 70.0) / 4.0 * quarter, long / 4.0 * quarter);
+        let digits = if at == 0.0 { 0 } else { digits };
         let _ = write!(out, "<text x=\"{x:.0}\" y=\"188\" text-anchor=\"{anchor}\">{at:.digits$} {unit}</text>");
     }
     out.push_str("</svg>");

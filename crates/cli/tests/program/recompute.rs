@@ -224,7 +224,12 @@ fn every_figure_can_be_recomputed_from_the_recording_and_the_emitted_sizes() {
                 };
                 let told = workloads.iter().find(is_it).unwrap_or_else(|| panic!("{of:?}"));
                 assert_eq!(told["policies"][which]["name"], **name);
-                check_all(&told["policies"][which][key], &[sums.clone()], resource, &format!("{name} {key} of {of:?}"));
+                check_all(
+                    &told["policies"][which][key],
+                    std::slice::from_ref(&sums),
+                    resource,
+                    &format!("{name} {key} of {of:?}"),
+                );
                 all.push(sums);
             }
             check_all(&policies[which][key], &all, resource, &format!("{name} {key}"));

@@ -207,7 +207,7 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
     let client = cluster.client();
     // Before anybody is told where the cluster is: whoever comes then finds our own kinds.
     manifest::apply(&client, &definitions()?).await.map_err(Failure::refused)?;
-    leave_word(&client, interval.map(|_| vpa)).await?;
+    leave_word(&client, interval.map(|_| format!("{vpa}{}", if webhook { " webhook" } else { "" }))).await?;
     announce(cluster, &lines)?;
     for (object, what) in manifest::apply(&client, &manifests).await.map_err(Failure::refused)? {
         let what = match what {
@@ -288,8 +288,7 @@ fn definitions() -> Result<Vec<Manifest>, Failure> {
 }
 
 /// Leave word of the loop in this process where `plan`, `explain` and `doctor` look for it; without one, take it off.
-async fn leave_word(client: &Client, vpa: Option<CarryOut>) -> Result<(), Failure> {
-    let word = vpa.map(|it| it.to_string());
+async fn leave_word(client: &Client, word: Option<String>) -> Result<(), Failure> {
     let patch = json!({"metadata": {"annotations": {(names::LOOP): word}}});
     let api = Api::<CustomResourceDefinition>::all(client.clone());
     let done = api.patch(DEFINITION, &PatchParams::default(), &Patch::Merge(&patch)).await;

@@ -19,7 +19,12 @@ pub(super) enum Acting {
     /// The controller of a deployment.
     Installed(Box<Deployment>),
     /// The loop of `supple up`.
-    InProcess(CarryOut),
+    InProcess {
+        /// Which VPA objects are its.
+        vpa: CarryOut,
+        /// It serves its webhook.
+        webhook: bool,
+    },
     /// Nobody that could be found; why it could not be looked for, where that is so.
     Nobody(Option<kube::Error>),
 }
@@ -35,15 +40,15 @@ impl Acting {
             Err(error) => Some(error),
         };
         let definition = Api::<CustomResourceDefinition>::all(client.clone()).get_opt(DEFINITION).await;
-        let said = definition.ok().flatten().and_then(|it| it.annotations().get(names::LOOP)?.parse().ok());
-        said.map_or(Self::Nobody(failed), Self::InProcess)
+        let said = definition.ok().flatten().and_then(|it| word(it.annotations().get(names::LOOP)?));
+        said.map_or(Self::Nobody(failed), |(vpa, webhook)| Self::InProcess { vpa, webhook })
     }
 
     /// The namespace of its deployment.
     pub fn namespace(&self) -> Option<String> {
         match self {
             Self::Installed(it) => it.namespace(),
-            Self::InProcess(_) | Self::Nobody(_) => None,
+            Self::InProcess { .. } | Self::Nobody(_) => None,
         }
     }
 
@@ -51,16 +56,25 @@ impl Acting {
     pub fn autoscalers(&self) -> Option<CarryOut> {
         match self {
             Self::Installed(it) => Some(carried_out(&arguments(it))),
-            Self::InProcess(carry_out) => Some(*carry_out),
+            Self::InProcess { vpa, .. } => Some(*vpa),
             Self::Nobody(_) => None,
         }
     }
 
     /// Whether it sizes new pods.
     pub fn sizes_new_pods(&self) -> bool {
-        let Self::Installed(it) = self else { return false };
-        value_of(&arguments(it), "--webhook-service").is_some()
+        match self {
+            Self::Installed(it) => value_of(&arguments(it), "--webhook-service").is_some(),
+            Self::InProcess { webhook, .. } => *webhook,
+            Self::Nobody(_) => false,
+        }
     }
+}
+
+/// What a loop of `supple up` leaves on its definition: `all`, `all webhook`.
+fn word(said: &str) -> Option<(CarryOut, bool)> {
+    let (vpa, rest) = said.split_once(' ').unwrap_or((said, ""));
+    Some((vpa.parse().ok()?, rest == "webhook"))
 }
 
 /// What a deployment's program is told.
@@ -94,6 +108,13 @@ mod tests {
     fn check(line: &str, expect: CarryOut) {
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         assert_eq!(carried_out(&arguments), expect, "{line}");
+    }
+
+    #[test]
+    fn the_word_of_a_loop_in_process() {
+        assert_eq!(word("all"), Some((CarryOut::All, false)));
+        assert_eq!(word("named webhook"), Some((CarryOut::Named, true)));
+        assert_eq!(word("much"), None);
     }
 
     #[test]

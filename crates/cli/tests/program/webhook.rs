@@ -150,6 +150,8 @@ fn up_serves_the_loops_own_webhook_where_it_is_asked_to_and_takes_it_away_again(
     assert!(said.contains("resize.supple.dev") && said.contains("supple.dev/approve-memory-decrease"), "{said}");
     kubectl.good(["annotate", "pod", "a", "supple.dev/approve-memory-decrease=true"]);
     eventually("it has been heard", || lower(&[]).status.success().then_some(()));
+    let looked = text(&up.supple(["doctor"]).stdout);
+    assert!(looked.contains("(resize.supple.dev) is registered and served"), "{looked}");
     up.stop();
     // Nobody is there to be asked in the next life.
     let up = Up::start(dir.path(), "simulated", &["--no-loop"]);

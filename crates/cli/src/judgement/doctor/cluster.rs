@@ -77,7 +77,7 @@ pub(super) async fn resize(client: &Client) -> Finding {
 pub(super) fn installed(acting: &Acting) -> (Option<Installed>, Finding) {
     let deployment = match acting {
         Acting::Installed(deployment) => deployment,
-        Acting::InProcess(vpa) => {
+        Acting::InProcess { vpa, .. } => {
             let says = format!("the loop of `supple up` runs in the API server's own process (--vpa {vpa})");
             return (None, Finding::good("controller", says));
         }
@@ -148,7 +148,7 @@ impl Hook {
 }
 
 /// Ours, as they stand; others', where they are asked about resizes.
-pub(super) async fn webhooks(client: &Client, installed: Option<&Installed>) -> Vec<Finding> {
+pub(super) async fn webhooks(client: &Client, installed: Option<&Installed>, acting: &Acting) -> Vec<Finding> {
     let hooks = match hooks(client).await {
         Ok(hooks) => hooks,
         Err(error) => {
@@ -157,7 +157,11 @@ pub(super) async fn webhooks(client: &Client, installed: Option<&Installed>) -> 
         }
     };
     let (ours, others): (Vec<Hook>, Vec<Hook>) = hooks.into_iter().partition(Hook::is_ours);
-    let mut findings: Vec<Finding> = ours.iter().map(|it| of_ours(it, installed)).collect();
+    let mut findings: Vec<Finding> = {
+        let serves =
+            matches!(acting, Acting::InProcess { webhook: true, .. }) || installed.is_some_and(|it| it.ready > 0);
+        ours.iter().map(|it| of_ours(it, serves)).collect()
+    };
     let serves = installed.is_some_and(Installed::serves_webhook);
     if ours.is_empty() && serves {
         findings.push(Finding::bad(
@@ -186,10 +190,10 @@ pub(super) async fn webhooks(client: &Client, installed: Option<&Installed>) -> 
     findings
 }
 
-fn of_ours(it: &Hook, installed: Option<&Installed>) -> Finding {
+fn of_ours(it: &Hook, serves: bool) -> Finding {
     let Hook { configuration, name, client, fails_closed, .. } = it;
     let who = format!("{configuration} ({name})");
-    let silent = installed.is_none_or(|it| it.ready == 0);
+    let silent = !serves;
     if client.ca_bundle.as_ref().is_none_or(|it| it.0.is_empty()) {
         let effect = if *fails_closed { "resizes are refused" } else { "it is passed over" };
         return Finding::bad(
@@ -282,18 +286,11 @@ mod tests {
 
     #[test]
     fn a_webhook_that_nobody_can_reach_is_said() {
-        let installed = |ready| Installed {
-            namespace: "s".to_owned(),
-            name: "supple".to_owned(),
-            account: "supple".to_owned(),
-            ready,
-            arguments: Vec::new(),
-        };
         let states = [
-            of_ours(&hook(&["pods/resize"], true, b""), Some(&installed(1))).state,
-            of_ours(&hook(&["pods/resize"], true, b"x"), Some(&installed(0))).state,
-            of_ours(&hook(&["pods/resize"], false, b"x"), None).state,
-            of_ours(&hook(&["pods/resize"], true, b"x"), Some(&installed(1))).state,
+            of_ours(&hook(&["pods/resize"], true, b""), true).state,
+            of_ours(&hook(&["pods/resize"], true, b"x"), false).state,
+            of_ours(&hook(&["pods/resize"], false, b"x"), false).state,
+            of_ours(&hook(&["pods/resize"], true, b"x"), true).state,
         ];
         use super::super::State::{Bad, Good, Note};
         assert_eq!(states, [Bad, Bad, Note, Good]);

@@ -88,7 +88,7 @@ pub async fn doctor(args: DoctorArgs) -> Result<(), Failure> {
     let (installed, found) = cluster::installed(&acting);
     findings.push(found);
     findings.extend(access::look(&client, installed.as_ref()).await);
-    findings.extend(cluster::webhooks(&client, installed.as_ref()).await);
+    findings.extend(cluster::webhooks(&client, installed.as_ref(), &acting).await);
     match once::look(&client, settings(&acting, args.told), &jiff::Timestamp::now, PATIENCE).await {
         Ok(world) => findings.extend(seen::seen(&world)),
         Err(error) => findings.push(Finding::bad(

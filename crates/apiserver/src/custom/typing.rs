@@ -82,7 +82,11 @@ impl<'a> Walk<'a, '_> {
             Expr::Select(select) => {
                 let on = self.of(&select.operand)?;
                 let of = self.field(on.of, &select.field)?;
-                let is_step = !select.test && matches!(on.of, Type::Of(schema) if cost::has_fields(schema));
+                // Whether it is there: of the field itself only its name matters.
+                if select.test {
+                    return Ok(Known::scalar(on.cost));
+                }
+                let is_step = matches!(on.of, Type::Of(schema) if cost::has_fields(schema));
                 let found = Known { of, ..Known::scalar(on.cost.saturating_add(u64::from(is_step))) };
                 // A value of a map by its name: the reference does not look up how large it is.
                 if matches!(on.of, Type::Of(schema) if schema.get("additionalProperties").is_some()) {
@@ -414,7 +418,8 @@ mod tests {
             "str": of("string"), "before": at_most(of("string"), "maxLength", 2), "after": at_most(of("string"), "maxLength", 4),
         }});
         check(texts.clone(), "self.str.replace(self.before, self.after) == 'does not matter'", 629_154);
-        check(texts, "self.str.split(self.before) == []", 629_160);
+        check(texts.clone(), "self.str.split(self.before) == []", 629_160);
+        check(texts, "has(self.str) == has(self.before)", 3);
         let words = json!({"type": "string", "enum": ["A", "B", "C", "LongValue"]});
         check(words.clone(), "self.contains('A')", 2);
         check(at_most(words, "maxLength", 1000), "self.contains('A')", 401);

@@ -451,6 +451,7 @@ fn a_schema_is_structural_or_refused() {
         definition::create(&defined(rule(source))).iter().map(|it| it.message()).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(said("self.n > 0 && has(self.n)"), "");
+    assert_eq!(said("self.n > 0 ? has(self.n) : !has(self.n)"), "", "whether a number is there is no number");
     assert!(
         said("self.m > 0").contains("compilation failed: ERROR: <input>:1:6: undefined field 'm'"),
         "{}",

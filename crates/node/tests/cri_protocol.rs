@@ -484,7 +484,7 @@ async fn a_life_under_faults_ends_as_one_without() {
     let Some(lab) = Lab::new().await else { return };
     lab.close().await;
     let seeds = Seeds::of("cri_protocol a_life_under_faults_ends_as_one_without");
-    let (played, all) = seeds.play(16, |seed| lives(seed, faults(seed))).await;
+    let (played, all) = seeds.play(48, |seed| lives(seed, faults(seed))).await;
     CALLS.close(played, &[("CRI call", &["refused", "hung", "lost", "repeated", "torn"])], all);
 }
 
@@ -510,7 +510,7 @@ async fn lives(seed: u64, faults: CallFaults) {
     let fake = FakeCri::new();
     let _serving = fake.serve(&dir.path().join("cri.sock"));
     // What is carried out is answered within this even while many others are; what hangs is waited for as long.
-    let within = Duration::from_millis(250);
+    let within = Duration::from_secs(1);
     let change = |it: &mut CriOptions| {
         it.faults = faults;
         it.deadlines = Deadlines { ask: within, act: within, pull: within };

@@ -44,10 +44,10 @@ pub struct Costs {
     pub message: Option<u64>,
 }
 
-/// Looks for fields that the schema of the value does not have, and for an outcome that is no truth value.
+/// What a rule, of which this is the source, costs on a value of this schema.
 ///
 /// # Errors
-/// The text of the reference's compiler.
+/// It reads a field that the schema does not have, or its outcome is no truth value: the text is that of the reference's compiler.
 pub fn check(schema: &Value, source: &Value, rule: &Rule, sizes: &mut Sizes) -> Result<Costs, RuleError> {
     let mut of = |field: &'static str, program: &IdedExpr| {
         let source = text(source, field);

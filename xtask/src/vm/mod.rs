@@ -38,12 +38,8 @@ const TESTS: [(&str, &str, &str); 11] = [
     (CONTAINERS, "resize_node", "--cri"),
 ];
 
-/// The scenarios once more, on containers of this machine's containerd: only by this name or with [`ALL`], for under emulation
-/// they take a quarter of an hour.
+/// The scenarios once more, on containers of this machine's containerd.
 const CONTAINERS: &str = "resize_node_cri";
-
-/// Asks for every test there is.
-const ALL: &str = "all";
 
 /// What containers do one by one; the machine's kernel has no bridge for networks of their own.
 const CONTAINERD: &str = "cri_containerd";
@@ -52,8 +48,8 @@ const CONTAINERD: &str = "cri_containerd";
 const CONTAINER_PROGRAMS: [&str; 5] =
     ["/usr/bin/containerd", "/usr/bin/containerd-shim-runc-v2", "/usr/bin/ctr", "/usr/sbin/runc", "/usr/bin/tar"];
 
-/// All but the scenarios on containers takes minutes under emulation, everything a quarter of an hour, and a multiple of it on a
-/// small machine that does other work, too. A test that waits in vain gives up by itself long before.
+/// Everything takes ten minutes under emulation, and a multiple of it on a small machine that does other work, too. A test
+/// that waits in vain gives up by itself long before.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// The recordings that the scenarios play.
@@ -63,14 +59,13 @@ const RECORDINGS: &str = "resize-node.json";
 pub fn run(root: &Path, arguments: &[&str]) -> Result<Vec<String>> {
     let names = || TESTS.iter().map(|(name, ..)| *name);
     let (tests, words) = match arguments {
-        [] => (TESTS.into_iter().filter(|(name, ..)| *name != CONTAINERS).collect(), &[] as &[&str]),
-        [ALL] => (TESTS.to_vec(), &[] as &[&str]),
+        [] => (TESTS.to_vec(), &[] as &[&str]),
         [name, words @ ..] if names().any(|it| it == *name) => {
             (TESTS.into_iter().filter(|(it, ..)| it == name).collect(), words)
         }
         [name, ..] => {
             let known: Vec<&str> = names().collect();
-            bail!("{name:?} is not run in the virtual machine; known are {}, and {ALL}", known.join(", "))
+            bail!("{name:?} is not run in the virtual machine; known are {}", known.join(", "))
         }
     };
     let place = root.join("target/ci/vm");

@@ -2,7 +2,7 @@
 //! same handlers serve its objects as serve pods.
 //!
 //! ```text
-//! definition ─▶ structural · typing     is it one?                                422
+//! definition ─▶ structural · typing · cost   is it one?                           422
 //!            ─▶ naming                  are its names free? conditions
 //!            ─▶ schema ─▶ rows ─▶ registry ─▶ route, discovery, openapi
 //!                            │
@@ -13,6 +13,7 @@
 //! looks at a row may keep it, and there are few. A [`Registry`](registry::Registry) says which of them a server serves.
 
 pub mod columns;
+mod cost;
 pub mod definition;
 mod format;
 pub mod jsonpath;

@@ -89,6 +89,11 @@ impl Rule {
         self.program.root()
     }
 
+    /// The expression that makes its message, if there is one.
+    pub fn message_program(&self) -> Option<&kube_cel::cel::IdedExpr> {
+        self.message_expression.as_ref().map(Program::root)
+    }
+
     /// Whether `oldSelf` is an optional value.
     pub fn has_optional_old(&self) -> bool {
         self.optional_old

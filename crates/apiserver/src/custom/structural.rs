@@ -6,7 +6,7 @@ use supple_resize::field::{BadValue, FieldError, Path};
 
 use super::schema::{Kind, MAX_DEPTH, Schema};
 use super::validate::{self, Shown};
-use super::{prune, rules};
+use super::{cost, prune, rules, typing};
 use crate::tree::{items, text};
 
 /// Most nodes of one schema: a definition of the largest size that is read has fewer, unless it is made to hurt.
@@ -29,8 +29,11 @@ const UNSUPPORTED: [&str; 6] = ["$ref", "additionalItems", "definitions", "depen
 
 /// What is wrong with an `openAPIV3Schema`.
 pub fn check(source: &Value, at: &Path<'_>) -> Vec<FieldError> {
-    let mut check = Check { errors: Vec::new(), nodes: 0 };
-    check.node(source, at, Level::Root, 0);
+    let mut check = Check { errors: Vec::new(), nodes: 0, sizes: cost::Sizes::default(), total: 0, dear: Vec::new() };
+    check.node(source, at, Level::Root, 0, Some(1));
+    if check.total > cost::SCHEMA_LIMIT {
+        check.over_all(at);
+    }
     if check.nodes > MAX_NODES {
         check.errors = vec![at.forbidden(format!("a schema has at most {MAX_NODES} parts: split the definition"))];
     }
@@ -47,10 +50,16 @@ enum Level {
 struct Check {
     errors: Vec<FieldError>,
     nodes: usize,
+    sizes: cost::Sizes,
+    /// What all expressions cost together, at most.
+    total: u64,
+    /// Those of them that cost most, by what they cost, with what is said of them should all be too much.
+    dear: Vec<(u64, FieldError)>,
 }
 
 impl Check {
-    fn node(&mut self, source: &Value, at: &Path<'_>, level: Level, depth: usize) {
+    /// `many`: how many values of this schema one object can have; `None` where nothing bounds it.
+    fn node(&mut self, source: &Value, at: &Path<'_>, level: Level, depth: usize, many: Option<u64>) {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             return;
@@ -68,7 +77,8 @@ impl Check {
         self.combinations(source, source, at, depth);
         self.list(source, at);
         self.default(source, at);
-        self.rules(source, at);
+        self.rules(source, at, many);
+        let many = many.and_then(|it| Some(it.saturating_mul(cost::below(source)?)));
         if let Some(properties) = source.get("properties").and_then(Value::as_object) {
             for (name, inner) in properties {
                 let of_properties = at.child("properties");
@@ -76,13 +86,13 @@ impl Check {
                 if name == "metadata" && (level == Level::Root || flag(source, "x-kubernetes-embedded-resource")) {
                     self.metadata(inner, &here);
                 } else {
-                    self.node(inner, &here, Level::Field, depth + 1);
+                    self.node(inner, &here, Level::Field, depth + 1, many);
                 }
             }
         }
         match source.get("additionalProperties") {
             Some(inner @ Value::Object(_)) => {
-                self.node(inner, &at.child("additionalProperties"), Level::Field, depth + 1);
+                self.node(inner, &at.child("additionalProperties"), Level::Field, depth + 1, many);
             }
             Some(Value::Bool(false)) => {
                 let why = "additionalProperties cannot be set to false";
@@ -95,7 +105,7 @@ impl Check {
                 let why = "items must be a schema object and not an array";
                 self.errors.push(at.child("items").forbidden(why));
             }
-            Some(inner) => self.node(inner, &at.child("items"), Level::Item, depth + 1),
+            Some(inner) => self.node(inner, &at.child("items"), Level::Item, depth + 1, many),
             None if text(source, "type") == "array" => {
                 self.errors.push(at.child("items").required("must be specified"));
             }
@@ -364,7 +374,27 @@ impl Check {
         }
     }
 
-    fn rules(&mut self, source: &Value, at: &Path<'_>) {
+    /// An expression costs so much on all values together. What it alone may cost is looked at here.
+    fn costs(&mut self, what: &str, cost: u64, at: &Path<'_>) {
+        if cost > cost::EXPRESSION_LIMIT {
+            self.errors.push(at.forbidden(cost::over(what, cost, cost::EXPRESSION_LIMIT)));
+        }
+        self.total = self.total.saturating_add(cost);
+        if cost >= cost::SCHEMA_LIMIT / 100 {
+            let why = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
+            self.dear.push((cost, at.forbidden(why)));
+            self.dear.sort_by_key(|(cost, _)| std::cmp::Reverse(*cost));
+            self.dear.truncate(4);
+        }
+    }
+
+    fn over_all(&mut self, at: &Path<'_>) {
+        self.errors.extend(std::mem::take(&mut self.dear).into_iter().map(|(_, error)| error));
+        let what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
+        self.errors.push(at.forbidden(cost::over(what, self.total, cost::SCHEMA_LIMIT)));
+    }
+
+    fn rules(&mut self, source: &Value, at: &Path<'_>, many: Option<u64>) {
         let of_rules = at.child("x-kubernetes-validations");
         for (index, rule) in items(source, "x-kubernetes-validations").iter().enumerate() {
             let here = of_rules.index(index);
@@ -397,8 +427,17 @@ impl Check {
                     });
                 }
                 Ok(compiled) => {
-                    if let Err(error) = super::typing::check(source, text(rule, "rule"), &compiled) {
-                        self.errors.push(here.child("rule").invalid(GoRule(rule), error));
+                    match typing::check(source, rule, &compiled, &mut self.sizes) {
+                        Err(error) => self.errors.push(here.child(error.field).invalid(GoRule(rule), error.detail)),
+                        Ok(costs) => {
+                            let many = many.unwrap_or_else(|| cost::times(self.sizes.least(source)));
+                            let of_rule = costs.rule.saturating_mul(many);
+                            self.costs("estimated rule cost", of_rule, &here.child("rule"));
+                            if let Some(cost) = costs.message {
+                                let what = "estimated messageExpression cost";
+                                self.costs(what, cost, &here.child("messageExpression"));
+                            }
+                        }
                     }
                     if !names_a_field(source, compiled.field_path()) {
                         let given = text(rule, "fieldPath");

@@ -451,6 +451,7 @@ fn a_schema_is_structural_or_refused() {
         definition::create(&defined(rule(source))).iter().map(|it| it.message()).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(said("self.n > 0 && has(self.n)"), "");
+    assert_eq!(said("self.n > 0 ? has(self.n) : !has(self.n)"), "", "whether a number is there is no number");
     assert!(
         said("self.m > 0").contains("compilation failed: ERROR: <input>:1:6: undefined field 'm'"),
         "{}",
@@ -463,6 +464,82 @@ fn a_schema_is_structural_or_refused() {
     }
     assert!(said("nobody.n > 1").contains("undeclared reference to 'nobody' (in container '')"));
     assert!(said("").contains("rule is not specified"));
+}
+
+/// Rules that would take too long on some object are refused with their definition, as far as the schema lets them be.
+#[test]
+fn rules_that_can_cost_too_much_are_refused() {
+    #[track_caller]
+    fn check(spec: Value, expected: &[&str]) {
+        let at = "spec.versions[0].schema.openAPIV3Schema";
+        let expected: Vec<String> = expected.iter().map(|it| format!("{at}{it}")).collect();
+        refused(&defined(spec), &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let with = |mut schema: Value, rule: Value| {
+        schema["x-kubernetes-validations"] = json!([rule]);
+        schema
+    };
+    let texts = |items: u64, length: u64| json!({"type": "array", "maxItems": items, "items": {"type": "string", "maxLength": length}});
+    const RULE: &str = ".properties[spec].x-kubernetes-validations[0].rule: Forbidden: ";
+    const HOW: &str = "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and \
+                       strings are declared)";
+    let share =
+        format!("{RULE}contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema");
+    let over = |factor: &str| format!("{RULE}estimated rule cost exceeds budget by factor of {factor}x {HOW}");
+    let whole = |factor: &str| {
+        format!(
+            ": Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of {factor}x {HOW}"
+        )
+    };
+
+    // One that people meet: lists and texts without bound.
+    let ports = json!({"type": "array", "items": {"type": "string"}});
+    let ranges = json!({"rule": "self.all(p, int(p.split('/')[0]) >= 1 && int(p.split('/')[0]) <= 65535)"});
+    check(with(ports, ranges.clone()), &[&over("more than 100"), &share, &whole("more than 100")]);
+    check(with(texts(64, 16), ranges), &[]);
+    let pairs = json!({"rule": "self.all(x, self.exists_one(y, x == y))"});
+    check(with(texts(16, 63), pairs.clone()), &[]);
+    check(with(texts(1000, 63), pairs), &[&over("3.0")]);
+    let contains = json!({"rule": "self.all(x, x.contains('abc'))"});
+    let unbounded_texts = json!({"type": "array", "maxItems": 100, "items": {"type": "string"}});
+    check(with(unbounded_texts, contains), &[&over("3.1")]);
+
+    // A rule below lists counts as often as there can be values of its schema.
+    let below = |list: Value| json!({"type": "object", "properties": {"list": list}});
+    let item = with(json!({"type": "string"}), json!({"rule": "self.contains('abc')"}));
+    let at = RULE.replace(".x-k", ".properties[list].items.x-k");
+    check(below(json!({"type": "array", "maxItems": 10, "items": item.clone()})), &[]);
+    check(
+        below(json!({"type": "array", "maxItems": 40, "items": item.clone()})),
+        &[&over("1.258296").replace(RULE, &at)],
+    );
+    check(
+        below(json!({"type": "array", "items": item})),
+        &[&over("more than 100").replace(RULE, &at), &share.replace(RULE, &at), &whole("more than 100")],
+    );
+
+    // A number as a text is of any length, as far as the reference knows.
+    let bounds = json!({"type": "object", "properties": {"min": {"type": "integer"}, "max": {"type": "integer"}}});
+    let message =
+        json!({"rule": "self.min <= self.max", "messageExpression": "'min (' + string(self.min) + ') is above max'"});
+    let at = RULE.replace("rule:", "messageExpression:");
+    check(
+        with(bounds.clone(), message),
+        &[
+            &over("more than 100").replace(RULE, &at).replace("rule cost exc", "messageExpression cost exc"),
+            &share.replace(RULE, &at),
+            &whole("more than 100"),
+        ],
+    );
+    check(with(bounds, json!({"rule": "self.min <= self.max", "messageExpression": "'min is above max'"})), &[]);
+    // Optional values, maps, lists made on the way: what is not known is not held against a rule.
+    let labels = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    check(
+        with(labels.clone(), json!({"rule": "self.all(k, k.startsWith('a')) && self[?'x'].orValue('') != 'y'"})),
+        &[],
+    );
+    check(with(labels, json!({"rule": "self == oldSelf", "optionalOldSelf": false})), &[]);
+    check(with(texts(10, 10), json!({"rule": "self.map(x, x.size()).filter(n, n > 3).all(n, n < 9)"})), &[]);
 }
 
 #[test]

@@ -146,7 +146,10 @@ async fn what_its_schema_does_not_allow_is_refused() {
         causes(json!({"size": 1, "parts": [{"name": "a"}, {"name": "a"}]})).await,
         ["spec.parts[1]: Duplicate value: {\"name\":\"a\"}"]
     );
-    assert_eq!(causes(json!({"size": 9, "most": 5})).await, ["spec: Invalid value: \"object\": size 9 is above 5"]);
+    assert_eq!(
+        causes(json!({"size": 9, "most": 5})).await,
+        ["spec: Invalid value: \"object\": one that is red is not as large as this"]
+    );
     it.post(WIDGETS, widget("w", json!({"size": 9}))).await.expect(201);
     let refused = it.patch(WIDGET, MERGE, json!({"spec": {"size": 8}})).await;
     assert_eq!(refused.code, 422);

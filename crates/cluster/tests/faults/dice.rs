@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::tally::Tally;
+
 /// What can go wrong with one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -20,6 +22,33 @@ pub enum Fault {
     /// It is done twice.
     Repeat,
 }
+
+impl Fault {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fail => "failed",
+            Self::Lost => "lost",
+            Self::Torn => "torn",
+            Self::Hang(_) => "hung",
+            Self::Repeat => "repeated",
+        }
+    }
+}
+
+/// What went wrong in all runs.
+pub static TALLY: Tally = Tally::new();
+
+/// What has to, in some hundreds of runs.
+pub const EXPECTED: [(&str, &[&str]); 8] = [
+    ("durable write", &["failed", "lost", "torn", "hung", "repeated"]),
+    ("request", &["failed", "lost", "torn", "hung", "repeated"]),
+    ("watch", &["failed", "lost", "torn", "hung", "repeated"]),
+    ("webhook call", &["failed", "lost", "torn", "hung", "repeated"]),
+    ("cgroup write", &["failed", "lost", "torn", "hung", "repeated"]),
+    ("container call", &["failed", "lost", "hung", "repeated"]),
+    ("clock", &["jumped"]),
+    ("process", &["killed", "killed by a power failure"]),
+];
 
 /// Which layer an operation belongs to; a seed decides how often each layer fails, and some not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +91,14 @@ impl Dice {
         &from[usize::try_from(at).expect("below the length of a slice")]
     }
 
-    /// What goes wrong with this operation, if anything.
-    pub fn fault(&self, layer: Layer, site: &str) -> Option<Fault> {
+    /// What goes wrong with this operation, if anything: of what is rolled, what `able` makes of it where it takes place.
+    pub fn fault(
+        &self,
+        layer: Layer,
+        site: &str,
+        seam: &'static str,
+        able: impl Fn(Fault) -> Option<Fault>,
+    ) -> Option<Fault> {
         if self.calm.load(Ordering::Relaxed) {
             return None;
         }
@@ -73,13 +108,15 @@ impl Dice {
         if one_in == 0 || self.roll(site, one_in) != 0 {
             return None;
         }
-        Some(match self.roll(site, 6) {
+        let fault = able(match self.roll(site, 6) {
             0 | 1 => Fault::Fail,
             2 => Fault::Lost,
             3 => Fault::Torn,
             4 => Fault::Hang(Duration::from_millis(1 + self.roll(site, 40_000))),
             _ => Fault::Repeat,
-        })
+        })?;
+        TALLY.count(seam, fault.name());
+        Some(fault)
     }
 
     /// From now on nothing goes wrong.

@@ -56,10 +56,14 @@ impl Disk {
     /// How long it hangs before the next flush.
     pub fn pace(self: &Arc<Self>) -> Arc<dyn Fn() -> Duration + Send + Sync> {
         let disk = Arc::clone(self);
-        Arc::new(move || match disk.dice.fault(Layer::Disk, &format!("{} pace", disk.name)) {
+        Arc::new(move || match disk.fault("pace", hangs) {
             Some(Fault::Hang(time)) => time,
             _ => Duration::ZERO,
         })
+    }
+
+    fn fault(&self, operation: &str, able: impl Fn(Fault) -> Option<Fault>) -> Option<Fault> {
+        self.dice.fault(Layer::Disk, &format!("{} {operation}", self.name), "durable write", able)
     }
 
     fn clear_unfinished(&self) {
@@ -100,6 +104,11 @@ impl Disk {
     }
 }
 
+/// Before a flush a disk can do nothing but hang: for long, or for a moment.
+fn hangs(rolled: Fault) -> Option<Fault> {
+    Some(if matches!(rolled, Fault::Hang(_)) { rolled } else { Fault::Hang(Duration::from_millis(200)) })
+}
+
 fn put(bytes: &mut Vec<u8>, offset: usize, data: &[u8]) {
     let end = offset + data.len();
     if bytes.len() < end {
@@ -126,8 +135,9 @@ impl Handle {
         if platter.deaths == self.life { Ok(platter) } else { Err(Error::other("the process is dead")) }
     }
 
+    /// It is not here that a disk hangs, but before a flush, where nothing waits but what is to be written.
     fn fault(&self, operation: &str) -> Option<Fault> {
-        self.disk.dice.fault(Layer::Disk, &format!("{} {operation}", self.disk.name))
+        self.disk.fault(operation, |it| Some(it).filter(|it| !matches!(it, Fault::Hang(_))))
     }
 }
 
@@ -146,7 +156,8 @@ impl StorageBackend for Handle {
 
     fn set_len(&self, len: u64) -> Result<()> {
         let len = usize::try_from(len).map_err(Error::other)?;
-        if matches!(self.fault("resize"), Some(Fault::Fail | Fault::Torn)) {
+        let able = |it| Some(it).filter(|it| matches!(it, Fault::Fail | Fault::Torn));
+        if self.disk.fault("resize", able).is_some() {
             return Err(std::io::ErrorKind::StorageFull.into());
         }
         let mut platter = self.platter()?;

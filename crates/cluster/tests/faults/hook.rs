@@ -63,7 +63,7 @@ impl Transport for Hook {
             let asked: Value = serde_json::from_slice(&call.body).unwrap_or_default();
             let request = &asked["request"];
             let mut body = answer(request, true);
-            match self.dice.fault(Layer::Hook, "webhook") {
+            match self.dice.fault(Layer::Hook, "webhook", "webhook call", Some) {
                 Some(Fault::Fail) => return Err(TransportError::Broken("connection refused".to_owned())),
                 Some(Fault::Lost) => std::future::pending::<()>().await,
                 Some(Fault::Torn) => body.truncate(body.len() / 2),

@@ -122,12 +122,14 @@ impl Machine {
             object: object.clone(),
             message: message.to_owned(),
         };
-        let fault = self.dice.fault(Layer::Machine, what);
+        // What cannot be done by halves is not done; writes of several values are torn beside.
+        let able = |it| Some(if it == Fault::Torn { Fault::Fail } else { it });
+        let fault = self.dice.fault(Layer::Machine, what, seam(what), able);
         if let Some(Fault::Hang(time)) = fault {
             tokio::time::sleep(time).await;
             self.life.alive().await;
         }
-        if matches!(fault, Some(Fault::Fail | Fault::Torn)) {
+        if fault == Some(Fault::Fail) {
             lock(&self.referee).history.push(format!("  {what} {object}: refused"));
             return Err(failed("refused"));
         }
@@ -158,9 +160,16 @@ impl Machine {
             CgroupResources { cpu_quota_us: write.cpu_quota_us, ..CgroupResources::default() },
         ];
         let parts: Vec<_> = parts.into_iter().filter(|it| !it.is_empty()).collect();
-        let tears = parts.len() > 1 && self.dice.fault(Layer::Machine, &format!("{what} torn")) == Some(Fault::Torn);
-        tears.then(|| parts[0])
+        let site = format!("{what} torn");
+        let tears =
+            || self.dice.fault(Layer::Machine, &site, seam(what), |it| Some(it).filter(|it| *it == Fault::Torn));
+        (parts.len() > 1 && tears().is_some()).then(|| parts[0])
     }
+}
+
+/// Which of the seams an operation of the machine is at.
+fn seam(what: &str) -> &'static str {
+    if what.starts_with("write") { "cgroup write" } else { "container call" }
 }
 
 fn run(id: &ContainerRef) -> (String, String, u32) {

@@ -19,6 +19,8 @@ mod hook;
 mod life;
 mod machine;
 mod run;
+#[path = "../../../node/tests/support/tally.rs"]
+mod tally;
 mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +40,7 @@ fn the_rules_hold_under_every_seed() {
         Some(seed) => seed..seed + 1,
         None => 0..number("SUPPLE_FAULT_SEEDS").unwrap_or(SEEDS),
     };
+    let count = usize::try_from(seeds.end - seeds.start).expect("a number of runs that end");
     let (next, failed) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
@@ -71,4 +74,6 @@ fn the_rules_hold_under_every_seed() {
         seeds.len(),
         number("SUPPLE_FAULT_SEEDS").unwrap_or(SEEDS)
     );
+    // Fewer may do without some of them.
+    dice::TALLY.close(count, &dice::EXPECTED, count >= 500);
 }

@@ -18,7 +18,7 @@ use supple_node::runtime::simulated::{SimulatedOptions, SimulatedRuntime};
 use supple_quantity::{Bytes, MilliCpu};
 
 use crate::checks;
-use crate::dice::Dice;
+use crate::dice::{Dice, TALLY};
 use crate::disk::Disk;
 use crate::hook::{self, Hook};
 use crate::life::Life;
@@ -128,10 +128,12 @@ pub fn run(seed: u64) -> Result<(), String> {
         }
         if world.dice.roll("death", 2) == 0 {
             world.note("killed".to_owned());
+            TALLY.count("process", "killed");
             world.store.killed();
             world.checkpoints.killed();
         } else {
             world.note("the power failed".to_owned());
+            TALLY.count("process", "killed by a power failure");
             world.store.power_lost();
             world.checkpoints.power_lost();
         }
@@ -312,6 +314,7 @@ async fn act(world: &mut World, client: &Client, life: &Arc<Life>) {
         0 => {
             let seconds = i64::try_from(world.dice.roll("jump", 7200)).unwrap_or(0) - 3600;
             world.note(format!("the clock jumps by {seconds} s"));
+            TALLY.count("clock", "jumped");
             world.jump(seconds);
         }
         1 => {

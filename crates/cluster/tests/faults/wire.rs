@@ -47,7 +47,7 @@ async fn pass(router: Router, request: Request, dice: &Arc<Dice>) -> Response {
     let sent = Sent { method: parts.method, uri: parts.uri, headers: parts.headers, body };
     let watch = sent.uri.query().is_some_and(|query| query.contains("watch=true"));
     let site = format!("{} {}", if watch { "WATCH" } else { sent.method.as_str() }, kind(sent.uri.path()));
-    let fault = dice.fault(Layer::Wire, &site);
+    let fault = dice.fault(Layer::Wire, &site, if watch { "watch" } else { "request" }, Some);
     if watch {
         return watched(send(&router, sent).await, fault, dice, &site);
     }

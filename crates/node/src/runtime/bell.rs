@@ -24,7 +24,7 @@ use crate::kernel::readiness;
 
 /// A trigger: told when tasks waited for `stall` out of `window`, both in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Trigger {
+pub struct Trigger {
     stall: u64,
     window: u64,
 }
@@ -32,6 +32,9 @@ struct Trigger {
 impl Trigger {
     /// The kernel looks ten times a window and wants it to be at least half a second: so it tells within 50 ms.
     const SHORTEST_WINDOW: u64 = 500_000;
+    /// How late it tells with that.
+    #[cfg(test)]
+    pub const LATEST: std::time::Duration = std::time::Duration::from_micros(Self::SHORTEST_WINDOW / 10);
     /// Without CAP_SYS_RESOURCE windows are multiples of two seconds (from Linux 6.5 on; before, there are none).
     const UNPRIVILEGED_WINDOW: u64 = 2_000_000;
 

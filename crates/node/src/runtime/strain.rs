@@ -2,6 +2,7 @@
 //! same for every runtime that knows its containers' cgroups.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -99,10 +100,7 @@ impl Listener {
                 (self.killed)();
             }
             seen = now;
-            tokio::time::sleep(std::mem::replace(&mut rest, REST)).await;
-            bell.rung()
-                .await
-                .map_err(|source| CgroupError::Read { path: self.group.memory_directory().into(), source })?;
+            rested(&mut rest, bell.rung()).await.map_err(|error| unheard(&self.group, error))?;
             let mut pauses = LOOKS.into_iter().filter(|_| late);
             now = loop {
                 let now = self.group.memory_events()?;
@@ -117,16 +115,14 @@ impl Listener {
     /// The kernel rings at most once a window and while the wait goes on.
     async fn stalls(&self, strain: Strain) -> Result<(), CgroupError> {
         let Some(mut bell) = Bell::stall(&self.group, strain)? else { return Ok(()) };
+        let mut rest = Duration::ZERO;
         loop {
-            bell.rung()
-                .await
-                .map_err(|source| CgroupError::Read { path: self.group.memory_directory().into(), source })?;
+            rested(&mut rest, bell.rung()).await.map_err(|error| unheard(&self.group, error))?;
             // The end of a cgroup rings too.
             if !self.group.exists() {
                 return Ok(());
             }
             self.note(strain);
-            tokio::time::sleep(REST).await;
         }
     }
 
@@ -177,12 +173,22 @@ async fn own_limits(
                 note(&told, &suffered, strain, || (pod.clone(), None));
             }
             seen = now;
-            tokio::time::sleep(std::mem::replace(&mut rest, REST)).await;
-            bell.rung().await.map_err(|source| CgroupError::Read { path: group.memory_directory().into(), source })?;
+            rested(&mut rest, bell.rung()).await.map_err(|error| unheard(&group, error))?;
         }
     };
     let describe = || format!("pod {}/{}", pod.namespace, pod.name);
     warn_unless_gone(followed.await, describe, "that it meets its own limits is not noticed");
+}
+
+/// Waits until the bell has rung, not at all before the first time and for a [`REST`] before each after it. A ring that comes
+/// meanwhile is not lost.
+async fn rested(rest: &mut Duration, rung: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    tokio::time::sleep(std::mem::replace(rest, REST)).await;
+    rung.await
+}
+
+fn unheard(group: &Group, source: io::Error) -> CgroupError {
+    CgroupError::Read { path: group.memory_directory().into(), source }
 }
 
 /// Which limits were met between two readings.
@@ -231,6 +237,30 @@ mod tests {
             (Strain::CpuStall, Seen { times: 1, last: at(101) }),
         ];
         assert_eq!(suffered.seen(), expect.into());
+    }
+
+    /// By the runtime's own clock, so that it does not matter how busy the machine is: what rings is heard at once, or at the
+    /// end of a rest. With what the kernel takes itself, a tenth of a trigger's window, that is within 100 ms.
+    #[tokio::test(start_paused = true)]
+    async fn what_rings_is_heard_within_a_rest() {
+        let (bell, mut rung) = tokio::sync::watch::channel(());
+        let mut rest = Duration::ZERO;
+        // From what was heard before to the next ring, and from there until it is heard, in milliseconds.
+        for (gap, late) in [(0, 0), (100, 0), (1000, 0), (0, 25), (1, 24), (24, 1), (25, 0), (26, 0), (3, 22), (3, 22)]
+        {
+            let ringing = async {
+                tokio::time::sleep(Duration::from_millis(gap)).await;
+                bell.send_replace(());
+                tokio::time::Instant::now()
+            };
+            let hearing = async {
+                rested(&mut rest, async { rung.changed().await.map_err(io::Error::other) }).await.unwrap();
+                tokio::time::Instant::now()
+            };
+            let (rang, heard) = tokio::join!(ringing, hearing);
+            assert_eq!(heard - rang, Duration::from_millis(late), "{gap} ms after the one before");
+        }
+        assert!(super::super::bell::Trigger::LATEST + REST <= Duration::from_millis(100));
     }
 
     #[test]

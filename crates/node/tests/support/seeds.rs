@@ -3,45 +3,49 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::StreamExt as _;
+
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is to be a number and is {text:?}")))
 }
 
-/// The seeds of one run of a test. Whichever is under way when the test fails prints the command that runs it alone.
+/// The seeds of one run of a test.
+#[derive(Clone, Debug)]
 pub struct Seeds {
     test: &'static str,
-    next: u64,
-    end: u64,
+    numbers: std::ops::Range<u64>,
 }
 
 impl Seeds {
-    /// One in `part` of `SUPPLE_FAULT_SEEDS`, because each takes real time; at the least ten. `test` is the target and the
-    /// name of the test. `SUPPLE_FAULT_SEED` chooses one.
-    pub fn of(test: &'static str, part: u64) -> Self {
-        match number("SUPPLE_FAULT_SEED") {
-            Some(seed) => Self { test, next: seed, end: seed + 1 },
-            None => Self { test, next: 0, end: (number("SUPPLE_FAULT_SEEDS").unwrap_or(0) / part).max(10) },
-        }
+    /// `SUPPLE_FAULT_SEEDS` of them; without, ten, because each takes real time. `test` is the target and the name of the
+    /// test. `SUPPLE_FAULT_SEED` chooses one.
+    pub fn of(test: &'static str) -> Self {
+        let numbers = match number("SUPPLE_FAULT_SEED") {
+            Some(seed) => seed..seed + 1,
+            None => 0..number("SUPPLE_FAULT_SEEDS").unwrap_or(10),
+        };
+        Self { test, numbers }
     }
-}
 
-impl Iterator for Seeds {
-    type Item = u64;
-
-    fn next(&mut self) -> Option<u64> {
-        let seed = self.next;
-        self.next += 1;
-        (seed < self.end).then_some(seed)
-    }
-}
-
-impl Drop for Seeds {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let (seed, test) = (self.next - 1, self.test);
-            println!("seed {seed} failed: SUPPLE_FAULT_SEED={seed} cargo test -p supple-node --test {test}");
+    /// Plays a life under every seed, so many at once: most of them wait for what hangs. The first that fails is named, with
+    /// the command that runs it alone. Returns how many were played, and whether that is all of them.
+    pub async fn play<L>(self, at_once: usize, life: impl Fn(u64) -> L) -> (usize, bool)
+    where
+        L: Future<Output = ()> + Send + 'static,
+    {
+        let (test, count) = (self.test, usize::try_from(self.numbers.end - self.numbers.start).unwrap_or(0));
+        let lives = futures::stream::iter(self.numbers).map(|seed| {
+            let life = tokio::spawn(life(seed));
+            async move { (seed, life.await) }
+        });
+        let mut lives = lives.buffer_unordered(at_once);
+        while let Some((seed, ended)) = lives.next().await {
+            if let Err(error) = ended {
+                panic!("seed {seed}: {error}: SUPPLE_FAULT_SEED={seed} cargo test -p supple-node --test {test}");
+            }
         }
+        (count, count > 1)
     }
 }
 

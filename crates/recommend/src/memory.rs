@@ -31,9 +31,10 @@ const SHIFT_STEPS: u16 = 42;
 const LARGEST_MISS: u16 = 44;
 const ENOUGH_MISSES: u16 = 200;
 
-/// After how many hours an hour counts 1/e in those sums, and what they can come to.
+/// After how many hours an hour counts 1/e in those sums.
 const FADE: u16 = 64;
-/// See [`FADE`].
+
+/// What the sums of misses can come to.
 pub const MOST_MISSES: u16 = (LARGEST_MISS + 1) * FADE;
 
 /// Hours each higher than the one before that are a climb to a forecast, and by how many steps an hour at most.

@@ -5,14 +5,14 @@
 //! level; so every part is written both ways, the shorter is kept, and a bit says which. The longest plain form is
 //! [`MOST`]: no input makes a state longer.
 
-use crate::cpu::{Away, CpuPast, DAY, DAYS, Hour, LATELY, LONG, OPEN, SHIFT_HOURS};
+use crate::cpu::{Away, CpuPast, DAY, DAYS, Hour, LATELY, LONG, OPEN, SHIFT_HOURS, SHIFT_KNOWN};
 use crate::digest::{Digest, MAX_WEIGHT};
-use crate::memory::{MOST_MISSES as MOST_OF_MEMORY, MemoryPast, WEEK};
-use crate::past::{Tally, UNKNOWN};
+use crate::memory::{MemoryPast, WEEK};
+use crate::past::{Misses, Tally, UNKNOWN};
 use crate::resource::TOP;
 use crate::state::{REMEMBERED, State};
 use crate::ways::{CPU_WAYS, MEMORY_WAYS, Rehearsal};
-use crate::weekly::{HALVES, MOST as MOST_BESIDE, MOST_MISSES, WEEKDAYS, Weekly};
+use crate::weekly::{HALVES, MOST as MOST_BESIDE, WEEKDAYS, Weekly};
 
 /// Written first. A reader refuses what it does not know.
 const VERSION: u8 = 5;
@@ -44,15 +44,14 @@ const fn choose<const K: u64>(of: u64) -> u64 {
     ways
 }
 
-/// Bits of what a day of the week lies beside, and of what that has missed.
+/// Bits of what a day of the week lies beside, and of a sum of misses.
 const BESIDE: u32 = 5;
 const MISSES: u32 = 12;
-const _: () = assert!(MOST_MISSES < 1 << MISSES && MOST_BESIDE < 1 << (BESIDE - 1));
+const _: () = assert!(Misses::MOST < 1 << MISSES && MOST_BESIDE < 1 << (BESIDE - 1));
 
-/// Bits of the hours of a run, and of a sum of memory's misses.
-const RUN: u32 = 4;
-const SUM: u32 = 12;
-const _: () = assert!(SHIFT_HOURS < 1 << RUN && MOST_OF_MEMORY < 1 << SUM);
+/// Bits of the hours of a run, which is over once it is long enough and enough is known.
+const RUN: u32 = 5;
+const _: () = assert!(SHIFT_HOURS < 1 << RUN && SHIFT_KNOWN < 1 << RUN);
 
 /// Bits of a number that has no sign, and of the number of an hour: seconds have 64.
 const FLOAT: u32 = 31;
@@ -69,7 +68,7 @@ const LONGEST: usize = {
     let weekly = 2 * MISSES as usize + HALVES * (WEEKDAYS + 1) * BESIDE as usize;
     let away = RUN as usize + 2 * level;
     let tally = 16 + 16 + level + 4 * float + 16;
-    let week = level + 1 + WEEK * level + 2 * SUM as usize;
+    let week = level + 1 + WEEK * level + 2 * MISSES as usize;
     let ways = (CPU_WAYS + MEMORY_WAYS) * (level + 16) + 2 * (3 + float + 1);
     head + digests + daily + weekly + away + week + 2 * tally + ways
 };
@@ -127,11 +126,10 @@ impl State {
         out.level(away.low);
         out.level(away.high);
         out.tally(tally);
-        let MemoryPast { open, week, weekly, tally } = memory;
+        let MemoryPast { open, week, misses, tally } = memory;
         out.level(*open);
         out.hours(&week.map(|peak| [peak]), |out, [peak]| out.level(*peak));
-        out.bits(u64::from(weekly.0), SUM);
-        out.bits(u64::from(weekly.1), SUM);
+        out.misses(*misses);
         out.tally(tally);
         out.ways(ways);
         out.ways(memory_ways);
@@ -164,7 +162,7 @@ impl State {
         state.cpu.tally = from.tally()?;
         state.memory.open = from.level()?;
         state.memory.week = from.hours::<1, WEEK>(|from| Ok([from.level()?]))?.map(|[peak]| peak);
-        state.memory.weekly = (from.short(SUM)?, from.short(SUM)?);
+        state.memory.misses = from.misses()?;
         state.memory.tally = from.tally()?;
         state.ways = from.ways()?;
         state.memory_ways = from.ways()?;
@@ -244,10 +242,14 @@ impl Writer {
         self.bits(number, THREE);
     }
 
+    fn misses(&mut self, misses: Misses) {
+        self.bits(u64::from(misses.day), MISSES);
+        self.bits(u64::from(misses.week), MISSES);
+    }
+
     fn weekly(&mut self, weekly: &Weekly) {
         let Weekly { misses, beside, today } = weekly;
-        self.bits(u64::from(misses.0), MISSES);
-        self.bits(u64::from(misses.1), MISSES);
+        self.misses(*misses);
         for steps in beside.iter().chain([today]).flatten() {
             self.bits(u64::from((steps + MOST_BESIDE).cast_unsigned()), BESIDE);
         }
@@ -405,8 +407,12 @@ impl Reader<'_> {
         Ok([take(0, choose::<1>), middle, high])
     }
 
+    fn misses(&mut self) -> Result<Misses, LoadError> {
+        Ok(Misses { day: self.short(MISSES)?, week: self.short(MISSES)? })
+    }
+
     fn weekly(&mut self) -> Result<Weekly, LoadError> {
-        let mut weekly = Weekly { misses: (self.short(MISSES)?, self.short(MISSES)?), ..Weekly::default() };
+        let mut weekly = Weekly { misses: self.misses()?, ..Weekly::default() };
         for steps in weekly.beside.iter_mut().chain([&mut weekly.today]).flatten() {
             let written = i8::try_from(self.bits(BESIDE)?).unwrap_or_default();
             *steps = Some(written - MOST_BESIDE).filter(|it| *it <= MOST_BESIDE).ok_or(LoadError::Damaged("a week"))?;
@@ -547,7 +553,11 @@ mod tests {
 
     #[test]
     fn a_week_is_what_was_written() {
-        let mut weekly = Weekly { misses: (MOST_MISSES, 7), today: [MOST_BESIDE, -MOST_BESIDE], ..Weekly::default() };
+        let mut weekly = Weekly {
+            misses: Misses { day: Misses::MOST, week: 7 },
+            today: [MOST_BESIDE, -MOST_BESIDE],
+            ..Weekly::default()
+        };
         weekly.beside[6] = [-1, MOST_BESIDE];
         let mut out = Writer::default();
         out.weekly(&weekly);

@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::past::{Past, Tally, UNKNOWN, place};
 use crate::resource::{Resource, TOP};
 use crate::sample::{amount, whole};
-use crate::weekly::{DAY_HOURS, Weekly};
+use crate::weekly::Weekly;
 
 /// Hours of a day.
 pub const DAY: usize = 24;
@@ -62,7 +62,7 @@ pub const SHIFT_HOURS: u8 = 12;
 const SHIFT_STEPS: u16 = 60;
 
 /// Hours that must be known in all.
-const SHIFT_KNOWN: u16 = 30;
+pub const SHIFT_KNOWN: u16 = 30;
 
 /// Hours of a day that may do without a burst, and it is a habit still.
 const NOT_HABIT: usize = 4;
@@ -321,7 +321,7 @@ impl Past for CpuPast {
         if let Some(week) = self.weekly.told(hour, &self.daily) {
             // Of every hour as today's and as tomorrow's.
             let hours =
-                days().flat_map(|it| [hour, hour + DAY_HOURS].into_iter().filter_map(move |hour| week.of(hour, it)));
+                days().flat_map(|it| [hour, hour + DAY as i64].into_iter().filter_map(move |hour| week.of(hour, it)));
             ahead = hours.map(|it| (it[0], it[2])).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
         }
         let highest = days().map(|it| it[2]).chain(ahead.map(|it| it.1));

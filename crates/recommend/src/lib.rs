@@ -12,7 +12,7 @@
 //! Whoever sizes pods holds one [`supple::Supple`] for each (workload, container); its documentation says when to call what.
 //!
 //! * [`resource`], [`sample`]: the scale of sizes, and what is said here and back.
-//! * [`digest`], [`past`], [`cpu`], [`memory`], [`state`], [`codec`], [`import`]: what is remembered, how it is kept,
+//! * [`digest`], [`past`], [`cpu`], [`weekly`], [`memory`], [`state`], [`codec`], [`import`]: what is remembered, how it is kept,
 //!   and how what a VPA knows is taken over.
 //! * [`atoms`], [`forecast`], [`ways`], [`advise`]: the slow path, which chooses the size. [`fast`]: the one that cannot wait.
 //! * [`strategy`], [`supple`], [`baseline`]: both paths, and what others do, behind one trait.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use wide::u16x8;
 
 use crate::atoms::{self, Atoms, Row, SAME, STRETCHES, VIEWS, row};
-use crate::past::{Past, Tally, UNKNOWN, place};
+use crate::past::{Misses, Past, Tally, UNKNOWN, place};
 use crate::resource::{Resource, TOP};
 use crate::sample::amount;
 
@@ -27,15 +27,8 @@ pub const SHIFT_HOURS: i64 = 6;
 /// By how many steps (a third) the new level must lie outside of everything before it.
 const SHIFT_STEPS: u16 = 42;
 
-/// Of one miss of the day or the week before, at most this many steps count (35 %), and so many in all tell them apart.
+/// Of one miss of the day or the week before, at most this many steps count (35 %).
 const LARGEST_MISS: u16 = 44;
-const ENOUGH_MISSES: u16 = 200;
-
-/// After how many hours an hour counts 1/e in those sums.
-const FADE: u16 = 64;
-
-/// What the sums of misses can come to.
-pub const MOST_MISSES: u16 = (LARGEST_MISS + 1) * FADE;
 
 /// Hours each higher than the one before that are a climb to a forecast, and by how many steps an hour at most.
 const CLIMBED: usize = 3;
@@ -89,15 +82,15 @@ pub struct MemoryPast {
     pub open: u16,
     /// Peaks of closed hours, at their number modulo a week.
     pub week: [u16; WEEK],
-    /// Decayed sums, in steps: how far hours lay from the same hour a week before, and from that of the day before.
-    pub weekly: (u16, u16),
+    /// How far hours lay from the same hour of the day before, and from that a week before.
+    pub misses: Misses,
     /// Averages.
     pub tally: Tally,
 }
 
 impl Default for MemoryPast {
     fn default() -> Self {
-        Self { open: UNKNOWN, week: [UNKNOWN; WEEK], weekly: (0, 0), tally: Tally::default() }
+        Self { open: UNKNOWN, week: [UNKNOWN; WEEK], misses: Misses::default(), tally: Tally::default() }
     }
 }
 
@@ -145,14 +138,13 @@ impl MemoryPast {
         if self.open == UNKNOWN || week == UNKNOWN || day == UNKNOWN {
             return;
         }
-        let next = |sum: u16, told: u16| sum - sum / FADE + self.open.abs_diff(told).min(LARGEST_MISS);
-        self.weekly = (next(self.weekly.0, week), next(self.weekly.1, day));
+        let miss = |told: u16| self.open.abs_diff(told);
+        self.misses.count(miss(day), miss(week), LARGEST_MISS);
     }
 
     /// How far weeks are more regular than days, 0 to 1.
     fn by_week(&self) -> f64 {
-        let (week, day) = (f64::from(self.weekly.0), f64::from(self.weekly.1));
-        if self.weekly.1 < ENOUGH_MISSES { 0.0 } else { (1.0 - 2.0 * week / day).max(0.0) }
+        self.misses.week_by_day().map_or(0.0, |it| (1.0 - 2.0 * it).max(0.0))
     }
 
     /// The peak of a closed hour of the last week.
@@ -216,7 +208,8 @@ impl MemoryPast {
             let here = place(hour - age, WEEK);
             self.week[here] = higher(self.week[here], other.week[here]);
         }
-        self.weekly = (self.weekly.0.max(other.weekly.0), self.weekly.1.max(other.weekly.1));
+        let Misses { day, week } = other.misses;
+        self.misses = Misses { day: self.misses.day.max(day), week: self.misses.week.max(week) };
         self.tally.merge(&other.tally);
     }
 

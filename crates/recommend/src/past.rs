@@ -119,6 +119,37 @@ impl Tally {
     }
 }
 
+/// How far hours lay from what the day before and from what the week before said of them, in levels: decayed sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Misses {
+    /// Of the day.
+    pub day: u16,
+    /// Of the week.
+    pub week: u16,
+}
+
+impl Misses {
+    /// What one hour counts at most.
+    pub const LARGEST: u16 = 60;
+    /// After how many hours an hour counts 1/e.
+    const FADE: u16 = 64;
+    /// What a sum can come to.
+    pub const MOST: u16 = (Self::LARGEST + 1) * Self::FADE;
+    /// How much the day must have missed before the two are compared.
+    const ENOUGH: u16 = 200;
+
+    /// Counts an hour; of either miss no more than `largest`.
+    pub fn count(&mut self, day: u16, week: u16, largest: u16) {
+        let next = |sum: u16, miss: u16| sum - sum / Self::FADE + miss.min(largest).min(Self::LARGEST);
+        *self = Self { day: next(self.day, day), week: next(self.week, week) };
+    }
+
+    /// What the week misses by what the day does; `None` where that is not known yet.
+    pub fn week_by_day(self) -> Option<f64> {
+        (self.day >= Self::ENOUGH).then(|| f64::from(self.week) / f64::from(self.day))
+    }
+}
+
 /// Where an hour stands in a ring of so many.
 pub fn place(hour: i64, of: usize) -> usize {
     let of = i64::try_from(of).unwrap_or(i64::MAX);

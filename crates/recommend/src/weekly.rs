@@ -6,7 +6,7 @@
 //! whatever days do, so what stands here is a Saturday's fall and a Monday's rise.
 
 use crate::cpu::{DAY, Hour};
-use crate::past::{UNKNOWN, place};
+use crate::past::{Misses, UNKNOWN, place};
 use crate::resource::TOP;
 
 /// Days of a week.
@@ -24,27 +24,11 @@ pub const MOST: i8 = 15;
 /// From how many steps on the median is looked for three times as fast.
 const FAR: i32 = 4;
 
-/// What an hour can count at most where the week is held against the day, in levels, ...
-const LARGEST_MISS: u16 = 60;
-
-/// ... after how many such hours an hour counts 1/e, as a power of two, ...
-const FADE: u16 = 64;
-
-/// ... and how much there must be in all.
-const ENOUGH_MISSES: u16 = 200;
-
-/// [`DAY`] of a count of hours.
-pub const DAY_HOURS: i64 = 24;
-
-/// What the sums can come to.
-pub const MOST_MISSES: u16 = (LARGEST_MISS + 1) * FADE;
-
 /// How days of the week lie beside what earlier days say of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Weekly {
-    /// Decayed sums, in levels: how far hours lay from what the day said of them without the week, and with it. Of hours of which the
-    /// week says something else.
-    pub misses: (u16, u16),
+    /// Of hours of which the week says something else than the day alone.
+    pub misses: Misses,
     /// By day of the week, in steps: quiet hours, busy hours.
     pub beside: [[i8; HALVES]; WEEKDAYS],
     /// Of the running day, as earlier weeks left it: what it has taught itself is no week's.
@@ -52,8 +36,7 @@ pub struct Weekly {
 }
 
 impl Weekly {
-    /// Takes in an hour that reached a level, of which the course of the day said something else or not; the running hour is `next`
-    /// then.
+    /// Takes in an hour that reached a level, held against what the course of the day said of it.
     pub fn learn(&mut self, hour: i64, level: u16, daily: &[Hour; DAY]) {
         let usual = daily[place(hour, DAY)][1];
         if usual == UNKNOWN {
@@ -63,11 +46,8 @@ impl Weekly {
         let off = i32::from(level) - i32::from(usual);
         let told = i32::from(self.today[half]) * STEP;
         if told != 0 {
-            let next = |sum: u16, miss: i32| {
-                let miss = u16::try_from(miss.unsigned_abs()).unwrap_or(LARGEST_MISS).min(LARGEST_MISS);
-                sum - sum / FADE + miss
-            };
-            self.misses = (next(self.misses.0, off), next(self.misses.1, off - told));
+            let miss = |levels: i32| u16::try_from(levels.unsigned_abs()).unwrap_or(u16::MAX);
+            self.misses.count(miss(off), miss(off - told), Misses::LARGEST);
         }
         let beside = &mut self.beside[weekday(hour)][half];
         let left = (off - i32::from(*beside) * STEP) / STEP;
@@ -85,8 +65,7 @@ impl Weekly {
 
     /// How far weeks are more regular than days, 0 to 1: wholly where they miss by a quarter, not at all where by half.
     fn trust(&self) -> f64 {
-        let (day, week) = (f64::from(self.misses.0), f64::from(self.misses.1));
-        if self.misses.0 < ENOUGH_MISSES { 0.0 } else { (2.0 - 4.0 * week / day).clamp(0.0, 1.0) }
+        self.misses.week_by_day().map_or(0.0, |it| (2.0 - 4.0 * it).clamp(0.0, 1.0))
     }
 
     /// What it adds to the course of the day, from within the hour `now`. `None`: nothing that can be relied on.
@@ -95,9 +74,14 @@ impl Weekly {
         (trust > 0.0).then(|| Told { weekly: self, trust, now, middle: middle(daily) })
     }
 
-    /// Of two pasts the one that knows more.
+    /// Of two pasts the one that knows more: of which the week has said more, or has more to say.
     pub fn merge(&mut self, other: &Self) {
-        *self = (*self).max(*other);
+        let says =
+            |it: &Self| it.beside.as_flattened().iter().map(|steps| u16::from(steps.unsigned_abs())).sum::<u16>();
+        let knows = |it: &Self| (it.misses.day, says(it), *it);
+        if knows(other) > knows(self) {
+            *self = *other;
+        }
     }
 }
 
@@ -151,7 +135,7 @@ fn weekday(hour: i64) -> usize {
 }
 
 fn is_same_day(one: i64, other: i64) -> bool {
-    let day = |hour: i64| hour.div_euclid(DAY_HOURS);
+    let day = |hour: i64| hour.div_euclid(DAY as i64);
     day(one) == day(other)
 }
 
@@ -160,4 +144,24 @@ fn middle(daily: &[Hour; DAY]) -> u16 {
     let known = || daily.iter().map(|it| it[1]).filter(|it| *it != UNKNOWN);
     let (low, high) = (known().min().unwrap_or(0), known().max().unwrap_or(0));
     low.midpoint(high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_past_that_knows_something_is_kept_beside_one_that_knows_nothing() {
+        let mut learned = Weekly::default();
+        learned.beside[2] = [0, -9];
+        for (mut one, other) in [(learned, Weekly::default()), (Weekly::default(), learned)] {
+            one.merge(&other);
+            assert_eq!(one, learned);
+        }
+        // Who was held against days for longer is believed.
+        let mut tried = Weekly { misses: Misses { day: 300, week: 20 }, ..Weekly::default() };
+        tried.beside[2] = [0, -3];
+        learned.merge(&tried);
+        assert_eq!(learned, tried);
+    }
 }

@@ -196,6 +196,19 @@ fn another_program_is_learned_anew() {
 }
 
 #[test]
+fn a_run_that_is_as_long_as_it_gets_is_saved() {
+    // A start of another kind, and then what is found to be another program only once enough is known.
+    let mut longest = 0;
+    for hours in 0..34 {
+        let lived = live(hours * HOUR + 1, |minute| (if minute < 8 * HOUR { 1000.0 } else { 100.0 }, 200.0));
+        let state = lived.strategy.state();
+        longest = longest.max(state.cpu.away.hours);
+        assert_eq!(State::load(&state.save()).as_ref(), Ok(state), "after {hours} hours");
+    }
+    assert!(longest > 15, "{longest}");
+}
+
+#[test]
 fn one_outlier_moves_nothing_for_more_than_an_hour() {
     let lived = live(4 * DAY, |minute| (if minute == 3 * DAY { 4000.0 } else { 100.0 }, 200.0));
     check_cpu(&lived, 3 * DAY + HOUR, 100..=130);

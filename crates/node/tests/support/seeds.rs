@@ -45,7 +45,7 @@ impl Seeds {
                 panic!("seed {seed}: {error}: SUPPLE_FAULT_SEED={seed} cargo test -p supple-node --test {test}");
             }
         }
-        (count, count > 1)
+        (count, count >= 10)
     }
 }
 

@@ -69,6 +69,8 @@ macro_rules! status_fields {
         /// The names of the fields in which a status is another than the one before, if there was one.
         #[must_use]
         pub fn differing(before: Option<&PodStatus>, now: &PodStatus) -> Vec<&'static str> {
+            // A field that is missing here does not compile: what it says would never be written.
+            let PodStatus { $($field: _,)* } = now;
             let nothing = PodStatus::default();
             let before = before.unwrap_or(&nothing);
             let mut names = Vec::new();

@@ -41,8 +41,9 @@ pub const LAST_RESIZE: &str = supple_decide::note::ANNOTATION;
 /// Annotation of the controller's own namespace: the switch that stops everything. Its value is the reason.
 pub const STOP: &str = "supple.dev/stop";
 
-/// Annotation of our definition of `rightsizings` in a cluster of `supple up`: a loop runs in the process of its API server, and
-/// which `VerticalPodAutoscaler` objects are its (the word of `--vpa`); behind it ` webhook`, where it serves one. Such a cluster ends with its process, and so does what this says.
+/// Annotation of our definition of `rightsizings` in a cluster of `supple up`: a loop runs in the process of its API server,
+/// and which `VerticalPodAutoscaler` objects are its (the word of `--vpa`); behind it ` webhook`, where it serves one. Such a
+/// cluster ends with its process, and so does what this says.
 pub const LOOP: &str = "supple.dev/loop-in-process";
 
 /// Annotation we set in a workload's template to restart it: when.

@@ -203,11 +203,15 @@ async fn start(home: Home, nodes: Vec<NodeSettings>, clock: ClusterClock, speed:
 }
 
 async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &CancellationToken) -> Result<(), Failure> {
-    let Plan { lines, manifests, tells, clock, speed, interval, demo, webhook, history, vpa } = plan;
+    let Plan { mut lines, manifests, tells, clock, speed, interval, demo, webhook, history, vpa } = plan;
     let client = cluster.client();
     // Before anybody is told where the cluster is: whoever comes then finds our own kinds.
     manifest::apply(&client, &definitions()?).await.map_err(Failure::refused)?;
     leave_word(&client, interval.map(|_| format!("{vpa}{}", if webhook { " webhook" } else { "" }))).await?;
+    // A life that was killed leaves them behind, and nobody serves them: every write to a pod would ask a dead port.
+    if publish::withdraw(&client, WEBHOOK).await.map_err(Failure::refused)? {
+        lines.push(("webhook", "an earlier life left its registrations behind: they are withdrawn".to_owned()));
+    }
     announce(cluster, &lines)?;
     for (object, what) in manifest::apply(&client, &manifests).await.map_err(Failure::refused)? {
         let what = match what {
@@ -271,12 +275,10 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
         stop.cancel(); // nobody reads the table any more: `supple up | head` ends like a signal
         shown
     });
-    if webhook {
-        // Kept on disk they would be asked in the next life, in which nobody may be there.
-        if let Err(error) = publish::withdraw(&client, WEBHOOK).await {
-            tracing::warn!(error = chain(&error), "the webhook stays registered");
-        }
-        while servers.join_next().await.is_some() {}
+    // Whoever publishes the registrations first: what is under way there would make them anew.
+    while servers.join_next().await.is_some() {}
+    if webhook && let Err(error) = publish::withdraw(&client, WEBHOOK).await {
+        tracing::warn!(error = chain(&error), "the webhook stays registered");
     }
     Ok(shown?)
 }

@@ -284,6 +284,7 @@ impl World {
             }
             self.view.all_dirty();
             self.heard.again();
+            self.outbox.lead();
         }
         self.leading = leading;
     }

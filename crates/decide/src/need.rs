@@ -22,6 +22,17 @@ pub struct Need {
     pub hours: u32,
 }
 
+impl Need {
+    /// For how long the container has been watched, in words.
+    #[must_use]
+    pub fn watched(&self) -> String {
+        match self.hours {
+            0 => "under 1 h".to_owned(),
+            hours => format!("{hours} h"),
+        }
+    }
+}
+
 /// What is wanted of one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -146,11 +146,9 @@ fn asks<T: std::fmt::Display>(what: &str, request: Option<T>, limit: Option<T>) 
 
 fn need(it: &ContainerAccount, account: &Account) -> Vec<String> {
     let ContainerAccount { name, now, proposed, need, explanation, used, .. } = it;
-    let watched = match need.as_ref().map(|it| it.hours) {
-        None => "nothing is known of it yet".to_owned(),
-        Some(0) => "less than an hour of its past is known".to_owned(),
-        Some(hours) => format!("{hours} h of its past are known"),
-    };
+    let watched = need
+        .as_ref()
+        .map_or_else(|| "nothing is known of it yet".to_owned(), |it| format!("{} of its past is known", it.watched()));
     let mut lines = vec![format!("  {name}: {watched}")];
     let least = account.settings.iter().find(|it| it.name == "minConfidence").map_or("", |it| it.value.as_str());
     let mut resource = |what: &str, now: String, next: String, used: Option<String>, rest: Vec<String>| {

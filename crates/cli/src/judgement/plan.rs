@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use supple_controller::account::{Account, AnswerWord, ContainerAccount, PodPatch};
 use supple_decide::code::Code;
-use supple_decide::need::Wanted;
+use supple_decide::need::{Need, Wanted};
 use supple_decide::numbers::{Numbers, pair};
 use supple_decide::policy::Mode;
 use supple_quantity::{Bytes, MilliCpu};
@@ -396,11 +396,7 @@ fn table(rows: &[Row<'_>], wide: bool, headers: bool, namespaces: bool) -> Vec<S
         let mut cells = vec![workload, container.name.clone(), cpu(container), memory(container), why(container)];
         if wide {
             let pods = format!("{} of {}", account.changing, account.pods);
-            let hours = match container.need.as_ref().map(|it| it.hours) {
-                None => "-".to_owned(),
-                Some(0) => "under 1 h".to_owned(),
-                Some(hours) => format!("{hours} h"),
-            };
+            let hours = container.need.as_ref().map_or_else(|| "-".to_owned(), Need::watched);
             cells.extend([sure(container), hours, pods, mode(account.mode).to_owned(), checks(account)]);
         }
         cells.extend([account.answer.word.as_str().to_owned(), format!("{money:>digits$}")]);

@@ -339,15 +339,29 @@ where
     Ok(true)
 }
 
-/// Take the configurations of this name away: nobody is asked any more.
+/// Take the configurations of this name away that ask at an address of our own: nobody is asked any more. Whether there were any.
 ///
 /// # Errors
 /// [`PublishError`].
-pub async fn withdraw(client: &Client, name: &str) -> Result<(), PublishError> {
-    let validating = Api::<ValidatingWebhookConfiguration>::all(client.clone());
-    let mutating = Api::<MutatingWebhookConfiguration>::all(client.clone());
-    gone(validating.delete(name, &DeleteParams::default()).await.map(drop))?;
-    gone(mutating.delete(name, &DeleteParams::default()).await.map(drop))
+pub async fn withdraw(client: &Client, name: &str) -> Result<bool, PublishError> {
+    let validating = withdrawn(&Api::<ValidatingWebhookConfiguration>::all(client.clone()), name).await?;
+    let mutating = withdrawn(&Api::<MutatingWebhookConfiguration>::all(client.clone()), name).await?;
+    Ok(validating || mutating)
+}
+
+async fn withdrawn<K>(all: &Api<K>, name: &str) -> Result<bool, PublishError>
+where
+    K: Clone + DeserializeOwned + Serialize + Debug,
+{
+    let there = all.get_opt(name).await.map_err(api("read a webhook configuration"))?;
+    let there = serde_json::to_value(there).unwrap_or_default();
+    // Of ours there is one webhook in each.
+    let hook = &there["webhooks"][0];
+    if !(hook["name"] == RESIZE_HOOK || hook["name"] == CREATE_HOOK) || hook["clientConfig"]["url"].is_null() {
+        return Ok(false);
+    }
+    gone(all.delete(name, &DeleteParams::default()).await.map(drop))?;
+    Ok(true)
 }
 
 /// What is not there need not be deleted.

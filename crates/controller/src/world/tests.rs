@@ -220,15 +220,14 @@ fn an_answer_that_was_lost_is_decided_anew_and_a_refusal_is_remembered() {
     assert_eq!(stage.world.decisions().values().next().unwrap().code, Code::BackOff);
 }
 
+/// What is told for the audit file alone.
+fn audited(effects: &[Effect]) -> Vec<Code> {
+    let of = |it: &Effect| if let Effect::Audit(told) = it { Some(told.code) } else { None };
+    effects.iter().filter_map(of).collect()
+}
+
 #[test]
 fn what_is_made_of_a_workload_is_told_for_the_audit_file_when_it_changes_and_once() {
-    let audited = |effects: &[Effect]| {
-        let of = |it: &Effect| match it {
-            Effect::Audit(told) => Some(told.code),
-            _ => None,
-        };
-        effects.iter().filter_map(of).collect::<Vec<_>>()
-    };
     let begun = |audits| {
         let mut stage = Stage::new(Settings { audits, ..Settings::default() });
         let mut pod = pod(1, "1", json!({}));
@@ -245,6 +244,22 @@ fn what_is_made_of_a_workload_is_told_for_the_audit_file_when_it_changes_and_onc
     let next = (0..600).map(|_| audited(&stage.round())).find(|it| !it.is_empty());
     assert!(next.is_none_or(|it| it != [Code::ModeOff]), "it is in another mode");
     assert_eq!(audited(&begun(false).1), [], "there is no such file");
+}
+
+#[test]
+fn whoever_leads_later_tells_its_audit_file_once_of_what_goes_on() {
+    let mut stage = Stage::new(Settings { audits: true, ..Settings::default() });
+    let mut pod = pod(1, "1", json!({}));
+    pod.metadata.labels = None;
+    stage.pods(pod);
+    assert_eq!(audited(&[stage.round(), stage.round()].concat()), [], "another leads, and tells its own file");
+    for _ in 0..2 {
+        assert_eq!(audited(&[stage.tell(Event::Leading(true)), stage.round()].concat()), [Code::ModeOff]);
+        let renewed = stage.tell(Event::Leading(true));
+        assert_eq!(audited(&[renewed, stage.round()].concat()), [], "told, and the lease renewed");
+        stage.tell(Event::Leading(false));
+        assert_eq!(audited(&stage.round()), []);
+    }
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub(super) struct Outbox {
     codes: BTreeMap<WorkloadKey, (Code, Timestamp)>,
     /// What each was barred by then.
     barred: BTreeMap<WorkloadKey, Code>,
+    /// Decided while another led, whose audit file is not ours.
+    untold: BTreeSet<WorkloadKey>,
     /// Up to when writes have been allowed for.
     allowed: Option<Timestamp>,
 }
@@ -80,12 +82,18 @@ impl Outbox {
         }
     }
 
+    /// What goes on unchanged when we begin to lead is news to our audit file.
+    pub(super) fn lead(&mut self) {
+        self.untold = self.codes.keys().cloned().collect();
+    }
+
     fn forget(&mut self, is_there: impl Fn(&WorkloadKey) -> bool) {
         self.urgent.retain(|it| is_there(it));
         self.changed.retain(|it| is_there(it));
         self.written.retain(|it, _| is_there(it));
         self.codes.retain(|it, _| is_there(it));
         self.barred.retain(|it, _| is_there(it));
+        self.untold.retain(|it| is_there(it));
     }
 
     /// How many calls may be made now. What was not used is not saved up for more than a few seconds.
@@ -144,13 +152,14 @@ impl World {
 
     /// For the audit file: what is made of a workload, where that is another thing than before and is told nobody else. What is
     /// done is told when it has been answered.
-    pub(super) fn audit(&self, workload: &WorkloadKey, now: Timestamp) -> Option<Effect> {
+    pub(super) fn audit(&mut self, workload: &WorkloadKey, now: Timestamp) -> Option<Effect> {
         if !self.leading || !self.settings.audits {
             return None;
         }
+        let is_untold = self.outbox.untold.remove(workload);
         let decision = self.decision_of(workload)?;
         let (code, message) = (&decision.code, &decision.message);
-        let is_news = self.outbox.codes.get(workload).is_none_or(|(before, _)| before != code);
+        let is_news = is_untold || self.outbox.codes.get(workload).is_none_or(|(before, _)| before != code);
         let is_told = self.told.get(&(workload.clone(), *code)) == Some(&now);
         let is_done = matches!(code, Code::Resize | Code::RollBack | Code::Evict | Code::RollOut | Code::AdjustScaler);
         (is_news && !is_told && !is_done).then(|| {

@@ -164,8 +164,8 @@ async fn while_the_webhook_is_down_all_passes_unless_it_is_to_fail_closed() {
     assert!(message.contains("failed calling webhook \"resize.supple.dev\""), "{message}");
     hook.create("default", "another").await.unwrap();
 
-    withdraw(&hook.lab.client, NAME).await.unwrap();
-    withdraw(&hook.lab.client, NAME).await.unwrap();
+    assert!(withdraw(&hook.lab.client, NAME).await.unwrap());
+    assert!(!withdraw(&hook.lab.client, NAME).await.unwrap());
     hook.limit("default", "web", "70Mi").await.unwrap();
     hook.end().await;
 }
@@ -218,7 +218,7 @@ async fn behind_a_service_only_the_authorities_are_ours() {
             "rules": [{"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/resize"]}]})
     };
     let configuration =
-        json!({"metadata": {"name": "shop"}, "webhooks": [webhook("a.example.com"), webhook("resize.supple.dev")]});
+        json!({"metadata": {"name": "shop"}, "webhooks": [webhook("resize.supple.dev"), webhook("a.example.com")]});
     all.create(&PostParams::default(), &serde_json::from_value(configuration).unwrap()).await.unwrap();
     let pair = once(client, &behind, true, Timestamp::now()).await.unwrap().unwrap();
     assert_eq!(pair.names[0], "shop-webhook.supple-system.svc");
@@ -230,7 +230,7 @@ async fn behind_a_service_only_the_authorities_are_ours() {
         })
         .collect();
     let authorities = Some(pair.authorities.clone().into_bytes());
-    assert_eq!(told, [("a.example.com", Some("Fail"), None), ("resize.supple.dev", Some("Fail"), authorities)]);
+    assert_eq!(told, [("resize.supple.dev", Some("Fail"), authorities), ("a.example.com", Some("Fail"), None)]);
     let before = all.get("shop").await.unwrap().metadata.resource_version;
     once(client, &behind, true, Timestamp::now()).await.unwrap();
     assert_eq!(
@@ -238,5 +238,6 @@ async fn behind_a_service_only_the_authorities_are_ours() {
         before,
         "nothing is written that is so already"
     );
+    assert!(!withdraw(client, "shop").await.unwrap(), "it is whoever's who installed us");
     hook.end().await;
 }

@@ -40,11 +40,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
             };
             Saying::delayed(Check::Data, Code::StaleData, message)
         } else if i64::from(need.hours) < learned {
-            let so_far = match need.hours {
-                0 => "less than an hour".to_owned(),
-                hours => format!("{hours} h"),
-            };
-            let message = format!("{so_far} of its past is known, of {learned} h: nothing is lowered yet");
+            let message = format!("{} of its past is known, of {learned} h: nothing is lowered yet", need.watched());
             Saying::delayed(Check::Data, Code::Learning, message).by("learn", &policy.learn)
         } else if wanted.confidence_permille < least {
             let percent = |permille: u16| format!("{}.{} %", permille / 10, permille % 10);

@@ -162,15 +162,8 @@ pub(super) async fn webhooks(client: &Client, installed: Option<&Installed>, act
             matches!(acting, Acting::InProcess { webhook: true, .. }) || installed.is_some_and(|it| it.ready > 0);
         ours.iter().map(|it| of_ours(it, serves)).collect()
     };
-    let serves = installed.is_some_and(Installed::serves_webhook);
-    if ours.is_empty() && serves {
-        findings.push(Finding::bad(
-            "webhooks",
-            "the controller serves a webhook, and none of ours is registered: nobody asks it",
-            "helm upgrade with webhook.enabled=true makes the registrations",
-        ));
-    } else if ours.is_empty() {
-        findings.push(Finding::good("webhooks", "none of ours is registered (webhook.enabled is off)"));
+    if ours.is_empty() {
+        findings.push(none_of_ours(acting));
     }
     let mut asked = Vec::new();
     for it in others.iter().filter(|it| it.sees_resizes()) {
@@ -188,6 +181,25 @@ pub(super) async fn webhooks(client: &Client, installed: Option<&Installed>, act
     }
     findings.extend(super::first_of(asked, 5));
     findings
+}
+
+/// None of ours is registered.
+fn none_of_ours(acting: &Acting) -> Finding {
+    let (off, cure) = match acting {
+        Acting::InProcess { .. } => (
+            "`supple up` was not given --webhook",
+            "supple up --webhook registers it within a minute; if it does not, its log says why",
+        ),
+        Acting::Installed(_) | Acting::Nobody(_) => {
+            ("webhook.enabled is off", "helm upgrade with webhook.enabled=true makes the registrations")
+        }
+    };
+    if acting.sizes_new_pods() {
+        let says = "the controller serves a webhook, and none of ours is registered: nobody asks it";
+        Finding::bad("webhooks", says, cure)
+    } else {
+        Finding::good("webhooks", format!("none of ours is registered ({off})"))
+    }
 }
 
 fn of_ours(it: &Hook, serves: bool) -> Finding {
@@ -294,5 +306,32 @@ mod tests {
         ];
         use super::super::State::{Bad, Good, Note};
         assert_eq!(states, [Bad, Bad, Note, Good]);
+    }
+
+    #[test]
+    fn a_webhook_that_is_served_and_not_registered_is_said_of_whoever_serves_it() {
+        let installed = |args: &[&str]| {
+            let containers = serde_json::json!([{"name": "supple", "args": args}]);
+            let template = serde_json::json!({"spec": {"containers": containers}});
+            let deployment = serde_json::json!({"metadata": {}, "spec": {"selector": {}, "template": template}});
+            Acting::Installed(serde_json::from_value(deployment).unwrap())
+        };
+        let in_process = |webhook| Acting::InProcess { vpa: supple_api::autoscaler::CarryOut::All, webhook };
+        use super::super::State::{Bad, Good};
+        for (acting, state, part) in [
+            (installed(&["controller", "--webhook-service=supple/supple-webhook"]), Bad, "helm upgrade"),
+            (installed(&["controller"]), Good, "webhook.enabled is off"),
+            (in_process(true), Bad, "supple up --webhook registers it"),
+            (in_process(false), Good, "not given --webhook"),
+            (Acting::Nobody(None), Good, "webhook.enabled is off"),
+        ] {
+            let it = none_of_ours(&acting);
+            assert!(
+                it.state == state && (it.says.contains(part) || it.cure.contains(part)),
+                "{}: {}",
+                it.says,
+                it.cure
+            );
+        }
     }
 }

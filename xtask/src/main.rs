@@ -13,7 +13,7 @@ mod vm;
 const USAGE: &str = "usage: cargo xtask house              check the rules of ARCHITECTURE.md
        cargo xtask generate [--check]  write the generated files, or check that they are current
        cargo xtask bench [ARGUMENT…]   measure what is shipped (the profile `dist`) and write docs/benchmarks.md (takes minutes)
-       cargo xtask tables [quality|speed]  measure the recommender and write its tables into docs (takes minutes)
+       cargo xtask tables [quality|speed]  measure the recommender and write its tables into docs (a quarter of an hour)
        cargo xtask vm [TEST [WORD…]]   run the tests that need cgroup v2 in a virtual machine (by way of .ci/vm)";
 
 fn main() -> ExitCode {

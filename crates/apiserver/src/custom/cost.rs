@@ -134,7 +134,13 @@ fn text<'a>(schema: &'a Value, name: &str) -> &'a str {
 /// A limit of the schema; one below zero allows nothing.
 fn bound(schema: &Value, name: &str) -> Option<u64> {
     let given = schema.get(name)?;
-    given.as_u64().or_else(|| given.is_number().then_some(0))
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`as` saturates, and no fraction is let in"
+    )]
+    let as_written = |number: f64| number as u64;
+    given.as_u64().or_else(|| given.as_f64().map(as_written))
 }
 
 fn is_int_or_string(schema: &Value) -> bool {

@@ -278,7 +278,10 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
     // Whoever publishes the registrations first: what is under way there would make them anew.
     while servers.join_next().await.is_some() {}
     if webhook && let Err(error) = publish::withdraw(&client, WEBHOOK).await {
-        tracing::warn!(error = chain(&error), "the webhook stays registered");
+        tracing::warn!(
+            error = chain(&error),
+            "the webhook stays registered; the next `supple up` on this data directory withdraws it"
+        );
     }
     Ok(shown?)
 }

@@ -1,5 +1,4 @@
 //! Seeds of a fault test: which are run, what is rolled under one, and how one that failed is run again.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

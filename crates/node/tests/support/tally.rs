@@ -1,6 +1,5 @@
 //! What went wrong on purpose, counted by where and how, printed when all of it is over. A kind of fault that never occurred
 //! has proved nothing, and fails the test that promised it.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -75,7 +75,7 @@ impl Record for Changed {
 
 impl Changes {
     /// Every size in force as CSV, a row a change: sorted by policy, workload, time and pod, whoever noted it. A row holds from
-    /// its time until the next row of the same policy and pod.
+    /// its time until the next row of the same policy and pod. The bound comes last.
     pub fn emit(&mut self, contenders: &[&dyn Contender], names: &Names, out: &mut dyn Write) -> io::Result<()> {
         let ranks = names.ranks();
         let mut lane_at = vec![0; ranks.len()];
@@ -104,7 +104,7 @@ impl Changes {
             let pod =
                 pods.get(index(change.pod)).and_then(|pod| named.pods.get(index(*pod))).map_or("", String::as_str);
             let pod = field(pod);
-            let policy = field(contenders.get(change.strategy).map_or("", |it| it.name()));
+            let policy = field(contenders.get(change.strategy).map_or("bound", |it| it.name()));
             let [cpu_request, cpu_limit, memory_request, memory_limit] = written(&change.size);
             let name = &named.name;
             writeln!(

@@ -1,8 +1,9 @@
 //! One workload on its way through a replay: its strategies on the first way through the recording, its bound on the second.
 
+use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::explain::Explanation;
 use supple_recommend::resource::Resource;
-use supple_recommend::sample::{Sample, believable};
+use supple_recommend::sample::{Sample, Size, believable};
 use supple_replay::bound::{Bound, Range};
 use supple_replay::figures::{Figures, Prices};
 use supple_replay::workload::{Change, Interval, Workload};
@@ -158,13 +159,16 @@ impl Lane {
         self.first() == Some(pod)
     }
 
-    /// Between the two ways through the recording: the ranges are known.
-    pub fn rewind(&mut self) {
+    /// Between the two ways through the recording: the ranges are known. With the changes of the bound, for [`Lane::bound_changes`],
+    /// or without.
+    pub fn rewind(&mut self, changes: bool) {
         for lane in &mut self.pods {
             lane.interval = Interval::default();
             for (resource, (bound, range)) in Resource::ALL.into_iter().zip(lane.bounds.iter_mut().zip(lane.ranges)) {
                 let (prices, least) = prices(resource);
-                *bound = (range.hours > 0.0 && range.low.is_finite()).then(|| Bound::new(&range, &prices, least));
+                let known = range.hours > 0.0 && range.low.is_finite();
+                *bound = known.then(|| Bound::new(&range, &prices, least));
+                *bound = bound.take().map(|it| if changes { it.with_changes() } else { it });
             }
         }
     }
@@ -178,11 +182,33 @@ impl Lane {
             if counts {
                 for (bound, used) in lane.bounds.iter_mut().zip([sample.cpu, sample.memory]) {
                     if let Some(bound) = bound.as_mut().filter(|_| believable(used)) {
-                        bound.put(used, hours);
+                        bound.put(sample.time, used, hours);
                     }
                 }
             }
             taken(hours, sample);
+        }
+    }
+
+    /// The changes of the bound, as those of the strategy that comes after all others: of every pod the sizes in force from a time on.
+    /// Its CPU has no limit, as most have none.
+    pub fn bound_changes(&self, changed: &mut dyn FnMut(Change)) {
+        let strategy = self.workload.runners().len();
+        for (pod, lane) in (0..).zip(&self.pods) {
+            let [mut cpu, mut memory] = lane
+                .bounds
+                .each_ref()
+                .map(|it| it.as_ref().map(Bound::changes).unwrap_or_default().into_iter().peekable());
+            let mut size = Size::default();
+            while let Some(time) = cpu.peek().into_iter().chain(memory.peek()).map(|it| it.0).min() {
+                if let Some((_, cores)) = cpu.next_if(|it| it.0 == time) {
+                    size.cpu_request = Some(MilliCpu(cores));
+                }
+                if let Some((_, bytes)) = memory.next_if(|it| it.0 == time) {
+                    (size.memory_request, size.memory_limit) = (Some(Bytes(bytes)), Some(Bytes(bytes)));
+                }
+                changed(Change { strategy, pod, time, size });
+            }
         }
     }
 

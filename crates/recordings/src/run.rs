@@ -202,7 +202,7 @@ pub fn replay(
     if setup.bound || !drawn.is_empty() {
         progress.restart("finding the least possible");
         for (index, worker) in workers.iter_mut().enumerate() {
-            worker.lanes.iter_mut().flatten().for_each(Lane::rewind);
+            worker.lanes.iter_mut().flatten().for_each(|it| it.rewind(setup.bound && setup.changes));
             let own = drawn.iter().filter(|lane| **lane % setup.jobs == index);
             worker.drawn = own.map(|lane| (*lane / setup.jobs, Drawing::default())).collect();
         }
@@ -211,6 +211,9 @@ pub fn replay(
         } else {
             read_all(setup, recording, &mut workers, progress, Worker::second)?;
         }
+    }
+    if setup.bound && setup.changes {
+        workers.iter_mut().try_for_each(|it| it.note_bound(setup)).map_err(temporary)?;
     }
     let mut changes = Changes::default();
     for worker in &mut workers {
@@ -280,6 +283,17 @@ impl Worker {
         for (place, lane) in self.lanes.iter_mut().enumerate() {
             if let Some(lane) = lane {
                 lane.flush(&mut |change| note(log, failed, place * setup.jobs + self.index, change));
+            }
+        }
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Notes the changes of the bound. An error: one could not be kept.
+    fn note_bound(&mut self, setup: &Setup<'_>) -> io::Result<()> {
+        let (log, failed) = (&mut self.log, &mut self.failed);
+        for (place, lane) in self.lanes.iter().enumerate() {
+            if let Some(lane) = lane {
+                lane.bound_changes(&mut |change| note(log, failed, place * setup.jobs + self.index, change));
             }
         }
         self.failed.take().map_or(Ok(()), Err)

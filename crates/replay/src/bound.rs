@@ -19,8 +19,11 @@
 //! samples are kept, and charged when one comes that does not fit, or when the time is up: sample by sample, but one size after
 //! another, and only what counts. Of a size that was passed, that is what came after the last time it was: it was idle then.
 
+mod trail;
+
 use crate::figures::{Figures, Prices};
 use supple_recommend::sample::{amount, whole};
+use trail::Trail;
 use wide::f64x4;
 
 /// Sizes on the grid at most.
@@ -110,6 +113,7 @@ struct Waiting {
 /// A sample that was charged to the best size alone.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
+    time: i64,
     used: f64,
     hours: f64,
     /// What the best way cost before it, and the hours before it.
@@ -141,6 +145,8 @@ pub struct Bound {
     over: f64,
     resize: f64,
     total: Figures,
+    /// Where it is wished for.
+    trail: Option<Trail>,
 }
 
 impl Bound {
@@ -174,11 +180,18 @@ impl Bound {
             over,
             resize,
             total,
+            trail: None,
         }
     }
 
-    /// A sample standing for so many hours.
-    pub fn put(&mut self, used: f64, hours: f64) {
+    /// Remembers its changes of size from now on, for [`Bound::changes`]: as much memory as they are many.
+    pub fn with_changes(mut self) -> Self {
+        self.trail = Some(Trail::new(self.sizes.len()));
+        self
+    }
+
+    /// A sample of a time, in seconds, standing for so many hours.
+    pub fn put(&mut self, time: i64, used: f64, hours: f64) {
         let so_far = self.total.hours;
         self.total.samples += 1;
         self.total.hours += hours;
@@ -186,7 +199,11 @@ impl Bound {
         if self.sizes.is_empty() {
             return;
         }
-        if self.keep(used, hours, so_far) {
+        if let Some(trail) = &mut self.trail {
+            let values = &self.values;
+            trail.at(time, |size| values[size].is_finite());
+        }
+        if self.keep(time, used, hours, so_far) {
             return;
         }
         self.settle_below();
@@ -198,7 +215,7 @@ impl Bound {
         }
         let (low, high) = self.awake(fits, used, hours);
         if self.started {
-            self.come_anew((low, high), (before, fits), so_far);
+            self.come_anew(time, (low, high), (before, fits), so_far);
         }
         // From `low` the sizes that the sample is over, from `fits` those that it fits.
         let end = high + 1;
@@ -206,14 +223,14 @@ impl Bound {
         self.ways.counts[low..fits].iter_mut().for_each(|it| it.over += 1);
         self.ways.counts[before.clamp(low, fits)..fits].iter_mut().for_each(|it| it.events += 1);
         let under = raise(&mut self.values[low..fits], &self.amounts[low..fits], |_| f64x4::splat(self.over));
-        let (less, time) = (f64x4::splat(used), f64x4::splat(hours));
-        let over = raise(&mut self.values[fits..end], &self.amounts[fits..end], |size| (size - less) * time);
+        let (less, span) = (f64x4::splat(used), f64x4::splat(hours));
+        let over = raise(&mut self.values[fits..end], &self.amounts[fits..end], |size| (size - less) * span);
         let least = under.0.min(over.0);
         self.best = low + first(&self.values[low..end], least);
         self.started = true;
         if !self.waiting.parts.is_empty() {
             // Only those above wait for this one.
-            self.waiting.samples.push(Kept { used, hours, before: (least, so_far) });
+            self.waiting.samples.push(Kept { time, used, hours, before: (least, so_far) });
         }
         self.doze((low, high), least + self.resize);
         self.wait();
@@ -238,7 +255,7 @@ impl Bound {
     }
 
     /// Keeps a sample for all sizes but the best one, where they can wait for it.
-    fn keep(&mut self, used: f64, hours: f64, so_far: f64) -> bool {
+    fn keep(&mut self, time: i64, used: f64, hours: f64, so_far: f64) -> bool {
         let waiting = &mut self.waiting;
         let size = self.amounts[self.best];
         if waiting.parts.is_empty() || used > size || waiting.samples.len() == KEPT {
@@ -251,7 +268,7 @@ impl Bound {
         }
         (waiting.hours, waiting.lowest) = (all, lowest);
         let value = &mut self.values[self.best];
-        waiting.samples.push(Kept { used, hours, before: (*value, so_far) });
+        waiting.samples.push(Kept { time, used, hours, before: (*value, so_far) });
         *value += (size - used) * hours;
         true
     }
@@ -288,8 +305,9 @@ impl Bound {
 
     /// Charges samples that all fit to sizes below the best one. Before the first, all come anew (`passed`), or those that are idle.
     fn charge_below(&mut self, sizes: std::ops::Range<usize>, samples: &[Kept], passed: bool) {
-        let Some(Kept { before: (cost, hours), .. }) = samples.first().copied() else { return };
+        let Some(Kept { time, before: (cost, hours), .. }) = samples.first().copied() else { return };
         let changed = cost + self.resize;
+        let change = self.trail.as_mut().map(|it| it.change(time, self.best));
         let came = Came { reserved: self.reserved(self.best, hours), hours };
         let mut counts = self.ways.counts[self.best];
         counts.resizes += 1;
@@ -300,6 +318,7 @@ impl Bound {
                 self.ways.came[to] = came;
                 let size = u16::try_from(to).unwrap_or(u16::MAX);
                 self.ways.counts[to] = Counts { range: (lowest.min(size), highest.max(size)), ..counts };
+                lead(&mut self.trail, to, change);
             }
         }
         charge(&mut self.values[sizes.clone()], &self.amounts[sizes], samples, f64::INFINITY);
@@ -340,10 +359,11 @@ impl Bound {
 
     /// Lets sizes within `low..=high` be come to from the best one where that is cheaper than what they cost so far: the idle ones and
     /// those that became dear. `fits` are the first size the last sample fitted and the first this one fits, after so many `hours`.
-    fn come_anew(&mut self, (low, high): (usize, usize), fits: (usize, usize), hours: f64) {
+    fn come_anew(&mut self, time: i64, (low, high): (usize, usize), fits: (usize, usize), hours: f64) {
         let (first, last) = (self.window.0, self.near);
         let from = (self.best, self.cost() + self.resize);
         let came = Came { reserved: self.reserved(self.best, hours), hours };
+        let came = (came, self.trail.as_mut().map(|it| it.change(time, self.best)));
         self.come_within(low..first, from, fits, came);
         if from.1 < self.most {
             self.come_within(first..last + 1, from, fits, came);
@@ -356,7 +376,7 @@ impl Bound {
         sizes: std::ops::Range<usize>,
         (from, changed): (usize, f64),
         (before, fits): (usize, usize),
-        came: Came,
+        (came, change): (Came, Option<trail::Place>),
     ) {
         let mut counts = self.ways.counts[from];
         counts.resizes += 1;
@@ -371,6 +391,7 @@ impl Bound {
                 let size = u16::try_from(to).unwrap_or(u16::MAX);
                 let events = counts.events + u32::from(began.contains(&to)) - u32::from(counted.contains(&to));
                 self.ways.counts[to] = Counts { events, range: (lowest.min(size), highest.max(size)), ..counts };
+                lead(&mut self.trail, to, change);
             }
         }
     }
@@ -428,6 +449,12 @@ impl Bound {
         self.values.get(self.best).copied().unwrap_or(0.0)
     }
 
+    /// The best way itself: from when on which size was in force. Empty unless it was told to remember that.
+    pub fn changes(&self) -> Vec<(i64, i64)> {
+        let changes = self.trail.as_ref().map(|it| it.changes(self.best)).unwrap_or_default();
+        changes.into_iter().map(|(time, size)| (time, self.sizes[size])).collect()
+    }
+
     /// What the best way came to.
     pub fn figures(&self) -> Figures {
         if !self.started {
@@ -448,36 +475,30 @@ impl Bound {
     }
 }
 
-/// The best way itself, a size for every sample: for drawing. Remembers a bit a sample and size, unlike [`Bound`].
+/// The best way itself, a size for every sample: for drawing.
 pub fn path(used: &[(f64, f64)], prices: &Prices, least: f64) -> Vec<i64> {
     let mut range = Range::default();
-    for (used, hours) in used {
-        range.put(*used, *hours);
+    used.iter().for_each(|(used, hours)| range.put(*used, *hours));
+    let mut bound = Bound::new(&range, prices, least).with_changes();
+    for (at, (used, hours)) in (0..).zip(used) {
+        bound.put(at, *used, *hours);
     }
-    let mut bound = Bound::new(&range, prices, least);
-    let words = bound.sizes.len().div_ceil(64);
-    let mut came = vec![0_u64; words * used.len()];
-    let mut from = Vec::with_capacity(used.len());
-    for (at, (used, hours)) in used.iter().enumerate() {
-        bound.catch_up();
-        let changed = bound.cost() + bound.resize;
-        from.push(bound.best);
-        for (i, value) in bound.values.iter().enumerate() {
-            if bound.started && changed < *value {
-                came[at * words + i / 64] |= 1 << (i % 64);
-            }
+    let mut changes = bound.changes().into_iter().peekable();
+    let mut size = 0;
+    let size_at = |at| {
+        while let Some((_, to)) = changes.next_if(|(from, _)| *from <= at) {
+            size = to;
         }
-        bound.put(*used, *hours);
+        size
+    };
+    (0..).take(used.len()).map(size_at).collect()
+}
+
+/// Notes that the best way to a size came there by a change.
+fn lead(trail: &mut Option<Trail>, to: usize, change: Option<trail::Place>) {
+    if let Some((trail, change)) = trail.as_mut().zip(change) {
+        trail.lead(to, change);
     }
-    let mut here = bound.best;
-    let mut sizes = vec![0; used.len()];
-    for at in (0..used.len()).rev() {
-        sizes[at] = bound.sizes[here];
-        if came[at * words + here / 64] >> (here % 64) & 1 == 1 {
-            here = from[at];
-        }
-    }
-    sizes
 }
 
 /// Adds to every value what its size costs, four at a time; the least and the most of them then.
@@ -560,141 +581,4 @@ fn grid(low: f64, high: f64) -> Vec<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// The definition: every way to choose a size for every sample.
-    fn brute_force(used: &[f64], sizes: &[i64], over: f64, resize: f64) -> f64 {
-        let ways = sizes.len().pow(u32::try_from(used.len()).unwrap());
-        (0..ways)
-            .map(|way| {
-                let mut way = way;
-                let mut cost = 0.0;
-                let mut before = None;
-                for used in used {
-                    let size = sizes[way % sizes.len()];
-                    way /= sizes.len();
-                    let size_now = amount(size);
-                    cost += if *used > size_now { over } else { size_now - used };
-                    cost += if before.is_some_and(|it| it != size) { resize } else { 0.0 };
-                    before = Some(size);
-                }
-                cost
-            })
-            .fold(f64::INFINITY, f64::min)
-    }
-
-    /// The recurrence as it is written, over all sizes.
-    fn plain(used: &[f64], sizes: &[i64], hours: f64, (over, resize): (f64, f64)) -> f64 {
-        let cost = |size: i64, used: f64| if used > amount(size) { over } else { (amount(size) - used) * hours };
-        let mut values: Vec<f64> = sizes.iter().map(|it| cost(*it, used[0])).collect();
-        for used in &used[1..] {
-            let changed = values.iter().copied().fold(f64::INFINITY, f64::min) + resize;
-            values = values.iter().zip(sizes).map(|(value, size)| value.min(changed) + cost(*size, *used)).collect();
-        }
-        values.into_iter().fold(f64::INFINITY, f64::min)
-    }
-
-    proptest! {
-        #[test]
-        fn leaving_idle_sizes_out_changes_nothing(
-            used in prop::collection::vec(prop_oneof![0.0f64..120.0, 40.0f64..50.0], 1..200),
-            sizes in prop::collection::btree_set(1i64..120, 1..60),
-            over in 0.0f64..80.0,
-            resize in 0.0f64..40.0,
-        ) {
-            let sizes: Vec<i64> = sizes.into_iter().collect();
-            let mut bound = Bound::on(sizes.clone(), over, resize);
-            used.iter().for_each(|it| bound.put(*it, 1.0));
-            let exact = plain(&used, &sizes, 1.0, (over, resize));
-            prop_assert!((bound.cost() - exact).abs() < 1e-7, "{} is not {}", bound.cost(), exact);
-        }
-
-        #[test]
-        fn sizes_that_waited_cost_what_they_would_have(
-            parts in prop::collection::vec((20.0f64..400.0, 0.5f64..60.0, 1usize..300), 1..8),
-            noise in prop::collection::vec(0.0f64..1.0, 400),
-            minutes in 1u32..10,
-            over in 0.5f64..80.0,
-            resize in 0.0f64..60.0,
-        ) {
-            let noisy = |(level, width, many): &(f64, f64, usize)| -> Vec<f64> {
-                noise.iter().cycle().skip(*many * 7).take(*many).map(|it| level + width * it).collect()
-            };
-            let used: Vec<f64> = parts.iter().flat_map(noisy).collect();
-            let (hours, sizes) = (f64::from(minutes) / 60.0, grid(20.0, 460.0));
-            let mut bound = Bound::on(sizes.clone(), over, resize);
-            for (at, it) in used.iter().enumerate() {
-                bound.put(*it, hours);
-                if at % 97 == 0 || at + 1 == used.len() {
-                    let exact = plain(&used[..=at], &sizes, hours, (over, resize));
-                    prop_assert!((bound.cost() - exact).abs() < 1e-7, "{} is not {} after {}", bound.cost(), exact, at);
-                }
-            }
-            let it = bound.figures();
-            let sum = it.slack + over * crate::figures::count(it.over) + resize * crate::figures::count(it.resizes);
-            prop_assert!((sum - bound.cost()).abs() < 1e-6);
-            let slack = it.reserved - it.used;
-            prop_assert!(it.over > 0 || (slack - it.slack).abs() < 1e-6, "{} is not {}", slack, it.slack);
-            prop_assert!(it.events <= it.over);
-        }
-
-        #[test]
-        fn nothing_is_cheaper(
-            used in prop::collection::vec(0.0f64..12.0, 1..7),
-            sizes in prop::collection::btree_set(1i64..12, 1..5),
-            over in 0.0f64..20.0,
-            resize in 0.0f64..10.0,
-        ) {
-            let sizes: Vec<i64> = sizes.into_iter().collect();
-            let mut bound = Bound::on(sizes.clone(), over, resize);
-            for it in &used {
-                bound.put(*it, 1.0);
-            }
-            let exact = brute_force(&used, &sizes, over, resize);
-            prop_assert!((bound.cost() - exact).abs() < 1e-9, "{} is not {}", bound.cost(), exact);
-        }
-
-        #[test]
-        fn the_figures_are_those_of_the_cost(used in prop::collection::vec(1.0f64..100.0, 1..60), over in 0.0f64..50.0, resize in 0.0f64..50.0) {
-            let mut bound = Bound::on((1..=100).step_by(7).collect(), over, resize);
-            for it in &used {
-                bound.put(*it, 1.0);
-            }
-            let it = bound.figures();
-            let sum = it.slack + over * crate::figures::count(it.over) + resize * crate::figures::count(it.resizes);
-            prop_assert!((sum - bound.cost()).abs() < 1e-6);
-            prop_assert!(it.events <= it.over);
-        }
-    }
-
-    #[test]
-    fn the_path_is_the_cost() {
-        let used: Vec<(f64, f64)> = [1.0, 1.0, 9.0, 9.0, 9.0, 2.0, 1.0, 30.0, 1.0].map(|it| (it, 1.0)).to_vec();
-        let sizes = path(&used, &Prices::MEMORY, 1.0);
-        let mut figures = Figures::default();
-        for (i, (used, hours)) in used.iter().enumerate() {
-            figures.judge(*used, sizes[i], *hours);
-            figures.resizes += u64::from(i > 0 && sizes[i] != sizes[i - 1]);
-        }
-        let mut range = Range::default();
-        used.iter().for_each(|(used, hours)| range.put(*used, *hours));
-        let mut bound = Bound::new(&range, &Prices::MEMORY, 1.0);
-        used.iter().for_each(|(used, hours)| bound.put(*used, *hours));
-        let best = bound.figures();
-        assert_eq!((figures.resizes, figures.over), (best.resizes, best.over));
-        assert!((figures.reserved - best.reserved).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_dear_resize_is_made_once() {
-        let mut bound = Bound::on(vec![1, 2, 10], 1000.0, 5.0);
-        for used in [1.0, 1.0, 1.0, 10.0, 10.0, 1.0] {
-            bound.put(used, 1.0);
-        }
-        let it = bound.figures();
-        assert_eq!((it.resizes, it.over), (2, 0), "up, and down again for 5 instead of 9 of slack");
-        assert_eq!(it.range, Some((1, 10)));
-    }
-}
+mod tests;

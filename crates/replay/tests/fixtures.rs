@@ -67,7 +67,7 @@ fn replay(samples: &[Sample], resource: Resource, warmup: i64) -> (Vec<Figures>,
         workload.put(0, sample, hours, |change| changes.push(change));
     }
     let mut bound = Bound::new(&range, &prices, least);
-    counted.iter().for_each(|(used, hours)| bound.put(*used, *hours));
+    (0..).zip(&counted).for_each(|(at, (used, hours))| bound.put(at, *used, *hours));
     let figures = workload.runners().iter().map(|it| it.figures[usize::from(resource == Resource::Memory)]);
     (figures.chain([bound.figures()]).collect(), changes)
 }

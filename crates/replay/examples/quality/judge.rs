@@ -58,7 +58,7 @@ pub fn least(series: &[Vec<Sample>], warmup: i64, resource: Resource) -> Vec<Fig
             }
         }
         let mut bound = Bound::new(&range, &prices, least);
-        counted.iter().for_each(|(used, hours)| bound.put(*used, *hours));
+        (0..).zip(&counted).for_each(|(at, (used, hours))| bound.put(at, *used, *hours));
         bound.figures()
     })
 }

@@ -156,6 +156,6 @@ fn blind(samples: &[Sample], warmup: i64, resource: Resource) -> Option<f64> {
     let mean = (seen.used / seen.hours).max(least);
     let priced = Range { used: seen.used, hours: seen.hours, ..range };
     let mut bound = Bound::new(&priced, &prices, least);
-    counted.iter().for_each(|(used, hours)| bound.put(*used, *hours));
+    (0..).zip(&counted).for_each(|(at, (used, hours))| bound.put(at, *used, *hours));
     (seen.hours > 0.0).then(|| (bound.cost() / mean + prices.event * count(records)) / seen.hours)
 }

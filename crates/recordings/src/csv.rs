@@ -10,7 +10,7 @@ use memchr::memchr;
 use supple_recommend::sample::Sample;
 
 use crate::names::{Names, Place};
-use crate::row::{InputError, Sink, cpu_limit, memory_limit, sample, shown};
+use crate::row::{self, InputError, Sink, cpu_limit, memory_limit, sample, shown};
 
 const NEEDED: [&str; 7] = ["time", "namespace", "workload", "pod", "container", "cpu_cores", "memory_bytes"];
 const OPTIONAL: [&str; 3] = ["cpu_limit", "memory_limit", "restarts"];
@@ -138,7 +138,7 @@ fn plain(line: &[u8], names: &mut Names) -> Option<(Place, Sample)> {
 
 /// The values of a line of plain numbers at the beginning, and what follows them. `find` knows the series and how many bytes it takes.
 fn values(text: &[u8], find: impl FnOnce(&[u8]) -> Option<(Place, usize)>) -> Option<(Place, Sample, &[u8])> {
-    let (time, rest) = digits(text)?;
+    let (time, rest) = digits(text).filter(|it| row::time(it.0).is_some())?;
     let rest = rest.strip_prefix(b",")?;
     let (place, length) = find(rest)?;
     let (cpu, rest) = decimal(&rest[length..])?;
@@ -264,13 +264,11 @@ fn parse(line: &[u8], optional: usize, names: &mut Names) -> Result<(Place, Samp
 
 fn whole(text: &str) -> Result<i64, String> {
     let text = text.trim();
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let time: f64 = text.parse().map_err(|_| format!("time {} is not a number of seconds", shown(text)))?;
-    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates; checked to be finite")]
-    let seconds = time.floor() as i64;
-    if time.is_finite() { Ok(seconds) } else { Err(format!("time {} is not a number of seconds", shown(text))) }
+    let seconds = match text.parse() {
+        Ok(seconds) => row::time(seconds),
+        Err(_) => row::time_of(text.parse().map_err(|_| format!("time {} is not a number of seconds", shown(text)))?),
+    };
+    seconds.ok_or_else(|| format!("time {} is no unix time in seconds (the years -9999 to 9999)", shown(text)))
 }
 
 /// An empty value was not recorded; anything else must be a finite number that is not negative.
@@ -350,6 +348,9 @@ mod tests {
     fn what_is_wrong_is_said_with_its_line() {
         for (line, part) in [
             ("x,a,b,c,d,1,1", "time \"x\" is not a number of seconds"),
+            ("9223372036854775807,a,b,c,d,1,1", "is no unix time in seconds"),
+            ("999999999999999,a,b,c,d,1,1", "is no unix time in seconds"),
+            ("-1e300,a,b,c,d,1,1", "is no unix time in seconds"),
             ("1,a,b,c,d,-1,1", "cpu_cores \"-1\" is negative"),
             ("1,a,b,c,d,1,NaN", "memory_bytes \"NaN\" is not finite"),
             ("1,a,b,c", "too few values"),

@@ -9,18 +9,18 @@ const POINTS: usize = 4096;
 /// must bear.
 #[derive(Clone, Debug, Default)]
 pub struct Drawing {
-    points: Vec<(f64, Sample)>,
+    points: Vec<Sample>,
     /// Samples to a point, less one doubling each time the points are too many.
     every: u32,
     taken: u32,
 }
 
 impl Drawing {
-    /// Takes in a sample that stands for so many hours.
-    pub fn put(&mut self, hours: f64, sample: &Sample) {
+    /// Takes in a sample.
+    pub fn put(&mut self, sample: &Sample) {
         match self.points.last_mut() {
             Some(last) if self.taken < self.every => {
-                *last = highest(last, &(hours, *sample));
+                *last = highest(last, sample);
                 self.taken += 1;
             }
             _ => {
@@ -28,24 +28,24 @@ impl Drawing {
                     self.points = self.points.chunks(2).map(|it| highest(&it[0], &it[it.len() - 1])).collect();
                     self.every = self.every.max(1) * 2;
                 }
-                self.points.push((hours, *sample));
+                self.points.push(*sample);
                 self.taken = 1;
             }
         }
     }
 
-    /// What each point stands for in hours, and its use.
-    pub fn points(&self) -> &[(f64, Sample)] {
+    /// When each point is, and its use.
+    pub fn points(&self) -> &[Sample] {
         &self.points
     }
 }
 
-fn highest(a: &(f64, Sample), b: &(f64, Sample)) -> (f64, Sample) {
+fn highest(a: &Sample, b: &Sample) -> Sample {
     let most = |a: Option<f64>, b: Option<f64>| match (a, b) {
         (Some(a), Some(b)) => Some(a.max(b)),
         (a, b) => a.or(b),
     };
-    (a.0 + b.0, Sample { cpu: most(a.1.cpu, b.1.cpu), memory: most(a.1.memory, b.1.memory), ..a.1 })
+    Sample { cpu: most(a.cpu, b.cpu), memory: most(a.memory, b.memory), ..*a }
 }
 
 #[cfg(test)]
@@ -53,15 +53,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_recording_keeps_its_peak_and_its_hours() {
+    fn a_long_recording_keeps_its_peak() {
         let mut drawing = Drawing::default();
         for i in 0..100_000 {
             let memory = if i == 77_777 { 9.0 } else { 1.0 };
-            drawing.put(0.5, &Sample { time: i, memory: Some(memory), ..Sample::default() });
+            drawing.put(&Sample { time: i, memory: Some(memory), ..Sample::default() });
         }
         let points = drawing.points();
         assert!(points.len() <= POINTS && points.len() > POINTS / 4, "{}", points.len());
-        assert_eq!(points.iter().map(|it| it.0).sum::<f64>(), 50_000.0);
-        assert_eq!(points.iter().filter(|it| it.1.memory == Some(9.0)).count(), 1);
+        assert_eq!(points.iter().filter(|it| it.memory == Some(9.0)).count(), 1);
     }
 }

@@ -173,8 +173,8 @@ impl Lane {
         }
     }
 
-    /// The second way, for the bound: samples of one pod, in their order. What each stands for, in hours, is told to `taken`.
-    pub fn put_again(&mut self, pod: u32, samples: &[Short], mut taken: impl FnMut(f64, &Short)) {
+    /// The second way, for the bound: samples of one pod, in their order. Those that stand for any time are told to `taken`.
+    pub fn put_again(&mut self, pod: u32, samples: &[Short], mut taken: impl FnMut(&Short)) {
         let Some(lane) = self.pods.get_mut(index(pod)) else { return };
         for sample in samples {
             let counts = self.workload.counts(sample.time);
@@ -186,7 +186,7 @@ impl Lane {
                     }
                 }
             }
-            taken(hours, sample);
+            taken(sample);
         }
     }
 

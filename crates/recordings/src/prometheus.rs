@@ -8,7 +8,7 @@ use std::io::{self, BufRead};
 use supple_controller::source::prometheus::answer::{AnswerError, Kind, Series as Matrix, read_all};
 use supple_recommend::sample::Sample;
 
-use crate::row::{InputError, Series, Sink, milli, shortened, shown};
+use crate::row::{self, InputError, Series, Sink, milli, shortened, shown};
 
 /// The counter of CPU, and what it is called where only a part of a cluster is measured.
 const COUNTER: &str = "cpu_usage_seconds_total";
@@ -54,6 +54,10 @@ fn take(file: &str, matrix: &Matrix, sink: &mut dyn Sink) -> Result<(), InputErr
     };
     let mut points = Vec::with_capacity(matrix.values.len());
     for (time, text) in &matrix.values {
+        if row::time_of(*time).is_none() {
+            sink.wrong(wrong(&format!(" at {time}"), "that is no unix time in seconds".to_owned()))?;
+            continue;
+        }
         match value(text, measure) {
             Ok(Some(value)) => points.push((*time, value)),
             Ok(None) => {}
@@ -65,8 +69,8 @@ fn take(file: &str, matrix: &Matrix, sink: &mut dyn Sink) -> Result<(), InputErr
     }
     let place = sink.names().place(&series);
     for (time, value) in points {
-        #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
-        let sample = Sample { time: time.floor() as i64, ..Sample::default() };
+        let Some(time) = row::time_of(time) else { continue };
+        let sample = Sample { time, ..Sample::default() };
         let sample = match measure {
             Measure::Memory => Sample { memory: Some(value), ..sample },
             Measure::Rate | Measure::Counter => Sample { cpu: Some(milli(value)), ..sample },

@@ -5,6 +5,20 @@ use supple_recommend::sample::Sample;
 
 use crate::names::{Names, Place};
 
+/// Unix seconds that may be times: the years -9999 to 9999, as timestamps are written. What is reckoned of such times fits its type.
+const TIMES: std::ops::RangeInclusive<i64> = -377_705_116_800..=253_402_300_799;
+
+/// A time of a recording, in unix seconds, where it can be one.
+pub fn time(seconds: i64) -> Option<i64> {
+    TIMES.contains(&seconds).then_some(seconds)
+}
+
+/// The same of seconds and parts of one, which are left out.
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, far outside of what may be a time")]
+pub fn time_of(seconds: f64) -> Option<i64> {
+    time(seconds.floor() as i64).filter(|_| seconds.is_finite())
+}
+
 /// Which container of which pod of which workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Series {

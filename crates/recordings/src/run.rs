@@ -306,9 +306,9 @@ impl Worker {
     fn again(&mut self, place: usize, pod: u32, samples: &[Short]) {
         let Some(lane) = self.lanes.get_mut(place).and_then(Option::as_mut) else { return };
         let mut drawing = self.drawn.get_mut(&place).filter(|_| lane.is_first(pod));
-        lane.put_again(pod, samples, |hours, it| {
+        lane.put_again(pod, samples, |it| {
             if let Some(drawing) = &mut drawing {
-                drawing.put(hours, &it.whole());
+                drawing.put(&it.whole());
             }
         });
     }

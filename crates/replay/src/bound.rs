@@ -475,25 +475,6 @@ impl Bound {
     }
 }
 
-/// The best way itself, a size for every sample: for drawing.
-pub fn path(used: &[(f64, f64)], prices: &Prices, least: f64) -> Vec<i64> {
-    let mut range = Range::default();
-    used.iter().for_each(|(used, hours)| range.put(*used, *hours));
-    let mut bound = Bound::new(&range, prices, least).with_changes();
-    for (at, (used, hours)) in (0..).zip(used) {
-        bound.put(at, *used, *hours);
-    }
-    let mut changes = bound.changes().into_iter().peekable();
-    let mut size = 0;
-    let size_at = |at| {
-        while let Some((_, to)) = changes.next_if(|(from, _)| *from <= at) {
-            size = to;
-        }
-        size
-    };
-    (0..).take(used.len()).map(size_at).collect()
-}
-
 /// Notes that the best way to a size came there by a change.
 fn lead(trail: &mut Option<Trail>, to: usize, change: Option<trail::Place>) {
     if let Some((trail, change)) = trail.as_mut().zip(change) {

@@ -6,10 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use supple_recommend::resource::Resource;
-use supple_recommend::sample::Size;
-use supple_recordings::lane::prices;
+use supple_recommend::sample::{Sample, Size};
 use supple_recordings::run::{Outcome, weight};
-use supple_replay::bound;
 use supple_replay::workload::Change;
 
 use super::policy::Contender;
@@ -25,6 +23,9 @@ const SCRIPT: &str = include_str!("report.js");
 /// Lines of the policies, in order; the first is ours. What is more than these is dotted.
 const COLOURS: [&str; 10] =
     ["#0b6bcb", "#c2410c", "#7c3aed", "#0f766e", "#be185d", "#854d0e", "#64748b", "#16a34a", "#ca8a04", "#06b6d4"];
+
+/// In the order in which they are told everywhere: what a person reads, the name in `-o json`, and which it is.
+const TITLES: [(&str, &str, Resource); 2] = [("CPU", "cpu", Resource::Cpu), ("Memory", "memory", Resource::Memory)];
 
 /// The page.
 pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) -> String {
@@ -42,11 +43,17 @@ pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) 
         contenders.len()
     );
     let recorded: Vec<&str> = super::text::recorded(summary).collect();
-    let titles = [("Memory", "memory", Resource::Memory), ("CPU", "cpu", Resource::Cpu)];
-    for (title, _, resource) in titles.into_iter().filter(|it| recorded.contains(&it.1)) {
-        let _ = write!(out, "<h2>{title}</h2><div class=\"pair\">");
-        policies(&mut out, summary, resource);
-        plane(&mut out, summary, resource);
+    let told: Vec<_> = TITLES.into_iter().filter(|it| recorded.contains(&it.1)).collect();
+    out.push_str("<h2>Policies</h2><div class=\"planes\">");
+    for (title, _, resource) in &told {
+        let _ = write!(out, "<figure><figcaption>{title}: down and to the left is better</figcaption>");
+        plane(&mut out, summary, *resource);
+        out.push_str("</figure>");
+    }
+    out.push_str("</div>");
+    for (title, _, resource) in &told {
+        let _ = write!(out, "<div class=\"pair\"><h3>{title}</h3>");
+        policies(&mut out, summary, *resource);
         out.push_str("</div>");
     }
     for note in super::text::notes(summary) {
@@ -72,7 +79,7 @@ pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) 
             if outcome.pods > 1 { format!(", the first of {}", outcome.pods) } else { String::new() }
         );
         key(&mut out, contenders, outcome);
-        for resource in [Resource::Memory, Resource::Cpu] {
+        for (_, _, resource) in TITLES {
             chart(&mut out, contenders, outcome, resource);
         }
         out.push_str("</section>");
@@ -97,7 +104,7 @@ fn closed(out: &mut String, summary: &Summary) {
     );
     for policy in &summary.policies {
         let Some(it) = &policy.closed_loop else { continue };
-        for (name, own, memory) in [("memory", &it.memory, true), ("cpu", &it.cpu, false)] {
+        for (name, own, memory) in [("cpu", &it.cpu, false), ("memory", &it.memory, true)] {
             let _ = write!(out, "<tr><td>{}</td><td>{name}</td>", escape(&policy.name));
             cell(out, own.footprint, 2);
             cell(out, Some(own.resizes.in_place_per_day), 2);
@@ -153,21 +160,26 @@ fn cells(out: &mut String, it: &Told, resource: Resource, columns: Columns) {
     }
 }
 
-/// The heads of [`cells`], each with what it means.
-fn head(summary: &Summary, columns: Columns) -> String {
+/// The heads of [`cells`], each with its unit and what it means; of rows of both resources with both units.
+fn head(summary: &Summary, columns: Columns, resource: Option<Resource>) -> String {
     let mut out = String::new();
     let incumbent = summary.incumbent.as_deref().unwrap_or("the incumbent");
     let stands = format!("how much of the way from {} (0) to the bound (100)", escape(incumbent));
+    let (slack, lowest, highest) = match resource {
+        Some(Resource::Cpu) => ("slack, core-hours", "lowest, cores", "highest, cores"),
+        Some(Resource::Memory) => ("slack, GiB-hours", "lowest, MiB", "highest, MiB"),
+        None => ("slack, core-h, GiB-h", "lowest, cores, MiB", "highest, cores, MiB"),
+    };
     let mut heads = vec![
         ("footprint", "reserved ÷ used, all together"),
         ("median", "of the footprints of all series (a container of a pod)"),
-        ("slack", "reserved minus used: core-hours, GiB-hours"),
+        (slack, "reserved minus used"),
         ("% over", "share of samples over"),
         ("events/day", "runs of samples over, a day and container; for memory: kills"),
         ("resizes/day", "done in place, a day and container"),
         ("restarts/day", "resizes that restart the container"),
-        ("lowest", "least size: cores, MiB"),
-        ("highest", "greatest size: cores, MiB"),
+        (lowest, "least size"),
+        (highest, "greatest size"),
         ("J", "hours of mean use lost in an hour"),
         ("J/bound", "J by the least possible"),
         ("stands %", stands.as_str()),
@@ -175,7 +187,10 @@ fn head(summary: &Summary, columns: Columns) -> String {
     heads.extend(columns.kept.then_some(("kept %", "containers that kept the stated risk")));
     heads.extend(columns.money.then_some(("money", "what was reserved costs")));
     for (name, meaning) in heads {
-        let _ = write!(out, "<th title=\"{meaning}\">{name}</th>");
+        let _ = match name.split_once(", ") {
+            Some((name, unit)) => write!(out, "<th title=\"{meaning}\">{name}<br><small>{unit}</small></th>"),
+            None => write!(out, "<th title=\"{meaning}\">{name}</th>"),
+        };
     }
     out
 }
@@ -185,7 +200,7 @@ fn policies(out: &mut String, summary: &Summary, resource: Resource) {
     let _ = write!(
         out,
         "<div class=\"wide\"><table class=\"sort\"><thead><tr><th>policy</th>{}</tr></thead><tbody>",
-        head(summary, columns)
+        head(summary, columns, Some(resource))
     );
     for (index, policy) in summary.policies.iter().enumerate() {
         let _ = write!(
@@ -205,11 +220,11 @@ fn all_workloads(out: &mut String, summary: &Summary) {
     let _ = write!(
         out,
         "<div class=\"wide all\"><table class=\"sort\"><thead><tr><th>workload</th><th>resource</th><th>policy</th>{}</tr></thead><tbody>",
-        head(summary, columns)
+        head(summary, columns, None)
     );
     for it in &summary.workloads {
         for policy in &it.policies {
-            for (name, resource) in [("memory", Resource::Memory), ("cpu", Resource::Cpu)] {
+            for (_, name, resource) in TITLES {
                 let told = told(policy, resource);
                 if told.footprint.is_none() {
                     continue;
@@ -310,8 +325,11 @@ fn key(out: &mut String, contenders: &[Contender], outcome: &Outcome) {
             );
         }
     }
+    if changes.iter().any(|it| it.strategy == contenders.len()) {
+        out.push_str("dashed: the bound &ensp;");
+    }
     let own = contenders.first().map_or("", |it| &it.name);
-    let _ = write!(out, "dashed: the bound &ensp;<b>red</b>: {} exceeded</p>", escape(own));
+    let _ = write!(out, "<b>red</b>: {} exceeded</p>", escape(own));
 }
 
 /// A figure on an axis: three digits or so.
@@ -325,19 +343,11 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
     const W: f64 = 960.0;
     const H: f64 = 206.0;
     let Some((drawing, changes)) = &outcome.drawn else { return };
-    let used: Vec<(i64, f64, f64)> = drawing
-        .points()
-        .iter()
-        .filter_map(|(hours, sample)| {
-            let value = if resource == Resource::Cpu { sample.cpu } else { sample.memory };
-            Some((sample.time, value?, *hours))
-        })
-        .collect();
+    let value = |it: &Sample| if resource == Resource::Cpu { it.cpu } else { it.memory };
+    let used: Vec<(i64, f64)> = drawing.points().iter().filter_map(|it| Some((it.time, value(it)?))).collect();
     let (Some(first), Some(last)) = (used.first().map(|it| it.0), used.last().map(|it| it.0)) else {
         return;
     };
-    let (price, least) = prices(resource);
-    let best = bound::path(&used.iter().map(|it| (it.1, it.2)).collect::<Vec<_>>(), &price, least);
     let lines: Vec<Vec<(i64, f64)>> = (0..contenders.len()).map(|which| in_force(changes, which, resource)).collect();
     let peak = used.iter().map(|it| it.1).fold(1.0, f64::max);
     let high = lines.iter().flatten().map(|it| it.1).fold(peak, f64::max).min(peak * 3.0);
@@ -358,8 +368,8 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
         let _ = write!(out, "L{:.1} {:.1}", x(part[0].0), y(highest));
     }
     let _ = write!(out, "L{:.1} 160Z\"/><path class=\"grid\" d=\"M60 10H950M60 85H950\"/>", x(last));
-    let bound: Vec<(i64, f64)> =
-        used.iter().zip(&best).map(|(it, size)| (it.0, supple_recommend::sample::amount(*size))).collect();
+    // The bound is the strategy after all others.
+    let bound = in_force(changes, contenders.len(), resource);
     step(out, &bound, last, "#111", "stroke-dasharray=\"3 3\"", &x, &y);
     for (which, line) in lines.iter().enumerate().rev() {
         let dotted = if which < COLOURS.len() { "" } else { "stroke-dasharray=\"1 2\"" };
@@ -390,13 +400,13 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
 }
 
 /// Where use was over the size in force, in whole columns of the drawing: one mark a column, however many samples fall on it.
-fn over(used: &[(i64, f64, f64)], sizes: &[(i64, f64)], x: &dyn Fn(i64) -> f64) -> BTreeSet<i64> {
+fn over(used: &[(i64, f64)], sizes: &[(i64, f64)], x: &dyn Fn(i64) -> f64) -> BTreeSet<i64> {
     let is_over = |time: i64, value: f64| {
         let at = sizes.partition_point(|(from, _)| *from <= time);
         at > 0 && value > sizes[at - 1].1
     };
-    let over = used.iter().filter(|(time, value, _)| is_over(*time, *value));
-    over.map(|(time, ..)| supple_recommend::sample::whole(x(*time))).collect()
+    let over = used.iter().filter(|(time, value)| is_over(*time, *value));
+    over.map(|(time, _)| supple_recommend::sample::whole(x(*time))).collect()
 }
 
 /// The sizes in force of the first pod.
@@ -455,7 +465,7 @@ mod tests {
     #[test]
     fn the_end_of_a_drawing_is_marked_as_its_beginning_is() {
         let x = |time: i64| 60.0 + supple_recommend::sample::amount(time) / 10.0;
-        let used: Vec<_> = (0..8000).map(|time| (time, if time < 100 { 1.0 } else { 3.0 }, 1.0)).collect();
+        let used: Vec<_> = (0..8000).map(|time| (time, if time < 100 { 1.0 } else { 3.0 })).collect();
         let marks = over(&used, &[(0, 2.0)], &x);
         assert_eq!((marks.len(), marks.first(), marks.last()), (791, Some(&70), Some(&860)));
         assert_eq!(over(&used, &[(0, 2.0), (4000, 4.0)], &x).last(), Some(&460), "the size that is in force then");

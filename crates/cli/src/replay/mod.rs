@@ -11,6 +11,7 @@ mod progress;
 mod summary;
 mod text;
 
+use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
@@ -50,6 +51,9 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         draw: args.html.as_ref().map_or(0, |_| args.charts.unwrap_or(if args.chart.is_empty() { CHARTS } else { 0 })),
         draw_named: &args.chart,
     };
+    // Before anything is replayed: a misspelt folder must not cost a month of it.
+    let mut emitted = args.emit.as_deref().map(create).transpose()?;
+    let mut report = args.html.as_deref().map(create).transpose()?;
     let progress = Progress::new();
     let mut recording = Recording::new(&files, args.lenient);
     let replayed = run::replay(&setup, &mut recording, &progress);
@@ -86,13 +90,13 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     for note in text::notes(&summary) {
         crate::say(&note);
     }
-    if let Some(path) = &args.emit {
-        let written = std::fs::File::create(path)
-            .and_then(|file| replayed.changes.emit(&named, &known.names, &mut BufWriter::new(file)));
-        written.map_err(|error| Failure::refused(format!("cannot write {}: {error}", path.display())))?;
+    if let Some((path, file)) = emitted.as_mut() {
+        let written = replayed.changes.emit(&named, &known.names, &mut BufWriter::new(file));
+        written.map_err(|error| not_written(path, error))?;
     }
-    if let Some(path) = &args.html {
-        write_file(path, &html::page(&contenders, &summary, &replayed.workloads))?;
+    if let Some((path, file)) = report.as_mut() {
+        let page = html::page(&contenders, &summary, &replayed.workloads);
+        file.write_all(page.as_bytes()).map_err(|error| not_written(path, error))?;
     }
     let out = match args.output {
         ReplayOutput::Json => {
@@ -149,11 +153,19 @@ pub fn read_prices(path: &Path) -> Result<Money, Failure> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::unreachable(format!("cannot read the prices {shown}: {error}")))?;
-    yaml(&text).map_err(|error| {
+    let prices: Money = yaml(&text).map_err(|error| {
         Failure::Usage(format!(
             "cannot read the prices {shown}: {error}; expected `cpu:` and `memory:`, as in `cpu: 0.03`"
         ))
-    })
+    })?;
+    for (name, price) in [("cpu", prices.cpu), ("memory", prices.memory)] {
+        if !(price.is_finite() && price >= 0.0) {
+            return Err(Failure::Usage(format!(
+                "the prices {shown}: {name} is {price}; a price is a number, 0 or more"
+            )));
+        }
+    }
+    Ok(prices)
 }
 
 /// What a text says, or what is wrong with it and where, in one line.
@@ -170,8 +182,13 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| Failure::refused(format!("cannot write {}: {error}", path.display())))
+/// A file that is going to be written.
+fn create(path: &Path) -> Result<(&Path, File), Failure> {
+    File::create(path).map(|file| (path, file)).map_err(|error| not_written(path, error))
+}
+
+fn not_written(path: &Path, error: std::io::Error) -> Failure {
+    Failure::refused(format!("cannot write {}: {error}", path.display()))
 }
 
 fn failure(error: InputError) -> Failure {

@@ -239,6 +239,11 @@ fn terms(
 }
 
 fn bounds(terms: &mut Terms, of: &str, least: Option<i64>, most: Option<i64>) -> Result<(), String> {
+    for (name, bound) in [("minAllowed", least), ("maxAllowed", most)] {
+        if bound.is_some_and(|it| it < 0) {
+            return Err(format!("{name}.{of} is negative; a size is 0 or more"));
+        }
+    }
     terms.least = least.unwrap_or(terms.least).max(1);
     terms.most = most.unwrap_or(terms.most);
     if terms.least > terms.most {
@@ -291,6 +296,9 @@ mod tests {
             ("rsik: {}", "rsik"),
             ("risk: { memory: often }", "often"),
             ("minAllowed: { cpu: 2 }\nmaxAllowed: { cpu: 1 }", "minAllowed.cpu is more"),
+            ("minAllowed: { cpu: -10m }", "minAllowed.cpu is negative"),
+            ("minAllowed: { memory: -5Gi }", "minAllowed.memory is negative"),
+            ("maxAllowed: { memory: -1 }", "maxAllowed.memory is negative"),
             ("threshold: 2", "threshold is 2"),
             ("incident: { cpu: -1 }", "incident.cpu"),
             ("margin: { cpu: 0.5 }", "at least 1"),

@@ -166,6 +166,9 @@ pub struct Summary {
     pub samples: u64,
     /// Wrong lines, series and points skipped.
     pub skipped: u64,
+    /// Hours that were judged of a container, in the mean of its pods: of that which was judged longest.
+    #[serde(skip)]
+    pub longest: f64,
 }
 
 /// Sums up.
@@ -208,9 +211,10 @@ pub fn summarize(
         let closed_loop = worlds.get(which).map(|world| closed(world, outcomes));
         Policy { name: name.to_owned(), cpu: told(Resource::Cpu), memory: told(Resource::Memory), closed_loop }
     };
-    let all: Vec<&Outcome> = workloads.iter().collect();
+    let outcomes = workloads;
+    let all: Vec<&Outcome> = outcomes.iter().collect();
     let policies: Vec<Policy> = names.clone().enumerate().map(|(i, name)| of(i, &all, name)).collect();
-    let workloads = workloads
+    let workloads = outcomes
         .iter()
         .map(|it| Workload {
             namespace: it.name.namespace.clone(),
@@ -220,9 +224,14 @@ pub fn summarize(
             explanation: it.result.explanations.first().copied().flatten(),
         })
         .collect();
+    let judged = |it: &Outcome| {
+        let hours = it.result.figures.iter().flatten().map(|it| it.hours).fold(0.0, f64::max);
+        hours / count(it.pods.max(1) as u64)
+    };
+    let longest = outcomes.iter().map(judged).fold(0.0, f64::max);
     let bound = bounded.then(|| policies.last().cloned()).flatten();
     let incumbent = incumbent.filter(|_| bounded).map(|at| contenders[at].name.clone());
-    Summary { policies, bound, incumbent, workloads, warmup, samples, skipped }
+    Summary { policies, bound, incumbent, workloads, warmup, samples, skipped, longest }
 }
 
 const fn place(resource: Resource) -> usize {

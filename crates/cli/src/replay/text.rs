@@ -110,6 +110,9 @@ pub fn recorded(summary: &Summary) -> impl Iterator<Item = &'static str> {
         .filter(|resource| summary.policies.iter().any(|policy| told(policy, resource).footprint.is_some()))
 }
 
+/// Hours of a container that are too few to judge a recommender by.
+const SHORT: f64 = 96.0;
+
 /// Sentences about what the figures do not show by themselves.
 pub fn notes(summary: &Summary) -> Vec<String> {
     let mut notes = Vec::new();
@@ -123,6 +126,13 @@ pub fn notes(summary: &Summary) -> Vec<String> {
         } else {
             format!("nothing was judged: of {} samples, none came when a policy had a size", summary.samples)
         });
+    }
+    if summary.longest > 0.0 && summary.longest < SHORT {
+        notes.push(format!(
+            "at most {:.0} hours of a container are judged: every policy begins with nothing and learns for days, so this shows how they begin \
+             and not where they get to (a week or more does; --warmup leaves the first of it out)",
+            summary.longest
+        ));
     }
     for policy in summary.policies.iter().filter(|it| it.name != "none" && it.name != "bound") {
         for resource in recorded(summary) {

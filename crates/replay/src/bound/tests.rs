@@ -160,24 +160,6 @@ fn only_changes_that_may_count_are_remembered() {
 }
 
 #[test]
-fn the_path_is_the_cost() {
-    let used: Vec<(f64, f64)> = [1.0, 1.0, 9.0, 9.0, 9.0, 2.0, 1.0, 30.0, 1.0].map(|it| (it, 1.0)).to_vec();
-    let sizes = path(&used, &Prices::MEMORY, 1.0);
-    let mut figures = Figures::default();
-    for (i, (used, hours)) in used.iter().enumerate() {
-        figures.judge(*used, sizes[i], *hours);
-        figures.resizes += u64::from(i > 0 && sizes[i] != sizes[i - 1]);
-    }
-    let mut range = Range::default();
-    used.iter().for_each(|(used, hours)| range.put(*used, *hours));
-    let mut bound = Bound::new(&range, &Prices::MEMORY, 1.0);
-    (0..).zip(&used).for_each(|(at, (used, hours))| bound.put(at, *used, *hours));
-    let best = bound.figures();
-    assert_eq!((figures.resizes, figures.over), (best.resizes, best.over));
-    assert!((figures.reserved - best.reserved).abs() < 1e-9);
-}
-
-#[test]
 fn a_dear_resize_is_made_once() {
     let mut bound = Bound::on(vec![1, 2, 10], 1000.0, 5.0);
     hourly(&mut bound, &[1.0, 1.0, 1.0, 10.0, 10.0, 1.0]);

@@ -12,13 +12,17 @@ mod api_differences;
 #[path = "../../crates/controller/src/metrics/table.rs"]
 mod metrics;
 
+/// What its commands answer, likewise.
+#[path = "../../crates/controller/src/reason.rs"]
+mod reason;
+
 /// Every generated file: its path below the root and what it must contain.
 fn files() -> Result<Vec<(PathBuf, String)>> {
     let chapters = [supple_resize::differences::CHAPTER, api_differences::CHAPTER];
     let mut files = vec![
         ("docs/differences.md".into(), supple_resize::differences::to_markdown(&chapters)),
         ("docs/metrics.md".into(), metrics::to_markdown()),
-        ("docs/reason-codes.md".into(), supple_decide::page::to_markdown()),
+        ("docs/reason-codes.md".into(), supple_decide::page::to_markdown() + &reason::to_markdown()),
     ];
     for definition in supple_api::crd::all() {
         let name = supple_api::crd::file_name(&definition);

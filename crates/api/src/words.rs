@@ -1,7 +1,5 @@
 //! What people write into labels and annotations: how far we may go, and that we may not.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use supple_decide::policy::{Layer, Mode, Origin, Pause};
 
@@ -74,10 +72,4 @@ pub fn layer<'a>(
     }
     layer.pause = annotations(names::PAUSED).and_then(pause).map(Some);
     (layer, problems.found)
-}
-
-/// The layer of a map of annotations alone: what [`supple_decide::facts`] keeps of a workload or pod.
-#[must_use]
-pub fn layer_of(origin: Origin, object: &str, words: &BTreeMap<String, String>) -> (Layer, Vec<Problem>) {
-    layer(origin, object, |_| None, |key| words.get(key).map(String::as_str))
 }

@@ -270,6 +270,7 @@ pub struct PodArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("sizes").args(["cpu", "memory"]).required(true).multiple(true))]
 pub struct ResizeArgs {
     #[command(flatten)]
     pub pod: PodArgs,
@@ -277,7 +278,7 @@ pub struct ResizeArgs {
     #[arg(short, long, value_name = "CONTAINER")]
     pub container: Option<String>,
     /// New CPU request, or request and limit; `:LIMIT` changes the limit alone.
-    #[arg(long, value_name = "REQUEST[:LIMIT]", required_unless_present = "memory", allow_hyphen_values = true)]
+    #[arg(long, value_name = "REQUEST[:LIMIT]", allow_hyphen_values = true)]
     pub cpu: Option<Amount>,
     /// New memory request, or request and limit; `:LIMIT` changes the limit alone.
     #[arg(long, value_name = "REQUEST[:LIMIT]", allow_hyphen_values = true)]

@@ -7,13 +7,16 @@ use supple_controller::snapshot::{Last, Row, Snapshot, Waits};
 use supple_decide::code::Code;
 use supple_decide::numbers::{pair, show_measured_memory};
 
-const HEADER: [&str; 4] = ["WORKLOAD", "CPU request → used → next", "MEMORY request → used → next", "LAST RESIZE"];
+const HEADER: [&str; 4] = ["WORKLOAD", "CPU request → used → next", "MEMORY request → used → next", "WHAT HAPPENS"];
 
 /// The table, one string a line, none longer than `width` and no more than `height` of them: a row a container of each workload,
 /// what is being resized first, then what waits for room.
 pub fn table(snapshot: &Snapshot, now: Timestamp, width: usize, height: usize) -> Vec<String> {
     if snapshot.rows.is_empty() {
         let pods = snapshot.pods;
+        if pods == 0 {
+            return vec!["no pods yet".to_owned()];
+        }
         let hint = "kubectl label namespace NAME supple.dev/mode=in-place";
         let says = format!("recommending only ({pods} pods; `supple plan -A`); let it resize with: {hint}");
         return vec![cut(&says, width)];
@@ -240,7 +243,7 @@ mod tests {
             200,
             40,
             &[
-                "WORKLOAD  CPU request → used → next   MEMORY request → used → next  LAST RESIZE",
+                "WORKLOAD  CPU request → used → next   MEMORY request → used → next  WHAT HAPPENS",
                 "d/a       250m:500m → ? → =           256Mi → ? → =                 measuring: 1 of 3 samples",
                 "d/longer  250m:500m → 21m → 50m:500m  256Mi → 70Mi → =              12s ago Resized: cpu 1 → 250m",
             ],
@@ -254,7 +257,7 @@ mod tests {
             200,
             40,
             &[
-                "WORKLOAD  CPU request → used → next   MEMORY request → used → next  LAST RESIZE",
+                "WORKLOAD  CPU request → used → next   MEMORY request → used → next  WHAT HAPPENS",
                 "d/b       250m:500m → ? → =           256Mi → ? → =                 Deferred for 30s: no room",
                 "d/a       250m:500m → 21m → 50m:500m  256Mi → 70Mi → =              12s ago Resized: cpu 1 → 250m",
             ],
@@ -288,6 +291,7 @@ mod tests {
     fn an_empty_cluster_says_how_to_begin() {
         let empty = Snapshot { pods: 3, ..Snapshot::default() };
         assert!(table(&empty, Timestamp::UNIX_EPOCH, 200, 40)[0].starts_with("recommending only (3 pods; "));
+        assert_eq!(table(&Snapshot::default(), Timestamp::UNIX_EPOCH, 200, 40), ["no pods yet"], "nothing was read");
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::surroundings::Surroundings;
 use supple_decide::hand::MANAGER;
 use supple_decide::note::{ANNOTATION, Author, LastResize};
 use supple_decide::numbers::sizes_of;
-use supple_decide::progress::{Progress, progress};
+use supple_decide::progress::{Progress, is_unbound, progress};
 
 /// What is wanted of a pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,8 +84,14 @@ pub async fn carry_out(
             return Ok(report.end(Reason::PodGone, "the pod has been replaced by another of the same name"));
         }
         Ok(pod) => pod,
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
+        Err(kube::Error::Api(status)) if status.is_not_found() && order.uid.is_some() => {
             return Ok(report.end(Reason::PodGone, &status.message));
+        }
+        Err(kube::Error::Api(status)) if status.is_not_found() => {
+            let Order { namespace, pod, .. } = order;
+            let none =
+                format!("there is no pod {pod} in namespace {namespace}; `kubectl get pods -A` lists all there are");
+            return Ok(report.end(Reason::NoSuchPod, &none));
         }
         Err(error) => return report.refused_or(error),
     };
@@ -110,6 +116,9 @@ pub async fn carry_out(
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     if order.dry_run {
         return match api.patch_resize(&order.pod, &params.dry_run(), &patch).await {
+            Ok(pod) if is_unbound(&pod) => {
+                Ok(report.end(Reason::WouldResize, &format!("would be accepted: {wanted} ({UNBOUND})")))
+            }
             Ok(_) => Ok(would(report, &forecast, &wanted)),
             Err(error) => report.refused_or(error),
         };
@@ -134,6 +143,9 @@ pub async fn carry_out(
     report.containers = compare(&change, &before, &last);
     let restarts = restarts_in_words(&report.containers);
     Ok(match how {
+        End::Progress(Progress::Settled) if is_unbound(&last) => {
+            report.end(Reason::Accepted, &format!("accepted: {wanted} ({UNBOUND})"))
+        }
         End::Progress(Progress::Settled) => report.end(Reason::Resized, &format!("{wanted} ({restarts})")),
         End::Progress(Progress::Infeasible(why)) => {
             report.end(Reason::Infeasible, &format!("infeasible ({wanted}): {why}"))
@@ -152,6 +164,9 @@ pub async fn carry_out(
         End::Overtaken => report.end(Reason::Overtaken, "somebody changed the pod's resources again meanwhile"),
     })
 }
+
+/// What becomes of a change of a pod that no node has.
+const UNBOUND: &str = "it is bound to no node yet, and begins with this when it is";
 
 /// The outcome as it grows.
 struct Report {

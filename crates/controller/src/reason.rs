@@ -1,4 +1,4 @@
-//! Why something happened to a pod: one closed list of codes, the same in events, log lines, tables and `-o json`.
+//! What `supple resize` and `supple undo` answer: one closed list of codes, the same in text and in `-o json`.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub enum Reason {
     NothingToChange,
     /// A dry run: it would be accepted.
     WouldResize,
-    /// Accepted by the API server; not waited for.
+    /// Accepted by the API server; not waited for, or of a pod that no node has yet.
     Accepted,
     /// The rules refuse it; nothing was sent.
     PredictedRefusal,
@@ -27,10 +27,10 @@ pub enum Reason {
     TimedOut,
     /// The pod is gone.
     PodGone,
+    /// There is no pod of that name in that namespace.
+    NoSuchPod,
     /// Somebody changed the pod's resources again while this resize was under way.
     Overtaken,
-    /// Somebody else has set the pod's resources; the loop leaves it to them.
-    StoodBack,
     /// There is no resize that could be undone.
     NothingToUndo,
     /// The request makes no sense for this pod: no such container, or several and none named.
@@ -51,8 +51,8 @@ impl Reason {
         Self::Failed,
         Self::TimedOut,
         Self::PodGone,
+        Self::NoSuchPod,
         Self::Overtaken,
-        Self::StoodBack,
         Self::NothingToUndo,
         Self::BadRequest,
     ];
@@ -71,10 +71,33 @@ impl Reason {
             Self::Failed => "Failed",
             Self::TimedOut => "TimedOut",
             Self::PodGone => "PodGone",
+            Self::NoSuchPod => "NoSuchPod",
             Self::Overtaken => "Overtaken",
-            Self::StoodBack => "StoodBack",
             Self::NothingToUndo => "NothingToUndo",
             Self::BadRequest => "BadRequest",
+        }
+    }
+
+    /// What it means, in one sentence.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Resized => "The pod runs with the new numbers.",
+            Self::NothingToChange => "The pod had these numbers already.",
+            Self::WouldResize => "A dry run: it would be accepted.",
+            Self::Accepted => "Accepted by the API server; not waited for, or of a pod that no node has yet.",
+            Self::PredictedRefusal => "The rules refuse it; nothing was sent.",
+            Self::Refused => "The API server refused it.",
+            Self::Deferred => "The node has no room for it now and will try again.",
+            Self::Infeasible => "The node cannot do it with its configuration.",
+            Self::Failed => "The node tries and fails; it goes on trying.",
+            Self::TimedOut => "Accepted, but not done when the time was up.",
+            Self::PodGone => "The pod is gone.",
+            Self::NoSuchPod => "There is no pod of that name in that namespace.",
+            Self::Overtaken => "Somebody changed the pod's resources again while this resize was under way.",
+            Self::NothingToUndo => "There is no resize that could be undone.",
+            Self::BadRequest => {
+                "The request makes no sense for this pod: no such container, or several and none named."
+            }
         }
     }
 
@@ -82,6 +105,19 @@ impl Reason {
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Resized | Self::NothingToChange | Self::WouldResize | Self::Accepted)
     }
+}
+
+/// The section of `docs/reason-codes.md` about them.
+pub fn to_markdown() -> String {
+    let mut page = String::from(
+        "\n## What `supple resize` and `supple undo` answer\n\n\
+         In `-o json` as `reason`. The first four end with exit code 0, the others with 1.\n\n| code | means |\n|---|---|\n",
+    );
+    let (good, bad): (Vec<Reason>, Vec<Reason>) = Reason::ALL.into_iter().partition(|it| it.is_success());
+    for reason in good.into_iter().chain(bad) {
+        page.push_str(&format!("| `{reason}` | {} |\n", reason.meaning()));
+    }
+    page
 }
 
 impl fmt::Display for Reason {

@@ -58,7 +58,8 @@ pub fn progress(pod: &Pod, generation: i64) -> Progress {
     if observed && shows_what_is_desired(pod) { Progress::Settled } else { Progress::Underway }
 }
 
-fn is_unbound(pod: &Pod) -> bool {
+/// Whether it is bound to no node: whatever it asks for it begins with.
+pub fn is_unbound(pod: &Pod) -> bool {
     pod.spec.as_ref().and_then(|it| it.node_name.as_deref()).is_none_or(str::is_empty)
 }
 

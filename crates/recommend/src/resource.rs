@@ -102,11 +102,6 @@ pub fn step_factor(steps: f64) -> f64 {
     (steps / STEPS).exp2()
 }
 
-/// How many steps lie between an amount and `factor` times it.
-pub fn steps_of(factor: f64) -> f64 {
-    factor.log2() * STEPS
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

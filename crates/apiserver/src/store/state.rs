@@ -248,7 +248,7 @@ impl State {
         Ok(events.collect())
     }
 
-    /// Makes staged events visible, in the order in which they were staged. Returns the resources touched.
+    /// Makes staged events visible, in the order in which they were staged.
     pub(super) fn publish(&mut self, events: &[Arc<Event>]) {
         for event in events {
             let object = &event.object;

@@ -125,7 +125,7 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
         while let Some((key, lowers, outcome)) = outcomes.next().await {
             let outcome = outcome
                 .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
-            let is_good = outcome.reason.is_success() || outcome.reason == Reason::PodGone;
+            let is_good = outcome.reason.is_success() || matches!(outcome.reason, Reason::PodGone | Reason::NoSuchPod);
             if !is_good && lowers {
                 // The rest may go back all the same.
                 say(&key, "limit kept", &format!("{}: {}", outcome.reason, outcome.message))?;
@@ -133,7 +133,7 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
                 continue;
             }
             let what = match outcome.reason {
-                Reason::PodGone => "is gone",
+                Reason::PodGone | Reason::NoSuchPod => "is gone",
                 reason if reason.is_success() && keeps_limit.contains(&key) => "partly back",
                 reason if reason.is_success() => "put back",
                 _ => "NOT put back",

@@ -97,7 +97,7 @@ fn refused_for_what_does_not_exist() {
         1,
         &["BadRequest", "no container \"web\"; it has app"],
     );
-    check_refused(BURSTABLE, &["pod/b", "--cpu", "150m"], 1, &["PodGone", "pods \"b\" not found"]);
+    check_refused(BURSTABLE, &["pod/b", "--cpu", "150m"], 1, &["NoSuchPod", "there is no pod b in namespace"]);
     check_refused(BURSTABLE, &["pod/a", "-n", "elsewhere", "--cpu", "150m"], 1, &["pods \"a\" not found"]);
 }
 

@@ -71,6 +71,27 @@ async fn somebody_who_changes_it_again_is_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_that_no_node_has_is_not_said_to_run_with_its_new_sizes() {
+    let lab = Lab::new().await;
+    lab.pod("big", "100/64Mi", "", "cpu=1 memory=30Mi").await;
+    let dry = carry(&lab, &Order { dry_run: true, ..order("big", cpu("90")) }).await;
+    let done = carry(&lab, &order("big", cpu("90"))).await;
+    assert_eq!((dry.reason, done.reason), (Reason::WouldResize, Reason::Accepted), "{} {}", dry.message, done.message);
+    assert!([&dry, &done].iter().all(|it| it.message.contains("bound to no node yet")), "{}", done.message);
+    assert_eq!(requests(&lab.pods().get("big").await.unwrap()), "90/64Mi");
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_never_was_is_told_with_where_it_was_looked_for() {
+    let lab = Lab::new().await;
+    let outcome = carry(&lab, &order("nosuch", cpu("1"))).await;
+    assert_eq!(outcome.reason, Reason::NoSuchPod);
+    assert!(outcome.message.starts_with("there is no pod nosuch in namespace default"), "{}", outcome.message);
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_pod_of_the_same_name_is_not_touched() {
     let lab = Lab::new().await;
     running(&lab, "a").await;
@@ -92,15 +113,6 @@ async fn memory_in_use_is_not_taken_away() {
     assert_eq!(outcome.reason, Reason::PredictedRefusal);
     assert!(outcome.message.contains("MemoryBelowUsage"), "{}", outcome.message);
     assert_eq!(generation(&lab.pods().get("a").await.unwrap()), 1);
-    lab.cluster.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_pod_that_is_not_scheduled_yet_is_settled_at_once() {
-    let lab = Lab::new().await;
-    lab.pod("waits", "9/64Mi", "", "cpu=1m memory=1Mi").await;
-    let outcome = carry(&lab, &order("waits", cpu("8"))).await;
-    assert_eq!(outcome.reason, Reason::Resized, "{}", outcome.message);
     lab.cluster.stop().await;
 }
 

@@ -123,6 +123,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     }
     let mut watching = JoinSet::new();
     watches::begin(&client, &answers, &mut watching);
+    watches::evictions(&client, &answers, &mut watching);
     let kubelets = kubelets.map(|pace| sweep(&client, pace, &clock, &outlets.metrics, &answers, &mut watching, &stop));
     let mut unread = prometheus;
     let mut ticks = tokio::time::interval(interval);

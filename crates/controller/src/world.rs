@@ -11,6 +11,7 @@
 mod autoscalers;
 mod conditions;
 mod decisions;
+mod evictions;
 mod flights;
 mod guards;
 mod kept;
@@ -110,6 +111,7 @@ pub struct World {
     outbox: write::Outbox,
     heard: policies::Heard,
     kept: kept::Kept,
+    evictions: evictions::Evictions,
     /// Why there is no usage, while there is none.
     blind: Option<String>,
     /// The cluster has said its version.
@@ -138,6 +140,7 @@ impl World {
             outbox: write::Outbox::default(),
             heard: policies::Heard::default(),
             kept: kept::Kept::default(),
+            evictions: evictions::Evictions::default(),
             blind: None,
             is_versioned: false,
             leading: false,
@@ -201,6 +204,7 @@ impl World {
                 return self.round(now, None);
             }
             Event::Detailed(readings) => return self.take_in_details(readings, now),
+            Event::Evicted(eviction) => self.evictions.wait(*eviction),
             Event::Past(past) => self.take_in_past(past),
             Event::Guards(workload, asked) => return self.guarded(workload, asked, now),
             Event::Answered(order, answer) => return self.answered(&order, answer, now),
@@ -328,24 +332,18 @@ impl World {
     fn befell(&mut self, pod: &PodKey, incidents: Vec<Incident>, now: Timestamp) -> Vec<Effect> {
         let Some(facts) = self.view.scene.pods.get(pod).cloned() else { return Vec::new() };
         let policy = self.policy_of(&facts.workload);
-        let mut killed = false;
-        for incident in &incidents {
+        let (mut effects, mut killed) = (Vec::new(), false);
+        for incident in incidents {
             match incident {
                 Incident::OutOfMemory(place, at) => {
-                    self.history.killed(&facts, &facts.containers[*place], *at, &policy);
+                    self.history.killed(&facts, &facts.containers[place], at, &policy);
                     killed = true;
                 }
-                Incident::Evicted => {
-                    for (name, used) in facts.evicted.iter().flat_map(|it| it.iter()) {
-                        if let Some(container) = facts.containers.iter().find(|it| it.name == *name) {
-                            self.history.evicted(&facts, container, *used, now, &policy);
-                        }
-                    }
-                }
-                Incident::Restarted(_) => {}
+                Incident::Evicted if !self.evicted_by_status(&facts, &policy, now) => continue,
+                Incident::Evicted | Incident::Restarted(_) => {}
             }
+            effects.push(Effect::Count(incident));
         }
-        let mut effects: Vec<Effect> = incidents.into_iter().map(Effect::Count).collect();
         if killed && self.is_complete() {
             let only = BTreeSet::from([facts.workload.clone()]);
             effects.extend(self.round(now, Some(&only)));
@@ -446,6 +444,7 @@ impl World {
         let Round { actions, decisions, records } = decide(&self.view.scene, &Moment { now, only });
         let mut effects = Vec::new();
         if only.is_none() {
+            effects.extend(self.evicted_by_events(now));
             effects.extend(self.keeping_again(now));
         }
         if self.leading {

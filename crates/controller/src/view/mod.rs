@@ -207,6 +207,20 @@ impl View {
         (*found.namespace == *namespace && *found.name == *name).then_some(found)
     }
 
+    /// A pod that the same template made as one of that name, which is gone: they differ in the letters at the end.
+    pub fn sibling(&self, namespace: &str, name: &str) -> Option<&PodFacts> {
+        const LETTERS: usize = 5;
+        let stem = &name[..name.rfind('-')? + 1];
+        let is_sibling = |it: &str| it.len() == stem.len() + LETTERS && it.rfind('-') == Some(stem.len() - 1);
+        if !is_sibling(name) {
+            return None;
+        }
+        let all = self.scene.pods.range(PodKey::new(namespace, stem, "")..);
+        let mut alike = all.take_while(|(key, _)| *key.namespace == *namespace && key.name.starts_with(stem));
+        let (_, found) = alike.find(|(key, pod)| is_sibling(&key.name) && &*pod.workload.kind != "Pod")?;
+        Some(found)
+    }
+
     /// The pod of that name with what its containers use, to be added to, and its workload.
     pub fn place(&mut self, namespace: &str, name: &str) -> Option<Place<'_>> {
         let key = self.named(namespace, name)?.clone();

@@ -5,6 +5,7 @@
 mod act;
 mod autoscalers;
 mod broken;
+mod evictions;
 mod faults;
 mod kept;
 mod kubelet;

@@ -223,6 +223,7 @@ impl History {
             memory_limit: in_force.memory_limit,
             throttled: share(used.throttled_permille),
             restarts: Some(container.restarts),
+            cpu_pressure: share(used.cpu_pressure_permille),
             memory_pressure: share(used.memory_pressure_permille),
             memory_breached: met_limit,
         };

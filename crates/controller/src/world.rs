@@ -621,12 +621,13 @@ impl World {
                     Some(change) => format!("{} ({})", crate::carry::in_words(pod, change), action.why),
                     None => action.why.clone(),
                 };
-                (action.code, words)
+                let is_set_back = matches!(action.code, Code::RollBack | Code::GivenUp);
+                (action.code, if is_set_back { self.paused(&action.workload, words, now) } else { words })
             }
             Answer::Refused(why) => {
                 self.release(&action.pod);
                 self.set_back(&action.workload, now);
-                (Code::Refused, format!("{why} ({})", action.why))
+                (Code::Refused, self.paused(&action.workload, format!("{why} ({})", action.why), now))
             }
             // Nothing is to be learned from these: what the watches tell next decides anew.
             Answer::Overtaken(why) | Answer::Failed(why) => {

@@ -78,6 +78,9 @@ fn text(account: &Account, now: Timestamp) -> String {
     if let Some(again) = account.again {
         lines.push(format!("  It may be otherwise by itself from {again:.0} on, {}.", hence(again, now)));
     }
+    if let Some((_, pause)) = account.record.pause(now).filter(|_| *code != Code::BackOff) {
+        lines.push(format!("  Beside that, {pause}."));
+    }
     let shown = if *pods > 1 { format!("; {pod} stands for them here") } else { String::new() };
     lines.push(format!(
         "  {pods} pod{}, {} to change{shown}",

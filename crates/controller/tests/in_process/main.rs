@@ -17,4 +17,5 @@ mod prometheus;
 mod scaler;
 mod serve;
 mod streams;
+mod vpa_defects;
 mod webhook;

@@ -329,6 +329,11 @@ impl History {
         self.kept.contains_key(workload)
     }
 
+    /// Whether anything is known of one of its containers.
+    pub fn knows_of(&self, workload: &WorkloadKey, container: &str) -> bool {
+        self.kept.get(workload).is_some_and(|it| it.contains_key(container))
+    }
+
     /// Forget the workloads that are not to be kept, told with the newest sample of each.
     pub fn retain_workloads(&mut self, is_kept: impl Fn(&WorkloadKey, Option<Timestamp>) -> bool) {
         self.kept.retain(|workload, kept| is_kept(workload, kept.values().filter_map(|it| it.fresh).max()));

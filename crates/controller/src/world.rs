@@ -14,6 +14,7 @@ mod decisions;
 mod evictions;
 mod flights;
 mod guards;
+pub(crate) mod idle;
 mod kept;
 pub mod knowledge;
 mod picture;

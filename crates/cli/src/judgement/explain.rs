@@ -50,7 +50,8 @@ pub enum ExplainOutput {
 pub async fn explain(args: ExplainArgs) -> Result<(), Failure> {
     let Connection { client, namespace } = connect(&args.connection).await?;
     let namespace = args.namespace.unwrap_or(namespace);
-    let world = look(&client, args.told).await?;
+    let mut world = look(&client, args.told).await?;
+    world.judge_those_without_pods(Timestamp::now());
     let accounts = world.accounts();
     let found: Vec<&Account> = accounts.iter().filter(|it| it.namespace == namespace && args.target.is(it)).collect();
     if found.is_empty() {

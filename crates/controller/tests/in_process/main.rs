@@ -7,6 +7,7 @@ mod autoscalers;
 mod broken;
 mod evictions;
 mod faults;
+mod idle;
 mod kept;
 mod kubelet;
 mod lab;

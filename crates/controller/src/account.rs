@@ -11,14 +11,15 @@ use serde::Serialize;
 use supple_api::names;
 use supple_decide::check::Check;
 use supple_decide::code::Code;
-use supple_decide::facts::PodFacts;
+use supple_decide::facts::{Phase, PodFacts};
 use supple_decide::key::WorkloadKey;
 use supple_decide::need::Need;
 use supple_decide::note::ANNOTATION;
 use supple_decide::numbers::Numbers;
-use supple_decide::policy::{Mode, Origin, Row};
+use supple_decide::policy::{ContainerSettings, Mode, Origin, Row};
 use supple_decide::record::Record;
 use supple_decide::round::{Decision, Finding, Outcome};
+use supple_decide::scene::Subject;
 use supple_quantity::Bytes;
 use supple_recommend::explain::Explanation;
 use supple_resize::amounts::Resource;
@@ -26,6 +27,8 @@ use supple_resize::guard::MemoryUsage;
 use supple_resize::predict::{Change, NamespaceSight, NodeSight, Obstacle, Sizes, Stage, predict};
 
 use crate::world::World;
+use crate::world::idle::stands_in;
+use crate::world::knowledge::sizes;
 
 /// One workload.
 #[derive(Clone, Debug, Serialize)]
@@ -43,7 +46,7 @@ pub struct Account {
     pub pods: u32,
     /// Pods whose sizes should change.
     pub changing: u32,
-    /// The pod that stands for all of them: one that is to change, where there is one.
+    /// The pod that stands for all of them: one that is to change, where there is one. Empty where there are none.
     pub pod: String,
     /// Its containers.
     pub containers: Vec<ContainerAccount>,
@@ -196,6 +199,13 @@ pub enum AnswerWord {
     Refused,
 }
 
+impl Answer {
+    /// Nothing is asked.
+    const fn nothing() -> Self {
+        Self { word: AnswerWord::Nothing, obstacle: None, restarts: Vec::new(), unforeseen: Vec::new() }
+    }
+}
+
 impl AnswerWord {
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
@@ -211,8 +221,13 @@ impl AnswerWord {
 }
 
 impl Account {
-    /// Whether sizes should change, also where something stands in the way of that.
+    /// Whether sizes should change, also where something stands in the way of that. Where there are no pods nothing can.
     pub fn is_change(&self) -> bool {
+        self.pods > 0 && self.differs()
+    }
+
+    /// Whether it asks for something else than it should.
+    pub fn differs(&self) -> bool {
         self.containers.iter().any(|it| it.proposed != it.now)
     }
 }
@@ -221,7 +236,8 @@ impl Account {
 type OnNodes<'a> = BTreeMap<&'a Arc<str>, Vec<&'a PodFacts>>;
 
 impl World {
-    /// The accounts of all workloads, by name. Those that have no pod, or none that was judged, are left out.
+    /// The accounts of all workloads, by name. Those that have no pod are left out unless [`World::judge_those_without_pods`] was asked
+    /// for.
     pub fn accounts(&self) -> Vec<Account> {
         // Who is where is looked up once for all of them.
         let mut on_nodes = OnNodes::new();
@@ -262,6 +278,13 @@ impl World {
                 .collect(),
         });
         let change = change_of(decision);
+        if stands_in(pod) {
+            return Some(self.without_pods(workload, subject, decision, containers.collect()));
+        }
+        let pending = pods().all(|it| it.phase == Phase::Pending).then(|| match pods().count() {
+            1 => "its pod does not run yet: it is pending".to_owned(),
+            count => format!("none of its {count} pods runs yet: they are pending"),
+        });
         Some(Account {
             namespace: workload.namespace.to_string(),
             kind: workload.kind.to_string(),
@@ -271,16 +294,62 @@ impl World {
             changing: counted(decisions().filter(changes).count()),
             pod: pod.key.name.to_string(),
             containers: containers.collect(),
-            code: decision.code,
-            message: decision.message.clone(),
+            code: pending.as_ref().map_or(decision.code, |_| Code::NotRunning),
+            message: pending.unwrap_or_else(|| decision.message.clone()),
             again: decision.again,
             checks: checks(&decision.findings),
             answer: self.foresee(pod, &change, on_nodes),
             to_act: self.to_act(workload, &pod.key.name, &decision.findings),
             settings: subject.policy.rows().into_iter().map(|it| self.said_by(workload, it)).collect(),
-            record: supple_decide::record::Record::clone(&subject.record),
+            record: Record::clone(&subject.record),
             patches: decisions().filter_map(|it| self.patch(it)).collect(),
         })
+    }
+
+    /// The account of a workload that has no pods: what its template asks for, and what is remembered of the pods it had.
+    fn without_pods(
+        &self,
+        workload: &WorkloadKey,
+        subject: &Subject,
+        decision: &Decision,
+        mut containers: Vec<ContainerAccount>,
+    ) -> Account {
+        let why = match (&*workload.kind, subject.facts.replicas) {
+            ("CronJob", _) => "none of its runs is there now",
+            (_, 0) => "it is scaled to zero",
+            _ => "none of its pods is there",
+        };
+        let learned = subject.needs.values().filter_map(|it| it.fresh).max();
+        let known = learned.map_or_else(
+            || "nothing is remembered of pods it had".to_owned(),
+            |it| format!("shown is what was learned of its pods up to {it:.0}, beside what its template asks for"),
+        );
+        for it in &mut containers {
+            it.proposed = when_created(it, &subject.policy.container(&it.name));
+            it.held_by = HeldBy::default();
+        }
+        // The others ask about pods that run.
+        let is_of_workload = |it: &&Finding| matches!(it.check, Check::Permission | Check::Owner);
+        let findings: Vec<Finding> = decision.findings.iter().filter(is_of_workload).cloned().collect();
+        Account {
+            namespace: workload.namespace.to_string(),
+            kind: workload.kind.to_string(),
+            name: workload.name.to_string(),
+            mode: subject.policy.mode.value,
+            pods: 0,
+            changing: 0,
+            pod: String::new(),
+            containers,
+            code: Code::NoPods,
+            message: format!("{why}: {known}"),
+            again: None,
+            checks: checks(&findings),
+            answer: Answer::nothing(),
+            to_act: vec![ToAct { code: Code::NoPods, change: Code::NoPods.cure(), setting: None, command: None }],
+            settings: subject.policy.rows().into_iter().map(|it| self.said_by(workload, it)).collect(),
+            record: Record::clone(&subject.record),
+            patches: Vec::new(),
+        }
     }
 
     /// The change that a decision is about, as a patch of its pod.
@@ -335,10 +404,8 @@ impl World {
     }
 
     fn foresee(&self, pod: &PodFacts, change: &Change, on_nodes: &OnNodes<'_>) -> Answer {
-        let nothing =
-            Answer { word: AnswerWord::Nothing, obstacle: None, restarts: Vec::new(), unforeseen: Vec::new() };
         if change.is_empty() {
-            return nothing;
+            return Answer::nothing();
         }
         let scene = self.scene();
         let node = pod.node.as_ref().and_then(|it| scene.nodes.get(it).map(|node| (it, node)));
@@ -366,6 +433,23 @@ impl World {
             Some(_) => AnswerWord::Refused,
         };
         Answer { word, obstacle: forecast.obstacle, restarts: forecast.restarts, unforeseen: forecast.unforeseen }
+    }
+}
+
+/// What a pod is to ask for when it is made: no step leads there from what nobody runs with.
+fn when_created(it: &ContainerAccount, settings: &ContainerSettings) -> Numbers {
+    let Some(need) = it.need.as_ref().filter(|_| !settings.off.value) else { return it.now };
+    let target = Numbers {
+        cpu_request: need.cpu.as_ref().map(|it| it.target),
+        memory_request: need.memory.as_ref().map(|it| it.target),
+        ..Numbers::default()
+    };
+    let sizes = sizes(&it.now, &target, settings);
+    Numbers {
+        cpu_request: sizes.cpu_request.or(it.now.cpu_request),
+        cpu_limit: sizes.cpu_limit.or(it.now.cpu_limit),
+        memory_request: sizes.memory_request.or(it.now.memory_request),
+        memory_limit: sizes.memory_limit.or(it.now.memory_limit),
     }
 }
 

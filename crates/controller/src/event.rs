@@ -11,6 +11,7 @@ use crate::carry::{Answer, Order};
 use crate::history_file::Page;
 use crate::rules::{PolicyWritten, RuleNews, VpaWritten};
 use crate::source::Reading;
+use crate::source::eviction::Eviction;
 use crate::source::incident::Incident;
 use crate::source::prometheus::guards::{Asked, Watched};
 use crate::source::prometheus::past::Past;
@@ -35,6 +36,8 @@ pub enum Event {
     Usage(Result<Vec<PodUse>, String>),
     /// What a node's kubelet tells beside.
     Detailed(Vec<Reading>),
+    /// A kubelet's event about a pod that it evicted.
+    Evicted(Box<Eviction>),
     /// What a Prometheus remembers of containers.
     Past(Vec<Past>),
     /// What the guards of a workload came to.

@@ -40,7 +40,8 @@ struct Kept {
     pods: Few<PodKey, Known>,
     next: u32,
     fresh: Option<Timestamp>,
-    /// The highest use of any of its pods before this process, which does not know any more whose it was.
+    /// The highest use of any of its pods before this process, which does not know any more whose it was, and of those that were
+    /// evicted since.
     recalled: Peak,
     /// It goes on from more than an hour that was learned before this process.
     resumed: bool,
@@ -222,6 +223,7 @@ impl History {
             memory_limit: in_force.memory_limit,
             throttled: share(used.throttled_permille),
             restarts: Some(container.restarts),
+            cpu_pressure: share(used.cpu_pressure_permille),
             memory_pressure: share(used.memory_pressure_permille),
             memory_breached: met_limit,
         };
@@ -269,18 +271,34 @@ impl History {
     }
 
     /// Learn from an eviction by a node that was short of memory: the container used this much, and so little that it stayed
-    /// within its request is no reason to ask for more.
-    pub fn evicted(&mut self, pod: &PodFacts, container: &ContainerFacts, used: Bytes, at: Timestamp, policy: &Policy) {
+    /// within its request is no reason to ask for more. Returns whether there was something to learn.
+    pub fn evicted(
+        &mut self,
+        pod: &PodFacts,
+        container: &ContainerFacts,
+        used: Bytes,
+        at: Timestamp,
+        policy: &Policy,
+    ) -> bool {
         let request = container.asked.memory_request;
         if used <= request.unwrap_or_default() {
-            return;
+            return false;
         }
         let kept = self.kept(pod, container, policy);
         let peak = Some(supple_recommend::sample::amount(used.0));
         // The workload is to remember it, and no pod to be in haste: this one is gone, and the one in its place has done nothing yet.
         kept.front.out_of_memory(NOBODY, &OutOfMemory { time: at.as_second(), limit: None, request, peak });
         kept.front.forget(NOBODY);
+        // Its pod takes along what is known of it alone; this is to be known after a restart too.
+        kept.recalled.see(at.as_second(), used);
         kept.unsaved = true;
+        true
+    }
+
+    /// Whether a pod of the workload, before this process or one that was evicted, is known to have used so much at about that time.
+    pub fn has_seen(&self, workload: &WorkloadKey, container: &str, used: Bytes, at: Timestamp) -> bool {
+        let kept = self.kept.get(workload).and_then(|it| it.get(container));
+        kept.and_then(|it| it.recalled.at(at.as_second()).highest()).is_some_and(|it| used <= it)
     }
 
     fn kept(&mut self, pod: &PodFacts, container: &ContainerFacts, policy: &Policy) -> &mut Kept {
@@ -309,6 +327,11 @@ impl History {
     /// Whether anything is known of a workload.
     pub fn knows(&self, workload: &WorkloadKey) -> bool {
         self.kept.contains_key(workload)
+    }
+
+    /// Whether anything is known of one of its containers.
+    pub fn knows_of(&self, workload: &WorkloadKey, container: &str) -> bool {
+        self.kept.get(workload).is_some_and(|it| it.contains_key(container))
     }
 
     /// Forget the workloads that are not to be kept, told with the newest sample of each.

@@ -13,6 +13,7 @@
 
 pub mod account;
 pub mod act;
+mod audit;
 pub mod carry;
 pub mod event;
 pub mod forecast;

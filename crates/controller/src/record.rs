@@ -1,5 +1,4 @@
-//! Telling people: an event on the pod and one on its workload, or on a policy, a line in the log and one in the audit file, all
-//! with the same code.
+//! Telling people: an event on the pod and one on its workload, or on a policy, and a line in the log, with the same code.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,14 +55,13 @@ struct Says<'a> {
 #[derive(Clone)]
 pub struct Teller {
     client: Client,
-    audit: Option<Arc<Mutex<tokio::fs::File>>>,
     told: Arc<Mutex<BTreeMap<String, Timestamp>>>,
 }
 
 impl Teller {
-    /// To this cluster, and into the audit file where there is one.
-    pub fn new(client: Client, audit: Option<tokio::fs::File>) -> Self {
-        Self { client, audit: audit.map(|it| Arc::new(Mutex::new(it))), told: Arc::default() }
+    /// To this cluster.
+    pub fn new(client: Client) -> Self {
+        Self { client, told: Arc::default() }
     }
 
     /// Tell it. `workload` is the workload's own reference, where it is known. An event that cannot be written is one line in
@@ -77,7 +75,6 @@ impl Teller {
         } else {
             tracing::warn!(code = code.as_str(), namespace, workload = of, pod = name, "{message}");
         }
-        self.audit(told).await;
         let mut about = Vec::new();
         if let Some(pod) = pod {
             about.push(About {
@@ -131,22 +128,6 @@ impl Teller {
         let api = Api::<Event>::namespaced(self.client.clone(), about.place());
         if let Err(error) = api.create(&PostParams::default(), &event).await {
             tracing::debug!(%error, name = about.name, "write an event");
-        }
-    }
-
-    /// One JSON object a line, flushed before the next: what was decided and done is to be found here when all else is gone.
-    pub async fn audit(&self, told: &Told) {
-        use tokio::io::AsyncWriteExt as _;
-        let Some(audit) = &self.audit else { return };
-        let Ok(mut line) = serde_json::to_vec(told) else { return };
-        line.push(b'\n');
-        let mut file = audit.lock().await;
-        let written = async {
-            file.write_all(&line).await?;
-            file.flush().await
-        };
-        if let Err(error) = written.await {
-            tracing::error!(%error, "the audit file cannot be written");
         }
     }
 

@@ -105,7 +105,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     let Options { interval, settings, clock, audit, mut leadership, kubelets, prometheus, history, outlets } = options;
     let mut world = World::new(Settings { audits: audit.is_some(), ..settings });
     let (answers, mut answered) = Answers::new(QUEUE);
-    let teller = Teller::new(client.clone(), audit);
+    let teller = Teller::new(client.clone());
     let mut hands = perform::Hands::new(
         client.clone(),
         teller,
@@ -114,6 +114,9 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
         prometheus.as_ref().map(|it| it.0.clone()),
         outlets.metrics.clone(),
     );
+    if let Some(file) = audit {
+        hands.audit_in(file);
+    }
     if let Some((file, found)) = history {
         if let Some(why) = found.set_aside {
             tracing::warn!("{why}");
@@ -123,6 +126,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     }
     let mut watching = JoinSet::new();
     watches::begin(&client, &answers, &mut watching);
+    watches::evictions(&client, &answers, &mut watching);
     let kubelets = kubelets.map(|pace| sweep(&client, pace, &clock, &outlets.metrics, &answers, &mut watching, &stop));
     let mut unread = prometheus;
     let mut ticks = tokio::time::interval(interval);
@@ -158,6 +162,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
             },
         };
         let is_round = matches!(event, Event::Usage(_));
+        let handed_over = matches!(event, Event::Leading(false));
         if matches!(event, Event::Tick) {
             outlets.health.beat();
         }
@@ -195,7 +200,10 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
                 }
                 continue;
             }
-            hands.perform(effect, told);
+            hands.perform(effect, told).await;
+        }
+        if handed_over {
+            let _ = tokio::time::timeout(LAST_WORDS, hands.audited()).await;
         }
         stale = true;
     }
@@ -203,9 +211,10 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     // what has happened is still written, if that does not take long.
     for effect in world.last_words(clock()) {
         if !effect.is_a_write() || may_act(&leadership) {
-            hands.perform(effect, Instant::now());
+            hands.perform(effect, Instant::now()).await;
         }
     }
+    let _ = tokio::time::timeout(LAST_WORDS, hands.audited()).await;
     let _ = tokio::time::timeout(LAST_WORDS, hands.finish()).await;
 }
 

@@ -11,8 +11,10 @@
 mod autoscalers;
 mod conditions;
 mod decisions;
+mod evictions;
 mod flights;
 mod guards;
+pub(crate) mod idle;
 mod kept;
 pub mod knowledge;
 mod picture;
@@ -110,6 +112,7 @@ pub struct World {
     outbox: write::Outbox,
     heard: policies::Heard,
     kept: kept::Kept,
+    evictions: evictions::Evictions,
     /// Why there is no usage, while there is none.
     blind: Option<String>,
     /// The cluster has said its version.
@@ -138,6 +141,7 @@ impl World {
             outbox: write::Outbox::default(),
             heard: policies::Heard::default(),
             kept: kept::Kept::default(),
+            evictions: evictions::Evictions::default(),
             blind: None,
             is_versioned: false,
             leading: false,
@@ -201,6 +205,7 @@ impl World {
                 return self.round(now, None);
             }
             Event::Detailed(readings) => return self.take_in_details(readings, now),
+            Event::Evicted(eviction) => self.evictions.wait(*eviction),
             Event::Past(past) => self.take_in_past(past),
             Event::Guards(workload, asked) => return self.guarded(workload, asked, now),
             Event::Answered(order, answer) => return self.answered(&order, answer, now),
@@ -328,24 +333,18 @@ impl World {
     fn befell(&mut self, pod: &PodKey, incidents: Vec<Incident>, now: Timestamp) -> Vec<Effect> {
         let Some(facts) = self.view.scene.pods.get(pod).cloned() else { return Vec::new() };
         let policy = self.policy_of(&facts.workload);
-        let mut killed = false;
-        for incident in &incidents {
+        let (mut effects, mut killed) = (Vec::new(), false);
+        for incident in incidents {
             match incident {
                 Incident::OutOfMemory(place, at) => {
-                    self.history.killed(&facts, &facts.containers[*place], *at, &policy);
+                    self.history.killed(&facts, &facts.containers[place], at, &policy);
                     killed = true;
                 }
-                Incident::Evicted => {
-                    for (name, used) in facts.evicted.iter().flat_map(|it| it.iter()) {
-                        if let Some(container) = facts.containers.iter().find(|it| it.name == *name) {
-                            self.history.evicted(&facts, container, *used, now, &policy);
-                        }
-                    }
-                }
-                Incident::Restarted(_) => {}
+                Incident::Evicted if !self.evicted_by_status(&facts, &policy, now) => continue,
+                Incident::Evicted | Incident::Restarted(_) => {}
             }
+            effects.push(Effect::Count(incident));
         }
-        let mut effects: Vec<Effect> = incidents.into_iter().map(Effect::Count).collect();
         if killed && self.is_complete() {
             let only = BTreeSet::from([facts.workload.clone()]);
             effects.extend(self.round(now, Some(&only)));
@@ -446,6 +445,7 @@ impl World {
         let Round { actions, decisions, records } = decide(&self.view.scene, &Moment { now, only });
         let mut effects = Vec::new();
         if only.is_none() {
+            effects.extend(self.evicted_by_events(now));
             effects.extend(self.keeping_again(now));
         }
         if self.leading {
@@ -622,12 +622,13 @@ impl World {
                     Some(change) => format!("{} ({})", crate::carry::in_words(pod, change), action.why),
                     None => action.why.clone(),
                 };
-                (action.code, words)
+                let is_set_back = matches!(action.code, Code::RollBack | Code::GivenUp);
+                (action.code, if is_set_back { self.paused(&action.workload, words, now) } else { words })
             }
             Answer::Refused(why) => {
                 self.release(&action.pod);
                 self.set_back(&action.workload, now);
-                (Code::Refused, format!("{why} ({})", action.why))
+                (Code::Refused, self.paused(&action.workload, format!("{why} ({})", action.why), now))
             }
             // Nothing is to be learned from these: what the watches tell next decides anew.
             Answer::Overtaken(why) | Answer::Failed(why) => {

@@ -119,6 +119,8 @@ codes! {
     // What is going on.
     /// The pod does not run, is on its way out, or has ended.
     NotRunning => "",
+    /// The workload has no pods now: it is scaled to zero, or between two runs.
+    NoPods => "scale it up, or wait for its next run; without the webhook new pods ask for what the template says",
     /// A resize of the pod is under way.
     InProgress => "",
     /// The node has no room for the resize yet; it keeps its place.

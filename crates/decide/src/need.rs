@@ -76,6 +76,9 @@ pub struct Use {
     pub swap: Option<Bytes>,
     /// Share of the last ten seconds in which some task waited for memory (PSI some avg10), 0 to 1000.
     pub memory_pressure_permille: Option<u16>,
+    /// Share of the last minute in which some task waited for a CPU (PSI some avg60), 0 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_pressure_permille: Option<u16>,
     /// Share of CPU periods throttled since the measurement before, 0 to 1000.
     pub throttled_permille: Option<u16>,
 }
@@ -99,6 +102,7 @@ impl Use {
             memory_charged: None,
             swap: None,
             memory_pressure_permille: None,
+            cpu_pressure_permille: None,
             throttled_permille: None,
         }
     }

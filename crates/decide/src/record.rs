@@ -108,6 +108,19 @@ impl Record {
         self.not_before = Some(now.checked_add(pause).unwrap_or(Timestamp::MAX));
     }
 
+    /// Until when nothing that can wait is tried after setbacks, and why, in a sentence; `None`: nothing holds it up.
+    #[must_use]
+    pub fn pause(&self, now: Timestamp) -> Option<(Timestamp, String)> {
+        let longest = now.checked_add(LONGEST_PAUSE).unwrap_or(Timestamp::MAX);
+        let until = self.not_before.filter(|it| *it > now && *it <= longest)?;
+        let times = match self.setbacks {
+            0 | 1 => String::new(),
+            2 => " twice in a row".to_owned(),
+            times => format!(" {times} times in a row"),
+        };
+        Some((until, format!("it came to harm or was refused{times}: what can wait is not tried before {until:.0}")))
+    }
+
     /// Whether it has been said how the resize of this pod at this time ended.
     #[must_use]
     pub fn knows(&self, pod: &str, at: Timestamp) -> Option<&Done> {
@@ -136,6 +149,24 @@ mod tests {
     use supple_quantity::MilliCpu;
 
     use super::*;
+
+    #[test]
+    fn each_setback_doubles_the_pause_and_says_until_when() {
+        let now = Timestamp::from_second(1_767_225_600).unwrap();
+        let policy = Policy::default();
+        let mut record = Record::default();
+        let mut last = SignedDuration::ZERO;
+        for expect in ["refused: what", "refused twice in a row: what", "refused 3 times in a row: what"] {
+            record.set_back(now, &policy);
+            let (until, words) = record.pause(now).unwrap();
+            let pause = until.duration_since(now);
+            assert!(words.contains(expect) && words.ends_with(&format!("not tried before {until:.0}")), "{words}");
+            assert!(last == SignedDuration::ZERO || pause == (last * 2).min(LONGEST_PAUSE), "{last} and then {pause}");
+            last = pause;
+            assert_eq!(record.pause(until), None);
+        }
+        assert_eq!(Record::default().pause(now), None);
+    }
 
     #[test]
     fn of_two_records_nothing_is_forgotten() {

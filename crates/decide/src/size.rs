@@ -331,6 +331,7 @@ impl Sizing<'_> {
         match self.resource {
             Resource::Cpu => match used {
                 Use { throttled_permille: Some(share), .. } if *share >= 50 => true,
+                Use { cpu_pressure_permille: Some(share), .. } if *share >= 250 => true,
                 Use { cpu: Some(cpu), .. } => {
                     // Over its request it lives on what others leave it.
                     near(cpu.0) || self.now.request.is_some_and(|it| cpu.0 >= it)

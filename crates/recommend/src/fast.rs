@@ -18,6 +18,10 @@ const MET: f64 = 0.85;
 /// Stalled on memory for this share of the last ten seconds: pressure.
 const PRESSURE: f64 = 0.10;
 
+/// Some task waited for a CPU for this share of the last minute: half of what a node calls a stall. Threads that share cores wait for
+/// each other now and then, so that memory's tenth would never let anything shrink on a busy node.
+const WAITING: f64 = 0.25;
+
 /// Throttled in this share of periods: three times what is tolerated.
 const THROTTLED: f64 = 0.15;
 
@@ -39,6 +43,8 @@ pub struct Latest {
     pub pressure: Option<f64>,
     /// Share of CPU periods throttled, 0 to 1.
     pub throttled: Option<f64>,
+    /// Tasks wait for a CPU: [`has_waited`].
+    pub waited: bool,
     /// `memory.events` counted a high, max or oom since the measurement before, and the working set says so too: [`is_met_by_use`].
     pub breached: bool,
 }
@@ -46,6 +52,11 @@ pub struct Latest {
 /// Whether a limit that was met was met by what is in use. Where one of them is not known, it was.
 pub fn is_met_by_use(used: Option<f64>, limit: Option<Bytes>) -> bool {
     used.zip(limit).is_none_or(|(used, limit)| used >= amount(limit.0) * MET)
+}
+
+/// Whether so large a share of the last minute in which some task waited for a CPU (PSI some avg60) is too much to lower anything.
+pub fn has_waited(pressure: Option<f64>) -> bool {
+    pressure.is_some_and(|it| it >= WAITING)
 }
 
 /// What the moment demands.
@@ -78,7 +89,7 @@ pub fn react(resource: Resource, latest: &Latest, in_force: f64) -> Reflex {
             Some(share) if share >= THROTTLED => Reflex::Raise(in_force * CPU_RAISE),
             _ if latest.sustained.is_some() => Reflex::Raise(latest.sustained.unwrap_or(in_force) * SUSTAINED_RAISE),
             Some(share) if share >= THROTTLED / 3.0 => Reflex::Veto,
-            _ if pressed => Reflex::Veto,
+            _ if latest.waited => Reflex::Veto,
             _ => Reflex::None,
         },
     }
@@ -107,6 +118,9 @@ mod tests {
         check(Resource::Cpu, cpu(0.06), Reflex::Veto);
         check(Resource::Cpu, cpu(0.2), Reflex::Raise(1250.0));
         check(Resource::Cpu, Latest { sustained: Some(2000.0), ..Latest::default() }, Reflex::Raise(2100.0));
+        check(Resource::Cpu, Latest { waited: true, ..Latest::default() }, Reflex::Veto);
+        check(Resource::Cpu, Latest { waited: true, ..cpu(0.2) }, Reflex::Raise(1250.0));
+        assert!(has_waited(Some(0.25)) && !has_waited(Some(0.2)) && !has_waited(None));
         check(Resource::Cpu, Latest { used: Some(2000.0), ..Latest::default() }, Reflex::None);
     }
 }

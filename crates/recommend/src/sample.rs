@@ -20,6 +20,8 @@ pub struct Sample {
     pub memory_limit: Option<Bytes>,
     /// Share of CPU periods in which the container was throttled, 0 to 1.
     pub throttled: Option<f64>,
+    /// Share of the last minute in which some task waited for a CPU (PSI some avg60), 0 to 1.
+    pub cpu_pressure: Option<f64>,
     /// Share of the last ten seconds in which some task stalled on memory (PSI some avg10), 0 to 1.
     pub memory_pressure: Option<f64>,
     /// `memory.events` counted a high, max or oom since the sample before.

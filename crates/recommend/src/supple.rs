@@ -15,7 +15,7 @@ use supple_quantity::{Bytes, MilliCpu};
 use crate::advise::{Advice, Part};
 use crate::codec::LoadError;
 use crate::explain::{Account, Explanation, Rule};
-use crate::fast::{Latest, Reflex, is_met_by_use, react};
+use crate::fast::{Latest, Reflex, has_waited, is_met_by_use, react};
 use crate::past::UNKNOWN;
 use crate::pods::Pods;
 use crate::policy::Policy;
@@ -49,6 +49,8 @@ struct Held {
     /// Until when no memory is lowered below what was raised in haste, and the level that was.
     until: i64,
     raised: u16,
+    /// Some task waited for a CPU in the latest measurement, for long enough.
+    waited: bool,
     /// The lowest of the CPU samples in a row over the size in force, and how many they are.
     lowest: f64,
     run: u32,
@@ -103,6 +105,7 @@ impl Held {
                 used: cpu.used.get(),
                 sustained: cpu.sustained.get(),
                 throttled: cpu.throttled.get(),
+                waited: self.waited,
                 ..Latest::default()
             },
             Resource::Memory => Latest {
@@ -275,6 +278,7 @@ impl Supple {
         if taken == Taken::Counted {
             let throttled = sample.throttled.into();
             held.cpu = Cpu { used: sample.cpu.into(), throttled, ..Cpu::default() };
+            held.waited = has_waited(sample.cpu_pressure);
             held.memory = Memory {
                 used: sample.memory.into(),
                 known_peak: known_peak.into(),

@@ -148,6 +148,18 @@ fn a_decrease_is_vetoed_under_pressure() {
     check_slow_path(Sample { memory_breached: true, ..Sample::default() }, Rule::Veto);
 }
 
+#[test]
+fn cpu_is_not_lowered_while_tasks_wait_for_one() {
+    let rule = |cpu_pressure| {
+        let mut life = steady();
+        let time = life.minute * 60;
+        let _ = life.strategy.observe(0, &Sample { time, cpu: Some(100.0), cpu_pressure, ..Sample::default() });
+        let size = Size { cpu_request: Some(MilliCpu(4000)), ..life.size };
+        life.strategy.advise(0, time, &size).cpu.unwrap().account.rule
+    };
+    assert_eq!((rule(None), rule(Some(0.2)), rule(Some(0.3))), (Rule::Plan, Rule::Plan, Rule::Veto));
+}
+
 /// Pressure and `memory.events` raise by a fifth at once. The reading that told of them is there for a while after the raise that
 /// answered it, so for five minutes they say nothing new.
 #[test]

@@ -116,6 +116,7 @@ const fn says_more(sample: &Sample) -> bool {
         cpu_limit,
         memory_limit,
         throttled,
+        cpu_pressure,
         memory_pressure,
         memory_breached,
         restarts,
@@ -123,6 +124,7 @@ const fn says_more(sample: &Sample) -> bool {
     cpu_limit.is_some()
         || memory_limit.is_some()
         || throttled.is_some()
+        || cpu_pressure.is_some()
         || memory_pressure.is_some()
         || *memory_breached
         || restarts.is_some()

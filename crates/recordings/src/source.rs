@@ -292,6 +292,7 @@ fn joined(one: &Sample, other: &Sample) -> Sample {
         cpu_limit: other.cpu_limit.or(one.cpu_limit),
         memory_limit: other.memory_limit.or(one.memory_limit),
         throttled: other.throttled.or(one.throttled),
+        cpu_pressure: other.cpu_pressure.or(one.cpu_pressure),
         memory_pressure: other.memory_pressure.or(one.memory_pressure),
         memory_breached: other.memory_breached || one.memory_breached,
         restarts: other.restarts.or(one.restarts),

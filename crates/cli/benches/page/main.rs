@@ -120,6 +120,7 @@ async fn small(page: &mut Page, dir: &Path) {
     for (what, flags) in [
         ("idle memory, cluster alone", &["--no-loop", "--runtime", "simulated"][..]),
         ("idle memory, with the loop", &["--runtime", "simulated"][..]),
+        ("idle memory, with the loop and its webhook", &["--runtime", "simulated", "--webhook"][..]),
     ] {
         let program = Program::start(&dir.join("idle"), flags);
         tokio::time::sleep(REST).await;

@@ -50,7 +50,8 @@ pub enum ExplainOutput {
 pub async fn explain(args: ExplainArgs) -> Result<(), Failure> {
     let Connection { client, namespace } = connect(&args.connection).await?;
     let namespace = args.namespace.unwrap_or(namespace);
-    let world = look(&client, args.told).await?;
+    let mut world = look(&client, args.told).await?;
+    world.judge_those_without_pods(Timestamp::now());
     let accounts = world.accounts();
     let found: Vec<&Account> = accounts.iter().filter(|it| it.namespace == namespace && args.target.is(it)).collect();
     if found.is_empty() {
@@ -77,6 +78,9 @@ fn text(account: &Account, now: Timestamp) -> String {
     lines.push(format!("  {message}"));
     if let Some(again) = account.again {
         lines.push(format!("  It may be otherwise by itself from {again:.0} on, {}.", hence(again, now)));
+    }
+    if let Some((_, pause)) = account.record.pause(now).filter(|_| *code != Code::BackOff) {
+        lines.push(format!("  Beside that, {pause}."));
     }
     let shown = if *pods > 1 { format!("; {pod} stands for them here") } else { String::new() };
     lines.push(format!(

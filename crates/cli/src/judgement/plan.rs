@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use serde::Serialize;
@@ -105,7 +106,8 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     let money = args.prices.as_deref().map(read_prices).transpose()?.unwrap_or(USUAL);
     let Connection { client, namespace } = connect(&args.connection).await?;
     let namespace = (!args.all_namespaces).then(|| args.namespace.clone().unwrap_or(namespace));
-    let world = look(&client, args.told).await?;
+    let mut world = look(&client, args.told).await?;
+    world.judge_those_without_pods(Timestamp::now());
     let meant = |it: &Account| {
         namespace.as_ref().is_none_or(|namespace| it.namespace == *namespace)
             && args.target.as_ref().is_none_or(|target| target.is(it))
@@ -122,7 +124,7 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
         return Err(Failure::refused(format!("there is no namespace {name}; `supple plan -A` looks at all there are")));
     }
     let shown: Vec<&Account> =
-        accounts.iter().filter(|it| args.all || args.target.is_some() || it.is_change()).collect();
+        accounts.iter().filter(|it| args.all || args.target.is_some() || it.is_change() || is_unlike(it)).collect();
     let rows: Vec<Row<'_>> = shown
         .iter()
         .flat_map(|account| {
@@ -179,6 +181,11 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     if crossed.is_empty() { Ok(()) } else { Err(Failure::Refused(None)) }
 }
 
+/// Whether it has no pods, and its next ones would ask for something else than was learned of those before.
+fn is_unlike(account: &Account) -> bool {
+    account.pods == 0 && account.differs()
+}
+
 /// A plan as data.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -199,8 +206,8 @@ struct Priced<'a> {
 /// Why there is no table.
 fn nothing(accounts: &[Account], args: &PlanArgs) -> String {
     match accounts.len() {
-        0 if args.all_namespaces => "there are no workloads with pods".to_owned(),
-        0 => "there are no such workloads with pods in this namespace; -A looks at all namespaces".to_owned(),
+        0 if args.all_namespaces => "there are no workloads".to_owned(),
+        0 => "there are no such workloads in this namespace; -A looks at all namespaces".to_owned(),
         count => {
             let s = if count == 1 { "" } else { "s" };
             let all: Vec<&Account> = accounts.iter().collect();
@@ -219,6 +226,7 @@ fn failures(on: FailOn, account: &Account) -> Vec<String> {
             vec![format!("refused: {of}{why}")]
         }
         FailOn::Change | FailOn::Refused => Vec::new(),
+        FailOn::Risk if account.pods == 0 => Vec::new(),
         FailOn::Risk => account.containers.iter().flat_map(|it| risks(&of, it)).collect(),
     }
 }

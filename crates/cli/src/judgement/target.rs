@@ -44,8 +44,8 @@ impl Target {
     pub fn is_none_in(&self, namespace: Option<&str>) -> String {
         let kind = self.kind.to_lowercase();
         let what = match &self.name {
-            Some(name) => format!("no {kind}/{name} with pods"),
-            None => format!("nothing of the kind {kind} with pods"),
+            Some(name) => format!("no {kind}/{name}"),
+            None => format!("nothing of the kind {kind}"),
         };
         let of = namespace.map_or_else(String::new, |it| format!(" in namespace {it}"));
         format!("there is {what}{of}; `supple plan -A --all` lists all there are")

@@ -36,6 +36,8 @@ impl Knowledge for Known {
             memory_charged: Some(Bytes(99 << 20)),
             swap: None,
             memory_pressure_permille: None,
+            cpu_pressure_permille: None,
+
             throttled_permille: None,
         };
         (0..CONTAINERS).map(|it| (format!("c{it}").into(), used)).collect()

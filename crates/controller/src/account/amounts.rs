@@ -52,7 +52,8 @@ pub(super) fn used<S: Serializer>(it: &Option<Use>, serializer: S) -> Result<S::
             "at": it.at, "cpu": text(it.cpu.as_ref()), "memory": text(it.memory.as_ref()),
             "memoryPeak": text(it.memory_peak.as_ref()), "detailsAt": it.details_at,
             "memoryCharged": text(it.memory_charged.as_ref()), "swap": text(it.swap.as_ref()),
-            "memoryPressurePermille": it.memory_pressure_permille, "throttledPermille": it.throttled_permille,
+            "memoryPressurePermille": it.memory_pressure_permille,
+            "cpuPressurePermille": it.cpu_pressure_permille, "throttledPermille": it.throttled_permille,
         })
     });
     used.serialize(serializer)

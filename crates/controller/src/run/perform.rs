@@ -8,6 +8,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use supple_api::{ClusterRightsizePolicy, RightsizePolicy, Rightsizing, VerticalPodAutoscaler, names};
 use supple_decide::hand::MANAGER;
+use tokio::io::AsyncWrite;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use super::Clock;
 use super::answers::Answers;
 use super::turns::{Errand, Turns};
+use crate::audit::Audit;
 use crate::carry::{Answer, carry};
 use crate::event::{Effect, Event, Written};
 use crate::history_file::{HistoryFile, Page};
@@ -32,6 +34,7 @@ const PART: usize = 256;
 pub(super) struct Hands {
     client: Client,
     teller: Teller,
+    audit: Option<Audit>,
     answers: Answers,
     clock: Clock,
     prometheus: Option<Prometheus>,
@@ -82,6 +85,7 @@ impl Hands {
         Self {
             client,
             teller,
+            audit: None,
             answers,
             clock,
             prometheus,
@@ -99,8 +103,17 @@ impl Hands {
         self.keeper = Some(Arc::new(Keeper { file, metrics, places, failing }));
     }
 
-    /// Begin with one. What it came of was told at `since`.
-    pub(super) fn perform(&mut self, effect: Effect, since: Instant) {
+    /// Write the audit into this file.
+    pub(super) fn audit_in(&mut self, file: impl AsyncWrite + Send + Unpin + 'static) {
+        self.audit = Some(Audit::start(file, &mut self.tasks));
+    }
+
+    /// Begin with one. What it came of was told at `since`. Waits for nothing but a place for a line of the audit, which stand in the
+    /// order in which they come here.
+    pub(super) async fn perform(&mut self, effect: Effect, since: Instant) {
+        if let (Some(audit), Effect::Tell(told, _) | Effect::Audit(told)) = (&self.audit, &effect) {
+            audit.tell(told).await;
+        }
         let (client, answers, turns) = (self.client.clone(), self.answers.clone(), self.turns.clone());
         match effect {
             Effect::Measure => drop(self.tasks.spawn(async move {
@@ -146,10 +159,6 @@ impl Hands {
                     teller.tell(&told, workload).await;
                 });
             }
-            Effect::Audit(told) => {
-                let teller = self.teller.clone();
-                self.tasks.spawn(async move { teller.audit(&told).await });
-            }
             Effect::Write(written) => {
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Write).await;
@@ -165,7 +174,7 @@ impl Hands {
                     }
                 });
             }
-            Effect::Count(_) => {} // counted where effects pass by
+            Effect::Count(_) | Effect::Audit(_) => {} // counted where effects pass by, and told above
             Effect::Keep(pages) => {
                 let Some(keeper) = self.keeper.clone() else { return };
                 let Ok(place) = keeper.places.clone().try_acquire_owned() else {
@@ -194,8 +203,16 @@ impl Hands {
         if self.tasks.is_empty() { std::future::pending().await } else { self.tasks.join_next().await }
     }
 
+    /// Wait until all that was told for the audit file is in it.
+    pub(super) async fn audited(&mut self) {
+        if let Some(audit) = &self.audit {
+            audit.written().await;
+        }
+    }
+
     /// Wait for all that is under way.
     pub(super) async fn finish(mut self) {
+        self.audit = None; // its task ends with the last line
         while self.tasks.join_next().await.is_some() {}
     }
 }
@@ -258,4 +275,49 @@ async fn write_policy(client: &Client, written: &PolicyWritten) -> Result<(), ku
     }
     let api = Api::<RightsizePolicy>::namespaced(client.clone(), namespace);
     api.patch_status(name, &params, &patch("RightsizePolicy")).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use supple_decide::code::Code;
+    use supple_decide::key::{PodKey, WorkloadKey};
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+    use super::*;
+    use crate::event::Told;
+
+    /// Events wait for the API server, and some for each other; what is told for the audit file waits for neither.
+    #[tokio::test]
+    async fn the_audit_has_everything_in_the_order_in_which_it_was_told_however_slow_the_cluster_is() {
+        let silent = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>());
+        let client = Client::new(silent, "default");
+        let clock: Clock = Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap());
+        let answers = Answers::new(1).0;
+        let mut hands =
+            Hands::new(client.clone(), Teller::new(client), answers, clock.clone(), None, Metrics::default());
+        let (file, reader) = tokio::io::duplex(1 << 16);
+        hands.audit_in(file);
+        let told = |number: usize| Told {
+            at: clock(),
+            code: Code::Resize,
+            pod: Some(PodKey::new("n", "p", "u")),
+            workload: WorkloadKey { namespace: "n".into(), kind: "Pod".into(), name: "p".into() },
+            message: number.to_string(),
+        };
+        for number in 0..40 {
+            // More events than are told at once, and between them what is told for the audit alone.
+            let effect = if number % 4 == 3 { Effect::Audit(told(number)) } else { Effect::Tell(told(number), None) };
+            hands.perform(effect, Instant::now()).await;
+        }
+        hands.audited().await;
+        let mut lines = BufReader::new(reader).lines();
+        for number in 0..40 {
+            let line = lines.next_line().await.unwrap().unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["message"], number.to_string());
+        }
+    }
 }

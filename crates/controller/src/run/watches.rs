@@ -14,6 +14,7 @@ use super::answers::Answers;
 use crate::event::Event;
 use crate::rules::{Available, RuleNews};
 use crate::slim::SlimPod;
+use crate::source::eviction::{EvictionEvent, SELECTED};
 use crate::view::News;
 
 /// How often a cluster that lacks some kinds is asked again whether it has them now.
@@ -59,12 +60,27 @@ pub fn begin(client: &Client, out: &Answers, tasks: &mut JoinSet<()>) {
     tasks.spawn(optional(client.clone(), out.clone()));
 }
 
-fn news(news: News) -> Event {
-    Event::News(Box::new(news))
+/// Begin to watch what kubelets tell of pods that they evict. Nothing waits for it: who may not read events learns of evictions from
+/// the status of pods alone.
+pub fn evictions(client: &Client, out: &Answers, tasks: &mut JoinSet<()>) {
+    let (api, out) = (Api::<EvictionEvent>::all(client.clone()), out.clone());
+    tasks.spawn(async move {
+        let event = |it| match it {
+            watcher::Event::Apply(it) | watcher::Event::InitApply(it) => {
+                EvictionEvent::eviction(&it).map(|it| Event::Evicted(Box::new(it)))
+            }
+            watcher::Event::Init | watcher::Event::InitDone | watcher::Event::Delete(_) => None,
+        };
+        follow(&api, &out, pages().fields(SELECTED), "events of evictions", event).await;
+    });
 }
 
-fn rules(news: RuleNews) -> Event {
-    Event::Rules(Box::new(news))
+fn news(news: News) -> Option<Event> {
+    Some(Event::News(Box::new(news)))
+}
+
+fn rules(news: RuleNews) -> Option<Event> {
+    Some(Event::Rules(Box::new(news)))
 }
 
 /// Pods as all the others know them.
@@ -92,7 +108,7 @@ async fn optional(client: Client, out: Answers) {
             continue;
         };
         let now = Available { ours: ours || watched.ours, autoscalers: autoscalers || watched.autoscalers };
-        if (now != watched || !told) && out.send(rules(RuleNews::Available(now))).await.is_err() {
+        if (now != watched || !told) && out.send(Event::Rules(Box::new(RuleNews::Available(now)))).await.is_err() {
             return;
         }
         told = true;
@@ -149,7 +165,7 @@ struct Watches<'a> {
 
 impl Watches<'_> {
     /// One of what is listed in pages.
-    fn paged<K: Watched>(&mut self, what: &'static str, event: fn(watcher::Event<K>) -> Event) {
+    fn paged<K: Watched>(&mut self, what: &'static str, event: fn(watcher::Event<K>) -> Option<Event>) {
         let (api, out) = (Api::<K>::all(self.client.clone()), self.out.clone());
         self.tasks.spawn(async move {
             follow(&api, &out, pages(), what, event).await;
@@ -158,7 +174,7 @@ impl Watches<'_> {
 
     /// One that begins with what is there, one after the other (`sendInitialEvents`): thousands of objects are then read as they
     /// come, on one connection, and never a page of them is there at once. A cluster that does not stream lists is listed in pages.
-    fn streamed<K: Watched>(&mut self, what: &'static str, event: fn(watcher::Event<K>) -> Event) {
+    fn streamed<K: Watched>(&mut self, what: &'static str, event: fn(watcher::Event<K>) -> Option<Event>) {
         let (api, out) = (Api::<K>::all(self.client.clone()), self.out.clone());
         self.tasks.spawn(async move {
             let streams = watcher::Config::default().streaming_lists();
@@ -189,14 +205,18 @@ async fn follow<K: Watched>(
     out: &Answers,
     config: watcher::Config,
     what: &'static str,
-    event: fn(watcher::Event<K>) -> Event,
+    event: fn(watcher::Event<K>) -> Option<Event>,
 ) -> Followed {
     let is_streamed = config.initial_list_strategy == watcher::InitialListStrategy::StreamingList;
     let mut events = watcher(api.clone(), config).default_backoff().boxed();
+    let mut refused = false;
     while let Some(next) = events.next().await {
         match next {
             Ok(next) => {
-                if out.send(event(next)).await.is_err() {
+                refused = false;
+                if let Some(event) = event(next)
+                    && out.send(event).await.is_err()
+                {
                     return Followed::Unheard;
                 }
             }
@@ -209,7 +229,9 @@ async fn follow<K: Watched>(
             Err(
                 watcher::Error::InitialListFailed(kube::Error::Api(status))
                 | watcher::Error::WatchStartFailed(kube::Error::Api(status)),
-            ) => tracing::warn!(message = status.message, "{what} cannot be listed; tried again"),
+            ) if !std::mem::replace(&mut refused, true) => {
+                tracing::warn!(message = status.message, "{what} cannot be listed; tried again");
+            }
             Err(error) => tracing::debug!(%error, "the watch of {what} is being resumed"),
         }
     }

@@ -6,11 +6,13 @@
 //!   kubelets, through the API ──── kubelet ──────┴─▶ Use, one beside the other, as decisions take it
 //!   Prometheus, and its like ───── prometheus ─────▶ samples of the past, as the recommender takes them; numbers for guards
 //!   status of pods, old and new ── incident ───────▶ Incident, each once
+//!   events of kubelets ─────────── eviction ───────▶ Eviction, as often as it is told
 //! ```
 //!
 //! None of them decides anything; what may be lowered on which data is [`supple_decide`]'s.
 
 pub mod backoff;
+pub mod eviction;
 pub mod exposition;
 pub mod incident;
 pub mod kubelet;

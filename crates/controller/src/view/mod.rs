@@ -195,6 +195,24 @@ impl View {
         self.members.get(workload).into_iter().flatten()
     }
 
+    /// The workloads whose object is there and none of whose pods is. Jobs are left out: those that have ended are not to be sized.
+    pub fn without_pods(&self) -> Vec<WorkloadKey> {
+        let kinds = [
+            ("Deployment", &self.deployments),
+            ("StatefulSet", &self.stateful_sets),
+            ("DaemonSet", &self.daemon_sets),
+            ("CronJob", &self.cron_jobs),
+        ];
+        let all = kinds.into_iter().flat_map(|(kind, shelf)| {
+            shelf.iter().map(move |((namespace, name), _)| WorkloadKey {
+                namespace: namespace.clone(),
+                kind: Arc::from(kind),
+                name: name.clone(),
+            })
+        });
+        all.filter(|it| !self.members.contains_key(it)).collect()
+    }
+
     /// The pod of that name.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<&PodFacts> {
         self.scene.pods.get(self.named(namespace, name)?).map(|it| &**it)
@@ -205,6 +223,20 @@ impl View {
         let first = PodKey::new(namespace, name, "");
         let (found, _) = self.scene.pods.range(first..).next()?;
         (*found.namespace == *namespace && *found.name == *name).then_some(found)
+    }
+
+    /// A pod that the same template made as one of that name, which is gone: they differ in the letters at the end.
+    pub fn sibling(&self, namespace: &str, name: &str) -> Option<&PodFacts> {
+        const LETTERS: usize = 5;
+        let stem = &name[..name.rfind('-')? + 1];
+        let is_sibling = |it: &str| it.len() == stem.len() + LETTERS && it.rfind('-') == Some(stem.len() - 1);
+        if !is_sibling(name) {
+            return None;
+        }
+        let all = self.scene.pods.range(PodKey::new(namespace, stem, "")..);
+        let mut alike = all.take_while(|(key, _)| *key.namespace == *namespace && key.name.starts_with(stem));
+        let (_, found) = alike.find(|(key, pod)| is_sibling(&key.name) && &*pod.workload.kind != "Pod")?;
+        Some(found)
     }
 
     /// The pod of that name with what its containers use, to be added to, and its workload.

@@ -110,6 +110,7 @@ impl World {
             return;
         }
         self.kept.swept = Some(now);
+        self.evictions.forget(now);
         let there = &self.view.scene.workloads;
         self.history.retain_workloads(|it, fresh| there.contains_key(it) || is_recent(fresh, now));
         let known = &self.history;

@@ -108,7 +108,7 @@ impl Knowledge for Shared {
 
 /// The sizes a container is created with: what is recommended, within its bounds, its limits by the strategy. A resource for
 /// which it asks nothing stays so: its class of service is its author's choice.
-fn sizes(asked: &Numbers, target: &Numbers, settings: &supple_decide::policy::ContainerSettings) -> Numbers {
+pub(crate) fn sizes(asked: &Numbers, target: &Numbers, settings: &supple_decide::policy::ContainerSettings) -> Numbers {
     let (cpu, memory) = settings.controlled.value;
     let bounded = |target: Option<i64>, least: Option<i64>, most: Option<i64>| {
         target.map(|it| it.max(least.unwrap_or(1)).min(most.unwrap_or(i64::MAX)))

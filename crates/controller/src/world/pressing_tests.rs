@@ -13,7 +13,7 @@ use kube::runtime::watcher;
 
 const MIB: i64 = 1 << 20;
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(second)
 }
 
@@ -22,7 +22,7 @@ fn of<K: DeserializeOwned>(value: Value) -> watcher::Event<K> {
 }
 
 /// A bare pod that has run for a while on this node, with 100 MiB asked for and 200 MiB allowed.
-fn pod(name: &str, node: &str) -> News {
+pub(super) fn pod(name: &str, node: &str) -> News {
     pod_that_asks(name, node, "100Mi")
 }
 
@@ -52,8 +52,14 @@ fn node(name: &str) -> News {
 }
 
 /// A world that leads and has read everything.
-fn world(pods: &[(&str, &str)]) -> World {
+pub(super) fn world(pods: &[(&str, &str)]) -> World {
+    world_that(pods, |_| ())
+}
+
+/// The same of one to which something is done at first.
+pub(super) fn world_that(pods: &[(&str, &str)], first: impl FnOnce(&mut World)) -> World {
     let mut world = World::new(Settings::default());
+    first(&mut world);
     let done = |news| Event::News(Box::new(news));
     world.apply(Event::Version(Some(36)), at(0));
     world.apply(Event::Rules(Box::new(RuleNews::Available(Available::default()))), at(0));
@@ -87,7 +93,7 @@ fn used(mebibytes: i64, second: i64) -> Use {
     Use { cpu: Some(supple_quantity::MilliCpu(50)), memory: Some(Bytes(mebibytes * MIB)), ..Use::at(at(second)) }
 }
 
-fn told(pod: &str, mebibytes: i64, second: i64) -> Event {
+pub(super) fn told(pod: &str, mebibytes: i64, second: i64) -> Event {
     told_that(pod, mebibytes, second, false)
 }
 

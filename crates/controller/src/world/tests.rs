@@ -215,7 +215,9 @@ fn an_answer_that_was_lost_is_decided_anew_and_a_refusal_is_remembered() {
     stage.tell(Event::Answered(order.clone(), Answer::Failed("no answer".to_owned())));
     assert!(carries(&stage.round()));
     let told = stage.tell(Event::Answered(order, Answer::Refused("no".to_owned())));
-    assert!(matches!(&told[..], [Effect::Tell(told, _)] if told.code == Code::Refused));
+    let [Effect::Tell(told, _)] = &told[..] else { panic!("one thing is told, not {told:?}") };
+    let pause = "it came to harm or was refused: what can wait is not tried before 2026-02-01T";
+    assert!(told.code == Code::Refused && told.message.contains(pause), "{told:?}");
     assert!(!carries(&stage.round()));
     assert_eq!(stage.world.decisions().values().next().unwrap().code, Code::BackOff);
 }

@@ -237,14 +237,26 @@ impl World {
 
     fn decided(&self, workload: &WorkloadKey, subject: &Subject, now: Timestamp) -> Option<Decided> {
         let decision = self.decision_of(workload)?;
+        let message = match decision.code {
+            Code::BackOff => decision.message.clone(),
+            _ => self.paused(workload, decision.message.clone(), now),
+        };
         let since = self.outbox.codes.get(workload).map_or(now, |(_, since)| *since);
         Some(Decided {
             code: decision.code.as_str().to_owned(),
-            message: decision.message.clone(),
+            message,
             mode: format!("{:?}", subject.policy.mode.value),
             again: decision.again,
             since: Some(since),
         })
+    }
+
+    /// A sentence about a workload, and behind it until when nothing that can wait is tried after setbacks, where that is so.
+    pub(super) fn paused(&self, workload: &WorkloadKey, said: String, now: Timestamp) -> String {
+        match self.records.get(workload).and_then(|it| it.pause(now)) {
+            Some((_, pause)) => format!("{said}; {pause}"),
+            None => said,
+        }
     }
 
     fn counts(&self, workload: &WorkloadKey) -> PodCounts {

@@ -12,7 +12,7 @@ use supple_api::vpa::{VerticalPodAutoscalerCheckpoint, VerticalPodAutoscalerStat
 use super::lab::Lab;
 
 /// A cluster that has VPA's two kinds, and one pod.
-async fn lab() -> Lab {
+pub async fn lab() -> Lab {
     let lab = Lab::new().await;
     let definitions = Api::<CustomResourceDefinition>::all(lab.client.clone());
     for (kind, subresources) in
@@ -34,7 +34,7 @@ async fn lab() -> Lab {
     lab
 }
 
-fn autoscalers(lab: &Lab) -> Api<VerticalPodAutoscaler> {
+pub fn autoscalers(lab: &Lab) -> Api<VerticalPodAutoscaler> {
     Api::default_namespaced(lab.client.clone())
 }
 

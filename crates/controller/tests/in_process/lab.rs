@@ -158,11 +158,27 @@ impl Lab {
         clock: Clock,
         history: Option<(HistoryFile, Found)>,
     ) -> Loop {
+        self.begin_told(client, leadership, clock, history, Settings::default())
+    }
+
+    /// Begin it with what it is told once.
+    pub fn begin_set(&self, settings: Settings) -> Loop {
+        self.begin_told(self.client.clone(), alone(), self.clock.clone(), None, settings)
+    }
+
+    fn begin_told(
+        &self,
+        client: Client,
+        leadership: watch::Receiver<Leadership>,
+        clock: Clock,
+        history: Option<(HistoryFile, Found)>,
+        settings: Settings,
+    ) -> Loop {
         let outlets = Outlets::new(Duration::from_secs(15));
         let metrics = outlets.metrics.clone();
         let options = Options {
             interval: Duration::from_secs(15),
-            settings: Settings::default(),
+            settings,
             clock,
             audit: None,
             leadership,

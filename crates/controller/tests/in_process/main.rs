@@ -5,7 +5,9 @@
 mod act;
 mod autoscalers;
 mod broken;
+mod evictions;
 mod faults;
+mod idle;
 mod kept;
 mod kubelet;
 mod lab;
@@ -16,4 +18,5 @@ mod prometheus;
 mod scaler;
 mod serve;
 mod streams;
+mod vpa_defects;
 mod webhook;

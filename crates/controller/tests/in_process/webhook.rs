@@ -39,6 +39,7 @@ impl Knowledge for Known {
             memory_charged: None,
             swap: None,
             memory_pressure_permille: None,
+            cpu_pressure_permille: None,
             throttled_permille: None,
         };
         [("app".into(), used)].into()

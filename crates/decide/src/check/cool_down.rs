@@ -1,26 +1,16 @@
 //! Is the cool-down over, and the back-off after harm? Both are waived for what cannot wait.
 
-use jiff::Timestamp;
-
 use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::sight::{Sight, after, is_within};
 use crate::code::Code;
-use crate::record::LONGEST_PAUSE;
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     if matches!(draft.deed, Deed::RollBack(_) | Deed::Recreate(Code::StuckAfterKill)) {
         return;
     }
     let policy = sight.policy();
-    let pausing = |it: &Timestamp| *it > sight.now && *it <= after(sight.now, LONGEST_PAUSE);
-    if let Some(until) = sight.subject.record.not_before.filter(pausing) {
-        let times = match sight.subject.record.setbacks {
-            0 | 1 => String::new(),
-            2 => " twice in a row".to_owned(),
-            times => format!(" {times} times in a row"),
-        };
-        let message = format!("it came to harm or was refused{times}: not before {until:.0}");
+    if let Some((until, message)) = sight.subject.record.pause(sight.now) {
         draft.wait(Some(until), Saying::delayed(Check::CoolDown, Code::BackOff, message));
     }
     let Some(note) = sight.pod.note.as_deref().filter(|it| it.generation < sight.pod.generation) else { return };

@@ -9,12 +9,16 @@ use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::limit_range::in_ratio;
 use crate::check::sight::Sight;
 use crate::code::Code;
+use crate::need::Use;
 
 /// Stalled on memory for this share of the last ten seconds, in thousandths: pressure.
 const PRESSURE_PERMILLE: u16 = 100;
 
 /// Throttled in this share of periods, in thousandths: what is tolerated.
 const THROTTLED_PERMILLE: u16 = 50;
+
+/// Some task waited for a CPU for this share of the last minute, in thousandths: the fast path's bound.
+const WAITED_PERMILLE: u16 = 250;
 
 /// The first minor version that lowers memory limits without a restart.
 const LOWERS_SINCE: u32 = 34;
@@ -37,15 +41,16 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         let check = if part.resource == Resource::Cpu { Check::Worth } else { Check::MemoryDecrease };
         let veto = sight.wanted(container, part.resource).is_some_and(|it| it.veto);
         let used = sight.last_use(container);
-        let share = match part.resource {
-            Resource::Cpu => used.and_then(|it| it.throttled_permille).filter(|it| *it >= THROTTLED_PERMILLE),
-            Resource::Memory => used.and_then(|it| it.memory_pressure_permille).filter(|it| *it >= PRESSURE_PERMILLE),
+        let at_least = |share: fn(&Use) -> Option<u16>, least| used.and_then(share).filter(|it| *it >= least);
+        let throttled = || Some(("it is throttled in", at_least(|it| it.throttled_permille, THROTTLED_PERMILLE)?));
+        let waited = || Some(("it waited for a CPU in", at_least(|it| it.cpu_pressure_permille, WAITED_PERMILLE)?));
+        let stalled =
+            || Some(("it waited for memory in", at_least(|it| it.memory_pressure_permille, PRESSURE_PERMILLE)?));
+        let pressed = match part.resource {
+            Resource::Cpu => throttled().or_else(waited),
+            Resource::Memory => stalled(),
         };
-        if let Some(share) = share {
-            let what = match part.resource {
-                Resource::Cpu => "it is throttled in",
-                Resource::Memory => "it waited for memory in",
-            };
+        if let Some((what, share)) = pressed {
             let message = format!("{what} {}.{} % of the time: nothing is lowered", share / 10, share % 10);
             return Some(Saying::delayed(check, Code::UnderPressure, message));
         }

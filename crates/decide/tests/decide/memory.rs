@@ -72,6 +72,21 @@ fn pressure_swap_and_a_veto_forbid_it() {
 }
 
 #[test]
+fn throttling_and_waiting_for_a_cpu_forbid_a_cpu_decrease_alone() {
+    let waits = |permille| move |it: &mut Stage| it.used("web-1").cpu_pressure_permille = Some(permille);
+    size("1 1Gi", "500m 1Gi", waits(240), Code::Resize, "500m");
+    size("1 1Gi", "500m 1Gi", waits(310), Code::UnderPressure, "nothing");
+    size("1 1Gi", "1 500Mi", waits(310), Code::Resize, "500Mi");
+    size("1 1Gi", "500m 1Gi", |it| it.used("web-1").throttled_permille = Some(60), Code::UnderPressure, "nothing");
+    let mut stage = Stage::new();
+    stage.workload("web", "500m 1Gi");
+    stage.pod("web", "web-1", "n1", "1 1Gi");
+    waits(310)(&mut stage);
+    let said = "it waited for a CPU in 31.0 % of the time: nothing is lowered";
+    assert!(decision(&stage.decide(), "web-1").findings.iter().any(|it| it.message == said));
+}
+
+#[test]
 fn approval_where_policy_asks() {
     let asks = |stage: &mut Stage| stage.policy("web", |it| it.approve_memory_decrease.value = true);
     size("1 1Gi", "1 500Mi", asks, Code::NeedsApproval, "nothing");

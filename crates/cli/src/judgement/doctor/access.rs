@@ -40,6 +40,8 @@ enum Of {
 }
 
 const READ: &[&str] = &["get", "list", "watch"];
+/// Of what the chart always grants, and what the loop does without where somebody else wrote the roles.
+const GRANTED: &str = "rbac.create";
 const RESIZE: &str = "permissions.resize";
 const RECREATE: &str = "permissions.recreate";
 const WEBHOOK: &str = "webhook.enabled";
@@ -62,7 +64,7 @@ impl Right {
 }
 
 /// Every right that the chart grants: docs/security.md has them line by line, and a test holds this list to the chart.
-const NEEDED: [Right; 24] = [
+const NEEDED: [Right; 25] = [
     right(
         "",
         &["pods", "nodes", "namespaces", "limitranges", "resourcequotas"],
@@ -100,6 +102,7 @@ const NEEDED: [Right; 24] = [
     ),
     right("supple.dev", &["rightsizings/status"], &["patch"], "remember what was learned", ""),
     right("events.k8s.io", &["events"], &["create"], "tell people what was done", ""),
+    right("", &["events"], &["list", "watch"], "learn what pods used that were evicted and are gone", GRANTED),
     right("", &["pods/resize"], &["patch"], "resize pods", RESIZE),
     right("", &["pods"], &["patch"], "note on a pod what was before", RESIZE),
     right("", &["pods/eviction"], &["create"], "recreate pods in the modes that do", RECREATE),
@@ -346,6 +349,9 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_what_the_chart_grants() {
         assert_eq!(needed(|_| true), granted("charts/supple/templates/rbac.yaml"));
-        assert_eq!(needed(|it| it.value.is_empty() || it.value == RESIZE), granted("deploy/supple.yaml"));
+        assert_eq!(
+            needed(|it| it.value.is_empty() || it.value == RESIZE || it.value == GRANTED),
+            granted("deploy/supple.yaml")
+        );
     }
 }

@@ -23,6 +23,7 @@ const READ: &[(&str, Put)] = &[
     ("container_memory_usage_bytes", |it, value| it.charged = bytes(value)),
     ("container_memory_working_set_bytes", |it, value| it.memory = bytes(value)),
     ("container_oom_events_total", |it, value| it.oom_kills = count(value)),
+    ("container_pressure_cpu_waiting_seconds_total", |it, value| it.cpu_waited_nanos = count(value * 1e9)),
     ("container_pressure_memory_waiting_seconds_total", |it, value| it.waited_nanos = count(value * 1e9)),
     ("container_start_time_seconds", |it, value| it.started = moment(value)),
 ];
@@ -99,6 +100,7 @@ container_cpu_usage_seconds_total{container="c",cpu="cpu01",id="/a/2",namespace=
 container_cpu_usage_seconds_total{container="c",cpu="total",id="/a/2",namespace="d",pod="p"} 1.5
 container_memory_failcnt{container="c",id="/a/2",namespace="d",pod="p"} 4
 container_memory_working_set_bytes{container="c",id="/a/2",namespace="d",pod="p"} NaN
+container_pressure_cpu_waiting_seconds_total{container="c",id="/a/2",namespace="d",pod="p"} 0.5
 container_pressure_memory_waiting_seconds_total{container="c",id="/a/2",namespace="d",pod="p"} 0.25
 container_fs_reads_total{container="c",id="/a/2",namespace="d",pod="p"} 3
 "#;
@@ -106,7 +108,10 @@ container_fs_reads_total{container="c",id="/a/2",namespace="d",pod="p"} 3
         assert_eq!(told.len(), 1);
         let part = &told[&("d".into(), "p".into(), "c".into())];
         assert_eq!((part.oom_kills, part.cpu_nanos, part.memory), (Some(1), Some(1_500_000_000), None));
-        assert_eq!((part.limit_hits, part.waited_nanos), (Some(4), Some(250_000_000)));
+        assert_eq!(
+            (part.limit_hits, part.waited_nanos, part.cpu_waited_nanos),
+            (Some(4), Some(250_000_000), Some(500_000_000))
+        );
         assert_eq!(part.at, Timestamp::from_second(2500).unwrap());
     }
 

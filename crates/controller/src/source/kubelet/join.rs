@@ -30,8 +30,10 @@ pub struct Part {
     pub charged: Option<Bytes>,
     /// Swap in use.
     pub swap: Option<Bytes>,
-    /// PSI some avg10, in thousandths.
+    /// PSI of memory, some avg10, in thousandths.
     pub pressure_permille: Option<u16>,
+    /// PSI of CPU, some avg60, in thousandths.
+    pub cpu_pressure_permille: Option<u16>,
     /// Periods in which it was throttled since the start.
     pub throttled_periods: Option<u64>,
     /// Periods in which a CPU limit applied since the start.
@@ -42,6 +44,8 @@ pub struct Part {
     pub limit_hits: Option<u64>,
     /// Time in which some task of it waited for memory since the start, in nanoseconds.
     pub waited_nanos: Option<u64>,
+    /// Time in which some task of it waited for a CPU since the start, in nanoseconds.
+    pub cpu_waited_nanos: Option<u64>,
 }
 
 /// What was told before, to be compared with: the counters alone, in the order of names, because it is kept of every container
@@ -60,6 +64,7 @@ struct Counted {
     oom_kills: Option<Count>,
     limit_hits: Option<Count>,
     waited_nanos: Option<Count>,
+    cpu_waited_nanos: Option<Count>,
 }
 
 /// A counter in eight bytes, its absence included; the greatest of all is taken for one less.
@@ -78,17 +83,17 @@ impl Count {
 
 impl Counted {
     fn of(part: &Part) -> Self {
-        let &Part { at, started, cpu_nanos, throttled_periods, periods, oom_kills, limit_hits, waited_nanos, .. } =
-            part;
+        let count = |it: Option<u64>| it.map(Count::of);
         Self {
-            at: at.into(),
-            started: started.map(At::from),
-            cpu_nanos: cpu_nanos.map(Count::of),
-            throttled_periods: throttled_periods.map(Count::of),
-            periods: periods.map(Count::of),
-            oom_kills: oom_kills.map(Count::of),
-            limit_hits: limit_hits.map(Count::of),
-            waited_nanos: waited_nanos.map(Count::of),
+            at: part.at.into(),
+            started: part.started.map(At::from),
+            cpu_nanos: count(part.cpu_nanos),
+            throttled_periods: count(part.throttled_periods),
+            periods: count(part.periods),
+            oom_kills: count(part.oom_kills),
+            limit_hits: count(part.limit_hits),
+            waited_nanos: count(part.waited_nanos),
+            cpu_waited_nanos: count(part.cpu_waited_nanos),
         }
     }
 }
@@ -125,11 +130,13 @@ impl Part {
             charged: None,
             swap: None,
             pressure_permille: None,
+            cpu_pressure_permille: None,
             throttled_periods: None,
             periods: None,
             oom_kills: None,
             limit_hits: None,
             waited_nanos: None,
+            cpu_waited_nanos: None,
         }
     }
 
@@ -144,11 +151,13 @@ impl Part {
             charged: self.charged.or(other.charged),
             swap: self.swap.or(other.swap),
             pressure_permille: self.pressure_permille.or(other.pressure_permille),
+            cpu_pressure_permille: self.cpu_pressure_permille.or(other.cpu_pressure_permille),
             throttled_periods: self.throttled_periods.or(other.throttled_periods),
             periods: self.periods.or(other.periods),
             oom_kills: self.oom_kills.or(other.oom_kills),
             limit_hits: self.limit_hits.or(other.limit_hits),
             waited_nanos: self.waited_nanos.or(other.waited_nanos),
+            cpu_waited_nanos: self.cpu_waited_nanos.or(other.cpu_waited_nanos),
         }
     }
 }
@@ -172,10 +181,10 @@ fn reading(name: &Name, part: &Part, before: Option<&Counted>) -> Reading {
     let before = before.filter(|it| it.started == now.started && it.at < now.at);
     let grown = |of: fn(&Counted) -> Option<Count>| of(&now)?.get().checked_sub(before.and_then(of)?.get());
     let (namespace, pod, container) = name.clone();
-    // Where the last ten seconds are not told, the share of the time since the answer before stands in for them.
-    let waited = || {
+    // Where the share of the time lately is not told, the share of the time since the answer before stands in for them.
+    let waited = |of| {
         let time = u64::try_from(part.at.duration_since(before?.at.into()).as_nanos()).ok()?;
-        share(grown(|it| it.waited_nanos), Some(time))
+        share(grown(of), Some(time))
     };
     let usage = Use {
         at: part.at,
@@ -185,7 +194,8 @@ fn reading(name: &Name, part: &Part, before: Option<&Counted>) -> Reading {
         details_at: Some(part.at),
         memory_charged: part.charged,
         swap: part.swap,
-        memory_pressure_permille: part.pressure_permille.or_else(waited),
+        memory_pressure_permille: part.pressure_permille.or_else(|| waited(|it| it.waited_nanos)),
+        cpu_pressure_permille: part.cpu_pressure_permille.or_else(|| waited(|it| it.cpu_waited_nanos)),
         throttled_permille: share(grown(|it| it.throttled_periods), grown(|it| it.periods)),
     };
     let kills = grown(|it| it.oom_kills).map(|it| u32::try_from(it).unwrap_or(u32::MAX));
@@ -252,10 +262,12 @@ mod tests {
         let part = |second, hits, waited| Part {
             limit_hits: Some(hits),
             waited_nanos: Some(waited),
+            cpu_waited_nanos: Some(waited * 2),
             ..counted(second, 0, 0, 0)
         };
         let read = second(part(10, 7, 0), part(20, 8, 2_500_000_000));
         assert_eq!((read.met_limit, read.usage.memory_pressure_permille), (true, Some(250)));
+        assert_eq!(read.usage.cpu_pressure_permille, Some(500));
         let read = second(part(10, 7, 5), part(20, 7, 5));
         assert_eq!((read.met_limit, read.usage.memory_pressure_permille), (false, Some(0)));
         let (first, _) = join([told(part(10, 7, 5))], &Before::default());
@@ -264,8 +276,9 @@ mod tests {
             (false, None),
             "of when is not known"
         );
-        let told = Part { pressure_permille: Some(12), ..part(20, 7, 5) };
-        assert_eq!(second(part(10, 7, 0), told).usage.memory_pressure_permille, Some(12), "what is told goes first");
+        let told = Part { pressure_permille: Some(12), cpu_pressure_permille: Some(13), ..part(20, 7, 5) };
+        let Use { memory_pressure_permille, cpu_pressure_permille, .. } = second(part(10, 7, 0), told).usage;
+        assert_eq!((memory_pressure_permille, cpu_pressure_permille), (Some(12), Some(13)), "what is told goes first");
     }
 
     #[test]
@@ -294,10 +307,12 @@ mod tests {
         #[test]
         fn no_counters_break_it(a: [u64; 3], b: [u64; 3], from in 0_i64..1 << 36, to in 0_i64..1 << 36) {
             let counted = |second, [throttled, periods, kills]: [u64; 3]| Part {
-                cpu_nanos: Some(kills), waited_nanos: Some(periods), ..counted(second, throttled % (1 << 30), periods, kills) };
+                cpu_nanos: Some(kills), waited_nanos: Some(periods), cpu_waited_nanos: Some(kills),
+                ..counted(second, throttled % (1 << 30), periods, kills) };
             let read = second(counted(from, a), counted(to, b));
             prop_assert!(read.usage.throttled_permille.is_none_or(|it| it <= 1000));
             prop_assert!(read.usage.memory_pressure_permille.is_none_or(|it| it <= 1000));
+            prop_assert!(read.usage.cpu_pressure_permille.is_none_or(|it| it <= 1000));
         }
     }
 }

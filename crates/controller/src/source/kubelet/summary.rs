@@ -47,6 +47,7 @@ struct Cpu {
     time: Option<Timestamp>,
     usage_nano_cores: Option<u64>,
     usage_core_nano_seconds: Option<u64>,
+    psi: Option<Psi>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +73,7 @@ struct Psi {
 #[derive(Deserialize)]
 struct Pressure {
     avg10: Option<f64>,
+    avg60: Option<f64>,
 }
 
 /// What a node of the embedded cluster tells where a kubelet has a place for more.
@@ -101,7 +103,9 @@ fn part(container: &ContainerStats, now: Timestamp) -> Part {
     let ContainerStats { name: _, start_time, cpu, memory, swap, user_defined_metrics } = container;
     let told = |name: &str| user_defined_metrics.iter().find(|it| it.name == name).and_then(|it| it.value);
     let times = [cpu.as_ref().and_then(|it| it.time), memory.as_ref().and_then(|it| it.time)];
-    let pressure = memory.as_ref().and_then(|it| it.psi.as_ref()?.some.as_ref()?.avg10);
+    let some = |psi: &Option<Psi>, of: fn(&Pressure) -> Option<f64>| psi.as_ref()?.some.as_ref().and_then(of);
+    let pressure = memory.as_ref().and_then(|it| some(&it.psi, |it| it.avg10));
+    let cpu_pressure = cpu.as_ref().and_then(|it| some(&it.psi, |it| it.avg60));
     let bytes = |it: u64| Bytes(i64::try_from(it).unwrap_or(i64::MAX));
     Part {
         // The older of the two: rather too old than too fresh. Nothing is measured in the future.
@@ -113,11 +117,13 @@ fn part(container: &ContainerStats, now: Timestamp) -> Part {
         charged: memory.as_ref().and_then(|it| it.usage_bytes).map(bytes),
         swap: swap.as_ref().and_then(|it| it.swap_usage_bytes).map(bytes),
         pressure_permille: pressure.and_then(percent),
+        cpu_pressure_permille: cpu_pressure.and_then(percent),
         throttled_periods: None,
         periods: None,
         oom_kills: told("oom_kills"),
         limit_hits: told("memory_max_hits"),
         waited_nanos: None,
+        cpu_waited_nanos: None,
     }
 }
 
@@ -145,7 +151,8 @@ mod tests {
     fn what_a_kubelet_tells() {
         let text = r#"{"node":{"nodeName":"n"},"pods":[{"podRef":{"name":"p","namespace":"d","uid":"u"},"containers":[{
             "name":"c","startTime":"2026-01-01T00:00:00Z",
-            "cpu":{"time":"2026-01-01T00:00:30Z","usageNanoCores":12345678,"usageCoreNanoSeconds":99,"psi":{}},
+            "cpu":{"time":"2026-01-01T00:00:30Z","usageNanoCores":12345678,"usageCoreNanoSeconds":99,
+                "psi":{"some":{"total":2,"avg10":90,"avg60":30.5,"avg300":0}}},
             "memory":{"time":"2026-01-01T00:00:20Z","usageBytes":2000,"workingSetBytes":1000,
                 "psi":{"full":{"total":1},"some":{"total":2,"avg10":1.25,"avg60":0,"avg300":0}}},
             "swap":{"time":"2026-01-01T00:00:20Z","swapUsageBytes":7},"rootfs":{},"logs":{}}]}]}"#;
@@ -154,7 +161,7 @@ mod tests {
         assert_eq!(part.at, "2026-01-01T00:00:20Z".parse().unwrap());
         assert_eq!((part.cpu, part.cpu_nanos), (Some(MilliCpu(13)), Some(99)));
         assert_eq!((part.memory, part.charged, part.swap), (Some(Bytes(1000)), Some(Bytes(2000)), Some(Bytes(7))));
-        assert_eq!((part.pressure_permille, part.oom_kills), (Some(13), None));
+        assert_eq!((part.pressure_permille, part.cpu_pressure_permille, part.oom_kills), (Some(13), Some(305), None));
     }
 
     #[test]

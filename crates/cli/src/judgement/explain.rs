@@ -26,8 +26,8 @@ pub struct ExplainArgs {
     pub connection: ConnectionArgs,
     #[command(flatten)]
     pub told: LoopArgs,
-    /// The workload, as deployment/web or pod/web-0.
-    #[arg(value_name = "KIND/NAME")]
+    /// The workload, as deployment/web, pod/web-0 or shop/deployment/web.
+    #[arg(value_name = "[NAMESPACE/]KIND/NAME")]
     pub target: Target,
     /// Its namespace [default: the context's].
     #[arg(short, long, value_name = "NAMESPACE")]
@@ -49,7 +49,7 @@ pub enum ExplainOutput {
 /// Explain it.
 pub async fn explain(args: ExplainArgs) -> Result<(), Failure> {
     let Connection { client, namespace } = connect(&args.connection).await?;
-    let namespace = args.namespace.unwrap_or(namespace);
+    let namespace = args.target.namespace(args.namespace.as_deref(), namespace)?;
     let mut world = look(&client, args.told).await?;
     world.judge_those_without_pods(Timestamp::now());
     let accounts = world.accounts();

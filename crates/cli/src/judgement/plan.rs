@@ -35,8 +35,8 @@ pub struct PlanArgs {
     pub connection: ConnectionArgs,
     #[command(flatten)]
     pub told: LoopArgs,
-    /// Only this workload, or all of a kind: deployment/web, sts.
-    #[arg(value_name = "KIND[/NAME]")]
+    /// Only this workload, or all of a kind: deployment/web, shop/deployment/web, sts.
+    #[arg(value_name = "[NAMESPACE/]KIND[/NAME]")]
     pub target: Option<Target>,
     /// Workloads of this namespace [default: the context's].
     #[arg(short, long, value_name = "NAMESPACE", conflicts_with = "all_namespaces")]
@@ -105,7 +105,13 @@ struct Row<'a> {
 pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     let money = args.prices.as_deref().map(read_prices).transpose()?.unwrap_or(USUAL);
     let Connection { client, namespace } = connect(&args.connection).await?;
-    let namespace = (!args.all_namespaces).then(|| args.namespace.clone().unwrap_or(namespace));
+    let given = args.namespace.as_deref();
+    let namespace = match &args.target {
+        // A namespace in the name is meant also where all are looked at.
+        Some(target) if target.namespace.is_some() || !args.all_namespaces => Some(target.namespace(given, namespace)?),
+        None if !args.all_namespaces => Some(given.map_or(namespace, str::to_owned)),
+        _ => None,
+    };
     let mut world = look(&client, args.told).await?;
     world.judge_those_without_pods(Timestamp::now());
     let meant = |it: &Account| {

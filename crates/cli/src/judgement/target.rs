@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use supple_controller::account::Account;
 
+use crate::exit::Failure;
+
 /// Short names of kinds, as kubectl has them.
 const KINDS: [(&str, &[&str]); 7] = [
     ("Deployment", &["deployment", "deployments", "deploy"]),
@@ -15,9 +17,11 @@ const KINDS: [(&str, &[&str]); 7] = [
     ("Pod", &["pod", "pods", "po"]),
 ];
 
-/// A workload by kind and name.
+/// A workload by kind and name, and where it is said so by namespace, as the table of `plan -A` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
+    /// Its namespace, where it is named: `shop/deployment/web`.
+    pub namespace: Option<String>,
     /// Its kind, as in manifests where it is one that is known; else as typed.
     pub kind: String,
     /// Its name; `None`: all of the kind.
@@ -28,18 +32,39 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, name) = text.split_once('/').map_or((text, None), |(kind, name)| (kind, Some(name)));
-        if kind.is_empty() || name.is_some_and(str::is_empty) {
-            return Err(format!("{text:?} names no workload; expected KIND/NAME as in deployment/web"));
+        let parts: Vec<&str> = text.split('/').collect();
+        let (namespace, kind, name) = match parts[..] {
+            [kind] => (None, kind, None),
+            [kind, name] => (None, kind, Some(name)),
+            [namespace, kind, name] => (Some(namespace), kind, Some(name)),
+            _ => (None, "", None),
+        };
+        if kind.is_empty() || [namespace, name].contains(&Some("")) {
+            return Err(format!("{text:?} names no workload; expected [NAMESPACE/]KIND/NAME as in deployment/web"));
         }
         let typed = kind.to_lowercase();
         let known = KINDS.iter().find(|(_, words)| words.contains(&typed.as_str()));
         let kind = known.map_or(kind, |(kind, _)| kind);
-        Ok(Self { kind: kind.to_owned(), name: name.map(str::to_owned) })
+        Ok(Self { namespace: namespace.map(str::to_owned), kind: kind.to_owned(), name: name.map(str::to_owned) })
     }
 }
 
 impl Target {
+    /// Where it is looked for: where it says, else in the namespace that was given or is the context's.
+    ///
+    /// # Errors
+    /// When it names another namespace than was given.
+    pub fn namespace(&self, given: Option<&str>, context: String) -> Result<String, Failure> {
+        match (self.namespace.as_deref(), given) {
+            (Some(own), Some(given)) if own != given => Err(Failure::Usage(format!(
+                "{own}/{}/{} is not in namespace {given}; leave out one of the two",
+                self.kind.to_lowercase(),
+                self.name.as_deref().unwrap_or_default()
+            ))),
+            (own, given) => Ok(own.or(given).map_or(context, str::to_owned)),
+        }
+    }
+
     /// That there is none of it.
     pub fn is_none_in(&self, namespace: Option<&str>) -> String {
         let kind = self.kind.to_lowercase();
@@ -64,7 +89,11 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expect: Option<(&str, Option<&str>)>) {
         let got = text.parse::<Target>().ok();
-        let expect = expect.map(|(kind, name)| Target { kind: kind.to_owned(), name: name.map(str::to_owned) });
+        let expect = expect.map(|(kind, name)| Target {
+            namespace: text.matches('/').nth(1).and_then(|_| text.split('/').next()).map(str::to_owned),
+            kind: kind.to_owned(),
+            name: name.map(str::to_owned),
+        });
         assert_eq!(got, expect, "{text}");
     }
 
@@ -74,8 +103,24 @@ mod tests {
         check("deploy/web", Some(("Deployment", Some("web"))));
         check("sts", Some(("StatefulSet", None)));
         check("Rollout/canary", Some(("Rollout", Some("canary"))));
+        check("shop/deploy/web", Some(("Deployment", Some("web"))));
+        check("shop/deploy/", None);
+        check("/deploy/web", None);
+        check("a/b/c/d", None);
         check("/web", None);
         check("deployment/", None);
         check("", None);
+    }
+
+    #[test]
+    fn where_it_is_looked_for() {
+        let of = |text: &str, given: Option<&str>| {
+            text.parse::<Target>().unwrap().namespace(given, "context".to_owned()).ok()
+        };
+        assert_eq!(of("pod/a", None).as_deref(), Some("context"));
+        assert_eq!(of("pod/a", Some("x")).as_deref(), Some("x"));
+        assert_eq!(of("shop/pod/a", None).as_deref(), Some("shop"));
+        assert_eq!(of("shop/pod/a", Some("shop")).as_deref(), Some("shop"));
+        assert_eq!(of("shop/pod/a", Some("x")), None);
     }
 }

@@ -26,7 +26,7 @@ pub enum Hand {
 /// Who the other is, as far as the pod tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Other {
-    /// A person, with `supple resize` or `supple undo`.
+    /// A person, with `supple resize`, `supple undo` or `supple uninstall`.
     Person(Author),
     /// The field manager of another program.
     Manager(String),
@@ -38,6 +38,7 @@ impl fmt::Display for Other {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Person(Author::Undo) => f.write_str("a person undid a resize"),
+            Self::Person(Author::Restore) => f.write_str("`supple uninstall` gave it its original sizes back"),
             Self::Person(_) => f.write_str("a person resized it"),
             Self::Manager(name) => write!(f, "{name} set its resources"),
             Self::Unknown => f.write_str("somebody else set its resources"),
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_person() {
-        for by in [Author::Resize, Author::Undo] {
+        for by in [Author::Resize, Author::Undo, Author::Restore] {
             check(&pod("250m", 2, Some(by), json!([])), Hand::Theirs(Other::Person(by)));
         }
     }

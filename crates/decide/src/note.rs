@@ -28,6 +28,8 @@ pub enum Author {
     Undo,
     /// The loop, taking back a resize that did harm.
     RollBack,
+    /// `supple uninstall --restore`.
+    Restore,
 }
 
 impl Author {
@@ -197,7 +199,7 @@ impl LastResize {
     /// [`UndoError`] says why it cannot be undone.
     pub fn undo(pod: &Pod) -> Result<Change, UndoError> {
         let note = Self::read(pod).ok_or(UndoError::NoNote)?;
-        if matches!(note.by, Author::Undo | Author::RollBack) {
+        if matches!(note.by, Author::Undo | Author::RollBack | Author::Restore) {
             return Err(UndoError::AlreadyUndone);
         }
         match note.standing(pod) {

@@ -98,7 +98,7 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
         let mut orders: Vec<(PodKey, Order, bool)> = Vec::new();
         for (pod, mut change) in due {
             // What is put back in part stays in our hand, or nobody would put back the rest.
-            let by = if keeps_limit.contains(&pod.key) { Author::RollBack } else { Author::Undo };
+            let by = if keeps_limit.contains(&pod.key) { Author::RollBack } else { Author::Restore };
             if by == Author::RollBack {
                 keep_memory_limits(pod, &mut change);
             }

@@ -9,7 +9,10 @@
 //! A controller that runs beside it sees the switch at once, but may have sent a resize a moment before: therefore it is looked
 //! again until a look finds nothing to do.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod fate;
+mod touched;
+
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -22,16 +25,17 @@ use serde_json::json;
 use supple_api::names;
 use supple_controller::act::{Order, Wish, carry_out};
 use supple_controller::carry::{Answer, aim_at};
-use supple_controller::reason::Reason;
+use supple_controller::outcome::Outcome;
 use supple_decide::facts::{PodFacts, Scaler};
-use supple_decide::hand::{Hand, MANAGER};
+use supple_decide::hand::MANAGER;
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::note::{ANNOTATION, Author};
-use supple_decide::numbers::{Numbers, pair};
 use supple_decide::scaler::Target;
-use supple_decide::scene::{Scene, Subject};
+use supple_decide::scene::Scene;
 use supple_resize::predict::Change;
-use supple_resize::qos::QosClass;
+
+use fate::{Fate, Fates};
+use touched::{Touched, in_words, lowers_memory_limit, touched};
 
 use super::acting::Acting;
 use super::{LoopArgs, look, own_namespace};
@@ -82,76 +86,16 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
     pull_switch(&client, &namespace).await?;
     tokio::time::sleep(ARRIVAL).await;
 
-    let mut ended: BTreeMap<PodKey, bool> = BTreeMap::new();
-    let mut left_alone: BTreeSet<PodKey> = BTreeSet::new();
-    let mut keeps_limit: BTreeSet<PodKey> = BTreeSet::new();
-    for looks in 1.. {
-        let world = look(&client, LoopArgs { vpa: None }).await?;
-        let Touched { ours, theirs } = touched(world.scene());
-        for (pod, other) in theirs {
-            if left_alone.insert(pod.key.clone()) {
-                say(&pod.key, "left alone", &other)?;
-            }
-        }
-        // What could not be put back is not tried again: it would not go better a second later.
-        let due = ours.into_iter().filter(|(pod, _)| ended.get(&pod.key) != Some(&false) && !is_left(&args.leave, pod));
-        let mut orders: Vec<(PodKey, Order, bool)> = Vec::new();
-        for (pod, mut change) in due {
-            // What is put back in part stays in our hand, or nobody would put back the rest.
-            let by = if keeps_limit.contains(&pod.key) { Author::RollBack } else { Author::Restore };
-            if by == Author::RollBack {
-                keep_memory_limits(pod, &mut change);
-            }
-            if !change.is_empty() {
-                let lowers = lowers_memory_limit(pod, &change);
-                orders.push((pod.key.clone(), order(pod, change, by, args.timeout), lowers));
-            }
-        }
-        if orders.is_empty() {
-            break;
-        }
-        if looks == MOST_LOOKS {
-            return Err(Failure::refused(format!(
-                "pods are still being resized though the switch on namespace {namespace} is pulled: does a controller run in \
-                 another namespace? Name it with --namespace, or end it, and run this again"
-            )));
-        }
-        let mut outcomes = stream::iter(orders)
-            .map(|(key, order, lowers)| {
-                let client = &client;
-                async move { (key, lowers, carry_out(client, &order, &jiff::Timestamp::now, &mut |_| {}).await) }
-            })
-            .buffer_unordered(AT_ONCE);
-        while let Some((key, lowers, outcome)) = outcomes.next().await {
-            let outcome = outcome
-                .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
-            let is_good = outcome.reason.is_success() || matches!(outcome.reason, Reason::PodGone | Reason::NoSuchPod);
-            if !is_good && lowers {
-                // The rest may go back all the same.
-                say(&key, "limit kept", &format!("{}: {}", outcome.reason, outcome.message))?;
-                keeps_limit.insert(key);
-                continue;
-            }
-            let what = match outcome.reason {
-                Reason::PodGone | Reason::NoSuchPod => "is gone",
-                reason if reason.is_success() && keeps_limit.contains(&key) => "partly back",
-                reason if reason.is_success() => "put back",
-                _ => "NOT put back",
-            };
-            let reason = if is_good { String::new() } else { format!("{}: ", outcome.reason) };
-            say(&key, what, &format!("{reason}{}", outcome.message))?;
-            ended.insert(key, is_good);
-        }
-    }
-    let failed: BTreeSet<PodKey> = ended.iter().filter(|it| !it.1).map(|it| it.0.clone()).collect();
+    let fates = put_all_back(&client, &args.leave, args.timeout, &namespace).await?;
+    let failed: BTreeSet<PodKey> = fates.of(&[Fate::NotBack]).cloned().collect();
     let aimless = put_targets_back(&client, &failed).await?;
     let (notes, unfinished) = take_notes_off(&client, &args.leave).await?;
-    let back = ended.iter().filter(|it| *it.1 && !keeps_limit.contains(it.0)).count();
     let mut out = std::io::stdout().lock();
-    let left = match left_alone.len() {
+    let left = match fates.of(&[Fate::LeftAlone]).count() {
         0 => String::new(),
         count => format!(", {count} left alone because somebody else has resized them since"),
     };
+    let back = fates.of(&[Fate::Back, Fate::Gone]).count();
     writeln!(out, "\n{} put back{left}; our note taken off {}", counted(back), counted(notes))?;
     if !unfinished.is_empty() {
         let leave: Vec<String> = unfinished.iter().map(|it| format!("--leave {}/{}", it.namespace, it.name)).collect();
@@ -180,36 +124,59 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Looks and puts back until a look finds nothing to do, and tells of every pod.
+async fn put_all_back(
+    client: &Client,
+    leave: &[(String, String)],
+    timeout: Duration,
+    namespace: &str,
+) -> Result<Fates, Failure> {
+    let mut fates = Fates::default();
+    for looks in 1.. {
+        let world = look(client, LoopArgs { vpa: None }).await?;
+        let Touched { ours, theirs } = touched(world.scene());
+        for (pod, other) in theirs {
+            if fates.put(&pod.key, Fate::LeftAlone) != Some(Fate::LeftAlone) {
+                say(&pod.key, "left alone", &other)?;
+            }
+        }
+        let due = ours.into_iter().filter(|(pod, _)| !is_left(leave, pod));
+        let orders: Vec<(PodKey, bool, Order)> = due
+            .filter_map(|(pod, change)| {
+                let (change, by) = fate::next(fates.get(&pod.key), pod, change)?;
+                let lowers = lowers_memory_limit(pod, &change);
+                Some((pod.key.clone(), lowers, order(pod, change, by, timeout)))
+            })
+            .collect();
+        if orders.is_empty() {
+            break;
+        }
+        if looks == MOST_LOOKS {
+            return Err(Failure::refused(format!(
+                "pods are still being resized though the switch on namespace {namespace} is pulled: does a controller run in \
+                 another namespace? Name it with --namespace, or end it, and run this again"
+            )));
+        }
+        let mut outcomes = stream::iter(orders)
+            .map(|(key, lowers, order)| async move {
+                (key, lowers, carry_out(client, &order, &jiff::Timestamp::now, &mut |_| {}).await)
+            })
+            .buffer_unordered(AT_ONCE);
+        while let Some((key, lowers, outcome)) = outcomes.next().await {
+            let Outcome { reason, message, .. } = outcome
+                .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
+            let fate = fate::after(fates.get(&key), reason, lowers);
+            let code = if fate.is_failure() { format!("{reason}: ") } else { String::new() };
+            say(&key, fate.in_words(), &format!("{code}{message}"))?;
+            fates.put(&key, fate);
+        }
+    }
+    Ok(fates)
+}
+
 /// Whether it was asked to leave this pod as it is.
 fn is_left(leave: &[(String, String)], pod: &PodFacts) -> bool {
     leave.iter().any(|(namespace, name)| **namespace == *pod.key.namespace && **name == *pod.key.name)
-}
-
-fn asked(pod: &PodFacts, container: &str) -> Numbers {
-    pod.containers.iter().find(|it| *it.name == *container).map(|it| it.asked).unwrap_or_default()
-}
-
-/// Whether it lowers the memory limit of a container, which what is used may forbid.
-fn lowers_memory_limit(pod: &PodFacts, change: &Change) -> bool {
-    let lowers = |(name, sizes)| {
-        let now = asked(pod, name);
-        Numbers::of(sizes).memory_limit.is_some_and(|it| now.memory_limit.is_some_and(|now| it < now))
-    };
-    change.containers.iter().map(|(name, sizes)| (name.as_str(), sizes)).any(lowers)
-}
-
-/// Everything but lower memory limits. In a pod in which every request equals its limit the request stays with it.
-fn keep_memory_limits(pod: &PodFacts, change: &mut Change) {
-    for (name, sizes) in &mut change.containers {
-        let now = asked(pod, name);
-        if Numbers::of(sizes).memory_limit < now.memory_limit {
-            sizes.memory_limit = None;
-            if pod.qos == QosClass::Guaranteed {
-                sizes.memory_request = None;
-            }
-        }
-    }
-    change.containers.retain(|_, sizes| !sizes.is_empty());
 }
 
 /// Our own kinds.
@@ -327,82 +294,6 @@ async fn pull_switch(client: &Client, namespace: &str) -> Result<(), Failure> {
     let (stop, made) = (names::STOP, if is_new { ", which was created for it" } else { "" });
     crate::say(&format!("the switch is pulled: {stop} on namespace {namespace}{made}"));
     Ok(())
-}
-
-/// Pods that we resized.
-struct Touched<'a> {
-    /// In our hand, or in a person's who gave them back what was before: with what puts them back.
-    ours: Vec<(&'a PodFacts, Change)>,
-    /// In another's, with whose.
-    theirs: Vec<(&'a PodFacts, String)>,
-}
-
-fn touched(scene: &Scene) -> Touched<'_> {
-    let mut found = Touched { ours: Vec::new(), theirs: Vec::new() };
-    for pod in scene.pods.values().filter(|it| it.note.is_some() && !it.deleting) {
-        let Some(subject) = scene.workloads.get(&pod.workload) else { continue };
-        let change = back(pod, subject);
-        match &pod.hand {
-            Hand::Theirs(other) if !change.is_empty() => found.theirs.push((pod, other.to_string())),
-            _ => found.ours.push((pod, change)),
-        }
-    }
-    // Who gives back goes first, and makes room for who takes.
-    found.ours.sort_by_key(|(pod, change)| takes(pod, change));
-    found
-}
-
-fn takes(pod: &PodFacts, change: &Change) -> bool {
-    pod.containers.iter().any(|container| {
-        let mut then = container.asked;
-        if let Some(sizes) = change.containers.get(&*container.name) {
-            then.set_all(sizes);
-        }
-        then.cpu_request > container.asked.cpu_request || then.memory_request > container.asked.memory_request
-    })
-}
-
-/// What gives a pod's containers their original sizes back: those of the template it was made from, and what was noted before
-/// the first resize where the template says nothing. A number that was not set before us cannot be taken away again; none is
-/// ever added.
-fn back(pod: &PodFacts, subject: &Subject) -> Change {
-    let mut change = Change::default();
-    for container in &pod.containers {
-        let name = &*container.name;
-        let noted = subject.record.originals.get(name).copied().unwrap_or_default();
-        let template = subject.facts.template.get(name).copied().unwrap_or_default();
-        let asked = container.asked;
-        let wanted = Numbers {
-            cpu_request: template.cpu_request.or(noted.cpu_request).or(asked.cpu_request),
-            cpu_limit: template.cpu_limit.or(noted.cpu_limit).or(asked.cpu_limit),
-            memory_request: template.memory_request.or(noted.memory_request).or(asked.memory_request),
-            memory_limit: template.memory_limit.or(noted.memory_limit).or(asked.memory_limit),
-        };
-        let sizes = wanted.beyond(&asked);
-        if !sizes.is_empty() {
-            change.containers.insert(name.to_owned(), sizes);
-        }
-    }
-    change
-}
-
-/// `app: cpu 50m → 900m, memory 64Mi → 1Gi`
-fn in_words(pod: &PodFacts, change: &Change) -> String {
-    let one = |(name, sizes): (&String, _)| {
-        let now = pod.containers.iter().find(|it| *it.name == **name).map(|it| it.asked).unwrap_or_default();
-        let mut then = now;
-        then.set_all(sizes);
-        let step = |what: &str, now: Option<String>, then: Option<String>| {
-            let shown = |it: Option<String>| it.unwrap_or_else(|| "none".to_owned());
-            (now != then).then(|| format!("{what} {} → {}", shown(now), shown(then)))
-        };
-        let cpu = step("cpu", pair(now.cpu_request, now.cpu_limit), pair(then.cpu_request, then.cpu_limit));
-        let memory =
-            step("memory", pair(now.memory_request, now.memory_limit), pair(then.memory_request, then.memory_limit));
-        let steps: Vec<String> = cpu.into_iter().chain(memory).collect();
-        format!("{name}: {}", steps.join(", "))
-    };
-    change.containers.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// Take our note off the pods that have their original sizes, or are left as they are: whoever installs us again finds them free.

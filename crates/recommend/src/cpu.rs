@@ -56,6 +56,9 @@ const SHIFT_STEPS: u16 = 60;
 /// Hours that must be known in all.
 pub const SHIFT_KNOWN: u16 = 30;
 
+/// Hours that must be known before a day is.
+const REGULAR: u16 = 22;
+
 /// Hours of a day that may do without a burst, and it is a habit still.
 const NOT_HABIT: usize = 4;
 
@@ -270,11 +273,19 @@ impl Past for CpuPast {
         }
         self.lately.entries().for_each(|(level, weight)| atoms.put(atoms::LATELY, level, f64::from(weight)));
         self.day.entries().for_each(|(level, weight)| atoms.put(atoms::DAY, level, f64::from(weight)));
-        self.long.entries().for_each(|(level, weight)| atoms.put(atoms::EVER, level, f64::from(weight)));
-        if self.tally.hours < 22 {
+        let regular = self.tally.hours >= REGULAR;
+        let masses = masses(self.tally.per_hour);
+        // Every hour of the day alike says of everything what the histogram does, and finer.
+        if regular && self.daily.known().count() >= usize::from(REGULAR) {
+            for (level, mass) in self.daily.known().flat_map(|hour| hour.iter().zip(masses)) {
+                atoms.put(atoms::EVER, *level, mass * ever);
+            }
+        } else {
+            self.long.entries().for_each(|(level, weight)| atoms.put(atoms::EVER, level, f64::from(weight)));
+        }
+        if !regular {
             return;
         }
-        let masses = masses(self.tally.per_hour);
         let little = masses.map(|mass| mass * 0.25);
         // An hour is told of as itself and as the one beside two others, so it is sorted in once. From the hour before this one on.
         let begin = place(hour - 1, DAY);

@@ -9,8 +9,8 @@ use crate::sample::{amount, whole};
 use crate::state::State;
 use crate::ways::{BEGINNER, CPU, MEMORY, Rehearsal, Trial};
 
-/// A change has to promise this much more than its price: a forecast is surer of its price than of its gain.
-const INERTIA: f64 = 1.3;
+/// A change of CPU, of memory has to promise so many times its price: a forecast is surer of its price than of its gain.
+const INERTIA: [f64; 2] = [1.5, 1.3];
 
 /// Hours of CPU after which the ways to read it are listened to.
 const KNOWN: u16 = 24;
@@ -160,7 +160,7 @@ impl State {
         let chances = if resource == Resource::Cpu { self.samples_an_hour() } else { 1.0 };
         Price {
             incident: terms.incident * factor * chances,
-            resize: terms.resize * INERTIA,
+            resize: terms.resize * INERTIA[usize::from(resource == Resource::Memory)],
             once: resource == Resource::Memory,
         }
     }

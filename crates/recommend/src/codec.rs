@@ -5,17 +5,18 @@
 //! level; so every part is written both ways, the shorter is kept, and a bit says which. The longest plain form is
 //! [`MOST`]: no input makes a state longer.
 
-use crate::cpu::{Away, CpuPast, DAY, DAYS, Hour, LATELY, LONG, OPEN, SHIFT_HOURS, SHIFT_KNOWN};
+use crate::course::{COARSEST, Course, DAY, Hour, RANKED, STEPS};
+use crate::cpu::{Away, CpuPast, DAYS, LATELY, LONG, OPEN, SHIFT_HOURS, SHIFT_KNOWN};
 use crate::digest::{Digest, MAX_WEIGHT};
 use crate::memory::{MemoryPast, WEEK};
 use crate::past::{Misses, Tally, UNKNOWN};
 use crate::resource::TOP;
-use crate::state::{REMEMBERED, State};
+use crate::state::{MOST_CUT, REMEMBERED, State};
 use crate::ways::{CPU_WAYS, MEMORY_WAYS, Rehearsal};
 use crate::weekly::{HALVES, MOST as MOST_BESIDE, WEEKDAYS, Weekly};
 
 /// Written first. A reader refuses what it does not know.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// The longest a state can be.
 pub const MOST: usize = 600;
@@ -28,15 +29,20 @@ const LEVEL: u32 = 11;
 const WEIGHT: u32 = 13;
 const STEP: u32 = 6;
 
-/// Bits of three levels that ascend. They are written as the number of such a three; the one after the last stands for nothing.
-const THREE: u32 = 31;
-const THREES: u64 = choose::<3>(TOP as u64 + 3);
-const _: () = assert!(THREES < 1 << THREE);
+/// Bits of an hour of the day: steps that ascend. They are written as the number of such steps; the one after the last stands for
+/// nothing.
+const HOUR: u32 = 33;
+const HOURS: u64 = choose(RANKED as u64, STEPS as u64 + RANKED as u64 - 1);
+const _: () = assert!(HOURS < 1 << HOUR);
+
+/// Bits of how coarse these steps are.
+const COARSE: u32 = 3;
+const _: () = assert!(COARSEST < 1 << COARSE);
 
 /// In how many ways so many can be taken out of `of`.
-const fn choose<const K: u64>(of: u64) -> u64 {
+const fn choose(count: u64, of: u64) -> u64 {
     let (mut ways, mut taken) = (1, 0);
-    while taken < K {
+    while taken < count {
         // So many less than there are gives none.
         ways = ways * of.saturating_sub(taken) / (taken + 1);
         taken += 1;
@@ -57,19 +63,24 @@ const _: () = assert!(SHIFT_HOURS < 1 << RUN && SHIFT_KNOWN < 1 << RUN);
 const FLOAT: u32 = 31;
 const TIME: u32 = 53;
 
+/// Bits of a price, of which no more is kept, and of a count of samples.
+const PRICE: u32 = 15;
+const CUT: u32 = 11;
+const _: () = assert!(MOST_CUT < 1 << CUT);
+
 /// The bits of the longest state there can be, part by part as [`State::save`] writes them.
 const LONGEST: usize = {
     let level = LEVEL as usize;
     let weight = (WEIGHT + STEP + 1) as usize;
     let float = FLOAT as usize;
-    let head = 8 + (1 + TIME as usize) + (15 + level) + 15 + level + 16 + 2 * float;
+    let head = 8 + (1 + TIME as usize) + (15 + level) + 15 + level + 16 + 2 * CUT as usize;
     let digests = 4 * (5 + 1 + (TOP as usize >> STEP)) + weight * (OPEN + LATELY + DAYS + LONG);
-    let daily = 1 + DAY * THREE as usize;
+    let daily = level + COARSE as usize + 1 + DAY * HOUR as usize;
     let weekly = 2 * MISSES as usize + HALVES * (WEEKDAYS + 1) * BESIDE as usize;
     let away = RUN as usize + 2 * level;
     let tally = 16 + 16 + level + 4 * float + 16;
     let week = level + 1 + WEEK * level + 2 * MISSES as usize;
-    let ways = (CPU_WAYS + MEMORY_WAYS) * (level + 16) + 2 * (3 + float + 1);
+    let ways = (CPU_WAYS + MEMORY_WAYS) * (level + 16) + 2 * (3 + PRICE as usize + 1);
     head + digests + daily + weekly + away + week + 2 * tally + ways
 };
 const _: () = assert!(LONGEST.div_ceil(8) <= MOST, "the longest state must fit");
@@ -113,14 +124,14 @@ impl State {
         out.since(*hour, *shift);
         out.level(*start_peak);
         out.bits(u64::from(*kills), 16);
-        out.float(cut.0);
-        out.float(cut.1);
+        out.bits(u64::from(cut.0), CUT);
+        out.bits(u64::from(cut.1), CUT);
         let CpuPast { open, lately, day, long, daily, weekly, away, tally } = cpu;
         out.digest(open);
         out.digest(lately);
         out.digest(day);
         out.digest(long);
-        out.hours(daily, Writer::three);
+        out.course(daily);
         out.weekly(weekly);
         out.bits(u64::from(away.hours), RUN);
         out.level(away.low);
@@ -150,12 +161,15 @@ impl State {
         state.shift = from.since(state.hour)?;
         state.start_peak = from.level()?;
         state.kills = from.short(16)?;
-        state.cut = (from.float()?, from.float()?);
+        state.cut = (from.short(CUT)?, from.short(CUT)?);
+        if state.cut.0 >= MOST_CUT || state.cut.1 > state.cut.0 {
+            return Err(LoadError::Damaged("a count"));
+        }
         state.cpu.open = from.digest()?;
         state.cpu.lately = from.digest()?;
         state.cpu.day = from.digest()?;
         state.cpu.long = from.digest()?;
-        state.cpu.daily = from.hours::<3, DAY>(Reader::three)?;
+        state.cpu.daily = from.course()?;
         state.cpu.weekly = from.weekly()?;
         let hours = u8::try_from(from.bits(RUN)?).unwrap_or(u8::MAX);
         state.cpu.away = Away { hours, low: from.level()?, high: from.level()? };
@@ -230,16 +244,19 @@ impl Writer {
         }
     }
 
-    /// Three levels that ascend, or nothing.
-    fn three(&mut self, [low, middle, high]: &Hour) {
-        let number = match *low {
-            UNKNOWN => THREES,
-            // Each further from the next one, so that no two are the same.
-            low => {
-                choose::<1>(u64::from(low)) + choose::<2>(u64::from(*middle) + 1) + choose::<3>(u64::from(*high) + 2)
-            }
-        };
-        self.bits(number, THREE);
+    /// The course of the day: from where on and in which steps, and then by hours.
+    fn course(&mut self, course: &Course) {
+        let (lowest, step) = course.steps();
+        self.level(lowest);
+        self.bits(u64::from(step), COARSE);
+        self.hours(course.hours(), |out, hour| out.hour(hour, lowest, step));
+    }
+
+    /// Steps that ascend, or nothing.
+    fn hour(&mut self, hour: &Hour, lowest: u16, step: u32) {
+        // Each further from the one before it, so that no two are the same.
+        let chosen = (0..).zip(hour).map(|(at, level)| choose(at + 1, u64::from((level - lowest) >> step) + at));
+        self.bits(if hour[0] == UNKNOWN { HOURS } else { chosen.sum() }, HOUR);
     }
 
     fn misses(&mut self, misses: Misses) {
@@ -297,7 +314,7 @@ impl Writer {
         sizes.iter().for_each(|it| self.level(*it));
         charges.iter().for_each(|it| self.bits(u64::from(*it), 16));
         self.bits(u64::from(*leader), 3);
-        self.float(*price);
+        self.bits(u64::from(price.to_bits() >> 16), PRICE);
         self.bits(u64::from(*done), 1);
     }
 
@@ -385,26 +402,35 @@ impl Reader<'_> {
         Ok(Some((coded >> 1).cast_signed() ^ -(coded & 1).cast_signed()))
     }
 
-    fn three(&mut self) -> Result<Hour, LoadError> {
-        let mut left = self.bits(THREE)?;
-        if left == THREES {
-            return Ok([UNKNOWN; 3]);
+    fn course(&mut self) -> Result<Course, LoadError> {
+        let (lowest, step) = (self.level()?, self.bits(COARSE)?);
+        if lowest > TOP || step > u64::from(COARSEST) {
+            return Err(LoadError::Damaged("a course"));
         }
-        if left > THREES {
+        let hours = self.hours::<RANKED, DAY>(|from| from.hour(lowest, step))?;
+        Course::of(hours).ok_or(LoadError::Damaged("a course"))
+    }
+
+    fn hour(&mut self, lowest: u16, step: u64) -> Result<Hour, LoadError> {
+        let mut left = self.bits(HOUR)?;
+        if left == HOURS {
+            return Ok([UNKNOWN; RANKED]);
+        }
+        if left > HOURS {
             return Err(LoadError::Damaged("an hour"));
         }
+        let mut hour = [0; RANKED];
         // The largest first: it alone says most of the number.
-        let mut take = |beyond: u16, choose: fn(u64) -> u64| {
-            let (mut least, mut most) = (beyond, TOP + beyond + 1);
+        for (level, at) in hour.iter_mut().rev().zip((0..RANKED as u64).rev()) {
+            let (mut least, mut most) = (at, u64::from(STEPS) + at);
             while most - least > 1 {
                 let middle = least.midpoint(most);
-                if choose(u64::from(middle)) <= left { least = middle } else { most = middle }
+                if choose(at + 1, middle) <= left { least = middle } else { most = middle }
             }
-            left -= choose(u64::from(least));
-            least - beyond
-        };
-        let (high, middle) = (take(2, choose::<3>), take(1, choose::<2>));
-        Ok([take(0, choose::<1>), middle, high])
+            left -= choose(at + 1, least);
+            *level = u16::try_from(u64::from(lowest) + ((least - at) << step)).unwrap_or(UNKNOWN);
+        }
+        Ok(hour)
     }
 
     fn misses(&mut self) -> Result<Misses, LoadError> {
@@ -475,7 +501,10 @@ impl Reader<'_> {
         if usize::from(ways.leader) >= N {
             return Err(LoadError::Damaged("a way"));
         }
-        ways.price = self.float()?;
+        ways.price = f32::from_bits(u32::from(self.short(PRICE)?) << 16);
+        if !ways.price.is_finite() {
+            return Err(LoadError::Damaged("a price"));
+        }
         ways.done = self.bits(1)? == 1;
         Ok(ways)
     }
@@ -516,28 +545,49 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(hour: Hour, number: u64) {
+    fn check(hour: Hour, (lowest, step): (u16, u32), number: u64) {
         let mut out = Writer::default();
-        out.three(&hour);
+        out.hour(&hour, lowest, step);
         let bytes = out.finish();
-        assert_eq!(Reader { bytes: &bytes, at: 0 }.bits(THREE), Ok(number), "{hour:?}");
-        assert_eq!(Reader { bytes: &bytes, at: 0 }.three(), Ok(hour), "{number}");
+        assert_eq!(Reader { bytes: &bytes, at: 0 }.bits(HOUR), Ok(number), "{hour:?}");
+        assert_eq!(Reader { bytes: &bytes, at: 0 }.hour(lowest, step.into()), Ok(hour), "{number}");
     }
 
     #[test]
     fn an_hour_is_a_number() {
-        check([0, 0, 0], 0);
-        check([0, 0, 1], 1);
-        check([0, 1, 1], 2);
-        check([1, 1, 1], 3);
-        check([0, 0, 2], 4);
-        check([3, 700, 700], choose::<3>(702) + choose::<2>(701) + 3);
-        check([TOP, TOP, TOP], THREES - 1);
-        check([UNKNOWN; 3], THREES);
+        check([0, 0, 0, 0, 0], (0, 0), 0);
+        check([0, 0, 0, 0, 1], (0, 0), 1);
+        check([0, 0, 0, 1, 1], (0, 0), 2);
+        check([1, 1, 1, 1, 1], (0, 0), 5);
+        check([0, 0, 0, 0, 2], (0, 0), 6);
+        check([500, 500, 500, 504, 504], (500, 2), 2);
+        check([50, 52, 60, 70, 299], (50, 0), choose(5, 253) + choose(4, 23) + choose(3, 12) + choose(2, 3));
+        check([249; RANKED], (0, 0), HOURS - 1);
+        check([UNKNOWN; RANKED], (7, 3), HOURS);
         let mut out = Writer::default();
-        out.bits(THREES + 1, THREE);
+        out.bits(HOURS + 1, HOUR);
         let bytes = out.finish();
-        assert_eq!(Reader { bytes: &bytes, at: 0 }.three(), Err(LoadError::Damaged("an hour")));
+        assert_eq!(Reader { bytes: &bytes, at: 0 }.hour(0, 0), Err(LoadError::Damaged("an hour")));
+    }
+
+    #[test]
+    fn a_course_is_kept_in_whole_steps() {
+        let course = |levels: [i32; 2]| {
+            let mut out = Writer::default();
+            out.level(100);
+            out.bits(1, COARSE);
+            out.bits(1, 1);
+            // Two hours, each of one level, and nothing of the others.
+            for (known, level) in [(1, levels[0]), (1, levels[1] - levels[0])].into_iter().chain([(0, 0); DAY - 2]) {
+                out.bits(known, 1);
+                (0..known as usize * RANKED).for_each(|at| out.signed(if at == 0 { level } else { 0 }));
+            }
+            let bytes = out.finish();
+            Reader { bytes: &bytes, at: 0 }.course().map(|it| it.hours()[1][0])
+        };
+        assert_eq!(course([100, 600]), Ok(600));
+        assert_eq!(course([100, 601]), Err(LoadError::Damaged("a course")));
+        assert_eq!(course([100, 2047]), Err(LoadError::Damaged("a level")));
     }
 
     #[test]
@@ -547,7 +597,7 @@ mod tests {
         out.bits(1, 1);
         [9, 0, -1].into_iter().for_each(|it| out.signed(it));
         let bytes = out.finish();
-        let hours = Reader { bytes: &bytes, at: 0 }.hours::<3, 1>(Reader::three);
+        let hours = Reader { bytes: &bytes, at: 0 }.hours::<3, 1>(|_| Ok([0; 3]));
         assert_eq!(hours, Err(LoadError::Damaged("an hour")));
     }
 
@@ -576,6 +626,7 @@ mod tests {
         out.signed(5);
         out.signed(i32::MAX);
         let bytes = out.finish();
-        assert_eq!(Reader { bytes: &bytes, at: 0 }.hours::<3, 1>(Reader::three), Err(LoadError::Damaged("a level")));
+        let hours = Reader { bytes: &bytes, at: 0 }.hours::<3, 1>(|_| Ok([0; 3]));
+        assert_eq!(hours, Err(LoadError::Damaged("a level")));
     }
 }

@@ -4,7 +4,7 @@
 //! sample ──▶ open (the running hour) ──hour ends──┬──▶ lately   half forgotten after an hour
 //!                                                 ├──▶ day      half forgotten after a day
 //!                                                 ├──▶ long     half forgotten after 200 hours
-//!                                                 ├──▶ daily    three order statistics by hour of the day
+//!                                                 ├──▶ daily    the same hour of earlier days: course.rs
 //!                                                 └──▶ weekly   how days of the week lie beside that
 //! ```
 //!
@@ -12,17 +12,12 @@
 //! recording began, so that two pasts of the same hour can be added.
 
 use crate::atoms::{self, Atoms, SAME, STRETCHES, VIEWS, row};
+use crate::course::{BUSY, Course, DAY, RANKED, masses};
 use crate::digest::Digest;
 use crate::past::{Past, Tally, UNKNOWN, place};
 use crate::resource::{Resource, TOP};
 use crate::sample::{amount, whole};
 use crate::weekly::Weekly;
-
-/// Hours of a day.
-pub const DAY: usize = 24;
-
-/// Order statistics of one hour, lowest first, the last one the peak. All [`UNKNOWN`] where nothing was measured.
-pub type Hour = [u16; 3];
 
 /// Entries of the histograms: of the running hour, of the hours just past, of the last days, of everything.
 pub const OPEN: usize = 11;
@@ -43,11 +38,8 @@ const AROUND: usize = {
     hours
 };
 
-/// At which shares of the hour the order statistics are taken: the second is what five minutes of an hour reach ...
+/// At which shares of the running hour its summary is taken: half of it, what five minutes of it reach, and its peak.
 const RANKS: [f64; 3] = [0.5, 0.93, 1.0];
-
-/// ... and up to which share the first stands for what it is the middle of. The peak stands for one sample.
-const EDGE: f64 = 0.75;
 
 /// Weight of a new hour, before growth, and after how many hours it has halved: of the last day, of everything. The last
 /// hours are halved every hour.
@@ -64,11 +56,11 @@ const SHIFT_STEPS: u16 = 60;
 /// Hours that must be known in all.
 pub const SHIFT_KNOWN: u16 = 30;
 
+/// Hours that must be known before a day is.
+const REGULAR: u16 = 22;
+
 /// Hours of a day that may do without a burst, and it is a habit still.
 const NOT_HABIT: usize = 4;
-
-/// Steps a day by which the remembered peak of an hour of the day comes down when it is not reached again (8 %).
-const DAILY_DECAY: u16 = 12;
 
 /// Hours in a row that lie well outside of all that was before them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,7 +85,7 @@ pub struct CpuPast {
     /// Everything.
     pub long: Digest<LONG>,
     /// The usual course of the day.
-    pub daily: [Hour; DAY],
+    pub daily: Course,
     /// What the week adds to that.
     pub weekly: Weekly,
     /// Whether another program seems to run now.
@@ -109,7 +101,7 @@ impl Default for CpuPast {
             lately: Digest::default(),
             day: Digest::default(),
             long: Digest::default(),
-            daily: [[UNKNOWN; 3]; DAY],
+            daily: Course::default(),
             weekly: Weekly::default(),
             away: Away::default(),
             tally: Tally::default(),
@@ -130,10 +122,12 @@ impl CpuPast {
         let summary = self.summary();
         if let Some(summary) = summary {
             self.remember(hour);
-            let usual = self.daily[place(hour, DAY)];
-            let is_lower = self.weekly.told(hour, &self.daily).is_some_and(|week| week.is_lower(usual));
+            // What the day of the week explains is not the usual course's: a Saturday goes into it as the weekday it would have been.
+            let explained =
+                self.weekly.told(hour, &self.daily).map_or(0, |it| it.explains(summary[1], self.daily.at(hour)));
             self.weekly.learn(hour, summary[1], &self.daily);
-            self.daily[place(hour, DAY)] = course(usual, summary, is_lower);
+            let samples = self.tally.per_hour.max(self.tally.sum.1);
+            self.daily.learn(hour, &self.open, explained, samples);
         }
         self.tally.close(summary.map(|it| it[2]), gap);
         self.open = Digest::default();
@@ -160,8 +154,8 @@ impl CpuPast {
         self.tally.make(hours, per_hour, amounts.iter().map(|(amount, share)| amount * share).sum());
     }
 
-    /// The running hour as order statistics.
-    pub fn summary(&self) -> Option<Hour> {
+    /// The running hour: what half of it reaches, what five minutes of it do, and its peak.
+    pub fn summary(&self) -> Option<[u16; 3]> {
         self.open.top()?;
         Some(RANKS.map(|rank| self.open.quantile(rank).unwrap_or(TOP)))
     }
@@ -172,7 +166,7 @@ impl CpuPast {
         let over = |level: u16| Some(whole(Resource::Cpu.amount(level))).filter(|it| *it > size);
         // Most often the last hours say already that there is none.
         let lately = self.lately.quantile(RANKS[1]).filter(|it| over(*it).is_some())?;
-        let mut reached: [u16; DAY] = self.daily.map(|hour| hour[1]);
+        let mut reached: [u16; DAY] = self.daily.hours().map(|hour| hour[BUSY]);
         if reached.contains(&UNKNOWN) {
             return None;
         }
@@ -186,9 +180,7 @@ impl CpuPast {
         self.lately.merge(&other.lately);
         self.day.merge(&other.day);
         self.long.merge(&other.long);
-        for (mine, theirs) in self.daily.iter_mut().zip(other.daily) {
-            *mine = higher(*mine, theirs);
-        }
+        self.daily.merge(&other.daily);
         self.weekly.merge(&other.weekly);
         self.away = Away::default();
         self.tally.merge(&other.tally);
@@ -199,7 +191,7 @@ impl CpuPast {
     ///
     /// The long memory holds these hours too. So: what it holds at their side of the gap must be no more than what they
     /// put there themselves. A night is no shift, for earlier nights lie on its side.
-    fn shifted(&mut self, hour: i64, summary: Hour) -> bool {
+    fn shifted(&mut self, hour: i64, summary: [u16; 3]) -> bool {
         let here = Away { hours: 1, low: summary[0], high: summary[2] };
         let longer = match self.away.hours {
             0 => here,
@@ -227,7 +219,7 @@ impl CpuPast {
             self.long.keep(from, to);
             self.day.keep(from, to);
             self.lately.keep(from, to);
-            self.daily = [[UNKNOWN; 3]; DAY];
+            self.daily = Course::default();
             self.weekly = Weekly::default();
             self.away = Away::default();
             return true;
@@ -281,11 +273,19 @@ impl Past for CpuPast {
         }
         self.lately.entries().for_each(|(level, weight)| atoms.put(atoms::LATELY, level, f64::from(weight)));
         self.day.entries().for_each(|(level, weight)| atoms.put(atoms::DAY, level, f64::from(weight)));
-        self.long.entries().for_each(|(level, weight)| atoms.put(atoms::EVER, level, f64::from(weight)));
-        if self.tally.hours < 22 {
+        let regular = self.tally.hours >= REGULAR;
+        let masses = masses(self.tally.per_hour);
+        // Every hour of the day alike says of everything what the histogram does, and finer.
+        if regular && self.daily.known().count() >= usize::from(REGULAR) {
+            for (level, mass) in self.daily.known().flat_map(|hour| hour.iter().zip(masses)) {
+                atoms.put(atoms::EVER, *level, mass * ever);
+            }
+        } else {
+            self.long.entries().for_each(|(level, weight)| atoms.put(atoms::EVER, level, f64::from(weight)));
+        }
+        if !regular {
             return;
         }
-        let masses = masses(self.tally.per_hour);
         let little = masses.map(|mass| mass * 0.25);
         // An hour is told of as itself and as the one beside two others, so it is sorted in once. From the hour before this one on.
         let begin = place(hour - 1, DAY);
@@ -293,7 +293,7 @@ impl Past for CpuPast {
         let mut hours = [None; AROUND];
         for ((ahead, sorted), number) in hours.iter_mut().enumerate().zip(hour - 1..) {
             let at = begin + ahead;
-            let known = self.daily[if at < DAY { at } else { at - DAY }];
+            let known = self.daily.hours()[if at < DAY { at } else { at - DAY }];
             if known[0] != UNKNOWN {
                 let known = week.map_or(Some(known), |it| it.of(number, known));
                 *sorted = known.map(|known| known.map(|level| atoms.candidate(level)));
@@ -316,15 +316,15 @@ impl Past for CpuPast {
 
     fn range(&self, hour: i64) -> Option<(u16, u16)> {
         let seen = [self.open.top(), self.lately.top(), self.day.top(), self.long.top()];
-        let days = || self.daily.iter().copied().filter(|it| it[0] != UNKNOWN);
+        let days = || self.daily.known().copied();
         let mut ahead = None;
         if let Some(week) = self.weekly.told(hour, &self.daily) {
             // Of every hour as today's and as tomorrow's.
             let hours =
                 days().flat_map(|it| [hour, hour + DAY as i64].into_iter().filter_map(move |hour| week.of(hour, it)));
-            ahead = hours.map(|it| (it[0], it[2])).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+            ahead = hours.map(|it| (it[0], it[RANKED - 1])).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
         }
-        let highest = days().map(|it| it[2]).chain(ahead.map(|it| it.1));
+        let highest = days().map(|it| it[RANKED - 1]).chain(ahead.map(|it| it.1));
         let high = seen.into_iter().flatten().chain(highest).max()?;
         // Sizes that most of every view is over cost more than they can save: the candidates begin above.
         let middles =
@@ -348,42 +348,4 @@ fn growth(hour: i64, half_life: i64) -> f64 {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates; a weight is small")]
 fn rounded(weight: f64) -> u16 {
     weight.round() as u16
-}
-
-/// The share of an hour each order statistic stands for, when the hour has so many samples.
-fn masses(samples: u16) -> [f64; 3] {
-    let below_peak = 1.0 - 1.0 / f64::from(samples.max(1));
-    let first = EDGE.min(below_peak);
-    [first, below_peak - first, 1.0 - below_peak]
-}
-
-/// The usual hour, one day on: two fifths of the way to the latest. The peak comes down slowly, unless the day is known to lie below
-/// the others: it comes back with them.
-fn course(usual: Hour, now: Hour, is_lower: bool) -> Hour {
-    if usual[0] == UNKNOWN {
-        return now;
-    }
-    let [first, second, peak] = std::array::from_fn(|it| towards(usual[it], now[it]));
-    let peak = if is_lower { peak } else { usual[2].saturating_sub(DAILY_DECAY) };
-    let mut next = [first, second, now[2].max(peak)];
-    next[1] = next[1].max(next[0]);
-    next[2] = next[2].max(next[1]);
-    next
-}
-
-fn higher(a: Hour, b: Hour) -> Hour {
-    if a[0] == UNKNOWN {
-        return b;
-    }
-    if b[0] == UNKNOWN {
-        return a;
-    }
-    std::array::from_fn(|i| a[i].max(b[i]))
-}
-
-/// Two fifths of the way, rounded so that it arrives.
-fn towards(from: u16, to: u16) -> u16 {
-    let (from, to) = (i32::from(from), i32::from(to));
-    let twice = (to - from) * 2;
-    u16::try_from(from + (twice + 4 * twice.signum()) / 5).unwrap_or(0)
 }

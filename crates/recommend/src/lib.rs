@@ -12,8 +12,8 @@
 //! Whoever sizes pods holds one [`supple::Supple`] for each (workload, container); its documentation says when to call what.
 //!
 //! * [`resource`], [`sample`]: the scale of sizes, and what is said here and back.
-//! * [`digest`], [`past`], [`cpu`], [`weekly`], [`memory`], [`state`], [`codec`], [`import`]: what is remembered, how it is kept,
-//!   and how what a VPA knows is taken over.
+//! * [`digest`], [`past`], [`cpu`], [`course`], [`weekly`], [`memory`], [`state`], [`codec`], [`import`]: what is remembered, how it is
+//!   kept, and how what a VPA knows is taken over.
 //! * [`atoms`], [`forecast`], [`ways`], [`advise`]: the slow path, which chooses the size. [`fast`]: the one that cannot wait.
 //! * [`strategy`], [`supple`], [`baseline`]: both paths, and what others do, behind one trait.
 //! * [`policy`], [`explain`]: what a person may say, and what is said to a person.
@@ -24,6 +24,7 @@ pub mod advise;
 pub mod atoms;
 pub mod baseline;
 pub mod codec;
+pub mod course;
 pub mod cpu;
 pub mod digest;
 pub mod explain;

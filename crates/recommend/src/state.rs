@@ -27,6 +27,14 @@ pub const BEYOND_KILL: f64 = 1.1;
 /// Hours after which a kill or a change of ways is forgotten: a year and more.
 pub const REMEMBERED: i64 = 1 << 14;
 
+/// Samples of which those cut by a limit are counted: see [`State::cut`].
+pub const MOST_CUT: u16 = 2000;
+
+/// Counts that are few enough.
+const fn halved((all, some): (u16, u16)) -> (u16, u16) {
+    if all < MOST_CUT { (all, some) } else { (all / 2, some / 2) }
+}
+
 /// Where one pod's samples stand. Kept by whoever feeds the state; a state that kept them would grow with the pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
@@ -67,8 +75,8 @@ pub struct State {
     pub kills: u16,
     /// Hour of the last change of the program's ways.
     pub shift: Option<i64>,
-    /// Decayed counts of CPU samples, and of those cut by a limit.
-    pub cut: (f32, f32),
+    /// CPU samples, and those cut by a limit: both are halved when the samples are [`MOST_CUT`].
+    pub cut: (u16, u16),
 }
 
 impl State {
@@ -159,7 +167,7 @@ impl State {
         let cpu = cpu.min(limit);
         let at_limit = cpu >= limit * AT_LIMIT;
         let cut = at_limit || throttled > 0.05;
-        self.cut = (self.cut.0 * 0.999 + 1.0, self.cut.1 * 0.999 + f32::from(u8::from(cut)));
+        self.cut = halved((self.cut.0 + 1, self.cut.1 + u16::from(cut)));
         match (cut, at_limit) {
             (false, _) => cpu,
             (true, true) => cpu * BEYOND_LIMIT.max(1.0 / (1.0 - throttled)),
@@ -169,7 +177,7 @@ impl State {
 
     /// The share of CPU samples that were cut by a limit, lately.
     pub fn cut_share(&self) -> f64 {
-        f64::from(self.cut.1) / f64::from(self.cut.0.max(1.0))
+        f64::from(self.cut.1) / f64::from(self.cut.0.max(1))
     }
 
     /// Takes over another state of the same container: that of another pod, or of another time. Hours both know keep the
@@ -193,7 +201,7 @@ impl State {
         self.kill = self.kill.max(other.kill);
         self.kills = self.kills.saturating_add(other.kills);
         self.shift = self.shift.max(other.shift);
-        self.cut = (self.cut.0 + other.cut.0, self.cut.1 + other.cut.1);
+        self.cut = halved((self.cut.0 + other.cut.0, self.cut.1 + other.cut.1));
     }
 
     /// Hours of history, of the resource known longer.

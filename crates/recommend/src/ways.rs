@@ -145,10 +145,7 @@ impl<const N: usize> Rehearsal<N> {
             }
             *size = to.max(1);
         }
-        #[expect(clippy::cast_possible_truncation, reason = "a price")]
-        {
-            self.price = price as f32;
-        }
+        self.price = rounded(price);
         self.done = true;
         self.choose(trial);
     }
@@ -188,6 +185,12 @@ impl<const N: usize> Rehearsal<N> {
             self.leader = u8::try_from(best).unwrap_or(0);
         }
     }
+}
+
+/// A price as it is kept: to eight digits of two, which is nearer than anybody can name one.
+#[expect(clippy::cast_possible_truncation, reason = "a price")]
+pub fn rounded(price: f64) -> f32 {
+    f32::from_bits((price as f32).to_bits() & !0xffff)
 }
 
 /// Hours in parts, as they are kept.

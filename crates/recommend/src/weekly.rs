@@ -5,7 +5,7 @@
 //! is looked for in steps: an hour that lies above takes it up by one, an hour below takes it down. The course of the day follows
 //! whatever days do, so what stands here is a Saturday's fall and a Monday's rise.
 
-use crate::cpu::{DAY, Hour};
+use crate::course::{BUSY, Course, DAY, Hour, RANKED};
 use crate::past::{Misses, UNKNOWN, place};
 use crate::resource::TOP;
 
@@ -37,8 +37,8 @@ pub struct Weekly {
 
 impl Weekly {
     /// Takes in an hour that reached a level, held against what the course of the day said of it.
-    pub fn learn(&mut self, hour: i64, level: u16, daily: &[Hour; DAY]) {
-        let usual = daily[place(hour, DAY)][1];
+    pub fn learn(&mut self, hour: i64, level: u16, daily: &Course) {
+        let usual = daily.at(hour)[BUSY];
         if usual == UNKNOWN {
             return;
         }
@@ -69,7 +69,7 @@ impl Weekly {
     }
 
     /// What it adds to the course of the day, from within the hour `now`. `None`: nothing that can be relied on.
-    pub fn told(&self, now: i64, daily: &[Hour; DAY]) -> Option<Told<'_>> {
+    pub fn told(&self, now: i64, daily: &Course) -> Option<Told<'_>> {
         let trust = self.trust();
         (trust > 0.0).then(|| Told { weekly: self, trust, now, middle: middle(daily) })
     }
@@ -103,17 +103,22 @@ impl Told<'_> {
         }
         let Weekly { beside, today, .. } = self.weekly;
         let day = if is_same_day(self.now, hour) { today } else { &beside[weekday(hour)] };
-        let steps = day[usize::from(usual[1] >= self.middle)];
+        let steps = day[usize::from(usual[BUSY] >= self.middle)];
         let by = self.levels(steps);
-        let moved = moved(usual, by);
-        // What was seen of a busier day's peak has come down slowly, and may still be there.
-        let peak = if by > 0 { usual[2].max(moved[1]) } else { moved[2] };
-        Some([moved[0], moved[1], peak])
+        let mut moved = moved(usual, by);
+        // What was seen at the top of a busier day may still be there.
+        if by > 0 {
+            moved[RANKED - 1] = usual[RANKED - 1].max(moved[RANKED - 2]);
+        }
+        Some(moved)
     }
 
-    /// Whether the running day is known to lie below the others, in an hour of which the course of the day says `usual`.
-    pub fn is_lower(&self, usual: Hour) -> bool {
-        self.weekly.today[usize::from(usual[1] >= self.middle)] < 0
+    /// By how many levels the running hour, which reached `level`, lies beside the usual one because of its day of the week. Nothing
+    /// where that is no better told without the week.
+    pub fn explains(&self, level: u16, usual: Hour) -> i32 {
+        let off = i32::from(level) - i32::from(usual[BUSY]);
+        let by = self.levels(self.weekly.today[usize::from(usual[BUSY] >= self.middle)]);
+        if usual[0] != UNKNOWN && (off - by).abs() < off.abs() { by } else { 0 }
     }
 
     /// So many steps, as far as they can be relied on, in levels.
@@ -140,8 +145,8 @@ fn is_same_day(one: i64, other: i64) -> bool {
 }
 
 /// What lies between the quietest and the busiest hour of the day.
-fn middle(daily: &[Hour; DAY]) -> u16 {
-    let known = || daily.iter().map(|it| it[1]).filter(|it| *it != UNKNOWN);
+fn middle(daily: &Course) -> u16 {
+    let known = || daily.known().map(|it| it[BUSY]);
     let (low, high) = (known().min().unwrap_or(0), known().max().unwrap_or(0));
     low.midpoint(high)
 }

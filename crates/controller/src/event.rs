@@ -13,7 +13,7 @@ use crate::rules::{PolicyWritten, RuleNews, VpaWritten};
 use crate::source::Reading;
 use crate::source::incident::Incident;
 use crate::source::prometheus::guards::{Asked, Watched};
-use crate::source::prometheus::past::Past;
+use crate::source::prometheus::past::{Extent, Past};
 use crate::usage::PodUse;
 use crate::view::News;
 use crate::view::shelf::Name;
@@ -35,8 +35,8 @@ pub enum Event {
     Usage(Result<Vec<PodUse>, String>),
     /// What a node's kubelet tells beside.
     Detailed(Vec<Reading>),
-    /// What a Prometheus remembers of containers.
-    Past(Vec<Past>),
+    /// What a Prometheus remembers of containers, a namespace's as a rule, and whether that is all of it.
+    Past(Vec<Past>, Extent),
     /// What the guards of a workload came to.
     Guards(WorkloadKey, Asked),
     /// An action has been answered.

@@ -5,6 +5,7 @@ mod perform;
 mod turns;
 pub(crate) mod watches;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::snapshot::Snapshot;
 use crate::source::backoff::Backoff;
 use crate::source::kubelet::sweep::Pace;
 use crate::source::prometheus::client::{Prometheus, QueryError};
-use crate::source::prometheus::history::{Manner, Queries, newest, past_in_the_end};
+use crate::source::prometheus::history::{Manner, Pasts, Queries, newest};
 use crate::source::{Source, kubelet};
 use crate::world::knowledge::Shared;
 use crate::world::{Settings, World};
@@ -173,7 +174,8 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
             ticks.reset_immediately();
         }
         if let Some(prometheus) = unread.take_if(|_| is_round && world.is_complete()) {
-            remember(prometheus, &clock, &outlets.metrics, &answers, &mut watching);
+            let namespaces = world.scene().pods.keys().map(|it| it.namespace.clone()).collect();
+            remember(prometheus, namespaces, &clock, &outlets.metrics, &answers, &mut watching);
         }
         if is_round {
             outlets.metrics.round(began.elapsed());
@@ -209,7 +211,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     let _ = tokio::time::timeout(LAST_WORDS, hands.finish()).await;
 }
 
-/// Read what a Prometheus remembers, once, however often it has to be asked; and look every minute how old its newest measurement is.
+/// Read what a Prometheus remembers of these namespaces, once, however often it has to be asked; and look every minute how old its newest measurement is.
 fn remember(
     (server, queries): (Prometheus, Queries),
     clock: &Clock,
@@ -238,8 +240,9 @@ fn remember(
     tasks.spawn(async move {
         // Up to our own beginning, however late it is read: what we have measured since must not count twice.
         let span = (begun.checked_sub(MEMORY).unwrap_or(begun), begun);
+    namespaces: BTreeSet<Arc<str>>,
         let mut told = false;
-        let failed = |error: &QueryError, pause: Duration| {
+        let mut failed = |error: &QueryError, pause: Duration| {
             metrics.source_failed(Source::Prometheus);
             if std::mem::replace(&mut told, true) {
                 tracing::debug!(%error, ?pause, "history still cannot be read from Prometheus");
@@ -247,12 +250,29 @@ fn remember(
                 tracing::warn!(%error, "history cannot be read from Prometheus yet; it is tried again, and learned anew meanwhile");
             }
         };
-        let history = past_in_the_end(&server, &queries, span, &Manner::default(), &PATIENCE, failed).await;
-        for warning in &history.warnings {
-            tracing::warn!(warning, "the history may not be whole");
+        let mut pasts = Pasts::new(server, queries, namespaces, span, Manner::default(), PATIENCE);
+        let (mut containers, mut warned) = (0, BTreeSet::new());
+        while let Some(part) = pasts.next(&mut failed).await {
+            let history = match part {
+                Ok(history) => history,
+                Err(given_up) => {
+                    metrics.source_failed(Source::Prometheus);
+                    tracing::error!("{given_up}");
+                    continue;
+                }
+            };
+            let extent = history.extent();
+            for warning in history.warnings {
+                if warned.insert(warning.clone()) {
+                    tracing::warn!(warning, "the history may not be whole: it lowers nothing until as much has been watched here");
+                }
+            }
+            containers += history.past.len();
+            if answers.send(Event::Past(history.past, extent)).await.is_err() {
+                return; // the loop has ended
+            }
         }
-        tracing::info!(containers = history.past.len(), "history read from Prometheus");
-        let _ = answers.send(Event::Past(history.past)).await;
+        tracing::info!(containers, "history read from Prometheus");
     });
 }
 
@@ -288,7 +308,7 @@ fn heard(metrics: &Metrics, event: &Event) {
         Event::Answered(order, Answer::Failed(_)) if order.action.what.change().is_some() => {
             metrics.resize_unanswered()
         }
-        Event::Past(past) => tell(Source::Prometheus, None, past.iter().map(|it| it.samples.len()).sum()),
+        Event::Past(past, _) => tell(Source::Prometheus, None, past.iter().map(|it| it.samples.len()).sum()),
         _ => {}
     }
 }

@@ -46,7 +46,7 @@ use crate::rules::Rules;
 use crate::snapshot::Last;
 use crate::source::Reading;
 use crate::source::incident::{Incident, Mark};
-use crate::source::prometheus::past::Past;
+use crate::source::prometheus::past::{Extent, Past};
 use crate::usage::PodUse;
 use crate::view::{Place, View};
 pub use decisions::Decisions;
@@ -201,7 +201,7 @@ impl World {
                 return self.round(now, None);
             }
             Event::Detailed(readings) => return self.take_in_details(readings, now),
-            Event::Past(past) => self.take_in_past(past),
+            Event::Past(past, extent) => self.take_in_past(past, extent),
             Event::Guards(workload, asked) => return self.guarded(workload, asked, now),
             Event::Answered(order, answer) => return self.answered(&order, answer, now),
             Event::Wrote(workload, result) => self.wrote(&workload, result),
@@ -390,7 +390,7 @@ impl World {
 
     /// The past of pods that are still there. Of a workload that was gone on from what was remembered of it nothing is taken
     /// in: it would count twice. What was measured since we began does not stand in the way, because the past ends where that begins.
-    fn take_in_past(&mut self, past: Vec<Past>) {
+    fn take_in_past(&mut self, past: Vec<Past>, extent: Extent) {
         let fresh: BTreeSet<WorkloadKey> = past
             .iter()
             .filter_map(|it| Some(self.view.pod(&it.namespace, &it.pod)?.workload.clone()))
@@ -400,7 +400,7 @@ impl World {
             let Some(facts) = self.view.pod(&namespace, &pod).cloned() else { continue };
             if fresh.contains(&facts.workload) {
                 let policy = self.policy_of(&facts.workload);
-                self.history.observe_past(&facts, &container, &samples, &policy);
+                self.history.observe_past(&facts, &container, &samples, extent, &policy);
             }
         }
     }

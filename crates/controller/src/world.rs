@@ -112,6 +112,10 @@ pub struct World {
     kept: kept::Kept,
     /// Why there is no usage, while there is none.
     blind: Option<String>,
+    /// Usage has been asked for and has not all come: since when, and whether that has been said.
+    measuring: Option<(Timestamp, bool)>,
+    /// Workloads whose guards have been asked and have not answered.
+    asking: BTreeSet<WorkloadKey>,
     /// The cluster has said its version.
     is_versioned: bool,
     leading: bool,
@@ -139,6 +143,8 @@ impl World {
             heard: policies::Heard::default(),
             kept: kept::Kept::default(),
             blind: None,
+            measuring: None,
+            asking: BTreeSet::new(),
             is_versioned: false,
             leading: false,
         }
@@ -182,7 +188,7 @@ impl World {
             Event::Tick if !self.is_complete() => {}
             Event::Tick => {
                 let mut effects = self.writes(now);
-                effects.push(Effect::Measure);
+                effects.extend(self.measure(now));
                 return effects;
             }
             Event::Measured(usage) => {
@@ -190,14 +196,14 @@ impl World {
                 return self.at_once(&pressing, now);
             }
             Event::Usage(Ok(usage)) => {
-                self.blind = None;
+                (self.blind, self.measuring) = (None, None);
                 let pressing = self.take_in(usage);
                 let mut effects = self.at_once(&pressing, now);
                 effects.extend(self.round(now, None));
                 return effects;
             }
             Event::Usage(Err(why)) => {
-                self.blind = Some(why);
+                (self.blind, self.measuring) = (Some(why), None);
                 return self.round(now, None);
             }
             Event::Detailed(readings) => return self.take_in_details(readings, now),
@@ -213,6 +219,22 @@ impl World {
             Event::Leading(leading) => self.lead(leading),
         }
         Vec::new()
+    }
+
+    /// Usage is asked for, unless it is being told still: who is slow would only be slower if several asked at once.
+    fn measure(&mut self, now: Timestamp) -> Option<Effect> {
+        match &mut self.measuring {
+            None => {
+                self.measuring = Some((now, false));
+                Some(Effect::Measure)
+            }
+            Some((since, told)) => {
+                if !std::mem::replace(told, true) {
+                    tracing::warn!(%since, "usage takes longer to come than the interval; it is not asked for again meanwhile");
+                }
+                None
+            }
+        }
     }
 
     /// Whether everything that a decision rests on has been read once.
@@ -493,7 +515,7 @@ impl World {
 
     /// What is still to be written before the loop ends.
     pub fn last_words(&mut self, now: Timestamp) -> Vec<Effect> {
-        let mut effects = if self.leading { self.urgent_writes(now) } else { Vec::new() };
+        let mut effects = if self.leading { self.last_writes(now) } else { Vec::new() };
         effects.extend(self.keeping(now).filter(|_| self.is_complete()));
         effects
     }
@@ -677,6 +699,8 @@ impl World {
     }
 }
 
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 mod pressing_tests;
 #[cfg(test)]

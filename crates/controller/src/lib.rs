@@ -14,6 +14,8 @@
 pub mod account;
 pub mod act;
 pub mod carry;
+mod caught;
+pub mod deadline;
 pub mod event;
 pub mod forecast;
 pub mod history;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +42,8 @@ pub struct Options {
     pub interval: Duration,
     /// What it is told once.
     pub settings: Settings,
+    /// Who of several replicas this is: what its events say, as its lease does.
+    pub instance: String,
     /// Where time comes from.
     pub clock: Clock,
     /// Where every decision and action is written down, one JSON object a line.
@@ -101,12 +103,32 @@ const REDRAW: Duration = Duration::from_millis(250);
 /// How long the end of the loop waits for what is being told and written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// Why the loop ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// What tells it of the cluster has panicked: it would decide on a cluster that stands still.
+    #[error(
+        "a watch of the loop failed inside Supple, which is a defect of it ({0}; the log above says where): the loop has ended rather than \
+         decide on a cluster that it does not see, and has to be started again"
+    )]
+    Watch(JoinError),
+}
+
 /// Run until told to stop. Snapshots are published to `rows`; nobody needs to look at them.
-pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>, stop: CancellationToken) {
-    let Options { interval, settings, clock, audit, mut leadership, kubelets, prometheus, history, outlets } = options;
+///
+/// # Errors
+/// [`Broken`]: it has ended by itself, and whoever supervises it is to begin it anew.
+pub async fn run(
+    client: Client,
+    options: Options,
+    rows: watch::Sender<Snapshot>,
+    stop: CancellationToken,
+) -> Result<(), Broken> {
+    let Options { interval, settings, instance, clock, audit, mut leadership, kubelets, prometheus, history, outlets } =
+        options;
     let mut world = World::new(Settings { audits: audit.is_some(), ..settings });
     let (answers, mut answered) = Answers::new(QUEUE);
-    let teller = Teller::new(client.clone(), audit);
+    let teller = Teller::new(client.clone(), &instance, audit);
     let mut hands = perform::Hands::new(
         client.clone(),
         teller,
@@ -134,11 +156,11 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     let mut reading = true;
     let may_act = |leadership: &watch::Receiver<Leadership>| leadership.borrow().may_act(Instant::now());
     let mut next = Some(Event::Leading(may_act(&leadership)));
-    loop {
+    let ended = loop {
         let (told, event) = match next.take() {
             Some(event) => (Instant::now(), event),
             None => tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break Ok(()),
                 _ = ticks.tick() => (Instant::now(), Event::Tick),
                 _ = redraws.tick(), if stale => {
                     stale = false;
@@ -155,7 +177,10 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
                 Some(told) = answered.recv() => told,
                 Ok(()) = leadership.changed() => (Instant::now(), Event::Leading(may_act(&leadership))),
                 Some(_) = hands.ended() => continue,
-                Some(_) = watching.join_next() => continue,
+                Some(ended) = watching.join_next() => match ended {
+                    Err(error) if error.is_panic() => break Err(Broken::Watch(error)),
+                    _ => continue,
+                },
             },
         };
         let is_round = matches!(event, Event::Usage(_));
@@ -200,7 +225,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
             hands.perform(effect, told);
         }
         stale = true;
-    }
+    };
     // Resizes under way are let go: the node carries them on, and their notes are on the pods. What has been learned and
     // what has happened is still written, if that does not take long.
     for effect in world.last_words(clock()) {
@@ -209,11 +234,13 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
         }
     }
     let _ = tokio::time::timeout(LAST_WORDS, hands.finish()).await;
+    ended
 }
 
 /// Read what a Prometheus remembers of these namespaces, once, however often it has to be asked; and look every minute how old its newest measurement is.
 fn remember(
     (server, queries): (Prometheus, Queries),
+    namespaces: BTreeSet<Arc<str>>,
     clock: &Clock,
     metrics: &Metrics,
     answers: &Answers,
@@ -240,7 +267,6 @@ fn remember(
     tasks.spawn(async move {
         // Up to our own beginning, however late it is read: what we have measured since must not count twice.
         let span = (begun.checked_sub(MEMORY).unwrap_or(begun), begun);
-    namespaces: BTreeSet<Arc<str>>,
         let mut told = false;
         let mut failed = |error: &QueryError, pause: Duration| {
             metrics.source_failed(Source::Prometheus);

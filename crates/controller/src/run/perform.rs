@@ -16,13 +16,14 @@ use super::Clock;
 use super::answers::Answers;
 use super::turns::{Errand, Turns};
 use crate::carry::{Answer, carry};
+use crate::caught::caught;
 use crate::event::{Effect, Event, Written};
 use crate::history_file::{HistoryFile, Page};
 use crate::metrics::Metrics;
 use crate::record::Teller;
 use crate::rules::{PolicyWritten, VpaWritten};
 use crate::source::prometheus::client::Prometheus;
-use crate::source::prometheus::guards;
+use crate::source::prometheus::guards::{self, Asked};
 use crate::usage::{self, PodUse};
 
 /// Pods of which usage is taken in at once.
@@ -105,8 +106,8 @@ impl Hands {
         match effect {
             Effect::Measure => drop(self.tasks.spawn(async move {
                 let parts = Parts { part: Vec::new(), answers: answers.clone() };
-                let usage = usage::into(&client, parts).await.map(|rest| rest.part);
-                let usage = usage.map_err(|error| usage::blindness(&error));
+                let usage = async { usage::into(&client, parts).await.map_err(|error| usage::blindness(&error)) };
+                let usage = caught("measuring", usage).await.flatten().map(|rest| rest.part);
                 let _ = answers.send(Event::Usage(usage)).await; // nobody listens any more: the loop has ended
             })),
             Effect::Carry(order) => {
@@ -117,7 +118,8 @@ impl Hands {
                         Some(hurry) => hurry.turn().await,
                         None => turns.turn(Errand::Carry).await,
                     };
-                    let answer = carry(&client, &order, clock()).await;
+                    let answer = caught("carrying it out", carry(&client, &order, clock())).await;
+                    let answer = answer.unwrap_or_else(Answer::Failed);
                     if order.is_urgent() && matches!(answer, Answer::Accepted { .. }) {
                         metrics.raised(since.elapsed());
                     }
@@ -128,7 +130,9 @@ impl Hands {
             Effect::AskGuards(workload, watched, guards) => {
                 let (prometheus, now) = (self.prometheus.clone(), (self.clock)());
                 self.tasks.spawn(async move {
-                    let asked = guards::ask(prometheus.as_ref(), &workload, &watched, &guards, now).await;
+                    let asked = guards::ask(prometheus.as_ref(), &workload, &watched, &guards, now);
+                    let asked = caught("asking guards", asked).await;
+                    let asked = asked.unwrap_or_else(|why| Asked { unread: vec![why], ..Asked::default() });
                     let _ = answers.send(Event::Guards(workload, asked)).await;
                 });
             }
@@ -153,7 +157,8 @@ impl Hands {
             Effect::Write(written) => {
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Write).await;
-                    let result = write(&client, &written).await.map_err(|error| error.to_string());
+                    let result = async { write(&client, &written).await.map_err(|error| error.to_string()) };
+                    let result = caught("writing it", result).await.flatten();
                     let _ = answers.send(Event::Wrote(written.workload, result)).await;
                 });
             }
@@ -182,7 +187,8 @@ impl Hands {
             Effect::WritePolicy(written) => {
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Write).await;
-                    let result = write_policy(&client, &written).await.map_err(|error| error.to_string());
+                    let result = async { write_policy(&client, &written).await.map_err(|error| error.to_string()) };
+                    let result = caught("writing it", result).await.flatten();
                     let _ = answers.send(Event::WrotePolicy(result)).await;
                 });
             }

@@ -5,6 +5,7 @@
 mod act;
 mod autoscalers;
 mod broken;
+mod edges;
 mod faults;
 mod kept;
 mod kubelet;

@@ -14,6 +14,7 @@ mod lease;
 mod looped;
 mod policies;
 mod prometheus;
+mod rights;
 mod scaler;
 mod serve;
 mod streams;

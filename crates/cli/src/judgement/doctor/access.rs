@@ -39,7 +39,7 @@ enum Of {
     OwnNamed(&'static str),
 }
 
-const READ: &[&str] = &["get", "list", "watch"];
+const READ: &[&str] = &["list", "watch"];
 const RESIZE: &str = "permissions.resize";
 const RECREATE: &str = "permissions.recreate";
 const WEBHOOK: &str = "webhook.enabled";
@@ -82,7 +82,7 @@ const NEEDED: [Right; 24] = [
         "",
     ),
     right("autoscaling.k8s.io", &["verticalpodautoscalers/status"], &["patch"], "write what it recommends", ""),
-    right("metrics.k8s.io", &["pods"], &["get", "list"], "measure", ""),
+    right("metrics.k8s.io", &["pods"], &["list"], "measure", ""),
     right("supple.dev", &["rightsizepolicies", "clusterrightsizepolicies"], READ, "follow policies", ""),
     right(
         "supple.dev",
@@ -91,13 +91,7 @@ const NEEDED: [Right; 24] = [
         "say what is wrong with a policy",
         "",
     ),
-    right(
-        "supple.dev",
-        &["rightsizings"],
-        &["get", "list", "watch", "create", "patch"],
-        "remember what was learned",
-        "",
-    ),
+    right("supple.dev", &["rightsizings"], &["list", "watch", "create", "patch"], "remember what was learned", ""),
     right("supple.dev", &["rightsizings/status"], &["patch"], "remember what was learned", ""),
     right("events.k8s.io", &["events"], &["create"], "tell people what was done", ""),
     right("", &["pods/resize"], &["patch"], "resize pods", RESIZE),
@@ -113,7 +107,7 @@ const NEEDED: [Right; 24] = [
     right(
         "autoscaling",
         &["horizontalpodautoscalers"],
-        &["update"],
+        &["get", "update"],
         "carry out hpa: Adjust",
         "permissions.adjustAutoscalers",
     ),

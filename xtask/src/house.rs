@@ -8,13 +8,14 @@ use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// The crates from the ground up: each may know only those before it.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "supple-quantity",
     "supple-resize",
     "supple-recommend",
     "supple-decide",
     "supple-replay",
     "supple-api",
+    "supple-listener",
     "supple-apiserver",
     "supple-node",
     "supple-cluster",

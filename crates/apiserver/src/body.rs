@@ -1,5 +1,7 @@
 //! Bodies of requests: how much is read, in which formats, and how they become objects of a known type.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -15,6 +17,9 @@ use crate::schema::{ShapeId, types};
 /// Most bytes of a body that are read: the reference's limit.
 pub const LIMIT: usize = 3 << 20;
 
+/// How long a body may take to come, from its head on: the reference gives a whole request a minute.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -26,13 +31,16 @@ enum Format {
 /// Reads a whole body.
 ///
 /// # Errors
-/// 413 beyond [`LIMIT`]; 400 if the client breaks off.
+/// 413 beyond [`LIMIT`]; 400 if the client breaks off, 408 if it is not through after [`PATIENCE`].
 pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > LIMIT as u64) {
         return Err(ApiError::too_large(LIMIT));
     }
-    match Limited::new(body, LIMIT).collect().await {
+    let Ok(read) = tokio::time::timeout(PATIENCE, Limited::new(body, LIMIT).collect()).await else {
+        return Err(ApiError::body_too_slow(PATIENCE));
+    };
+    match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(LIMIT)),
         Err(error) => Err(ApiError::bad_request(format!("the body of the request could not be read: {error}"))),
@@ -176,4 +184,21 @@ pub fn decode_options(headers: &HeaderMap, bytes: &[u8]) -> Result<Option<Value>
     let shape = types().named("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
     let parsed = parse(format(headers)?, bytes, shape).map_err(ApiError::bad_request)?;
     Ok(Some(parsed.value))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+    use http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_to_its_end_is_not_waited_for() {
+        let began = tokio::time::Instant::now();
+        let parts = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
+        let error =
+            read(&HeaderMap::new(), Body::from_stream(parts.chain(futures::stream::pending()))).await.unwrap_err();
+        assert_eq!((error.into_response().status(), began.elapsed()), (StatusCode::REQUEST_TIMEOUT, PATIENCE));
+    }
 }

@@ -137,6 +137,12 @@ impl ApiError {
         Self::new(StatusCode::GONE, "Expired", message)
     }
 
+    /// 408 for a body that does not come to its end.
+    pub fn body_too_slow(patience: std::time::Duration) -> Self {
+        let message = format!("the body of the request did not come within {} s", patience.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message)
+    }
+
     /// 413.
     pub fn too_large(limit: usize) -> Self {
         let message = format!("Request entity too large: limit is {limit}");

@@ -199,10 +199,10 @@ pub struct ControllerArgs {
     /// Where probes are answered (/livez, /readyz), or none.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8081")]
     pub listen_probes: Listen,
-    /// Where the admission webhook is served over TLS, or none.
+    /// Where the admission webhook is served over TLS, or none; with --webhook-service.
     #[arg(long, value_name = "ADDR:PORT", default_value = "none")]
     pub listen_webhook: Listen,
-    /// The Service in front of the webhook.
+    /// The Service in front of the webhook; with --listen-webhook.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = values::namespaced)]
     pub webhook_service: Option<(String, String)>,
     /// Act only while holding the lease: for several replicas.
@@ -213,7 +213,7 @@ pub struct ControllerArgs {
     #[arg(long, value_name = "URL")]
     pub prometheus: Option<String>,
     /// Sent with every question to it; repeatable.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = values::header)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = values::header, requires = "prometheus")]
     pub prometheus_header: Vec<(String, String)>,
     /// A query of your own in place of a built-in one, for metrics that are named otherwise: cpu (cores), memory (bytes), throttled
     /// (share of periods), measured (seconds since 1970); repeatable. Each answers with one series a container, labelled namespace,
@@ -221,10 +221,10 @@ pub struct ControllerArgs {
     #[arg(long, value_name = "NAME=QUERY", value_parser = values::header, requires = "prometheus")]
     pub prometheus_query: Vec<(String, String)>,
     /// Holds its bearer token; read again at every question.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "prometheus")]
     pub prometheus_bearer_file: Option<PathBuf>,
     /// Holds the certificates one of which must have signed its own.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "prometheus")]
     pub prometheus_ca: Option<PathBuf>,
     /// Ask kubelets, through the API server, for throttling, pressure and swap.
     #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
@@ -259,7 +259,7 @@ pub struct PodArgs {
     #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub wait: bool,
     /// How long to wait.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::patience)]
     pub timeout: Duration,
     /// Predict and let the server validate, but change nothing.
     #[arg(long)]
@@ -368,6 +368,12 @@ mod tests {
         check("supple undo pod/a --timeout 1m", Ok(()));
         check("supple controller --interval 5s", Ok(()));
         check("supple controller --interval 0s", Err("at least 1s"));
+        check("supple controller --interval 18446744073709551615s", Err("is too long; expected at most 1h"));
+        check("supple resize pod/a --cpu 1 --timeout 18446744073709551615s", Err("is too long; expected at most 365d"));
+        for what in ["header a=b", "query cpu=up", "bearer-file /f", "ca /f"] {
+            check(&format!("supple controller --prometheus-{what}"), Err("--prometheus <URL>"));
+            check(&format!("supple controller --prometheus http://p --prometheus-{what}"), Ok(()));
+        }
         check("supple plan -A -o wide --fail-on risk", Ok(()));
         check("supple plan sts/db -n shop -o yaml", Ok(()));
         check("supple plan -A -n shop", Err("cannot be used with"));

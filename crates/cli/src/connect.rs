@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use supple_controller::deadline::InTime;
 use supple_controller::lists::LetGo;
 use supple_controller::metrics::Metrics;
 use supple_controller::metrics::calls::CountCalls;
@@ -21,20 +22,17 @@ pub struct Connection {
 /// Connect. Looked for in this order: `--kubeconfig`, `$KUBECONFIG`, `~/.kube/config`, the account of the pod this runs
 /// in, and last the cluster that `supple up` keeps in its default data directory.
 pub async fn connect(args: &ConnectionArgs) -> Result<Connection, Failure> {
-    let config = config(args).await?;
-    let namespace = config.default_namespace.clone();
-    let client = Client::try_from(config)
-        .map_err(|error| Failure::unreachable(format!("the kubeconfig cannot be used: {}", chain(&error))))?;
-    Ok(Connection { client, namespace })
+    connect_counted(args, &Metrics::default()).await
 }
 
-/// Connect, and count what is asked.
+/// Connect, and count what is asked. Every request is answered in time or fails, whoever asks.
 pub async fn connect_counted(args: &ConnectionArgs, metrics: &Metrics) -> Result<Connection, Failure> {
     let config = config(args).await?;
     let namespace = config.default_namespace.clone();
     let builder = ClientBuilder::try_from(config)
         .map_err(|error| Failure::unreachable(format!("the kubeconfig cannot be used: {}", chain(&error))))?;
-    Ok(Connection { client: builder.with_layer(&LetGo).with_layer(&CountCalls(metrics.clone())).build(), namespace })
+    let builder = builder.with_layer(&LetGo).with_layer(&InTime).with_layer(&CountCalls(metrics.clone()));
+    Ok(Connection { client: builder.build(), namespace })
 }
 
 async fn config(args: &ConnectionArgs) -> Result<Config, Failure> {

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::ControllerArgs;
 use crate::connect::{Connection, chain, connect_counted};
 use crate::exit::Failure;
+use crate::judgement::acting::{Newcomer, already};
 use crate::log::LogLines;
 use crate::values::Listen;
 use crate::{live, pages, signals};
@@ -34,6 +35,7 @@ use crate::{live, pages, signals};
 /// Run it until a signal.
 pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Failure> {
     pages::small();
+    let webhook_at = webhook_at(args.listen_webhook, args.webhook_service.as_ref())?;
     let stop = signals::stop_token()?;
     let mut outlets = Outlets::new(args.interval);
     let Connection { client, .. } = connect_counted(&args.connection, &outlets.metrics).await?;
@@ -43,6 +45,11 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
         .await
         .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
     crate::say(&format!("connected to Kubernetes {}", version.git_version));
+    let pod = std::env::var("POD_NAME").ok().filter(|it| !it.is_empty());
+    let newcomer = Newcomer { namespace: &args.namespace, elects: args.leader_election, pod: pod.as_deref() };
+    if let Some(why) = already(&client, newcomer).await {
+        return Err(Failure::refused(why));
+    }
     let clock: Clock = Arc::new(jiff::Timestamp::now);
     let audit = match args.audit_file.as_deref() {
         Some(path) => Some(open_audit(path).await?),
@@ -53,13 +60,15 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
         None => None,
     };
     let prometheus = prometheus(&args)?;
+    // Who we are in an election, and to whoever reads events: the pod, or the machine.
+    let instance = pod.unwrap_or_else(supple_cluster::machine::node_name);
     // The lease is given back after the loop has ended, not before: another may act from then on.
     let ended = CancellationToken::new();
     let (leadership, giving_back) = if args.leader_election {
         let options = elect::Options {
             namespace: args.namespace.clone(),
             name: supple_api::names::LEASE.to_owned(),
-            identity: identity(),
+            identity: instance.clone(),
             times: Times::default(),
         };
         let Election { leadership, ended: giving_back } = elect(client.clone(), options, clock.clone(), ended.clone());
@@ -77,10 +86,9 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
             servers.spawn(serve(listener, None, router, Bounds::default(), stop.clone()));
         }
     }
-    if let (Listen::At(address), Some(service)) = (args.listen_webhook, &args.webhook_service) {
+    if let Some((address, (namespace, name))) = webhook_at {
         let listener = bind(address).await?;
         let knowledge = outlets.knowledge.get_or_insert_default().clone();
-        let (namespace, name) = service;
         let wanted = publish::Wanted::behind(&args.namespace, namespace, name);
         let outlets = (knowledge, &outlets.metrics);
         webhook(&client, listener, wanted, &clock, &leadership, outlets, &mut servers, &stop);
@@ -94,6 +102,7 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
             sizes_new_pods: args.webhook_service.is_some(),
             ..Settings::default()
         },
+        instance,
         clock: clock.clone(),
         audit,
         leadership,
@@ -103,7 +112,7 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
         outlets,
     };
     let (rows, shown) = watch::channel(Snapshot::default());
-    let ((), shown) = tokio::join!(run::run(client, options, rows, stop.clone()), async {
+    let (ran, shown) = tokio::join!(ends(run::run(client, options, rows, stop.clone()), &stop), async {
         let shown = live::show(shown, logs, &clock, stop.clone()).await;
         stop.cancel();
         shown
@@ -113,7 +122,33 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
         let _ = giving_back.await; // whether it was given back or not, we end
     }
     while servers.join_next().await.is_some() {}
+    ran.map_err(Failure::refused)?;
     Ok(shown?)
+}
+
+/// The loop's end is everybody's: were it only the loop's, the probes would be answered as before.
+pub async fn ends<T>(work: impl Future<Output = T>, stop: &CancellationToken) -> T {
+    let ended = work.await;
+    stop.cancel();
+    ended
+}
+
+/// Namespace and name of one.
+type Service = (String, String);
+
+/// Where the webhook is served, and behind which Service: one without the other would serve nobody.
+fn webhook_at(listen: Listen, service: Option<&Service>) -> Result<Option<(SocketAddr, &Service)>, Failure> {
+    let usage = |why: &str| Err(Failure::Usage(why.to_owned()));
+    match (listen, service) {
+        (Listen::At(address), Some(service)) => Ok(Some((address, service))),
+        (Listen::None, None) => Ok(None),
+        (Listen::At(_), None) => usage(
+            "--listen-webhook serves nobody without --webhook-service NAMESPACE/NAME, the Service that the API server asks",
+        ),
+        (Listen::None, Some(_)) => usage(
+            "--webhook-service names a Service in front of a webhook that is not served: add --listen-webhook ADDR:PORT",
+        ),
+    }
 }
 
 /// The Prometheus that was named, and the queries it is asked.
@@ -163,14 +198,25 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
         .map_err(|error| Failure::unreachable(format!("cannot listen on {address}: {error}; choose another address")))
 }
 
-/// Who we are in an election: the pod, or the machine.
-fn identity() -> String {
-    let pod = std::env::var("POD_NAME").ok().filter(|it| !it.is_empty());
-    pod.unwrap_or_else(supple_cluster::machine::node_name)
-}
-
 /// The audit file, to be added to.
 async fn open_audit(path: &Path) -> Result<tokio::fs::File, Failure> {
     let open = tokio::fs::OpenOptions::new().create(true).append(true).open(path).await;
     open.map_err(|error| Failure::refused(format!("cannot open the audit file {}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_needs_an_address_and_a_service() {
+        let (at, service) = (Listen::At(([127, 0, 0, 1], 9443).into()), ("supple".to_owned(), "hook".to_owned()));
+        let said = |it: Result<Option<_>, Failure>| it.map(|it| it.is_some()).map_err(|it| format!("{it:?}"));
+        assert_eq!(said(webhook_at(at, Some(&service))), Ok(true));
+        assert_eq!(said(webhook_at(Listen::None, None)), Ok(false));
+        assert!(said(webhook_at(at, None)).is_err_and(|it| it.contains("--webhook-service NAMESPACE/NAME")));
+        assert!(
+            said(webhook_at(Listen::None, Some(&service))).is_err_and(|it| it.contains("--listen-webhook ADDR:PORT"))
+        );
+    }
 }

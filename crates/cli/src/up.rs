@@ -256,6 +256,7 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
     let options = Options {
         interval: speed.wait(interval),
         settings,
+        instance: machine::node_name(),
         clock: clock.clone(),
         audit: None,
         leadership,
@@ -270,7 +271,8 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
             stop.run_until_cancelled(demo::ask(&client, shown.clone(), &clock)).await;
         }
     };
-    let ((), (), shown) = tokio::join!(run::run(client.clone(), options, rows, stop.clone()), asked, async {
+    let looped = controller_verb::ends(run::run(client.clone(), options, rows, stop.clone()), stop);
+    let (ran, (), shown) = tokio::join!(looped, asked, async {
         let shown = live::show(shown.clone(), logs, &clock, stop.clone()).await;
         stop.cancel(); // nobody reads the table any more: `supple up | head` ends like a signal
         shown
@@ -283,6 +285,7 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
             "the webhook stays registered; the next `supple up` on this data directory withdraws it"
         );
     }
+    ran.map_err(Failure::refused)?;
     Ok(shown?)
 }
 

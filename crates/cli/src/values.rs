@@ -147,11 +147,20 @@ pub fn shown(time: Duration) -> String {
 
 /// A length of time at which something is repeated.
 pub fn interval(text: &str) -> Result<Duration, String> {
-    let interval = duration(text)?;
-    if interval < Duration::from_secs(1) {
-        Err(format!("{text:?} is too short; expected at least 1s"))
-    } else {
-        Ok(interval)
+    between(text, Duration::from_secs(1), Duration::from_secs(3600))
+}
+
+/// How long to wait for something.
+pub fn patience(text: &str) -> Result<Duration, String> {
+    between(text, Duration::ZERO, Duration::from_secs(365 * 86_400))
+}
+
+/// Within bounds: what is beyond them nobody means, and no clock can add it to a moment.
+fn between(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    match duration(text)? {
+        it if it < least => Err(format!("{text:?} is too short; expected at least {}", shown(least))),
+        it if it > most => Err(format!("{text:?} is too long; expected at most {}", shown(most))),
+        it => Ok(it),
     }
 }
 

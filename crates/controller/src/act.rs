@@ -133,7 +133,11 @@ pub async fn carry_out(
                 // The note speaks of a resize that was not made: put the one before it back.
                 annotate(&api, &before, LastResize::read(&before).as_ref(), &mut report).await?;
             }
-            return report.refused_or(error);
+            // The answer was lost, or the server failed in the middle: whether it was made, the pod itself tells.
+            match made_all_the_same(&api, &before, &change, &error).await {
+                Some(pod) => pod,
+                None => return report.refused_or(error),
+            }
         }
     };
     let Some(limit) = order.wait else {
@@ -229,6 +233,16 @@ fn intent(wish: &Wish, pod: &Pod) -> Result<Intent, (Reason, String)> {
 /// Whether the pod still asks for what the change set.
 fn holds(change: &Change, pod: &Pod) -> bool {
     change.containers.iter().all(|(name, sizes)| sizes.beyond(&sizes_of(pod, name)).is_empty())
+}
+
+/// The pod as a resize made it, of which there was no answer.
+async fn made_all_the_same(api: &Api<Pod>, before: &Pod, change: &Change, error: &kube::Error) -> Option<Pod> {
+    if was_not_made(error) {
+        return None;
+    }
+    let pod = api.get(&before.name_any()).await.ok()?;
+    let is_newer = pod.metadata.generation > before.metadata.generation;
+    (pod.uid() == before.uid() && is_newer && holds(change, &pod)).then_some(pod)
 }
 
 fn would(report: Report, forecast: &Forecast, wanted: &str) -> Outcome {

@@ -14,7 +14,7 @@ use crate::source::Reading;
 use crate::source::eviction::Eviction;
 use crate::source::incident::Incident;
 use crate::source::prometheus::guards::{Asked, Watched};
-use crate::source::prometheus::past::Past;
+use crate::source::prometheus::past::{Extent, Past};
 use crate::usage::PodUse;
 use crate::view::News;
 use crate::view::shelf::Name;
@@ -38,8 +38,8 @@ pub enum Event {
     Detailed(Vec<Reading>),
     /// A kubelet's event about a pod that it evicted.
     Evicted(Box<Eviction>),
-    /// What a Prometheus remembers of containers.
-    Past(Vec<Past>),
+    /// What a Prometheus remembers of containers, a namespace's as a rule, and whether that is all of it.
+    Past(Vec<Past>, Extent),
     /// What the guards of a workload came to.
     Guards(WorkloadKey, Asked),
     /// An action has been answered.

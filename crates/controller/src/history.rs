@@ -20,6 +20,7 @@ use supple_recommend::state::{State, Taken};
 use supple_recommend::supple::Supple;
 
 use crate::history_file::Page;
+use crate::source::prometheus::past::Extent;
 
 /// Length of the two spans over which the highest use of a pod is remembered: together between half a day and a day.
 const SPAN_SECONDS: i64 = 12 * 3600;
@@ -440,15 +441,27 @@ impl History {
         self.kept.get(workload).is_some_and(|it| it.values().any(|it| it.resumed))
     }
 
-    /// Learn from what somebody else remembers of one container of one pod: samples in the order of time.
-    pub fn observe_past(&mut self, pod: &PodFacts, container: &str, samples: &[Sample], policy: &Policy) {
+    /// Learn from what somebody else remembers of one container of one pod: samples in the order of time. What may not be all of it is
+    /// no hour of watching: nothing is lowered before that has been learned here.
+    pub fn observe_past(
+        &mut self,
+        pod: &PodFacts,
+        container: &str,
+        samples: &[Sample],
+        extent: Extent,
+        policy: &Policy,
+    ) {
         // Into a front of its own, which is laid under what has been learned meanwhile: samples must come in the order of time.
         let mut past = Kept::new(Supple::new(terms(policy)));
         let number = past.known(&pod.key).number;
         for sample in samples {
             past.front.observe(number, sample);
         }
-        self.adopt(&pod.workload, container, *past.front.state(), policy);
+        let state = match extent {
+            Extent::Whole => *past.front.state(),
+            Extent::Partial => past.front.state().of_no_hours(),
+        };
+        self.adopt(&pod.workload, container, state, policy);
     }
 
     /// Go on from a state that was learned elsewhere.

@@ -15,6 +15,8 @@ pub mod account;
 pub mod act;
 mod audit;
 pub mod carry;
+mod caught;
+pub mod deadline;
 pub mod event;
 pub mod forecast;
 pub mod history;

@@ -19,6 +19,9 @@ const CONTROLLER: &str = "supple.dev/controller";
 /// The reference's limit for an event's note.
 const NOTE_LIMIT: usize = 1024;
 
+/// And for the name of the instance that reports.
+const INSTANCE_LIMIT: usize = 128;
+
 /// The same words about the same object are one event within this time.
 const SAME: SignedDuration = SignedDuration::from_mins(5);
 
@@ -55,13 +58,15 @@ struct Says<'a> {
 #[derive(Clone)]
 pub struct Teller {
     client: Client,
+    /// Which replica this is.
+    instance: Arc<str>,
     told: Arc<Mutex<BTreeMap<String, Timestamp>>>,
 }
 
 impl Teller {
-    /// To this cluster.
-    pub fn new(client: Client) -> Self {
-        Self { client, told: Arc::default() }
+    /// To this cluster, as this replica.
+    pub fn new(client: Client, instance: &str) -> Self {
+        Self { client, instance: shortened(instance, INSTANCE_LIMIT).into(), told: Arc::default() }
     }
 
     /// Tell it. `workload` is the workload's own reference, where it is known. An event that cannot be written is one line in
@@ -124,7 +129,7 @@ impl Teller {
         if !self.is_new(about, says).await {
             return;
         }
-        let event = event(says, about);
+        let event = event(says, about, &self.instance);
         let api = Api::<Event>::namespaced(self.client.clone(), about.place());
         if let Err(error) = api.create(&PostParams::default(), &event).await {
             tracing::debug!(%error, name = about.name, "write an event");
@@ -148,7 +153,7 @@ impl Teller {
     }
 }
 
-fn event(says: &Says<'_>, about: &About) -> Event {
+fn event(says: &Says<'_>, about: &About, instance: &str) -> Event {
     Event {
         metadata: ObjectMeta {
             // Not the moment in hexadecimal, as others name events: two reporters can meet in one nanosecond of a test.
@@ -167,16 +172,16 @@ fn event(says: &Says<'_>, about: &About) -> Event {
         type_: Some(if says.is_warning { "Warning" } else { "Normal" }.to_owned()),
         reason: Some(says.reason.to_owned()),
         action: Some(says.action.to_owned()),
-        note: Some(shortened(says.message)),
+        note: Some(shortened(says.message, NOTE_LIMIT)),
         event_time: Some(MicroTime(says.at)),
         reporting_controller: Some(CONTROLLER.to_owned()),
-        reporting_instance: Some(CONTROLLER.to_owned()),
+        reporting_instance: Some(instance.to_owned()),
         ..Event::default()
     }
 }
 
-fn shortened(text: &str) -> String {
-    match text.char_indices().find(|(start, it)| start + it.len_utf8() > NOTE_LIMIT) {
+fn shortened(text: &str, limit: usize) -> String {
+    match text.char_indices().find(|(start, it)| start + it.len_utf8() > limit) {
         Some((end, _)) => text[..end].to_owned(),
         None => text.to_owned(),
     }
@@ -188,9 +193,10 @@ mod tests {
 
     #[test]
     fn notes_are_cut_between_characters() {
-        assert_eq!(shortened("→"), "→");
+        assert_eq!(shortened("→", NOTE_LIMIT), "→");
         let long = "→".repeat(400);
-        assert_eq!(shortened(&long).len(), 1023);
-        assert!(long.starts_with(&shortened(&long)));
+        let short = shortened(&long, NOTE_LIMIT);
+        assert_eq!(short.len(), 1023);
+        assert!(long.starts_with(&short));
     }
 }

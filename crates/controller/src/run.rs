@@ -5,13 +5,14 @@ mod perform;
 mod turns;
 pub(crate) mod watches;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +28,7 @@ use crate::snapshot::Snapshot;
 use crate::source::backoff::Backoff;
 use crate::source::kubelet::sweep::Pace;
 use crate::source::prometheus::client::{Prometheus, QueryError};
-use crate::source::prometheus::history::{Manner, Queries, newest, past_in_the_end};
+use crate::source::prometheus::history::{Manner, Pasts, Queries, newest};
 use crate::source::{Source, kubelet};
 use crate::world::knowledge::Shared;
 use crate::world::{Settings, World};
@@ -41,6 +42,8 @@ pub struct Options {
     pub interval: Duration,
     /// What it is told once.
     pub settings: Settings,
+    /// Who of several replicas this is: what its events say, as its lease does.
+    pub instance: String,
     /// Where time comes from.
     pub clock: Clock,
     /// Where every decision and action is written down, one JSON object a line.
@@ -100,12 +103,32 @@ const REDRAW: Duration = Duration::from_millis(250);
 /// How long the end of the loop waits for what is being told and written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// Why the loop ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// What tells it of the cluster has panicked: it would decide on a cluster that stands still.
+    #[error(
+        "a watch of the loop failed inside Supple, which is a defect of it ({0}; the log above says where): the loop has ended rather than \
+         decide on a cluster that it does not see, and has to be started again"
+    )]
+    Watch(JoinError),
+}
+
 /// Run until told to stop. Snapshots are published to `rows`; nobody needs to look at them.
-pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>, stop: CancellationToken) {
-    let Options { interval, settings, clock, audit, mut leadership, kubelets, prometheus, history, outlets } = options;
+///
+/// # Errors
+/// [`Broken`]: it has ended by itself, and whoever supervises it is to begin it anew.
+pub async fn run(
+    client: Client,
+    options: Options,
+    rows: watch::Sender<Snapshot>,
+    stop: CancellationToken,
+) -> Result<(), Broken> {
+    let Options { interval, settings, instance, clock, audit, mut leadership, kubelets, prometheus, history, outlets } =
+        options;
     let mut world = World::new(Settings { audits: audit.is_some(), ..settings });
     let (answers, mut answered) = Answers::new(QUEUE);
-    let teller = Teller::new(client.clone());
+    let teller = Teller::new(client.clone(), &instance);
     let mut hands = perform::Hands::new(
         client.clone(),
         teller,
@@ -137,11 +160,11 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     let mut reading = true;
     let may_act = |leadership: &watch::Receiver<Leadership>| leadership.borrow().may_act(Instant::now());
     let mut next = Some(Event::Leading(may_act(&leadership)));
-    loop {
+    let ended = loop {
         let (told, event) = match next.take() {
             Some(event) => (Instant::now(), event),
             None => tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break Ok(()),
                 _ = ticks.tick() => (Instant::now(), Event::Tick),
                 _ = redraws.tick(), if stale => {
                     stale = false;
@@ -158,7 +181,10 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
                 Some(told) = answered.recv() => told,
                 Ok(()) = leadership.changed() => (Instant::now(), Event::Leading(may_act(&leadership))),
                 Some(_) = hands.ended() => continue,
-                Some(_) = watching.join_next() => continue,
+                Some(ended) = watching.join_next() => match ended {
+                    Err(error) if error.is_panic() => break Err(Broken::Watch(error)),
+                    _ => continue,
+                },
             },
         };
         let is_round = matches!(event, Event::Usage(_));
@@ -178,7 +204,8 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
             ticks.reset_immediately();
         }
         if let Some(prometheus) = unread.take_if(|_| is_round && world.is_complete()) {
-            remember(prometheus, &clock, &outlets.metrics, &answers, &mut watching);
+            let namespaces = world.scene().pods.keys().map(|it| it.namespace.clone()).collect();
+            remember(prometheus, namespaces, &clock, &outlets.metrics, &answers, &mut watching);
         }
         if is_round {
             outlets.metrics.round(began.elapsed());
@@ -206,7 +233,7 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
             let _ = tokio::time::timeout(LAST_WORDS, hands.audited()).await;
         }
         stale = true;
-    }
+    };
     // Resizes under way are let go: the node carries them on, and their notes are on the pods. What has been learned and
     // what has happened is still written, if that does not take long.
     for effect in world.last_words(clock()) {
@@ -216,11 +243,13 @@ pub async fn run(client: Client, options: Options, rows: watch::Sender<Snapshot>
     }
     let _ = tokio::time::timeout(LAST_WORDS, hands.audited()).await;
     let _ = tokio::time::timeout(LAST_WORDS, hands.finish()).await;
+    ended
 }
 
-/// Read what a Prometheus remembers, once, however often it has to be asked; and look every minute how old its newest measurement is.
+/// Read what a Prometheus remembers of these namespaces, once, however often it has to be asked; and look every minute how old its newest measurement is.
 fn remember(
     (server, queries): (Prometheus, Queries),
+    namespaces: BTreeSet<Arc<str>>,
     clock: &Clock,
     metrics: &Metrics,
     answers: &Answers,
@@ -248,7 +277,7 @@ fn remember(
         // Up to our own beginning, however late it is read: what we have measured since must not count twice.
         let span = (begun.checked_sub(MEMORY).unwrap_or(begun), begun);
         let mut told = false;
-        let failed = |error: &QueryError, pause: Duration| {
+        let mut failed = |error: &QueryError, pause: Duration| {
             metrics.source_failed(Source::Prometheus);
             if std::mem::replace(&mut told, true) {
                 tracing::debug!(%error, ?pause, "history still cannot be read from Prometheus");
@@ -256,12 +285,29 @@ fn remember(
                 tracing::warn!(%error, "history cannot be read from Prometheus yet; it is tried again, and learned anew meanwhile");
             }
         };
-        let history = past_in_the_end(&server, &queries, span, &Manner::default(), &PATIENCE, failed).await;
-        for warning in &history.warnings {
-            tracing::warn!(warning, "the history may not be whole");
+        let mut pasts = Pasts::new(server, queries, namespaces, span, Manner::default(), PATIENCE);
+        let (mut containers, mut warned) = (0, BTreeSet::new());
+        while let Some(part) = pasts.next(&mut failed).await {
+            let history = match part {
+                Ok(history) => history,
+                Err(given_up) => {
+                    metrics.source_failed(Source::Prometheus);
+                    tracing::error!("{given_up}");
+                    continue;
+                }
+            };
+            let extent = history.extent();
+            for warning in history.warnings {
+                if warned.insert(warning.clone()) {
+                    tracing::warn!(warning, "the history may not be whole: it lowers nothing until as much has been watched here");
+                }
+            }
+            containers += history.past.len();
+            if answers.send(Event::Past(history.past, extent)).await.is_err() {
+                return; // the loop has ended
+            }
         }
-        tracing::info!(containers = history.past.len(), "history read from Prometheus");
-        let _ = answers.send(Event::Past(history.past)).await;
+        tracing::info!(containers, "history read from Prometheus");
     });
 }
 
@@ -297,7 +343,7 @@ fn heard(metrics: &Metrics, event: &Event) {
         Event::Answered(order, Answer::Failed(_)) if order.action.what.change().is_some() => {
             metrics.resize_unanswered()
         }
-        Event::Past(past) => tell(Source::Prometheus, None, past.iter().map(|it| it.samples.len()).sum()),
+        Event::Past(past, _) => tell(Source::Prometheus, None, past.iter().map(|it| it.samples.len()).sum()),
         _ => {}
     }
 }

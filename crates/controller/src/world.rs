@@ -48,7 +48,7 @@ use crate::rules::Rules;
 use crate::snapshot::Last;
 use crate::source::Reading;
 use crate::source::incident::{Incident, Mark};
-use crate::source::prometheus::past::Past;
+use crate::source::prometheus::past::{Extent, Past};
 use crate::usage::PodUse;
 use crate::view::{Place, View};
 pub use decisions::Decisions;
@@ -115,6 +115,10 @@ pub struct World {
     evictions: evictions::Evictions,
     /// Why there is no usage, while there is none.
     blind: Option<String>,
+    /// Usage has been asked for and has not all come: since when, and whether that has been said.
+    measuring: Option<(Timestamp, bool)>,
+    /// Workloads whose guards have been asked and have not answered.
+    asking: BTreeSet<WorkloadKey>,
     /// The cluster has said its version.
     is_versioned: bool,
     leading: bool,
@@ -143,6 +147,8 @@ impl World {
             kept: kept::Kept::default(),
             evictions: evictions::Evictions::default(),
             blind: None,
+            measuring: None,
+            asking: BTreeSet::new(),
             is_versioned: false,
             leading: false,
         }
@@ -186,7 +192,7 @@ impl World {
             Event::Tick if !self.is_complete() => {}
             Event::Tick => {
                 let mut effects = self.writes(now);
-                effects.push(Effect::Measure);
+                effects.extend(self.measure(now));
                 return effects;
             }
             Event::Measured(usage) => {
@@ -194,19 +200,19 @@ impl World {
                 return self.at_once(&pressing, now);
             }
             Event::Usage(Ok(usage)) => {
-                self.blind = None;
+                (self.blind, self.measuring) = (None, None);
                 let pressing = self.take_in(usage);
                 let mut effects = self.at_once(&pressing, now);
                 effects.extend(self.round(now, None));
                 return effects;
             }
             Event::Usage(Err(why)) => {
-                self.blind = Some(why);
+                (self.blind, self.measuring) = (Some(why), None);
                 return self.round(now, None);
             }
             Event::Detailed(readings) => return self.take_in_details(readings, now),
             Event::Evicted(eviction) => self.evictions.wait(*eviction),
-            Event::Past(past) => self.take_in_past(past),
+            Event::Past(past, extent) => self.take_in_past(past, extent),
             Event::Guards(workload, asked) => return self.guarded(workload, asked, now),
             Event::Answered(order, answer) => return self.answered(&order, answer, now),
             Event::Wrote(workload, result) => self.wrote(&workload, result),
@@ -218,6 +224,22 @@ impl World {
             Event::Leading(leading) => self.lead(leading),
         }
         Vec::new()
+    }
+
+    /// Usage is asked for, unless it is being told still: who is slow would only be slower if several asked at once.
+    fn measure(&mut self, now: Timestamp) -> Option<Effect> {
+        match &mut self.measuring {
+            None => {
+                self.measuring = Some((now, false));
+                Some(Effect::Measure)
+            }
+            Some((since, told)) => {
+                if !std::mem::replace(told, true) {
+                    tracing::warn!(%since, "usage takes longer to come than the interval; it is not asked for again meanwhile");
+                }
+                None
+            }
+        }
     }
 
     /// Whether everything that a decision rests on has been read once.
@@ -389,7 +411,7 @@ impl World {
 
     /// The past of pods that are still there. Of a workload that was gone on from what was remembered of it nothing is taken
     /// in: it would count twice. What was measured since we began does not stand in the way, because the past ends where that begins.
-    fn take_in_past(&mut self, past: Vec<Past>) {
+    fn take_in_past(&mut self, past: Vec<Past>, extent: Extent) {
         let fresh: BTreeSet<WorkloadKey> = past
             .iter()
             .filter_map(|it| Some(self.view.pod(&it.namespace, &it.pod)?.workload.clone()))
@@ -399,7 +421,7 @@ impl World {
             let Some(facts) = self.view.pod(&namespace, &pod).cloned() else { continue };
             if fresh.contains(&facts.workload) {
                 let policy = self.policy_of(&facts.workload);
-                self.history.observe_past(&facts, &container, &samples, &policy);
+                self.history.observe_past(&facts, &container, &samples, extent, &policy);
             }
         }
     }
@@ -493,7 +515,7 @@ impl World {
 
     /// What is still to be written before the loop ends.
     pub fn last_words(&mut self, now: Timestamp) -> Vec<Effect> {
-        let mut effects = if self.leading { self.urgent_writes(now) } else { Vec::new() };
+        let mut effects = if self.leading { self.last_writes(now) } else { Vec::new() };
         effects.extend(self.keeping(now).filter(|_| self.is_complete()));
         effects
     }
@@ -678,6 +700,8 @@ impl World {
     }
 }
 
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 mod pressing_tests;
 #[cfg(test)]

@@ -204,6 +204,14 @@ impl State {
         self.cut = halved((self.cut.0 + other.cut.0, self.cut.1 + other.cut.1));
     }
 
+    /// The same memory, counted as no hours: there may be gaps in what it rests on, so that it shows what was used at least, and not
+    /// what was used at most.
+    #[must_use]
+    pub fn of_no_hours(mut self) -> Self {
+        (self.cpu.tally.hours, self.memory.tally.hours) = (0, 0);
+        self
+    }
+
     /// Hours of history, of the resource known longer.
     pub fn hours(&self) -> u16 {
         self.cpu.tally().hours.max(self.memory.tally().hours)

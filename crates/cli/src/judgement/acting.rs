@@ -71,6 +71,56 @@ impl Acting {
     }
 }
 
+/// Who is about to act on a cluster.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Newcomer<'a> {
+    /// The namespace it runs in, and where its lease would be.
+    pub namespace: &'a str,
+    /// It acts only while it holds the lease.
+    pub elects: bool,
+    /// The pod it is, where it is one.
+    pub pod: Option<&'a str>,
+}
+
+/// Why it must not, where another loop acts already: both would resize the same pods under one name, and neither would notice.
+/// What cannot be looked for is not there.
+pub(crate) async fn already(client: &Client, newcomer: Newcomer<'_>) -> Option<String> {
+    // A pod of the chart's. No pod is in the cluster of a `supple up` that has a loop, and its account may not look for that one.
+    if newcomer.elects && newcomer.pod.is_some() {
+        return None;
+    }
+    in_the_way(&Acting::find(client).await, newcomer)
+}
+
+fn in_the_way(acting: &Acting, newcomer: Newcomer<'_>) -> Option<String> {
+    match acting {
+        Acting::InProcess { .. } => Some(
+            "the loop of `supple up` acts on this cluster already, and a second one would resize the same pods: use that one, or \
+             start the cluster with `supple up --no-loop`"
+                .to_owned(),
+        ),
+        Acting::Installed(it) if !newcomer.elects && !is_at_rest(it) && !is_of(it, newcomer) => {
+            let (namespace, name) = (it.namespace().unwrap_or_default(), it.name_any());
+            Some(format!(
+                "deployment {namespace}/{name} acts on this cluster already, and a second loop would resize the same pods: take turns \
+                 with it (--leader-election --namespace={namespace}), or end it first (kubectl -n {namespace} scale deployment/{name} \
+                 --replicas=0)"
+            ))
+        }
+        Acting::Installed(_) | Acting::Nobody(_) => None,
+    }
+}
+
+fn is_at_rest(deployment: &Deployment) -> bool {
+    deployment.spec.as_ref().and_then(|it| it.replicas) == Some(0)
+}
+
+/// Whether the newcomer is one of its pods, which bear its name before their own.
+fn is_of(deployment: &Deployment, newcomer: Newcomer<'_>) -> bool {
+    let rest = newcomer.pod.and_then(|it| it.strip_prefix(&*deployment.name_any()));
+    deployment.namespace().as_deref() == Some(newcomer.namespace) && rest.is_some_and(|it| it.starts_with('-'))
+}
+
 /// What a loop of `supple up` leaves on its definition: `all`, `all webhook`.
 fn word(said: &str) -> Option<(CarryOut, bool)> {
     let (vpa, rest) = said.split_once(' ').unwrap_or((said, ""));
@@ -108,6 +158,41 @@ mod tests {
     fn check(line: &str, expect: CarryOut) {
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         assert_eq!(carried_out(&arguments), expect, "{line}");
+    }
+
+    #[test]
+    fn a_second_loop_is_refused() {
+        let installed = |replicas: i32| {
+            let deployment = serde_json::json!({"metadata": {"namespace": "supple-system", "name": "supple"},
+                "spec": {"replicas": replicas, "selector": {}, "template": {}}});
+            Acting::Installed(Box::new(serde_json::from_value(deployment).unwrap()))
+        };
+        let in_process = || Acting::InProcess { vpa: CarryOut::Named, webhook: false };
+        let alone = Newcomer { namespace: "supple-system", elects: false, pod: None };
+        let elects = Newcomer { elects: true, ..alone };
+        let own = Newcomer { pod: Some("supple-5d4-x"), ..alone };
+        for (acting, newcomer, expect) in [
+            (Acting::Nobody(None), alone, None),
+            (in_process(), alone, Some("supple up --no-loop")),
+            (in_process(), elects, Some("supple up --no-loop")),
+            (installed(2), alone, Some("--leader-election --namespace=supple-system")),
+            (installed(2), elects, None),
+            (installed(0), alone, None),
+            (installed(1), own, None),
+            (installed(1), Newcomer { namespace: "elsewhere", ..own }, Some("deployment supple-system/supple acts")),
+            (
+                installed(1),
+                Newcomer { pod: Some("supplement-5d4-x"), ..own },
+                Some("deployment supple-system/supple acts"),
+            ),
+        ] {
+            let said = in_the_way(&acting, newcomer);
+            let fits = match (&said, expect) {
+                (Some(said), Some(part)) => said.contains(part),
+                (said, expect) => said.is_none() && expect.is_none(),
+            };
+            assert!(fits, "{newcomer:?}: {said:?}, expected {expect:?}");
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub struct UninstallArgs {
     #[arg(long, value_name = "NAMESPACE/POD", requires = "restore", value_parser = values::namespaced)]
     pub leave: Vec<(String, String)>,
     /// How long to wait for each pod.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::patience)]
     pub timeout: Duration,
 }
 

@@ -4,13 +4,16 @@
 //! The program kills itself where `SUPPLE_CRASH_AT=STEP:COUNT` says, while pods are created, resized and deleted.
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
 
 use super::cluster::{Up, lacking, up_command};
 
@@ -95,13 +98,9 @@ async fn killed_and_gone_on(at: &str) -> bool {
     kill(up);
 
     let mut asked = Asked { limits: vec![200], last_acknowledged: true, b: None };
-    let mut child = up_command(dir.path(), "auto", &["--no-loop"])
-        .env("SUPPLE_CRASH_AT", at)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    ask_until_dead(dir.path(), &mut child, &mut asked).await;
+    let mut command = Command::from(up_command(dir.path(), "auto", &["--no-loop"]));
+    command.env("SUPPLE_CRASH_AT", at).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    ask_until_dead(dir.path(), command.spawn().unwrap(), &mut asked).await;
 
     let up = Up::start(dir.path(), "auto", &["--no-loop"]);
     let pods = self::pods(dir.path()).await;
@@ -129,6 +128,7 @@ async fn killed_and_gone_on(at: &str) -> bool {
     until(&pods, "a", "resized again", |pod| running_at(pod, 777)).await;
     let pods_left = pods.list(&Default::default()).await.unwrap().items;
     let expected = pods_left.len();
+    // Looked for again and again: the end of a process that is not one's child is told to nobody.
     let pods_with_shims = || shims(dir.path()).len();
     let end = tokio::time::Instant::now() + PATIENCE;
     while pods_with_shims() != expected {
@@ -147,20 +147,12 @@ fn kill(mut up: Up) {
 }
 
 /// Create, resize and delete until the program has killed itself.
-async fn ask_until_dead(dir: &Path, child: &mut Child, asked: &mut Asked) {
-    let end = tokio::time::Instant::now() + PATIENCE;
-    let pods = loop {
-        if child.try_wait().unwrap().is_some() {
-            return;
-        }
-        assert!(tokio::time::Instant::now() < end, "it neither came up nor died");
-        // The address is written anew at each start, and answers when it is the new one.
-        let pods = self::pods(dir).await;
-        if pods.get("a").await.is_ok() {
-            break pods;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+async fn ask_until_dead(dir: &Path, mut child: Child, asked: &mut Asked) {
+    // Held until it has ended: a program whose output nobody reads ends by itself.
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    let announced = async { while said.next_line().await.unwrap().is_some_and(|it| !it.is_empty()) {} };
+    tokio::time::timeout(PATIENCE, announced).await.expect("it neither came up nor died");
+    let pods = self::pods(dir).await;
     for round in 0..ROUNDS {
         let limit = 210 + round;
         asked.limits.push(limit);
@@ -184,11 +176,8 @@ async fn ask_until_dead(dir: &Path, child: &mut Child, asked: &mut Asked) {
             let _ = tokio::time::timeout(PATIENCE, comes_to(&pods, "b", |pod| running_at(pod, 200))).await;
         }
     }
-    let end = tokio::time::Instant::now() + PATIENCE;
-    while child.try_wait().unwrap().is_none() {
-        assert!(tokio::time::Instant::now() < end, "the step was never passed so often");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let died = tokio::time::timeout(PATIENCE, child.wait()).await;
+    died.expect("the step was never passed so often").unwrap();
 }
 
 async fn resize(pods: &Api<Pod>, milli: i64) -> Result<Pod, kube::Error> {
@@ -226,15 +215,11 @@ async fn pods(dir: &Path) -> Api<Pod> {
     Api::namespaced(kube::Client::try_from(config).unwrap(), "default")
 }
 
+/// The pod as it holds; `None` where the watch of it breaks before.
 async fn comes_to(pods: &Api<Pod>, name: &str, holds: impl Fn(&Value) -> bool) -> Option<Value> {
-    while let Ok(pod) = pods.get(name).await {
-        let pod = serde_json::to_value(pod).ok()?;
-        if holds(&pod) {
-            return Some(pod);
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    None
+    let value = |pod: Option<&Pod>| pod.and_then(|it| serde_json::to_value(it).ok());
+    let found = await_condition(pods.clone(), name, |pod: Option<&Pod>| value(pod).is_some_and(|it| holds(&it))).await;
+    value(found.ok()?.as_ref())
 }
 
 async fn until(pods: &Api<Pod>, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {

@@ -2,6 +2,7 @@
 //! out, one at a time for each owner and many at once for all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
@@ -163,7 +164,7 @@ impl Runner {
             owner: (id.kind, id.key.clone(), uid),
         };
         self.busy.insert(id.clone());
-        self.hands.spawn(async move { (id, carry_out(&hands, plan.effects).await) });
+        self.hands.spawn(async move { (id, come_what_may(carry_out(&hands, plan.effects)).await) });
     }
 
     fn finish(&mut self, id: Id, outcome: Outcome) {
@@ -188,5 +189,22 @@ impl Runner {
                 self.wake_in(&id, wait);
             }
         }
+    }
+}
+
+/// What came of it. A panic is an outcome, too: else its owner would be busy for ever. It is planned for again after a pause.
+async fn come_what_may(work: impl Future<Output = Outcome>) -> Outcome {
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    outcome.unwrap_or_else(|_| Outcome { stopped: Some(Stop::Raced), ..Outcome::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_owner_whose_hand_panics_is_not_busy_for_ever() {
+        let outcome = come_what_may(async { panic!("on purpose") }).await;
+        assert_eq!(outcome.stopped, Some(Stop::Raced));
     }
 }

@@ -84,3 +84,31 @@ fn an_eviction_for_memory_is_learned_from_and_one_within_the_request_is_not() {
     let beyond = after(1800);
     assert!(beyond >= 1800 && without < 600, "{without} {beyond}");
 }
+
+/// A past that may have gaps raises as a whole one does, and is no hour of those that have to be known before anything is lowered.
+#[test]
+fn a_past_that_may_not_be_whole_is_no_hour_of_watching() {
+    let pod = pod();
+    let sample = |minute: i64| Sample {
+        time: at(minute).as_second(),
+        cpu: Some(50.0),
+        memory: Some(supple_recommend::sample::amount(1500 * MIB)),
+        ..Sample::default()
+    };
+    let samples: Vec<Sample> = (0..48 * 60).step_by(5).map(sample).collect();
+    let [whole, partial] = [Extent::Whole, Extent::Partial].map(|extent| {
+        let mut history = learned(&pod, 48 * 60..49 * 60, |_| 100);
+        history.observe_past(&pod, "c", &samples, extent, &Policy::default());
+        let needs = history.needs(&pod.workload, at(49 * 60), |_| Some((pod.key.clone(), pod.containers[0].asked)));
+        let hours = needs["c"].hours;
+        let mut again = History::default();
+        for (container, bytes) in history.save(&pod.workload) {
+            again.restore(&pod.workload, &container, &bytes, None, &Policy::default()).unwrap();
+        }
+        let needs = again.needs(&pod.workload, at(49 * 60), |_| Some((pod.key.clone(), pod.containers[0].asked)));
+        assert_eq!(needs["c"].hours, hours, "{extent:?}: nor after a restart");
+        (hours, needed(&mut history, &pod, 49 * 60))
+    });
+    assert!(whole.0 >= 47 && partial.0 <= 1, "{whole:?} {partial:?}");
+    assert!(whole.1 >= 1500 && partial.1 >= 1500, "{whole:?} {partial:?}");
+}

@@ -18,13 +18,14 @@ use super::answers::Answers;
 use super::turns::{Errand, Turns};
 use crate::audit::Audit;
 use crate::carry::{Answer, carry};
+use crate::caught::caught;
 use crate::event::{Effect, Event, Written};
 use crate::history_file::{HistoryFile, Page};
 use crate::metrics::Metrics;
 use crate::record::Teller;
 use crate::rules::{PolicyWritten, VpaWritten};
 use crate::source::prometheus::client::Prometheus;
-use crate::source::prometheus::guards;
+use crate::source::prometheus::guards::{self, Asked};
 use crate::usage::{self, PodUse};
 
 /// Pods of which usage is taken in at once.
@@ -118,8 +119,8 @@ impl Hands {
         match effect {
             Effect::Measure => drop(self.tasks.spawn(async move {
                 let parts = Parts { part: Vec::new(), answers: answers.clone() };
-                let usage = usage::into(&client, parts).await.map(|rest| rest.part);
-                let usage = usage.map_err(|error| usage::blindness(&error));
+                let usage = async { usage::into(&client, parts).await.map_err(|error| usage::blindness(&error)) };
+                let usage = caught("measuring", usage).await.flatten().map(|rest| rest.part);
                 let _ = answers.send(Event::Usage(usage)).await; // nobody listens any more: the loop has ended
             })),
             Effect::Carry(order) => {
@@ -130,7 +131,8 @@ impl Hands {
                         Some(hurry) => hurry.turn().await,
                         None => turns.turn(Errand::Carry).await,
                     };
-                    let answer = carry(&client, &order, clock()).await;
+                    let answer = caught("carrying it out", carry(&client, &order, clock())).await;
+                    let answer = answer.unwrap_or_else(Answer::Failed);
                     if order.is_urgent() && matches!(answer, Answer::Accepted { .. }) {
                         metrics.raised(since.elapsed());
                     }
@@ -141,7 +143,9 @@ impl Hands {
             Effect::AskGuards(workload, watched, guards) => {
                 let (prometheus, now) = (self.prometheus.clone(), (self.clock)());
                 self.tasks.spawn(async move {
-                    let asked = guards::ask(prometheus.as_ref(), &workload, &watched, &guards, now).await;
+                    let asked = guards::ask(prometheus.as_ref(), &workload, &watched, &guards, now);
+                    let asked = caught("asking guards", asked).await;
+                    let asked = asked.unwrap_or_else(|why| Asked { unread: vec![why], ..Asked::default() });
                     let _ = answers.send(Event::Guards(workload, asked)).await;
                 });
             }
@@ -162,7 +166,8 @@ impl Hands {
             Effect::Write(written) => {
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Write).await;
-                    let result = write(&client, &written).await.map_err(|error| error.to_string());
+                    let result = async { write(&client, &written).await.map_err(|error| error.to_string()) };
+                    let result = caught("writing it", result).await.flatten();
                     let _ = answers.send(Event::Wrote(written.workload, result)).await;
                 });
             }
@@ -191,7 +196,8 @@ impl Hands {
             Effect::WritePolicy(written) => {
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Write).await;
-                    let result = write_policy(&client, &written).await.map_err(|error| error.to_string());
+                    let result = async { write_policy(&client, &written).await.map_err(|error| error.to_string()) };
+                    let result = caught("writing it", result).await.flatten();
                     let _ = answers.send(Event::WrotePolicy(result)).await;
                 });
             }
@@ -298,7 +304,7 @@ mod tests {
         let clock: Clock = Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap());
         let answers = Answers::new(1).0;
         let mut hands =
-            Hands::new(client.clone(), Teller::new(client), answers, clock.clone(), None, Metrics::default());
+            Hands::new(client.clone(), Teller::new(client, "replica-1"), answers, clock.clone(), None, Metrics::default());
         let (file, reader) = tokio::io::duplex(1 << 16);
         hands.audit_in(file);
         let told = |number: usize| Told {

@@ -8,7 +8,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::answers::Answers;
 use crate::event::Event;
@@ -124,10 +124,26 @@ async fn optional(client: Client, out: Answers) {
         }
         watched = now;
         if watched.ours && watched.autoscalers {
-            while tasks.join_next().await.is_some() {}
+            while let Some(ended) = tasks.join_next().await {
+                with_it(ended);
+            }
             return;
         }
-        tokio::time::sleep(ASK_AGAIN).await;
+        let again = tokio::time::sleep(ASK_AGAIN);
+        tokio::pin!(again);
+        loop {
+            tokio::select! {
+                () = &mut again => break,
+                Some(ended) = tasks.join_next() => with_it(ended),
+            }
+        }
+    }
+}
+
+/// Whoever began a watch that panics ends with it, so that the loop does.
+fn with_it(ended: Result<(), JoinError>) {
+    if let Some(panic) = ended.err().and_then(|it| it.try_into_panic().ok()) {
+        std::panic::resume_unwind(panic);
     }
 }
 

@@ -20,7 +20,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher;
 use supple_decide::facts::{NamespaceFacts, NodeFacts, PodFacts, WorkloadFacts};
 use supple_decide::key::{PodKey, WorkloadKey};
@@ -106,6 +106,8 @@ pub struct View {
     pods: Listing,
     labels: BTreeMap<PodKey, BTreeMap<String, String>>,
     members: BTreeMap<WorkloadKey, BTreeSet<PodKey>>,
+    /// The job of each pod of one: whose that is may be known later, and may change.
+    of_jobs: BTreeMap<PodKey, Arc<str>>,
     nodes: Shelf<()>,
     namespaces: Shelf<NamespaceKnown>,
     limit_ranges: Shelf<LimitRange>,
@@ -156,6 +158,9 @@ impl View {
             }
             News::Job(event) => {
                 let moved = self.jobs.take(event, Workload::from);
+                for (namespace, name) in moved.clone().names() {
+                    self.owner_again(&namespace, &name);
+                }
                 self.workload_moved("Job", moved);
             }
             News::CronJob(event) => {
@@ -184,6 +189,8 @@ impl View {
             ("deployments", self.deployments.is_listed()),
             ("statefulsets", self.stateful_sets.is_listed()),
             ("daemonsets", self.daemon_sets.is_listed()),
+            ("jobs", self.jobs.is_listed()),
+            ("cronjobs", self.cron_jobs.is_listed()),
             ("horizontalpodautoscalers", self.scalers.is_listed()),
             ("poddisruptionbudgets", self.budgets.is_listed()),
         ];
@@ -312,6 +319,11 @@ impl View {
     fn take_pod(&mut self, pod: &Pod) -> PodKey {
         let (facts, labels) = self.facts_of_pod(pod);
         let key = facts.key.clone();
+        let job = owner::controller(pod.metadata.owner_references.as_deref()).filter(|it| it.kind == "Job");
+        match job {
+            Some(job) => drop(self.of_jobs.insert(key.clone(), Arc::from(&*job.name))),
+            None => drop(self.of_jobs.remove(&key)),
+        }
         // A pod of the same name and another UID is another pod: whatever was known of the first goes.
         if let Some(other) = self.named(&key.namespace, &key.name).filter(|it| **it != key).cloned() {
             self.forget(&other);
@@ -321,12 +333,9 @@ impl View {
     }
 
     fn facts_of_pod(&self, pod: &Pod) -> (PodFacts, BTreeMap<String, String>) {
-        let job_owner = |namespace: &str, name: &str| {
-            let job = self.jobs.get(&(Arc::from(namespace), Arc::from(name)))?;
-            let (kind, name) = job.owner.clone()?;
-            Some(OwnerReference { kind, name, ..OwnerReference::default() })
-        };
-        let workload = owner::workload_of(pod, job_owner);
+        let workload = owner::workload_of(pod, |namespace, name| {
+            self.jobs.get(&(Arc::from(namespace), Arc::from(name)))?.owner.clone()
+        });
         let workload = self.members.get_key_value(&workload).map_or(workload, |(known, _)| known.clone());
         // Only a bare pod speaks for itself; of the others the workload's own labels count.
         let labels =
@@ -369,8 +378,30 @@ impl View {
         self.scene.pods.insert(key, Box::new(facts));
     }
 
+    /// A job has come, or is another's than it was: its pods, which may have come before it, go with it.
+    fn owner_again(&mut self, namespace: &Arc<str>, job: &Arc<str>) {
+        let above = self.jobs.get(&(namespace.clone(), job.clone())).and_then(|it| it.owner.clone());
+        let workload = owner::of_job(namespace, job, above);
+        let first = PodKey::new(namespace.clone(), "", "");
+        let in_namespace = self.of_jobs.range(first..).take_while(|(it, _)| it.namespace == *namespace);
+        let pods: Vec<PodKey> = in_namespace.filter(|(_, its)| *its == job).map(|(it, _)| it.clone()).collect();
+        for key in pods {
+            let Some(facts) = self.scene.pods.get_mut(&key).filter(|it| it.workload != workload) else { continue };
+            let before = std::mem::replace(&mut facts.workload, workload.clone());
+            self.leave(&before, &key);
+            self.members.entry(workload.clone()).or_default().insert(key);
+            self.dirty.insert(workload.clone());
+        }
+    }
+
+    /// Whether it is not known yet whose it is: a pod came before its job.
+    pub fn is_of_unknown_job(&self, key: &WorkloadKey) -> bool {
+        &*key.kind == "Job" && self.object(key).is_none()
+    }
+
     fn forget(&mut self, key: &PodKey) {
         self.labels.remove(key);
+        self.of_jobs.remove(key);
         self.scene.uses.remove(key);
         if let Some(facts) = self.scene.pods.remove(key) {
             self.leave(&facts.workload, key);
@@ -406,12 +437,7 @@ impl View {
     }
 
     fn namespace_moved(&mut self, moved: Moved, namespace: impl Fn(&Name) -> Arc<str>) {
-        let names = match moved {
-            Moved::There(name) | Moved::Gone(name) => vec![name],
-            Moved::Listed(gone) => gone,
-            Moved::Nothing => Vec::new(),
-        };
-        for name in names {
+        for name in moved.names() {
             let namespace = namespace(&name);
             let known = self.namespaces.get(&(Arc::from(""), namespace.clone()));
             let Some(known) = known else {
@@ -430,23 +456,13 @@ impl View {
     }
 
     fn workload_moved(&mut self, kind: &'static str, moved: Moved) {
-        let names = match moved {
-            Moved::There(name) | Moved::Gone(name) => vec![name],
-            Moved::Listed(gone) => gone,
-            Moved::Nothing => Vec::new(),
-        };
-        for (namespace, name) in names {
+        for (namespace, name) in moved.names() {
             self.dirty.insert(WorkloadKey { namespace, kind: Arc::from(kind), name });
         }
     }
 
     fn neighbours_moved(&mut self, moved: Moved) {
-        let names = match moved {
-            Moved::There(name) | Moved::Gone(name) => vec![name],
-            Moved::Listed(gone) => gone,
-            Moved::Nothing => Vec::new(),
-        };
-        for (namespace, _) in names {
+        for (namespace, _) in moved.names() {
             self.namespace_dirty(&namespace);
         }
     }

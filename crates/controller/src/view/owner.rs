@@ -9,11 +9,11 @@ use supple_decide::key::WorkloadKey;
 /// The label a deployment's controller puts on the pods of each of its replica sets.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// The workload of a pod. `owner_of_job` is asked for the controller of a job, which a cron job is where there is one.
+/// The workload of a pod. `owner_of_job` is asked for kind and name of the controller of a job.
 ///
 /// A replica set is not looked up: a deployment's is named after it with the hash that is also a label of the pod, and
 /// watching every old revision of every deployment only to learn that would cost more memory than all pods.
-pub fn workload_of(pod: &Pod, owner_of_job: impl Fn(&str, &str) -> Option<OwnerReference>) -> WorkloadKey {
+pub fn workload_of(pod: &Pod, owner_of_job: impl Fn(&str, &str) -> Option<(String, String)>) -> WorkloadKey {
     let namespace: Arc<str> = Arc::from(pod.metadata.namespace.as_deref().unwrap_or_default());
     let key = |kind: &str, name: &str| WorkloadKey {
         namespace: namespace.clone(),
@@ -30,12 +30,19 @@ pub fn workload_of(pod: &Pod, owner_of_job: impl Fn(&str, &str) -> Option<OwnerR
             let deployment = hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())?.strip_suffix('-'));
             deployment.map_or_else(|| key("ReplicaSet", &owner.name), |name| key("Deployment", name))
         }
-        "Job" => match owner_of_job(&namespace, &owner.name) {
-            Some(above) if above.kind == "CronJob" => key("CronJob", &above.name),
-            _ => key("Job", &owner.name),
-        },
+        "Job" => of_job(&namespace, &owner.name, owner_of_job(&namespace, &owner.name)),
         kind => key(kind, &owner.name),
     }
+}
+
+/// The workload of a job's pods: the cron job, of which each run is a new job. Any other owner (a `JobSet`, a workflow) may have jobs
+/// of several templates, whose containers can bear one name: each of those is a workload of its own.
+pub fn of_job(namespace: &Arc<str>, job: &str, above: Option<(String, String)>) -> WorkloadKey {
+    let (kind, name) = match &above {
+        Some((kind, name)) if kind == "CronJob" => ("CronJob", &**name),
+        _ => ("Job", job),
+    };
+    WorkloadKey { namespace: namespace.clone(), kind: Arc::from(kind), name: Arc::from(name) }
 }
 
 /// The owner that is the controller.
@@ -60,8 +67,8 @@ mod tests {
         .unwrap();
         let cron = |_: &str, job: &str| {
             let (name, _) = job.rsplit_once("-29")?;
-            let value = json!({"apiVersion": "batch/v1", "kind": "CronJob", "name": name, "uid": "2"});
-            serde_json::from_value(value).ok()
+            let kind = if name == "report" { "CronJob" } else { "JobSet" };
+            Some((kind.to_owned(), name.to_owned()))
         };
         assert_eq!(workload_of(&pod, cron).to_string(), expect);
     }
@@ -75,6 +82,7 @@ mod tests {
         check(json!({}), Some(("StatefulSet", "db")), "n/statefulset/db");
         check(json!({}), Some(("Job", "report")), "n/job/report");
         check(json!({}), Some(("Job", "report-29000000")), "n/cronjob/report");
+        check(json!({}), Some(("Job", "train-29000000")), "n/job/train-29000000");
         check(json!({}), Some(("Node", "n1")), "n/pod/p");
         check(json!({}), Some(("Rollout", "canary")), "n/rollout/canary");
     }

@@ -23,6 +23,17 @@ pub enum Moved {
     Nothing,
 }
 
+impl Moved {
+    /// Whatever is otherwise than it was.
+    pub fn names(self) -> Vec<Name> {
+        match self {
+            Self::There(name) | Self::Gone(name) => vec![name],
+            Self::Listed(gone) => gone,
+            Self::Nothing => Vec::new(),
+        }
+    }
+}
+
 /// Objects of one kind, each cut down to a `V`, which is in a box because half of a map's room is empty.
 #[derive(Debug)]
 pub struct Shelf<V> {

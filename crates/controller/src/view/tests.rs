@@ -95,3 +95,55 @@ fn the_switch_and_labels_of_a_namespace() {
     assert_eq!(view.namespace_words(&own).unwrap().get("supple.dev/stop").map(String::as_str), Some("incident 7"));
     assert_eq!(view.scene.namespaces[&own].mode.as_deref(), Some("in-place"));
 }
+
+/// A pod of a job, the job, which is of a cron job, and that.
+fn run() -> [News; 3] {
+    let of_kind = |kind: &str, name: &str| json!([{"apiVersion": "batch/v1", "kind": kind, "name": name, "uid": "o", "controller": true}]);
+    let meta =
+        |name: &str, owners: Value| json!({"namespace": "shop", "name": name, "uid": "u", "ownerReferences": owners});
+    [
+        News::Pod(of(json!({"metadata": meta("report-1-x", of_kind("Job", "report-1")), "spec": {"containers": []}}))),
+        News::Job(of(json!({"metadata": meta("report-1", of_kind("CronJob", "report"))}))),
+        News::CronJob(of(json!({"metadata": meta("report", json!([]))}))),
+    ]
+}
+
+/// Of which workload the only pod is, and which workloads there are.
+fn whose(view: &View) -> (String, Vec<String>) {
+    let pod = view.pod("shop", "report-1-x").unwrap();
+    (pod.workload.to_string(), view.members.keys().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_cron_jobs_pods_are_its_own_in_whatever_order_they_are_told_of() {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let mut view = View::default();
+        let mut news = run().map(Some);
+        for at in order {
+            view.see(news[at].take().unwrap());
+        }
+        let cron = "shop/cronjob/report".to_owned();
+        assert_eq!(whose(&view), (cron.clone(), vec![cron]), "{order:?}");
+        assert!(view.take_dirty().iter().any(|it| &*it.kind == "CronJob"), "{order:?}");
+    }
+}
+
+#[test]
+fn a_job_that_is_set_free_takes_its_pods_along() {
+    let mut view = View::default();
+    for news in run() {
+        view.see(news);
+    }
+    view.see(News::Job(of(json!({"metadata": {"namespace": "shop", "name": "report-1"}}))));
+    let job = "shop/job/report-1".to_owned();
+    assert_eq!(whose(&view), (job.clone(), vec![job]));
+    let pod = json!({"metadata": {"namespace": "shop", "name": "report-1-x", "uid": "u"}});
+    view.see(News::Pod(watcher::Event::Delete(serde_json::from_value(pod).unwrap())));
+    assert_eq!((view.members.len(), view.of_jobs.len()), (0, 0));
+}
+
+#[test]
+fn nothing_is_decided_before_it_can_be_known_whose_pods_are() {
+    let missing = View::default().missing();
+    assert!(missing.contains(&"jobs") && missing.contains(&"cronjobs"), "{missing:?}");
+}

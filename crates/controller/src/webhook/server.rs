@@ -28,7 +28,9 @@ pub const CREATE: &str = "/mutate-pods";
 #[must_use]
 pub fn bounds() -> Bounds {
     // Longer than an API server keeps a connection that it does not use: it is the one to close it.
-    Bounds { body: LONGEST, silence: Duration::from_secs(120), ..Bounds::default() }
+    let usual = Bounds::default();
+    let listener = supple_listener::Bounds { silence: Duration::from_secs(120), ..usual.listener };
+    Bounds { body: LONGEST, listener, ..usual }
 }
 
 #[derive(Clone)]

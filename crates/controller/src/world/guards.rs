@@ -13,12 +13,16 @@ use crate::event::{Effect, Told};
 use crate::source::prometheus::guards::{Asked, Watched};
 
 impl World {
-    /// The guards of workloads of which a resize of ours is being watched.
-    pub(super) fn guards(&self, now: Timestamp) -> Vec<Effect> {
+    /// The guards of workloads of which a resize of ours is being watched, but for those that have not answered yet. What guards have
+    /// said that no policy names any more is forgotten.
+    pub(super) fn guards(&mut self, now: Timestamp) -> Vec<Effect> {
+        let scene = &mut self.view.scene;
+        let workloads = &scene.workloads;
+        scene.guards.retain(|it, _| workloads.get(it).is_some_and(|it| !it.policy.guards.value.is_empty()));
         let mut asked = Vec::new();
         for (workload, subject) in &self.view.scene.workloads {
             let guards = &subject.policy.guards.value;
-            if guards.is_empty() {
+            if guards.is_empty() || self.asking.contains(workload) {
                 continue;
             }
             let settle = subject.policy.settle.value;
@@ -30,14 +34,19 @@ impl World {
             });
             let watched: Vec<Watched> = watched.collect();
             if !watched.is_empty() {
-                asked.push(Effect::AskGuards(workload.clone(), watched, guards.clone()));
+                asked.push((workload.clone(), watched, guards.clone()));
             }
         }
-        asked
+        self.asking.extend(asked.iter().map(|it| it.0.clone()));
+        asked.into_iter().map(|(workload, watched, guards)| Effect::AskGuards(workload, watched, guards)).collect()
     }
 
     /// The guards of a workload have been asked: harm that they see is taken back at once, and a guard that cannot be read is told of.
     pub(super) fn guarded(&mut self, workload: WorkloadKey, asked: Asked, now: Timestamp) -> Vec<Effect> {
+        self.asking.remove(&workload);
+        if !self.view.scene.workloads.contains_key(&workload) {
+            return Vec::new(); // its last pod has gone meanwhile
+        }
         let Asked { readings, unread } = asked;
         let mut effects = Vec::new();
         if !unread.is_empty() {

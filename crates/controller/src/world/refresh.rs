@@ -48,6 +48,10 @@ impl World {
             self.scene_forget(workload);
             return;
         }
+        // What would be decided, and written down, would stand under a name that is not its own.
+        if self.view.is_of_unknown_job(workload) && !self.view.scene.workloads.contains_key(workload) {
+            return;
+        }
         self.recall(workload);
         let mut facts = self.view.facts_of(workload);
         let is_new = !self.view.scene.workloads.contains_key(workload) && !self.records.contains_key(workload);
@@ -95,6 +99,7 @@ impl World {
         self.view.scene.workloads.remove(workload);
         self.autoscalers.remove(workload);
         self.heard.forget(workload);
+        self.view.scene.guards.remove(workload);
         self.told.retain(|(of, _), _| of != workload);
     }
 

@@ -13,20 +13,20 @@ use supple_quantity::{Bytes, MilliCpu};
 use super::*;
 use crate::rules::{Available, RuleNews};
 use crate::source::prometheus::client::{self, Prometheus};
-use crate::source::prometheus::guards;
+use crate::source::prometheus::guards::{self, Asked};
 use crate::view::News;
 
 /// A world and its clock.
-struct Stage {
-    world: World,
-    now: Timestamp,
+pub(super) struct Stage {
+    pub(super) world: World,
+    pub(super) now: Timestamp,
 }
 
 fn of<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-fn pod(generation: i64, cpu: &str, status: Value) -> Pod {
+pub(super) fn pod(generation: i64, cpu: &str, status: Value) -> Pod {
     let mut status = status;
     status["phase"] = "Running".into();
     status["conditions"] = json!([{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
@@ -54,7 +54,7 @@ fn web() -> WorkloadKey {
 
 impl Stage {
     /// Everything has been read once: one pod that asks for a whole core, on a node of four, and a policy that learns in no time.
-    fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         let mut stage = Self { world: World::new(settings), now: "2026-02-01T00:00:00Z".parse().unwrap() };
         stage.tell(Event::Version(Some(36)));
         macro_rules! listed {
@@ -85,14 +85,14 @@ impl Stage {
     }
 
     /// With its pod, leading.
-    fn at_work() -> Self {
+    pub(super) fn at_work() -> Self {
         let mut stage = Self::new(Settings::default());
         stage.pods(pod(1, "1", json!({})));
         stage.tell(Event::Leading(true));
         stage
     }
 
-    fn tell(&mut self, event: Event) -> Vec<Effect> {
+    pub(super) fn tell(&mut self, event: Event) -> Vec<Effect> {
         self.world.apply(event, self.now)
     }
 
@@ -106,12 +106,12 @@ impl Stage {
         events.into_iter().flat_map(|it| self.tell(Event::News(Box::new(News::Pod(it))))).collect()
     }
 
-    fn watched(&mut self, pod: Pod) -> Vec<Effect> {
+    pub(super) fn watched(&mut self, pod: Pod) -> Vec<Effect> {
         self.tell(Event::News(Box::new(News::Pod(watcher::Event::Apply(pod)))))
     }
 
     /// A round, a minute later, in which the pod is seen to use a tenth of what it asks for.
-    fn round(&mut self) -> Vec<Effect> {
+    pub(super) fn round(&mut self) -> Vec<Effect> {
         self.now += SignedDuration::from_mins(1);
         let used = Use { cpu: Some(MilliCpu(100)), memory: Some(Bytes(100 << 20)), ..Use::at(self.now) };
         let containers = [("app".into(), used)].into();
@@ -320,6 +320,7 @@ async fn a_guard_is_asked_of_the_pod_that_was_resized_and_takes_it_back() {
     let Effect::AskGuards(workload, watched, guards) = stage.until(|it| matches!(it, Effect::AskGuards(..))) else {
         unreachable!()
     };
+    assert!(!stage.round().iter().any(|it| matches!(it, Effect::AskGuards(..))), "they have not answered yet");
     let asked = guards::ask(Some(&prometheus().await), &workload, &watched, &guards, stage.now).await;
     assert_eq!(asked.unread, [r#"guard "typo" watches nothing: the answer to erors holds no number"#]);
     let effects = stage.tell(Event::Guards(workload.clone(), asked.clone()));
@@ -328,9 +329,16 @@ async fn a_guard_is_asked_of_the_pod_that_was_resized_and_takes_it_back() {
     let taken_back =
         |it: &Effect| matches!(it, Effect::Carry(order) if matches!(order.action.what, round::What::RollBack(_)));
     assert!(effects.iter().any(taken_back), "{effects:?}");
-    assert!(!stage.tell(Event::Guards(workload, asked)).iter().any(told), "it is told once an hour");
+    assert!(!stage.tell(Event::Guards(workload, asked.clone())).iter().any(told), "it is told once an hour");
     let nobody = guards::ask(None, &web(), &watched, &guards, stage.now).await;
     assert_eq!((nobody.readings.len(), nobody.unread.len()), (0, 2));
+    // With its last pod goes what guards said of it, and what they say after that is not kept.
+    let gone = watcher::Event::Delete(pod(2, "1", json!({})));
+    stage.tell(Event::News(Box::new(News::Pod(gone))));
+    stage.round();
+    assert!(stage.world.scene().guards.is_empty());
+    stage.tell(Event::Guards(web(), Asked { readings: asked.readings, unread: Vec::new() }));
+    assert!(stage.world.scene().guards.is_empty());
 }
 
 #[test]

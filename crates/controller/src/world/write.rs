@@ -1,5 +1,5 @@
-//! What is written to the cluster about each workload, and when: at once what must not be forgotten, by and by what may come
-//! later, and never more in a second than the API server was promised.
+//! What is written to the cluster about each workload, and when: first what must not be forgotten, by and by what may come later,
+//! and never more in a second than the API server was promised, but for the last words before an end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const WORTH_WRITING_PERCENT: i64 = 5;
 /// What waits to be written.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// At once: something was done or remembered that a successor must know.
+    /// First: something was done or remembered that a successor must know.
     urgent: BTreeSet<WorkloadKey>,
     /// Soon: what people read has changed.
     changed: BTreeSet<WorkloadKey>,
@@ -44,8 +44,8 @@ pub(super) struct Outbox {
     barred: BTreeMap<WorkloadKey, Code>,
     /// Decided while another led, whose audit file is not ours.
     untold: BTreeSet<WorkloadKey>,
-    /// Up to when writes have been allowed for.
-    allowed: Option<Timestamp>,
+    /// Calls that may be made, in thousandths, as of a moment.
+    allowed: Option<(Timestamp, i128)>,
 }
 
 impl Outbox {
@@ -87,6 +87,11 @@ impl Outbox {
         self.untold = self.codes.keys().cloned().collect();
     }
 
+    /// What is urgent and not on its way.
+    fn unsent(&self) -> Vec<WorkloadKey> {
+        self.urgent.iter().filter(|it| !self.sent.contains(*it)).cloned().collect()
+    }
+
     fn forget(&mut self, is_there: impl Fn(&WorkloadKey) -> bool) {
         self.urgent.retain(|it| is_there(it));
         self.changed.retain(|it| is_there(it));
@@ -96,12 +101,31 @@ impl Outbox {
         self.untold.retain(|it| is_there(it));
     }
 
-    /// How many calls may be made now. What was not used is not saved up for more than a few seconds.
+    /// How many calls may be made now. What is not used is not saved up for more than a few seconds.
     fn allowance(&mut self, now: Timestamp, per_second: u32) -> usize {
-        const SAVED_UP: i64 = 15_000;
-        let since = self.allowed.map_or(1000, |it| now.duration_since(it).as_millis().clamp(0, SAVED_UP.into()));
-        self.allowed = Some(now);
-        usize::try_from(since * i128::from(per_second) / 1000).unwrap_or_default()
+        const SAVED_UP: i128 = 15_000;
+        let per_second = i128::from(per_second);
+        let (at, left) = self.allowed.unwrap_or((now, 1000 * per_second));
+        let since = now.duration_since(at).as_millis().clamp(0, SAVED_UP);
+        let left = (left + since * per_second).min(SAVED_UP * per_second);
+        self.allowed = Some((now, left));
+        usize::try_from(left / 1000).unwrap_or_default()
+    }
+
+    /// So many are made. What is sent together may be a call or two more than there was room for; it is missing then.
+    fn spend(&mut self, calls: usize) {
+        if let Some((_, left)) = &mut self.allowed {
+            *left -= i128::try_from(calls).unwrap_or(i128::MAX / 1000) * 1000;
+        }
+    }
+}
+
+/// How many calls a write is: the object, where it has to be made first, and its status.
+const fn calls_of(effect: &Effect) -> usize {
+    match effect {
+        Effect::Write(written) if written.create => 2,
+        Effect::Write(_) | Effect::WriteVpa(_) | Effect::WritePolicy(_) => 1,
+        _ => 0,
     }
 }
 
@@ -146,8 +170,10 @@ impl World {
                 calls += if self.rules.is_written(workload) { 1 } else { 2 };
             }
         }
-        let workloads = chosen.into_iter().flat_map(|it| self.write(&it, now));
-        policies.into_iter().chain(autoscalers).chain(workloads).collect()
+        let workloads: Vec<Effect> = chosen.into_iter().flat_map(|it| self.write(&it, now)).collect();
+        let effects: Vec<Effect> = policies.into_iter().chain(autoscalers).chain(workloads).collect();
+        self.outbox.spend(effects.iter().map(calls_of).sum());
+        effects
     }
 
     /// For the audit file: what is made of a workload, where that is another thing than before and is told nobody else. What is
@@ -173,11 +199,26 @@ impl World {
         })
     }
 
-    /// What cannot wait for the next tick: records.
+    /// What need not wait for the next tick: records, as many as may be; the rest is for the next round, or the next tick.
     pub(super) fn urgent_writes(&mut self, now: Timestamp) -> Vec<Effect> {
-        let urgent: Vec<WorkloadKey> =
-            self.outbox.urgent.iter().filter(|it| !self.outbox.sent.contains(*it)).cloned().collect();
-        urgent.into_iter().flat_map(|it| self.write(&it, now)).collect()
+        let mut left = self.outbox.allowance(now, self.settings.writes_per_second);
+        let mut effects = Vec::new();
+        for workload in self.outbox.unsent() {
+            if left == 0 {
+                break;
+            }
+            let written = self.write(&workload, now);
+            let made = written.iter().map(calls_of).sum();
+            left = left.saturating_sub(made);
+            self.outbox.spend(made);
+            effects.extend(written);
+        }
+        effects
+    }
+
+    /// What a successor must know, all of it: there is no next second in which it could be written.
+    pub(super) fn last_writes(&mut self, now: Timestamp) -> Vec<Effect> {
+        self.outbox.unsent().into_iter().flat_map(|it| self.write(&it, now)).collect()
     }
 
     pub(super) fn wrote(&mut self, workload: &WorkloadKey, result: Result<(), String>) {

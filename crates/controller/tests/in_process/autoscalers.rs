@@ -11,9 +11,17 @@ use supple_api::vpa::{VerticalPodAutoscalerCheckpoint, VerticalPodAutoscalerStat
 
 use super::lab::Lab;
 
-/// A cluster that has VPA's two kinds, and one pod.
+/// A cluster that has VPA's kinds, and one pod.
 pub async fn lab() -> Lab {
     let lab = Lab::new().await;
+    kinds(&lab).await;
+    lab.policy("quick", json!({})).await;
+    lab.pod("web", "1/1Gi", "2/2Gi", "cpu=200m memory=300Mi").await;
+    lab
+}
+
+/// VPA's two kinds.
+pub async fn kinds(lab: &Lab) {
     let definitions = Api::<CustomResourceDefinition>::all(lab.client.clone());
     for (kind, subresources) in
         [("VerticalPodAutoscaler", json!({"status": {}})), ("VerticalPodAutoscalerCheckpoint", json!({}))]
@@ -29,16 +37,13 @@ pub async fn lab() -> Lab {
         });
         definitions.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
     }
-    lab.policy("quick", json!({})).await;
-    lab.pod("web", "1/1Gi", "2/2Gi", "cpu=200m memory=300Mi").await;
-    lab
 }
 
 pub fn autoscalers(lab: &Lab) -> Api<VerticalPodAutoscaler> {
     Api::default_namespaced(lab.client.clone())
 }
 
-async fn autoscaler(lab: &Lab, name: &str, kind: &str, target: &str, mode: &str) {
+pub async fn autoscaler(lab: &Lab, name: &str, kind: &str, target: &str, mode: &str) {
     let object = json!({"metadata": {"name": name}, "spec": {
         "targetRef": {"kind": kind, "name": target}, "recommenders": [{"name": "supple"}],
         "updatePolicy": {"updateMode": mode}}});

@@ -15,7 +15,7 @@ use supple_cluster::{Capacity, Cluster, ClusterOptions, NodeRuntime, NodeSetting
 use supple_controller::history_file::{Found, HistoryFile};
 use supple_controller::lease::elect::{Leadership, alone};
 use supple_controller::metrics::Metrics;
-use supple_controller::run::{Clock, Options, Outlets, run};
+use supple_controller::run::{Broken, Clock, Options, Outlets, run};
 use supple_controller::snapshot::Snapshot;
 use supple_controller::world::Settings;
 use supple_quantity::{Bytes, MilliCpu};
@@ -34,7 +34,7 @@ pub struct Loop {
     pub metrics: Metrics,
     pub rows: watch::Receiver<Snapshot>,
     stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
+    task: tokio::task::JoinHandle<Result<(), Broken>>,
 }
 
 impl Lab {
@@ -179,6 +179,7 @@ impl Lab {
         let options = Options {
             interval: Duration::from_secs(15),
             settings,
+            instance: "replica-1".to_owned(),
             clock,
             audit: None,
             leadership,
@@ -203,7 +204,12 @@ impl Loop {
 
     pub async fn end(self) {
         self.stop.cancel();
-        self.task.await.unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// It has ended by itself, for this reason.
+    pub async fn broken(self) -> Broken {
+        self.task.await.unwrap().unwrap_err()
     }
 
     /// End it in the middle of whatever it is doing, as a kill does: nothing more is sent or written.

@@ -5,6 +5,7 @@
 mod act;
 mod autoscalers;
 mod broken;
+mod edges;
 mod evictions;
 mod faults;
 mod idle;
@@ -15,6 +16,7 @@ mod lease;
 mod looped;
 mod policies;
 mod prometheus;
+mod rights;
 mod scaler;
 mod serve;
 mod streams;

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use supple_controller::source::backoff::Backoff;
 use supple_controller::source::prometheus::client::{Again, Options, Prometheus, QueryError};
-use supple_controller::source::prometheus::history::{Manner, Queries, newest, past, past_in_the_end};
-use supple_controller::source::prometheus::past::Limits;
+use supple_controller::source::prometheus::history::{Manner, Pasts, Queries, newest, past};
+use supple_controller::source::prometheus::past::{Extent, Limits};
 
 /// An answer: status, headers, body.
 type Said = (u16, Vec<(&'static str, &'static str)>, Body);
@@ -191,7 +191,8 @@ async fn an_answer_that_is_not_whole_says_so() {
         "data": {"resultType": "matrix", "result": [series(json!([[0, "1"]]))]}});
     let (_, address) = Server::start([said(200, partial.to_string()), good("matrix", json!([]))]).await;
     let history = past(&client(address), &two(), None, (at(0), at(1)), &fast()).await.unwrap();
-    assert_eq!((history.warnings, history.past.len()), (vec!["a store did not answer".to_owned()], 1));
+    assert_eq!((history.extent(), history.past.len()), (Extent::Partial, 1));
+    assert_eq!(history.warnings, ["a store did not answer"]);
 }
 
 #[tokio::test]
@@ -209,16 +210,67 @@ async fn numbers_for_guards() {
     }
 }
 
+/// The past of these namespaces, part by part, as it is told: how many containers, or why not; and after which failures.
+async fn parts(server: SocketAddr, queries: Queries, namespaces: &[&str], manner: Manner) -> (Vec<String>, Vec<Again>) {
+    let namespaces = namespaces.iter().map(|it| Arc::from(*it));
+    let mut pasts = Pasts::new(client(server), queries, namespaces, (at(0), at(1)), manner, fast().backoff);
+    let (mut told, mut failures) = (Vec::new(), Vec::new());
+    while let Some(part) = pasts.next(|error, _| failures.push(error.again())).await {
+        told.push(part.map_or_else(|it| it.to_string(), |it| format!("{} {:?}", it.past.len(), it.extent())));
+    }
+    (told, failures)
+}
+
+fn of_namespace(namespace: &str, samples: usize) -> Said {
+    let values: Vec<Value> = (0..samples).map(|it| json!([300 * it, "1"])).collect();
+    let metric = json!({"namespace": namespace, "pod": "p", "container": "c"});
+    good("matrix", json!([{"metric": metric, "values": values}]))
+}
+
 #[tokio::test]
 async fn a_server_that_is_down_at_first_is_asked_again_until_it_tells() {
-    let matrix = || good("matrix", json!([series(json!([[0, "1"]]))]));
-    let says = [said(400, "not yet"), said(503, ""), said(503, ""), said(503, ""), matrix(), matrix()];
+    let matrix = || of_namespace("n", 1);
+    let says = [said(503, ""), said(503, ""), said(503, ""), matrix(), matrix()];
     let (server, address) = Server::start(says).await;
-    let mut failures = Vec::new();
-    let failed = |error: &QueryError, _| failures.push(error.again());
-    let history = past_in_the_end(&client(address), &two(), (at(0), at(1)), &fast(), &fast().backoff, failed).await;
-    assert_eq!((history.past.len(), server.asked().len()), (1, 6));
-    assert_eq!(failures, [Again::Never, Again::Later]);
+    let (told, failures) = parts(address, two(), &["n"], fast()).await;
+    assert_eq!((told, server.asked().len()), (vec!["1 Whole".to_owned()], 5));
+    assert_eq!(failures, [Again::Later]);
+}
+
+#[tokio::test]
+async fn each_namespace_is_asked_for_and_told_by_itself_and_one_that_is_too_large_is_given_up() {
+    let says = [
+        of_namespace("a", 1),
+        of_namespace("a", 1),
+        of_namespace("b", 3),
+        of_namespace("c", 1),
+        of_namespace("elsewhere", 1),
+    ];
+    let (server, address) = Server::start(says).await;
+    let manner = Manner { limits: Limits { series: 9, samples: 2 }, ..fast() };
+    let (told, failures) = parts(address, two(), &["a", "b", "c"], manner).await;
+    assert_eq!((&*told[0], &*told[2], told.len()), ("1 Whole", "1 Whole", 3));
+    assert!(told[1].contains("of namespace b is not read") && told[1].contains("more than 2 samples"), "{}", told[1]);
+    assert!(told[1].contains("narrow the queries with --prometheus-query"), "{}", told[1]);
+    assert!(failures.is_empty(), "nothing is asked for twice that is too much");
+    let asked = server.asked();
+    assert_eq!(asked.len(), 5);
+    assert!(asked[2].contains("namespace%3D~%22b%22") && asked[3].contains("namespace%3D~%22c%22"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn what_is_refused_for_good_or_cannot_be_asked_in_parts_is_asked_for_once() {
+    let (server, address) = Server::start([said(401, "")]).await;
+    let (told, _) = parts(address, two(), &["a", "b"], fast()).await;
+    assert_eq!((told.len(), server.asked().len()), (1, 1), "{told:?}");
+    assert!(told[0].contains("--prometheus-bearer-file") && told[0].contains("next start"), "{}", told[0]);
+
+    let own = Queries { throttled: None, ..Queries::with([("cpu", "mine")]).unwrap() };
+    let manner = Manner { limits: Limits { series: 9, samples: 2 }, ..fast() };
+    let (server, address) = Server::start([of_namespace("a", 3)]).await;
+    let (told, _) = parts(address, own, &["a", "b"], manner).await;
+    assert_eq!((told.len(), server.asked().len()), (1, 1), "{told:?}");
+    assert!(told[0].contains("of all containers") && told[0].contains("say $namespace in each"), "{}", told[0]);
 }
 
 #[tokio::test]

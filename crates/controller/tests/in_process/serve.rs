@@ -70,7 +70,10 @@ async fn probes_say_why() {
 
 #[tokio::test]
 async fn whoever_says_nothing_is_hung_up_on_and_gives_up_its_place() {
-    let bounds = Bounds { connections: 1, silence: Duration::from_millis(200), ..Bounds::default() };
+    let usual = Bounds::default();
+    let listener =
+        supple_listener::Bounds { connections: Some(1), silence: Duration::from_millis(200), ..usual.listener };
+    let bounds = Bounds { listener, ..usual };
     let server = server(bounds).await;
     let silent = TcpStream::connect(server.address).await.unwrap();
     assert!(server.get("/livez").await.contains("ok\n"), "it comes when the place is free");
@@ -80,7 +83,9 @@ async fn whoever_says_nothing_is_hung_up_on_and_gives_up_its_place() {
 
 #[tokio::test]
 async fn an_end_does_not_wait_for_ever() {
-    let server = server(Bounds { drain: Duration::from_millis(100), ..Bounds::default() }).await;
+    let usual = Bounds::default();
+    let listener = supple_listener::Bounds { drain: Duration::from_millis(100), ..usual.listener };
+    let server = server(Bounds { listener, ..usual }).await;
     let _silent = TcpStream::connect(server.address).await.unwrap();
     assert!(server.get("/livez").await.contains("ok\n"));
     server.end().await;

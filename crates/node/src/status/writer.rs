@@ -2,8 +2,10 @@
 //! sent, and only what differs from the last one written is. Each pod's by itself, so that a slow answer for one pod holds
 //! up no other and never a worker; a task only while there is something to write, for there are thousands of pods.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use serde_json::Value;
 use supple_resize::status::fields;
@@ -117,6 +119,13 @@ impl Errand {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whoever wrote has panicked. Nobody waits for it any more, and nothing is taken to be written: what is published next is
+    /// held against what the API has.
+    fn lost(&self) {
+        *self.slot() = Slot::default();
+        self.written.notify_waiters();
+    }
+
     /// Write until what is written is what is published.
     async fn write(self: Arc<Self>) {
         let mut backoff = Backoff::default();
@@ -185,7 +194,13 @@ impl StatusWriter {
         slot.statuses = Some((Arc::new(status), written));
         slot.held = Some(Arc::clone(known));
         if slot.task.is_none() {
-            slot.task = Some(tokio::spawn(Arc::clone(&self.0).write()).abort_handle());
+            let errand = Arc::clone(&self.0);
+            let task = tokio::spawn(async move {
+                if AssertUnwindSafe(Arc::clone(&errand).write()).catch_unwind().await.is_err() {
+                    errand.lost();
+                }
+            });
+            slot.task = Some(task.abort_handle());
         }
     }
 
@@ -241,6 +256,7 @@ mod tests {
     struct Server {
         patches: Mutex<Vec<Value>>,
         silent: Mutex<usize>,
+        broken: Mutex<bool>,
     }
 
     type Answer<'a, T> = BoxFuture<'a, Result<T, ApiError>>;
@@ -248,6 +264,7 @@ mod tests {
     impl PodApi for Server {
         fn patch_status<'a>(&'a self, _: &'a PodRef, said: &'a Said<'a>) -> Answer<'a, ()> {
             Box::pin(async move {
+                assert!(!std::mem::take(&mut *self.broken.lock().unwrap()), "on purpose");
                 self.patches.lock().unwrap().push(said.patch());
                 let mut silent = self.silent.lock().unwrap();
                 let answers = *silent == 0;
@@ -343,6 +360,18 @@ mod tests {
         writer.publish(status("a", "r"), &pod(Some(status("", "r"))));
         writer.flush().await;
         assert_eq!(server.sent(), [json!({"message": "a"}), json!({"message": "a", "reason": "r"})]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_panics_keeps_nobody_waiting_and_what_comes_next_is_written() {
+        let server = Arc::new(Server { broken: Mutex::new(true), ..Server::default() });
+        let mut writer = server.writer();
+        writer.publish(status("a", "r"), &pod(Some(status("", "r"))));
+        writer.flush().await;
+        assert_eq!(server.sent(), [] as [Value; 0]);
+        writer.publish(status("a", "r"), &pod(Some(status("", "r"))));
+        writer.flush().await;
+        assert_eq!(server.sent(), [json!({"message": "a"})]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,7 +39,7 @@ enum Of {
     OwnNamed(&'static str),
 }
 
-const READ: &[&str] = &["get", "list", "watch"];
+const READ: &[&str] = &["list", "watch"];
 /// Of what the chart always grants, and what the loop does without where somebody else wrote the roles.
 const GRANTED: &str = "rbac.create";
 const RESIZE: &str = "permissions.resize";
@@ -84,7 +84,7 @@ const NEEDED: [Right; 25] = [
         "",
     ),
     right("autoscaling.k8s.io", &["verticalpodautoscalers/status"], &["patch"], "write what it recommends", ""),
-    right("metrics.k8s.io", &["pods"], &["get", "list"], "measure", ""),
+    right("metrics.k8s.io", &["pods"], &["list"], "measure", ""),
     right("supple.dev", &["rightsizepolicies", "clusterrightsizepolicies"], READ, "follow policies", ""),
     right(
         "supple.dev",
@@ -93,13 +93,7 @@ const NEEDED: [Right; 25] = [
         "say what is wrong with a policy",
         "",
     ),
-    right(
-        "supple.dev",
-        &["rightsizings"],
-        &["get", "list", "watch", "create", "patch"],
-        "remember what was learned",
-        "",
-    ),
+    right("supple.dev", &["rightsizings"], &["list", "watch", "create", "patch"], "remember what was learned", ""),
     right("supple.dev", &["rightsizings/status"], &["patch"], "remember what was learned", ""),
     right("events.k8s.io", &["events"], &["create"], "tell people what was done", ""),
     right("", &["events"], &["list", "watch"], "learn what pods used that were evicted and are gone", GRANTED),
@@ -116,7 +110,7 @@ const NEEDED: [Right; 25] = [
     right(
         "autoscaling",
         &["horizontalpodautoscalers"],
-        &["update"],
+        &["get", "update"],
         "carry out hpa: Adjust",
         "permissions.adjustAutoscalers",
     ),

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::caught::caught;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use jiff::Timestamp;
 use kube::Client;
@@ -111,7 +112,11 @@ pub async fn run(
             sweep::Next::Ask(node) => {
                 let (client, clock, before) = (client.clone(), clock.clone(), before.remove(&node).unwrap_or_default());
                 asked.spawn(async move {
-                    let read = read(&client, &node, before, &clock).await;
+                    let read = caught("asking a kubelet", read(&client, &node, before, &clock)).await;
+                    let read = read.unwrap_or_else(|why| {
+                        let why = ReadError::Broken { node: node.clone(), path: "stats/summary", why };
+                        (Swept { node: node.clone(), readings: Err(why), gaps: Vec::new() }, Before::default())
+                    });
                     (node, read)
                 });
                 continue;

@@ -172,6 +172,12 @@ pub enum Again {
 }
 
 impl QueryError {
+    /// Whether there was more of it than may be: less can be asked for.
+    #[must_use]
+    pub fn is_about_size(&self) -> bool {
+        matches!(self, Self::TooLong { .. } | Self::TooMuch { .. })
+    }
+
     /// Whether asking again may bring an answer.
     #[must_use]
     pub fn again(&self) -> Again {

@@ -1,12 +1,14 @@
 //! What a Prometheus knows of containers: their past, in pieces and with patience, and how fresh it is.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use supple_recommend::sample::whole;
 
 use super::client::{Again, Prometheus, QueryError};
-use super::past::{Gather, Limits, Of, Past};
+use super::past::{Extent, Gather, Limits, Of, Past};
 use super::range::{Range, pieces};
 use super::template::{Template, TemplateError, Values};
 use crate::source::backoff::{Backoff, dice};
@@ -77,6 +79,14 @@ impl Queries {
         }
         Ok(queries)
     }
+
+    /// Whether one namespace at a time can be asked for: a query that does not say which would answer with all each time.
+    fn can_be_asked_by_namespace(&self) -> bool {
+        [Some(&self.cpu), Some(&self.memory), self.throttled.as_ref()]
+            .into_iter()
+            .flatten()
+            .all(Template::names_namespace)
+    }
 }
 
 /// How the past is asked for.
@@ -120,6 +130,13 @@ pub struct History {
     pub left_out: usize,
 }
 
+impl History {
+    /// Whether it is all that the server has.
+    pub fn extent(&self) -> Extent {
+        if self.warnings.is_empty() { Extent::Whole } else { Extent::Partial }
+    }
+}
+
 /// The past of a namespace's containers (`None`: of all) between two moments.
 ///
 /// # Errors
@@ -152,7 +169,10 @@ pub async fn past(
             warnings.push(warning);
         }
     }
-    Ok(History { left_out: gather.left_out(), past: gather.finish(), warnings })
+    let left_out = gather.left_out();
+    // A query may say less than it was asked: what belongs to another namespace comes when that is asked for, and counts once.
+    let is_asked = |it: &Past| namespace.is_none_or(|namespace| *it.namespace == *namespace);
+    Ok(History { past: gather.finish().into_iter().filter(is_asked).collect(), warnings, left_out })
 }
 
 /// One piece, asked for until it is answered or given up. A second answer to one question does no harm: the same moments
@@ -186,26 +206,87 @@ async fn patiently(
     }
 }
 
-/// [`past`], asked for again and again with longer and longer pauses: what a server that is down when we start remembers is as good
-/// when it comes back. `failed` is told each time.
-pub async fn past_in_the_end(
-    server: &Prometheus,
-    queries: &Queries,
+/// The past, part by part: a namespace at a time where the queries can be asked so, because that of a large cluster is more than may
+/// be asked for, and held, at once.
+pub struct Pasts {
+    server: Prometheus,
+    queries: Queries,
+    /// What is still to be asked for; `None`: all of them at once.
+    parts: VecDeque<Option<Arc<str>>>,
     span: (Timestamp, Timestamp),
-    manner: &Manner,
-    pauses: &Backoff,
-    mut failed: impl FnMut(&QueryError, Duration),
-) -> History {
-    let mut failures = 0_u32;
-    loop {
-        match past(server, queries, None, span, manner).await {
-            Ok(history) => return history,
-            Err(error) => {
-                failures = failures.saturating_add(1);
-                let pause = pauses.pause(failures, None, dice());
-                failed(&error, pause);
-                tokio::time::sleep(pause).await;
+    manner: Manner,
+    pauses: Backoff,
+}
+
+/// A part of the past is not read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the past of {} is not read, and learned anew: {error}; {}",
+    .namespace.as_deref().map_or_else(|| "all containers".to_owned(), |it| format!("the containers of namespace {it}")),
+    cure(.error, *.by_namespace)
+)]
+pub struct GivenUp {
+    /// Of which namespace; `None`: of all.
+    pub namespace: Option<Arc<str>>,
+    /// Why.
+    pub error: QueryError,
+    /// Each query says `$namespace`.
+    by_namespace: bool,
+}
+
+fn cure(error: &QueryError, by_namespace: bool) -> &'static str {
+    match (error.is_about_size(), by_namespace) {
+        (true, true) => {
+            "narrow the queries with --prometheus-query, for instance to the pods that are to be resized, and start again"
+        }
+        (true, false) => {
+            "say $namespace in each --prometheus-query, so that one namespace is asked for at a time, and start again"
+        }
+        (false, _) => "it is not asked for again before the next start",
+    }
+}
+
+impl Pasts {
+    /// What a server knows of these namespaces between two moments.
+    pub fn new(
+        server: Prometheus,
+        queries: Queries,
+        namespaces: impl IntoIterator<Item = Arc<str>>,
+        span: (Timestamp, Timestamp),
+        manner: Manner,
+        pauses: Backoff,
+    ) -> Self {
+        let parts = if queries.can_be_asked_by_namespace() {
+            namespaces.into_iter().map(Some).collect()
+        } else {
+            VecDeque::from([None])
+        };
+        Self { server, queries, parts, span, manner, pauses }
+    }
+
+    /// The next part, asked for with longer and longer pauses: what a server that is down when we start remembers is as good when it
+    /// comes back. `failed` is told each time. What no patience helps against is given up; and if it is not about that part alone, so
+    /// are all others.
+    pub async fn next(&mut self, mut failed: impl FnMut(&QueryError, Duration)) -> Option<Result<History, GivenUp>> {
+        let namespace = self.parts.pop_front()?;
+        let mut failures = 0_u32;
+        loop {
+            let asked = past(&self.server, &self.queries, namespace.as_deref(), self.span, &self.manner).await;
+            let error = match asked {
+                Ok(history) => return Some(Ok(history)),
+                Err(error) => error,
+            };
+            if error.again() == Again::Never {
+                if !error.is_about_size() {
+                    self.parts.clear();
+                }
+                let by_namespace = namespace.is_some();
+                return Some(Err(GivenUp { namespace, error, by_namespace }));
             }
+            failures = failures.saturating_add(1);
+            let pause = self.pauses.pause(failures, None, dice());
+            failed(&error, pause);
+            tokio::time::sleep(pause).await;
         }
     }
 }

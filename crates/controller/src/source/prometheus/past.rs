@@ -32,6 +32,15 @@ pub struct Past {
     pub samples: Vec<Sample>,
 }
 
+/// Whether all of a past was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All that the server has.
+    Whole,
+    /// Perhaps not: it may raise a size, and is no reason to lower one.
+    Partial,
+}
+
 /// Bounds on what is taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -42,7 +51,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 10,000 containers, and eight days of 2,000 of them at five minutes: about 400 MB at the very most.
+    /// 10,000 containers of a namespace, and eight days of 2,000 of them at five minutes: about 400 MB at the very most.
     fn default() -> Self {
         Self { series: 10_000, samples: 5_000_000 }
     }

@@ -103,6 +103,12 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// Whether it says `$namespace`: then it can be asked of one at a time.
+    #[must_use]
+    pub fn names_namespace(&self) -> bool {
+        self.parts.contains(&Part::Value(Placeholder::Namespace))
+    }
+
     /// Whether it says `$pod`: then it comes to something of its own for each pod.
     #[must_use]
     pub fn names_pod(&self) -> bool {

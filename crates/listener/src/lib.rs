@@ -1,0 +1,153 @@
+//! A listener: TLS or plain, HTTP/1.1 and HTTP/2 on one port, for the API server as for the controller's webhook, probes and
+//! metrics.
+//!
+//! Whoever connects is bounded: connections at once, time for a handshake, time to say nothing. An end is graceful: answers under
+//! way are finished, for a moment. What is answered, and what of it is bounded, is the router's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// What whoever connects is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections at once; more wait until one is closed. `None`: as many as come.
+    pub connections: Option<usize>,
+    /// How long a client may take over its TLS handshake, so that a port scanner does not hold a task for ever.
+    pub handshake: Duration,
+    /// How long a client may say nothing before its first request, or be in the middle of a request's headers; over HTTP/1.1 also
+    /// between two, over HTTP/2 before it answers a ping.
+    pub silence: Duration,
+    /// How long an end waits for answers under way.
+    pub drain: Duration,
+}
+
+/// Pause after a failed accept (out of file descriptors): without it the loop would spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// How often a connection of HTTP/2 is asked whether anybody is there: its watches may be silent for as long as they like.
+const PING: Duration = Duration::from_secs(30);
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where the newest TLS configuration is found, as soon as there is one.
+pub type Tls = watch::Receiver<Option<Arc<ServerConfig>>>;
+
+/// One that stays.
+#[must_use]
+pub fn always(config: ServerConfig) -> Tls {
+    watch::channel(Some(Arc::new(config))).1
+}
+
+/// Serve `router` until `stop`; with TLS where it is asked for: until there is a configuration, callers are hung up on.
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, router: Router, bounds: Bounds, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(bounds.connections.unwrap_or(Semaphore::MAX_PERMITS)));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let place = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            Ok(place) = Arc::clone(&places).acquire_owned() => place,
+        };
+        let stream = tokio::select! {
+            () = stop.cancelled() => break,
+            // What has ended is let go of also while nobody comes.
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _peer)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "accept a connection");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                    continue;
+                }
+            },
+        };
+        let config = match tls.as_ref().map(|it| it.borrow().clone()) {
+            None => None,
+            Some(Some(config)) => Some(config),
+            Some(None) => continue,
+        };
+        let (router, watcher) = (router.clone(), graceful.watcher());
+        connections.spawn(async move {
+            if let Err(error) = connection(stream, config, router, bounds, watcher).await {
+                tracing::debug!(%error, "connection ended");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(bounds.drain, graceful.shutdown()).await.is_err() {
+        tracing::debug!("connections still open after {:?} are dropped", bounds.drain);
+    }
+    // Whoever waits for us may open what they held again: no connection may hold on to it.
+    connections.shutdown().await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    config: Option<Arc<ServerConfig>>,
+    router: Router,
+    bounds: Bounds,
+    watcher: Watcher,
+) -> Result<(), AnyError> {
+    // A watch event is one small write that somebody waits for.
+    stream.set_nodelay(true)?;
+    match config {
+        Some(config) => {
+            let stream = tokio::time::timeout(bounds.handshake, TlsAcceptor::from(config).accept(stream)).await??;
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            speak(stream, is_http2, router, bounds.silence, watcher).await
+        }
+        None => speak(stream, false, router, bounds.silence, watcher).await,
+    }
+}
+
+/// What is spoken is settled by the handshake. To find it out from the first bytes, as the builder would, is to wait for them
+/// without end; so is to look for upgrades, of which none is served.
+async fn speak<S>(
+    stream: S,
+    is_http2: bool,
+    router: Router,
+    silence: Duration,
+    watcher: Watcher,
+) -> Result<(), AnyError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(silence);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(silence);
+    let heard = CancellationToken::new();
+    let speaks = heard.clone();
+    let router = router.layer(middleware::from_fn(move |request: Request, next: Next| {
+        speaks.cancel();
+        next.run(request)
+    }));
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut serving = std::pin::pin!(watcher.watch(connection.into_owned()));
+    // HTTP/2 waits for its preface without end: no bound of the builder's holds before that.
+    tokio::select! {
+        ended = &mut serving => return ended,
+        heard = tokio::time::timeout(silence, heard.cancelled()) => heard?,
+    }
+    serving.await
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use supple_api::names;
 use supple_decide::check::Check;
 use supple_decide::code::Code;
+use supple_decide::create::{Creation, Siblings, create, newborn};
 use supple_decide::facts::PodFacts;
 use supple_decide::key::WorkloadKey;
 use supple_decide::need::Need;
@@ -19,11 +20,13 @@ use supple_decide::numbers::Numbers;
 use supple_decide::policy::{Mode, Origin, Row};
 use supple_decide::record::Record;
 use supple_decide::round::{Decision, Finding, Outcome};
+use supple_decide::scene::Subject;
 use supple_quantity::Bytes;
 use supple_recommend::explain::Explanation;
 use supple_resize::amounts::Resource;
 use supple_resize::guard::MemoryUsage;
 use supple_resize::predict::{Change, NamespaceSight, NodeSight, Obstacle, Sizes, Stage, predict};
+use supple_resize::resources::ContainerKind;
 
 use crate::world::World;
 
@@ -57,6 +60,8 @@ pub struct Account {
     pub checks: Vec<CheckAccount>,
     /// What the cluster would answer, if the change were asked for now.
     pub answer: Answer,
+    /// What a pod would be given that is created now.
+    pub new_pod: NewPod,
     /// What would have to change for it to act; empty where nothing stands in the way.
     pub to_act: Vec<ToAct>,
     /// Every setting with the layer it comes from.
@@ -125,8 +130,40 @@ pub struct CheckAccount {
     pub check: Check,
     /// What it asks.
     pub question: &'static str,
-    /// What it had to say; nothing: it passed.
+    /// It was asked. There are some that are only asked where something is to change.
+    pub asked: bool,
+    /// What it had to say; nothing, where it was asked: it passed.
     pub findings: Vec<Finding>,
+}
+
+/// What a new pod would be given.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewPod {
+    /// The webhook is registered, and asked about new pods of this workload; else each starts with its template's sizes.
+    pub asked: bool,
+    /// Its containers.
+    pub containers: Vec<NewContainer>,
+    /// What settled it.
+    pub code: Code,
+    /// The sentence.
+    pub message: String,
+    /// Everything that was found, as for a pod that runs.
+    pub findings: Vec<Finding>,
+}
+
+/// A container of a new pod.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewContainer {
+    /// Its name.
+    pub name: String,
+    /// What its template asks for.
+    #[serde(serialize_with = "amounts::numbers")]
+    pub template: Numbers,
+    /// What it would start with.
+    #[serde(serialize_with = "amounts::numbers")]
+    pub sizes: Numbers,
 }
 
 /// A setting.
@@ -274,13 +311,35 @@ impl World {
             code: decision.code,
             message: decision.message.clone(),
             again: decision.again,
-            checks: checks(&decision.findings),
+            checks: checks(decision),
+            new_pod: self.new_pod(subject, pod),
             answer: self.foresee(pod, &change, on_nodes),
             to_act: self.to_act(workload, &pod.key.name, &decision.findings),
             settings: subject.policy.rows().into_iter().map(|it| self.said_by(workload, it)).collect(),
             record: supple_decide::record::Record::clone(&subject.record),
             patches: decisions().filter_map(|it| self.patch(it)).collect(),
         })
+    }
+
+    /// What the webhook would answer about a pod of the workload's template, were it asked now.
+    fn new_pod(&self, subject: &Subject, pattern: &PodFacts) -> NewPod {
+        let scene = self.scene();
+        let siblings = Siblings::of(scene, subject, self.pods_of(&pattern.workload));
+        let new = newborn(subject, pattern);
+        let Creation { sizes, verdict } = create(scene, subject, &siblings, &new, self.judged_at);
+        let judged = new.containers.iter().filter(|it| it.kind != ContainerKind::Init);
+        let containers = judged.map(|it| NewContainer {
+            name: it.name.to_string(),
+            template: it.asked,
+            sizes: sizes.get(&it.name).copied().unwrap_or(it.asked),
+        });
+        NewPod {
+            asked: subject.facts.sized_at_creation,
+            containers: containers.collect(),
+            code: verdict.code,
+            message: verdict.message,
+            findings: verdict.findings,
+        }
     }
 
     /// The change that a decision is about, as a patch of its pod.
@@ -381,10 +440,10 @@ fn change_of(decision: &Decision) -> Change {
 }
 
 /// What was said, by check. What is said of a container's CPU and of its memory in the same words is said once.
-fn checks(findings: &[Finding]) -> Vec<CheckAccount> {
+fn checks(decision: &Decision) -> Vec<CheckAccount> {
     let of = |check: Check| {
         let mut of: Vec<Finding> = Vec::new();
-        for it in findings.iter().filter(|it| it.check == check) {
+        for it in decision.findings.iter().filter(|it| it.check == check) {
             let same =
                 |said: &Finding| said.container == it.container && said.code == it.code && said.message == it.message;
             match of.iter_mut().find(|said| same(said)) {
@@ -397,5 +456,11 @@ fn checks(findings: &[Finding]) -> Vec<CheckAccount> {
         of
     };
     let all = Check::ALL.iter().copied();
-    all.map(|check| CheckAccount { check, question: check.question(), findings: of(check) }).collect()
+    let account = |check: Check| {
+        let findings = of(check);
+        // Numbers are held in the name of a check before that is asked.
+        let asked = decision.asked.contains(check) || !findings.is_empty();
+        CheckAccount { check, question: check.question(), asked, findings }
+    };
+    all.map(account).collect()
 }

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::certificate::{CertificateError, Pair, is_good};
+use super::registration::{CREATE_HOOK, Registered, Registration};
 use super::server::{CREATE, RESIZE};
 use crate::lease::elect::Leadership;
 use crate::metrics::Metrics;
@@ -33,9 +34,6 @@ use crate::run::Clock;
 
 /// The webhook that judges resizes.
 const RESIZE_HOOK: &str = "resize.supple.dev";
-
-/// The webhook that sizes new pods.
-const CREATE_HOOK: &str = "create.supple.dev";
 
 /// The field manager of the configurations.
 const MANAGER: &str = "supple";
@@ -200,6 +198,7 @@ pub async fn run(
     clock: Clock,
     leadership: watch::Receiver<Leadership>,
     tls: watch::Sender<Option<Arc<ServerConfig>>>,
+    registered: Registered,
     metrics: Metrics,
     stop: CancellationToken,
 ) {
@@ -228,6 +227,10 @@ pub async fn run(
                     told = now;
                 }
             }
+        }
+        match registration(&client, &wanted.name).await {
+            Ok(now) => registered.set(now),
+            Err(error) => tracing::debug!(%error, "whether new pods are sized is taken to be as before"),
         }
         // Whoever has just become the leader looks at once; a leader that renews its lease does not.
         let became = async {
@@ -288,6 +291,18 @@ pub async fn once(
     }
     tracing::info!(until = %pair.until, "a new certificate for the webhook");
     Ok(Some(pair))
+}
+
+/// About which new pods the webhook is asked, by the configuration of this name. One that may not be read is somebody else's.
+///
+/// # Errors
+/// [`PublishError`].
+pub async fn registration(client: &Client, name: &str) -> Result<Registration, PublishError> {
+    match Api::<MutatingWebhookConfiguration>::all(client.clone()).get_opt(name).await {
+        Ok(found) => Ok(Registration::of(&found)),
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(Registration::default()),
+        Err(error) => Err(api("read the mutating webhook configuration")(error)),
+    }
 }
 
 async fn configure(client: &Client, wanted: &Wanted, authorities: &str) -> Result<(), PublishError> {

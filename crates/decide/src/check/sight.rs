@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use supple_resize::amounts::{Amounts, Resource};
 
 use crate::check::draft::{Draft, Part};
+use crate::create::Siblings;
 use crate::facts::{ContainerFacts, NodeFacts, PodFacts};
 use crate::few::Few;
 use crate::ledger::Ledger;
@@ -31,6 +32,8 @@ pub struct Sight<'a> {
     pub ledger: &'a Ledger<'a>,
     /// Now.
     pub now: Timestamp,
+    /// The pods that are there, where this one is about to be created; `None`: it is one of them.
+    pub siblings: Option<&'a Siblings>,
 }
 
 /// The pods of one workload, and what is worked out once for all of them.
@@ -128,9 +131,17 @@ impl Sight<'_> {
         (after(used.at, self.scene.cluster.stale_after) >= self.now).then_some(used)
     }
 
-    /// What a container used when it was last measured.
+    /// What a container used when it was last measured; of one that is not there yet, the most that its siblings use.
     pub fn last_use(&self, container: &ContainerFacts) -> Option<&Use> {
-        self.uses?.get(&container.name)
+        match self.siblings {
+            Some(siblings) => siblings.used(&container.name),
+            None => self.uses?.get(&container.name),
+        }
+    }
+
+    /// Whether a container could be measured now, if everything is well: of one that is not there yet, some sibling's.
+    pub fn is_measurable(&self, container: &ContainerFacts) -> bool {
+        self.siblings.is_none_or(|it| it.lives(&container.name))
     }
 
     /// What is wanted of a resource of a container.

@@ -151,9 +151,7 @@ pub fn webhook(
         wanted,
         clock.clone(),
         leadership.clone(),
-        tls_sender,
-        registered,
-        metrics.clone(),
+        publish::Told { tls: tls_sender, registered, metrics: metrics.clone() },
         stop.clone(),
     ));
     servers.spawn(serve(listener, Some(tls), router, server::bounds(), stop.clone()));

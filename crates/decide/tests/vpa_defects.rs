@@ -88,7 +88,7 @@ fn d3_a_cool_down_begins_with_the_last_resize() {
 /// VPA: nothing is resized in place while its admission webhook does not serve.
 #[test]
 fn d4_a_resize_in_place_needs_no_webhook() {
-    let mut stage = herd(1, Mode::InPlace);
+    let stage = herd(1, Mode::InPlace);
     check(&stage.decide(), "web-1", Code::Resize, "500m");
 }
 

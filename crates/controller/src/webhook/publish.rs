@@ -191,25 +191,40 @@ pub fn configurations(wanted: &Wanted, authorities: &str) -> (Value, Option<Valu
     )
 }
 
-/// Keep things as they have to be until `stop`. The newest TLS configuration is put into `tls`, at first when there is one.
+/// Who is told what is found.
+#[derive(Debug)]
+pub struct Told {
+    /// The newest TLS configuration, at first when there is one.
+    pub tls: watch::Sender<Option<Arc<ServerConfig>>>,
+    /// About which new pods the webhook is asked.
+    pub registered: Registered,
+    /// When the certificate runs out.
+    pub metrics: Metrics,
+}
+
+/// Keep things as they have to be until `stop`.
 pub async fn run(
     client: Client,
     wanted: Wanted,
     clock: Clock,
     leadership: watch::Receiver<Leadership>,
-    tls: watch::Sender<Option<Arc<ServerConfig>>>,
-    registered: Registered,
-    metrics: Metrics,
+    told: Told,
     stop: CancellationToken,
 ) {
+    let Told { tls, registered, metrics } = told;
     let mut served: Option<Pair> = None;
-    let mut told = String::new();
+    let mut failed = String::new();
     let mut leads = leadership.clone();
     loop {
         let may_write = leadership.borrow().may_act(Instant::now());
-        match once(&client, &wanted, may_write, clock()).await {
+        let done = once(&client, &wanted, may_write, clock()).await;
+        match registration(&client, &wanted.name).await {
+            Ok(now) => registered.set(now),
+            Err(error) => tracing::debug!(%error, "whether new pods are sized is taken to be as before"),
+        }
+        match done {
             Ok(Some(pair)) => {
-                told.clear();
+                failed.clear();
                 metrics.certificate(pair.until);
                 if served.as_ref() != Some(&pair) {
                     match pair.server_config() {
@@ -222,15 +237,11 @@ pub async fn run(
             Ok(None) => {}
             Err(error) => {
                 let now = error.to_string();
-                if now != told {
+                if now != failed {
                     tracing::warn!(error = now, "the webhook is not set up; tried again");
-                    told = now;
+                    failed = now;
                 }
             }
-        }
-        match registration(&client, &wanted.name).await {
-            Ok(now) => registered.set(now),
-            Err(error) => tracing::debug!(%error, "whether new pods are sized is taken to be as before"),
         }
         // Whoever has just become the leader looks at once; a leader that renews its lease does not.
         let became = async {

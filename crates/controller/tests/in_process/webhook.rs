@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use supple_controller::lease::elect::{Leadership, alone};
 use supple_controller::metrics::Metrics;
 use supple_controller::serve::serve;
-use supple_controller::webhook::publish::{Place, Wanted, once, run, withdraw};
+use supple_controller::webhook::publish::{Place, Told, Wanted, once, run, withdraw};
 use supple_controller::webhook::registration::Registered;
 use supple_controller::webhook::{Approval, Knowledge, Sizing, server};
 use supple_decide::code::Code;
@@ -84,16 +84,8 @@ impl Hook {
         let clock: supple_controller::run::Clock = Arc::new(Timestamp::now);
         let (sender, mut tls) = watch::channel(None);
         let (client, leads) = (lab.client.clone(), alone());
-        let setting_up = tokio::spawn(run(
-            client,
-            wanted.clone(),
-            clock.clone(),
-            leads,
-            sender,
-            registered.clone(),
-            metrics.clone(),
-            stop.clone(),
-        ));
+        let told = Told { tls: sender, registered: registered.clone(), metrics: metrics.clone() };
+        let setting_up = tokio::spawn(run(client, wanted.clone(), clock.clone(), leads, told, stop.clone()));
         let router = server::router(Arc::new(Known), metrics.clone(), clock, "supple-system");
         tls.wait_for(Option::is_some).await.unwrap();
         let serving = tokio::spawn(serve(listener, Some(tls), router, server::bounds(), stop.clone()));

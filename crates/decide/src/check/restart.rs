@@ -7,7 +7,6 @@ use crate::check::draft::{Deed, Draft, Part, Saying};
 use crate::check::settling::take_back;
 use crate::check::sight::Sight;
 use crate::code::Code;
-use crate::create::{Siblings, create, newborn};
 use crate::policy::{Direction, Mode, RecreateBy};
 use crate::recreated::comes_with;
 
@@ -79,7 +78,7 @@ fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> Option<String> {
     if !is_for_sizes(draft.deed) {
         return None;
     }
-    let Sight { scene, subject, team, pod, now, .. } = *sight;
+    let Sight { subject, team, pod, now, .. } = *sight;
     let last = subject.record.recreated.as_ref().filter(|it| it.until() > now);
     if let Some(last) = last.filter(|it| it.otherwise(subject, &team.pods) == Some(true)) {
         return Some(format!(
@@ -102,15 +101,9 @@ fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> Option<String> {
         let message = "new pods are not sized when they are created, and its template has other sizes than it needs";
         return Some(message.to_owned());
     }
-    let siblings = Siblings::of(scene, subject, team.pods.iter().copied());
-    let new = newborn(subject, pod);
-    let created = create(scene, subject, &siblings, &new, now);
-    let asks = |name: &str| {
-        let own = new.containers.iter().find(|it| *it.name == *name).map(|it| it.asked);
-        created.sizes.get(name).copied().or(own)
-    };
+    let (asks, why) = sight.born();
     let comes = comes_with(&draft.aims(pod), sight.policy().threshold_percent.value, asks);
-    (!comes).then(|| format!("a new pod would not come with these sizes: {}", created.verdict.message))
+    (!comes).then(|| format!("a new pod would not come with these sizes: {why}"))
 }
 
 /// Why the pod is not to be recreated for what its sizes are to do. One that is stuck is recreated for its life.

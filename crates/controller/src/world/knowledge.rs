@@ -114,3 +114,36 @@ impl Knowledge for Shared {
         Some(Sizing { containers, of: key.to_string(), code: verdict.code, why: verdict.message })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Of which workload a pod is that a job of this name makes, where these are known.
+    #[track_caller]
+    fn check(known: &[(&str, &str)], job: &str, expect: Option<&str>) {
+        let key = |(kind, name): &(&str, &str)| WorkloadKey {
+            namespace: "shop".into(),
+            kind: Arc::from(*kind),
+            name: Arc::from(*name),
+        };
+        let of = || Of { policy: Arc::default(), approved: false, sizes: None };
+        let known = Known { workloads: known.iter().map(|it| (key(it), of())).collect(), ..Known::default() };
+        let pod = json!({"metadata": {"generateName": "p-", "ownerReferences": [
+            {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": "u", "controller": true}]}});
+        let found = known.of("shop", &serde_json::from_value(pod).unwrap()).map(|it| it.0.to_string());
+        assert_eq!(found.as_deref(), expect, "{job}");
+    }
+
+    #[test]
+    fn a_cron_job_is_known_by_the_names_of_its_jobs() {
+        let both = [("CronJob", "report"), ("Job", "report-1")];
+        check(&both, "report-29001234", Some("shop/cronjob/report"));
+        check(&both, "report-1", Some("shop/job/report-1"));
+        for other in ["report", "report-", "report-x1", "reports-29001234", "29001234"] {
+            check(&both, other, None);
+        }
+    }
+}

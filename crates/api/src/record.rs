@@ -12,14 +12,15 @@ use supple_decide::few::Few;
 use supple_decide::need::{Need, Wanted};
 use supple_decide::numbers::Numbers;
 use supple_decide::record::{Done, Record, TooSmall};
+use supple_decide::recreated::Recreated;
 use supple_quantity::{Bytes, MilliCpu, Quantity};
 use supple_recommend::codec::LoadError;
 use supple_recommend::state::State;
 
 use crate::names;
 use crate::rightsizing::{
-    ChangeText, ContainerRecommendation, DoneText, Recommended, RecordStatus, Rightsizing, RightsizingSpec,
-    RightsizingStatus, Sizes, SizesText, TooSmallText, WorkloadRef,
+    AimText, ChangeText, ContainerRecommendation, DoneText, Recommended, RecordStatus, RecreatedText, Rightsizing,
+    RightsizingSpec, RightsizingStatus, Sizes, SizesText, TooSmallText, WorkloadRef,
 };
 
 /// A status larger than this, written as JSON, sheds its oldest resizes.
@@ -171,9 +172,13 @@ impl From<&SizesText> for Numbers {
 
 impl From<&Record> for RecordStatus {
     fn from(record: &Record) -> Self {
-        let Record { originals, last, too_small, setbacks, not_before, incidents_until, no_room_since } = record;
+        let Record { originals, last, too_small, setbacks, not_before, incidents_until, no_room_since, recreated } =
+            record;
         let change = |(name, (before, after)): (&Arc<str>, &(Numbers, Numbers))| {
             (name.to_string(), ChangeText { before: before.into(), after: after.into() })
+        };
+        let aim = |(name, (next, full)): (&Arc<str>, &(Numbers, Numbers))| {
+            (name.to_string(), AimText { next: next.into(), full: full.into() })
         };
         Self {
             originals: originals.iter().map(|(name, it)| (name.to_string(), it.into())).collect(),
@@ -200,6 +205,11 @@ impl From<&Record> for RecordStatus {
             not_before: *not_before,
             incidents_until: *incidents_until,
             no_room_since: *no_room_since,
+            recreated: recreated.as_ref().map(|it| RecreatedText {
+                at: it.at,
+                containers: it.sizes.iter().map(aim).collect(),
+                otherwise: it.otherwise,
+            }),
         }
     }
 }
@@ -211,6 +221,7 @@ impl From<&RecordStatus> for Record {
             |word: &str, otherwise: Code| Code::ALL.iter().copied().find(|it| it.as_str() == word).unwrap_or(otherwise);
         let change =
             |(name, it): (&String, &ChangeText)| (Arc::from(name.as_str()), ((&it.before).into(), (&it.after).into()));
+        let aim = |(name, it): (&String, &AimText)| (Arc::from(name.as_str()), ((&it.next).into(), (&it.full).into()));
         Self {
             originals: status.originals.iter().map(|(name, it)| (Arc::from(name.as_str()), it.into())).collect(),
             last: status
@@ -238,6 +249,11 @@ impl From<&RecordStatus> for Record {
             not_before: status.not_before,
             incidents_until: status.incidents_until,
             no_room_since: status.no_room_since,
+            recreated: status.recreated.as_ref().map(|it| Recreated {
+                at: it.at,
+                sizes: it.containers.iter().map(aim).collect(),
+                otherwise: it.otherwise,
+            }),
         }
     }
 }
@@ -279,6 +295,11 @@ mod tests {
             not_before: Some(at),
             incidents_until: Some(at),
             no_room_since: Some(at),
+            recreated: Some(Recreated {
+                at,
+                sizes: names.iter().map(|it| (Arc::from(*it), sizes)).collect(),
+                otherwise: Some(true),
+            }),
         }
     }
 

@@ -185,6 +185,34 @@ pub struct RecordStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::word::date_time")]
     pub no_room_since: Option<Timestamp>,
+    /// What the last pod that was recreated for its sizes was to come back with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recreated: Option<RecreatedText>,
+}
+
+/// A recreation for sizes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecreatedText {
+    /// When it was decided.
+    #[schemars(schema_with = "crate::word::date_time")]
+    pub at: Timestamp,
+    /// By container, what the pod was to come back with.
+    #[serde(default)]
+    pub containers: BTreeMap<String, AimText>,
+    /// Whether the newest pod made since came with other sizes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<bool>,
+}
+
+/// What a container was to come back with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AimText {
+    /// Next.
+    pub next: SizesText,
+    /// If a step could be of any size.
+    pub full: SizesText,
 }
 
 /// The numbers of a container, as quantities; an absent one was not asked for.

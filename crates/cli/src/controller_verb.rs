@@ -16,6 +16,7 @@ use supple_controller::snapshot::Snapshot;
 use supple_controller::source::kubelet::sweep::Pace;
 use supple_controller::source::prometheus::client::{self, Prometheus};
 use supple_controller::source::prometheus::history::Queries;
+use supple_controller::webhook::registration::Registered;
 use supple_controller::webhook::{publish, server};
 use supple_controller::world::Settings;
 use supple_controller::world::knowledge::Shared;
@@ -86,11 +87,12 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
             servers.spawn(serve(listener, None, router, Bounds::default(), stop.clone()));
         }
     }
+    let registered = Registered::default();
     if let Some((address, (namespace, name))) = webhook_at {
         let listener = bind(address).await?;
         let knowledge = outlets.knowledge.get_or_insert_default().clone();
         let wanted = publish::Wanted::behind(&args.namespace, namespace, name);
-        let outlets = (knowledge, &outlets.metrics);
+        let outlets = (knowledge, registered.clone(), &outlets.metrics);
         webhook(&client, listener, wanted, &clock, &leadership, outlets, &mut servers, &stop);
     }
     let options = Options {
@@ -99,7 +101,7 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
             own_namespace: Arc::from(args.namespace.as_str()),
             max_in_flight: args.max_in_flight,
             autoscalers: args.vpa,
-            sizes_new_pods: args.webhook_service.is_some(),
+            registered,
             ..Settings::default()
         },
         instance,
@@ -173,7 +175,7 @@ pub fn webhook(
     wanted: publish::Wanted,
     clock: &Clock,
     leadership: &watch::Receiver<supple_controller::lease::elect::Leadership>,
-    (knowledge, metrics): (Shared, &Metrics),
+    (knowledge, registered, metrics): (Shared, Registered, &Metrics),
     servers: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) {
@@ -184,8 +186,7 @@ pub fn webhook(
         wanted,
         clock.clone(),
         leadership.clone(),
-        tls_sender,
-        metrics.clone(),
+        publish::Told { tls: tls_sender, registered, metrics: metrics.clone() },
         stop.clone(),
     ));
     servers.spawn(serve(listener, Some(tls), router, server::bounds(), stop.clone()));

@@ -232,8 +232,7 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
         None => None,
     };
     let mut outlets = Outlets::new(speed.wait(interval));
-    let (settings, leadership) =
-        (Settings { autoscalers: vpa, sizes_new_pods: webhook, ..Settings::default() }, alone());
+    let (settings, leadership) = (Settings { autoscalers: vpa, ..Settings::default() }, alone());
     let mut servers = JoinSet::new();
     if webhook {
         let own = settings.own_namespace.to_string();
@@ -250,7 +249,8 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
             fail_closed: false,
             sizes_new_pods: true,
         };
-        let shared = (outlets.knowledge.get_or_insert_default().clone(), &outlets.metrics);
+        let knowledge = outlets.knowledge.get_or_insert_default().clone();
+        let shared = (knowledge, settings.registered.clone(), &outlets.metrics);
         controller_verb::webhook(&client, listener, wanted, &clock, &leadership, shared, &mut servers, stop);
     }
     let options = Options {

@@ -37,6 +37,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kubelet::Nodes;
 use nodes::AtServer;
 pub use start_error::StartError;
+pub use supple_apiserver::webhook;
 use supple_apiserver::{ApiServer, Options, Storage, client_on, tls};
 pub use supple_node::runtime::Requested;
 use supple_node::runtime::cri::CriOptions;

@@ -11,12 +11,13 @@ use serde::Serialize;
 use supple_api::names;
 use supple_decide::check::Check;
 use supple_decide::code::Code;
+use supple_decide::create::{Creation, Siblings, create, newborn};
 use supple_decide::facts::{Phase, PodFacts};
 use supple_decide::key::WorkloadKey;
 use supple_decide::need::Need;
 use supple_decide::note::ANNOTATION;
 use supple_decide::numbers::Numbers;
-use supple_decide::policy::{ContainerSettings, Mode, Origin, Row};
+use supple_decide::policy::{Mode, Origin, Row};
 use supple_decide::record::Record;
 use supple_decide::round::{Decision, Finding, Outcome};
 use supple_decide::scene::Subject;
@@ -25,10 +26,10 @@ use supple_recommend::explain::Explanation;
 use supple_resize::amounts::Resource;
 use supple_resize::guard::MemoryUsage;
 use supple_resize::predict::{Change, NamespaceSight, NodeSight, Obstacle, Sizes, Stage, predict};
+use supple_resize::resources::ContainerKind;
 
 use crate::world::World;
 use crate::world::idle::stands_in;
-use crate::world::knowledge::sizes;
 
 /// One workload.
 #[derive(Clone, Debug, Serialize)]
@@ -60,6 +61,8 @@ pub struct Account {
     pub checks: Vec<CheckAccount>,
     /// What the cluster would answer, if the change were asked for now.
     pub answer: Answer,
+    /// What a pod would be given that is created now.
+    pub new_pod: NewPod,
     /// What would have to change for it to act; empty where nothing stands in the way.
     pub to_act: Vec<ToAct>,
     /// Every setting with the layer it comes from.
@@ -128,8 +131,40 @@ pub struct CheckAccount {
     pub check: Check,
     /// What it asks.
     pub question: &'static str,
-    /// What it had to say; nothing: it passed.
+    /// It was asked. There are some that are only asked where something is to change.
+    pub asked: bool,
+    /// What it had to say; nothing, where it was asked: it passed.
     pub findings: Vec<Finding>,
+}
+
+/// What a new pod would be given.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewPod {
+    /// The webhook is registered, and asked about new pods of this workload; else each starts with its template's sizes.
+    pub asked: bool,
+    /// Its containers.
+    pub containers: Vec<NewContainer>,
+    /// What settled it.
+    pub code: Code,
+    /// The sentence.
+    pub message: String,
+    /// Everything that was found, as for a pod that runs.
+    pub findings: Vec<Finding>,
+}
+
+/// A container of a new pod.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewContainer {
+    /// Its name.
+    pub name: String,
+    /// What its template asks for.
+    #[serde(serialize_with = "amounts::numbers")]
+    pub template: Numbers,
+    /// What it would start with.
+    #[serde(serialize_with = "amounts::numbers")]
+    pub sizes: Numbers,
 }
 
 /// A setting.
@@ -279,7 +314,7 @@ impl World {
         });
         let change = change_of(decision);
         if stands_in(pod) {
-            return Some(self.without_pods(workload, subject, decision, containers.collect()));
+            return Some(self.without_pods(workload, subject, (pod, decision), containers.collect()));
         }
         let pending = pods().all(|it| it.phase == Phase::Pending).then(|| match pods().count() {
             1 => "its pod does not run yet: it is pending".to_owned(),
@@ -297,7 +332,8 @@ impl World {
             code: pending.as_ref().map_or(decision.code, |_| Code::NotRunning),
             message: pending.unwrap_or_else(|| decision.message.clone()),
             again: decision.again,
-            checks: checks(&decision.findings),
+            checks: checks(decision),
+            new_pod: self.new_pod(subject, pod),
             answer: self.foresee(pod, &change, on_nodes),
             to_act: self.to_act(workload, &pod.key.name, &decision.findings),
             settings: subject.policy.rows().into_iter().map(|it| self.said_by(workload, it)).collect(),
@@ -311,8 +347,8 @@ impl World {
         &self,
         workload: &WorkloadKey,
         subject: &Subject,
-        decision: &Decision,
-        mut containers: Vec<ContainerAccount>,
+        (pod, decision): (&PodFacts, &Decision),
+        containers: Vec<ContainerAccount>,
     ) -> Account {
         let why = match (&*workload.kind, subject.facts.replicas) {
             ("CronJob", _) => "none of its runs is there now",
@@ -324,13 +360,9 @@ impl World {
             || "nothing is remembered of pods it had".to_owned(),
             |it| format!("shown is what was learned of its pods up to {it:.0}, beside what its template asks for"),
         );
-        for it in &mut containers {
-            it.proposed = when_created(it, &subject.policy.container(&it.name));
-            it.held_by = HeldBy::default();
-        }
         // The others ask about pods that run.
-        let is_of_workload = |it: &&Finding| matches!(it.check, Check::Permission | Check::Owner);
-        let findings: Vec<Finding> = decision.findings.iter().filter(is_of_workload).cloned().collect();
+        let mut checks = checks(decision);
+        checks.retain(|it| matches!(it.check, Check::Permission | Check::Owner));
         Account {
             namespace: workload.namespace.to_string(),
             kind: workload.kind.to_string(),
@@ -343,12 +375,34 @@ impl World {
             code: Code::NoPods,
             message: format!("{why}: {known}"),
             again: None,
-            checks: checks(&findings),
+            checks,
+            new_pod: self.new_pod(subject, pod),
             answer: Answer::nothing(),
             to_act: vec![ToAct { code: Code::NoPods, change: Code::NoPods.cure(), setting: None, command: None }],
             settings: subject.policy.rows().into_iter().map(|it| self.said_by(workload, it)).collect(),
             record: Record::clone(&subject.record),
             patches: Vec::new(),
+        }
+    }
+
+    /// What the webhook would answer about a pod of the workload's template, were it asked now.
+    fn new_pod(&self, subject: &Subject, pattern: &PodFacts) -> NewPod {
+        let scene = self.scene();
+        let siblings = Siblings::of(scene, subject, self.pods_of(&pattern.workload));
+        let new = newborn(subject, pattern);
+        let Creation { sizes, verdict } = create(scene, subject, &siblings, &new, self.judged_at);
+        let judged = new.containers.iter().filter(|it| it.kind != ContainerKind::Init);
+        let containers = judged.map(|it| NewContainer {
+            name: it.name.to_string(),
+            template: it.asked,
+            sizes: sizes.get(&it.name).copied().unwrap_or(it.asked),
+        });
+        NewPod {
+            asked: subject.facts.sized_at_creation,
+            containers: containers.collect(),
+            code: verdict.code,
+            message: verdict.message,
+            findings: verdict.findings,
         }
     }
 
@@ -436,23 +490,6 @@ impl World {
     }
 }
 
-/// What a pod is to ask for when it is made: no step leads there from what nobody runs with.
-fn when_created(it: &ContainerAccount, settings: &ContainerSettings) -> Numbers {
-    let Some(need) = it.need.as_ref().filter(|_| !settings.off.value) else { return it.now };
-    let target = Numbers {
-        cpu_request: need.cpu.as_ref().map(|it| it.target),
-        memory_request: need.memory.as_ref().map(|it| it.target),
-        ..Numbers::default()
-    };
-    let sizes = sizes(&it.now, &target, settings);
-    Numbers {
-        cpu_request: sizes.cpu_request.or(it.now.cpu_request),
-        cpu_limit: sizes.cpu_limit.or(it.now.cpu_limit),
-        memory_request: sizes.memory_request.or(it.now.memory_request),
-        memory_limit: sizes.memory_limit.or(it.now.memory_limit),
-    }
-}
-
 fn change_of(decision: &Decision) -> Change {
     let mut change = Change::default();
     for proposal in decision.containers.iter().filter(|it| it.due != it.now) {
@@ -465,10 +502,10 @@ fn change_of(decision: &Decision) -> Change {
 }
 
 /// What was said, by check. What is said of a container's CPU and of its memory in the same words is said once.
-fn checks(findings: &[Finding]) -> Vec<CheckAccount> {
+fn checks(decision: &Decision) -> Vec<CheckAccount> {
     let of = |check: Check| {
         let mut of: Vec<Finding> = Vec::new();
-        for it in findings.iter().filter(|it| it.check == check) {
+        for it in decision.findings.iter().filter(|it| it.check == check) {
             let same =
                 |said: &Finding| said.container == it.container && said.code == it.code && said.message == it.message;
             match of.iter_mut().find(|said| same(said)) {
@@ -481,5 +518,11 @@ fn checks(findings: &[Finding]) -> Vec<CheckAccount> {
         of
     };
     let all = Check::ALL.iter().copied();
-    all.map(|check| CheckAccount { check, question: check.question(), findings: of(check) }).collect()
+    let account = |check: Check| {
+        let findings = of(check);
+        // Numbers are held in the name of a check before that is asked.
+        let asked = decision.asked.contains(check) || !findings.is_empty();
+        CheckAccount { check, question: check.question(), asked, findings }
+    };
+    all.map(account).collect()
 }

@@ -51,6 +51,7 @@ use crate::source::incident::{Incident, Mark};
 use crate::source::prometheus::past::{Extent, Past};
 use crate::usage::PodUse;
 use crate::view::{Place, View};
+use crate::webhook::registration::{Registered, Registration};
 pub use decisions::Decisions;
 pub use flights::Most;
 
@@ -74,8 +75,8 @@ pub struct Settings {
     pub writes_per_second: u32,
     /// Which `VerticalPodAutoscaler` objects are ours to carry out.
     pub autoscalers: CarryOut,
-    /// Our mutating webhook serves: a pod that is recreated comes back with the right sizes.
-    pub sizes_new_pods: bool,
+    /// About which new pods our mutating webhook is asked: of those that are recreated they come back with the right sizes.
+    pub registered: Registered,
     /// There is an audit file: what is made of each workload is told for it whenever that changes.
     pub audits: bool,
 }
@@ -87,7 +88,7 @@ impl Default for Settings {
             max_in_flight: 50,
             writes_per_second: 20,
             autoscalers: CarryOut::default(),
-            sizes_new_pods: false,
+            registered: Registered::default(),
             audits: false,
         }
     }
@@ -97,6 +98,8 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct World {
     settings: Settings,
+    /// The registration that the facts of workloads rest on.
+    registration: Arc<Registration>,
     view: View,
     rules: Rules,
     history: History,
@@ -105,6 +108,8 @@ pub struct World {
     in_flight: BTreeMap<PodKey, Option<i64>>,
     flights: flights::Flights,
     decisions: Decisions,
+    /// When it was decided last.
+    pub(crate) judged_at: Timestamp,
     /// VPA objects of ours, by the workload they speak of.
     autoscalers: BTreeMap<WorkloadKey, Arc<str>>,
     told: BTreeMap<(WorkloadKey, Code), Timestamp>,
@@ -129,9 +134,9 @@ impl World {
     pub fn new(settings: Settings) -> Self {
         let mut view = View::default();
         view.scene.cluster.max_in_flight = settings.max_in_flight;
-        view.scene.cluster.sizes_new_pods = settings.sizes_new_pods;
         Self {
             rules: Rules::new(&settings),
+            registration: Arc::default(),
             settings,
             view,
             history: History::default(),
@@ -139,6 +144,7 @@ impl World {
             in_flight: BTreeMap::new(),
             flights: flights::Flights::default(),
             decisions: Decisions::default(),
+            judged_at: Timestamp::UNIX_EPOCH,
             autoscalers: BTreeMap::new(),
             told: BTreeMap::new(),
             last: BTreeMap::new(),
@@ -461,6 +467,7 @@ impl World {
             return Vec::new();
         }
         self.refresh(now, only);
+        self.judged_at = now;
         if only.is_none() {
             self.decisions.clear(); // before the new ones are made: they are most of what is kept about pods
         }

@@ -212,7 +212,7 @@ codes! {
     /// It is the last ready replica, or there are too few.
     TooFewReplicas => "add replicas, or set a lower `minReplicas`",
     /// Recreating it would bring the same sizes back.
-    ComesBackSame => "let the webhook size new pods, or change the template",
+    ComesBackSame => "let the webhook size new pods and restart the workload once it does, or change the template",
     /// Its sizes do not move in the direction in which it may be recreated.
     WrongDirection => "change `evictionRequirements`, or the mode",
     /// The pod asks not to be disturbed.

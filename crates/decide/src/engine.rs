@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::sight::{Sight, Team};
-use crate::check::{Check, TABLE, When, progress, qos, quota, restart, room, settling, valid};
+use crate::check::{Check, TABLE, When, progress, put, qos, quota, restart, room, settling, valid};
 use crate::code::Code;
 use crate::facts::{ContainerFacts, PodFacts};
 use crate::key::{PodKey, WorkloadKey};
@@ -23,7 +23,7 @@ use crate::record::Record;
 use crate::round::{Action, Decision, Finding, Outcome, Proposal, Round, Verdict, What};
 use crate::scaler::{self, Target};
 use crate::scene::{Moment, Scene, Subject};
-use crate::{settle, size};
+use crate::{recreated, settle, size};
 
 /// One pod on its way. There are twenty thousand of them, and most are shut before any is given a place.
 struct Work<'a> {
@@ -189,13 +189,15 @@ fn prepare<'a>(
         Some((*it, code, message))
     });
     let given_up: Vec<_> = given_up.collect();
-    let record = settle::remember(subject, &team.pods, &team.harms, &given_up, now);
+    let mut record = settle::remember(subject, &team.pods, &team.harms, &given_up, now);
+    if let Some(recreated) = recreated::remember(subject, &team.pods, now) {
+        record.get_or_insert_with(|| Record::clone(&subject.record)).recreated = recreated;
+    }
     let mut drafts: Vec<Draft> = Vec::with_capacity(team.pods.len());
-    drafts.extend(
-        team.pods
-            .iter()
-            .map(|pod| draft(&Sight { scene, subject, team: &team, pod, uses: scene.uses.get(&pod.key), ledger, now })),
-    );
+    drafts.extend(team.pods.iter().map(|pod| {
+        let uses = scene.uses.get(&pod.key);
+        draft(&Sight { scene, subject, team: &team, pod, uses, ledger, now, siblings: None })
+    }));
     let target = scaler::adjust(subject, &mut team.pods.iter().copied().zip(&mut drafts).collect::<Vec<_>>());
     let first = works.len();
     let mut verdicts = Verdicts::default();
@@ -226,16 +228,16 @@ fn draft(sight: &Sight<'_>) -> Draft {
     qos::nothing_requested(sight, &mut draft);
     settling::convert(sight, &mut draft);
     progress::convert(sight, &mut draft);
-    for (_, when, ask) in TABLE {
+    for (check, when, ask) in TABLE {
         if when == When::Always || (when == When::Change && draft.has_change()) {
-            ask(sight, &mut draft);
+            put(check, ask, sight, &mut draft);
         }
     }
     if draft.has_change() && !draft.acts() {
         // It will not act; still it is said what else stands in its way, as things are at the beginning of the round.
-        for (_, when, ask) in TABLE {
+        for (check, when, ask) in TABLE {
             if when == When::Place && draft.has_change() {
-                ask(sight, &mut draft);
+                put(check, ask, sight, &mut draft);
             }
         }
         draft.stopped = true;
@@ -271,7 +273,8 @@ fn place<'a>(
             let Work { pod, team, .. } = works[*index];
             let (group, uses) = (&groups[team], scene.uses.get(&pod.key));
             let (subject, now) = (group.subject, moment.now);
-            let drafted = draft(&Sight { scene, subject, team: &group.team, pod, uses, ledger, now });
+            let sight = Sight { scene, subject, team: &group.team, pod, uses, ledger, now, siblings: None };
+            let drafted = draft(&sight);
             works[*index].stage = Stage::Open(Open::of(drafted));
         }
         let before = works[*index].open().filter(|_| position < ends).map(|it| it.draft.clone());
@@ -380,12 +383,12 @@ fn seat_one<'a>(
     work.tried = true;
     let uses = scene.uses.get(&pod.key);
     let subject = group.subject;
-    let sight = Sight { scene, subject, team: &group.team, pod, uses, ledger, now: moment.now };
+    let sight = Sight { scene, subject, team: &group.team, pod, uses, ledger, now: moment.now, siblings: None };
     let asked = |draft: &Draft| {
         let mut draft = draft.clone();
-        for (_, when, ask) in TABLE {
+        for (check, when, ask) in TABLE {
             if when == When::Place && draft.acts() {
-                ask(&sight, &mut draft);
+                put(check, ask, &sight, &mut draft);
             }
         }
         // What was held after room was looked for may have been what made the room.
@@ -522,10 +525,15 @@ fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, wo
         let raises = draft.raises();
         let moved = matches!(draft.deed, Deed::Recreate(Code::NoRoom | Code::NodeCapacity)) && what.is_some();
         let cannot_wait = draft.is_urgent();
+        let aims = restart::is_for_sizes(draft.deed).then(|| draft.aims(pod)).filter(|_| what.is_some());
         let verdict = describe(pod, draft, what.as_ref());
         short[team] |= is_quiet(tried) && verdict.findings.iter().any(waits);
         unasked[team] |= !is_quiet(tried) && raises;
         moved_away[team] |= moved;
+        if let Some(sizes) = aims {
+            let record = records[team].get_or_insert_with(|| Record::clone(&subject.record));
+            record.recreated = Some(recreated::Recreated { at: moment.now, sizes, otherwise: None });
+        }
         if let Some(what) = what {
             if what.new_change().is_some() {
                 let record = records[team].get_or_insert_with(|| Record::clone(&subject.record));
@@ -591,7 +599,7 @@ fn settle_scaler(group: &Group<'_>, works: &[Work<'_>]) -> Option<Action> {
 }
 
 /// Put what was found about a pod into words. This is kept from round to round: no list has room to grow.
-fn describe(pod: &PodFacts, mut draft: Draft, what: Option<&What>) -> Verdict {
+pub(crate) fn describe(pod: &PodFacts, mut draft: Draft, what: Option<&What>) -> Verdict {
     let judged = pod.containers.iter().enumerate();
     let judged = judged.filter(|it| it.1.kind != supple_resize::resources::ContainerKind::Init);
     let mut containers = Vec::with_capacity(judged.clone().count());
@@ -605,6 +613,7 @@ fn describe(pod: &PodFacts, mut draft: Draft, what: Option<&What>) -> Verdict {
     }));
     let told = what.map(|what| (code_of(what, &draft), sentence(what, pod, &draft)));
     let again = if what.is_some() { None } else { draft.again };
+    let asked = draft.asked;
     let mut findings = std::mem::take(&mut draft.findings);
     findings.sort_by_key(|it| it.check);
     findings.shrink_to_fit();
@@ -622,7 +631,7 @@ fn describe(pod: &PodFacts, mut draft: Draft, what: Option<&What>) -> Verdict {
             (None, None, None) => (Code::Fits, "what it asks for is what it needs".to_owned()),
         }
     });
-    Verdict { workload: pod.workload.clone(), containers, findings, code, message, again }
+    Verdict { workload: pod.workload.clone(), containers, findings, code, message, again, asked }
 }
 
 fn about(finding: &Finding) -> String {

@@ -299,6 +299,9 @@ pub struct WorkloadFacts {
     pub disruptions_allowed: Option<u32>,
     /// It can be restarted through its template: a deployment, stateful set or daemon set.
     pub can_roll_out: bool,
+    /// Its new pods are sized as they are created: our webhook is registered, and asked about them. Without it, recreating a pod for
+    /// its sizes would bring the same ones back.
+    pub sized_at_creation: bool,
     /// What scales it sideways.
     pub scalers: Vec<Scaler>,
     /// Vertical autoscalers of others that act on it: `VerticalPodAutoscaler` objects that are not ours to carry out.

@@ -1,39 +1,15 @@
-//! What a pod holds of its node, in integers: the twins of `supple_resize::amounts::effective` and
-//! `supple_resize::allocate::held` over facts, because a round asks this of every pod of the cluster. Properties hold the
-//! twins together.
+//! What a pod holds of its node, in integers: the twin of `supple_resize::allocate::held` over facts, because a round asks this of
+//! every pod of the cluster. Properties hold the twins together; the sum over containers is one for both.
 
-use supple_quantity::{Bytes, MilliCpu};
-use supple_resize::amounts::Amounts;
-use supple_resize::resources::ContainerKind;
+use supple_resize::amounts::{Amounts, together};
 
 use crate::facts::{ContainerFacts, Phase, PodFacts};
 
 impl PodFacts {
     /// The effective requests and limits of the pod, each container counted as `amounts_of` says, overhead included.
     pub fn effective(&self, level: Amounts, amounts_of: impl Fn(usize, &ContainerFacts) -> Amounts) -> Amounts {
-        let mut sidecars = Amounts::default();
-        let mut during_init = Amounts::default();
-        let mut running = Amounts::default();
-        for (index, container) in self.containers.iter().enumerate() {
-            let amounts = amounts_of(index, container);
-            match container.kind {
-                ContainerKind::Sidecar => {
-                    sidecars = sidecars.plus(amounts);
-                    during_init = during_init.max(sidecars);
-                }
-                ContainerKind::Init => during_init = during_init.max(sidecars.plus(amounts)),
-                ContainerKind::Regular => running = running.plus(amounts),
-            }
-        }
-        let sum = level.or(running.plus(sidecars).max(during_init));
-        let overhead = self.overhead.amounts();
-        let with_limit = |limit: i64, overhead: i64| if limit == 0 { 0 } else { limit.saturating_add(overhead) };
-        Amounts {
-            cpu_request: MilliCpu(sum.cpu_request.0.saturating_add(overhead.cpu_request.0)),
-            cpu_limit: MilliCpu(with_limit(sum.cpu_limit.0, overhead.cpu_request.0)),
-            memory_request: Bytes(sum.memory_request.0.saturating_add(overhead.memory_request.0)),
-            memory_limit: Bytes(with_limit(sum.memory_limit.0, overhead.memory_request.0)),
-        }
+        let amounts = self.containers.iter().enumerate().map(|(index, it)| (it.kind, amounts_of(index, it)));
+        together(amounts, level, self.overhead.amounts())
     }
 
     /// What its spec asks for as a whole.

@@ -11,6 +11,7 @@
 //! * [`facts`], [`need`], [`record`], [`policy`]: what is known, plain data. [`extract`] makes facts of API objects; [`rebuild`]
 //!   makes a pod of them again for the rules of a resize; [`held`] sums what it holds of its node.
 //! * [`scene`]: all of it at one moment. [`round`]: what comes of it, and [`round::decide`].
+//! * [`create`]: the same for a pod that is about to be created, alone. [`recreated`]: whether one that was recreated came back as it was to.
 //! * [`check`]: the named checks in their published order; [`code`]: the codes they speak in; [`page`]: both as a document.
 //! * [`hand`], [`note`], [`progress`], [`numbers`]: what can be read off a pod itself. [`few`]: a map that is small;
 //!   [`at`]: a moment that is.
@@ -21,6 +22,7 @@
 pub mod at;
 pub mod check;
 pub mod code;
+pub mod create;
 mod engine;
 pub mod extract;
 pub mod facts;
@@ -36,6 +38,7 @@ pub mod policy;
 pub mod progress;
 pub mod rebuild;
 pub mod record;
+pub mod recreated;
 pub mod round;
 pub mod scaler;
 pub mod scene;

@@ -105,6 +105,17 @@ impl Numbers {
         self.memory_limit = set.memory_limit.or(self.memory_limit);
     }
 
+    /// These, and where one is absent, that of the others.
+    #[must_use]
+    pub fn or(&self, others: &Self) -> Self {
+        Self {
+            cpu_request: self.cpu_request.or(others.cpu_request),
+            cpu_limit: self.cpu_limit.or(others.cpu_limit),
+            memory_request: self.memory_request.or(others.memory_request),
+            memory_limit: self.memory_limit.or(others.memory_limit),
+        }
+    }
+
     /// Whether nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {

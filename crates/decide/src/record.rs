@@ -10,6 +10,7 @@ use crate::code::Code;
 use crate::few::Few;
 use crate::numbers::Numbers;
 use crate::policy::Policy;
+use crate::recreated::Recreated;
 
 /// How many resizes are remembered of a workload.
 pub const LAST_RESIZES: usize = 10;
@@ -44,6 +45,9 @@ pub struct Record {
     /// Since when some pod of it has found no room on its node for what it is to have; `None`: all have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_room_since: Option<Timestamp>,
+    /// What the last pod that was recreated for its sizes was to come back with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recreated: Option<Recreated>,
 }
 
 /// One resize that was carried out.
@@ -95,6 +99,8 @@ impl Record {
         self.not_before = self.not_before.max(other.not_before);
         self.incidents_until = self.incidents_until.max(other.incidents_until);
         self.no_room_since = self.no_room_since.or(other.no_room_since);
+        let newer = other.recreated.filter(|it| self.recreated.as_ref().is_none_or(|own| own.at <= it.at));
+        self.recreated = newer.or(self.recreated);
         self
     }
 

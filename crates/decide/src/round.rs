@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use supple_resize::amounts::Resource;
 use supple_resize::predict::Change;
 
-use crate::check::Check;
+use crate::check::{Asked, Check};
 use crate::code::Code;
 use crate::key::{PodKey, WorkloadKey};
 use crate::numbers::Numbers;
@@ -121,6 +121,9 @@ pub struct Verdict {
     pub message: String,
     /// When it may be otherwise by itself.
     pub again: Option<Timestamp>,
+    /// The checks that were asked: one that was and is not among the findings passed.
+    #[serde(default)]
+    pub asked: Asked,
 }
 
 impl Verdict {

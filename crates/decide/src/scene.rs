@@ -82,20 +82,11 @@ pub struct Cluster {
     pub minor_version: Option<u32>,
     /// Samples older than this are stale: they may raise, never lower.
     pub stale_after: jiff::SignedDuration,
-    /// New pods are sized when they are created (the mutating webhook serves): without it, recreating a pod for its sizes
-    /// would bring the same ones back.
-    pub sizes_new_pods: bool,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self {
-            stopped: None,
-            max_in_flight: 50,
-            minor_version: None,
-            stale_after: jiff::SignedDuration::from_mins(10),
-            sizes_new_pods: false,
-        }
+        Self { stopped: None, max_in_flight: 50, minor_version: None, stale_after: jiff::SignedDuration::from_mins(10) }
     }
 }
 

@@ -249,7 +249,7 @@ impl Sizing<'_> {
     /// No further from what is in force than a step may go.
     fn stepped(&mut self, amount: i64, now: i64) -> i64 {
         let policy = self.sight.policy();
-        let capped = self.cap(amount, now);
+        let capped = self.cap(Requirement::Request, amount, now);
         if capped != amount {
             self.say(Check::Step, Code::StepCapped, amount, capped, "the rest follows in later steps");
             self.set_by("steps", &policy.steps.origin);
@@ -257,14 +257,18 @@ impl Sizing<'_> {
         capped
     }
 
-    fn cap(&self, amount: i64, now: i64) -> i64 {
+    fn cap(&self, requirement: Requirement, amount: i64, now: i64) -> i64 {
         let steps = &self.sight.policy().steps.value;
         let (up, down) = match self.resource {
             Resource::Cpu => (steps.cpu_up, steps.cpu_down),
             Resource::Memory => (steps.memory_up, steps.memory_down),
         };
-        let highest = up.map_or(i64::MAX, |it| self.round(more(now, i64::from(it))));
-        let lowest = down.map_or(0, |it| self.round(less(now, i64::from(it))).min(now));
+        let (least, most) = match self.sight.siblings {
+            Some(siblings) => siblings.span(&self.container.name, self.resource, requirement, now),
+            None => (now, now),
+        };
+        let highest = up.map_or(i64::MAX, |it| self.round(more(most, i64::from(it))));
+        let lowest = down.map_or(0, |it| self.round(less(least, i64::from(it))).min(least));
         amount.clamp(lowest.min(now), highest.max(now))
     }
 
@@ -298,7 +302,7 @@ impl Sizing<'_> {
             }
         }
         if !(urgent && limit > old) {
-            limit = self.cap(limit, old);
+            limit = self.cap(Requirement::Limit, limit, old);
         }
         limit = limit.max(request);
         if self.sight.pod.qos == QosClass::Guaranteed {

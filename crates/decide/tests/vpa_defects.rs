@@ -88,8 +88,7 @@ fn d3_a_cool_down_begins_with_the_last_resize() {
 /// VPA: nothing is resized in place while its admission webhook does not serve.
 #[test]
 fn d4_a_resize_in_place_needs_no_webhook() {
-    let mut stage = herd(1, Mode::InPlace);
-    stage.scene.cluster.sizes_new_pods = false;
+    let stage = herd(1, Mode::InPlace);
     check(&stage.decide(), "web-1", Code::Resize, "500m");
 }
 
@@ -104,7 +103,7 @@ fn d5_what_forbids_an_eviction_does_not_forbid_a_resize() {
     check(&stage.decide(), "web-1", Code::Resize, "500m");
     // What is required of an eviction is required of one.
     let mut recreated = herd(3, Mode::Recreate);
-    recreated.scene.cluster.sizes_new_pods = true;
+    recreated.sizes_new_pods();
     check(&recreated.decide(), "web-1", Code::Evict, "evict");
     recreated.policy("web", |it| it.recreate_only_for.value = vec![only_up]);
     check(&recreated.decide(), "web-1", Code::WrongDirection, "nothing");
@@ -180,7 +179,7 @@ fn d8_a_used_up_budget_delays_the_rest_and_everyone_has_a_turn() {
 #[test]
 fn d9_what_passes_by_itself_evicts_nobody() {
     let mut stage = herd(5, Mode::InPlaceOrRecreate);
-    stage.scene.cluster.sizes_new_pods = true;
+    stage.sizes_new_pods();
     stage.resized("web-1", "2", 5);
     let since = stage.ago(5);
     stage.at("web-1").progress = Progress::Failing("missing pod memory usage".into());

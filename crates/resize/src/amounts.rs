@@ -145,21 +145,29 @@ pub fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
 /// a container exchanged (allocated, status, the greater of both).
 #[must_use]
 pub fn effective(pod: &Pod, pod_level: Amounts, amounts_of: impl Fn(&Container) -> Amounts) -> Amounts {
-    let Some(spec) = pod.spec.as_ref() else { return Amounts::default() };
-    let mut sidecars = Amounts::default();
-    let mut during_init = Amounts::default();
-    for container in spec.init_containers.iter().flatten() {
-        let amounts = amounts_of(container);
-        if ContainerKind::of_init(container) == ContainerKind::Sidecar {
-            sidecars = sidecars.plus(amounts);
-            during_init = during_init.max(sidecars);
-        } else {
-            during_init = during_init.max(sidecars.plus(amounts));
+    together(resizable_containers(pod).map(|it| (it.kind, amounts_of(it.container))), pod_level, overhead(pod))
+}
+
+/// The formula itself, over containers as whoever asks has them, in the order of the spec: the pod-level values and the overhead are
+/// given.
+#[must_use]
+pub fn together(
+    containers: impl Iterator<Item = (ContainerKind, Amounts)>,
+    level: Amounts,
+    overhead: Amounts,
+) -> Amounts {
+    let (mut sidecars, mut during_init, mut running) = <(Amounts, Amounts, Amounts)>::default();
+    for (kind, amounts) in containers {
+        match kind {
+            ContainerKind::Sidecar => {
+                sidecars = sidecars.plus(amounts);
+                during_init = during_init.max(sidecars);
+            }
+            ContainerKind::Init => during_init = during_init.max(sidecars.plus(amounts)),
+            ContainerKind::Regular => running = running.plus(amounts),
         }
     }
-    let running = spec.containers.iter().fold(sidecars, |sum, it| sum.plus(amounts_of(it)));
-    let sum = pod_level.or(running.max(during_init));
-    let overhead = overhead(pod);
+    let sum = level.or(running.plus(sidecars).max(during_init));
     let with_limit = |limit: i64, overhead: i64| if limit == 0 { 0 } else { limit.saturating_add(overhead) };
     Amounts {
         cpu_request: MilliCpu(sum.cpu_request.0.saturating_add(overhead.cpu_request.0)),

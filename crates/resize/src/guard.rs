@@ -48,6 +48,17 @@ pub enum Reason {
     },
 }
 
+impl Reason {
+    /// The container it is about; `None`: the pod as a whole.
+    #[must_use]
+    pub const fn container(&self) -> Option<&String> {
+        match self {
+            Self::ContainerUsage { container, .. } | Self::ContainerUnknown { container } => Some(container),
+            Self::PodUsage { .. } | Self::PodUnknown => None,
+        }
+    }
+}
+
 /// The plan's memory limits cannot go down now. Retryable: usage may fall.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BelowUsage {

@@ -61,8 +61,8 @@ impl Acting {
         }
     }
 
-    /// Whether it sizes new pods.
-    pub fn sizes_new_pods(&self) -> bool {
+    /// Whether it was told to serve a webhook. Whether anybody asks that, the registrations say.
+    pub fn serves_webhook(&self) -> bool {
         match self {
             Self::Installed(it) => value_of(&arguments(it), "--webhook-service").is_some(),
             Self::InProcess { webhook, .. } => *webhook,

@@ -4,7 +4,9 @@ use std::io::Write as _;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use supple_controller::account::{Account, AnswerWord, CheckAccount, ContainerAccount, SettingAccount};
+use supple_controller::account::{
+    Account, AnswerWord, CheckAccount, ContainerAccount, NewContainer, NewPod, SettingAccount,
+};
 use supple_decide::check::Check;
 use supple_decide::code::Code;
 use supple_decide::need::Wanted;
@@ -91,6 +93,7 @@ fn text(account: &Account, now: Timestamp) -> String {
     section(&mut lines, "What it needs", account.containers.iter().flat_map(|it| need(it, account)));
     section(&mut lines, "What the checks say, in their order", account.checks.iter().flat_map(check));
     section(&mut lines, "What the cluster would answer", answer(account));
+    section(&mut lines, "What a new pod would be given", new_pod(account));
     section(&mut lines, "What would have to change for it to act", to_act(account));
     let general = account.settings.iter().map(|it| (String::new(), it));
     let particular = account.containers.iter().flat_map(|container| {
@@ -285,6 +288,7 @@ pub(super) fn mark(it: &CheckAccount) -> &'static str {
         Outcome::Refused => 2,
     });
     match worst {
+        None if !it.asked => "not asked",
         None => "passes",
         Some(Outcome::Clamped) => "clamps",
         Some(Outcome::Delayed) => "delays",
@@ -293,8 +297,8 @@ pub(super) fn mark(it: &CheckAccount) -> &'static str {
 }
 
 fn check(it: &CheckAccount) -> Vec<String> {
-    let mut lines = vec![format!("  {:<8}{:<15} {}", mark(it), it.check.as_str(), it.question)];
-    lines.extend(findings(it).map(|it| format!("          {it}")));
+    let mut lines = vec![format!("  {:<10}{:<15} {}", mark(it), it.check.as_str(), it.question)];
+    lines.extend(findings(it).map(|it| format!("            {it}")));
     lines
 }
 
@@ -302,12 +306,14 @@ fn check(it: &CheckAccount) -> Vec<String> {
 pub(super) fn checks_in_short(account: &Account) -> Vec<String> {
     let said = account.checks.iter().filter(|it| !it.findings.is_empty());
     let mut lines: Vec<String> = said
-        .flat_map(|it| findings(it).map(move |found| format!("  {:<8}{:<15} {found}", mark(it), it.check.as_str())))
+        .flat_map(|it| findings(it).map(move |found| format!("  {:<10}{:<15} {found}", mark(it), it.check.as_str())))
         .collect();
-    let passed = account.checks.iter().filter(|it| it.findings.is_empty()).map(|it| Check::as_str(it.check));
-    let passed: Vec<&str> = passed.collect();
-    if !passed.is_empty() {
-        lines.push(format!("  passes  {}", passed.join(", ")));
+    for (what, asked) in [("passes", true), ("not asked", false)] {
+        let silent = account.checks.iter().filter(|it| it.findings.is_empty() && it.asked == asked);
+        let silent: Vec<&str> = silent.map(|it| Check::as_str(it.check)).collect();
+        if !silent.is_empty() {
+            lines.push(format!("  {what:<10}{}", silent.join(", ")));
+        }
     }
     lines
 }
@@ -318,6 +324,26 @@ fn findings(it: &CheckAccount) -> impl Iterator<Item = String> {
         let setting = finding.setting.as_deref().map(|it| format!(" [{it}]")).unwrap_or_default();
         format!("{}: {container}{}{setting}", finding.code, finding.message)
     })
+}
+
+/// What the webhook would make of a new pod, and why.
+fn new_pod(account: &Account) -> Vec<String> {
+    let NewPod { asked, containers, code, message, findings } = &account.new_pod;
+    if !asked {
+        let text = "  What its template says: the webhook is not asked about it (webhook.mutating.enabled in the chart, or `supple up --webhook`).";
+        return vec![text.to_owned()];
+    }
+    let mut lines = Vec::new();
+    if containers.iter().all(|it| it.sizes == it.template) {
+        lines.push(format!("  What its template says: {code}: {message}"));
+    }
+    for NewContainer { name, sizes, .. } in containers.iter().filter(|it| it.sizes != it.template) {
+        let cpu = asks("cpu", sizes.cpu_request, sizes.cpu_limit);
+        lines.push(format!("  {name}: {cpu}, {}", asks("memory", sizes.memory_request, sizes.memory_limit)));
+        let own = findings.iter().filter(|it| it.container.as_deref().is_none_or(|it| it == name));
+        lines.extend(own.map(|it| format!("      {}: {}", it.code, it.message)));
+    }
+    lines
 }
 
 /// What the cluster would answer, in sentences.

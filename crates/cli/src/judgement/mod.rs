@@ -12,9 +12,12 @@ mod uninstall;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::api::ListParams;
+use kube::{Api, Client};
 use supple_api::autoscaler::CarryOut;
 use supple_controller::once;
+use supple_controller::webhook::registration::Registration;
 use supple_controller::world::{Settings, World};
 
 use acting::Acting;
@@ -51,7 +54,6 @@ fn settings(acting: &Acting, told: LoopArgs) -> Settings {
     Settings {
         own_namespace: Arc::from(own_namespace(acting)),
         autoscalers: told.vpa.or(acting.autoscalers()).unwrap_or_default(),
-        sizes_new_pods: acting.sizes_new_pods(),
         ..Settings::default()
     }
 }
@@ -59,6 +61,10 @@ fn settings(acting: &Acting, told: LoopArgs) -> Settings {
 /// Look at the cluster.
 async fn look(client: &Client, told: LoopArgs) -> Result<World, Failure> {
     let settings = settings(&Acting::find(client).await, told);
+    match Api::<MutatingWebhookConfiguration>::all(client.clone()).list(&ListParams::default()).await {
+        Ok(all) => settings.registered.set(Registration::of(&all)),
+        Err(error) => crate::say(&format!("note: whether new pods are sized could not be read: {error}")),
+    }
     let world = once::look(client, settings, &jiff::Timestamp::now, PATIENCE).await.map_err(Failure::unreachable)?;
     if let Some(why) = world.blind() {
         crate::say(&format!("note: nothing is measured: {why}"));

@@ -267,9 +267,12 @@ fn plan_explain_and_doctor_say_what_would_be_done() {
     assert!(total.contains("cores less") && total.contains("a month at 0.031 a core"), "{total}");
     assert!(workload["savesAMonth"].as_f64().is_some_and(|it| it > 0.0), "{workload}");
     let one = good(&up.supple(["plan", "pod/a"]));
-    for part in
-        ["Checks\n", "refuses Permission", "passes  ", "What the cluster would answer\n  Accepted, and done at once"]
-    {
+    for part in [
+        "Checks\n",
+        "refuses   Permission",
+        "passes    ",
+        "What the cluster would answer\n  Accepted, and done at once",
+    ] {
         assert!(one.contains(part), "{part}: {one}");
     }
     let name = good(&up.supple(["plan", "-A", "-o", "name"]));
@@ -333,7 +336,7 @@ fn explain_tells_every_value_with_its_unit_and_its_origin() {
     assert_eq!(row(least), [least, "32Mi", "clusterrightsizepolicy/base"]);
     for part in [
         "default/pod/a: ModeOff",
-        "refuses Permission",
+        "refuses   Permission",
         "What would have to change for it to act\n  ModeOff: set another mode",
         "      kubectl label --overwrite pod/a -n default supple.dev/mode=in-place",
         "now      900m cpu, at most 1800m; uses ",

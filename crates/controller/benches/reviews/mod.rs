@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use supple_controller::metrics::Metrics;
 use supple_controller::webhook::{Approval, Knowledge, Sizing, server};
+use supple_decide::code::Code;
 use supple_decide::need::{Use, Uses};
 use supple_decide::numbers::Numbers;
 use supple_quantity::{Bytes, MilliCpu};
@@ -47,10 +48,11 @@ impl Knowledge for Known {
         Approval::NotNeeded
     }
 
-    fn sizes(&self, _: &str, _: &Pod) -> Option<Sizing> {
+    fn sizes(&self, _: &str, _: &Pod, _: Timestamp) -> Option<Sizing> {
         let numbers = Numbers { cpu_request: Some(MilliCpu(250)), ..Numbers::default() };
         let containers = (0..CONTAINERS).map(|it| (format!("c{it}").into(), numbers)).collect();
-        Some(Sizing { containers, of: "deployment/web".to_owned() })
+        let (of, why) = ("deployment/web".to_owned(), String::new());
+        Some(Sizing { containers, of, code: Code::Resize, why })
     }
 }
 

@@ -34,6 +34,10 @@ pub(super) fn record<S: Serializer>(it: &Record, serializer: S) -> Result<S::Ok,
         "originals": originals, "last": it.last.iter().map(done).collect::<Vec<_>>(),
         "tooSmall": it.too_small.iter().map(too_small).collect::<Vec<_>>(), "setbacks": it.setbacks,
         "notBefore": it.not_before, "incidentsUntil": it.incidents_until, "noRoomSince": it.no_room_since,
+        "recreated": it.recreated.as_ref().map(|it| {
+            let sizes = it.sizes.iter().map(|(name, (next, full))| (name.to_string(), json!({"next": self::sizes(next), "full": self::sizes(full)})));
+            json!({"at": it.at, "containers": sizes.collect::<Map<String, Value>>(), "otherwise": it.otherwise})
+        }),
     })
     .serialize(serializer)
 }

@@ -303,8 +303,14 @@ mod tests {
         let client = Client::new(silent, "default");
         let clock: Clock = Arc::new(|| "2026-01-01T00:00:00Z".parse().unwrap());
         let answers = Answers::new(1).0;
-        let mut hands =
-            Hands::new(client.clone(), Teller::new(client, "replica-1"), answers, clock.clone(), None, Metrics::default());
+        let mut hands = Hands::new(
+            client.clone(),
+            Teller::new(client, "replica-1"),
+            answers,
+            clock.clone(),
+            None,
+            Metrics::default(),
+        );
         let (file, reader) = tokio::io::duplex(1 << 16);
         hands.audit_in(file);
         let told = |number: usize| Told {

@@ -31,6 +31,8 @@ use beside::{Budget, Scales};
 use shelf::{Moved, Name, Shelf};
 use workload::Workload;
 
+use crate::webhook::registration::Registration;
+
 /// A pod, what its containers use, and its workload.
 #[derive(Debug)]
 pub struct Place<'a> {
@@ -492,8 +494,7 @@ impl View {
         let counted = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         let object = self.object(key);
         let revisions: BTreeSet<&Arc<str>> = pods().filter_map(|it| it.revision.as_ref()).collect();
-        let labels = object.map(|it| &*it.pod_labels);
-        let labels = labels.or_else(|| self.members(key).next().and_then(|it| self.labels.get(it)));
+        let labels = self.pod_labels(key);
         let budgets = self.budgets.of_namespace(&key.namespace).map(|(_, it)| it);
         let allowed = labels.and_then(|it| budgets.filter(|budget| budget.is_over(it)).map(|it| it.allowed).min());
         let scalers = self.scalers.of_namespace(&key.namespace).map(|(_, it)| it);
@@ -508,10 +509,24 @@ impl View {
             template: object.map(|it| it.template.clone()).unwrap_or_default(),
             disruptions_allowed: allowed,
             can_roll_out: object.is_some_and(|it| it.can_roll_out),
+            sized_at_creation: false,
             scalers: scalers.map(|it| it.scaler.clone()).collect(),
             other_vertical: Vec::new(),
             words: self.said(key).words.clone(),
         }
+    }
+
+    /// The labels of its pods.
+    fn pod_labels(&self, key: &WorkloadKey) -> Option<&BTreeMap<String, String>> {
+        let labels = self.object(key).map(|it| &*it.pod_labels);
+        labels.or_else(|| self.members(key).next().and_then(|it| self.labels.get(it)))
+    }
+
+    /// Whether our webhook is asked about its new pods.
+    pub fn is_asked_about(&self, key: &WorkloadKey, registration: &Registration) -> bool {
+        let nothing = BTreeMap::new();
+        let namespace = self.namespaces.get(&(Arc::from(""), key.namespace.clone())).map(|it| &it.labels);
+        registration.asks(&key.namespace, namespace.unwrap_or(&nothing), self.pod_labels(key).unwrap_or(&nothing))
     }
 
     fn uid_of_bare(&self, key: &WorkloadKey) -> Arc<str> {

@@ -1,26 +1,23 @@
-//! Sizes for a pod that is being created: a JSON patch of its resources, or nothing. Pure. Whatever would make a pod that the
-//! server refuses, or one of another QoS class, is left out: a pod with its own sizes is better than none.
+//! Sizes for a pod that is being created, as a JSON patch of its resources. Pure. What they are is decided by `decide::create`; here is
+//! only how they are written. Of what would make a pod that the server refuses nothing is written all the same: a pod with its own
+//! sizes is better than none.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use supple_decide::numbers::{Numbers, sizes_of};
-use supple_resize::qos::{self, QosClass};
+use supple_resize::qos;
 
 use super::knowledge::Knowledge;
 use super::review::{Question, Verdict};
 
 /// Judge a question about a new pod.
-pub fn judge(question: &Question, knowledge: &dyn Knowledge) -> Verdict {
+pub fn judge(question: &Question, knowledge: &dyn Knowledge, now: Timestamp) -> Verdict {
     let Some(pod) = &question.pod else { return Verdict::passes() };
-    let Some(sizing) = knowledge.sizes(&question.namespace, pod) else { return Verdict::passes() };
-    // Pod-level resources divide what the containers have; sizing one of them alone would break that.
-    let pod_level = pod.spec.as_ref().and_then(|it| it.resources.as_ref()).is_some();
-    if pod_level || qos::compute(pod) == QosClass::BestEffort {
-        return Verdict::passes();
-    }
+    let Some(sizing) = knowledge.sizes(&question.namespace, pod, now) else { return Verdict::passes() };
     let wanted: BTreeMap<&str, Numbers> = sizing.containers.iter().map(|(name, it)| (name.as_ref(), *it)).collect();
     let mut object = question.object.clone();
     let (mut patch, mut told) = (Vec::new(), Vec::new());
@@ -38,7 +35,8 @@ pub fn judge(question: &Question, knowledge: &dyn Knowledge) -> Verdict {
     }
     let same_class = Pod::deserialize(&object).is_ok_and(|sized| qos::compute(&sized) == qos::compute(pod));
     if patch.is_empty() || !same_class {
-        return Verdict::passes();
+        let audit = vec![("kept", format!("{}: {}: {}", sizing.of, sizing.code, sizing.why))];
+        return Verdict { audit, ..Verdict::passes() };
     }
     let audit = vec![("sized", format!("{} from {}", told.join("; "), sizing.of))];
     Verdict { patch, audit, ..Verdict::passes() }
@@ -85,6 +83,7 @@ fn shown(numbers: Numbers) -> String {
 
 #[cfg(test)]
 mod tests {
+    use supple_decide::code::Code;
     use supple_decide::need::Uses;
     use supple_quantity::{Bytes, MilliCpu};
 
@@ -102,9 +101,10 @@ mod tests {
             Approval::NotNeeded
         }
 
-        fn sizes(&self, _: &str, _: &Pod) -> Option<Sizing> {
+        fn sizes(&self, _: &str, _: &Pod, _: Timestamp) -> Option<Sizing> {
             let numbers = self.0?;
-            Some(Sizing { containers: [("c".into(), numbers)].into(), of: "deployment/web".to_owned() })
+            let (of, why) = ("deployment/web".to_owned(), String::new());
+            Some(Sizing { containers: [("c".into(), numbers)].into(), of, code: Code::Resize, why })
         }
     }
 
@@ -133,7 +133,7 @@ mod tests {
             object,
             old: None,
         };
-        let verdict = judge(&question, &Known(wanted));
+        let verdict = judge(&question, &Known(wanted), Timestamp::UNIX_EPOCH);
         let expect = expect.map(|it| json!({"op": "add", "path": "/spec/containers/1/resources", "value": it}));
         assert_eq!(verdict.patch.first(), expect.as_ref(), "{verdict:?}");
         assert!(verdict.refused.is_none());
@@ -172,9 +172,10 @@ mod tests {
                 object: object.clone(),
                 old: None,
             };
-            judge(&question, &Known(wanted))
+            judge(&question, &Known(wanted), Timestamp::UNIX_EPOCH)
         };
-        assert_eq!(ask(numbers((500, 0), (0, 0))), Verdict::passes());
+        let kept = ask(numbers((500, 0), (0, 0)));
+        assert_eq!((kept.patch.len(), kept.audit[0].0), (0, "kept"));
         let sized = ask(numbers((500, 500), (0, 0)));
         assert_eq!(sized.audit, [("sized", "c: cpu 500m:500m from deployment/web".to_owned())]);
     }

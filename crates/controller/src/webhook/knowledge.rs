@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use supple_decide::code::Code;
 use supple_decide::need::Uses;
 use supple_decide::numbers::Numbers;
 
@@ -15,9 +17,9 @@ pub trait Knowledge: Send + Sync + 'static {
     /// Whether a decrease of its memory needs somebody's approval. The pod's own annotation need not be looked at.
     fn approval(&self, namespace: &str, pod: &Pod) -> Approval;
 
-    /// The sizes for a pod that is about to be created; `None` where it is to have its own: another mode, a pause, nothing
-    /// learned yet. The pod may have no name, and its owner is in its metadata.
-    fn sizes(&self, namespace: &str, pod: &Pod) -> Option<Sizing>;
+    /// The sizes for a pod that is about to be created, or why it is to have its own; `None` where nothing is known of its workload,
+    /// or it is never sized. The pod may have no name, and its owner is in its metadata.
+    fn sizes(&self, namespace: &str, pod: &Pod, now: Timestamp) -> Option<Sizing>;
 }
 
 /// Whether a decrease of memory needs approval.
@@ -35,12 +37,16 @@ pub enum Approval {
 }
 
 /// Sizes for a pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sizing {
     /// By container; a number that is not given stays as it is, and so does a container that is not named.
     pub containers: BTreeMap<Arc<str>, Numbers>,
     /// Where they come from, for people: `deployment/cart`.
     pub of: String,
+    /// What settled it.
+    pub code: Code,
+    /// The sentence for people.
+    pub why: String,
 }
 
 /// Knows nothing: everything passes.
@@ -56,7 +62,7 @@ impl Knowledge for Nothing {
         Approval::NotNeeded
     }
 
-    fn sizes(&self, _: &str, _: &Pod) -> Option<Sizing> {
+    fn sizes(&self, _: &str, _: &Pod, _: Timestamp) -> Option<Sizing> {
         None
     }
 }

@@ -14,6 +14,7 @@ pub mod certificate;
 pub mod create;
 pub mod knowledge;
 pub mod publish;
+pub mod registration;
 pub mod resize;
 pub mod review;
 pub mod server;

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::certificate::{CertificateError, Pair, is_good};
+use super::registration::{CREATE_HOOK, Registered, Registration};
 use super::server::{CREATE, RESIZE};
 use crate::lease::elect::Leadership;
 use crate::metrics::Metrics;
@@ -33,9 +34,6 @@ use crate::run::Clock;
 
 /// The webhook that judges resizes.
 const RESIZE_HOOK: &str = "resize.supple.dev";
-
-/// The webhook that sizes new pods.
-const CREATE_HOOK: &str = "create.supple.dev";
 
 /// The field manager of the configurations.
 const MANAGER: &str = "supple";
@@ -193,24 +191,40 @@ pub fn configurations(wanted: &Wanted, authorities: &str) -> (Value, Option<Valu
     )
 }
 
-/// Keep things as they have to be until `stop`. The newest TLS configuration is put into `tls`, at first when there is one.
+/// Who is told what is found.
+#[derive(Debug)]
+pub struct Told {
+    /// The newest TLS configuration, at first when there is one.
+    pub tls: watch::Sender<Option<Arc<ServerConfig>>>,
+    /// About which new pods the webhook is asked.
+    pub registered: Registered,
+    /// When the certificate runs out.
+    pub metrics: Metrics,
+}
+
+/// Keep things as they have to be until `stop`.
 pub async fn run(
     client: Client,
     wanted: Wanted,
     clock: Clock,
     leadership: watch::Receiver<Leadership>,
-    tls: watch::Sender<Option<Arc<ServerConfig>>>,
-    metrics: Metrics,
+    told: Told,
     stop: CancellationToken,
 ) {
+    let Told { tls, registered, metrics } = told;
     let mut served: Option<Pair> = None;
-    let mut told = String::new();
+    let mut failed = String::new();
     let mut leads = leadership.clone();
     loop {
         let may_write = leadership.borrow().may_act(Instant::now());
-        match once(&client, &wanted, may_write, clock()).await {
+        let done = once(&client, &wanted, may_write, clock()).await;
+        match registration(&client, &wanted.name).await {
+            Ok(now) => registered.set(now),
+            Err(error) => tracing::debug!(%error, "whether new pods are sized is taken to be as before"),
+        }
+        match done {
             Ok(Some(pair)) => {
-                told.clear();
+                failed.clear();
                 metrics.certificate(pair.until);
                 if served.as_ref() != Some(&pair) {
                     match pair.server_config() {
@@ -223,9 +237,9 @@ pub async fn run(
             Ok(None) => {}
             Err(error) => {
                 let now = error.to_string();
-                if now != told {
+                if now != failed {
                     tracing::warn!(error = now, "the webhook is not set up; tried again");
-                    told = now;
+                    failed = now;
                 }
             }
         }
@@ -288,6 +302,18 @@ pub async fn once(
     }
     tracing::info!(until = %pair.until, "a new certificate for the webhook");
     Ok(Some(pair))
+}
+
+/// About which new pods the webhook is asked, by the configuration of this name. One that may not be read is somebody else's.
+///
+/// # Errors
+/// [`PublishError`].
+pub async fn registration(client: &Client, name: &str) -> Result<Registration, PublishError> {
+    match Api::<MutatingWebhookConfiguration>::all(client.clone()).get_opt(name).await {
+        Ok(found) => Ok(Registration::of(&found)),
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(Registration::default()),
+        Err(error) => Err(api("read the mutating webhook configuration")(error)),
+    }
 }
 
 async fn configure(client: &Client, wanted: &Wanted, authorities: &str) -> Result<(), PublishError> {

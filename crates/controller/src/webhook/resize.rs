@@ -1,11 +1,14 @@
 //! What is said of a resize: a memory limit does not go to or below what is used, and where a policy asks for it, not down
-//! without somebody's approval. Pure.
+//! without somebody's approval. Pure; what would be lowered in place, and what a restart gives back, the model of a resize says.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use supple_decide::code::Code;
+use supple_decide::need::Use;
 use supple_decide::numbers::{Numbers, show_measured_memory, sizes_of};
 use supple_quantity::Bytes;
+use supple_resize::guard::{self, MemoryUsage, Reason};
+use supple_resize::predict::planned;
 use supple_resize::resources::resizable_containers;
 
 use super::knowledge::{Approval, Knowledge};
@@ -27,36 +30,45 @@ pub fn judge(question: &Question, knowledge: &dyn Knowledge, now: Timestamp) -> 
         return Verdict::passes();
     }
     let used = knowledge.used(&question.namespace, &question.name);
+    let fresh = |it: &str| used.get(it).filter(|it| now.duration_since(it.at) <= FRESH).and_then(|it| it.memory);
+    // What is measured runs, whatever a status that lags behind says.
+    let plan = planned(old, new, |it| fresh(it).is_some());
+    let containers = used.keys().filter_map(|it| Some((it.to_string(), fresh(it)?)));
+    let usage = MemoryUsage { pod: None, containers: containers.collect() };
+    let below = guard::check(&plan, &usage).err().map(|it| it.reasons).unwrap_or_default();
     let mut warnings = Vec::new();
     for Lowered { container, before, after } in &lowered {
         let now_asked = || format!("the memory limit of container {container:?} would go {} {after}", from(*before));
-        let Some(used) = used.get(container.as_str()) else {
-            warnings.push(format!("supple.dev: {}, and it is not known what it uses", now_asked()));
-            continue;
-        };
-        let age = now.duration_since(used.at);
-        let Some(memory) = used.memory.filter(|_| age <= FRESH) else {
-            let minutes = age.as_mins();
-            warnings
-                .push(format!("supple.dev: {}, and what it uses was last measured {minutes} minutes ago", now_asked()));
-            continue;
-        };
-        let seconds = age.as_secs().max(0);
-        if memory >= *after {
-            let message = format!(
-                "{}, and it uses {} (measured {seconds} s ago): it would be killed; ask for more, or wait until it uses less",
-                now_asked(),
-                show_measured_memory(memory),
-            );
-            return Verdict::refuses(Code::BelowUse, message);
+        let seconds = |it: &Use| now.duration_since(it.at).as_secs().max(0);
+        match below.iter().find(|it| it.container() == Some(container)) {
+            Some(Reason::ContainerUsage { usage, .. }) => {
+                let message = format!(
+                    "{}, and it uses {} (measured {} s ago): it would be killed; ask for more, or wait until it uses less",
+                    now_asked(),
+                    show_measured_memory(*usage),
+                    used.get(container.as_str()).map_or(0, seconds),
+                );
+                return Verdict::refuses(Code::BelowUse, message);
+            }
+            Some(_) => warnings.push(match used.get(container.as_str()) {
+                Some(used) => format!(
+                    "supple.dev: {}, and what it uses was last measured {} minutes ago",
+                    now_asked(),
+                    seconds(used) / 60
+                ),
+                None => format!("supple.dev: {}, and it is not known what it uses", now_asked()),
+            }),
+            None => {}
         }
-        if used.memory_charged.is_some_and(|charged| charged >= *after) {
-            let charged = show_measured_memory(used.memory_charged.unwrap_or_default());
-            let message = format!(
-                "supple.dev: {}, and {charged} are charged to it, page cache included: its node waits until that is less",
-                now_asked()
-            );
-            warnings.push(message);
+        // A restart gives it all back.
+        let charged = used.get(container.as_str()).and_then(|it| it.memory_charged);
+        let stays = fresh(container).is_some() && !plan.restart.contains(container);
+        if let Some(charged) = charged.filter(|charged| charged >= after && stays) {
+            warnings.push(format!(
+                "supple.dev: {}, and {} are charged to it, page cache included: its node waits until that is less",
+                now_asked(),
+                show_measured_memory(charged)
+            ));
         }
     }
     if let Approval::Needed { by } = knowledge.approval(&question.namespace, old)
@@ -103,7 +115,7 @@ fn is_approved(pod: &Pod) -> bool {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use supple_decide::need::{Use, Uses};
+    use supple_decide::need::Uses;
 
     use super::super::knowledge::Sizing;
     use super::*;
@@ -126,7 +138,7 @@ mod tests {
             self.approval.clone()
         }
 
-        fn sizes(&self, _: &str, _: &Pod) -> Option<Sizing> {
+        fn sizes(&self, _: &str, _: &Pod, _: Timestamp) -> Option<Sizing> {
             None
         }
     }
@@ -135,8 +147,18 @@ mod tests {
         let limits = limit.map_or(json!({}), |it| json!({"memory": it}));
         let annotations = if approved { json!({APPROVED: "true"}) } else { json!({}) };
         serde_json::from_value(json!({"metadata": {"name": "p", "annotations": annotations},
-            "spec": {"containers": [{"name": "c", "resources": {"limits": limits}}]}}))
+            "spec": {"containers": [{"name": "c", "resources": {"limits": limits}}]},
+            "status": {"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+                "state": {"running": {}}}]}}))
         .ok()
+    }
+
+    /// The pod, whose container is restarted for a change of this resource.
+    fn restarting(pod: Option<Pod>, resource: &str) -> Option<Pod> {
+        let mut pod = serde_json::to_value(pod).unwrap();
+        pod["spec"]["containers"][0]["resizePolicy"] =
+            json!([{"resourceName": resource, "restartPolicy": "RestartContainer"}]);
+        serde_json::from_value(pod).ok()
     }
 
     fn question(old: Option<Pod>, new: Option<Pod>) -> Question {
@@ -181,6 +203,17 @@ mod tests {
         check(None, Some("64Mi"), known(uses(90, 1)), Some(Code::BelowUse), "from none to 64Mi");
         check(Some("64Mi"), Some("70Mi"), known(uses(90, 1)), None, "");
         check(Some("64Mi"), None, known(uses(90, 1)), None, "");
+    }
+
+    #[test]
+    fn what_is_restarted_for_it_is_not_killed_by_it() {
+        let ask = |resource: &str| {
+            let (old, new) = (pod(Some("512Mi"), false), pod(Some("64Mi"), false));
+            let question = question(restarting(old, resource), restarting(new, resource));
+            judge(&question, &known(uses(90, 1)), now())
+        };
+        assert_eq!(ask("memory"), Verdict::passes());
+        assert_eq!(ask("cpu").refused.map(|it| it.0), Some(Code::BelowUse), "its CPU does not change");
     }
 
     #[test]

@@ -59,7 +59,7 @@ async fn asked_to_resize(State(hook): State<Hook>, body: Bytes) -> Response {
 async fn asked_to_create(State(hook): State<Hook>, body: Bytes) -> Response {
     let judge = |question: &Question, hook: &Hook| {
         let about_this = question.subresource.is_empty() && question.operation == "CREATE";
-        if about_this { create::judge(question, hook.knowledge.as_ref()) } else { Verdict::passes() }
+        if about_this { create::judge(question, hook.knowledge.as_ref(), (hook.clock)()) } else { Verdict::passes() }
     };
     hook.answer("create", &body, judge)
 }

@@ -1,17 +1,18 @@
 //! What the webhook has to know, as it was after the last round: a value that is exchanged as a whole, so that an answer never
-//! waits for the loop.
+//! waits for the loop. It decides nothing here: resizes are judged by the model, and new pods are sized by the rules of the loop.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use supple_api::names;
-use supple_decide::few::Few;
-use supple_decide::key::WorkloadKey;
+use supple_decide::create::{Creation, Siblings, create};
+use supple_decide::facts::PodFacts;
+use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::Uses;
-use supple_decide::numbers::Numbers;
-use supple_decide::policy::{Limits, Mode, Policy};
-use supple_resize::predict::Sizes;
+use supple_decide::policy::{Mode, Policy};
+use supple_decide::scene::{Scene, Subject};
 
 use super::World;
 use crate::view::owner::workload_of;
@@ -27,6 +28,8 @@ pub struct Shared(Arc<RwLock<Arc<Known>>>);
 struct Known {
     uses: BTreeMap<Name, Uses>,
     workloads: BTreeMap<WorkloadKey, Of>,
+    /// What is not of one workload: the namespaces of those that act, and the cluster.
+    place: Scene,
 }
 
 /// What is known of a workload.
@@ -34,7 +37,8 @@ struct Known {
 struct Of {
     policy: Arc<Policy>,
     approved: bool,
-    targets: Few<Arc<str>, Numbers>,
+    /// What its new pods are sized by; `None` where they never are.
+    sizes: Option<Box<(Subject, Siblings)>>,
 }
 
 impl Shared {
@@ -42,19 +46,23 @@ impl Shared {
     pub fn take(&self, world: &World) {
         let scene = world.scene();
         let uses = scene.uses.iter().map(|(pod, uses)| ((pod.namespace.clone(), pod.name.clone()), uses.clone()));
-        let workloads = scene.workloads.iter().map(|(key, subject)| {
-            let targets = subject.needs.iter().map(|(name, need)| {
-                let target = Numbers {
-                    cpu_request: need.cpu.as_ref().map(|it| it.target),
-                    memory_request: need.memory.as_ref().map(|it| it.target),
-                    ..Numbers::default()
-                };
-                (name.clone(), target)
+        let mut place = Scene { cluster: scene.cluster.clone(), ..Scene::default() };
+        let mut workloads = BTreeMap::new();
+        for (key, subject) in &scene.workloads {
+            // A pod's own word wins over its workload's.
+            let acts = subject.policy.mode.value != Mode::Off
+                || world.pods_of(key).any(|it| it.words.contains_key(names::MODE));
+            if acts && let Some(facts) = scene.namespaces.get(&key.namespace) {
+                place.namespaces.entry(key.namespace.clone()).or_insert_with(|| facts.clone());
+            }
+            let sizes = acts.then(|| {
+                let siblings = Siblings::of(scene, subject, world.pods_of(key));
+                Box::new((Subject::clone(subject), siblings))
             });
             let approved = subject.facts.words.get(names::APPROVE_MEMORY_DECREASE).is_some_and(|it| it == "true");
-            (key.clone(), Of { policy: subject.policy.clone(), approved, targets: targets.collect() })
-        });
-        let known = Arc::new(Known { uses: uses.collect(), workloads: workloads.collect() });
+            workloads.insert(key.clone(), Of { policy: subject.policy.clone(), approved, sizes });
+        }
+        let known = Arc::new(Known { uses: uses.collect(), workloads, place });
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = known;
     }
 
@@ -63,9 +71,19 @@ impl Shared {
     }
 }
 
-/// The workload of a pod that may not have a name yet. Whose a job is does not matter here: it is asked for by its own name.
-fn workload(namespace: &str, pod: &Pod) -> WorkloadKey {
-    WorkloadKey { namespace: Arc::from(namespace), ..workload_of(pod, |_, _| None) }
+impl Known {
+    /// The workload of a pod that may not have a name yet, and what is known of it. Whose a job is, is not looked up: a cron job's
+    /// is named after it and the minute in which it begins.
+    fn of(&self, namespace: &str, pod: &Pod) -> Option<(WorkloadKey, &Of)> {
+        let key = WorkloadKey { namespace: Arc::from(namespace), ..workload_of(pod, |_, _| None) };
+        if let Some(of) = self.workloads.get(&key) {
+            return Some((key, of));
+        }
+        let (name, minute) = key.name.rsplit_once('-').filter(|_| &*key.kind == "Job")?;
+        let is_minute = !minute.is_empty() && minute.bytes().all(|it| it.is_ascii_digit());
+        let key = WorkloadKey { kind: Arc::from("CronJob"), name: Arc::from(name), ..key.clone() };
+        self.workloads.get(&key).filter(|_| is_minute).map(|of| (key, of))
+    }
 }
 
 impl Knowledge for Shared {
@@ -75,75 +93,57 @@ impl Knowledge for Shared {
 
     fn approval(&self, namespace: &str, pod: &Pod) -> Approval {
         let known = self.known();
-        match known.workloads.get(&workload(namespace, pod)) {
-            Some(of) if of.policy.approve_memory_decrease.value && of.approved => Approval::Given,
-            Some(of) if of.policy.approve_memory_decrease.value => {
+        match known.of(namespace, pod) {
+            Some((_, of)) if of.policy.approve_memory_decrease.value && of.approved => Approval::Given,
+            Some((_, of)) if of.policy.approve_memory_decrease.value => {
                 Approval::Needed { by: of.policy.approve_memory_decrease.origin.to_string() }
             }
             _ => Approval::NotNeeded,
         }
     }
 
-    fn sizes(&self, namespace: &str, pod: &Pod) -> Option<Sizing> {
+    fn sizes(&self, namespace: &str, pod: &Pod, now: Timestamp) -> Option<Sizing> {
         let known = self.known();
-        let key = workload(namespace, pod);
-        let of = known.workloads.get(&key)?;
-        if of.policy.mode.value == Mode::Off || of.policy.pause.value.is_some() {
-            return None;
-        }
-        let spec = pod.spec.as_ref()?;
-        let sized = spec.containers.iter().filter_map(|container| {
-            let target = of.targets.get(container.name.as_str())?;
-            let settings = of.policy.container(&container.name);
-            if settings.off.value {
-                return None;
-            }
-            let asked = Numbers::of(&Sizes::of(container.resources.as_ref()));
-            Some((Arc::from(container.name.as_str()), sizes(&asked, target, &settings)))
-        });
-        let containers: BTreeMap<_, _> = sized.collect();
-        (!containers.is_empty()).then(|| Sizing { containers, of: key.to_string() })
+        let (key, of) = known.of(namespace, pod)?;
+        let (subject, siblings) = &**of.sizes.as_ref()?;
+        let mut facts = PodFacts::of(pod, key.clone());
+        // Before it is stored a pod has no namespace of its own, and perhaps no name.
+        facts.key = PodKey::new(namespace, pod.metadata.name.as_deref().unwrap_or_default(), "");
+        let Creation { sizes, verdict } = create(&known.place, subject, siblings, &facts, now);
+        let containers = sizes.iter().map(|(name, it)| (name.clone(), *it)).collect();
+        Some(Sizing { containers, of: key.to_string(), code: verdict.code, why: verdict.message })
     }
 }
 
-/// The sizes a container is created with: what is recommended, within its bounds, its limits by the strategy. A resource for
-/// which it asks nothing stays so: its class of service is its author's choice.
-pub(crate) fn sizes(asked: &Numbers, target: &Numbers, settings: &supple_decide::policy::ContainerSettings) -> Numbers {
-    let (cpu, memory) = settings.controlled.value;
-    let bounded = |target: Option<i64>, least: Option<i64>, most: Option<i64>| {
-        target.map(|it| it.max(least.unwrap_or(1)).min(most.unwrap_or(i64::MAX)))
-    };
-    let one = |mine: bool, asked: (Option<i64>, Option<i64>), target: Option<i64>| -> (Option<i64>, Option<i64>) {
-        let (Some(request), true, Some(target)) = (asked.0, mine, target) else { return (None, None) };
-        let limit = asked.1.map(|limit| match settings.limits.value {
-            Limits::Keep | Limits::None => limit.max(target),
-            Limits::Equal => target,
-            Limits::Ratio if request <= 0 || limit == request => target,
-            Limits::Ratio => {
-                let exact = i128::from(limit) * i128::from(target);
-                i64::try_from((exact + i128::from(request) - 1) / i128::from(request)).unwrap_or(i64::MAX)
-            }
-        });
-        let request =
-            if settings.limits.value == Limits::Keep { limit.map_or(target, |it| it.min(target)) } else { target };
-        (Some(request), limit)
-    };
-    let least = settings.at_least;
-    let most = settings.at_most;
-    let cpu = one(
-        cpu,
-        (asked.cpu_request.map(|it| it.0), asked.cpu_limit.map(|it| it.0)),
-        bounded(target.cpu_request.map(|it| it.0), least.cpu.map(|it| it.0), most.cpu.map(|it| it.0)),
-    );
-    let memory = one(
-        memory,
-        (asked.memory_request.map(|it| it.0), asked.memory_limit.map(|it| it.0)),
-        bounded(target.memory_request.map(|it| it.0), least.memory.map(|it| it.0), most.memory.map(|it| it.0)),
-    );
-    Numbers {
-        cpu_request: cpu.0.map(supple_quantity::MilliCpu),
-        cpu_limit: cpu.1.map(supple_quantity::MilliCpu),
-        memory_request: memory.0.map(supple_quantity::Bytes),
-        memory_limit: memory.1.map(supple_quantity::Bytes),
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Of which workload a pod is that a job of this name makes, where these are known.
+    #[track_caller]
+    fn check(known: &[(&str, &str)], job: &str, expect: Option<&str>) {
+        let key = |(kind, name): &(&str, &str)| WorkloadKey {
+            namespace: "shop".into(),
+            kind: Arc::from(*kind),
+            name: Arc::from(*name),
+        };
+        let of = || Of { policy: Arc::default(), approved: false, sizes: None };
+        let known = Known { workloads: known.iter().map(|it| (key(it), of())).collect(), ..Known::default() };
+        let pod = json!({"metadata": {"generateName": "p-", "ownerReferences": [
+            {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": "u", "controller": true}]}});
+        let found = known.of("shop", &serde_json::from_value(pod).unwrap()).map(|it| it.0.to_string());
+        assert_eq!(found.as_deref(), expect, "{job}");
+    }
+
+    #[test]
+    fn a_cron_job_is_known_by_the_names_of_its_jobs() {
+        let both = [("CronJob", "report"), ("Job", "report-1")];
+        check(&both, "report-29001234", Some("shop/cronjob/report"));
+        check(&both, "report-1", Some("shop/job/report-1"));
+        for other in ["report", "report-", "report-x1", "reports-29001234", "29001234"] {
+            check(&both, other, None);
+        }
     }
 }

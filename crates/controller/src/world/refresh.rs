@@ -24,6 +24,11 @@ impl World {
         let own = &self.settings.own_namespace;
         let stop = self.view.namespace_words(own).and_then(|it| it.get(supple_api::names::STOP));
         self.view.scene.cluster.stopped = stop.cloned();
+        let registration = self.settings.registered.get();
+        if !Arc::ptr_eq(&registration, &self.registration) {
+            self.registration = registration;
+            self.view.all_dirty();
+        }
         if self.rules.take_changed(&self.view, now) {
             self.view.all_dirty();
         }
@@ -58,6 +63,7 @@ impl World {
         let Some(resolved) = self.rules.resolve(workload, &facts.api_version, &self.view) else { return };
         self.heard.take(workload, &resolved);
         facts.other_vertical = resolved.other_vertical;
+        facts.sized_at_creation = self.view.is_asked_about(workload, &self.registration);
         match resolved.autoscaler {
             Some(name) => {
                 if is_new && !self.history.is_seasoned(workload) {

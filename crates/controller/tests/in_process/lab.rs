@@ -11,13 +11,15 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use supple_cluster::{Capacity, Cluster, ClusterOptions, NodeRuntime, NodeSettings, Requested};
+use supple_cluster::{Capacity, Cluster, ClusterOptions, NodeRuntime, NodeSettings, Requested, Seams};
 use supple_controller::history_file::{Found, HistoryFile};
 use supple_controller::lease::elect::{Leadership, alone};
 use supple_controller::metrics::Metrics;
 use supple_controller::run::{Broken, Clock, Options, Outlets, run};
 use supple_controller::snapshot::Snapshot;
+use supple_controller::webhook::registration::Registered;
 use supple_controller::world::Settings;
+use supple_controller::world::knowledge::Shared;
 use supple_quantity::{Bytes, MilliCpu};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +41,11 @@ pub struct Loop {
 
 impl Lab {
     pub async fn new() -> Self {
+        Self::with(|_| Seams::default()).await
+    }
+
+    /// With something in between.
+    pub async fn with(seams: impl FnOnce(&Clock) -> Seams) -> Self {
         let began = tokio::time::Instant::now();
         let base: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let clock: Clock = Arc::new(move || base + began.elapsed());
@@ -49,7 +56,9 @@ impl Lab {
             runtime: NodeRuntime::Requested(Requested::Simulated),
             stand_in: Vec::new(),
         };
-        let cluster = Cluster::start(ClusterOptions::in_memory(vec![node], clock.clone())).await.unwrap();
+        let seams = seams(&clock);
+        let options = ClusterOptions { seams, ..ClusterOptions::in_memory(vec![node], clock.clone()) };
+        let cluster = Cluster::start(options).await.unwrap();
         let lab = Self { client: cluster.client(), cluster, clock };
         let definitions = Api::<CustomResourceDefinition>::all(lab.client.clone());
         for definition in supple_api::crd::all() {
@@ -158,23 +167,30 @@ impl Lab {
         clock: Clock,
         history: Option<(HistoryFile, Found)>,
     ) -> Loop {
-        self.begin_told(client, leadership, clock, history, Settings::default())
+        Self::run(client, leadership, clock, history, Outlets::new(Duration::from_secs(15)), Settings::default())
+    }
+
+    /// Begin it beside a webhook that answers from what it knows.
+    pub fn begin_beside(&self, knowledge: Shared, registered: Registered) -> Loop {
+        let outlets = Outlets { knowledge: Some(knowledge), ..Outlets::new(Duration::from_secs(15)) };
+        let settings = Settings { registered, ..Settings::default() };
+        Self::run(self.client.clone(), alone(), self.clock.clone(), None, outlets, settings)
     }
 
     /// Begin it with what it is told once.
     pub fn begin_set(&self, settings: Settings) -> Loop {
-        self.begin_told(self.client.clone(), alone(), self.clock.clone(), None, settings)
+        let outlets = Outlets::new(Duration::from_secs(15));
+        Self::run(self.client.clone(), alone(), self.clock.clone(), None, outlets, settings)
     }
 
-    fn begin_told(
-        &self,
+    fn run(
         client: Client,
         leadership: watch::Receiver<Leadership>,
         clock: Clock,
         history: Option<(HistoryFile, Found)>,
+        outlets: Outlets,
         settings: Settings,
     ) -> Loop {
-        let outlets = Outlets::new(Duration::from_secs(15));
         let metrics = outlets.metrics.clone();
         let options = Options {
             interval: Duration::from_secs(15),

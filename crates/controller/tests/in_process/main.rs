@@ -4,6 +4,7 @@
 
 mod act;
 mod autoscalers;
+mod born;
 mod broken;
 mod edges;
 mod evictions;

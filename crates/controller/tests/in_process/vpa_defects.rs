@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -12,6 +13,7 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use supple_api::VerticalPodAutoscaler;
+use supple_controller::webhook::registration::{CREATE_HOOK, Registered, Registration};
 use supple_controller::world::Settings;
 use supple_decide::code::Code;
 use supple_quantity::{Bytes, MilliCpu, Quantity};
@@ -25,7 +27,14 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// With what a pod that is recreated would get right sizes: where somebody is to be evicted, nothing else keeps it from that.
 fn recreates() -> Settings {
-    Settings { sizes_new_pods: true, ..Settings::default() }
+    let registration: MutatingWebhookConfiguration = serde_json::from_value(json!({"metadata": {"name": "supple"}, "webhooks": [{
+        "name": CREATE_HOOK, "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "clientConfig": {"url": "https://127.0.0.1:1/", "caBundle": "YQ=="},
+        "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]}]}))
+    .unwrap();
+    let registered = Registered::default();
+    registered.set(Registration::of([&registration]));
+    Settings { registered, ..Settings::default() }
 }
 
 /// A template of pods that are called by the name of their workload.

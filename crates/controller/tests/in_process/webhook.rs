@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use supple_controller::lease::elect::{Leadership, alone};
 use supple_controller::metrics::Metrics;
 use supple_controller::serve::serve;
-use supple_controller::webhook::publish::{Place, Wanted, once, run, withdraw};
+use supple_controller::webhook::publish::{Place, Told, Wanted, once, run, withdraw};
+use supple_controller::webhook::registration::Registered;
 use supple_controller::webhook::{Approval, Knowledge, Sizing, server};
+use supple_decide::code::Code;
 use supple_decide::need::{Use, Uses};
 use supple_decide::numbers::Numbers;
 use supple_quantity::{Bytes, MilliCpu};
@@ -49,13 +51,14 @@ impl Knowledge for Known {
         Approval::NotNeeded
     }
 
-    fn sizes(&self, _: &str, pod: &Pod) -> Option<Sizing> {
+    fn sizes(&self, _: &str, pod: &Pod, _: Timestamp) -> Option<Sizing> {
         // Sized by what a deployment is known to need, and this one is nobody's.
         if pod.metadata.name.as_deref() != Some("sized") {
             return None;
         }
         let numbers = Numbers { cpu_request: Some(MilliCpu(250)), ..Numbers::default() };
-        Some(Sizing { containers: [("app".into(), numbers)].into(), of: "deployment/web".to_owned() })
+        let (of, why) = ("deployment/web".to_owned(), String::new());
+        Some(Sizing { containers: [("app".into(), numbers)].into(), of, code: Code::Resize, why })
     }
 }
 
@@ -63,6 +66,7 @@ struct Hook {
     lab: Lab,
     wanted: Wanted,
     metrics: Metrics,
+    registered: Registered,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -77,16 +81,16 @@ impl Hook {
         let place = Place::Address { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
         let namespace = "supple-system".to_owned();
         let wanted = Wanted { namespace, name: NAME.to_owned(), place, fail_closed: false, sizes_new_pods: true };
-        let (metrics, stop) = (Metrics::default(), CancellationToken::new());
+        let (metrics, stop, registered) = (Metrics::default(), CancellationToken::new(), Registered::default());
         let clock: supple_controller::run::Clock = Arc::new(Timestamp::now);
         let (sender, mut tls) = watch::channel(None);
         let (client, leads) = (lab.client.clone(), alone());
-        let setting_up =
-            tokio::spawn(run(client, wanted.clone(), clock.clone(), leads, sender, metrics.clone(), stop.clone()));
+        let told = Told { tls: sender, registered: registered.clone(), metrics: metrics.clone() };
+        let setting_up = tokio::spawn(run(client, wanted.clone(), clock.clone(), leads, told, stop.clone()));
         let router = server::router(Arc::new(Known), metrics.clone(), clock, "supple-system");
         tls.wait_for(Option::is_some).await.unwrap();
         let serving = tokio::spawn(serve(listener, Some(tls), router, server::bounds(), stop.clone()));
-        Self { lab, wanted, metrics, stop, tasks: vec![setting_up, serving] }
+        Self { lab, wanted, metrics, registered, stop, tasks: vec![setting_up, serving] }
     }
 
     /// The webhook is down from now on.
@@ -142,6 +146,9 @@ async fn a_decrease_below_use_is_refused_in_our_words() {
 #[tokio::test]
 async fn a_new_pod_is_sized_and_our_own_namespace_is_let_alone() {
     let hook = Hook::new().await;
+    let nothing = std::collections::BTreeMap::new();
+    let asked = |namespace: &str| hook.registered.get().asks(namespace, &nothing, &nothing);
+    assert_eq!(["default", "kube-system", "supple-system"].map(asked), [true, false, false], "by what is registered");
     assert_eq!(requests(&hook.create("default", "sized").await.unwrap()), "250m/64Mi");
     assert_eq!(requests(&hook.create("default", "unknown").await.unwrap()), "1/64Mi");
     for own in ["supple-system", "kube-system"] {

@@ -33,7 +33,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
             Resource::Cpu => used.is_some(),
             Resource::Memory => used.is_some_and(|it| it.memory.is_some()),
         };
-        let saying = if !measured {
+        let saying = if !measured && sight.is_measurable(container) {
             let message = match sight.last_use(container) {
                 Some(old) => format!("its last measurement is of {:.0}: too old to lower anything", old.at),
                 None => "its use is not measured, and nothing is lowered unseen".to_owned(),

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use supple_resize::amounts::{Requirement, Resource};
 use supple_resize::predict::Change;
+use supple_resize::resources::ContainerKind;
 
-use crate::check::Check;
+use crate::check::{Asked, Check};
 use crate::code::Code;
 use crate::facts::{ContainerFacts, PodFacts};
 use crate::numbers::Numbers;
 use crate::policy::Setting;
+use crate::recreated::Aims;
 use crate::round::{Finding, Outcome};
 
 /// Request and limit of one resource, as plain integers.
@@ -199,6 +201,8 @@ pub struct Draft {
     pub together: bool,
     /// When it may be otherwise by itself.
     pub again: Option<Timestamp>,
+    /// The checks that were asked.
+    pub asked: Asked,
 }
 
 impl Draft {
@@ -213,6 +217,7 @@ impl Draft {
             only_urgent: false,
             together: false,
             again: None,
+            asked: Asked::default(),
         }
     }
 
@@ -324,6 +329,21 @@ impl Draft {
             part.held.unwrap_or(part.next).write(&mut numbers, part.resource);
         }
         numbers
+    }
+
+    /// What each container was to have before checks held parts of it, and what it would have if a step could be of any size.
+    pub fn aims(&self, pod: &PodFacts) -> Aims {
+        let judged = pod.containers.iter().enumerate().filter(|it| it.1.kind != ContainerKind::Init);
+        let aims = judged.map(|(index, container)| {
+            let due = self.due(index, container.asked);
+            let mut full = due;
+            // A part that is not to change now is not to change as far either.
+            for part in self.parts.iter().filter(|it| it.container == index && it.held.unwrap_or(it.next) != it.now) {
+                part.full.write(&mut full, part.resource);
+            }
+            (Arc::clone(&container.name), (due, full))
+        });
+        aims.collect()
     }
 
     /// The request that carries it out.

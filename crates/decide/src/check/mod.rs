@@ -119,6 +119,30 @@ pub(crate) enum When {
 /// A check's function.
 pub(crate) type Ask = fn(&Sight<'_>, &mut Draft);
 
+/// Put a check's question.
+pub(crate) fn put(check: Check, ask: Ask, sight: &Sight<'_>, draft: &mut Draft) {
+    draft.asked.insert(check);
+    ask(sight, draft);
+}
+
+/// Which checks were asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Asked(u32);
+
+impl Asked {
+    /// This one was.
+    pub const fn insert(&mut self, check: Check) {
+        self.0 |= 1 << check as u32;
+    }
+
+    /// Whether this one was.
+    #[must_use]
+    pub const fn contains(self, check: Check) -> bool {
+        self.0 & (1 << check as u32) != 0
+    }
+}
+
 /// Every check with its function, in the published order.
 pub(crate) const TABLE: [(Check, When, Ask); 18] = [
     (Check::Permission, When::Change, permission::ask),

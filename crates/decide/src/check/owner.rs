@@ -26,7 +26,9 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     draft.hold_each(sight.pod, |part, container| {
         let scaler = reading(&sight.subject.facts.scalers, part, container)?;
         let adjust = policy.with_scaler.value == WithScaler::Adjust && part.resource == Resource::Cpu;
-        if adjust && adjustable(&sight.subject.facts.scalers).is_some() {
+        // Of a pod alone it cannot: its siblings would stay where they are, and the target is one for all of them.
+        let alone = sight.siblings.is_some();
+        if adjust && !alone && adjustable(&sight.subject.facts.scalers).is_some() {
             return None; // request and target change together: see `crate::scaler`
         }
         let percent = match part.resource {

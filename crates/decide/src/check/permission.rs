@@ -37,10 +37,10 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
             let saying = Saying::refused(Check::Permission, Code::ModeOff, OFF);
             draft.stop(saying.by("updateMode", &policy.mode));
         }
-        Mode::Initial => {
+        Mode::Initial if sight.siblings.is_none() => {
             draft.stop(Saying::refused(Check::Permission, Code::ModeInitial, INITIAL).by("updateMode", &policy.mode));
         }
-        Mode::Recreate | Mode::InPlaceOrRecreate | Mode::InPlace => {}
+        Mode::Initial | Mode::Recreate | Mode::InPlaceOrRecreate | Mode::InPlace => {}
     }
     if let Some((opens, message)) = closed(&policy.windows.value, sight.now)
         && !matches!(draft.deed, Deed::RollBack(_))

@@ -33,7 +33,8 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let quotas = sight.ledger.namespace(sight.scene, name).quotas;
     let denied = |change: &Change| {
         let new = change.applied_to(&old).ok()?;
-        quota::check(&new, Some(&old), &quotas).err()
+        // One that is about to be created is charged as a whole.
+        quota::check(&new, sight.siblings.is_none().then_some(&old), &quotas).err()
     };
     let change = |is_asked: &dyn Fn(Resource, Requirement) -> bool| change(sight, draft, &counts, is_asked);
     let Some(whole) = denied(&change(&|_, _| true)) else { return };

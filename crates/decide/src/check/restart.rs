@@ -8,6 +8,7 @@ use crate::check::settling::take_back;
 use crate::check::sight::Sight;
 use crate::code::Code;
 use crate::policy::{Direction, Mode, RecreateBy};
+use crate::recreated::comes_with;
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let mode = sight.mode();
@@ -16,7 +17,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     }
     if matches!(draft.deed, Deed::Recreate(_)) {
         let obstacle = wrong_direction(sight, draft)
-            .or_else(|| if rolls_out(sight) { rolled_out(sight) } else { obstacle(sight, draft) });
+            .or_else(|| if rolls_out(sight) { rolled_out(sight, draft) } else { obstacle(sight, draft) });
         let Some(saying) = obstacle else { return };
         match draft.second_best.take().filter(|it| !it.is_empty()) {
             Some(parts) => {
@@ -57,18 +58,52 @@ pub fn rolls_out(sight: &Sight<'_>) -> bool {
     sight.policy().recreate_by.value == RecreateBy::Rollout && sight.subject.facts.can_roll_out
 }
 
-fn rolled_out(sight: &Sight<'_>) -> Option<Saying> {
+fn rolled_out(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     let running = sight.ledger.team(&sight.pod.workload).rolled_out || sight.subject.facts.rolling;
-    running.then(|| Saying::delayed(Check::Restart, Code::RollingOut, "its workload is being restarted already"))
+    if running {
+        return Some(Saying::delayed(Check::Restart, Code::RollingOut, "its workload is being restarted already"));
+    }
+    comes_back_same(sight, draft).map(|it| Saying::refused(Check::Restart, Code::ComesBackSame, it))
 }
 
-/// Whether the pod made anew would ask for what it asks for now: recreating it for its sizes would go on for ever.
-fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> bool {
-    !sight.scene.cluster.sizes_new_pods
-        && !sight.pod.containers.iter().enumerate().all(|(index, it)| {
-            let next = draft.next(sight.pod, index, |_| true);
-            sight.subject.facts.template.get(&*it.name).is_some_and(|template| *template == next)
-        })
+/// Whether it is recreated to come back with other sizes, or to find room for them. What is given up has a back-off of its own, and
+/// what is stuck is recreated for its life.
+pub fn is_for_sizes(deed: Deed) -> bool {
+    matches!(deed, Deed::Recreate(Code::Evict | Code::NodeUnsupported | Code::NoRoom | Code::NodeCapacity))
+}
+
+/// Why the pod made anew would not have the sizes that it is recreated for, which would go on for ever: that shows by the last one
+/// that was, or can be foreseen.
+fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> Option<String> {
+    if !is_for_sizes(draft.deed) {
+        return None;
+    }
+    let Sight { subject, team, pod, now, .. } = *sight;
+    let last = subject.record.recreated.as_ref().filter(|it| it.until() > now);
+    if let Some(last) = last.filter(|it| it.otherwise(subject, &team.pods) == Some(true)) {
+        return Some(format!(
+            "the last pod that was recreated for its sizes, at {:.0}, came back with others: not before {:.0}, or a new pod comes with them",
+            last.at,
+            last.until()
+        ));
+    }
+    if !matches!(draft.deed, Deed::Recreate(Code::Evict | Code::NodeUnsupported)) {
+        return None;
+    }
+    let templated = pod.containers.iter().enumerate().all(|(index, it)| {
+        let next = draft.next(pod, index, |_| true);
+        subject.facts.template.get(&*it.name).is_some_and(|template| *template == next)
+    });
+    if templated {
+        return None;
+    }
+    if !subject.facts.sized_at_creation {
+        let message = "new pods are not sized when they are created, and its template has other sizes than it needs";
+        return Some(message.to_owned());
+    }
+    let (asks, why) = sight.born();
+    let comes = comes_with(&draft.aims(pod), sight.policy().threshold_percent.value, asks);
+    (!comes).then(|| format!("a new pod would not come with these sizes: {why}"))
 }
 
 /// Why the pod is not to be recreated for what its sizes are to do. One that is stuck is recreated for its life.
@@ -105,11 +140,8 @@ fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     if recreated && &*facts.key.kind == "Pod" {
         return refused(Code::TooFewReplicas, "nothing would make it again: it has no owner".to_owned());
     }
-    let same =
-        matches!(draft.deed, Deed::Recreate(Code::Evict | Code::NodeUnsupported)) && comes_back_same(sight, draft);
-    if same {
-        let message = "new pods are not sized when they are created, and its template has other sizes than it needs";
-        return refused(Code::ComesBackSame, message.to_owned());
+    if let Some(message) = comes_back_same(sight, draft) {
+        return refused(Code::ComesBackSame, message);
     }
     let already = sight.ledger.team(&sight.pod.workload).disturbed;
     if facts.disruptions_allowed.is_some_and(|it| it <= already) {

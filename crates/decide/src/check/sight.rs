@@ -1,15 +1,18 @@
 //! What a check sees: one pod, its workload, what others hold, and the moment.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use supple_resize::amounts::{Amounts, Resource};
 
 use crate::check::draft::{Draft, Part};
+use crate::create::{Creation, Siblings, create, newborn};
 use crate::facts::{ContainerFacts, NodeFacts, PodFacts};
 use crate::few::Few;
 use crate::ledger::Ledger;
 use crate::need::{Use, Uses, Wanted};
+use crate::numbers::Numbers;
 use crate::policy::{ContainerSettings, Mode, Policy};
 use crate::progress::Progress;
 use crate::scene::{Scene, Subject};
@@ -31,6 +34,8 @@ pub struct Sight<'a> {
     pub ledger: &'a Ledger<'a>,
     /// Now.
     pub now: Timestamp,
+    /// The pods that are there, where this one is about to be created; `None`: it is one of them.
+    pub siblings: Option<&'a Siblings>,
 }
 
 /// The pods of one workload, and what is worked out once for all of them.
@@ -47,6 +52,8 @@ pub struct Team<'a> {
     pub disturbed: u32,
     /// Pods that are being resized, or watched after it.
     pub watched: u32,
+    /// What one that is created now would ask for; worked out when somebody asks.
+    born: OnceCell<(PodFacts, Creation)>,
 }
 
 impl<'a> Team<'a> {
@@ -69,6 +76,7 @@ impl<'a> Team<'a> {
             watched: count(&watched),
             settings,
             harms: BTreeMap::new(),
+            born: OnceCell::new(),
             pods,
         }
     }
@@ -106,6 +114,22 @@ pub fn after(at: impl Into<Timestamp>, duration: SignedDuration) -> Timestamp {
 }
 
 impl Sight<'_> {
+    /// What a container of a pod that is created now would ask for: one answer for all pods of the workload, and why.
+    pub fn born(&self) -> (impl Fn(&str) -> Option<Numbers>, &str) {
+        let Self { scene, subject, team, pod, now, .. } = self;
+        let (new, creation) = team.born.get_or_init(|| {
+            let siblings = Siblings::of(scene, subject, team.pods.iter().copied());
+            let new = newborn(subject, team.pods.first().unwrap_or(pod));
+            let creation = create(scene, subject, &siblings, &new, *now);
+            (new, creation)
+        });
+        let asks = |name: &str| {
+            let own = new.containers.iter().find(|it| *it.name == *name).map(|it| it.asked);
+            creation.sizes.get(name).copied().or(own)
+        };
+        (asks, &creation.verdict.message)
+    }
+
     /// What may be done with it.
     pub fn policy(&self) -> &Policy {
         &self.subject.policy
@@ -128,9 +152,17 @@ impl Sight<'_> {
         (after(used.at, self.scene.cluster.stale_after) >= self.now).then_some(used)
     }
 
-    /// What a container used when it was last measured.
+    /// What a container used when it was last measured; of one that is not there yet, the most that its siblings use.
     pub fn last_use(&self, container: &ContainerFacts) -> Option<&Use> {
-        self.uses?.get(&container.name)
+        match self.siblings {
+            Some(siblings) => siblings.used(&container.name),
+            None => self.uses?.get(&container.name),
+        }
+    }
+
+    /// Whether a container could be measured now, if everything is well: of one that is not there yet, some sibling's.
+    pub fn is_measurable(&self, container: &ContainerFacts) -> bool {
+        self.siblings.is_none_or(|it| it.lives(&container.name))
     }
 
     /// What is wanted of a resource of a container.

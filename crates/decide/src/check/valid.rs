@@ -30,7 +30,9 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     if let Some(why) = why.or_else(|| claims().then_some("pods with resource claims are never resized")) {
         draft.stop(Saying::refused(Check::Valid, Code::NotResizable, why));
     }
-    if let Some(version) = sight.scene.cluster.minor_version.filter(|it| *it < SINCE) {
+    // A pod that is about to be created is not resized.
+    let resized_by = sight.scene.cluster.minor_version.filter(|_| sight.siblings.is_none());
+    if let Some(version) = resized_by.filter(|it| *it < SINCE) {
         let message = format!("Kubernetes 1.{version} has no resize in place: 1.{SINCE} is the first");
         draft.stop(Saying::refused(Check::Valid, Code::NodeUnsupported, message));
     }
@@ -54,7 +56,7 @@ fn within_pod_level(sight: &Sight<'_>, draft: &mut Draft) {
     if sight.pod.pod_level.is_empty() {
         return;
     }
-    let version = sight.scene.cluster.minor_version;
+    let version = sight.scene.cluster.minor_version.filter(|_| sight.siblings.is_none());
     if let Some(version) = version.filter(|it| *it < POD_LEVEL_SINCE) {
         let message = format!(
             "the pod has resources of its own, and Kubernetes 1.{version} resizes no such pod: 1.{POD_LEVEL_SINCE} is the first"

@@ -140,7 +140,7 @@ fn recreate_evicts_one_after_the_other() {
     let mut stage = herd(3);
     stage.policy("web", |it| it.mode.value = Mode::Recreate);
     check(&stage.decide(), "web-1", Code::ComesBackSame, "nothing");
-    stage.scene.cluster.sizes_new_pods = true;
+    stage.sizes_new_pods();
     let round = stage.decide();
     assert_eq!(resized(&round), ["web-1"]);
     assert_eq!(round.actions[0].what, What::Evict);
@@ -148,15 +148,69 @@ fn recreate_evicts_one_after_the_other() {
     stage.carry_out(&round);
     assert_eq!(stage.decide().actions, []);
     let mut rollout = herd(1);
-    rollout.scene.cluster.sizes_new_pods = true;
+    rollout.sizes_new_pods();
     rollout.policy("web", |it| (it.mode.value, it.recreate_by.value) = (Mode::Recreate, RecreateBy::Rollout));
     check(&rollout.decide(), "web-1", Code::RollOut, "roll out");
 }
 
 #[test]
+fn a_pod_that_came_back_otherwise_is_the_last() {
+    let mut stage = herd(3);
+    stage.sizes_new_pods();
+    stage.policy("web", |it| (it.mode.value, it.startup.value) = (Mode::Recreate, minutes(0)));
+    let round = stage.decide();
+    check(&round, "web-1", Code::Evict, "evict");
+    stage.carry_out(&round);
+    let asked = stage.at("web-1").containers[0].asked;
+    stage.let_settle();
+    stage.pass(10);
+    let comes = |stage: &mut Stage, name: &str, cpu: &str| {
+        let started = stage.ago(5);
+        let pod = stage.pod("web", name, "n1", cpu);
+        (pod.started, pod.ready) = (Some(started.into()), Some(started.into()));
+        stage.pass(1);
+    };
+    comes(&mut stage, "web-4", &show(&asked));
+    let round = stage.decide();
+    check(&round, "web-2", Code::ComesBackSame, "nothing");
+    let said = decision(&round, "web-2").message.clone();
+    assert!(said.contains("came back with others"), "{said}");
+    assert_eq!(round.records[&workload("web")].recreated.as_ref().unwrap().otherwise, Some(true));
+    // What shows once is remembered when it does not show any more.
+    stage.carry_out(&round);
+    stage.at("web-4").started = None;
+    check(&stage.decide(), "web-2", Code::ComesBackSame, "nothing");
+    // One that comes with what it needs shows that new ones do; and what is a week old is forgotten.
+    let mut mended = Stage { scene: stage.scene.clone(), now: stage.now };
+    comes(&mut mended, "web-5", "500m");
+    check(&mended.decide(), "web-2", Code::Evict, "evict");
+    stage.pass(60 * 24 * 7);
+    check(&stage.decide(), "web-2", Code::Evict, "evict");
+}
+
+#[test]
+fn what_a_new_pod_would_not_get_it_is_not_recreated_for() {
+    let mut stage = herd(3);
+    stage.sizes_new_pods();
+    stage.policy("web", |it| it.mode.value = Mode::Recreate);
+    check(&stage.decide(), "web-1", Code::Evict, "evict");
+    // Its use keeps a sibling higher, and a new pod starts where that is.
+    stage.subject("web").needs.insert("app".into(), need("2 100Mi"));
+    for name in ["web-1", "web-2", "web-3"] {
+        stage.at(name).containers[0].asked = numbers("2 1Gi");
+    }
+    stage.subject("web").facts.template.insert("app".into(), numbers("2 1Gi"));
+    stage.used("web-3").memory_peak = Some(supple_quantity::Bytes(900 * MIB));
+    let round = stage.decide();
+    check(&round, "web-1", Code::ComesBackSame, "nothing");
+    let said = &decision(&round, "web-1").message;
+    assert!(said.contains("a new pod would not come with these sizes"), "{said}");
+}
+
+#[test]
 fn the_last_ready_replica_stays() {
     let mut stage = herd(3);
-    stage.scene.cluster.sizes_new_pods = true;
+    stage.sizes_new_pods();
     stage.policy("web", |it| it.mode.value = Mode::Recreate);
     stage.policy("web", |it| it.min_replicas.value = 1);
     for name in ["web-2", "web-3"] {
@@ -166,7 +220,7 @@ fn the_last_ready_replica_stays() {
     check(&round, "web-1", Code::TooFewReplicas, "nothing");
     assert_eq!(resized(&round), ["web-2"]);
     let mut bare = herd(1);
-    bare.scene.cluster.sizes_new_pods = true;
+    bare.sizes_new_pods();
     bare.policy("web", |it| (it.mode.value, it.min_replicas.value) = (Mode::Recreate, 0));
     bare.subject("web").facts.key.kind = "Pod".into();
     check(&bare.decide(), "web-1", Code::TooFewReplicas, "nothing");

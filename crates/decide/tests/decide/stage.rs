@@ -161,6 +161,7 @@ impl Stage {
             template: Few::new(),
             disruptions_allowed: None,
             can_roll_out: true,
+            sized_at_creation: false,
             scalers: Vec::new(),
             other_vertical: Vec::new(),
             words: BTreeMap::new(),
@@ -174,6 +175,13 @@ impl Stage {
 
     pub fn subject(&mut self, name: &str) -> &mut Subject {
         self.scene.workloads.get_mut(&workload(name)).unwrap()
+    }
+
+    /// The webhook is asked about new pods of all workloads.
+    pub fn sizes_new_pods(&mut self) {
+        for subject in self.scene.workloads.values_mut() {
+            subject.facts.sized_at_creation = true;
+        }
     }
 
     pub fn policy(&mut self, name: &str, change: impl FnOnce(&mut Policy)) {

@@ -23,7 +23,7 @@ use crate::kernel::CgroupResources;
 use crate::qos;
 
 pub use change::{Change, NoSuchContainer, Sizes};
-pub use node::{NodeObject, NodeSight};
+pub use node::{NodeObject, NodeSight, planned};
 
 /// What is known of the pod's namespace.
 #[derive(Clone, Debug, Default)]

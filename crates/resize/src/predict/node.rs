@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
 use supple_quantity::{Bytes, MilliCpu};
 
 use super::{Cgroups, Forecast, advice};
-use crate::actuate::{self, Actuated, Situation};
+use crate::actuate::{self, Actuated, Plan, Situation};
 use crate::allocate::{Allocation, Capacity, Decision, NodeView, Used, decide, restate};
 use crate::amounts::{Amounts, Requirement, containers};
 use crate::condition::ResizeConditions;
@@ -85,15 +85,7 @@ pub(super) fn enact(pod: &Pod, desired: &Pod, sight: &NodeSight, usage: Option<&
             Decision::Infeasible(why) => forecast.obstacle = Some(advice::infeasible(why)),
         },
     }
-    let (actuated, running) = in_force(pod);
-    let cgroup = actuated.pod.map(|it| CgroupResources::of(&it, DEFAULT_PERIOD_US)).unwrap_or_default();
-    let plan = actuate::plan(&Situation {
-        pod: desired,
-        actuated: &actuated,
-        running: &running,
-        cgroup,
-        period_us: DEFAULT_PERIOD_US,
-    });
+    let plan = planned(pod, desired, |_| false);
     if let Err(refusal) = guard::check(&plan, usage.unwrap_or(&MemoryUsage::default())) {
         let (unknown, known) = refusal
             .reasons
@@ -108,8 +100,23 @@ pub(super) fn enact(pod: &Pod, desired: &Pod, sight: &NodeSight, usage: Option<&
     forecast.steps = plan.steps;
 }
 
+/// What a node would do that gives a pod all that is desired of it: which containers it restarts, what it writes, and which memory
+/// limits it lowers on the way. A container runs if the status says so, or whoever asks knows better than a status that lags.
+#[must_use]
+pub fn planned(pod: &Pod, desired: &Pod, runs: impl Fn(&str) -> bool) -> Plan {
+    let (actuated, running) = in_force(pod, runs);
+    let cgroup = actuated.pod.map(|it| CgroupResources::of(&it, DEFAULT_PERIOD_US)).unwrap_or_default();
+    actuate::plan(&Situation {
+        pod: desired,
+        actuated: &actuated,
+        running: &running,
+        cgroup,
+        period_us: DEFAULT_PERIOD_US,
+    })
+}
+
 /// What was actuated, as far as the status says: of each container that runs, and of the pod as the sum of them.
-fn in_force(pod: &Pod) -> (Actuated, BTreeMap<String, CgroupResources>) {
+fn in_force(pod: &Pod, runs: impl Fn(&str) -> bool) -> (Actuated, BTreeMap<String, CgroupResources>) {
     let mut view = Allocation::reported(pod);
     let mut running = BTreeMap::new();
     for status in statuses(pod) {
@@ -124,6 +131,9 @@ fn in_force(pod: &Pod) -> (Actuated, BTreeMap<String, CgroupResources>) {
         if status.state.as_ref().is_some_and(|it| it.running.is_some()) {
             running.insert(status.name.clone(), CgroupResources::default());
         }
+    }
+    for container in containers(pod).filter(|it| runs(&it.name)) {
+        running.entry(container.name.clone()).or_default();
     }
     let actual = pod.status.as_ref().and_then(|it| it.resources.as_ref());
     if let (Some(level), Some(actual)) = (view.pod.as_mut(), actual) {

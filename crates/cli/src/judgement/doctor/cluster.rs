@@ -194,7 +194,7 @@ fn none_of_ours(acting: &Acting) -> Finding {
             ("webhook.enabled is off", "helm upgrade with webhook.enabled=true makes the registrations")
         }
     };
-    if acting.sizes_new_pods() {
+    if acting.serves_webhook() {
         let says = "the controller serves a webhook, and none of ours is registered: nobody asks it";
         Finding::bad("webhooks", says, cure)
     } else {

@@ -1,0 +1,195 @@
+//! The loop, its webhook and a deployment together: what new pods start with under each brake, and that nobody is evicted for ever.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::Request;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use supple_cluster::Seams;
+use supple_cluster::webhook::{Answer, Call, Transport, TransportError};
+use supple_controller::metrics::Metrics;
+use supple_controller::webhook::publish::{Place, Wanted, configurations, registration};
+use supple_controller::webhook::registration::Registered;
+use supple_controller::webhook::server;
+use supple_controller::world::knowledge::Shared;
+use tower::ServiceExt as _;
+
+use super::lab::{Lab, Loop, generation, requests};
+
+const OWN: &str = "supple-system";
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The webhook within this process: what is on the way to it is tested elsewhere, and sockets know no virtual time.
+struct Near(Option<Router>);
+
+impl Transport for Near {
+    fn post(&self, call: Call) -> BoxFuture<'_, Result<Answer, TransportError>> {
+        let path = format!("/{}", call.endpoint.url.rsplit('/').next().unwrap_or_default());
+        let router = self.0.clone();
+        async move {
+            let Some(router) = router else { return Err(TransportError::Broken("connection refused".to_owned())) };
+            let request = Request::post(path).body(Body::from(call.body)).unwrap();
+            let answer = router.oneshot(request).await.unwrap();
+            let status = answer.status().as_u16();
+            Ok(Answer { status, body: to_bytes(answer.into_body(), 1 << 20).await.unwrap() })
+        }
+        .boxed()
+    }
+}
+
+struct Shop {
+    lab: Lab,
+    work: Loop,
+}
+
+impl Shop {
+    /// A deployment that asks for much more than it uses, under this policy, in a cluster that was told this.
+    async fn new(policy: Value, stop: Option<&str>) -> Self {
+        Self::with(policy, stop, Some(json!({})), true).await
+    }
+
+    /// With what is different of the registration, if there is one, and of whether the webhook answers.
+    async fn with(policy: Value, stop: Option<&str>, change: Option<Value>, answers: bool) -> Self {
+        let knowledge = Shared::default();
+        let known = knowledge.clone();
+        let lab = Lab::with(|clock| {
+            let router = server::router(Arc::new(known), Metrics::default(), clock.clone(), OWN);
+            Seams { webhooks: Some(Arc::new(Near(answers.then_some(router)))), ..Seams::default() }
+        })
+        .await;
+        let stop = stop.map_or(json!({}), |why| json!({"supple.dev/stop": why}));
+        let own: Namespace = serde_json::from_value(json!({"metadata": {"name": OWN, "annotations": stop}})).unwrap();
+        Api::all(lab.client.clone()).create(&PostParams::default(), &own).await.unwrap();
+        let place = Place::Address { host: "webhook".to_owned(), port: 443 };
+        let name = "supple".to_owned();
+        let wanted = Wanted { namespace: OWN.to_owned(), name, place, fail_closed: false, sizes_new_pods: true };
+        let mut hook = configurations(&wanted, "an authority").1.unwrap();
+        if let Some(change) = change {
+            json_patch::merge(&mut hook["webhooks"][0], &change);
+            let all = Api::<MutatingWebhookConfiguration>::all(lab.client.clone());
+            all.create(&PostParams::default(), &serde_json::from_value(hook).unwrap()).await.unwrap();
+        }
+        let registered = Registered::default();
+        registered.set(registration(&lab.client, "supple").await.unwrap());
+        lab.policy("quick", policy).await;
+        let resources = json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "2Gi"}});
+        let deployment = json!({"metadata": {"name": "web"}, "spec": {"replicas": 3,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"},
+                    "annotations": {"supple.dev/usage-pattern": "cpu=50m memory=100Mi"}},
+                "spec": {"containers": [{"name": "app", "image": "i", "resources": resources}]}}}});
+        let api = Api::<Deployment>::default_namespaced(lab.client.clone());
+        api.create(&PostParams::default(), &serde_json::from_value(deployment).unwrap()).await.unwrap();
+        let work = lab.begin_beside(knowledge, registered);
+        tokio::time::sleep(Duration::from_secs(20)).await; // virtual: its pods are made
+        let shop = Self { lab, work };
+        assert_eq!(shop.names().await.len(), 3);
+        shop
+    }
+
+    async fn pods(&self) -> Vec<Pod> {
+        let pods = self.lab.pods().list(&ListParams::default()).await.unwrap().items;
+        pods.into_iter().filter(|it| it.metadata.deletion_timestamp.is_none()).collect()
+    }
+
+    async fn names(&self) -> BTreeSet<String> {
+        self.pods().await.into_iter().filter_map(|it| it.metadata.name).collect()
+    }
+
+    /// One more pod, as it was created.
+    async fn one_more(&self) -> Pod {
+        let before = self.names().await;
+        let more = json!({"spec": {"replicas": before.len() + 1}});
+        let api = Api::<Deployment>::default_namespaced(self.lab.client.clone());
+        api.patch("web", &PatchParams::default(), &Patch::Merge(&more)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(20)).await; // virtual
+        let mut new = self.pods().await;
+        new.retain(|it| !before.contains(it.metadata.name.as_deref().unwrap_or_default()));
+        assert_eq!(new.len(), 1);
+        new.remove(0)
+    }
+
+    async fn end(self) {
+        self.work.end().await;
+        self.lab.cluster.stop().await;
+    }
+}
+
+/// What a pod starts with that is created after half an hour: by the rules of the loop, or by its template.
+#[track_caller]
+fn check_sizes(pod: &Pod, is_sized: bool, case: &Value) {
+    assert_eq!(requests(pod) != "1/1Gi", is_sized, "{case}: {}", requests(pod));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_brake_is_one_for_new_pods_too() {
+    let mode = |mode: &str| json!({"updatePolicy": {"updateMode": mode}});
+    let and = |mut policy: Value, more: Value| {
+        json_patch::merge(&mut policy, &more);
+        policy
+    };
+    for (policy, stop, is_sized) in [
+        (mode("Off"), None, false),
+        (mode("Initial"), None, true),
+        (mode("InPlace"), None, true),
+        (mode("Initial"), Some("drill"), false),
+        (and(mode("Initial"), json!({"learn": "24h"})), None, false),
+        (and(mode("Initial"), json!({"minConfidence": 99})), None, false),
+        (and(mode("Initial"), json!({"paused": {"until": "2026-01-02T00:00:00Z", "reason": "peace"}})), None, false),
+        (and(mode("Initial"), json!({"paused": {"until": "2026-01-01T00:20:00Z", "reason": "over"}})), None, true),
+    ] {
+        let shop = Shop::new(policy.clone(), stop).await;
+        tokio::time::sleep(HOUR / 2).await;
+        check_sizes(&shop.one_more().await, is_sized, &json!([policy, stop]));
+        shop.end().await;
+    }
+}
+
+/// Headroom is counted where a pod is created as where it is judged, so that what comes back is what was wanted.
+#[tokio::test(start_paused = true)]
+async fn who_is_recreated_comes_back_for_good() {
+    for steps in [json!({}), json!({"steps": {"cpuDown": 50, "memoryDown": 30}})] {
+        let mut policy = json!({"updatePolicy": {"updateMode": "Recreate"}, "headroom": {"cpu": 50, "memory": 50}});
+        json_patch::merge(&mut policy, &steps);
+        let shop = Shop::new(policy, None).await;
+        let first = shop.names().await;
+        tokio::time::sleep(4 * HOUR).await;
+        let settled = shop.names().await;
+        assert!(settled.is_disjoint(&first), "all of them were recreated: {settled:?}");
+        tokio::time::sleep(3 * HOUR).await;
+        assert_eq!(shop.names().await, settled, "and nobody is for ever: {steps}");
+        for pod in shop.pods().await {
+            assert_eq!(generation(&pod), 1, "none was touched since: {}", requests(&pod));
+            check_sizes(&pod, true, &steps);
+        }
+        shop.end().await;
+    }
+}
+
+/// Where nobody sizes new pods nobody is recreated for sizes; and where somebody should and does not, it is tried once.
+#[tokio::test(start_paused = true)]
+async fn who_would_come_back_as_it_was_stays() {
+    let elsewhere = json!({"namespaceSelector": {"matchLabels": {"team": "other"}}});
+    let others = json!({"objectSelector": {"matchLabels": {"app": "db"}}});
+    for (registration, answers, most) in
+        [(None, true, 0), (Some(elsewhere), true, 0), (Some(others), true, 0), (Some(json!({})), false, 1)]
+    {
+        let policy = json!({"updatePolicy": {"updateMode": "Recreate"}});
+        let shop = Shop::with(policy, None, registration.clone(), answers).await;
+        let first = shop.names().await;
+        tokio::time::sleep(2 * HOUR).await;
+        let now = shop.names().await;
+        assert_eq!(now.difference(&first).count(), most, "{registration:?}");
+        shop.end().await;
+    }
+}

@@ -1,0 +1,402 @@
+//! What a new pod is created with, against what the loop does: in random scenes it never goes below that, is never one that the API
+//! server refuses, and is left alone afterwards; and one by one, what each check says of it.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+#[path = "decide/stage.rs"]
+mod stage;
+
+#[path = "decide/cases.rs"]
+mod cases;
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::json;
+use supple_decide::code::Code;
+use supple_decide::create::{Creation, Siblings, create, newborn};
+use supple_decide::facts::{Phase, PodFacts, Scaler};
+use supple_decide::need::Use;
+use supple_decide::numbers::Numbers;
+use supple_decide::policy::{Mode, Pause, StepCaps, Window, WithScaler};
+use supple_decide::progress::Progress;
+use supple_decide::record::{Record, TooSmall};
+use supple_decide::recreated::Recreated;
+use supple_quantity::Bytes;
+use supple_resize::admission::{limit_range, quota};
+use supple_resize::amounts::{Requirement, Resource};
+use supple_resize::qos;
+
+use cases::*;
+use stage::*;
+
+const EACH: [(Resource, Requirement); 4] = [
+    (Resource::Cpu, Requirement::Request),
+    (Resource::Cpu, Requirement::Limit),
+    (Resource::Memory, Requirement::Request),
+    (Resource::Memory, Requirement::Limit),
+];
+
+/// The pod that the template of the workload makes, and what it is created with.
+fn born(stage: &Stage, name: &str) -> (PodFacts, Creation) {
+    let subject = &stage.scene.workloads[&workload(name)];
+    let pods = || stage.scene.pods.values().filter(|it| it.workload == workload(name)).map(|it| &**it);
+    let new = newborn(subject, pods().next().unwrap());
+    let siblings = Siblings::of(&stage.scene, subject, pods());
+    let creation = create(&stage.scene, subject, &siblings, &new, stage.now);
+    (new, creation)
+}
+
+/// The pod with what it was created with.
+fn sized(mut pod: PodFacts, creation: &Creation) -> PodFacts {
+    for container in &mut pod.containers {
+        if let Some(sizes) = creation.sizes.get(&container.name) {
+            container.asked = *sizes;
+        }
+    }
+    pod
+}
+
+/// A workload with pods of its template's sizes that need much less, and a policy that lets go all the way at once.
+fn web(pods: usize) -> Stage {
+    let mut stage = Stage::new();
+    stage.workload("web", "200m 128Mi");
+    stage.policy("web", |it| it.steps.value = StepCaps::default());
+    stage.subject("web").facts.template.insert("app".into(), numbers("1:2 512Mi:1Gi"));
+    for index in 1..=pods {
+        stage.pod("web", &format!("web-{index}"), "n1", "1:2 512Mi:1Gi");
+    }
+    stage
+}
+
+#[track_caller]
+fn check_born(change: impl FnOnce(&mut Stage), code: Code, expect: &str) {
+    let mut stage = web(2);
+    change(&mut stage);
+    let (_, creation) = born(&stage, "web");
+    let sizes = creation.sizes.get("app").map_or("its own".to_owned(), show);
+    assert_eq!((creation.verdict.code, sizes.as_str()), (code, expect), "{:#?}", creation.verdict);
+}
+
+#[test]
+fn a_new_pod_gets_what_the_loop_would_give_it() {
+    let all = "200m:400m 128Mi:256Mi";
+    for mode in [Mode::Initial, Mode::Recreate, Mode::InPlaceOrRecreate, Mode::InPlace] {
+        check_born(|it| it.policy("web", |it| it.mode.value = mode), Code::Resize, all);
+    }
+    check_born(|it| it.policy("web", |it| it.mode.value = Mode::Off), Code::ModeOff, "its own");
+    check_born(|it| it.scene.cluster.minor_version = Some(32), Code::Resize, "200m:400m 128Mi:1Gi");
+    // What the others were resized to is nothing to it.
+    check_born(|it| it.resized("web-1", "1:2 512Mi:1Gi", 60), Code::Resize, all);
+    let mut loops = web(1);
+    loops.policy("web", |it| it.cool_down_down.value = minutes(0));
+    check(&loops.decide(), "web-1", Code::Resize, all);
+}
+
+#[test]
+fn a_brake_is_one_for_new_pods_too() {
+    check_born(|it| it.scene.cluster.stopped = Some("drill".into()), Code::Stopped, "its own");
+    let pause = |minutes: i64| {
+        move |stage: &mut Stage| {
+            let until = Some(stage.ago(-minutes));
+            stage.policy("web", |it| it.pause.value = Some(Pause { until, why: "holidays".into() }));
+        }
+    };
+    check_born(pause(5), Code::Paused, "its own");
+    check_born(pause(-5), Code::Resize, "200m:400m 128Mi:256Mi");
+    check_born(
+        |stage| {
+            let spans = vec![(stage.ago(10), stage.ago(-10))];
+            let window = Window { allow: false, spans, text: "noon".into() };
+            stage.policy("web", |it| it.windows.value = vec![window]);
+        },
+        Code::OutsideWindow,
+        "its own",
+    );
+    check_born(
+        |stage| {
+            let policy = stage.subject("web").policy.clone();
+            let mut record = Record::default();
+            record.set_back(stage.now, &policy);
+            stage.subject("web").record = Arc::new(record);
+        },
+        Code::BackOff,
+        "its own",
+    );
+}
+
+#[test]
+fn what_is_not_known_is_not_lowered() {
+    let hours = |stage: &mut Stage| stage.subject("web").needs.get_mut("app").unwrap().hours = 3;
+    check_born(hours, Code::Learning, "its own");
+    check_born(|it| it.policy("web", |it| it.min_confidence_permille.value = 950), Code::LowConfidence, "its own");
+    check_born(|it| it.scene.uses.clear(), Code::StaleData, "its own");
+    check_born(|it| it.subject("web").needs.clear(), Code::NoData, "its own");
+    // Where none of its pods runs there is nothing to be measured: a job's next pod goes by what was learned.
+    let ended = |stage: &mut Stage| {
+        stage.scene.uses.clear();
+        for pod in stage.scene.pods.values_mut() {
+            pod.phase = Phase::Ended;
+            pod.containers[0].running_since = None;
+        }
+    };
+    check_born(ended, Code::Resize, "200m:400m 128Mi:256Mi");
+    // Little data raises.
+    check_born(
+        |stage| {
+            stage.workload("web", "2 2Gi").needs.get_mut("app").unwrap().hours = 0;
+            stage.subject("web").facts.template.insert("app".into(), numbers("1:2 512Mi:1Gi"));
+        },
+        Code::Resize,
+        "2:4 2Gi:4Gi",
+    );
+}
+
+#[test]
+fn the_numbers_are_those_of_the_loop() {
+    let policy = |change: fn(&mut supple_decide::policy::Policy)| move |stage: &mut Stage| stage.policy("web", change);
+    let headroom = |it: &mut supple_decide::policy::Policy| {
+        (it.cpu_headroom_percent.value, it.memory_headroom_percent.value) = (50, 50);
+    };
+    check_born(policy(headroom), Code::Resize, "300m:600m 192Mi:384Mi");
+    check_born(policy(|it| it.limits.value = supple_decide::policy::Limits::Keep), Code::Resize, "200m:2 128Mi:1Gi");
+    check_born(policy(|it| it.approve_memory_decrease.value = true), Code::Resize, "200m:400m 512Mi:1Gi");
+    check_born(
+        |stage| {
+            stage.policy("web", |it| it.approve_memory_decrease.value = true);
+            let approved = ("supple.dev/approve-memory-decrease".to_owned(), "true".to_owned());
+            stage.subject("web").facts.words.extend([approved]);
+        },
+        Code::Resize,
+        "200m:400m 128Mi:256Mi",
+    );
+    // The least that a process can do with, and what a sibling uses.
+    check_born(
+        |it| it.subject("web").needs = [("app".into(), need("1m 1Mi"))].into(),
+        Code::Resize,
+        "10m:20m 16Mi:32Mi",
+    );
+    check_born(|it| it.used("web-2").memory_peak = Some(Bytes(300 * MIB)), Code::Resize, "200m:400m 330Mi:660Mi");
+    check_born(
+        |stage| {
+            let size = Numbers { memory_limit: Some(Bytes(256 * MIB)), ..Numbers::default() };
+            let harmed = TooSmall { container: "app".into(), size, at: stage.ago(60), code: Code::OutOfMemory };
+            stage.subject("web").record = Arc::new(Record { too_small: vec![harmed], ..Record::default() });
+        },
+        Code::Resize,
+        "200m:400m 128Mi:308Mi",
+    );
+    check_born(
+        |it| it.limit_range(json!({"type": "Container", "min": {"cpu": "400m", "memory": "256Mi"}})),
+        Code::Resize,
+        "400m:800m 256Mi:512Mi",
+    );
+    // A charge that stands in a node's way, or swap, is that of a running container.
+    check_born(
+        |stage| {
+            (stage.used("web-1").memory_charged, stage.used("web-1").swap) = (Some(Bytes(900 * MIB)), Some(Bytes(MIB)))
+        },
+        Code::Resize,
+        "200m:400m 128Mi:256Mi",
+    );
+}
+
+#[test]
+fn who_else_has_a_say() {
+    check_born(|it| it.subject("web").facts.other_vertical.push("vpa".into()), Code::OtherVertical, "its own");
+    let scaler = || Scaler {
+        name: "web".into(),
+        kind: "HorizontalPodAutoscaler".into(),
+        cpu_utilization: Some(60),
+        memory_utilization: None,
+        container: None,
+        min_replicas: 1,
+        max_replicas: 9,
+        current_replicas: 2,
+        anchor: None,
+    };
+    let memory_alone = "1:2 128Mi:256Mi";
+    check_born(|it| it.subject("web").facts.scalers.push(scaler()), Code::Resize, memory_alone);
+    check_born(
+        |stage| {
+            stage.subject("web").facts.scalers.push(scaler());
+            stage.policy("web", |it| it.with_scaler.value = WithScaler::Adjust);
+        },
+        Code::Resize,
+        memory_alone,
+    );
+    // A quota counts the whole of a new pod, and a pod with its own sizes is better than none.
+    check_born(
+        |stage| {
+            stage.subject("web").needs.insert("app".into(), need("200m 600Mi"));
+            stage.quota(json!({"requests.memory": "1550Mi"}), json!({"requests.memory": "1Gi"}));
+        },
+        Code::Resize,
+        "200m:400m 512Mi:1Gi",
+    );
+}
+
+#[test]
+fn a_step_is_counted_from_where_the_siblings_are() {
+    let half = |stage: &mut Stage| {
+        let steps = StepCaps { cpu_down: Some(50), memory_down: Some(50), ..StepCaps::default() };
+        stage.policy("web", |it| it.steps.value = steps);
+    };
+    check_born(half, Code::Resize, "500m:1 256Mi:512Mi");
+    let further = |stage: &mut Stage| {
+        half(stage);
+        stage.at("web-2").containers[0].asked = numbers("500m:1 256Mi:512Mi");
+    };
+    check_born(further, Code::Resize, "250m:500m 128Mi:256Mi");
+    // And one that is recreated for a step takes that.
+    check_born(
+        |stage| {
+            half(stage);
+            let aim = (numbers("400m:800m 200Mi:400Mi"), numbers("200m:400m 128Mi:256Mi"));
+            let recreated = Recreated { at: stage.now, sizes: [("app".into(), aim)].into(), otherwise: None };
+            stage.subject("web").record = Arc::new(Record { recreated: Some(recreated), ..Record::default() });
+        },
+        Code::Resize,
+        "200m:400m 128Mi:256Mi",
+    );
+}
+
+/// Whether the pod is one of those that nothing but its sizes speaks of.
+fn is_calm(pod: &PodFacts, now: jiff::Timestamp) -> bool {
+    pod.progress == Progress::Settled
+        && pod.started.is_some_and(|it| now.duration_since(it.into()) > minutes(1000))
+        && pod.containers.iter().all(|it| !it.restarts_for_cpu && !it.restarts_for_memory)
+}
+
+/// The scene, in which every pod has the sizes of its template and all of its charge is use.
+fn templated(namespace: &NamespaceCase, cases: &[WorkloadCase]) -> Stage {
+    let mut stage = build_in(namespace, cases, true);
+    for (name, _) in ["a", "b", "c", "d"].iter().zip(cases) {
+        let first = stage.at(&format!("{name}-0")).clone();
+        for pod in stage.scene.pods.values_mut().filter(|it| it.workload == workload(name) && it.key != first.key) {
+            pod.containers.clone_from(&first.containers);
+            pod.shape = first.shape.clone();
+        }
+        let template = first.containers.iter().map(|it| (it.name.clone(), it.asked));
+        stage.subject(name).facts.template = template.collect();
+    }
+    for used in stage.scene.uses.values_mut().flat_map(supple_decide::need::Uses::values_mut) {
+        used.memory_charged = used.memory;
+    }
+    stage
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_new_pod_is_smaller_than_the_loop_would_make_it_nor_refused(namespace in namespace(), cases in cases()) {
+        let stage = templated(&namespace, &cases);
+        let round = stage.decide();
+        let facts = &stage.scene.namespaces[NAMESPACE];
+        for (name, case) in ["a", "b", "c", "d"].iter().zip(&cases) {
+            let (new, creation) = born(&stage, name);
+            prop_assert!(case.mode != Mode::Off || creation.sizes.is_empty());
+            for (container, created) in creation.sizes.iter() {
+                let template = stage.scene.workloads[&workload(name)].facts.template[&**container];
+                for (resource, requirement) in EACH {
+                    let get = |it: &Numbers| it.get(resource, requirement);
+                    prop_assert_eq!(get(created).is_some(), get(&template).is_some());
+                    if get(created) >= get(&template) {
+                        continue;
+                    }
+                    for decision in round.decisions.iter().filter(|it| it.workload == workload(name)) {
+                        if !is_calm(&stage.scene.pods[&decision.pod], stage.now) {
+                            continue;
+                        }
+                        let proposal = decision.containers.iter().find(|it| it.container == *container).unwrap();
+                        prop_assert!(get(&proposal.due) <= get(created), "{} {:?} {decision:#?} {creation:#?}", container, (resource, requirement));
+                    }
+                }
+            }
+            let (before, after) = (new.to_pod(), sized(new.clone(), &creation).to_pod());
+            prop_assert_eq!(qos::compute(&after), qos::compute(&before));
+            if limit_range::validate_pod(&before, &facts.limit_ranges).is_ok() {
+                prop_assert!(limit_range::validate_pod(&after, &facts.limit_ranges).is_ok(), "{creation:#?}");
+            }
+            if quota::check(&before, None, &facts.quotas).is_ok() {
+                prop_assert!(quota::check(&after, None, &facts.quotas).is_ok(), "{creation:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_loop_leaves_a_new_pod_as_it_was_created(namespace in namespace(), cases in cases()) {
+        // Where a step is capped it is on its way; and a target changes together with all pods or none.
+        let apart = |it: WorkloadCase| it.scaler.map(|it| (it.0, false));
+        let cases: Vec<_> = cases.into_iter().map(|it| WorkloadCase { steps: true, scaler: apart(it.clone()), ..it }).collect();
+        let mut stage = templated(&NamespaceCase { quotas: Vec::new(), ..namespace }, &cases);
+        for (name, _) in ["a", "b", "c", "d"].iter().zip(&cases) {
+            let (new, creation) = born(&stage, name);
+            let mut pod = sized(new, &creation);
+            let started = stage.ago(4000);
+            (pod.key, pod.phase, pod.node) = (key(&format!("{name}-new")), Phase::Running, Some("big".into()));
+            (pod.started, pod.ready) = (Some(started.into()), Some(started.into()));
+            for container in &mut pod.containers {
+                let asked = container.asked;
+                container.running_since = Some(started.into());
+                container.allocated = Some(Numbers { cpu_limit: None, memory_limit: None, ..asked });
+                container.actual = Some(asked);
+            }
+            // It uses what the one that uses most uses.
+            let siblings: Vec<_> = stage.scene.pods.values().filter(|it| it.workload == workload(name)).map(|it| it.key.clone()).collect();
+            let uses = |container: &str| {
+                let all = siblings.iter().filter_map(|it| stage.scene.uses[it].get(container));
+                all.copied().reduce(|a, b| Use {
+                    memory: a.memory.max(b.memory), memory_peak: a.memory_peak.max(b.memory_peak),
+                    memory_charged: None, throttled_permille: a.throttled_permille.max(b.throttled_permille), ..a
+                }).map(|it| Use { memory_charged: None, ..it })
+            };
+            let uses = pod.containers.iter().filter_map(|it| Some((it.name.clone(), uses(&it.name)?))).collect();
+            stage.scene.uses.insert(pod.key.clone(), uses);
+            stage.scene.pods.insert(pod.key.clone(), Box::new(pod));
+            stage.node("big", "640", "6400Gi");
+            // Nothing of the others is in its way.
+            for sibling in &siblings {
+                let pod = stage.scene.pods.get_mut(sibling).unwrap();
+                pod.progress = Progress::Settled;
+                pod.words.insert("supple.dev/mode".into(), "Off".into());
+            }
+            let round = stage.decide();
+            let action = action(&round, &format!("{name}-new"));
+            prop_assert!(action.is_none(), "{action:#?}\n{creation:#?}");
+        }
+    }
+
+    /// Whatever the webhook does with new pods, each is recreated at most once.
+    #[test]
+    fn nobody_is_evicted_for_ever(answers in prop::collection::vec(0_usize..5, 1..12), mode in prop::sample::select(vec![Mode::Recreate, Mode::InPlaceOrRecreate])) {
+        let mut stage = web(3);
+        stage.sizes_new_pods();
+        stage.policy("web", |it| {
+            it.mode.value = mode;
+            it.startup.value = minutes(0);
+        });
+        for pod in stage.scene.pods.values_mut() {
+            pod.containers[0].actual = None; // a node that says nothing of it resizes nothing
+        }
+        let given = ["1:2 512Mi:1Gi", "200m:400m 128Mi:256Mi", "10m:20m 16Mi:32Mi", "2:4 2Gi:4Gi", "200m:400m 512Mi:1Gi"];
+        let (mut answers, mut evicted) = (answers.into_iter().cycle(), 0);
+        for round in 0..100 {
+            let decided = stage.decide();
+            stage.carry_out(&decided);
+            let gone = stage.scene.pods.values().filter(|it| it.deleting).count();
+            evicted += gone;
+            stage.let_settle();
+            for _ in 0..gone {
+                let started = stage.now;
+                let pod = stage.pod("web", &format!("web-new-{round}"), "n1", given[answers.next().unwrap()]);
+                (pod.started, pod.ready) = (Some(started.into()), Some(started.into()));
+                pod.containers[0].actual = None;
+                stage.subject("web").facts.replicas = 3;
+            }
+            stage.pass(60);
+        }
+        prop_assert!((1..=3).contains(&evicted), "{evicted}");
+    }
+}

@@ -11,9 +11,8 @@ use supple_api::vpa::{VerticalPodAutoscalerCheckpoint, VerticalPodAutoscalerStat
 
 use super::lab::Lab;
 
-/// A cluster that has VPA's two kinds, and one pod.
-async fn lab() -> Lab {
-    let lab = Lab::new().await;
+/// Bring VPA's two kinds into a cluster.
+pub async fn define(lab: &Lab) {
     let definitions = Api::<CustomResourceDefinition>::all(lab.client.clone());
     for (kind, subresources) in
         [("VerticalPodAutoscaler", json!({"status": {}})), ("VerticalPodAutoscalerCheckpoint", json!({}))]
@@ -29,6 +28,12 @@ async fn lab() -> Lab {
         });
         definitions.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
     }
+}
+
+/// A cluster that has them, and one pod.
+async fn lab() -> Lab {
+    let lab = Lab::new().await;
+    define(&lab).await;
     lab.policy("quick", json!({})).await;
     lab.pod("web", "1/1Gi", "2/2Gi", "cpu=200m memory=300Mi").await;
     lab
@@ -38,7 +43,8 @@ fn autoscalers(lab: &Lab) -> Api<VerticalPodAutoscaler> {
     Api::default_namespaced(lab.client.clone())
 }
 
-async fn autoscaler(lab: &Lab, name: &str, kind: &str, target: &str, mode: &str) {
+/// An object of ours.
+pub async fn autoscaler(lab: &Lab, name: &str, kind: &str, target: &str, mode: &str) {
     let object = json!({"metadata": {"name": name}, "spec": {
         "targetRef": {"kind": kind, "name": target}, "recommenders": [{"name": "supple"}],
         "updatePolicy": {"updateMode": mode}}});

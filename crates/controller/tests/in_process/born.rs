@@ -24,6 +24,7 @@ use supple_controller::webhook::server;
 use supple_controller::world::knowledge::Shared;
 use tower::ServiceExt as _;
 
+use super::autoscalers;
 use super::lab::{Lab, Loop, generation, requests};
 
 const OWN: &str = "supple-system";
@@ -151,6 +152,19 @@ async fn a_brake_is_one_for_new_pods_too() {
         let shop = Shop::new(policy.clone(), stop).await;
         tokio::time::sleep(HOUR / 2).await;
         check_sizes(&shop.one_more().await, is_sized, &json!([policy, stop]));
+        shop.end().await;
+    }
+}
+
+/// As with VPA's own webhook, a `VerticalPodAutoscaler` sizes new pods in every mode but `Off`.
+#[tokio::test(start_paused = true)]
+async fn an_autoscaler_sizes_new_pods_as_it_does_with_vpa() {
+    for (mode, is_sized) in [("Off", false), ("Initial", true), ("InPlaceOrRecreate", true)] {
+        let shop = Shop::new(json!({}), None).await;
+        autoscalers::define(&shop.lab).await;
+        autoscalers::autoscaler(&shop.lab, "web", "Deployment", "web", mode).await;
+        tokio::time::sleep(HOUR / 2).await;
+        check_sizes(&shop.one_more().await, is_sized, &json!(mode));
         shop.end().await;
     }
 }

@@ -98,6 +98,15 @@ impl Siblings {
         Self(all)
     }
 
+    /// None of them is there any more: what they had and used stands, and nothing can be measured.
+    #[must_use]
+    pub fn at_rest(mut self) -> Self {
+        for lived in self.0.values_mut() {
+            lived.lives = false;
+        }
+        self
+    }
+
     /// What a container uses, as far as that says something of another pod's.
     pub(crate) fn used(&self, container: &str) -> Option<&Use> {
         self.0.get(container)?.used.as_ref()

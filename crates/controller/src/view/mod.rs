@@ -197,6 +197,24 @@ impl View {
         self.members.get(workload).into_iter().flatten()
     }
 
+    /// The workloads whose object is there and none of whose pods is. Jobs are left out: those that have ended are not to be sized.
+    pub fn without_pods(&self) -> Vec<WorkloadKey> {
+        let kinds = [
+            ("Deployment", &self.deployments),
+            ("StatefulSet", &self.stateful_sets),
+            ("DaemonSet", &self.daemon_sets),
+            ("CronJob", &self.cron_jobs),
+        ];
+        let all = kinds.into_iter().flat_map(|(kind, shelf)| {
+            shelf.iter().map(move |((namespace, name), _)| WorkloadKey {
+                namespace: namespace.clone(),
+                kind: Arc::from(kind),
+                name: name.clone(),
+            })
+        });
+        all.filter(|it| !self.members.contains_key(it)).collect()
+    }
+
     /// The pod of that name.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<&PodFacts> {
         self.scene.pods.get(self.named(namespace, name)?).map(|it| &**it)

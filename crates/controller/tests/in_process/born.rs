@@ -169,6 +169,25 @@ async fn an_autoscaler_sizes_new_pods_as_it_does_with_vpa() {
     }
 }
 
+/// Scaled to zero and back: what was learned stands, and the brakes as they are by then.
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_from_nothing_is_sized_by_what_was_known() {
+    for (then, is_sized) in [("Initial", true), ("Off", false)] {
+        let shop = Shop::new(json!({"updatePolicy": {"updateMode": "Initial"}}), None).await;
+        tokio::time::sleep(HOUR / 2).await;
+        let api = Api::<Deployment>::default_namespaced(shop.lab.client.clone());
+        let none = Patch::Merge(json!({"spec": {"replicas": 0}}));
+        api.patch("web", &PatchParams::default(), &none).await.unwrap();
+        tokio::time::sleep(HOUR / 2).await;
+        let mode = json!({"spec": {"updatePolicy": {"updateMode": then}}});
+        let policies = Api::<supple_api::RightsizePolicy>::default_namespaced(shop.lab.client.clone());
+        policies.patch("quick", &PatchParams::default(), &Patch::Merge(&mode)).await.unwrap();
+        tokio::time::sleep(HOUR / 60).await;
+        check_sizes(&shop.one_more().await, is_sized, &json!(then));
+        shop.end().await;
+    }
+}
+
 /// Headroom is counted where a pod is created as where it is judged, so that what comes back is what was wanted.
 #[tokio::test(start_paused = true)]
 async fn who_is_recreated_comes_back_for_good() {

@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     let now = Default::default();
     if let Ok(question) = review::read(data) {
         let refused = resize::judge(&question, &Nothing, now).refused;
-        assert!(refused.is_none() && create::judge(&question, &Nothing).patch.is_empty(), "nothing is known");
+        assert!(refused.is_none() && create::judge(&question, &Nothing, now).patch.is_empty(), "nothing is known");
     }
     let mut gather = Gather::new(Limits { series: 100, samples: 1000 });
     let _ = read(data, &[Kind::Matrix, Kind::Vector, Kind::Scalar], &mut |series| gather.take(Of::Memory, &series));

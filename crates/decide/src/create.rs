@@ -1,5 +1,5 @@
 //! What a pod that is about to be created is to ask for: what the loop would give a running pod of the same sizes, by the same
-//! numbers ([`crate::size`]) and the same checks. A check is left out where what it asks about is not there before a pod runs:
+//! numbers (`size.rs`) and the same checks. A check is left out where what it asks about is not there before a pod runs:
 //! its start, its node, a resize of it, the disruption of one.
 //!
 //! What is asked of a pod's own use is asked of its siblings'. A step is counted from where its siblings are and not from its
@@ -96,6 +96,15 @@ impl Siblings {
             }
         }
         Self(all)
+    }
+
+    /// None of them is there any more: what they had and used stands, and nothing can be measured.
+    #[must_use]
+    pub fn at_rest(mut self) -> Self {
+        for lived in self.0.values_mut() {
+            lived.lives = false;
+        }
+        self
     }
 
     /// What a container uses, as far as that says something of another pod's.

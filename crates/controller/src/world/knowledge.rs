@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use supple_api::names;
 use supple_decide::create::{Creation, Siblings, create};
-use supple_decide::facts::PodFacts;
+use supple_decide::facts::{PodFacts, WorkloadFacts};
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::Uses;
 use supple_decide::policy::{Mode, Policy};
@@ -44,7 +44,7 @@ struct Of {
 impl Shared {
     /// Take over what a world knows now.
     pub fn take(&self, world: &World) {
-        let scene = world.scene();
+        let (scene, before) = (world.scene(), self.known());
         let uses = scene.uses.iter().map(|(pod, uses)| ((pod.namespace.clone(), pod.name.clone()), uses.clone()));
         let mut place = Scene { cluster: scene.cluster.clone(), ..Scene::default() };
         let mut workloads = BTreeMap::new();
@@ -52,15 +52,27 @@ impl Shared {
             // A pod's own word wins over its workload's.
             let acts = subject.policy.mode.value != Mode::Off
                 || world.pods_of(key).any(|it| it.words.contains_key(names::MODE));
-            if acts && let Some(facts) = scene.namespaces.get(&key.namespace) {
-                place.namespaces.entry(key.namespace.clone()).or_insert_with(|| facts.clone());
-            }
             let sizes = acts.then(|| {
                 let siblings = Siblings::of(scene, subject, world.pods_of(key));
                 Box::new((Subject::clone(subject), siblings))
             });
-            let approved = subject.facts.words.get(names::APPROVE_MEMORY_DECREASE).is_some_and(|it| it == "true");
-            workloads.insert(key.clone(), Of { policy: subject.policy.clone(), approved, sizes });
+            workloads.insert(key.clone(), Of::new(&subject.facts, subject.policy.clone(), sizes));
+        }
+        // What is scaled to zero, or between two runs, comes back with what was known of it when it had pods.
+        for key in world.view.without_pods() {
+            let Some((subject, siblings)) = before.workloads.get(&key).and_then(|it| it.sizes.as_deref()) else {
+                continue;
+            };
+            let Some((facts, policy)) = world.at_rest(&key) else { continue };
+            let siblings = siblings.clone().at_rest();
+            let subject = Subject { facts, policy, ..subject.clone() };
+            let of = Of::new(&subject.facts.clone(), subject.policy.clone(), Some(Box::new((subject, siblings))));
+            workloads.insert(key, of);
+        }
+        for key in workloads.iter().filter(|it| it.1.sizes.is_some()).map(|it| it.0) {
+            if let Some(facts) = scene.namespaces.get(&key.namespace) {
+                place.namespaces.entry(key.namespace.clone()).or_insert_with(|| facts.clone());
+            }
         }
         let known = Arc::new(Known { uses: uses.collect(), workloads, place });
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = known;
@@ -71,16 +83,24 @@ impl Shared {
     }
 }
 
+impl Of {
+    fn new(facts: &WorkloadFacts, policy: Arc<Policy>, sizes: Option<Box<(Subject, Siblings)>>) -> Self {
+        let approved = facts.words.get(names::APPROVE_MEMORY_DECREASE).is_some_and(|it| it == "true");
+        Self { policy, approved, sizes }
+    }
+}
+
 impl Known {
     /// The workload of a pod that may not have a name yet, and what is known of it. Whose a job is, is not looked up: a cron job's
-    /// is named after it and the minute in which it begins.
+    /// is named after it and the minute in which it begins, in minutes since 1970.
     fn of(&self, namespace: &str, pod: &Pod) -> Option<(WorkloadKey, &Of)> {
+        const DIGITS: usize = 8;
         let key = WorkloadKey { namespace: Arc::from(namespace), ..workload_of(pod, |_, _| None) };
         if let Some(of) = self.workloads.get(&key) {
             return Some((key, of));
         }
         let (name, minute) = key.name.rsplit_once('-').filter(|_| &*key.kind == "Job")?;
-        let is_minute = !minute.is_empty() && minute.bytes().all(|it| it.is_ascii_digit());
+        let is_minute = minute.len() >= DIGITS && minute.bytes().all(|it| it.is_ascii_digit());
         let key = WorkloadKey { kind: Arc::from("CronJob"), name: Arc::from(name), ..key.clone() };
         self.workloads.get(&key).filter(|_| is_minute).map(|of| (key, of))
     }
@@ -142,7 +162,7 @@ mod tests {
         let both = [("CronJob", "report"), ("Job", "report-1")];
         check(&both, "report-29001234", Some("shop/cronjob/report"));
         check(&both, "report-1", Some("shop/job/report-1"));
-        for other in ["report", "report-", "report-x1", "reports-29001234", "29001234"] {
+        for other in ["report", "report-", "report-60", "report-2900123x", "reports-29001234", "29001234"] {
             check(&both, other, None);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use supple_decide::facts::PodFacts;
+use supple_decide::facts::{PodFacts, WorkloadFacts};
 use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
 use supple_decide::policy::Policy;
@@ -86,6 +86,13 @@ impl World {
             record: self.records.get(workload).cloned().unwrap_or_default(),
         };
         self.view.scene.workloads.insert(workload.clone(), Box::new(subject));
+    }
+
+    /// The facts of a workload that has no pods now, and what may be done with it.
+    pub(super) fn at_rest(&self, workload: &WorkloadKey) -> Option<(WorkloadFacts, Arc<Policy>)> {
+        let facts = self.view.facts_of(workload);
+        let resolved = self.rules.resolve(workload, &facts.api_version, &self.view)?;
+        Some((WorkloadFacts { other_vertical: resolved.other_vertical, ..facts }, resolved.policy))
     }
 
     /// What VPA's own recommender remembered of a workload that we see for the first time.

@@ -43,6 +43,7 @@ pub fn autoscalers(lab: &Lab) -> Api<VerticalPodAutoscaler> {
     Api::default_namespaced(lab.client.clone())
 }
 
+/// An object of ours.
 pub async fn autoscaler(lab: &Lab, name: &str, kind: &str, target: &str, mode: &str) {
     let object = json!({"metadata": {"name": name}, "spec": {
         "targetRef": {"kind": kind, "name": target}, "recommenders": [{"name": "supple"}],

@@ -24,6 +24,7 @@ use supple_controller::webhook::server;
 use supple_controller::world::knowledge::Shared;
 use tower::ServiceExt as _;
 
+use super::autoscalers;
 use super::lab::{Lab, Loop, generation, requests};
 
 const OWN: &str = "supple-system";
@@ -151,6 +152,38 @@ async fn a_brake_is_one_for_new_pods_too() {
         let shop = Shop::new(policy.clone(), stop).await;
         tokio::time::sleep(HOUR / 2).await;
         check_sizes(&shop.one_more().await, is_sized, &json!([policy, stop]));
+        shop.end().await;
+    }
+}
+
+/// As with VPA's own webhook, a `VerticalPodAutoscaler` sizes new pods in every mode but `Off`.
+#[tokio::test(start_paused = true)]
+async fn an_autoscaler_sizes_new_pods_as_it_does_with_vpa() {
+    for (mode, is_sized) in [("Off", false), ("Initial", true), ("InPlaceOrRecreate", true)] {
+        let shop = Shop::new(json!({}), None).await;
+        autoscalers::kinds(&shop.lab).await;
+        autoscalers::autoscaler(&shop.lab, "web", "Deployment", "web", mode).await;
+        tokio::time::sleep(HOUR / 2).await;
+        check_sizes(&shop.one_more().await, is_sized, &json!(mode));
+        shop.end().await;
+    }
+}
+
+/// Scaled to zero and back: what was learned stands, and the brakes as they are by then.
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_from_nothing_is_sized_by_what_was_known() {
+    for (then, is_sized) in [("Initial", true), ("Off", false)] {
+        let shop = Shop::new(json!({"updatePolicy": {"updateMode": "Initial"}}), None).await;
+        tokio::time::sleep(HOUR / 2).await;
+        let api = Api::<Deployment>::default_namespaced(shop.lab.client.clone());
+        let none = Patch::Merge(json!({"spec": {"replicas": 0}}));
+        api.patch("web", &PatchParams::default(), &none).await.unwrap();
+        tokio::time::sleep(HOUR / 2).await;
+        let mode = json!({"spec": {"updatePolicy": {"updateMode": then}}});
+        let policies = Api::<supple_api::RightsizePolicy>::default_namespaced(shop.lab.client.clone());
+        policies.patch("quick", &PatchParams::default(), &Patch::Merge(&mode)).await.unwrap();
+        tokio::time::sleep(HOUR / 60).await;
+        check_sizes(&shop.one_more().await, is_sized, &json!(then));
         shop.end().await;
     }
 }

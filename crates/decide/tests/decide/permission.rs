@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use supple_decide::check::Check;
 use supple_decide::code::Code;
 use supple_decide::facts::{Fixed, Phase};
 use supple_decide::policy::{ContainerPolicy, Layer, Mode, Pause, Window};
@@ -142,6 +143,22 @@ fn the_switch_and_a_pause_stop_everything() {
     lowers(word("2026-03-01T11:00:00Z load test"), Code::Resize, "500m");
     lowers(word("false"), Code::Resize, "500m");
     lowers(word("please do not"), Code::Paused, "nothing");
+}
+
+#[test]
+fn what_was_not_asked_is_not_among_what_passed() {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m");
+    stage.pod("web", "web-1", "n1", "500m");
+    stage.pod("web", "web-2", "n1", "1");
+    stage.scene.cluster.stopped = Some("incident 7".into());
+    let round = stage.decide();
+    // Nothing is to change in the first, so that nobody has asked whether it may.
+    for (name, permission, place) in [("web-1", false, false), ("web-2", true, true)] {
+        let asked = decision(&round, name).asked;
+        let was = [Check::Permission, Check::Data, Check::Budget].map(|it| asked.contains(it));
+        assert_eq!(was, [permission, true, place], "{name}");
+    }
 }
 
 #[test]

@@ -46,6 +46,9 @@ const AT_ONCE: usize = 8;
 /// After this many looks whoever still resizes does not mind the switch.
 const MOST_LOOKS: usize = 6;
 
+/// How often one pod is tried, if others have made room meanwhile: fewer times than there are looks.
+const MOST_TRIES: usize = 3;
+
 /// How long what a controller had sent before it saw the switch may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(3);
 
@@ -83,6 +86,10 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
     tokio::time::sleep(ARRIVAL).await;
 
     let mut ended: BTreeMap<PodKey, bool> = BTreeMap::new();
+    // Why the cluster did not take it, how often it was asked, and whether anything has been given back since: then a quota or a
+    // node may have room that it had not.
+    let mut refused: BTreeMap<PodKey, (String, usize)> = BTreeMap::new();
+    let mut gave_way = false;
     let mut left_alone: BTreeSet<PodKey> = BTreeSet::new();
     let mut keeps_limit: BTreeSet<PodKey> = BTreeSet::new();
     for looks in 1.. {
@@ -93,8 +100,12 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
                 say(&pod.key, "left alone", &other)?;
             }
         }
-        // What could not be put back is not tried again: it would not go better a second later.
-        let due = ours.into_iter().filter(|(pod, _)| ended.get(&pod.key) != Some(&false) && !is_left(&args.leave, pod));
+        // What could not be put back is tried again only after others were: it would not go better a second later.
+        let again = |pod: &PodFacts| match refused.get(&pod.key) {
+            Some((_, tries)) => gave_way && *tries < MOST_TRIES,
+            None => ended.get(&pod.key) != Some(&false),
+        };
+        let due = ours.into_iter().filter(|(pod, _)| again(pod) && !is_left(&args.leave, pod));
         let mut orders: Vec<(PodKey, Order, bool)> = Vec::new();
         for (pod, mut change) in due {
             // What is put back in part stays in our hand, or nobody would put back the rest.
@@ -116,6 +127,7 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
                  another namespace? Name it with --namespace, or end it, and run this again"
             )));
         }
+        gave_way = false;
         let mut outcomes = stream::iter(orders)
             .map(|(key, order, lowers)| {
                 let client = &client;
@@ -132,16 +144,24 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
                 keeps_limit.insert(key);
                 continue;
             }
+            ended.insert(key.clone(), is_good);
+            if !is_good {
+                let (why, tries) = refused.entry(key).or_default();
+                (*why, *tries) = (format!("{}: {}", outcome.reason, outcome.message), *tries + 1);
+                continue;
+            }
+            gave_way = true;
+            refused.remove(&key);
             let what = match outcome.reason {
                 Reason::PodGone => "is gone",
-                reason if reason.is_success() && keeps_limit.contains(&key) => "partly back",
-                reason if reason.is_success() => "put back",
-                _ => "NOT put back",
+                _ if keeps_limit.contains(&key) => "partly back",
+                _ => "put back",
             };
-            let reason = if is_good { String::new() } else { format!("{}: ", outcome.reason) };
-            say(&key, what, &format!("{reason}{}", outcome.message))?;
-            ended.insert(key, is_good);
+            say(&key, what, &outcome.message)?;
         }
+    }
+    for (pod, (why, _)) in &refused {
+        say(pod, "NOT put back", why)?;
     }
     let failed: BTreeSet<PodKey> = ended.iter().filter(|it| !it.1).map(|it| it.0.clone()).collect();
     let aimless = put_targets_back(&client, &failed).await?;

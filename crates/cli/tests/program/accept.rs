@@ -82,9 +82,11 @@ const WORKLOADS: [Workload; 4] = [
         requests: ("50m", "40Mi"),
         limits: ("500m", "52Mi"),
         pattern: "cpu=3m memory=burst(4Mi,46Mi,70s,30s)",
-        script: "rm -f /dev/shm/*; limit() { cat /sys/fs/cgroup/memory.max || cat /sys/fs/cgroup/memory/memory.limit_in_bytes; }; \
-                 first=$(limit); while [ \"$(limit)\" = \"$first\" ]; do sleep 1; done; sleep 3; \
-                 dd if=/dev/zero of=/dev/shm/x bs=1M count=46 || exit 137; while :; do sleep 5; done",
+        // A pipe that nobody reads keeps `dd` where it is, with its buffer full. `/dev/shm` would outlive the kill, and on
+        // Kubernetes up to 1.36.2 the pod's own cgroup stays as small as it was while nothing runs in it: nothing could start.
+        script: "limit() { cat /sys/fs/cgroup/memory.max || cat /sys/fs/cgroup/memory/memory.limit_in_bytes; }; \
+                 first=$(limit); while [ \"$(limit)\" = \"$first\" ]; do sleep 1; done; sleep 3; mkfifo /tmp/full; \
+                 sleep 1000000 < /tmp/full & dd if=/dev/zero of=/tmp/full bs=46M count=1 || exit 137; while :; do sleep 5; done",
     },
     // In nobody's hand but a person's.
     Workload {

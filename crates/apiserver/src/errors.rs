@@ -9,7 +9,8 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::admission::webhook::Warnings;
-use crate::respond::warned;
+use crate::kinds;
+use crate::respond::{typed, warned};
 
 /// An answer other than success. It is a value until the edge makes a response of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,8 +95,18 @@ impl ApiError {
         Self::about(StatusCode::NOT_FOUND, "NotFound", message, subject)
     }
 
-    /// 404 for a path that leads nowhere.
-    pub fn no_such_path() -> Self {
+    /// 404 for a path that leads nowhere. Below what is built in it is a status; anywhere else, also below a group that
+    /// nobody has defined, there is no API that could answer with one: it is a page, and clients have to live with that.
+    pub fn no_such_path(path: &str) -> Self {
+        let mut segments = path.split('/').filter(|it| !it.is_empty());
+        let built_in = match (segments.next(), segments.next()) {
+            (Some("api"), _) => true,
+            (Some("apis"), Some(group)) => kinds::is_built_in(group),
+            _ => false,
+        };
+        if !built_in {
+            return Self::new(StatusCode::NOT_FOUND, "", "404 page not found\n");
+        }
         let message = "the server could not find the requested resource";
         Self { details: Some(json!({})), ..Self::new(StatusCode::NOT_FOUND, "NotFound", message) }
     }
@@ -244,6 +255,9 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        if self.code == StatusCode::NOT_FOUND && self.reason.is_empty() {
+            return typed(self.code, self.message, HeaderValue::from_static("text/plain; charset=utf-8"));
+        }
         let mut response = Response::new(Body::from(self.status().to_string()));
         *response.status_mut() = self.code;
         let headers = response.headers_mut();

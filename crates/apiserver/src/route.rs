@@ -93,34 +93,36 @@ impl Action {
 /// # Errors
 /// 404 for a path that leads nowhere.
 pub fn route(rows: &Rows, path: &str) -> Result<Route, ApiError> {
-    let segments = path
-        .split('/')
-        .filter(|segment| !segment.is_empty())
-        .map(percent_decode)
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(ApiError::no_such_path)?;
+    find(rows, path).ok_or_else(|| ApiError::no_such_path(path))
+}
+
+fn find(rows: &Rows, path: &str) -> Option<Route> {
+    let segments =
+        path.split('/').filter(|segment| !segment.is_empty()).map(percent_decode).collect::<Option<Vec<_>>>()?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments.as_slice() {
-        ["healthz" | "livez" | "readyz", ..] => Ok(Route::Health),
-        ["version"] => Ok(Route::Version),
-        ["openapi", "v2"] => Ok(Route::OpenApiV2),
-        ["openapi", "v3"] => Ok(Route::OpenApiIndex),
-        ["openapi", "v3", rest @ ..] => Ok(Route::OpenApiDocument(rest.join("/"))),
-        ["api"] => Ok(Route::CoreVersions),
-        ["apis"] => Ok(Route::Groups),
-        ["apis", group] => Ok(Route::Group((*group).to_owned())),
-        ["api", version] => Ok(Route::Resources { group: String::new(), version: (*version).to_owned() }),
-        ["apis", group, version] => Ok(Route::Resources { group: (*group).to_owned(), version: (*version).to_owned() }),
+        ["healthz" | "livez" | "readyz", ..] => Some(Route::Health),
+        ["version"] => Some(Route::Version),
+        ["openapi", "v2"] => Some(Route::OpenApiV2),
+        ["openapi", "v3"] => Some(Route::OpenApiIndex),
+        ["openapi", "v3", rest @ ..] => Some(Route::OpenApiDocument(rest.join("/"))),
+        ["api"] => Some(Route::CoreVersions),
+        ["apis"] => Some(Route::Groups),
+        ["apis", group] => Some(Route::Group((*group).to_owned())),
+        ["api", version] => Some(Route::Resources { group: String::new(), version: (*version).to_owned() }),
+        ["apis", group, version] => {
+            Some(Route::Resources { group: (*group).to_owned(), version: (*version).to_owned() })
+        }
         ["api", "v1", "nodes", node, "proxy", path @ ..] => {
-            Ok(Route::NodeProxy { node: (*node).to_owned(), path: path.join("/") })
+            Some(Route::NodeProxy { node: (*node).to_owned(), path: path.join("/") })
         }
         ["api", version, rest @ ..] => target(rows, "", version, rest).map(Route::Resource),
         ["apis", group, version, rest @ ..] => target(rows, group, version, rest).map(Route::Resource),
-        _ => Err(ApiError::no_such_path()),
+        _ => None,
     }
 }
 
-fn target(rows: &Rows, group: &str, version: &str, rest: &[&str]) -> Result<Target, ApiError> {
+fn target(rows: &Rows, group: &str, version: &str, rest: &[&str]) -> Option<Target> {
     // `namespaces/x/pods` is a collection in a namespace, `namespaces/x` and `namespaces/x/status` are a namespace.
     let (namespace, rest) = match rest {
         ["namespaces", namespace, plural, tail @ ..]
@@ -137,18 +139,18 @@ fn target(rows: &Rows, group: &str, version: &str, rest: &[&str]) -> Result<Targ
         [plural] => (*plural, "", None),
         [plural, name] => (*plural, *name, None),
         [plural, name, subresource] => (*plural, *name, Some(*subresource)),
-        _ => return Err(ApiError::no_such_path()),
+        _ => return None,
     };
-    let resource = rows.find(group, version, plural).ok_or_else(ApiError::no_such_path)?;
+    let resource = rows.find(group, version, plural)?;
     let in_namespace = !namespace.is_empty();
     if in_namespace && !resource.namespaced() || !in_namespace && resource.namespaced() && !name.is_empty() {
-        return Err(ApiError::no_such_path());
+        return None;
     }
     let subresource = match subresource {
         None => None,
-        Some(wanted) => Some(resource.subresource(wanted).ok_or_else(ApiError::no_such_path)?),
+        Some(wanted) => Some(resource.subresource(wanted)?),
     };
-    Ok(Target { resource, namespace: namespace.to_owned(), name: name.to_owned(), subresource })
+    Some(Target { resource, namespace: namespace.to_owned(), name: name.to_owned(), subresource })
 }
 
 impl Target {

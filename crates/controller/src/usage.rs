@@ -222,7 +222,8 @@ pub async fn of_pod(client: &Client, namespace: &str, name: &str) -> Result<Opti
 /// Why there is no usage, in a sentence.
 pub fn blindness(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) if status.is_not_found() => {
+        // By its code: what nobody serves is answered with a page, which has no reason.
+        kube::Error::Api(status) if status.code == 404 => {
             "the cluster has no metrics.k8s.io (is metrics-server installed?)".to_owned()
         }
         kube::Error::Api(status) => format!("usage may not be read: {}", status.message),
@@ -238,9 +239,21 @@ fn read(object: DynamicObject) -> Option<PodUse> {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_cluster_without_metrics_is_told_so() {
+        // What a client makes of the page that a real API server has for a group that nobody serves.
+        let page = Status::failure("404 page not found", "Failed to parse error data").with_code(404);
+        let status = Status::failure("the server could not find the requested resource", "NotFound").with_code(404);
+        for answer in [page, status] {
+            let said = blindness(&kube::Error::Api(Box::new(answer)));
+            assert_eq!(said, "the cluster has no metrics.k8s.io (is metrics-server installed?)");
+        }
+    }
 
     fn of(text: &str, at: &str) -> Use {
         let (cpu, memory) = text.split_once(' ').unwrap();

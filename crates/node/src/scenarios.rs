@@ -65,7 +65,7 @@ async fn a_pod_starts() {
     for type_ in ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"] {
         assert_eq!(stage.condition("a", type_).map(|it| it["status"].clone()), Some(json!("True")), "{type_}");
     }
-    assert_eq!(stage.events("a"), ["Created Created container: app", "Started Started container app"]);
+    assert_eq!(stage.events("a"), ["Created Container created", "Started Container started"]);
 }
 
 #[tokio::test(start_paused = true)]

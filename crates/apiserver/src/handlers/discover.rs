@@ -19,8 +19,9 @@ pub(super) fn answer(rows: &Rows, route: &Route, parts: &Parts) -> Result<Respon
     }
     let header = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
     let aggregated = negotiate(header(header::ACCEPT)) == Some(Form::AggregatedDiscovery);
+    let absent = || ApiError::no_such_path(parts.uri.path());
     let found = |document: Option<serde_json::Value>| {
-        document.map(|document| json(StatusCode::OK, document.to_string())).ok_or_else(ApiError::no_such_path)
+        document.map(|document| json(StatusCode::OK, document.to_string())).ok_or_else(absent)
     };
     match route {
         Route::Health => Ok(typed(StatusCode::OK, "ok", HeaderValue::from_static("text/plain; charset=utf-8"))),
@@ -39,7 +40,7 @@ pub(super) fn answer(rows: &Rows, route: &Route, parts: &Parts) -> Result<Respon
         Route::OpenApiV2 => found(Some(openapi::v2::json())),
         Route::OpenApiIndex => found(Some(rows.documents().index())),
         Route::OpenApiDocument(path) => {
-            let document = rows.documents().get(path).ok_or_else(ApiError::no_such_path)?;
+            let document = rows.documents().get(path).ok_or_else(absent)?;
             let tag = format!("\"{}\"", document.hash);
             let mut response = if header(header::IF_NONE_MATCH) == tag {
                 typed(StatusCode::NOT_MODIFIED, axum::body::Body::empty(), HeaderValue::from_static("application/json"))
@@ -51,7 +52,7 @@ pub(super) fn answer(rows: &Rows, route: &Route, parts: &Parts) -> Result<Respon
             }
             Ok(response)
         }
-        Route::Resource(_) | Route::NodeProxy { .. } => Err(ApiError::no_such_path()),
+        Route::Resource(_) | Route::NodeProxy { .. } => Err(absent()),
     }
 }
 

@@ -355,6 +355,11 @@ pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resourc
     TABLE.iter().find(|it| it.plural == plural && it.group == group && it.version == version)
 }
 
+/// Whether resources of this group are the API server's own: not from a definition, and not of another server behind it.
+pub fn is_built_in(group: &str) -> bool {
+    TABLE.iter().any(|it| it.group == group && !matches!(it.backing, Backing::Metrics))
+}
+
 /// The resource whose objects have this `apiVersion` and `kind`.
 pub fn by_kind(api_version: &str, kind: &str) -> Option<&'static Resource> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));

@@ -34,6 +34,31 @@ fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
     &found.expect("the condition is there")["status"]
 }
 
+/// As an API server of 1.36.2 answered, path for path.
+#[tokio::test]
+async fn what_nobody_serves_is_a_page_and_no_status() {
+    let it = Harness::new().await;
+    it.post(CRDS, widgets()).await.expect(201);
+    for path in ["/nope", "/apis/nope.dev", "/apis/nope.dev/v1", "/apis/example.com/v9", "/apis/example.com/v1/nopes"] {
+        let page = it.get(path).await;
+        assert_eq!((page.code, page.text.as_str()), (404, "404 page not found\n"), "{path}");
+        assert_eq!(page.headers["content-type"], "text/plain; charset=utf-8", "{path}");
+    }
+    let pod = "/api/v1/namespaces/default/pods/x";
+    for path in [
+        "/api/v9",
+        "/api/v1/nopes",
+        "/apis/apps/v9",
+        "/apis/apps/v1/nopes",
+        &format!("{pod}/nope"),
+        &format!("{pod}/resize/y"),
+    ] {
+        let status = it.get(path).await.expect(404);
+        assert_eq!(status["reason"], "NotFound", "{path}");
+        assert_eq!(status["message"], "the server could not find the requested resource", "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_definition_brings_a_kind() {
     let it = Harness::new().await;

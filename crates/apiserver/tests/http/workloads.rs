@@ -49,10 +49,7 @@ async fn a_deployment_is_filled_in_as_the_reference_does() {
             },
         },
     });
-    let mut spec = made["spec"].clone();
-    // Written as Go's zero value is not, and of no meaning without services.
-    spec["template"]["spec"].as_object_mut().unwrap().remove("enableServiceLinks");
-    assert_eq!(spec, expected);
+    assert_eq!(made["spec"], expected);
     assert_eq!((&made["status"], &made["metadata"]["generation"]), (&json!({}), &json!(1)));
 
     let annotated = it.patch(WEB, MERGE, json!({"metadata": {"annotations": {"a": "b"}}})).await.expect(200);

@@ -138,7 +138,7 @@ async fn bodies_are_bounded() {
 #[tokio::test]
 async fn what_does_not_exist_is_said() {
     let it = Harness::new().await;
-    for path in ["/api/v1/gizmos", "/apis/example.com/v1/x", "/nothing", "/api/v1/namespaces/n/pods/p/exec"] {
+    for path in ["/api/v1/gizmos", "/api/v1/namespaces/n/pods/p/exec"] {
         let reply = it.get(path).await;
         assert_eq!(
             (reply.code, reply.body["kind"].as_str(), reply.body["reason"].as_str()),

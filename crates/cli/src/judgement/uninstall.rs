@@ -12,7 +12,7 @@
 mod fate;
 mod touched;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -87,15 +87,15 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
     tokio::time::sleep(ARRIVAL).await;
 
     let fates = put_all_back(&client, &args.leave, args.timeout, &namespace).await?;
-    let failed: BTreeSet<PodKey> = fates.of(&[Fate::NotBack]).cloned().collect();
+    let failed: BTreeSet<PodKey> = fates.of(|it| matches!(it, Fate::NotBack { .. })).cloned().collect();
     let aimless = put_targets_back(&client, &failed).await?;
     let (notes, unfinished) = take_notes_off(&client, &args.leave).await?;
     let mut out = std::io::stdout().lock();
-    let left = match fates.of(&[Fate::LeftAlone]).count() {
+    let left = match fates.of(|it| it == Fate::LeftAlone).count() {
         0 => String::new(),
         count => format!(", {count} left alone because somebody else has resized them since"),
     };
-    let back = fates.of(&[Fate::Back, Fate::Gone]).count();
+    let back = fates.of(|it| matches!(it, Fate::Back | Fate::Gone)).count();
     writeln!(out, "\n{} put back{left}; our note taken off {}", counted(back), counted(notes))?;
     if !unfinished.is_empty() {
         let leave: Vec<String> = unfinished.iter().map(|it| format!("--leave {}/{}", it.namespace, it.name)).collect();
@@ -132,6 +132,9 @@ async fn put_all_back(
     namespace: &str,
 ) -> Result<Fates, Failure> {
     let mut fates = Fates::default();
+    // Why the cluster did not take it, and whether anything has been given back since.
+    let mut refused: BTreeMap<PodKey, String> = BTreeMap::new();
+    let mut gave_way = false;
     for looks in 1.. {
         let world = look(client, LoopArgs { vpa: None }).await?;
         let Touched { ours, theirs } = touched(world.scene());
@@ -143,7 +146,7 @@ async fn put_all_back(
         let due = ours.into_iter().filter(|(pod, _)| !is_left(leave, pod));
         let orders: Vec<(PodKey, bool, Order)> = due
             .filter_map(|(pod, change)| {
-                let (change, by) = fate::next(fates.get(&pod.key), pod, change)?;
+                let (change, by) = fate::next(fates.get(&pod.key), gave_way, pod, change)?;
                 let lowers = lowers_memory_limit(pod, &change);
                 Some((pod.key.clone(), lowers, order(pod, change, by, timeout)))
             })
@@ -157,6 +160,7 @@ async fn put_all_back(
                  another namespace? Name it with --namespace, or end it, and run this again"
             )));
         }
+        gave_way = false;
         let mut outcomes = stream::iter(orders)
             .map(|(key, lowers, order)| async move {
                 (key, lowers, carry_out(client, &order, &jiff::Timestamp::now, &mut |_| {}).await)
@@ -166,10 +170,19 @@ async fn put_all_back(
             let Outcome { reason, message, .. } = outcome
                 .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
             let fate = fate::after(fates.get(&key), reason, lowers);
-            let code = if fate.is_failure() { format!("{reason}: ") } else { String::new() };
-            say(&key, fate.in_words(), &format!("{code}{message}"))?;
             fates.put(&key, fate);
+            let told = if fate.is_failure() { format!("{reason}: {message}") } else { message };
+            if matches!(fate, Fate::NotBack { .. }) {
+                refused.insert(key, told); // it may be tried again, and is told at the end
+                continue;
+            }
+            gave_way |= !fate.is_failure();
+            refused.remove(&key);
+            say(&key, fate.in_words(), &told)?;
         }
+    }
+    for (pod, why) in &refused {
+        say(pod, "NOT put back", why)?;
     }
     Ok(fates)
 }

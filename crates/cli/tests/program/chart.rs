@@ -17,7 +17,7 @@ const FOREIGN: &str =
     "networkPolicy.enabled=false,metrics.serviceMonitor.enabled=false,metrics.prometheusRule.enabled=false";
 
 /// Helm: `$SUPPLE_HELM`, or the one in the path. `None`, with a message, where there is none.
-fn helm_program() -> Option<PathBuf> {
+pub fn helm_program() -> Option<PathBuf> {
     let program = std::env::var_os("SUPPLE_HELM").map_or_else(|| PathBuf::from("helm"), PathBuf::from);
     if Command::new(&program).arg("version").output().is_ok_and(|it| it.status.success()) {
         return Some(program);

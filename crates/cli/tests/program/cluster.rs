@@ -196,7 +196,16 @@ pub struct Kubectl {
 impl Kubectl {
     /// For this cluster; `None` where the machine has no kubectl.
     pub fn of(up: &Up) -> Option<Self> {
-        Some(Self { program: kubectl_program()?, kubeconfig: up.kubeconfig(), home: tempfile::tempdir().unwrap() })
+        Self::with(&up.kubeconfig())
+    }
+
+    /// For whatever this kubeconfig names; `None` where the machine has no kubectl.
+    pub fn with(kubeconfig: &Path) -> Option<Self> {
+        Some(Self {
+            program: kubectl_program()?,
+            kubeconfig: kubeconfig.to_owned(),
+            home: tempfile::tempdir().unwrap(),
+        })
     }
 
     /// The command, with a discovery cache of its own.

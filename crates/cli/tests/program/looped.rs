@@ -204,6 +204,50 @@ fn what_uses_more_than_its_former_limit_goes_back_in_part_or_is_left_as_it_is() 
     assert_ne!(asks("limits.memory"), "128Mi");
 }
 
+/// Kubernetes counts a quota down only once a pod has what it asks for: whoever is refused for its sake is asked again after others
+/// have given back. The one that grew gives its request back at the second try only, because it keeps its limit.
+#[test]
+fn what_a_quota_refuses_is_put_back_once_others_have_made_room() {
+    let up = Up::new("simulated");
+    let Some(kubectl) = Kubectl::of(&up) else { return };
+    kubectl.create(QUICK);
+    let usage = |name: &str, pattern: &str, resources: &str| {
+        let pattern = format!(
+            "metadata: {{labels: {{supple.dev/mode: in-place}}, annotations: {{supple.dev/usage-pattern: \"{pattern}\"}}, "
+        );
+        kubectl.create(&super::cluster::pod(name, resources).replacen("metadata: {", &pattern, 1));
+        kubectl.ready(name);
+    };
+    let sizes = "{requests: {cpu: 50m, memory: 64Mi}, limits: {cpu: 1, memory: 128Mi}}";
+    usage("grows", "cpu=40m memory=ramp(60Mi,200Mi,15s)", sizes);
+    usage("idle", "cpu=20m memory=9Mi", "{requests: {cpu: 50m, memory: 256Mi}, limits: {cpu: 1, memory: 512Mi}}");
+    let (child, lines) = controller(&up);
+    let reader = std::thread::spawn(move || lines.count());
+    let asks = |pod: &str| {
+        let path = "{.spec.containers[0].resources.requests.memory}";
+        let asked = kubectl.path(&format!("pod/{pod}"), path).parse::<supple_quantity::Quantity>().unwrap();
+        supple_quantity::Bytes::from(&asked).0 >> 20
+    };
+    eventually("one has grown, the other shrunk", || (asks("grows") >= 200 && asks("idle") <= 180).then_some(()));
+    end(child);
+    reader.join().unwrap();
+    // What they ask for together, and a little: neither may have what it had before the other has given back.
+    let hard = asks("grows") + asks("idle") + 8;
+    kubectl.create(&format!(
+        "apiVersion: v1\nkind: ResourceQuota\nmetadata: {{name: q}}\nspec: {{hard: {{requests.memory: {hard}Mi}}}}\n"
+    ));
+    eventually("it is counted", || (!kubectl.path("quota/q", "{.status.used}").is_empty()).then_some(()));
+
+    let restored = up.supple(["uninstall", "--restore"]);
+    let said = text(&restored.stdout);
+    let line = |pod: &str, what: &str| {
+        said.lines().any(|it| it.starts_with(&format!("default/pod/{pod} ")) && it.contains(what))
+    };
+    assert!(line("grows", "partly back") && line("idle", "put back"), "{said}");
+    assert!(!said.contains("NOT put back"), "{said}");
+    assert_eq!((asks("grows"), asks("idle")), (64, 256), "{said}");
+}
+
 #[test]
 fn it_stands_back_from_a_persons_resize() {
     let up = Up::new("simulated");

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod accept;
 mod bad_input;
 mod chart;
 mod cluster;

@@ -154,7 +154,9 @@ async fn has(client: &Client, group: &str, version: &str, kind: &str) -> Option<
     let resource = ApiResource::from_gvk(&kind);
     match client.list_api_group_resources(&resource.api_version).await {
         Ok(listed) => Some(listed.resources.iter().any(|it| it.kind == kind.kind)),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Some(false),
+        // By its code: a group that nobody serves is answered with a page (`404 page not found`), not with a status, and
+        // what is no status has no reason.
+        Err(kube::Error::Api(status)) if status.code == 404 => Some(false),
         Err(error) => {
             tracing::debug!(%error, group, "the cluster does not say what it serves; asked again");
             None
@@ -240,6 +242,11 @@ async fn follow<K: Watched>(
             Err(watcher::Error::WatchStartFailed(kube::Error::Api(status)))
                 if is_streamed && matches!(status.code, 400 | 422) =>
             {
+                return Followed::NotStreamed;
+            }
+            // With the gate, but on an etcd that cannot tell how far it is (before 3.4.25 and 3.5.8), the watch begins, and ends at
+            // once with this event, every time.
+            Err(watcher::Error::WatchError(status)) if is_streamed && status.code == 500 => {
                 return Followed::NotStreamed;
             }
             Err(

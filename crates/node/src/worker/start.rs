@@ -58,7 +58,7 @@ impl Worker {
             }
         };
         let attempt = config.id.attempt;
-        self.note(Kind::Normal, "Created", format!("Created container: {name}"), Some(name));
+        self.note(Kind::Normal, "Created", "Container created".to_owned(), Some(name));
         let started = self.shared.runtime.start_container(&config).await;
         let now = self.shared.now();
         self.shared.directory.ran(&self.id, name, attempt);
@@ -70,11 +70,11 @@ impl Worker {
         match started {
             Ok(RunState::Running { started_at, .. }) => {
                 container.began(Run::Running { attempt, started_at });
-                self.note(Kind::Normal, "Started", format!("Started container {name}"), Some(name));
+                self.note(Kind::Normal, "Started", "Container started".to_owned(), Some(name));
             }
             Ok(RunState::Exited(exit)) => {
                 container.began(Run::Ended(Ended::of(attempt, exit)));
-                self.note(Kind::Normal, "Started", format!("Started container {name}"), Some(name));
+                self.note(Kind::Normal, "Started", "Container started".to_owned(), Some(name));
             }
             Err(error) => {
                 let message = error.to_string();

@@ -20,7 +20,6 @@ pub(super) fn spec(spec: &mut PodSpec, host_ports: bool) {
     default_to(&mut spec.dns_policy, "ClusterFirst");
     default_to(&mut spec.scheduler_name, "default-scheduler");
     spec.termination_grace_period_seconds.get_or_insert(30);
-    spec.enable_service_links.get_or_insert(true);
     spec.security_context.get_or_insert_default();
     // The old name of the field follows the new one.
     if spec.service_account_name.as_deref().unwrap_or_default().is_empty() {

@@ -20,13 +20,14 @@ pub fn apply(pod: &mut Pod) {
     }
     requirements::pod_level(pod);
     if let Some(spec) = &mut pod.spec {
+        spec.enable_service_links.get_or_insert(true);
         let host_ports = spec.host_network == Some(true);
         fields::spec(spec, host_ports);
     }
 }
 
-/// Fills in what a pod template leaves out. Requests are not taken from limits and ports not from the machine: both are
-/// done to the pod that is made from it.
+/// Fills in what a pod template leaves out. Requests are not taken from limits, ports not from the machine, and nothing is said
+/// of service links: that is done to the pod that is made from it.
 pub fn template(spec: &mut PodSpec) {
     for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
         container.resources.get_or_insert_default();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::json;
 use supple_api::names;
 use supple_decide::check::Check;
 use supple_decide::code::Code;
@@ -452,7 +453,10 @@ impl World {
                     names::APPROVE_MEMORY_DECREASE
                 )
             }
-            Code::OtherHand => format!("kubectl annotate pod/{pod} -n {namespace} {ANNOTATION}-"),
+            Code::OtherHand => {
+                let patch = json!({"metadata": {"annotations": {ANNOTATION: null}, "managedFields": [{}]}});
+                format!("kubectl patch pod/{pod} -n {namespace} --type=merge -p '{patch}'")
+            }
             _ => return None,
         })
     }

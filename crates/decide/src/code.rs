@@ -112,7 +112,7 @@ codes! {
     /// Another vertical autoscaler acts on the workload.
     OtherVertical => "remove one of the two",
     /// Somebody else has set the pod's sizes.
-    OtherHand => "remove the annotation `supple.dev/last-resize` and let nobody else set its resources",
+    OtherHand => "take our note and the name of whoever resized it off the pod (`supple explain` shows how), and let nobody else set its resources",
     /// A horizontal autoscaler reads the request that would change.
     HorizontalScaler => "set `hpa: Adjust`, or let the autoscaler read another metric",
 

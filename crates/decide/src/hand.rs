@@ -49,7 +49,8 @@ impl fmt::Display for Other {
 /// Read it off the pod itself, so that a controller started a moment ago sees what its predecessor saw. The note says
 /// what we set; `managedFields`, where the server keeps them, name the other one.
 ///
-/// To give a pod back to the loop, remove the annotation and let nobody else own its resources.
+/// To give a pod back to the loop, remove the annotation and the managed fields, which the server begins anew, and let nobody else
+/// resize it.
 pub fn hand(pod: &Pod) -> Hand {
     let manager = other_manager(pod);
     let Some(note) = LastResize::read(pod) else {

@@ -202,6 +202,15 @@ async fn somebody_else_is_noticed_in_the_middle_of_it() {
     assert!(lab.requests("big").await.starts_with("1/"));
     let told = lab.told("big").await;
     assert_eq!(told.iter().filter(|it| *it == "OtherHand").count(), 1, "said once, not every round: {told:?}");
+    // It is handed back with what `explain` says.
+    let patience = std::time::Duration::from_secs(60);
+    let look = once::look(&lab.client, Settings::default(), &*lab.clock, patience).await.unwrap();
+    let account = look.accounts().remove(0);
+    let command = account.to_act.into_iter().find(|it| it.code == Code::OtherHand).unwrap().command.unwrap();
+    let patch = command.strip_prefix("kubectl patch pod/big -n default --type=merge -p '").unwrap();
+    let patch: serde_json::Value = serde_json::from_str(patch.strip_suffix('\'').unwrap()).unwrap();
+    lab.pods().patch("big", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    work.until("it is resized again", is("big", Code::Resized)).await;
     work.end().await;
     lab.cluster.stop().await;
 }

@@ -10,8 +10,8 @@ use supple_resize::predict::Change;
 
 use super::touched::keep_memory_limits;
 
-/// How often one is tried that the cluster does not take.
-const MOST_TRIES: u8 = 4;
+/// How often one is tried that the cluster does not take: fewer times than it is looked.
+const MOST_TRIES: u8 = 3;
 
 /// What became of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

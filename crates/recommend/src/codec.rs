@@ -578,10 +578,11 @@ mod tests {
             out.bits(1, COARSE);
             out.bits(1, 1);
             // Two hours, each of one level, and nothing of the others.
-            for (known, level) in [(1, levels[0]), (1, levels[1] - levels[0])].into_iter().chain([(0, 0); DAY - 2]) {
-                out.bits(known, 1);
-                (0..known as usize * RANKED).for_each(|at| out.signed(if at == 0 { level } else { 0 }));
+            for level in [levels[0], levels[1] - levels[0]] {
+                out.bits(1, 1);
+                (0..RANKED).for_each(|at| out.signed(if at == 0 { level } else { 0 }));
             }
+            (2..DAY).for_each(|_| out.bits(0, 1));
             let bytes = out.finish();
             Reader { bytes: &bytes, at: 0 }.course().map(|it| it.hours()[1][0])
         };

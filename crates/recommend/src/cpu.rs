@@ -74,7 +74,7 @@ pub struct Away {
 }
 
 /// What is remembered of CPU.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CpuPast {
     /// The running hour.
     pub open: Digest<OPEN>,
@@ -92,21 +92,6 @@ pub struct CpuPast {
     pub away: Away,
     /// Averages.
     pub tally: Tally,
-}
-
-impl Default for CpuPast {
-    fn default() -> Self {
-        Self {
-            open: Digest::default(),
-            lately: Digest::default(),
-            day: Digest::default(),
-            long: Digest::default(),
-            daily: Course::default(),
-            weekly: Weekly::default(),
-            away: Away::default(),
-            tally: Tally::default(),
-        }
-    }
 }
 
 impl CpuPast {

@@ -27,11 +27,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// With what a pod that is recreated would get right sizes: where somebody is to be evicted, nothing else keeps it from that.
 fn recreates() -> Settings {
-    let registration: MutatingWebhookConfiguration = serde_json::from_value(json!({"metadata": {"name": "supple"}, "webhooks": [{
+    let registration: MutatingWebhookConfiguration =
+        serde_json::from_value(json!({"metadata": {"name": "supple"}, "webhooks": [{
         "name": CREATE_HOOK, "sideEffects": "None", "admissionReviewVersions": ["v1"],
         "clientConfig": {"url": "https://127.0.0.1:1/", "caBundle": "YQ=="},
         "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]}]}))
-    .unwrap();
+        .unwrap();
     let registered = Registered::default();
     registered.set(Registration::of([&registration]));
     Settings { registered, ..Settings::default() }

@@ -493,8 +493,8 @@ fn wanted(part: &Part, urgent: Option<i64>) -> Wanted<i64> {
         lower: part.lower,
         upper: part.upper.max(target),
         confidence_permille: permille(part.confidence.value),
-        rule: if is_urgent { word(&Rule::Raise) } else { word(&part.account.rule) },
-        doubt: Some(word(&part.confidence.doubt)).filter(|_| part.confidence.doubt != Doubt::None).unwrap_or_default(),
+        rule: if is_urgent { Rule::Raise } else { part.account.rule }.word().to_owned(),
+        doubt: if part.confidence.doubt == Doubt::None { "" } else { part.confidence.doubt.word() }.to_owned(),
         urgent: is_urgent,
         veto: matches!(part.account.rule, Rule::Veto | Rule::Hold),
     }
@@ -504,11 +504,6 @@ fn wanted(part: &Part, urgent: Option<i64>) -> Wanted<i64> {
 const fn in_mebibytes(bytes: i64) -> i64 {
     const MIB: i64 = 1 << 20;
     bytes.saturating_add(MIB - 1) / MIB * MIB
-}
-
-/// A word of the recommender's as it is written everywhere.
-fn word(it: &impl serde::Serialize) -> String {
-    serde_json::to_value(it).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and 1000 after the clamp")]

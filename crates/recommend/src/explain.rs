@@ -24,6 +24,26 @@ pub enum Rule {
     Most,
 }
 
+impl Rule {
+    /// Every one.
+    pub const ALL: [Self; 8] =
+        [Self::Plan, Self::Stay, Self::Raise, Self::Hold, Self::Veto, Self::Habit, Self::Least, Self::Most];
+
+    /// As it is written everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Stay => "stay",
+            Self::Raise => "raise",
+            Self::Hold => "hold",
+            Self::Veto => "veto",
+            Self::Habit => "habit",
+            Self::Least => "least",
+            Self::Most => "most",
+        }
+    }
+}
+
 /// Why so sure, or so unsure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -40,6 +60,23 @@ pub enum Doubt {
     Climbing,
     /// Killed within the last day.
     Killed,
+}
+
+impl Doubt {
+    /// Every one.
+    pub const ALL: [Self; 6] = [Self::None, Self::ShortHistory, Self::Changed, Self::Cut, Self::Climbing, Self::Killed];
+
+    /// As it is written everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ShortHistory => "short-history",
+            Self::Changed => "changed",
+            Self::Cut => "cut",
+            Self::Climbing => "climbing",
+            Self::Killed => "killed",
+        }
+    }
 }
 
 /// How sure, from 0 to 1, and what speaks against more.

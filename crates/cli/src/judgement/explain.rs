@@ -13,7 +13,7 @@ use supple_decide::need::Wanted;
 use supple_decide::numbers::show_measured_memory;
 use supple_decide::round::Outcome;
 use supple_quantity::{Bytes, MilliCpu};
-use supple_recommend::explain::Account as Reasoning;
+use supple_recommend::explain::{Account as Reasoning, Doubt, Rule};
 
 use super::columns::aligned;
 use super::target::Target;
@@ -237,18 +237,18 @@ fn reasons<T: std::fmt::Display>(
     lines
 }
 
-/// A rule of the recommender's.
+/// A rule of the recommender's. What another version has written may not be known to this one.
 fn rule_in_words(rule: &str) -> &'static str {
-    match rule {
-        "plan" => "slack, shortages and resizes expected from what it used cost least at this size",
-        "stay" => "a change would not earn back its price",
-        "raise" => "use came near the limit",
-        "hold" => "it was raised in haste a short time ago",
-        "veto" => "a decrease is due, and pressure or throttling forbids it",
-        "habit" => "a burst comes back nearly every hour",
-        "least" => "the least the policy allows",
-        "most" => "the most the policy allows",
-        _ => "by a rule of the recommender",
+    match Rule::ALL.into_iter().find(|it| it.word() == rule) {
+        Some(Rule::Plan) => "slack, shortages and resizes expected from what it used cost least at this size",
+        Some(Rule::Stay) => "a change would not earn back its price",
+        Some(Rule::Raise) => "use came near the limit",
+        Some(Rule::Hold) => "it was raised in haste a short time ago",
+        Some(Rule::Veto) => "a decrease is due, and pressure or throttling forbids it",
+        Some(Rule::Habit) => "a burst comes back nearly every hour",
+        Some(Rule::Least) => "the least the policy allows",
+        Some(Rule::Most) => "the most the policy allows",
+        None => "by a rule of another version of the recommender",
     }
 }
 
@@ -269,14 +269,15 @@ fn way_in_words(way: &str) -> &'static str {
 
 /// What speaks against more confidence.
 fn doubt_in_words(doubt: &str) -> &'static str {
-    match doubt {
-        "" | "none" => "",
-        "short-history" => ": too little of its past is known (4 h make 50 %, a day 86 %)",
-        "changed" => ": the program changed its ways within the last day",
-        "cut" => ": its use is cut by a limit, so that its need is a guess",
-        "climbing" => ": memory climbs, and does not say where to",
-        "killed" => ": it was killed within the last day",
-        _ => ": for a reason of the recommender",
+    match Doubt::ALL.into_iter().find(|it| it.word() == doubt) {
+        _ if doubt.is_empty() => "",
+        Some(Doubt::None) => "",
+        Some(Doubt::ShortHistory) => ": too little of its past is known (4 h make 50 %, a day 86 %)",
+        Some(Doubt::Changed) => ": the program changed its ways within the last day",
+        Some(Doubt::Cut) => ": its use is cut by a limit, so that its need is a guess",
+        Some(Doubt::Climbing) => ": memory climbs, and does not say where to",
+        Some(Doubt::Killed) => ": it was killed within the last day",
+        None => ": for a reason of another version of the recommender",
     }
 }
 
@@ -382,4 +383,18 @@ fn to_act(account: &Account) -> Vec<String> {
 fn settings<'a>(all: impl Iterator<Item = (String, &'a SettingAccount)>) -> Vec<String> {
     let rows = all.map(|(of, it)| vec![format!("  {of}{}", it.name), it.value.clone(), it.origin.clone()]);
     aligned(&rows.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use supple_recommend::ways::{BEGINNER, CPU, MEMORY};
+
+    use super::*;
+
+    #[test]
+    fn every_way_of_the_recommender_has_its_words() {
+        for way in CPU.ways.iter().chain(&MEMORY.ways).chain([&BEGINNER]) {
+            assert_ne!(way_in_words(way.name), way_in_words("none of them"), "{}", way.name);
+        }
+    }
 }

@@ -32,6 +32,9 @@ const OURS: &str = "supple.dev/";
 /// What a simulated pod uses, and is like, is said to its node and not to us.
 const SIMULATED: [&str; 2] = ["supple.dev/usage-pattern", "supple.dev/behaviour"];
 
+/// What runc says, in the status of a container that cannot be started, if its first process is killed for want of memory.
+const KILLED_AT_START: &str = "container init was OOM-killed";
+
 /// The word for "killed for want of memory" in a container's status.
 const OUT_OF_MEMORY: &str = "OOMKilled";
 
@@ -202,6 +205,10 @@ impl ContainerFacts {
             Some(LastEnd { at: time(it.finished_at.as_ref())?, out_of_memory, exit_code: it.exit_code })
         });
         let last_end = ends.max_by_key(|it| it.at);
+        let waiting = state.and_then(|it| it.waiting.as_ref());
+        // In turns: why it waits is the failure itself, or that the next try is put off.
+        let told = [waiting.and_then(|it| it.message.as_deref()), before.and_then(|it| it.message.as_deref())];
+        let killed = told.into_iter().flatten().any(|it| it.contains(KILLED_AT_START));
         let shape = ContainerShape {
             name: Arc::from(container.name.as_str()),
             kind,
@@ -219,6 +226,7 @@ impl ContainerFacts {
             restarts: u32::try_from(status.restart_count).unwrap_or_default(),
             ready: status.ready,
             killed_and_waiting: state.is_some() && running.is_none() && last_end.is_some_and(|it| it.out_of_memory),
+            killed_at_start: waiting.is_some() && killed,
         }
     }
 }

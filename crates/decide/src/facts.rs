@@ -230,6 +230,8 @@ pub struct ContainerFacts {
     pub ready: bool,
     /// The kernel killed it for want of memory and it is waiting to be started again.
     pub killed_and_waiting: bool,
+    /// Its first process is killed for want of memory before it is a container: under its own limit it would never be.
+    pub killed_at_start: bool,
 }
 
 /// What containers of one template have in common, as a rule: kept once for all that have.

@@ -8,7 +8,7 @@ use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::settling::{former_parts, take_back};
 use crate::check::sight::{Sight, after};
 use crate::code::Code;
-use crate::facts::{Phase, PodFacts};
+use crate::facts::{ContainerFacts, Phase, PodFacts};
 use crate::policy::Mode;
 use crate::progress::Progress;
 use crate::scene::{Scene, Subject};
@@ -139,12 +139,15 @@ fn is_stuck(sight: &Sight<'_>) -> Option<String> {
         return None;
     }
     let note = sight.pod.note.as_deref().filter(|it| it.by.is_loop() && stands(sight.pod, it))?;
-    sight.pod.containers.iter().filter(|it| it.killed_and_waiting).find_map(|container| {
+    let killed = |it: &&ContainerFacts| it.killed_and_waiting || it.killed_at_start;
+    sight.pod.containers.iter().filter(killed).find_map(|container| {
         let (before, after) = note.container(&container.name)?;
         let (before, after) = before.memory_limit.zip(after.memory_limit).filter(|(before, after)| after > before)?;
         let end = container.last_end.filter(|it| it.at > note.at)?;
         let reached = container.actual.and_then(|it| it.memory_limit).is_some_and(|it| it >= after);
-        (!reached || sight.pod.progress == Progress::Underway).then(|| {
+        // The status says that the container has its new limit, and the pod's cgroup may have the old one all the same: then even its
+        // start is killed, which needs next to nothing.
+        (!reached || sight.pod.progress == Progress::Underway || container.killed_at_start).then(|| {
             format!(
                 "{} was killed again at {:.0} although its limit was raised from {before} to {after}: the pod's cgroup stays small",
                 container.name, end.at

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use supple_decide::code::Code;
+use supple_decide::facts::PodFacts;
 use supple_decide::policy::{Mode, RecreateBy};
 use supple_decide::progress::Progress;
 use supple_decide::round::What;
@@ -306,7 +307,7 @@ fn no_room_for_long_moves_the_pod_where_the_mode_allows() {
 
 #[test]
 fn a_pod_whose_cgroup_stays_small_after_a_kill_is_made_anew() {
-    let stuck = |mode, version| {
+    let stuck_so = |mode, version, at_start| {
         let mut stage = herd(1);
         stage.workload("web", "1 2Gi");
         stage.scene.cluster.minor_version = Some(version);
@@ -319,15 +320,42 @@ fn a_pod_whose_cgroup_stays_small_after_a_kill_is_made_anew() {
         (pod.ready, pod.unready) = (None, Some(at.into()));
         let container = &mut pod.containers[0];
         container.running_since = None;
-        container.actual = Some(numbers("1 1Gi:1Gi"));
-        container.last_end = Some(supple_decide::facts::LastEnd { at, out_of_memory: true, exit_code: 137 });
-        container.killed_and_waiting = true;
+        // As a kubelet of 1.36.2 tells of both: the second one says that the resize was completed, and that the start failed.
+        let (has, exit_code) = if at_start { ("1 2Gi:2Gi", 128) } else { ("1 1Gi:1Gi", 137) };
+        container.actual = Some(numbers(has));
+        container.last_end = Some(supple_decide::facts::LastEnd { at, out_of_memory: !at_start, exit_code });
+        (container.killed_and_waiting, container.killed_at_start) = (!at_start, at_start);
         stage.decide()
     };
+    let stuck = |mode, version| stuck_so(mode, version, false);
+    check(&stuck_so(Mode::InPlace, 36, true), "web-1", Code::StuckAfterKill, "nothing");
+    check(&stuck_so(Mode::InPlaceOrRecreate, 36, true), "web-1", Code::Evict, "evict");
     check(&stuck(Mode::InPlace, 36), "web-1", Code::StuckAfterKill, "nothing");
     // Nobody is served by it, so that it may go although it is the only one.
     check(&stuck(Mode::InPlaceOrRecreate, 36), "web-1", Code::Evict, "evict");
     assert!(!codes(&stuck(Mode::InPlaceOrRecreate, 37), "web-1").contains(&Code::StuckAfterKill));
+}
+
+/// As a kubelet of 1.36.2 with containerd tells it, in turns.
+#[test]
+fn a_start_that_is_killed_is_told_by_its_message() {
+    let why = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to \
+               start container process: container init was OOM-killed (memory limit too low?): unknown";
+    let told = |state: serde_json::Value, message: &str| {
+        let ended = serde_json::json!({"exitCode": 128, "reason": "StartError", "message": message, "finishedAt": "2026-11-30T04:20:01Z"});
+        let pod = serde_json::json!({
+            "metadata": {"name": "web-1", "namespace": "d", "uid": "u"}, "spec": {"containers": [{"name": "app"}]},
+            "status": {"containerStatuses": [{"name": "app", "image": "", "imageID": "", "ready": false, "restartCount": 5,
+                "state": state, "lastState": {"terminated": ended}}]},
+        });
+        let facts = PodFacts::of(&serde_json::from_value(pod).unwrap(), workload("web"));
+        facts.containers[0].killed_at_start
+    };
+    let waits = |reason: &str, message: &str| serde_json::json!({"waiting": {"reason": reason, "message": message}});
+    assert!(told(waits("RunContainerError", why), why));
+    assert!(told(waits("CrashLoopBackOff", "back-off 40s restarting failed container"), why));
+    assert!(!told(waits("RunContainerError", "exec: \"nope\": not found"), "exec: \"nope\": not found"));
+    assert!(!told(serde_json::json!({"running": {"startedAt": "2026-11-30T04:20:11Z"}}), why), "it runs now");
 }
 
 #[test]

@@ -257,6 +257,7 @@ impl Stage {
             restarts: 0,
             ready: true,
             killed_and_waiting: false,
+            killed_at_start: false,
         }
     }
 

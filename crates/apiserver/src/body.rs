@@ -188,6 +188,7 @@ pub fn decode_options(headers: &HeaderMap, bytes: &[u8]) -> Result<Option<Value>
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse as _;
     use futures::StreamExt as _;
     use http::StatusCode;
 

@@ -102,7 +102,8 @@ fn an_oversized_pod_is_shrunk_and_told_about() {
 fn beside_the_loop_of_a_cluster_no_second_one_begins() {
     let own = tempfile::tempdir().unwrap();
     let up = Up::start(own.path(), "simulated", &[]);
-    let Output { status, stderr, .. } = up.supple(["controller", "--listen-metrics", "none", "--listen-probes", "none"]);
+    let Output { status, stderr, .. } =
+        up.supple(["controller", "--listen-metrics", "none", "--listen-probes", "none"]);
     let stderr = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("acts on this cluster already") && stderr.contains("supple up --no-loop"), "{stderr}");

@@ -17,6 +17,7 @@ mod guards;
 pub(crate) mod idle;
 mod kept;
 pub mod knowledge;
+mod measuring;
 mod picture;
 mod policies;
 mod refresh;
@@ -230,22 +231,6 @@ impl World {
             Event::Leading(leading) => self.lead(leading),
         }
         Vec::new()
-    }
-
-    /// Usage is asked for, unless it is being told still: who is slow would only be slower if several asked at once.
-    fn measure(&mut self, now: Timestamp) -> Option<Effect> {
-        match &mut self.measuring {
-            None => {
-                self.measuring = Some((now, false));
-                Some(Effect::Measure)
-            }
-            Some((since, told)) => {
-                if !std::mem::replace(told, true) {
-                    tracing::warn!(%since, "usage takes longer to come than the interval; it is not asked for again meanwhile");
-                }
-                None
-            }
-        }
     }
 
     /// Whether everything that a decision rests on has been read once.

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
+use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -29,8 +30,8 @@ pub struct Bounds {
     pub connections: Option<usize>,
     /// How long a client may take over its TLS handshake, so that a port scanner does not hold a task for ever.
     pub handshake: Duration,
-    /// How long a client may say nothing before its first request, or be in the middle of a request's headers; over HTTP/1.1 also
-    /// between two, over HTTP/2 before it answers a ping.
+    /// How long a client may say nothing before its first request, between two, or in the middle of a request's headers. While it is
+    /// being answered, a watch for instance, it may.
     pub silence: Duration,
     /// How long an end waits for answers under way.
     pub drain: Duration,
@@ -56,7 +57,6 @@ pub fn always(config: ServerConfig) -> Tls {
 /// Serve `router` until `stop`; with TLS where it is asked for: until there is a configuration, callers are hung up on.
 pub async fn serve(listener: TcpListener, tls: Option<Tls>, router: Router, bounds: Bounds, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(bounds.connections.unwrap_or(Semaphore::MAX_PERMITS)));
-    let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         let place = tokio::select! {
@@ -82,20 +82,17 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, router: Router, boun
             Some(Some(config)) => Some(config),
             Some(None) => continue,
         };
-        let (router, watcher) = (router.clone(), graceful.watcher());
+        let (router, stop) = (router.clone(), stop.clone());
         connections.spawn(async move {
-            if let Err(error) = connection(stream, config, router, bounds, watcher).await {
+            if let Err(error) = connection(stream, config, router, bounds, stop).await {
                 tracing::debug!(%error, "connection ended");
             }
             drop(place);
         });
     }
     drop(listener);
-    if tokio::time::timeout(bounds.drain, graceful.shutdown()).await.is_err() {
-        tracing::debug!("connections still open after {:?} are dropped", bounds.drain);
-    }
-    // Whoever waits for us may open what they held again: no connection may hold on to it.
-    connections.shutdown().await;
+    // Each ends by itself, in time. Whoever waits for us may open what they held again: none may hold on to it.
+    while connections.join_next().await.is_some() {}
 }
 
 async fn connection(
@@ -103,17 +100,21 @@ async fn connection(
     config: Option<Arc<ServerConfig>>,
     router: Router,
     bounds: Bounds,
-    watcher: Watcher,
+    stop: CancellationToken,
 ) -> Result<(), AnyError> {
     // A watch event is one small write that somebody waits for.
     stream.set_nodelay(true)?;
     match config {
         Some(config) => {
-            let stream = tokio::time::timeout(bounds.handshake, TlsAcceptor::from(config).accept(stream)).await??;
+            let shaken = TlsAcceptor::from(config).accept(stream);
+            let Some(shaken) = stop.run_until_cancelled(tokio::time::timeout(bounds.handshake, shaken)).await else {
+                return Ok(());
+            };
+            let stream = shaken??;
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            speak(stream, is_http2, router, bounds.silence, watcher).await
+            speak(stream, is_http2, router, bounds, stop).await
         }
-        None => speak(stream, false, router, bounds.silence, watcher).await,
+        None => speak(stream, false, router, bounds, stop).await,
     }
 }
 
@@ -123,30 +124,69 @@ async fn speak<S>(
     stream: S,
     is_http2: bool,
     router: Router,
-    silence: Duration,
-    watcher: Watcher,
+    bounds: Bounds,
+    stop: CancellationToken,
 ) -> Result<(), AnyError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(silence);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(silence);
-    let heard = CancellationToken::new();
-    let speaks = heard.clone();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(bounds.silence);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(bounds.silence);
+    let (under_way, asked) = watch::channel(0);
     let router = router.layer(middleware::from_fn(move |request: Request, next: Next| {
-        speaks.cancel();
-        next.run(request)
+        let held = Held::new(&under_way);
+        async move { next.run(request).await.map(|answer| held.until_the_end_of(answer)) }
     }));
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut serving = std::pin::pin!(watcher.watch(connection.into_owned()));
-    // HTTP/2 waits for its preface without end: no bound of the builder's holds before that.
+    let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        ended = &mut serving => return ended,
-        heard = tokio::time::timeout(silence, heard.cancelled()) => heard?,
+        ended = connection.as_mut() => return ended,
+        () = stop.cancelled() => {}
+        // HTTP/2 waits for its preface without end, and lets whoever answers pings say nothing else: no bound of the builder's holds
+        // there.
+        () = silence(asked, bounds.silence) => {}
     }
-    serving.await
+    connection.as_mut().graceful_shutdown();
+    // Who has not begun to speak HTTP/2 is not told of an end, and an answer may have none.
+    tokio::time::timeout(bounds.drain, connection).await?
+}
+
+/// A request under way, its answer included.
+struct Held(watch::Sender<usize>);
+
+impl Held {
+    fn new(under_way: &watch::Sender<usize>) -> Self {
+        under_way.send_modify(|it| *it += 1);
+        Self(under_way.clone())
+    }
+
+    fn until_the_end_of(self, answer: Body) -> Body {
+        // It goes where the answer goes, whose length and end stay as they are.
+        Body::new(answer.map_err(move |it| {
+            let _ = &self;
+            it
+        }))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.send_modify(|it| *it = it.saturating_sub(1));
+    }
+}
+
+/// Comes to its end when no request has been under way for so long.
+async fn silence(mut under_way: watch::Receiver<usize>, longest: Duration) {
+    while under_way.wait_for(|it| *it == 0).await.is_ok() {
+        match tokio::time::timeout(longest, under_way.wait_for(|it| *it > 0)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => break,
+            Err(_) => return,
+        }
+    }
+    std::future::pending().await // nobody will be under way any more: the connection itself has ended
 }
 
 #[cfg(test)]

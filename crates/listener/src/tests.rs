@@ -46,10 +46,10 @@ async fn connect(how: How, silence: Duration) -> (Box<dyn Stream>, JoinHandle<Re
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new().route("/livez", axum::routing::get(|| async { "ok" }));
-    let bounds = Bounds { connections: None, handshake: PATIENT, silence, drain: PATIENT };
+    let bounds = Bounds { connections: None, handshake: PATIENT, silence, drain: HASTY };
     let task = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        connection(stream, server.map(Arc::new), router, bounds, GracefulShutdown::new().watcher()).await
+        connection(stream, server.map(Arc::new), router, bounds, CancellationToken::new()).await
     });
     let stream = TcpStream::connect(address).await.unwrap();
     let stream: Box<dyn Stream> = match client {
@@ -85,6 +85,52 @@ async fn whoever_stops_in_the_middle_of_a_request_is_hung_up_on() {
         let _ = slow.read_to_end(&mut said).await;
         let _ = task.await.unwrap();
     }
+}
+
+/// A frame of HTTP/2: length, kind, flags and stream, and what is in it.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// The kinds of the frames that were said.
+fn kinds(mut said: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let [high, middle, low, kind, ..] = *said {
+        kinds.push(kind);
+        said = &said[9 + u32::from_be_bytes([0, high, middle, low]) as usize..];
+    }
+    kinds
+}
+
+#[tokio::test]
+async fn whoever_has_asked_once_and_says_nothing_more_is_hung_up_on() {
+    let (mut client, task) = connect(Some(&[b"h2"]), HASTY).await;
+    // GET https://x/livez, as HPACK has it: of a table, and two texts.
+    let head = [&[0x82, 0x87, 0x41, 1, b'x', 0x44, 6][..], b"/livez"].concat();
+    let request = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[]), frame(1, 5, 1, &head)].concat();
+    client.write_all(&request).await.unwrap();
+    let mut said = Vec::new();
+    let _ = client.read_to_end(&mut said).await;
+    let _ = task.await.unwrap();
+    // An answer (DATA), and then GOAWAY: a ping before that would have come half a minute later.
+    let kinds = kinds(&said);
+    let before: Vec<u8> = kinds.iter().copied().take_while(|it| *it != 7).collect();
+    assert!(before.contains(&0) && !before.contains(&6) && before.len() < kinds.len(), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_goes_on_is_no_silence() {
+    let (under_way, asked) = watch::channel(0);
+    let mut silent = Box::pin(silence(asked, Duration::from_millis(1)));
+    let held = Held::new(&under_way);
+    let body = held.until_the_end_of(Body::from("x"));
+    tokio::select! {
+        () = &mut silent => panic!("it is being answered"),
+        () = tokio::task::yield_now() => {}
+    }
+    drop(body);
+    silent.await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The loop, seen from outside: it works with `up` and with `supple controller`, says what it does, and stands back.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use super::cluster::{Kubectl, SUPPLE, Up, eventually, good, signal, text};
 
@@ -96,6 +96,17 @@ fn an_oversized_pod_is_shrunk_and_told_about() {
     assert!(
         kubectl.path("pod/a", "{.metadata.annotations.supple\\.dev/last-resize}").contains("\"by\":\"controller\"")
     );
+}
+
+#[test]
+fn beside_the_loop_of_a_cluster_no_second_one_begins() {
+    let own = tempfile::tempdir().unwrap();
+    let up = Up::start(own.path(), "simulated", &[]);
+    let Output { status, stderr, .. } =
+        up.supple(["controller", "--listen-metrics", "none", "--listen-probes", "none"]);
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("acts on this cluster already") && stderr.contains("supple up --no-loop"), "{stderr}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::body::Body as Answer;
 use http::{Method, Request, Response};
@@ -11,7 +12,10 @@ use kube::client::Body;
 use kube::{Api, Client};
 use serde_json::json;
 use supple_controller::deadline::InTime;
+use supple_controller::source::kubelet::{self, sweep::Pace};
 use supple_decide::code::Code;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tower::{BoxError, Layer as _, service_fn};
 
 use super::lab::{Lab, generation};
@@ -136,5 +140,28 @@ async fn events_say_which_replica_reports() {
     let ours = events.iter().filter(|it| it.reporting_controller.as_deref() == Some("supple.dev/controller"));
     assert!(ours.map(|it| it.reporting_instance.as_deref()).all(|it| it == Some("replica-1")));
     work.end().await;
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_about_which_a_task_panicked_is_asked_again() {
+    let lab = oversized().await;
+    // Each turn asks for two things.
+    let count = Arc::new(AtomicUsize::new(0));
+    let client = client(&lab, move |it| {
+        let is_early = it.uri().path().contains("/proxy/") && count.fetch_add(1, Ordering::Relaxed) < 2;
+        if is_early { Fate::Panics } else { Fate::Answered }
+    });
+    let (_nodes, watched) = watch::channel(vec!["node".into()]);
+    let ((_hurry, hurried), (sender, mut swept)) = (mpsc::channel(1), mpsc::channel(1));
+    let stop = CancellationToken::new();
+    let task =
+        tokio::spawn(kubelet::run(client, Pace::default(), lab.clock.clone(), watched, hurried, sender, stop.clone()));
+    let why = swept.recv().await.unwrap().readings.unwrap_err().to_string();
+    assert!(why.contains("failed inside Supple"), "{why}");
+    let again = async { while swept.recv().await.unwrap().readings.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(3600), again).await.expect("it is asked again");
+    stop.cancel();
+    task.await.unwrap();
     lab.cluster.stop().await;
 }

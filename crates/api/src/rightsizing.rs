@@ -200,7 +200,7 @@ pub struct RecreatedText {
     /// By container, what the pod was to come back with.
     #[serde(default)]
     pub containers: BTreeMap<String, AimText>,
-    /// Whether the newest pod made since came with other sizes.
+    /// Whether the pod made since came with other sizes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<bool>,
 }

@@ -25,14 +25,18 @@ pub struct Recreated {
     pub at: Timestamp,
     /// What the pod was to come back with.
     pub sizes: Aims,
-    /// Whether the newest pod made since came with other sizes; `None` while none has been seen.
+    /// Whether the pod made since came with other sizes; `None` while none has been seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<bool>,
 }
 
 impl Recreated {
-    /// What the newest pod made since then tells. What we have resized since then does not show any more what it came with.
+    /// What the newest pod made since then tells. What we have resized since then does not show any more what it came with; and one
+    /// that came as it was to settles it: those that are made much later are made for other needs.
     pub fn otherwise(&self, subject: &Subject, pods: &[&PodFacts]) -> Option<bool> {
+        if self.otherwise == Some(false) {
+            return self.otherwise;
+        }
         // Kubernetes writes when a pod was made in whole seconds, rounded down.
         let second = self.at.as_second();
         let made = pods.iter().filter_map(|it| Some((Timestamp::from(it.started?), *it)));

@@ -257,6 +257,8 @@ impl Sizing<'_> {
         capped
     }
 
+    /// Held within a step of what is in force: for one that is not there yet, of what its siblings have, down from the least and up
+    /// from the most of them.
     fn cap(&self, requirement: Requirement, amount: i64, now: i64) -> i64 {
         let steps = &self.sight.policy().steps.value;
         let (up, down) = match self.resource {

@@ -90,16 +90,13 @@ fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> Option<String> {
     if !matches!(draft.deed, Deed::Recreate(Code::Evict | Code::NodeUnsupported)) {
         return None;
     }
-    let templated = pod.containers.iter().enumerate().all(|(index, it)| {
-        let next = draft.next(pod, index, |_| true);
-        subject.facts.template.get(&*it.name).is_some_and(|template| *template == next)
-    });
-    if templated {
-        return None;
-    }
     if !subject.facts.sized_at_creation {
+        let templated = pod.containers.iter().enumerate().all(|(index, it)| {
+            let next = draft.next(pod, index, |_| true);
+            subject.facts.template.get(&*it.name).is_some_and(|template| *template == next)
+        });
         let message = "new pods are not sized when they are created, and its template has other sizes than it needs";
-        return Some(message.to_owned());
+        return (!templated).then(|| message.to_owned());
     }
     let (asks, why) = sight.born();
     let comes = comes_with(&draft.aims(pod), sight.policy().threshold_percent.value, asks);

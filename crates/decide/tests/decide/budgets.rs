@@ -190,6 +190,29 @@ fn a_pod_that_came_back_otherwise_is_the_last() {
 }
 
 #[test]
+fn one_that_came_back_as_it_was_to_is_not_judged_by_later_needs() {
+    let mut stage = herd(3);
+    stage.sizes_new_pods();
+    stage.policy("web", |it| (it.mode.value, it.startup.value) = (Mode::Recreate, minutes(0)));
+    let round = stage.decide();
+    stage.carry_out(&round);
+    stage.let_settle();
+    stage.pass(10);
+    let started = stage.ago(5);
+    stage.pod("web", "web-4", "n1", "500m").started = Some(started.into());
+    let round = stage.decide();
+    assert!(round.actions.iter().any(|it| it.what == What::Evict), "the next one follows");
+    let mut record = round.records[&workload("web")].clone();
+    record.recreated.as_mut().unwrap().otherwise = Some(false);
+    stage.subject("web").record = Arc::new(record);
+    // A release: its pods need more, and are made with it.
+    stage.subject("web").needs.insert("app".into(), need("1500m"));
+    let now = stage.now;
+    stage.pod("web", "web-5", "n1", "1500m").started = Some(now.into());
+    assert!(stage.decide().actions.iter().any(|it| it.what == What::Evict));
+}
+
+#[test]
 fn what_a_new_pod_would_not_get_it_is_not_recreated_for() {
     let mut stage = herd(3);
     stage.sizes_new_pods();

@@ -111,5 +111,18 @@ pub fn in_ratio(ranges: &[LimitRange], resource: Resource, now: Pair, next: Pair
     };
     // With a limit that comes to equal its request the pod might be of another class; what is out of proportion as it is stays so.
     let was_apart = now.limit > now.request;
-    if held.limit < held.request || (was_apart && held.limit == held.request) { next } else { held }
+    if was_apart && held.limit == held.request {
+        return least_apart(most).filter(|_| !keeps_limit).map_or(next, |it| Pair {
+            request: Some(it.0.max(request)),
+            limit: Some(it.1.max(request)),
+        });
+    }
+    if held.limit < held.request { next } else { held }
+}
+
+/// The least request whose limit can be more than it and not more than `most` thousandths of it: 1000 and 1001 for 1.001 times.
+fn least_apart(most: i128) -> Option<(i64, i64)> {
+    let over = most.checked_sub(1000).filter(|it| *it > 0)?;
+    let request = (1000 + over - 1) / over;
+    Some((i64::try_from(request).ok()?, i64::try_from(most * request / 1000).ok()?))
 }

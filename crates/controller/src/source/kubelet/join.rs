@@ -162,6 +162,13 @@ impl Part {
     }
 }
 
+/// The time over which the kernel enforces a CPU limit, as kubelets set it unless told otherwise.
+const PERIOD_NANOS: u64 = 100_000_000;
+
+/// The kernel counts only periods in which a container wants to run: what is idle but for two bursts a minute, both throttled, would
+/// be throttled all the time. So a container that runs in less than this part of the periods is taken to run in so many.
+const RARELY: u64 = 5;
+
 /// Readings of the answers that came, the better one first, and what to compare the next ones with.
 pub fn join(answers: impl IntoIterator<Item = Told>, before: &Before) -> (Vec<Reading>, Before) {
     let mut all = Told::new();
@@ -181,11 +188,10 @@ fn reading(name: &Name, part: &Part, before: Option<&Counted>) -> Reading {
     let before = before.filter(|it| it.started == now.started && it.at < now.at);
     let grown = |of: fn(&Counted) -> Option<Count>| of(&now)?.get().checked_sub(before.and_then(of)?.get());
     let (namespace, pod, container) = name.clone();
+    let nanos = before.and_then(|it| u64::try_from(part.at.duration_since(it.at.into()).as_nanos()).ok());
     // Where the share of the time lately is not told, the share of the time since the answer before stands in for them.
-    let waited = |of| {
-        let time = u64::try_from(part.at.duration_since(before?.at.into()).as_nanos()).ok()?;
-        share(grown(of), Some(time))
-    };
+    let waited = |of| share(grown(of), nanos);
+    let periods = grown(|it| it.periods).zip(nanos).map(|(ran, nanos)| ran.max(nanos / PERIOD_NANOS / RARELY));
     let usage = Use {
         at: part.at,
         cpu: part.cpu.or_else(|| rate(grown(|it| it.cpu_nanos)?, before?.at.into(), part.at)),
@@ -196,7 +202,7 @@ fn reading(name: &Name, part: &Part, before: Option<&Counted>) -> Reading {
         swap: part.swap,
         memory_pressure_permille: part.pressure_permille.or_else(|| waited(|it| it.waited_nanos)),
         cpu_pressure_permille: part.cpu_pressure_permille.or_else(|| waited(|it| it.cpu_waited_nanos)),
-        throttled_permille: share(grown(|it| it.throttled_periods), grown(|it| it.periods)),
+        throttled_permille: share(grown(|it| it.throttled_periods), periods),
     };
     let kills = grown(|it| it.oom_kills).map(|it| u32::try_from(it).unwrap_or(u32::MAX));
     let met_limit = grown(|it| it.limit_hits).is_some_and(|it| it > 0);
@@ -279,6 +285,16 @@ mod tests {
         let told = Part { pressure_permille: Some(12), cpu_pressure_permille: Some(13), ..part(20, 7, 5) };
         let Use { memory_pressure_permille, cpu_pressure_permille, .. } = second(part(10, 7, 0), told).usage;
         assert_eq!((memory_pressure_permille, cpu_pressure_permille), (Some(12), Some(13)), "what is told goes first");
+    }
+
+    #[test]
+    fn rare_bursts_are_no_throttling_and_frequent_ones_are() {
+        let throttled = |throttled, periods| {
+            second(counted(10, 0, 0, 0), counted(40, throttled, periods, 0)).usage.throttled_permille
+        };
+        assert_eq!(throttled(2, 8), Some(33), "of 300 periods it ran in 8");
+        assert_eq!(throttled(30, 30), Some(500), "whenever it ran, in a tenth of the time");
+        assert_eq!(throttled(30, 120), Some(250), "as it is counted");
     }
 
     #[test]

@@ -295,7 +295,7 @@ fn the_report_draws_the_bound_and_what_went_over_and_says_which_pod() {
     {
         assert!(page.contains(part), "{part}");
     }
-    for head in ["footprint", "slack", "events/day", "J/bound", "stands %"] {
+    for head in ["footprint", "slack<br><small>GiB-hours</small>", "events/day", "J/bound", "stands %"] {
         assert!(page.contains(&format!(">{head}</th>")), "{head}");
     }
 }

@@ -98,7 +98,12 @@ fn refused_for_what_does_not_exist() {
         &["BadRequest", "no container \"web\"; it has app"],
     );
     check_refused(BURSTABLE, &["pod/b", "--cpu", "150m"], 1, &["NoSuchPod", "there is no pod b in namespace"]);
-    check_refused(BURSTABLE, &["pod/a", "-n", "elsewhere", "--cpu", "150m"], 1, &["pods \"a\" not found"]);
+    check_refused(
+        BURSTABLE,
+        &["pod/a", "-n", "elsewhere", "--cpu", "150m"],
+        1,
+        &["NoSuchPod", "no pod a in namespace elsewhere"],
+    );
 }
 
 #[test]

@@ -68,7 +68,8 @@ async fn a_workload_without_pods_has_a_row_with_what_was_learned_of_those_it_had
     let proposed = app.proposed.cpu_request.map(|it| it.to_string());
     assert_eq!(proposed.as_deref(), Some("120m"), "within the bounds of the policy, like any other");
     assert!(app.proposed.memory_request < app.now.memory_request, "{:?}", app.proposed);
-    assert_eq!(web.new_pod.containers[0].sizes, app.proposed, "it is what a new pod begins with");
+    let new = &web.new_pod;
+    assert_eq!((new.code, new.containers[0].sizes), (Code::ModeOff, app.now), "a new pod of it has its template's");
     assert!(web.differs() && !web.is_change() && web.patches.is_empty() && web.answer.word == AnswerWord::Nothing);
     let written = serde_json::to_value(web).unwrap();
     assert_eq!((&written["code"], &written["pods"], &written["pod"]), (&json!("NoPods"), &json!(0), &json!("")));

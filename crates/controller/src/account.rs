@@ -12,7 +12,7 @@ use serde_json::json;
 use supple_api::names;
 use supple_decide::check::Check;
 use supple_decide::code::Code;
-use supple_decide::create::{Creation, Siblings, create, newborn};
+use supple_decide::create::{self, Creation, Siblings, newborn};
 use supple_decide::facts::{Phase, PodFacts};
 use supple_decide::key::WorkloadKey;
 use supple_decide::need::Need;
@@ -390,8 +390,8 @@ impl World {
     fn new_pod(&self, subject: &Subject, pattern: &PodFacts) -> NewPod {
         let scene = self.scene();
         let siblings = Siblings::of(scene, subject, self.pods_of(&pattern.workload));
-        let new = newborn(subject, pattern);
-        let Creation { sizes, verdict } = create(scene, subject, &siblings, &new, self.judged_at);
+        let new = newborn(subject, create::pattern(self.pods_of(&pattern.workload), pattern));
+        let Creation { sizes, verdict } = create::create(scene, subject, &siblings, &new, self.judged_at);
         let judged = new.containers.iter().filter(|it| it.kind != ContainerKind::Init);
         let containers = judged.map(|it| NewContainer {
             name: it.name.to_string(),

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::answers::Answers;
 use crate::carry::Answer;
+use crate::caught::caught;
 use crate::event::{Effect, Event};
 use crate::history_file::{Found, HistoryFile};
 use crate::lease::elect::Leadership;
@@ -257,7 +258,7 @@ fn remember(
 ) {
     let begun = clock();
     let (freshness, count, clock) = ((server.clone(), queries.clone()), metrics.clone(), clock.clone());
-    tasks.spawn(async move {
+    let look = async move {
         let (server, queries) = freshness;
         let mut looks = tokio::time::interval(FRESHNESS);
         loop {
@@ -271,9 +272,11 @@ fn remember(
                 }
             }
         }
-    });
+    };
+    // The loop does without both: a defect of them is no reason for it to end.
+    tasks.spawn(async move { drop(caught("looking how fresh Prometheus is", look).await) });
     let (answers, metrics) = (answers.clone(), metrics.clone());
-    tasks.spawn(async move {
+    let read = async move {
         // Up to our own beginning, however late it is read: what we have measured since must not count twice.
         let span = (begun.checked_sub(MEMORY).unwrap_or(begun), begun);
         let mut told = false;
@@ -299,7 +302,10 @@ fn remember(
             let extent = history.extent();
             for warning in history.warnings {
                 if warned.insert(warning.clone()) {
-                    tracing::warn!(warning, "the history may not be whole: it lowers nothing until as much has been watched here");
+                    tracing::warn!(
+                        warning,
+                        "the history may not be whole: it lowers nothing until as much has been watched here"
+                    );
                 }
             }
             containers += history.past.len();
@@ -308,7 +314,8 @@ fn remember(
             }
         }
         tracing::info!(containers, "history read from Prometheus");
-    });
+    };
+    tasks.spawn(async move { drop(caught("reading history from Prometheus", read).await) });
 }
 
 /// Put up what others look at.

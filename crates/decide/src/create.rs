@@ -206,6 +206,12 @@ fn foresee(sight: &Sight<'_>, draft: &mut Draft) {
     draft.stop(Saying::refused(check, code, message));
 }
 
+/// The pod that shows best how one of its workload is made: that lives, and of which nobody has said anything by itself.
+pub fn pattern<'a>(pods: impl IntoIterator<Item = &'a PodFacts>, otherwise: &'a PodFacts) -> &'a PodFacts {
+    let shows = |it: &&PodFacts| !it.deleting && it.phase != Phase::Ended && it.words.is_empty();
+    pods.into_iter().find(shows).unwrap_or(otherwise)
+}
+
 /// The pod that the template of a workload would make, after the pattern of one of its pods: what that one was resized to since, and
 /// how it is, is left off it. What is not in the template was put there as it was created, by a limit range, say.
 #[must_use]
@@ -217,6 +223,7 @@ pub fn newborn(subject: &Subject, pattern: &PodFacts) -> PodFacts {
         deleting: false,
         evicted: None,
         started: None,
+        made: None,
         ready: None,
         unready: None,
         progress: Progress::Settled,

@@ -104,6 +104,7 @@ impl PodFacts {
                 .then(|| Box::new(used_when_evicted(status.message.as_deref().unwrap_or_default()))),
             deleting: pod.metadata.deletion_timestamp.is_some(),
             started: started.map(At::from),
+            made: time(pod.metadata.creation_timestamp.as_ref()).map(At::from),
             ready: ready_is("True").map(|it| since(it).unwrap_or(Timestamp::UNIX_EPOCH).into()),
             unready: ready_is("False").map(|it| since(it).unwrap_or(Timestamp::UNIX_EPOCH).into()),
             progress: progress(pod, generation),

@@ -41,6 +41,8 @@ pub struct PodFacts {
     pub evicted: Option<Box<Few<Arc<str>, Bytes>>>,
     /// `status.startTime`, or when it was created.
     pub started: Option<At>,
+    /// When it was created: it may have waited for room since.
+    pub made: Option<At>,
     /// Its `Ready` condition is true, and since when.
     pub ready: Option<At>,
     /// Its `Ready` condition is false, and since when; `None` where the condition is true or not there.

@@ -99,8 +99,14 @@ impl Record {
         self.not_before = self.not_before.max(other.not_before);
         self.incidents_until = self.incidents_until.max(other.incidents_until);
         self.no_room_since = self.no_room_since.or(other.no_room_since);
-        let newer = other.recreated.filter(|it| self.recreated.as_ref().is_none_or(|own| own.at <= it.at));
-        self.recreated = newer.or(self.recreated);
+        self.recreated = match (self.recreated, other.recreated) {
+            // Of the same one, what either has seen of it.
+            (Some(own), Some(it)) if own.at == it.at => {
+                Some(Recreated { otherwise: it.otherwise.or(own.otherwise), ..it })
+            }
+            (Some(own), Some(it)) => Some(if own.at > it.at { own } else { it }),
+            (own, it) => it.or(own),
+        };
         self
     }
 

@@ -39,7 +39,7 @@ impl Recreated {
         }
         // Kubernetes writes when a pod was made in whole seconds, rounded down.
         let second = self.at.as_second();
-        let made = pods.iter().filter_map(|it| Some((Timestamp::from(it.started?), *it)));
+        let made = pods.iter().filter_map(|it| Some((Timestamp::from(it.made?), *it)));
         let newest = made.filter(|(at, it)| at.as_second() >= second && it.note.is_none()).max_by_key(|it| it.0);
         let threshold = subject.policy.threshold_percent.value;
         newest

@@ -336,7 +336,7 @@ proptest! {
             let mut pod = sized(new, &creation);
             let started = stage.ago(4000);
             (pod.key, pod.phase, pod.node) = (key(&format!("{name}-new")), Phase::Running, Some("big".into()));
-            (pod.started, pod.ready) = (Some(started.into()), Some(started.into()));
+            (pod.made, pod.started, pod.ready) = (Some(started.into()), Some(started.into()), Some(started.into()));
             for container in &mut pod.containers {
                 let asked = container.asked;
                 container.running_since = Some(started.into());
@@ -391,7 +391,7 @@ proptest! {
             for _ in 0..gone {
                 let started = stage.now;
                 let pod = stage.pod("web", &format!("web-new-{round}"), "n1", given[answers.next().unwrap()]);
-                (pod.started, pod.ready) = (Some(started.into()), Some(started.into()));
+                (pod.made, pod.started, pod.ready) = (Some(started.into()), Some(started.into()), Some(started.into()));
                 pod.containers[0].actual = None;
                 stage.subject("web").facts.replicas = 3;
             }

@@ -112,8 +112,9 @@ pub fn in_ratio(ranges: &[LimitRange], resource: Resource, now: Pair, next: Pair
     // With a limit that comes to equal its request the pod might be of another class; what is out of proportion as it is stays so.
     let was_apart = now.limit > now.request;
     if was_apart && held.limit == held.request {
+        // What is apart and in proportion now has at least so much; what has less is out of proportion as it is.
         return least_apart(most)
-            .filter(|_| !keeps_limit)
+            .filter(|it| !keeps_limit && Some(it.0) <= now.request)
             .map_or(next, |it| Pair { request: Some(it.0.max(request)), limit: Some(it.1.max(request)) });
     }
     if held.limit < held.request { next } else { held }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use supple_resize::amounts::{Amounts, Resource};
 
 use crate::check::draft::{Draft, Part};
-use crate::create::{Creation, Siblings, create, newborn};
+use crate::create::{Creation, Siblings, create, newborn, pattern};
 use crate::facts::{ContainerFacts, NodeFacts, PodFacts};
 use crate::few::Few;
 use crate::ledger::Ledger;
@@ -119,7 +119,7 @@ impl Sight<'_> {
         let Self { scene, subject, team, pod, now, .. } = self;
         let (new, creation) = team.born.get_or_init(|| {
             let siblings = Siblings::of(scene, subject, team.pods.iter().copied());
-            let new = newborn(subject, team.pods.first().unwrap_or(pod));
+            let new = newborn(subject, pattern(team.pods.iter().copied(), pod));
             let creation = create(scene, subject, &siblings, &new, *now);
             (new, creation)
         });

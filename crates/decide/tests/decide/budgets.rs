@@ -168,10 +168,15 @@ fn a_pod_that_came_back_otherwise_is_the_last() {
     let comes = |stage: &mut Stage, name: &str, cpu: &str| {
         let started = stage.ago(5);
         let pod = stage.pod("web", name, "n1", cpu);
-        (pod.started, pod.ready) = (Some(started.into()), Some(started.into()));
+        (pod.made, pod.started, pod.ready) = (Some(started.into()), Some(started.into()), Some(started.into()));
         stage.pass(1);
     };
     comes(&mut stage, "web-4", &show(&asked));
+    // One that waited for room and begins only now was made before, and says nothing.
+    let mut waited = Stage { scene: stage.scene.clone(), now: stage.now };
+    let made = waited.ago(60);
+    waited.at("web-4").made = Some(made.into());
+    check(&waited.decide(), "web-2", Code::Evict, "evict");
     let round = stage.decide();
     check(&round, "web-2", Code::ComesBackSame, "nothing");
     let said = decision(&round, "web-2").message.clone();
@@ -179,7 +184,7 @@ fn a_pod_that_came_back_otherwise_is_the_last() {
     assert_eq!(round.records[&workload("web")].recreated.as_ref().unwrap().otherwise, Some(true));
     // What shows once is remembered when it does not show any more.
     stage.carry_out(&round);
-    stage.at("web-4").started = None;
+    stage.at("web-4").made = None;
     check(&stage.decide(), "web-2", Code::ComesBackSame, "nothing");
     // One that comes with what it needs shows that new ones do; and what is a week old is forgotten.
     let mut mended = Stage { scene: stage.scene.clone(), now: stage.now };
@@ -199,7 +204,8 @@ fn one_that_came_back_as_it_was_to_is_not_judged_by_later_needs() {
     stage.let_settle();
     stage.pass(10);
     let started = stage.ago(5);
-    stage.pod("web", "web-4", "n1", "500m").started = Some(started.into());
+    let pod = stage.pod("web", "web-4", "n1", "500m");
+    (pod.made, pod.started) = (Some(started.into()), Some(started.into()));
     let round = stage.decide();
     assert!(round.actions.iter().any(|it| it.what == What::Evict), "the next one follows");
     let mut record = round.records[&workload("web")].clone();
@@ -208,7 +214,8 @@ fn one_that_came_back_as_it_was_to_is_not_judged_by_later_needs() {
     // A release: its pods need more, and are made with it.
     stage.subject("web").needs.insert("app".into(), need("1500m"));
     let now = stage.now;
-    stage.pod("web", "web-5", "n1", "1500m").started = Some(now.into());
+    let pod = stage.pod("web", "web-5", "n1", "1500m");
+    (pod.made, pod.started) = (Some(now.into()), Some(now.into()));
     assert!(stage.decide().actions.iter().any(|it| it.what == What::Evict));
 }
 

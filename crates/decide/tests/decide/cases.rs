@@ -151,7 +151,7 @@ pub fn build(cases: &[WorkloadCase], webhook: bool) -> Stage {
             let facts = stage.pod(name, &pod_name, &format!("n{}", pod.node), &pod.sizes);
             facts.containers.extend(second);
             facts.qos = class(&facts.containers);
-            facts.started = Some(started.into());
+            (facts.made, facts.started) = (Some(started.into()), Some(started.into()));
             facts.priority = pod.priority;
             let container = &mut facts.containers[0];
             (container.restarts_for_cpu, container.restarts_for_memory) = pod.restarts;

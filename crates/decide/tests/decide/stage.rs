@@ -216,6 +216,7 @@ impl Stage {
             deleting: false,
             evicted: None,
             started: Some(started.into()),
+            made: Some(started.into()),
             ready: Some(started.into()),
             unready: None,
             progress: Progress::Settled,

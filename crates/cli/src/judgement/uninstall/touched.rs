@@ -51,12 +51,7 @@ fn back(pod: &PodFacts, subject: &Subject) -> Change {
         let noted = subject.record.originals.get(name).copied().unwrap_or_default();
         let template = subject.facts.template.get(name).copied().unwrap_or_default();
         let asked = container.asked;
-        let wanted = Numbers {
-            cpu_request: template.cpu_request.or(noted.cpu_request).or(asked.cpu_request),
-            cpu_limit: template.cpu_limit.or(noted.cpu_limit).or(asked.cpu_limit),
-            memory_request: template.memory_request.or(noted.memory_request).or(asked.memory_request),
-            memory_limit: template.memory_limit.or(noted.memory_limit).or(asked.memory_limit),
-        };
+        let wanted = template.or(&noted).or(&asked);
         let sizes = wanted.beyond(&asked);
         if !sizes.is_empty() {
             change.containers.insert(name.to_owned(), sizes);

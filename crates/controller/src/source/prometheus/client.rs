@@ -175,7 +175,12 @@ impl QueryError {
     /// Whether there was more of it than may be: less can be asked for.
     #[must_use]
     pub fn is_about_size(&self) -> bool {
-        matches!(self, Self::TooLong { .. } | Self::TooMuch { .. })
+        match self {
+            Self::TooLong { .. } | Self::TooMuch { .. } => true,
+            // As Prometheus refuses what goes beyond its own `--query.max-samples`, and a proxy a large answer.
+            Self::Refused { status, .. } => matches!(status.as_u16(), 413 | 422),
+            _ => false,
+        }
     }
 
     /// Whether asking again may bring an answer.

@@ -216,6 +216,8 @@ pub struct Pasts {
     span: (Timestamp, Timestamp),
     manner: Manner,
     pauses: Backoff,
+    /// Questions in a row that had no answer.
+    failures: u32,
 }
 
 /// A part of the past is not read.
@@ -261,19 +263,21 @@ impl Pasts {
         } else {
             VecDeque::from([None])
         };
-        Self { server, queries, parts, span, manner, pauses }
+        Self { server, queries, parts, span, manner, pauses, failures: 0 }
     }
 
     /// The next part, asked for with longer and longer pauses: what a server that is down when we start remembers is as good when it
     /// comes back. `failed` is told each time. What no patience helps against is given up; and if it is not about that part alone, so
     /// are all others.
     pub async fn next(&mut self, mut failed: impl FnMut(&QueryError, Duration)) -> Option<Result<History, GivenUp>> {
-        let namespace = self.parts.pop_front()?;
-        let mut failures = 0_u32;
         loop {
+            let namespace = self.parts.pop_front()?;
             let asked = past(&self.server, &self.queries, namespace.as_deref(), self.span, &self.manner).await;
             let error = match asked {
-                Ok(history) => return Some(Ok(history)),
+                Ok(history) => {
+                    self.failures = 0;
+                    return Some(Ok(history));
+                }
                 Err(error) => error,
             };
             if error.again() == Again::Never {
@@ -283,8 +287,10 @@ impl Pasts {
                 let by_namespace = namespace.is_some();
                 return Some(Err(GivenUp { namespace, error, by_namespace }));
             }
-            failures = failures.saturating_add(1);
-            let pause = self.pauses.pause(failures, None, dice());
+            // The others first: one that always takes too long must not keep them from being known.
+            self.parts.push_back(namespace);
+            self.failures = self.failures.saturating_add(1);
+            let pause = self.pauses.pause(self.failures, None, dice());
             failed(&error, pause);
             tokio::time::sleep(pause).await;
         }

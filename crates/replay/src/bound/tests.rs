@@ -12,6 +12,14 @@ fn hourly(bound: &mut Bound, used: &[f64]) {
     used.iter().enumerate().for_each(|(at, it)| bound.put(seconds(at), *it, 1.0));
 }
 
+/// Use that stays at each of these levels, with so much noise upon it, for so many samples.
+fn noisy(parts: &[(f64, f64, usize)], noise: &[f64]) -> Vec<f64> {
+    let part = |(level, width, many): &(f64, f64, usize)| -> Vec<f64> {
+        noise.iter().cycle().skip(*many * 7).take(*many).map(|it| level + width * it).collect()
+    };
+    parts.iter().flat_map(part).collect()
+}
+
 /// The definition: every way to choose a size for every sample.
 fn brute_force(used: &[f64], sizes: &[i64], over: f64, resize: f64) -> f64 {
     let ways = sizes.len().pow(u32::try_from(used.len()).unwrap());
@@ -67,10 +75,7 @@ proptest! {
         over in 0.5f64..80.0,
         resize in 0.0f64..60.0,
     ) {
-        let noisy = |(level, width, many): &(f64, f64, usize)| -> Vec<f64> {
-            noise.iter().cycle().skip(*many * 7).take(*many).map(|it| level + width * it).collect()
-        };
-        let used: Vec<f64> = parts.iter().flat_map(noisy).collect();
+        let used = noisy(&parts, &noise);
         let (hours, sizes) = (f64::from(minutes) / 60.0, grid(20.0, 460.0));
         let mut bound = Bound::on(sizes.clone(), over, resize);
         for (at, it) in used.iter().enumerate() {
@@ -131,10 +136,7 @@ proptest! {
         over in 0.5f64..80.0,
         resize in 0.1f64..60.0,
     ) {
-        let noisy = |(level, width, many): &(f64, f64, usize)| -> Vec<f64> {
-            noise.iter().cycle().skip(*many * 7).take(*many).map(|it| level + width * it).collect()
-        };
-        let used: Vec<f64> = parts.iter().flat_map(noisy).collect();
+        let used = noisy(&parts, &noise);
         let hours = f64::from(minutes) / 60.0;
         let mut bound = Bound::on(grid(20.0, 460.0), over, resize).with_changes();
         used.iter().enumerate().for_each(|(at, it)| bound.put(seconds(at), *it, hours));

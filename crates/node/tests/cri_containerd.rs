@@ -210,14 +210,18 @@ async fn what_a_container_suffers_is_told_as_it_happens() {
     config.resources = CgroupResources { cpu_quota_us: Some(5000), cpu_period_us: Some(100_000), ..memory(16) };
     let id = lab.start(&config).await;
     let (mut killed, mut waited) = (false, false);
-    while !killed || !waited {
-        match next(&mut lab.events).await {
-            RuntimeEvent::OomKill(of) if of == id => killed = true,
-            RuntimeEvent::Strained { container: Some(_), strain: Strain::CpuStall, .. } => waited = true,
-            RuntimeEvent::Strained { .. } => {}
-            other => panic!("{other:?}"),
+    // What it waits for is told every few seconds: one that never comes must not keep the test waiting for ever.
+    let both = tokio::time::timeout(PATIENCE, async {
+        while !killed || !waited {
+            match next(&mut lab.events).await {
+                RuntimeEvent::OomKill(of) if of == id => killed = true,
+                RuntimeEvent::Strained { container: Some(_), strain: Strain::CpuStall, .. } => waited = true,
+                RuntimeEvent::Strained { .. } => {}
+                other => panic!("{other:?}"),
+            }
         }
-    }
+    });
+    assert!(both.await.is_ok(), "told of the kill: {killed}, of waiting: {waited}");
     let usage = lab.runtime.usage(&pod).await.unwrap();
     assert!(usage.containers[0].strains[&Strain::CpuStall].times >= 1, "{usage:?}");
     lab.close().await;

@@ -15,7 +15,7 @@ use super::images::Pulls;
 use super::options::CriOptions;
 use super::proto::PodSandboxConfig;
 use super::run::{Phase, Run};
-use super::watch;
+use super::{watch, words};
 use crate::cgroup::{Group, MemoryEvents};
 use crate::runtime::ground::{containers_dir, lock};
 use crate::runtime::strain::{END_OF_CONTAINER, Listener, OwnLimits};
@@ -206,6 +206,7 @@ impl Machine {
             suffered: Arc::clone(&run.suffered),
             told: self.events.clone(),
             killed: Box::new(move || {
+                *lock(&killed.kill_heard_at) = Some(jiff::Timestamp::now());
                 let (machine, run) = (Arc::clone(&machine), Arc::clone(&killed));
                 tokio::spawn(async move {
                     if tokio::time::timeout(END_OF_CONTAINER, run.ended()).await.is_err() {
@@ -255,8 +256,10 @@ impl Machine {
         run.group(&self.cgroups.pod(pod.qos, &pod.id.uid))
     }
 
-    /// The run is over: said once, whoever learns of it first.
+    /// The run is over: said once, whoever learns of it first. Container runtimes learn of an OOM kill and of the end it was
+    /// from two sources and may show the end before they know why; the kernel told of the kill itself.
     pub fn ended(&self, run: &Run, exit: Exit) {
+        let exit = words::with_kill(exit, *lock(&run.kill_heard_at));
         let news = run.phase.send_if_modified(|phase| {
             let news = matches!(phase, Phase::Running(_));
             if news {

@@ -34,6 +34,8 @@ pub struct Run {
     pub suffered: Arc<Mutex<Suffered>>,
     /// OOM kills that have been told.
     pub oom_kills: Mutex<u64>,
+    /// When the kernel last told of an OOM kill in it.
+    pub kill_heard_at: Mutex<Option<jiff::Timestamp>>,
     /// Its cgroup, once it has been found.
     group: Mutex<Option<Group>>,
 }
@@ -48,6 +50,7 @@ impl Run {
             rate: Mutex::default(),
             suffered: Arc::default(),
             oom_kills: Mutex::default(),
+            kill_heard_at: Mutex::default(),
             group: Mutex::default(),
         }
     }

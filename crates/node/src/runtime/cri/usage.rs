@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use supple_quantity::Bytes;
+
 use super::error as cri;
 use super::machine::Machine;
 use super::proto::{ContainerStats, ContainerStatsFilter, ListContainerStatsRequest, UInt64Value};
@@ -34,12 +36,15 @@ pub async fn usage(machine: &Machine, pod: &PodRef) -> Result<PodUsage, RuntimeE
         window = window.max(over);
         containers.push(usage);
     }
+    // The container runtime read its containers a moment before: memory that went in between is still counted in both.
+    let of_containers = containers.iter().fold(0_i64, |sum, it| sum.saturating_add(it.memory_usage.0));
+    let memory_usage = memory(memory_usage).max(Bytes(of_containers));
     Ok(PodUsage {
         strains: machine.own_strains(&pod.uid),
         pod: pod.clone(),
         at: jiff::Timestamp::now(),
         window,
-        memory_usage: memory(memory_usage),
+        memory_usage,
         containers,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use supple_resize::kernel::{CgroupResources, UNLIMITED};
 use supple_resize::memory_qos::MemoryTiers;
 
@@ -94,6 +94,18 @@ pub fn lost(started_at: Timestamp, now: Timestamp) -> Exit {
     Exit { code: 137, signal: None, oom_killed: false, started_at, finished_at: now }
 }
 
+/// An end by SIGKILL within this time of an OOM kill in the container was that kill. Its notice comes within milliseconds, on
+/// a busy machine later; who is asked to end gets a second at least before it is killed.
+const KILL_TO_END: SignedDuration = SignedDuration::from_secs(1);
+
+/// The end as it is to be told when the kernel told of an OOM kill in the container then: one by SIGKILL at that time was the
+/// OOM killer's, whether the container runtime knows it yet or not.
+pub fn with_kill(exit: Exit, heard_at: Option<Timestamp>) -> Exit {
+    let near = |heard: Timestamp| heard.duration_since(exit.finished_at).abs() <= KILL_TO_END;
+    let by_it = exit.code == 137 && heard_at.is_some_and(near);
+    Exit { oom_killed: exit.oom_killed || by_it, ..exit }
+}
+
 /// A moment in the CRI's nanoseconds.
 pub fn time(nanos: i64) -> Timestamp {
     Timestamp::from_nanosecond(nanos.into()).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -161,6 +173,24 @@ mod tests {
         assert_eq!(state(&status(0, "Completed")), exit(0, false));
         assert_eq!(state(&status(3, "Error")), exit(3, false));
         assert_eq!(state(&status(137, "OOMKilled")), exit(137, true));
+    }
+
+    #[test]
+    fn an_oom_kill_that_the_runtime_does_not_know_of_yet_is_one() {
+        #[track_caller]
+        fn check(code: i32, said: bool, heard_after_ms: Option<i64>, expect: bool) {
+            let finished_at = time(3_500_000_000);
+            let exit = Exit { code, signal: None, oom_killed: said, started_at: time(1_000_000_000), finished_at };
+            let heard = heard_after_ms.map(|it| finished_at + SignedDuration::from_millis(it));
+            let expected = Exit { oom_killed: expect, ..exit.clone() };
+            assert_eq!(with_kill(exit, heard), expected);
+        }
+        check(137, false, Some(-40), true);
+        check(137, false, Some(200), true);
+        check(137, true, None, true);
+        check(137, false, None, false); // `kill -9`
+        check(137, false, Some(-60_000), false); // a child was killed long ago
+        check(1, false, Some(-40), false); // a child was killed, and it ended by itself
     }
 
     #[test]

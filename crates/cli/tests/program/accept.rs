@@ -404,7 +404,7 @@ fn the_first_day_on_a_cluster() {
     });
     assert_eq!(grown[0].restarts(), 0, "nothing is restarted");
     let explained = good(&day.supple(&["explain", "-n", &shop, "deployment/growing"]));
-    for part in ["What it needs", "What was done, the newest first", "24Mi"] {
+    for part in ["Needs", "Actions, newest first", "24Mi"] {
         assert!(explained.contains(part), "{part}: {explained}");
     }
 

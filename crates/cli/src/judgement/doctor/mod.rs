@@ -25,7 +25,7 @@ pub struct DoctorArgs {
     pub connection: ConnectionArgs,
     #[command(flatten)]
     pub told: LoopArgs,
-    /// How to print it.
+    /// Output format.
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
     pub output: DoctorOutput,
 }

@@ -44,7 +44,7 @@ pub enum InputError {
         source: std::io::Error,
     },
     /// One line or series is wrong.
-    #[error("{file}: {place}: {what}; --lenient skips and counts what is wrong")]
+    #[error("{file}: {place}: {what}; --lenient skips and counts invalid rows")]
     Wrong {
         /// Which file.
         file: String,

@@ -181,7 +181,7 @@ impl Sink for Taking<'_> {
         if !self.quiet {
             self.known.skipped += 1;
             if self.known.reasons.len() < TOLD {
-                self.known.reasons.push(error.to_string().replace("; --lenient skips and counts what is wrong", ""));
+                self.known.reasons.push(error.to_string().replace("; --lenient skips and counts invalid rows", ""));
             }
         }
         Ok(())

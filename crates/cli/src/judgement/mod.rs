@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What may be said of the loop, where it is not found out.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct LoopArgs {
-    /// Which VerticalPodAutoscaler objects are the loop's to carry out, as for `supple controller`: named, all, none
-    /// [default: as the controller in the cluster, or `supple up`, was told; else named].
+    /// VerticalPodAutoscaler objects that the loop acts on, as for `supple controller`: named, all, none [default: the
+    /// setting of the running controller or `supple up`, else named].
     #[arg(long, value_name = "WHICH")]
     pub vpa: Option<CarryOut>,
 }

@@ -136,7 +136,7 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
     assert!(
         would.contains("default/hpa/web")
             && would.contains("default/pod/a")
-            && would.contains("would be put back")
+            && would.contains("would be restored")
             && would.contains(" → 500m:"),
         "{would}"
     );
@@ -145,8 +145,8 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
     let restored = good(&up.supple(["uninstall", "--restore"]));
     let line =
         |pod: &str| restored.lines().find(|it| it.starts_with(&format!("default/pod/{pod} "))).unwrap_or_default();
-    assert!(line("a").contains("put back") && line("a").contains("→ 500m:"), "{restored}");
-    assert!(line("b").contains("left alone"), "{restored}");
+    assert!(line("a").contains("restored") && line("a").contains("→ 500m:"), "{restored}");
+    assert!(line("b").contains("unchanged"), "{restored}");
     assert!(restored.contains("default/hpa/web ") && restored.contains("cpu target 35 % → 70 %"), "{restored}");
     let hpa = kubectl.path("hpa/web", "{.spec.metrics[0].resource.target.averageUtilization}{.metadata.annotations}");
     assert_eq!(hpa, "70", "the target is as before, and our note is off");
@@ -172,7 +172,7 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
 
     // Who does it again finds nothing to do, and what is left stays.
     let again = good(&up.supple(["uninstall", "--restore"]));
-    assert!(again.contains("0 pods put back") && again.contains("left alone"), "{again}");
+    assert!(again.contains("0 pods restored") && again.contains("unchanged"), "{again}");
 }
 
 #[test]
@@ -254,8 +254,8 @@ fn what_a_quota_refuses_is_put_back_once_others_have_made_room() {
     let line = |pod: &str, what: &str| {
         said.lines().any(|it| it.starts_with(&format!("default/pod/{pod} ")) && it.contains(what))
     };
-    assert!(line("grows", "partly back") && line("idle", "put back"), "{said}");
-    assert!(!said.contains("NOT put back"), "{said}");
+    assert!(line("grows", "partly restored") && line("idle", "restored"), "{said}");
+    assert!(!said.contains("NOT restored"), "{said}");
     assert_eq!((asks("grows"), asks("idle")), (64, 256), "{said}");
 }
 

@@ -54,7 +54,7 @@ impl std::str::FromStr for CarryOut {
             "named" => Ok(Self::Named),
             "all" => Ok(Self::All),
             "none" => Ok(Self::None),
-            other => Err(format!("{other:?} is not known: write named, all or none")),
+            other => Err(format!("{other:?} is unknown: write named, all or none")),
         }
     }
 }
@@ -114,7 +114,7 @@ pub fn layer(autoscaler: &VerticalPodAutoscaler) -> (Layer, Vec<Problem>) {
         Some("InPlaceOrRecreate") => Mode::InPlaceOrRecreate,
         Some("InPlace") => Mode::InPlace,
         Some(other) => {
-            to.problems.add("spec.updatePolicy.updateMode", format!("{other:?} is not known, so nothing is done"));
+            to.problems.add("spec.updatePolicy.updateMode", format!("{other:?} is unknown, so nothing is resized"));
             Mode::Off
         }
     });
@@ -124,7 +124,7 @@ pub fn layer(autoscaler: &VerticalPodAutoscaler) -> (Layer, Vec<Problem>) {
             layer.recreate_only_for = Some(directions(&mut to, &update.eviction_requirements));
         }
         if update.evict_after_oom_seconds.is_some() {
-            let message = "not needed: a container killed for want of memory is answered at once, however long it ran";
+            let message = "not needed: Supple reacts to every OOM kill at once, however long the container ran";
             to.problems.add("spec.updatePolicy.evictAfterOOMSeconds", message);
         }
     }
@@ -141,8 +141,8 @@ pub fn layer(autoscaler: &VerticalPodAutoscaler) -> (Layer, Vec<Problem>) {
     (layer, to.problems.found)
 }
 
-const NO_BOOST: &str = "not carried out: pods start with what is recommended, and what they use while starting is not \
-                        taken for how they live";
+const NO_BOOST: &str = "not applied: pods start with the recommended sizes, and usage during start-up does not count \
+                        as normal usage";
 
 /// As the proposal has it, they are asked of evictions, not of a resize in place, which disturbs nobody.
 fn directions(to: &mut Reader, requirements: &[EvictionRequirement]) -> Vec<Direction> {
@@ -152,7 +152,7 @@ fn directions(to: &mut Reader, requirements: &[EvictionRequirement]) -> Vec<Dire
             "TargetHigherThanRequests" => true,
             "TargetLowerThanRequests" => false,
             word => {
-                let message = format!("{word:?} is not known, and the requirement is left out");
+                let message = format!("{word:?} is unknown, so the requirement is ignored");
                 to.problems.add(format!("{field}.changeRequirement"), message);
                 return None;
             }
@@ -163,7 +163,7 @@ fn directions(to: &mut Reader, requirements: &[EvictionRequirement]) -> Vec<Dire
                 "cpu" => direction.cpu = true,
                 "memory" => direction.memory = true,
                 other => {
-                    let message = format!("{other:?} cannot be resized and is left out");
+                    let message = format!("{other:?} cannot be resized and is ignored");
                     to.problems.add(format!("{field}.resources"), message);
                 }
             }
@@ -176,7 +176,7 @@ fn directions(to: &mut Reader, requirements: &[EvictionRequirement]) -> Vec<Dire
 fn container(to: &mut Reader, field: &str, said: &ContainerResourcePolicy) -> ContainerPolicy {
     let off = said.mode.as_deref().map(|word| {
         if !matches!(word, "Auto" | "Off") {
-            to.problems.add(format!("{field}.mode"), format!("{word:?} is not known, so the container is not sized"));
+            to.problems.add(format!("{field}.mode"), format!("{word:?} is unknown, so the container is not resized"));
         }
         word != "Auto"
     });
@@ -185,7 +185,7 @@ fn container(to: &mut Reader, field: &str, said: &ContainerResourcePolicy) -> Co
     to.ordered(field, at_least, at_most);
     let controlled = said.controlled_resources.as_ref().map(|list| {
         for other in list.iter().filter(|it| !matches!(it.as_str(), "cpu" | "memory")) {
-            let message = format!("{other:?} cannot be resized and is left out");
+            let message = format!("{other:?} cannot be resized and is ignored");
             to.problems.add(format!("{field}.controlledResources"), message);
         }
         (list.iter().any(|it| it == "cpu"), list.iter().any(|it| it == "memory"))
@@ -194,12 +194,12 @@ fn container(to: &mut Reader, field: &str, said: &ContainerResourcePolicy) -> Co
         "RequestsAndLimits" => Some(Limits::Ratio),
         "RequestsOnly" => Some(Limits::Keep),
         other => {
-            to.problems.add(format!("{field}.controlledValues"), format!("{other:?} is not known and left out"));
+            to.problems.add(format!("{field}.controlledValues"), format!("{other:?} is unknown and ignored"));
             None
         }
     });
-    let learned = "not carried out: the size after a kill comes from what is known of the container's need";
-    let history = "not carried out: memory is remembered hour by hour for a week";
+    let learned = "not applied: the size after an OOM kill comes from the container's history";
+    let history = "not applied: memory history is one week, hour by hour";
     for (set, name, message) in [
         (said.oom_bump_up_ratio.is_some(), "oomBumpUpRatio", learned),
         (said.oom_min_bump_up.is_some(), "oomMinBumpUp", learned),
@@ -217,7 +217,7 @@ fn container(to: &mut Reader, field: &str, said: &ContainerResourcePolicy) -> Co
 fn bounds(to: &mut Reader, field: &str, amounts: Option<&Amounts>) -> CpuAndMemory {
     let Some(amounts) = amounts else { return CpuAndMemory::default() };
     for other in amounts.keys().filter(|it| !matches!(it.as_str(), "cpu" | "memory")) {
-        to.problems.add(format!("{field}.{other}"), "it cannot be resized and is left out");
+        to.problems.add(format!("{field}.{other}"), "it cannot be resized and is ignored");
     }
     CpuAndMemory {
         cpu: to.cpu(&format!("{field}.cpu"), amounts.get("cpu")),

@@ -156,7 +156,7 @@ pub fn policy_status(
     let contested = !outcome.overruled_by.is_empty();
     let (reason, message) = if contested {
         let others = outcome.overruled_by.join(", ");
-        ("SameWeight", format!("{others} has the same weight and is older: it has the last word; set another weight"))
+        ("SameWeight", format!("{others} has the same weight and is older, so it wins; set another weight"))
     } else {
         ("Alone", String::new())
     };

@@ -116,7 +116,7 @@ pub fn of_spec(spec: &RightsizePolicySpec, origin: Origin, object: &str, now: Ti
     }
     if !spec.guards.is_empty() {
         if spec.guards.len() > MOST_GUARDS {
-            let message = format!("{} guards; the first {MOST_GUARDS} are watched", spec.guards.len());
+            let message = format!("{} guards; only the first {MOST_GUARDS} are used", spec.guards.len());
             to.problems.add("spec.guards", message);
         }
         let guards = spec.guards.iter().take(MOST_GUARDS).enumerate();
@@ -141,7 +141,7 @@ impl Reader {
             UpdateMode::InPlace => Mode::InPlace,
             UpdateMode::Unknown(word) => {
                 let words = UpdateMode::WORDS.join(", ");
-                let message = format!("{word:?} is no mode, so nothing is done; write one of {words}");
+                let message = format!("{word:?} is not a mode, so nothing is resized; write one of {words}");
                 self.problems.add("spec.updatePolicy.updateMode", message);
                 Mode::Off
             }
@@ -153,7 +153,7 @@ impl Reader {
             RecreateWord::Eviction => RecreateBy::Eviction,
             RecreateWord::Rollout => RecreateBy::Rollout,
             RecreateWord::Unknown(word) => {
-                let message = format!("{word:?} is not known and left out; write Eviction or Rollout");
+                let message = format!("{word:?} is unknown and ignored; write Eviction or Rollout");
                 self.problems.add("spec.updatePolicy.recreateBy", message);
                 return None;
             }
@@ -166,7 +166,8 @@ impl Reader {
             let read = text.trim().parse::<Timestamp>().ok();
             if read.is_none() {
                 let message = format!(
-                    "cannot read the time {text:?}, so the pause has no end; write one as in \"2026-12-01T06:00:00Z\""
+                    "cannot parse the time {text:?}, so the pause has no end; write for example \
+                     \"2026-12-01T06:00:00Z\""
                 );
                 self.problems.add("spec.paused.until", message);
             }
@@ -191,7 +192,7 @@ impl Reader {
         let value = value?;
         let read = u32::try_from(value).ok();
         if read.is_none() {
-            self.problems.add(field, format!("{value} is below zero and left out"));
+            self.problems.add(field, format!("{value} is negative and ignored"));
         }
         read
     }
@@ -200,7 +201,13 @@ impl Reader {
         let text = text?;
         let read = span::duration(text);
         if read.is_none() {
-            self.problems.add(field, format!("cannot read the duration {text:?}; write it as in \"10m\" or \"1h30m\""));
+            self.problems.add(
+                field,
+                format!(
+                    "cannot parse the duration {text:?}; write for example \"10m\" or \
+                                              \"1h30m\""
+                ),
+            );
         }
         read
     }
@@ -213,7 +220,7 @@ impl Reader {
             LimitsWord::None => Limits::None,
             LimitsWord::Unknown(word) => {
                 let words = LimitsWord::WORDS.join(", ");
-                self.problems.add(field, format!("{word:?} is not known and left out; write one of {words}"));
+                self.problems.add(field, format!("{word:?} is unknown and ignored; write one of {words}"));
                 return None;
             }
         })
@@ -224,7 +231,7 @@ impl Reader {
             HpaWord::Refuse => WithScaler::Refuse,
             HpaWord::Adjust => WithScaler::Adjust,
             HpaWord::Unknown(word) => {
-                self.problems.add("spec.hpa", format!("{word:?} is not known and left out; write Refuse or Adjust"));
+                self.problems.add("spec.hpa", format!("{word:?} is unknown and ignored; write Refuse or Adjust"));
                 return None;
             }
         })
@@ -236,7 +243,7 @@ impl Reader {
             Some(ScalingMode::Auto) => Some(false),
             Some(ScalingMode::Off) => Some(true),
             Some(ScalingMode::Unknown(word)) => {
-                let message = format!("{word:?} is no mode, so the container is not sized; write Auto or Off");
+                let message = format!("{word:?} is not a mode, so the container is not resized; write Auto or Off");
                 self.problems.add(format!("{field}.mode"), message);
                 Some(true)
             }
@@ -245,7 +252,7 @@ impl Reader {
         let controlled = said.controlled_resources.as_ref().map(|list| {
             for word in list {
                 if let ResourceName::Unknown(word) = word {
-                    let message = format!("{word:?} cannot be resized and is left out; write cpu, memory or both");
+                    let message = format!("{word:?} cannot be resized and is ignored; write cpu, memory or both");
                     self.problems.add(format!("{field}.controlledResources"), message);
                 }
             }
@@ -255,7 +262,7 @@ impl Reader {
             ControlledValues::RequestsAndLimits => Some(Limits::Ratio),
             ControlledValues::RequestsOnly => Some(Limits::Keep),
             ControlledValues::Unknown(word) => {
-                let message = format!("{word:?} is not known and left out; write RequestsAndLimits or RequestsOnly");
+                let message = format!("{word:?} is unknown and ignored; write RequestsAndLimits or RequestsOnly");
                 self.problems.add(format!("{field}.controlledValues"), message);
                 None
             }
@@ -277,10 +284,14 @@ impl Reader {
     /// Says where the least is more than the most; then the most holds, as VPA has it.
     pub(crate) fn ordered(&mut self, field: &str, least: CpuAndMemory, most: CpuAndMemory) {
         if matches!((least.cpu, most.cpu), (Some(least), Some(most)) if least > most) {
-            self.problems.add(format!("{field}.minAllowed.cpu"), "it is more than maxAllowed.cpu, which holds");
+            self.problems.add(format!("{field}.minAllowed.cpu"), "it is greater than maxAllowed.cpu, which applies");
         }
         if matches!((least.memory, most.memory), (Some(least), Some(most)) if least > most) {
-            self.problems.add(format!("{field}.minAllowed.memory"), "it is more than maxAllowed.memory, which holds");
+            self.problems.add(
+                format!("{field}.minAllowed.memory"),
+                "it is greater than maxAllowed.memory, which \
+                                       applies",
+            );
         }
     }
 
@@ -296,7 +307,7 @@ impl Reader {
         let amount = amount?;
         let read = amount.read();
         if read.is_none() {
-            let message = format!("{:?} is no amount and is left out; write it as in 250m or 512Mi", amount.0);
+            let message = format!("{:?} is not a quantity and is ignored; write for example 250m or 512Mi", amount.0);
             self.problems.add(field, message);
         }
         read
@@ -307,7 +318,7 @@ impl Reader {
             WindowType::Allow => true,
             WindowType::Deny => false,
             WindowType::Unknown(word) => {
-                let message = format!("{word:?} is not known and taken for Deny; write Allow or Deny");
+                let message = format!("{word:?} is unknown and treated as Deny; write Allow or Deny");
                 self.problems.add(format!("{field}.type"), message);
                 false
             }
@@ -315,7 +326,7 @@ impl Reader {
         let zone = said.time_zone.as_deref();
         let spans = span::spans(&said.schedule, &said.duration, zone, self.now).unwrap_or_else(|errors| {
             // What was meant is not known: nothing is done until it is, whether it was to allow or to deny.
-            self.unread(field, &errors, "until then no change is made");
+            self.unread(field, &errors, "until this is fixed, no change is made");
             if allow { Vec::new() } else { span::always(self.now) }
         });
         Window { allow, spans, text: text(&said.schedule, &said.duration, zone) }
@@ -333,7 +344,7 @@ impl Reader {
         let spans = match span::spans(&said.schedule, &said.duration, zone, self.now) {
             Ok(spans) => spans,
             Err(errors) => {
-                self.unread(field, &errors, "until then it is left out");
+                self.unread(field, &errors, "until this is fixed, it is ignored");
                 return None;
             }
         };
@@ -357,7 +368,7 @@ impl Reader {
             let amount = amount?;
             let read = amount.0.trim().parse::<supple_quantity::Quantity>().ok();
             if read.is_none() {
-                let message = format!("{:?} is no number and is left out; write it as in 0.01 or 250m", amount.0);
+                let message = format!("{:?} is not a number and is ignored; write for example 0.01 or 250m", amount.0);
                 self.problems.add(format!("{field}.{name}"), message);
             }
             read.map(|it| MilliCpu::from(&it).0)
@@ -365,7 +376,7 @@ impl Reader {
         let above_milli = milli("above", said.above.as_ref());
         let below_milli = milli("below", said.below.as_ref());
         if above_milli.is_none() && below_milli.is_none() {
-            self.problems.add(field, "it is not watched: it says neither above nor below what its answer is harm");
+            self.problems.add(field, "it is not used: it has neither above nor below, the thresholds of harm");
             return None;
         }
         Some(Guard { name: said.name.clone(), query: said.query.clone(), above_milli, below_milli })
@@ -375,7 +386,7 @@ impl Reader {
     pub(crate) fn once<T>(&mut self, field: &str, all: &mut BTreeMap<Arc<str>, T>, name: &str, said: T) {
         if name.is_empty() || all.contains_key(name) {
             let what = if name.is_empty() { "no name".to_owned() } else { format!("{name:?} a second time") };
-            self.problems.add(format!("{field}.containerName"), format!("{what}: the entry is left out"));
+            self.problems.add(format!("{field}.containerName"), format!("{what}: the entry is ignored"));
         } else {
             all.insert(name.into(), said);
         }

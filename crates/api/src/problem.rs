@@ -17,7 +17,7 @@ impl Problem {
     /// Whether the field was understood, and only is not carried out: nothing has to be corrected.
     #[must_use]
     pub fn is_left_out(&self) -> bool {
-        self.message.starts_with("not carried out") || self.message.starts_with("not needed")
+        self.message.starts_with("not applied") || self.message.starts_with("not needed")
     }
 }
 

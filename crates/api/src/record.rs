@@ -127,7 +127,7 @@ pub fn history_of(state: &State) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HistoryError {
     /// It is not base64.
-    #[error("the history is not base64: {0}; begin with an empty one")]
+    #[error("the history is not base64: {0}; start with an empty one")]
     NotBase64(String),
     /// The bytes are no state.
     #[error(transparent)]

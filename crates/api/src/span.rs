@@ -52,19 +52,21 @@ impl fmt::Display for SpanError {
         match self {
             Self::Schedule(text) => write!(
                 f,
-                "cannot read the schedule {text:?}: write five cron fields (minute, hour, day, month, weekday), as in \"0 22 * * 1-5\""
+                "cannot parse the schedule {text:?}: write five cron fields (minute, hour, day, month, weekday), \
+                 such as \"0 22 * * 1-5\""
             ),
             Self::Field { schedule, name, text, range } => {
-                write!(f, "cannot read the schedule {schedule:?}: its {name} is {text:?}; write {range}")
+                write!(f, "cannot parse the schedule {schedule:?}: its {name} is {text:?}; write {range}")
             }
             Self::Duration(text) => {
                 write!(
                     f,
-                    "cannot read the duration {text:?}: write hours, minutes and seconds up to 168h, as in \"8h\" or \"1h30m\""
+                    "cannot parse the duration {text:?}: write hours, minutes and seconds up to 168h, such as \"8h\" \
+                     or \"1h30m\""
                 )
             }
             Self::Zone(text) => {
-                write!(f, "there is no time zone {text:?}: write a name of the IANA list, as in \"Europe/Berlin\"")
+                write!(f, "there is no time zone {text:?}: write a name from the IANA list, such as \"Europe/Berlin\"")
             }
         }
     }

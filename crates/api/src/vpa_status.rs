@@ -62,14 +62,17 @@ pub fn status(autoscaler: &VerticalPodAutoscaler, known: &Known<'_>, now: Timest
         None => conditions.retain(|it| it.type_ != type_),
     };
     let contested = known.overruled_by.map(|other| {
-        format!("verticalpodautoscaler/{other} speaks of the same workload and is older: nothing of this one is carried out; remove one of the two")
+        format!(
+            "verticalpodautoscaler/{other} has the same target and is older: Supple ignores this one; remove one \
+                 of the two"
+        )
     });
     let no_pods = (known.pods == 0).then(|| (true, "NoPodsMatched", "No pods match this VPA object".to_owned()));
     let given = match (provided, &no_pods, &contested) {
         (true, ..) => (true, "", String::new()),
         (false, Some((_, reason, message)), _) => (false, *reason, message.clone()),
         (false, None, Some(message)) => (false, CONTESTED, message.clone()),
-        (false, None, None) => (false, "NoData", "nothing has been measured yet".to_owned()),
+        (false, None, None) => (false, "NoData", "there are no measurements yet".to_owned()),
     };
     say(RECOMMENDATION_PROVIDED, Some(given));
     say(NO_PODS_MATCHED, no_pods);

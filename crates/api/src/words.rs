@@ -65,7 +65,7 @@ pub fn layer<'a>(
     let label = labels(names::MODE).map(|it| ("labels", it));
     if let Some((list, word)) = label.or_else(|| annotations(names::MODE).map(|it| ("annotations", it))) {
         layer.mode = Some(mode(word).unwrap_or_else(|| {
-            let message = format!("{word:?} is no mode, so nothing is done; write {MODES}");
+            let message = format!("{word:?} is not a mode, so nothing is resized; write {MODES}");
             problems.add(format!("metadata.{list}[{}]", names::MODE), message);
             Mode::Off
         }));

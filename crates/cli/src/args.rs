@@ -25,12 +25,13 @@ pub struct Cli {
     pub verb: Verb,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 cannot reach what is needed.\n\
-    Installed (or linked) as kubectl-supple, it is the kubectl plugin `kubectl supple`.";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 cannot reach the cluster or a \
+                          file.\n\
+    Install or link it as kubectl-supple to use it as the plugin `kubectl supple`.";
 
 #[derive(Debug, Args)]
 pub struct LogArgs {
-    /// What to log to stderr: error, warn, info, debug, trace, or directives as in `supple_node=debug`.
+    /// Log level on stderr: error, warn, info, debug, trace, or directives such as `supple_node=debug`.
     #[arg(
         long,
         global = true,
@@ -44,23 +45,23 @@ pub struct LogArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Start a cluster on this machine: API server, scheduler, node and the loop, in one process.
+    /// Start a cluster on this machine: API server, scheduler, node and resize loop in one process.
     Up(UpArgs),
-    /// Run the loop on a cluster: measure the pods that opted in and fit them to what they use.
+    /// Run the resize loop on a cluster: measure the pods that opted in and fit them to what they use.
     Controller(ControllerArgs),
-    /// Resize a running pod in place: predict, patch, wait, and say the outcome.
+    /// Resize a running pod in place: predict, patch, wait, and print the outcome.
     Resize(ResizeArgs),
-    /// Put back what the last resize of a pod changed.
+    /// Undo the last resize of a pod.
     Undo(UndoArgs),
-    /// Say what each container should ask for, why, and what the cluster would answer.
+    /// Show what each container should request, why, and what the cluster would answer.
     Plan(judgement::PlanArgs),
-    /// Say for one workload how its sizes came about, and what would have to change for anything to happen.
+    /// Explain the sizes of one workload, and what must change before Supple acts.
     Explain(judgement::ExplainArgs),
-    /// Look for what is missing or misconfigured, and say what to do about it.
+    /// Find what is missing or misconfigured, and show how to fix it.
     Doctor(judgement::DoctorArgs),
-    /// Give every pod its original sizes back, before the program is removed.
+    /// Restore the original sizes of every pod, before you remove Supple.
     Uninstall(judgement::UninstallArgs),
-    /// Replay recorded usage: what each policy would have reserved, and what would have gone wrong.
+    /// Replay recorded usage: what each policy would have reserved, and what would have failed.
     Replay(crate::replay::args::ReplayArgs),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
@@ -82,46 +83,47 @@ pub enum Verb {
 
 #[derive(Debug, Args)]
 pub struct UpArgs {
-    /// Where the cluster is kept: objects, checkpoints, logs, kubeconfig, token [default: $XDG_DATA_HOME/supple].
+    /// Directory of the cluster: objects, checkpoints, logs, kubeconfig, token [default: $XDG_DATA_HOME/supple].
     #[arg(long, value_name = "DIR", env = "SUPPLE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Address of the API server; port 0 is any free one [default: 127.0.0.1:6443, or a free port if that is taken].
+    /// Address of the API server; port 0 takes any free port [default: 127.0.0.1:6443, or a free port if that one is
+    /// in use].
     #[arg(long, value_name = "ADDR:PORT", value_parser = values::listen_address)]
     pub listen: Option<SocketAddr>,
-    /// Name of the node [default: the machine's]; of many, what their names begin with [default: node].
+    /// Name of the node [default: the machine's name]; with --simulate, prefix of the node names [default: node].
     #[arg(long, value_name = "NAME", value_parser = values::node_name)]
     pub node_name: Option<String>,
-    /// What the node has, as in cpu=4,memory=16Gi,pods=110; what is left out is the machine's.
+    /// Capacity of the node, such as cpu=4,memory=16Gi,pods=110 [default of each: the machine's].
     #[arg(long, value_name = "CAPACITY")]
     pub node_capacity: Option<CapacityFlag>,
     #[command(flatten)]
     pub memory: MemoryArgs,
-    /// What runs containers: auto, process (real processes in real cgroups), simulated, or cri=unix:///PATH/OF/ITS.sock
-    /// (real containers of containerd or CRI-O).
+    /// Container runtime: auto, process (real processes in real cgroups), simulated, or
+    /// cri=unix:///PATH/TO/RUNTIME.sock (real containers of containerd or CRI-O).
     #[arg(long, value_name = "RUNTIME", default_value = "auto")]
     pub runtime: Requested,
-    /// With --runtime cri=…: the machine's own network (host), or one per pod by the container runtime's plugins (cni)
-    /// [default: host].
+    /// With --runtime cri=…: use the machine's network (host), or the container runtime's CNI plugins (cni) [default:
+    /// host].
     #[arg(long, value_name = "NETWORK")]
     pub pod_network: Option<PodNetwork>,
-    /// With --runtime cri=…: name of the cgroup below which all pods are [default: one of this cluster's own].
+    /// With --runtime cri=…: name of the parent cgroup of all pods [default: a name unique to this cluster].
     #[arg(long, value_name = "NAME")]
     pub cgroup_root: Option<String>,
     /// Manifests to apply once the cluster is up; repeatable.
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Run workloads to look at: steady, growing, bursting, idle and over-provisioned ones, resized by the loop.
+    /// Run demo workloads that the loop resizes: steady, growing, bursting, idle and over-provisioned.
     #[arg(long, conflicts_with = "no_loop")]
     pub demo: bool,
-    /// The cluster alone: nothing is resized by itself.
+    /// Run the cluster without the resize loop.
     #[arg(long)]
     pub no_loop: bool,
-    /// Which VerticalPodAutoscaler objects the loop carries out: all (also those that name nobody, because nobody else is
-    /// here to do it), named (those whose spec.recommenders names supple), none.
+    /// VerticalPodAutoscaler objects that the loop acts on: all (also those without spec.recommenders), named
+    /// (spec.recommenders names supple), none.
     #[arg(long, value_name = "WHICH", default_value = "all")]
     pub vpa: CarryOut,
-    /// Also serve and register the loop's admission webhook: it refuses memory limits below what is used, or lowered without
-    /// the approval that a policy asks for, and sizes new pods.
+    /// Serve and register the admission webhook. It sizes new pods, and refuses memory limits below usage or lowered
+    /// without a required approval.
     #[arg(long, conflicts_with_all = ["no_loop", "simulate"])]
     pub webhook: bool,
     #[command(flatten)]
@@ -130,10 +132,10 @@ pub struct UpArgs {
 
 /// A cluster that is only computed.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "A simulated cluster")]
+#[command(next_help_heading = "Simulated cluster")]
 pub struct SimulateArgs {
-    /// Many nodes and the workloads on them, none of them real, as in nodes=500,pods=20000[,seed=7]; same numbers, same
-    /// cluster. It is kept in memory: of --data-dir only kubeconfig, token and certificates are used.
+    /// Simulate nodes and workloads, such as nodes=500,pods=20000[,seed=7]. The same numbers give the same cluster. It
+    /// lives in memory; --data-dir holds only kubeconfig, token and certificates.
     #[arg(
         long,
         value_name = "CLUSTER",
@@ -142,12 +144,12 @@ pub struct SimulateArgs {
         ]
     )]
     pub simulate: Option<SimulateFlag>,
-    /// Pods and their usage from a recording, in a form that `supple replay` reads, instead of patterns; it is played in a
-    /// loop from the start on. With fewer or more pods= than were recorded: a part of it, or copies.
+    /// Take pods and usage from a recording in a format that `supple replay` reads. It repeats endlessly. With fewer
+    /// pods= than recorded, a part is used; with more, copies.
     #[arg(long, value_name = "FILE", requires = "simulate")]
     pub usage: Option<PathBuf>,
-    /// How many times as fast as the machine's the clock runs, 1 to 3600: timestamps, usage, back-offs and graces of the
-    /// nodes, and the loop's interval (15 s of that clock). At 60, a day takes 24 minutes.
+    /// Speed of the cluster's clock, 1 to 3600 times real time. It drives timestamps, usage, back-offs and grace
+    /// periods of the nodes, and the loop's interval (15 s of that clock). At 60, a day takes 24 minutes.
     #[arg(long, value_name = "TIMES", requires = "simulate", value_parser = flag::speed)]
     pub speed: Option<Speed>,
 }
@@ -155,8 +157,8 @@ pub struct SimulateArgs {
 /// Memory QoS of the node: what a kubelet has under the feature of that name. Needs cgroup version 2.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct MemoryArgs {
-    /// Slow a container down (memory.high) from this part of the way between its memory request and its limit on, as
-    /// in 0.9 [default: never].
+    /// Throttle a container (memory.high) at this fraction of the range from its memory request to its limit, such as
+    /// 0.9 [default: never].
     #[arg(long, value_name = "FACTOR", value_parser = values::permille)]
     pub memory_throttling_factor: Option<u16>,
     /// Protect memory requests from reclaim: none, or tiered (memory.min for Guaranteed pods, memory.low for Burstable
@@ -187,60 +189,60 @@ pub struct ConnectionArgs {
 pub struct ControllerArgs {
     #[command(flatten)]
     pub connection: ConnectionArgs,
-    /// How often to measure and decide.
+    /// Time between rounds of measuring and deciding.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = values::interval)]
     pub interval: Duration,
-    /// The namespace the controller runs in: it is never acted on, and its annotation supple.dev/stop stops everything.
+    /// The controller's own namespace. Supple never acts on it. Its annotation supple.dev/stop stops everything.
     #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "supple-system")]
     pub namespace: String,
-    /// Where metrics are served (/metrics), or none.
+    /// Address that serves /metrics, or none.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
     pub listen_metrics: Listen,
-    /// Where probes are answered (/livez, /readyz), or none.
+    /// Address that serves /livez and /readyz, or none.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8081")]
     pub listen_probes: Listen,
-    /// Where the admission webhook is served over TLS, or none; with --webhook-service.
+    /// Address that serves the admission webhook over TLS, or none; requires --webhook-service.
     #[arg(long, value_name = "ADDR:PORT", default_value = "none")]
     pub listen_webhook: Listen,
-    /// The Service in front of the webhook; with --listen-webhook.
+    /// The Service in front of the webhook; requires --listen-webhook.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = values::namespaced)]
     pub webhook_service: Option<(String, String)>,
-    /// Act only while holding the lease: for several replicas.
+    /// Act only while this replica holds the lease. Required for more than one replica.
     #[arg(long, value_name = "true|false", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub leader_election: bool,
-    /// A Prometheus-compatible server: a week of history when the controller starts, and the guards of policies. Usage of now comes
-    /// from metrics.k8s.io and kubelets.
+    /// A Prometheus-compatible server. It provides a week of history at start, and answers the guards of policies.
+    /// Current usage comes from metrics.k8s.io and kubelets.
     #[arg(long, value_name = "URL")]
     pub prometheus: Option<String>,
-    /// Sent with every question to it; repeatable.
+    /// HTTP header for every request to Prometheus; repeatable.
     #[arg(long, value_name = "NAME=VALUE", value_parser = values::header, requires = "prometheus")]
     pub prometheus_header: Vec<(String, String)>,
-    /// A query of your own in place of a built-in one, for metrics that are named otherwise: cpu (cores), memory (bytes), throttled
-    /// (share of periods), measured (seconds since 1970); repeatable. Each answers with one series a container, labelled namespace,
-    /// pod and container; $namespace and $step stand for those.
+    /// Replace a built-in query, if your metrics have other names: cpu (cores), memory (bytes), throttled (share of
+    /// periods), measured (seconds since 1970). The result must have one series per container, with the labels
+    /// namespace, pod and container. $namespace and $step are substituted. Repeatable.
     #[arg(long, value_name = "NAME=QUERY", value_parser = values::header, requires = "prometheus")]
     pub prometheus_query: Vec<(String, String)>,
-    /// Holds its bearer token; read again at every question.
+    /// File with the bearer token for Prometheus; read again for every request.
     #[arg(long, value_name = "FILE", requires = "prometheus")]
     pub prometheus_bearer_file: Option<PathBuf>,
-    /// Holds the certificates one of which must have signed its own.
+    /// File with the CA certificates for Prometheus.
     #[arg(long, value_name = "FILE", requires = "prometheus")]
     pub prometheus_ca: Option<PathBuf>,
-    /// Ask kubelets, through the API server, for throttling, pressure and swap.
+    /// Read throttling, pressure and swap from kubelets, through the API server.
     #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub kubelet_stats: bool,
-    /// Which VerticalPodAutoscaler objects are ours to carry out: named (those whose spec.recommenders names supple), all
-    /// (also those that name nobody), none.
+    /// VerticalPodAutoscaler objects that Supple acts on: named (spec.recommenders names supple), all (also those
+    /// without spec.recommenders), none.
     #[arg(long, value_name = "WHICH", default_value = "named")]
     pub vpa: CarryOut,
-    /// Resizes that may be under way in the whole cluster at once.
+    /// Maximum number of concurrent resizes in the cluster.
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_in_flight: u32,
-    /// Keep in this file what was learned: a controller that is killed then forgets one round at most (a large cluster's file, of
-    /// over 240 KB, is written every few rounds), and not up to five minutes. Each replica has its own.
+    /// File that keeps the learned history. A killed controller then loses at most one round (a few rounds with a file
+    /// over 240 KB), instead of up to five minutes. Each replica needs its own file.
     #[arg(long, value_name = "FILE")]
     pub history_file: Option<PathBuf>,
-    /// Write every decision and action into this file, one JSON object a line.
+    /// File for the audit log: every decision and action, one JSON object per line.
     #[arg(long, value_name = "FILE")]
     pub audit_file: Option<PathBuf>,
 }
@@ -255,16 +257,16 @@ pub struct PodArgs {
     /// Namespace of the pod [default: the context's].
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// Wait until the pod runs with the new numbers, or it is clear that it will not.
+    /// Wait until the pod runs with the new sizes, or cannot.
     #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub wait: bool,
     /// How long to wait.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::patience)]
     pub timeout: Duration,
-    /// Predict and let the server validate, but change nothing.
+    /// Predict, and let the server validate, but change nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// How to print the outcome.
+    /// Output format.
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
     pub output: Output,
 }
@@ -274,13 +276,13 @@ pub struct PodArgs {
 pub struct ResizeArgs {
     #[command(flatten)]
     pub pod: PodArgs,
-    /// Which container; may be left out where the pod has only one.
+    /// The container; optional if the pod has only one.
     #[arg(short, long, value_name = "CONTAINER")]
     pub container: Option<String>,
-    /// New CPU request, or request and limit; `:LIMIT` changes the limit alone.
+    /// New CPU request, or request and limit; `:LIMIT` changes only the limit.
     #[arg(long, value_name = "REQUEST[:LIMIT]", allow_hyphen_values = true)]
     pub cpu: Option<Amount>,
-    /// New memory request, or request and limit; `:LIMIT` changes the limit alone.
+    /// New memory request, or request and limit; `:LIMIT` changes only the limit.
     #[arg(long, value_name = "REQUEST[:LIMIT]", allow_hyphen_values = true)]
     pub memory: Option<Amount>,
 }
@@ -299,7 +301,7 @@ pub struct CompletionsArgs {
 
 #[derive(Debug, Args)]
 pub struct VersionArgs {
-    /// How to print it.
+    /// Output format.
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
     pub output: Output,
 }
@@ -363,7 +365,7 @@ mod tests {
         check("supple resize pod/a", Err("--cpu <REQUEST[:LIMIT]>"));
         check("supple resize deployment/a --cpu 1", Err("only pods can"));
         check("supple resize pod/a --cpu -5", Err("negative"));
-        check("supple resize pod/a --cpu 1 --timeout soon", Err("is not a length of time"));
+        check("supple resize pod/a --cpu 1 --timeout soon", Err("is not a duration"));
         check("supple resize pod/a --cpu 1 -o yaml", Err("possible values: text, json"));
         check("supple undo pod/a --timeout 1m", Ok(()));
         check("supple controller --interval 5s", Ok(()));

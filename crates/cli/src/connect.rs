@@ -30,7 +30,7 @@ pub async fn connect_counted(args: &ConnectionArgs, metrics: &Metrics) -> Result
     let config = config(args).await?;
     let namespace = config.default_namespace.clone();
     let builder = ClientBuilder::try_from(config)
-        .map_err(|error| Failure::unreachable(format!("the kubeconfig cannot be used: {}", chain(&error))))?;
+        .map_err(|error| Failure::unreachable(format!("cannot use the kubeconfig: {}", chain(&error))))?;
     let builder = builder.with_layer(&LetGo).with_layer(&InTime).with_layer(&CountCalls(metrics.clone()));
     Ok(Connection { client: builder.build(), namespace })
 }
@@ -56,7 +56,7 @@ async fn config(args: &ConnectionArgs) -> Result<Config, Failure> {
     match own {
         Some(path) => from_file(&path, &options).await,
         None => Err(Failure::unreachable(
-            "no cluster is known: give --kubeconfig, set KUBECONFIG, or start one here with `supple up`",
+            "no cluster is configured: set --kubeconfig or KUBECONFIG, or start a cluster with `supple up`",
         )),
     }
 }
@@ -68,7 +68,7 @@ async fn from_file(path: &Path, options: &KubeConfigOptions) -> Result<Config, F
 }
 
 fn malformed(named: &str, error: &KubeconfigError) -> Failure {
-    Failure::unreachable(format!("kubeconfig {named} cannot be used: {}", chain(error)))
+    Failure::unreachable(format!("cannot use kubeconfig {named}: {}", chain(error)))
 }
 
 /// An error with what caused it, on one line. A cause that its effect has quoted already is not said twice.

@@ -44,7 +44,7 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
     let version = client
         .apiserver_version()
         .await
-        .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
+        .map_err(|error| Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))))?;
     crate::say(&format!("connected to Kubernetes {}", version.git_version));
     let pod = std::env::var("POD_NAME").ok().filter(|it| !it.is_empty());
     let newcomer = Newcomer { namespace: &args.namespace, elects: args.leader_election, pod: pod.as_deref() };
@@ -144,12 +144,10 @@ fn webhook_at(listen: Listen, service: Option<&Service>) -> Result<Option<(Socke
     match (listen, service) {
         (Listen::At(address), Some(service)) => Ok(Some((address, service))),
         (Listen::None, None) => Ok(None),
-        (Listen::At(_), None) => usage(
-            "--listen-webhook serves nobody without --webhook-service NAMESPACE/NAME, the Service that the API server asks",
-        ),
-        (Listen::None, Some(_)) => usage(
-            "--webhook-service names a Service in front of a webhook that is not served: add --listen-webhook ADDR:PORT",
-        ),
+        (Listen::At(_), None) => {
+            usage("--listen-webhook requires --webhook-service NAMESPACE/NAME, the Service that the API server calls")
+        }
+        (Listen::None, Some(_)) => usage("--webhook-service requires --listen-webhook ADDR:PORT"),
     }
 }
 

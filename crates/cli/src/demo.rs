@@ -145,7 +145,7 @@ pub async fn ask(client: &Client, mut shown: watch::Receiver<Snapshot>, now: &Cl
     };
     match carry_out(client, &order, &**now, &mut |_| ()).await {
         Ok(outcome) => tracing::debug!(reason = %outcome.reason, outcome.message, "the resize a person asked for"),
-        Err(error) => tracing::warn!(%error, "the demonstration cannot ask for a resize of pod {NAMESPACE}/{QUEUED}"),
+        Err(error) => tracing::warn!(%error, "the demo cannot resize pod {NAMESPACE}/{QUEUED}"),
     }
 }
 

@@ -47,7 +47,7 @@ async fn run(args: PodArgs, wish: Wish, by: Author) -> Result<(), Failure> {
     };
     let outcome = carry_out(&client, &order, &jiff::Timestamp::now, &mut seen)
         .await
-        .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
+        .map_err(|error| Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))))?;
     print(&outcome, output)
 }
 

@@ -18,7 +18,7 @@ pub fn table(snapshot: &Snapshot, now: Timestamp, width: usize, height: usize) -
             return vec!["no pods yet".to_owned()];
         }
         let hint = "kubectl label namespace NAME supple.dev/mode=in-place";
-        let says = format!("recommending only ({pods} pods; `supple plan -A`); let it resize with: {hint}");
+        let says = format!("recommending only ({pods} pods; `supple plan -A`); to resize: {hint}");
         return vec![cut(&says, width)];
     }
     let groups = groups(&snapshot.rows);
@@ -114,7 +114,7 @@ pub fn news(old: &Snapshot, new: &Snapshot) -> Vec<String> {
     let mut lines = Vec::new();
     if old.total == 0 && new.total > 0 {
         let s = if new.total == 1 { "" } else { "s" };
-        lines.push(format!("{} container{s} may be resized, of {} pods in all", new.total, new.pods));
+        lines.push(format!("{} container{s} may be resized, of {} pods in total", new.total, new.pods));
     }
     let known: BTreeMap<_, &Row> = old.rows.iter().map(|it| ((&it.namespace, &it.pod, &it.container), it)).collect();
     let is_news = |row: &&Row| {
@@ -299,7 +299,7 @@ mod tests {
         let (old, new) = (snapshot(vec![row("a"), row("b")]), snapshot(vec![row("a"), resized("b", 88)]));
         assert_eq!(news(&old, &old), Vec::<String>::new());
         // Pods that are only looked at are no news, however many there are.
-        assert_eq!(news(&Snapshot::default(), &old), ["2 containers may be resized, of 2 pods in all"]);
+        assert_eq!(news(&Snapshot::default(), &old), ["2 containers may be resized, of 2 pods in total"]);
         let measured = Row { used: Some((MilliCpu(1), Bytes(1))), state: "nothing is lowered yet".into(), ..row("a") };
         assert_eq!(news(&old, &snapshot(vec![measured, row("b")])), Vec::<String>::new());
         assert_eq!(

@@ -92,9 +92,9 @@ pub async fn up(args: UpArgs, logs: &LogLines) -> Result<(), Failure> {
         simulate: SimulateArgs { simulate, usage, speed },
     } = args;
     let runtime = with_cri_flags(runtime, pod_network, cgroup_root, demo)?;
-    let path = data_dir.or_else(default_data_dir).ok_or_else(|| {
-        Failure::Usage("there is no home directory to keep the cluster in: give --data-dir".to_owned())
-    })?;
+    let path = data_dir
+        .or_else(default_data_dir)
+        .ok_or_else(|| Failure::Usage("there is no home directory: set --data-dir".to_owned()))?;
     let program = program()?;
     let mut manifests = Vec::new();
     for file in &files {
@@ -155,14 +155,14 @@ fn with_cri_flags(
 ) -> Result<Requested, Failure> {
     match runtime {
         Requested::Cri(_) if demo => {
-            let why = "the demonstration runs this program, which is in no image: use --runtime auto";
+            let why = "the demo runs this program, which is in no image: use --runtime auto";
             Err(Failure::Usage(why.to_owned()))
         }
         Requested::Cri(request) => {
             Ok(Requested::Cri(CriRequest { network: network.unwrap_or(request.network), cgroup_root, ..request }))
         }
         _ if network.is_some() || cgroup_root.is_some() => {
-            Err(Failure::Usage("--pod-network and --cgroup-root go with --runtime cri=… alone".to_owned()))
+            Err(Failure::Usage("--pod-network and --cgroup-root require --runtime cri=…".to_owned()))
         }
         other => Ok(other),
     }
@@ -313,7 +313,11 @@ fn announce(cluster: &Cluster, lines: &[(&'static str, String)]) -> Result<(), F
         writeln!(out, "kubeconfig  {}", path.display())?;
     }
     if let Some((name, why)) = cluster.runtime() {
-        writeln!(out, "runtime     {name}: {}", if why == "given" { "every container is only computed" } else { why })?;
+        writeln!(
+            out,
+            "runtime     {name}: {}",
+            if why == "given" { "no container runs, usage is computed" } else { why }
+        )?;
     }
     for (word, rest) in lines {
         writeln!(out, "{word:<11} {rest}")?;
@@ -347,7 +351,7 @@ fn rounded(memory: Bytes) -> String {
 /// This program, as a container's command can name it.
 fn program() -> Result<String, Failure> {
     let path = std::env::current_exe()
-        .map_err(|error| Failure::refused(format!("this program cannot find itself: {error}")))?;
+        .map_err(|error| Failure::refused(format!("cannot find the path of this program: {error}")))?;
     path.into_os_string()
         .into_string()
         .map_err(|path| Failure::refused(format!("the path of this program is not UTF-8: {}", path.display())))

@@ -38,7 +38,7 @@ impl FromStr for Amount {
         }
         let amount = Self { request: quantity(request)?, limit: quantity(limit)? };
         match (&amount.request, &amount.limit) {
-            (None, None) => Err(format!("{text:?} names no quantity; {expected}")),
+            (None, None) => Err(format!("{text:?} has no quantity; {expected}")),
             (Some(request), Some(limit)) if request > limit => {
                 Err(format!("the request {request} is greater than the limit {limit}; {expected}"))
             }
@@ -65,7 +65,7 @@ impl FromStr for PodName {
         let fits = !name.is_empty()
             && name.len() <= 253
             && name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-' || it == b'.');
-        if fits { Ok(Self(name.to_owned())) } else { Err(format!("{name:?} is not a pod's name; expected pod/NAME")) }
+        if fits { Ok(Self(name.to_owned())) } else { Err(format!("{name:?} is not a pod name; expected pod/NAME")) }
     }
 }
 
@@ -106,7 +106,7 @@ pub fn namespaced(text: &str) -> Result<(String, String), String> {
 
 /// A length of time as Kubernetes writes it: `90s`, `1m30s`, `500ms`, `2h`; and in days of 24 hours and weeks: `1d12h`, `2w`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || format!("{text:?} is not a length of time; expected for example 60s, 1m30s, 500ms or 2d");
+    let expected = || format!("{text:?} is not a duration; expected for example 60s, 1m30s, 500ms or 2d");
     let mut total = Duration::ZERO;
     let mut rest = text;
     if rest.is_empty() {
@@ -218,14 +218,14 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
 
 /// A part of one, as in 0.9, in thousandths.
 pub fn permille(text: &str) -> Result<u16, String> {
-    let expected = "expected a part of one with up to three digits, greater than 0, as in 0.9";
+    let expected = "expected a fraction above 0 and up to 1 with at most three decimals, such as 0.9";
     let milli = text.parse::<Quantity>().ok().map(|it| (MilliCpu::from(&it).0, it));
     match milli {
         // Thousandths are exact, or they would be rounded up unseen.
         Some((milli @ 1..=1000, quantity)) if quantity == Quantity::milli_units(milli) => {
             u16::try_from(milli).map_err(|_| expected.to_owned())
         }
-        _ => Err(format!("{text:?} is no factor; {expected}")),
+        _ => Err(format!("{text:?} is not a factor; {expected}")),
     }
 }
 
@@ -234,7 +234,7 @@ pub fn reservation(text: &str) -> Result<Reservation, String> {
     match text {
         "none" => Ok(Reservation::None),
         "tiered" => Ok(Reservation::Tiered),
-        _ => Err(format!("{text:?} is no reservation; expected none or tiered")),
+        _ => Err(format!("{text:?} is not a reservation policy; expected none or tiered")),
     }
 }
 
@@ -249,7 +249,7 @@ pub fn node_name(text: &str) -> Result<String, String> {
     if text.len() <= 253 && text.split('.').all(label) {
         Ok(text.to_owned())
     } else {
-        Err(format!("{text:?} is not a node's name; expected lower-case letters, digits, '-' and '.', as in node-1"))
+        Err(format!("{text:?} is not a node name; expected lower-case letters, digits, '-' and '.', as in node-1"))
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
         check("0.0005", None);
         check("-0.5", None);
         check("most", None);
-        assert!(permille("2").unwrap_err().contains("as in 0.9"));
+        assert!(permille("2").unwrap_err().contains("such as 0.9"));
         assert_eq!(reservation("tiered"), Ok(Reservation::Tiered));
         assert!(reservation("hard").is_err());
     }
@@ -297,8 +297,8 @@ mod tests {
         check_amount("500m:300m", Err("the request 500m is greater than the limit 300m"));
         check_amount("lots", Err("\"lots\" is not a quantity; expected REQUEST[:LIMIT]"));
         check_amount("1:2:3", Err("more than one colon"));
-        check_amount(":", Err("names no quantity"));
-        check_amount("", Err("names no quantity"));
+        check_amount(":", Err("has no quantity"));
+        check_amount("", Err("has no quantity"));
         check_amount("-1", Err("negative"));
     }
 
@@ -318,9 +318,9 @@ mod tests {
         check_pod("po/a.b", Ok("a.b"));
         check_pod("web-0", Ok("web-0"));
         check_pod("deployment/web", Err("\"deployment\" cannot be resized in place, only pods can"));
-        check_pod("pod/", Err("is not a pod's name"));
-        check_pod("pod/Web", Err("is not a pod's name"));
-        check_pod("pod/a/b", Err("is not a pod's name"));
+        check_pod("pod/", Err("is not a pod name"));
+        check_pod("pod/Web", Err("is not a pod name"));
+        check_pod("pod/a/b", Err("is not a pod name"));
     }
 
     #[track_caller]

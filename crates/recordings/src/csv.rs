@@ -63,7 +63,7 @@ pub fn read(file: &str, input: &mut dyn BufRead, sink: &mut dyn Sink) -> Result<
     if lines.columns.is_none() {
         return Err(InputError::File {
             file: file.to_owned(),
-            what: "it is empty; a header line is expected".to_owned(),
+            what: "the file is empty; expected a header line".to_owned(),
         });
     }
     Ok(())
@@ -121,7 +121,7 @@ fn header(text: &str) -> Result<usize, String> {
     let wanted: Vec<&str> = NEEDED.iter().chain(&OPTIONAL).copied().collect();
     if names.len() < NEEDED.len() || names.len() > wanted.len() || names[..] != wanted[..names.len()] {
         return Err(format!(
-            "its first line is {}; expected the header {}[,{}]",
+            "the first line is {}; expected the header {}[,{}]",
             shown(text),
             NEEDED.join(","),
             OPTIONAL.join(",")
@@ -268,7 +268,7 @@ fn whole(text: &str) -> Result<i64, String> {
         Ok(seconds) => row::time(seconds),
         Err(_) => row::time_of(text.parse().map_err(|_| format!("time {} is not a number of seconds", shown(text)))?),
     };
-    seconds.ok_or_else(|| format!("time {} is no unix time in seconds (the years -9999 to 9999)", shown(text)))
+    seconds.ok_or_else(|| format!("time {} is not Unix time in seconds (the years -9999 to 9999)", shown(text)))
 }
 
 /// An empty value was not recorded; anything else must be a finite number that is not negative.
@@ -348,9 +348,9 @@ mod tests {
     fn what_is_wrong_is_said_with_its_line() {
         for (line, part) in [
             ("x,a,b,c,d,1,1", "time \"x\" is not a number of seconds"),
-            ("9223372036854775807,a,b,c,d,1,1", "is no unix time in seconds"),
-            ("999999999999999,a,b,c,d,1,1", "is no unix time in seconds"),
-            ("-1e300,a,b,c,d,1,1", "is no unix time in seconds"),
+            ("9223372036854775807,a,b,c,d,1,1", "is not Unix time in seconds"),
+            ("999999999999999,a,b,c,d,1,1", "is not Unix time in seconds"),
+            ("-1e300,a,b,c,d,1,1", "is not Unix time in seconds"),
             ("1,a,b,c,d,-1,1", "cpu_cores \"-1\" is negative"),
             ("1,a,b,c,d,1,NaN", "memory_bytes \"NaN\" is not finite"),
             ("1,a,b,c", "too few values"),

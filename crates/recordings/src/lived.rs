@@ -45,7 +45,7 @@ pub fn replay(
         progress.restart("sorting by time");
         recording.sort(progress)?;
     }
-    progress.restart("closing the loop");
+    progress.restart("closed loop");
     let order = recording.known.names.order();
     let mut players: Vec<Player<'_>> =
         contenders.iter().map(|contender| Player::new(*contender, node, warmup, &order)).collect();

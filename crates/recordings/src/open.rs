@@ -81,8 +81,7 @@ pub fn read(path: &Path, sink: &mut dyn Sink, read: &Arc<AtomicU64>) -> Result<(
 }
 
 /// Every decoder has words of its own for it.
-const CUT: &str =
-    "it is cut or damaged: its end is missing or unreadable, as of a copy that was broken off; copy or pack it again";
+const CUT: &str = "the file is truncated or damaged: its end is missing or unreadable; copy or pack it again";
 
 /// Whether a path means standard input.
 fn is_input(path: &Path) -> bool {

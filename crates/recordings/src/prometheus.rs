@@ -55,7 +55,7 @@ fn take(file: &str, matrix: &Matrix, sink: &mut dyn Sink) -> Result<(), InputErr
     let mut points = Vec::with_capacity(matrix.values.len());
     for (time, text) in &matrix.values {
         if row::time_of(*time).is_none() {
-            sink.wrong(wrong(&format!(" at {time}"), "that is no unix time in seconds".to_owned()))?;
+            sink.wrong(wrong(&format!(" at {time}"), "expected Unix time in seconds".to_owned()))?;
             continue;
         }
         match value(text, measure) {
@@ -100,15 +100,15 @@ fn meaning(matrix: &Matrix) -> Result<(Series, Measure), String> {
         // A rule that records a rate is named after the counter too, but not by it alone.
         Some(name) if name.contains("cpu") && !name.ends_with("_total") => Measure::Rate,
         Some(name) if name.contains("memory") && !name.ends_with("_total") => Measure::Memory,
-        Some(other) => return Err(format!("{} is neither the use of CPU nor of memory", shown(other))),
+        Some(other) => return Err(format!("{} is neither CPU nor memory usage", shown(other))),
     };
-    let pod = label(&["pod", "pod_name"]).ok_or("it has no label pod")?;
+    let pod = label(&["pod", "pod_name"]).ok_or("the label pod is missing")?;
     let series = Series {
-        namespace: label(&["namespace"]).ok_or("it has no label namespace")?,
+        namespace: label(&["namespace"]).ok_or("the label namespace is missing")?,
         workload: label(&["workload"]).unwrap_or_else(|| workload_of(&pod).to_owned()),
         container: label(&["container", "container_name"])
             .filter(|it| !it.is_empty() && it != "POD")
-            .ok_or("it has no label container")?,
+            .ok_or("the label container is missing")?,
         pod,
     };
     Ok((series, measure))
@@ -123,7 +123,7 @@ fn value(text: &str, measure: Measure) -> Result<Option<f64>, String> {
     if value.is_finite() && value >= 0.0 {
         Ok(Some(value))
     } else {
-        Err(format!("{} is not finite and at least 0", shown(text)))
+        Err(format!("{} is not a finite number of at least 0", shown(text)))
     }
 }
 
@@ -282,7 +282,7 @@ mod tests {
             (r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#, "vector"),
             (
                 r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"namespace":"a"}}]}}"#,
-                "no label pod",
+                "label pod is missing",
             ),
             (matrix(r#""__name__":"container_cpu_cfs_periods_total","#, "").as_str(), "neither the use of CPU"),
         ] {

@@ -44,7 +44,7 @@ pub enum InputError {
         source: std::io::Error,
     },
     /// One line or series is wrong.
-    #[error("{file}: {place}: {what}; --lenient skips and counts what is wrong")]
+    #[error("{file}: {place}: {what}; --lenient skips and counts invalid rows")]
     Wrong {
         /// Which file.
         file: String,
@@ -55,7 +55,8 @@ pub enum InputError {
     },
     /// Rows that memory should not hold cannot be kept elsewhere.
     #[error(
-        "cannot sort the rows in {folder}: {source}; set TMPDIR to a folder with room, or give a file in the order of time"
+        "cannot sort the rows in {folder}: {source}; set TMPDIR to a directory with free space, or sort the file by \
+         time"
     )]
     Temporary {
         /// Where.

@@ -191,7 +191,7 @@ pub fn replay(
     }
     let mut workers = workers(setup)?;
     if !read_all(setup, recording, &mut workers, progress, Worker::first)? {
-        progress.restart("pods of a workload come one after another: sorting");
+        progress.restart("sorting by time");
         recording.sort(progress)?;
         progress.restart("replaying");
         workers = self::workers(setup)?;
@@ -202,7 +202,7 @@ pub fn replay(
     }
     let drawn = largest(&workers, setup, &recording.known);
     if setup.bound || !drawn.is_empty() {
-        progress.restart("finding the least possible");
+        progress.restart("computing the bound");
         for (index, worker) in workers.iter_mut().enumerate() {
             worker.lanes.iter_mut().flatten().for_each(|it| it.rewind(setup.bound && setup.changes));
             let own = drawn.iter().filter(|lane| **lane % setup.jobs == index);

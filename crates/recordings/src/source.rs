@@ -161,7 +161,7 @@ impl Sink for Taking<'_> {
     fn row(&mut self, place: Place, sample: Sample, line: u64) -> Result<bool, InputError> {
         let order = self.known.names.note(place, sample.time);
         if order == Order::Late {
-            let what = format!("time {} is not after the row before it of the same pod", sample.time);
+            let what = format!("time {} is not after the previous row of the same pod", sample.time);
             self.wrong(InputError::Wrong { file: self.file.clone(), place: format!("line {line}"), what })?;
             return Ok(true);
         }
@@ -181,7 +181,7 @@ impl Sink for Taking<'_> {
         if !self.quiet {
             self.known.skipped += 1;
             if self.known.reasons.len() < TOLD {
-                self.known.reasons.push(error.to_string().replace("; --lenient skips and counts what is wrong", ""));
+                self.known.reasons.push(error.to_string().replace("; --lenient skips and counts invalid rows", ""));
             }
         }
         Ok(())

@@ -293,10 +293,7 @@ fn a_startup_boost_is_refused_in_a_condition() {
     let message = said.message.as_deref().unwrap();
     assert_eq!(said.status, "True");
     for field in ["spec.startupBoost", "spec.resourcePolicy.containerPolicies[0].startupBoost"] {
-        assert!(
-            message.contains(&format!("{field}: not carried out: pods start with what is recommended")),
-            "{message}"
-        );
+        assert!(message.contains(&format!("{field}: not applied: pods start with the recommended sizes")), "{message}");
     }
 }
 

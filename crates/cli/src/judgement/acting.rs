@@ -95,16 +95,16 @@ pub(crate) async fn already(client: &Client, newcomer: Newcomer<'_>) -> Option<S
 fn in_the_way(acting: &Acting, newcomer: Newcomer<'_>) -> Option<String> {
     match acting {
         Acting::InProcess { .. } => Some(
-            "the loop of `supple up` acts on this cluster already, and a second one would resize the same pods: use that one, or \
-             start the cluster with `supple up --no-loop`"
+            "the loop of `supple up` already acts on this cluster, and a second one would resize the same pods: use \
+             that loop, or start the cluster with `supple up --no-loop`"
                 .to_owned(),
         ),
         Acting::Installed(it) if !newcomer.elects && !is_at_rest(it) && !is_of(it, newcomer) => {
             let (namespace, name) = (it.namespace().unwrap_or_default(), it.name_any());
             Some(format!(
-                "deployment {namespace}/{name} acts on this cluster already, and a second loop would resize the same pods: take turns \
-                 with it (--leader-election --namespace={namespace}), or end it first (kubectl -n {namespace} scale deployment/{name} \
-                 --replicas=0)"
+                "deployment {namespace}/{name} already acts on this cluster, and a second loop would resize the same \
+                 pods: use leader election (--leader-election --namespace={namespace}), or stop the deployment first \
+                 (kubectl -n {namespace} scale deployment/{name} --replicas=0)"
             ))
         }
         Acting::Installed(_) | Acting::Nobody(_) => None,
@@ -179,11 +179,18 @@ mod tests {
             (installed(2), elects, None),
             (installed(0), alone, None),
             (installed(1), own, None),
-            (installed(1), Newcomer { namespace: "elsewhere", ..own }, Some("deployment supple-system/supple acts")),
+            (
+                installed(1),
+                Newcomer { namespace: "elsewhere", ..own },
+                Some(
+                    "deployment supple-system/supple already \
+                                                  acts",
+                ),
+            ),
             (
                 installed(1),
                 Newcomer { pod: Some("supplement-5d4-x"), ..own },
-                Some("deployment supple-system/supple acts"),
+                Some("deployment supple-system/supple already acts"),
             ),
         ] {
             let said = in_the_way(&acting, newcomer);

@@ -1,4 +1,4 @@
-//! `supple explain`: the whole chain for one workload, in plain words or as JSON from the same source.
+//! `supple explain`: the whole chain for one workload, as text or as JSON from the same source.
 
 use std::io::Write as _;
 
@@ -34,7 +34,7 @@ pub struct ExplainArgs {
     /// Its namespace [default: the context's].
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
-    /// How to print it.
+    /// Output format.
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
     pub output: ExplainOutput,
 }
@@ -79,30 +79,28 @@ fn text(account: &Account, now: Timestamp) -> String {
     let mut lines = vec![format!("{namespace}/{}/{name}: {code}", kind.to_lowercase())];
     lines.push(format!("  {message}"));
     if let Some(again) = account.again {
-        lines.push(format!("  It may be otherwise by itself from {again:.0} on, {}.", hence(again, now)));
+        lines.push(format!("  This can change by itself after {again:.0}, {}.", hence(again, now)));
     }
     if let Some((_, pause)) = account.record.pause(now).filter(|_| *code != Code::BackOff) {
-        lines.push(format!("  Beside that, {pause}."));
+        lines.push(format!("  Also, {pause}."));
     }
-    let shown = if *pods > 1 { format!("; {pod} stands for them here") } else { String::new() };
+    let shown = if *pods > 1 { format!("; {pod} is shown for all of them") } else { String::new() };
     lines.push(format!(
         "  {pods} pod{}, {} to change{shown}",
         if *pods == 1 { "" } else { "s" },
         if *changing == 0 { "none".to_owned() } else { changing.to_string() },
     ));
-    section(&mut lines, "What it needs", account.containers.iter().flat_map(|it| need(it, account)));
-    section(&mut lines, "What the checks say, in their order", account.checks.iter().flat_map(check));
+    section(&mut lines, "Needs", account.containers.iter().flat_map(|it| need(it, account)));
+    section(&mut lines, "Checks, in order", account.checks.iter().flat_map(check));
     section(&mut lines, "What the cluster would answer", answer(account));
-    section(&mut lines, "What a new pod would be given", new_pod(account));
-    section(&mut lines, "What would have to change for it to act", to_act(account));
+    section(&mut lines, "What a new pod would get", new_pod(account));
+    section(&mut lines, "What must change before Supple acts", to_act(account));
     let general = account.settings.iter().map(|it| (String::new(), it));
     let particular = account.containers.iter().flat_map(|container| {
         container.settings.iter().map(move |it| (format!("containers[{}].", container.name), it))
     });
-    section(&mut lines, "Settings in force, and who said so", settings(general.chain(particular)));
-    lines.push(
-        "  The more particular has the last word: workload > verticalpodautoscaler > rightsizepolicy >".to_owned(),
-    );
+    section(&mut lines, "Settings in effect, and where each comes from", settings(general.chain(particular)));
+    lines.push("  The more specific layer wins: workload > verticalpodautoscaler > rightsizepolicy >".to_owned());
     lines.push("  namespace > clusterrightsizepolicy > built in.".to_owned());
     if !account.record.originals.is_empty() {
         let originals = account.record.originals.iter().map(|(container, it)| {
@@ -112,13 +110,13 @@ fn text(account: &Account, now: Timestamp) -> String {
                 asks("memory", it.memory_request, it.memory_limit)
             )
         });
-        section(&mut lines, "What it asked for before it was first resized", originals);
+        section(&mut lines, "Sizes before the first resize", originals);
     }
     if !account.record.last.is_empty() {
         let done = account.record.last.iter().rev();
         section(
             &mut lines,
-            "What was done, the newest first",
+            "Actions, newest first",
             done.map(|it| format!("  {:.0} {}: {}: {}", it.at, it.pod, it.code, it.message)),
         );
     }
@@ -141,27 +139,26 @@ fn hence(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// `200m cpu, at most 400m`
+/// `200m cpu, limit 400m`
 fn asks<T: std::fmt::Display>(what: &str, request: Option<T>, limit: Option<T>) -> String {
     match (request, limit) {
-        (None, None) => format!("no {what}"),
-        (Some(request), None) => format!("{request} {what} without a limit"),
-        (None, Some(limit)) => format!("no {what}, at most {limit}"),
-        (Some(request), Some(limit)) => format!("{request} {what}, at most {limit}"),
+        (None, None) => format!("no {what} request"),
+        (Some(request), None) => format!("{request} {what}, no limit"),
+        (None, Some(limit)) => format!("no {what} request, limit {limit}"),
+        (Some(request), Some(limit)) => format!("{request} {what}, limit {limit}"),
     }
 }
 
 fn need(it: &ContainerAccount, account: &Account) -> Vec<String> {
     let ContainerAccount { name, now, proposed, need, explanation, used, .. } = it;
-    let watched = need
-        .as_ref()
-        .map_or_else(|| "nothing is known of it yet".to_owned(), |it| format!("{} of its past is known", it.watched()));
+    let watched =
+        need.as_ref().map_or_else(|| "no history yet".to_owned(), |it| format!("{} of history", it.watched()));
     let mut lines = vec![format!("  {name}: {watched}")];
     let least = account.settings.iter().find(|it| it.name == "minConfidence").map_or("", |it| it.value.as_str());
     let mut resource = |what: &str, now: String, next: String, used: Option<String>, rest: Vec<String>| {
-        let used = used.map_or_else(|| "use not measured".to_owned(), |it| format!("uses {it}"));
-        lines.push(format!("    {what:<7} now      {now}; {used}"));
-        lines.push(format!("            proposed {}", if now == next { "the same" } else { &next }));
+        let used = used.map_or_else(|| "usage not measured".to_owned(), |it| format!("uses {it}"));
+        lines.push(format!("    {what:<7} now        {now}; {used}"));
+        lines.push(format!("            proposed   {}", if now == next { "no change" } else { &next }));
         lines.extend(rest.into_iter().map(|it| format!("            {it}")));
     };
     resource(
@@ -192,7 +189,7 @@ fn whole(it: f64) -> i64 {
     it.round() as i64
 }
 
-/// Why this much is needed, how sure that is, and what speaks against it.
+/// Why this much is needed, with which confidence, and what lowers it.
 fn reasons<T: std::fmt::Display>(
     wanted: &Wanted<T>,
     reasoning: Option<&Reasoning>,
@@ -201,18 +198,18 @@ fn reasons<T: std::fmt::Display>(
     amount: impl Fn(f64) -> String,
 ) -> Vec<String> {
     let Wanted { target, lower, upper, confidence_permille, rule, doubt, urgent, veto } = wanted;
-    let mut lines = vec![format!("needs    {target}, between {lower} and {upper}: {} ({rule})", rule_in_words(rule))];
+    let mut lines = vec![format!("needs      {target}, between {lower} and {upper}: {} ({rule})", rule_in_words(rule))];
     if let Some(it) = reasoning {
-        lines.push(format!("used     {} on average lately, {} at most", amount(it.average), amount(it.peak)));
+        lines.push(format!("used       {} on average recently, {} at most", amount(it.average), amount(it.peak)));
         lines.push(format!(
-            "expects  {:.2} % {per} over this size; a shortage is taken to cost {:.1} h of mean use",
+            "expected   {:.2} % {per} above this size; a shortage counts as {:.1} h of mean usage",
             it.over * 100.0,
             it.price
         ));
-        lines.push(format!("reckons  with {} ({})", way_in_words(it.way), it.way));
+        lines.push(format!("model      {} ({})", way_in_words(it.way), it.way));
         if let Some(climb) = &it.climb {
             let full = climb.hours_to_limit.map_or(String::new(), |it| format!(", at the limit in {it:.0} h"));
-            lines.push(format!("climbs   by {} an hour{full}", amount(climb.per_hour)));
+            lines.push(format!("growth     {} an hour{full}", amount(climb.per_hour)));
         }
         let ago = |what: &str, hours: Option<i64>| {
             hours.map(|it| match it {
@@ -220,19 +217,19 @@ fn reasons<T: std::fmt::Display>(
                 it => format!("{what} {it} h ago"),
             })
         };
-        let befell = [ago("killed", it.killed_hours_ago), ago("changed its ways", it.changed_hours_ago)];
-        let befell: Vec<String> = befell.into_iter().flatten().collect();
-        if !befell.is_empty() {
-            lines.push(format!("was      {}", befell.join(", ")));
+        let events = [ago("OOM-killed", it.killed_hours_ago), ago("usage changed", it.changed_hours_ago)];
+        let events: Vec<String> = events.into_iter().flatten().collect();
+        if !events.is_empty() {
+            lines.push(format!("events     {}", events.join(", ")));
         }
     }
-    let sure = f64::from(*confidence_permille) / 10.0;
-    lines.push(format!("sure to  {sure:.0} %{}; lowering needs {least}", doubt_in_words(doubt)));
+    let confidence = f64::from(*confidence_permille) / 10.0;
+    lines.push(format!("confidence {confidence:.0} %{}; lowering requires {least}", doubt_in_words(doubt)));
     if *urgent {
-        lines.push("urgent   it cannot wait for a cool-down, a window or a budget".to_owned());
+        lines.push("urgent     does not wait for a cool-down, a window or a budget".to_owned());
     }
     if *veto {
-        lines.push("held     it is not to be lowered now".to_owned());
+        lines.push("held       not lowered now".to_owned());
     }
     lines
 }
@@ -240,44 +237,44 @@ fn reasons<T: std::fmt::Display>(
 /// A rule of the recommender's. What another version has written may not be known to this one.
 fn rule_in_words(rule: &str) -> &'static str {
     match Rule::ALL.into_iter().find(|it| it.word() == rule) {
-        Some(Rule::Plan) => "slack, shortages and resizes expected from what it used cost least at this size",
-        Some(Rule::Stay) => "a change would not earn back its price",
-        Some(Rule::Raise) => "use came near the limit",
-        Some(Rule::Hold) => "it was raised in haste a short time ago",
-        Some(Rule::Veto) => "a decrease is due, and pressure or throttling forbids it",
-        Some(Rule::Habit) => "a burst comes back nearly every hour",
-        Some(Rule::Least) => "the least the policy allows",
-        Some(Rule::Most) => "the most the policy allows",
-        None => "by a rule of another version of the recommender",
+        Some(Rule::Plan) => "the lowest expected cost of slack, shortages and resizes",
+        Some(Rule::Stay) => "a change would cost more than it saves",
+        Some(Rule::Raise) => "usage came near the limit",
+        Some(Rule::Hold) => "an urgent raise is recent, so it stays",
+        Some(Rule::Veto) => "pressure or throttling blocks a decrease",
+        Some(Rule::Habit) => "a burst returns nearly every hour",
+        Some(Rule::Least) => "the minimum the policy allows",
+        Some(Rule::Most) => "the maximum the policy allows",
+        None => "a rule of another recommender version",
     }
 }
 
-/// A way of the recommender's to read the past.
+/// How a model of the recommender's weighs history.
 fn way_in_words(way: &str) -> &'static str {
     match way {
-        "balanced" => "the last hours and the same hour of other days first, and all else less",
-        "recent" => "the last hours first, and the last day less",
-        "nimble" => "the last hours alone, and short of it rather than slack",
-        "daily" => "the same hour of other days first",
-        "clockwork" => "the same hour of other days alone",
-        "steady" => "all that is known, every hour alike",
-        "maximum" => "the most of the last week",
-        "bold" => "what is known so far; its start is not taken for what comes",
-        _ => "its past in a way of the recommender",
+        "balanced" => "mostly the last hours and the same hour of other days",
+        "recent" => "mostly the last hours, the last day less",
+        "nimble" => "only the last hours; prefers shortage to slack",
+        "daily" => "mostly the same hour of other days",
+        "clockwork" => "only the same hour of other days",
+        "steady" => "all history, every hour equally",
+        "maximum" => "the maximum of the last week",
+        "bold" => "all history so far, without the start-up",
+        _ => "a model of another recommender version",
     }
 }
 
-/// What speaks against more confidence.
+/// What keeps confidence from being higher.
 fn doubt_in_words(doubt: &str) -> &'static str {
     match Doubt::ALL.into_iter().find(|it| it.word() == doubt) {
         _ if doubt.is_empty() => "",
         Some(Doubt::None) => "",
-        Some(Doubt::ShortHistory) => ": too little of its past is known (4 h make 50 %, a day 86 %)",
-        Some(Doubt::Changed) => ": the program changed its ways within the last day",
-        Some(Doubt::Cut) => ": its use is cut by a limit, so that its need is a guess",
-        Some(Doubt::Climbing) => ": memory climbs, and does not say where to",
-        Some(Doubt::Killed) => ": it was killed within the last day",
-        None => ": for a reason of another version of the recommender",
+        Some(Doubt::ShortHistory) => ": the history is short (4 h give 50 %, a day 86 %)",
+        Some(Doubt::Changed) => ": the usage pattern changed within the last day",
+        Some(Doubt::Cut) => ": a limit cuts the usage, so the need is an estimate",
+        Some(Doubt::Climbing) => ": memory grows, and its end is unknown",
+        Some(Doubt::Killed) => ": it was OOM-killed within the last day",
+        None => ": a reason of another recommender version",
     }
 }
 
@@ -331,12 +328,13 @@ fn findings(it: &CheckAccount) -> impl Iterator<Item = String> {
 fn new_pod(account: &Account) -> Vec<String> {
     let NewPod { asked, containers, code, message, findings } = &account.new_pod;
     if !asked {
-        let text = "  What its template says: the webhook is not asked about it (webhook.mutating.enabled in the chart, or `supple up --webhook`).";
+        let text = "  The sizes in its template: the webhook does not size new pods (set webhook.mutating.enabled in the \
+                    chart, or use `supple up --webhook`).";
         return vec![text.to_owned()];
     }
     let mut lines = Vec::new();
     if containers.iter().all(|it| it.sizes == it.template) {
-        lines.push(format!("  What its template says: {code}: {message}"));
+        lines.push(format!("  The sizes in its template: {code}: {message}"));
     }
     for NewContainer { name, sizes, .. } in containers.iter().filter(|it| it.sizes != it.template) {
         let cpu = asks("cpu", sizes.cpu_request, sizes.cpu_limit);
@@ -351,15 +349,15 @@ fn new_pod(account: &Account) -> Vec<String> {
 pub(super) fn answer(account: &Account) -> Vec<String> {
     let answer = &account.answer;
     let mut lines = vec![match answer.word {
-        AnswerWord::Nothing => "  Nothing is to be asked.".to_owned(),
+        AnswerWord::Nothing => "  No request would be sent.".to_owned(),
         AnswerWord::Restart => format!("  Accepted, and {} restarted.", answer.restarts.join(", ")),
-        AnswerWord::Accepted => "  Accepted, and done at once without a restart.".to_owned(),
+        AnswerWord::Accepted => "  Accepted, and applied at once without a restart.".to_owned(),
         AnswerWord::Deferred => "  Accepted, and deferred until the node has room.".to_owned(),
-        AnswerWord::Infeasible => "  Accepted, and never done.".to_owned(),
+        AnswerWord::Infeasible => "  Accepted, but never applied.".to_owned(),
         AnswerWord::Refused => "  Refused.".to_owned(),
     }];
     lines.extend(answer.obstacle.as_ref().map(|it| format!("  {it}")));
-    lines.extend(answer.unforeseen.iter().map(|it| format!("  Not foreseen: {it}")));
+    lines.extend(answer.unforeseen.iter().map(|it| format!("  Not predicted: {it}")));
     lines
 }
 

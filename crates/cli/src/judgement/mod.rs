@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What may be said of the loop, where it is not found out.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct LoopArgs {
-    /// Which VerticalPodAutoscaler objects are the loop's to carry out, as for `supple controller`: named, all, none
-    /// [default: as the controller in the cluster, or `supple up`, was told; else named].
+    /// VerticalPodAutoscaler objects that the loop acts on, as for `supple controller`: named, all, none [default: the
+    /// setting of the running controller or `supple up`, else named].
     #[arg(long, value_name = "WHICH")]
     pub vpa: Option<CarryOut>,
 }
@@ -63,11 +63,11 @@ async fn look(client: &Client, told: LoopArgs) -> Result<World, Failure> {
     let settings = settings(&Acting::find(client).await, told);
     match Api::<MutatingWebhookConfiguration>::all(client.clone()).list(&ListParams::default()).await {
         Ok(all) => settings.registered.set(Registration::of(&all)),
-        Err(error) => crate::say(&format!("note: whether new pods are sized could not be read: {error}")),
+        Err(error) => crate::say(&format!("note: cannot read whether new pods are sized: {error}")),
     }
     let world = once::look(client, settings, &jiff::Timestamp::now, PATIENCE).await.map_err(Failure::unreachable)?;
     if let Some(why) = world.blind() {
-        crate::say(&format!("note: nothing is measured: {why}"));
+        crate::say(&format!("note: there are no measurements: {why}"));
     }
     Ok(world)
 }

@@ -1,4 +1,4 @@
-//! `supple plan`: per container what it asks for and what it should, why, what stands in the way, what the cluster would
+//! `supple plan`: per container the current and the proposed size, why, what blocks the change, what the cluster would
 //! answer, and what it saves.
 
 use std::collections::BTreeMap;
@@ -44,20 +44,21 @@ pub struct PlanArgs {
     /// Workloads of all namespaces.
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
-    /// How to print it; yaml prints patches for `kubectl patch --subresource resize`.
+    /// Output format; yaml prints patches for `kubectl patch --subresource resize`.
     #[arg(short, long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
     pub output: PlanOutput,
-    /// Also what fits as it is.
+    /// Also show workloads that need no change.
     #[arg(long)]
     pub all: bool,
-    /// Without the line of headings.
+    /// Omit the header line.
     #[arg(long)]
     pub no_headers: bool,
-    /// End with code 1 where there is something of this kind: risk (a container asks for less than it needs), change
-    /// (anything would change), refused (the cluster would refuse a change).
+    /// Exit with code 1 if there is any risk (a container requests less than it needs), change (a container would change),
+    /// or refused (the cluster would refuse a change).
     #[arg(long, value_name = "KIND")]
     pub fail_on: Option<FailOn>,
-    /// Prices of a core and a GiB for an hour [default: `{cpu: 0.031, memory: 0.004}`, about what clouds take]; YAML or JSON.
+    /// YAML or JSON file with the price of a core-hour and a GiB-hour [default: `{cpu: 0.031, memory: 0.004}`, about cloud
+    /// list prices].
     #[arg(long, value_name = "FILE")]
     pub prices: Option<PathBuf>,
 }
@@ -82,9 +83,9 @@ pub enum PlanOutput {
 /// What ends with code 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
-    /// A container asks for less than it needs.
+    /// A container requests less than it needs.
     Risk,
-    /// Anything would change.
+    /// A container would change.
     Change,
     /// The cluster would refuse a change.
     Refused,
@@ -127,7 +128,7 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
         && !world.scene().namespaces.contains_key(name)
         && Api::<Namespace>::all(client.clone()).get_opt(name).await.is_ok_and(|it| it.is_none())
     {
-        return Err(Failure::refused(format!("there is no namespace {name}; `supple plan -A` looks at all there are")));
+        return Err(Failure::refused(format!("there is no namespace {name}; `supple plan -A` shows all namespaces")));
     }
     let shown: Vec<&Account> =
         accounts.iter().filter(|it| args.all || args.target.is_some() || it.is_change() || is_unlike(it)).collect();
@@ -159,8 +160,12 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
         }
         PlanOutput::Table | PlanOutput::Wide if rows.is_empty() => writeln!(out, "{}", nothing(&accounts, &args))?,
         PlanOutput::Table | PlanOutput::Wide => {
-            let wide = args.output == PlanOutput::Wide;
-            for line in table(&rows, wide, !args.no_headers, namespace.is_none()) {
+            let columns = Columns {
+                wide: args.output == PlanOutput::Wide,
+                headings: !args.no_headers,
+                namespaces: namespace.is_none(),
+            };
+            for line in table(&rows, columns) {
                 writeln!(out, "{line}")?;
             }
             if is_one {
@@ -213,11 +218,11 @@ struct Priced<'a> {
 fn nothing(accounts: &[Account], args: &PlanArgs) -> String {
     match accounts.len() {
         0 if args.all_namespaces => "there are no workloads".to_owned(),
-        0 => "there are no such workloads in this namespace; -A looks at all namespaces".to_owned(),
+        0 => "there are no workloads in this namespace; -A shows all namespaces".to_owned(),
         count => {
             let s = if count == 1 { "" } else { "s" };
             let all: Vec<&Account> = accounts.iter().collect();
-            format!("{count} workload{s} looked at: nothing is to change{}", left_out(&all))
+            format!("{count} workload{s} checked: no change is needed{}", left_out(&all))
         }
     }
 }
@@ -240,7 +245,7 @@ fn failures(on: FailOn, account: &Account) -> Vec<String> {
 /// Where a container asks for less than it needs at the least.
 fn risks(of: &str, it: &ContainerAccount) -> Vec<String> {
     let risk = |what: &str, asks: String, least: String| {
-        format!("risk: {of}: {} asks for {asks} of {what}, and needs {least} at the least", it.name)
+        format!("risk: {of}: {} requests {asks} of {what} and needs at least {least}", it.name)
     };
     let need = it.need.as_ref();
     let cpu = need.and_then(|need| {
@@ -296,17 +301,17 @@ fn total(rows: &[Row<'_>], unshown: &[&Account], money: Money) -> String {
     }
     let (cores, gibibytes, saves) = sum;
     let part = |it: f64, unit: &str| match it {
-        -0.005..0.005 => format!("as many {unit} as now"),
+        -0.005..0.005 => format!("the same {unit} as now"),
         it if it < 0.0 => format!("{:.2} {unit} more", -it),
         it => format!("{it:.2} {unit} less"),
     };
     let Money { cpu, memory } = money;
     format!(
-        "all pods together would request {} and {}, which {} a month at {cpu} a core and {memory} a GiB for an hour{}",
+        "all pods together would request {} and {}; this {} a month at {cpu} a core-hour and {memory} a GiB-hour{}",
         part(cores, "cores"),
         part(gibibytes, "GiB"),
         match saves {
-            -0.005..0.005 => "costs as much".to_owned(),
+            -0.005..0.005 => "costs the same".to_owned(),
             it => worth(it),
         },
         left_out(unshown),
@@ -318,8 +323,8 @@ fn left_out(unshown: &[&Account]) -> String {
     let (fit, others): (Vec<&Account>, Vec<&Account>) = unshown.iter().partition(|it| it.code == Code::Fits);
     let mut text = match fit.len() {
         0 => String::new(),
-        1 => "; 1 workload fits as it is".to_owned(),
-        count => format!("; {count} workloads fit as they are"),
+        1 => "; 1 workload needs no change".to_owned(),
+        count => format!("; {count} workloads need no change"),
     };
     if !others.is_empty() {
         let mut codes: BTreeMap<&str, usize> = BTreeMap::new();
@@ -328,7 +333,7 @@ fn left_out(unshown: &[&Account]) -> String {
         }
         let codes: Vec<String> = codes.into_iter().map(|(code, count)| format!("{count} {code}")).collect();
         let (count, s) = (others.len(), if others.len() == 1 { "" } else { "s" });
-        text += &format!("; for {count} workload{s} nothing is proposed ({})", codes.join(", "));
+        text += &format!("; {count} workload{s} without a proposal ({})", codes.join(", "));
     }
     if !unshown.is_empty() {
         text += if unshown.len() == 1 { " (--all shows it)" } else { " (--all shows them)" };
@@ -380,7 +385,7 @@ fn why(it: &ContainerAccount) -> String {
     both(it, |cpu| said(it.held_by.cpu, &cpu.rule), |memory| said(it.held_by.memory, &memory.rule))
 }
 
-fn sure(it: &ContainerAccount) -> String {
+fn confidence(it: &ContainerAccount) -> String {
     let percent = |permille: u16| format!("{} %", (permille + 5) / 10);
     both(it, |cpu| percent(cpu.confidence_permille), |memory| percent(memory.confidence_permille))
 }
@@ -392,14 +397,26 @@ fn checks(account: &Account) -> String {
     if said.is_empty() { "all pass".to_owned() } else { said.join(", ") }
 }
 
-fn table(rows: &[Row<'_>], wide: bool, headers: bool, namespaces: bool) -> Vec<String> {
+/// What the table shows beside its rows.
+#[derive(Clone, Copy, Debug)]
+struct Columns {
+    /// The columns of `-o wide` too.
+    wide: bool,
+    /// A line of headings.
+    headings: bool,
+    /// The namespace of each workload.
+    namespaces: bool,
+}
+
+fn table(rows: &[Row<'_>], columns: Columns) -> Vec<String> {
+    let Columns { wide, headings, namespaces } = columns;
     let mut lines: Vec<Vec<String>> = Vec::new();
-    if headers {
+    if headings {
         let mut heads = vec!["WORKLOAD", "CONTAINER", "CPU request:limit", "MEMORY request:limit", "WHY cpu / memory"];
         if wide {
-            heads.extend(["SURE", "WATCHED", "PODS", "MODE", "CHECKS"]);
+            heads.extend(["CONFIDENCE", "HISTORY", "PODS", "MODE", "CHECKS"]);
         }
-        heads.extend(["CLUSTER", "A MONTH", "DECISION"]);
+        heads.extend(["CLUSTER", "PER MONTH", "DECISION"]);
         lines.push(heads.into_iter().map(str::to_owned).collect());
     }
     let money: Vec<String> = rows.iter().map(|it| worth(it.saves)).collect();
@@ -411,7 +428,7 @@ fn table(rows: &[Row<'_>], wide: bool, headers: bool, namespaces: bool) -> Vec<S
         if wide {
             let pods = format!("{} of {}", account.changing, account.pods);
             let hours = container.need.as_ref().map_or_else(|| "-".to_owned(), Need::watched);
-            cells.extend([sure(container), hours, pods, mode(account.mode).to_owned(), checks(account)]);
+            cells.extend([confidence(container), hours, pods, mode(account.mode).to_owned(), checks(account)]);
         }
         cells.extend([account.answer.word.as_str().to_owned(), format!("{money:>digits$}")]);
         cells.push(account.code.as_str().to_owned());
@@ -469,7 +486,7 @@ fn patches(accounts: &[&Account]) -> Result<String, Failure> {
                 "spec": patch.get("spec"),
             });
             let yaml = serde_saphyr::to_string(&document)
-                .map_err(|error| Failure::refused(format!("the patch of {pod} cannot be written: {error}")))?;
+                .map_err(|error| Failure::refused(format!("cannot write the patch of {pod}: {error}")))?;
             text += &format!("---\n# {name}: {code}; the cluster would answer: {word}\n");
             // As it stands: whoever copies the line needs no file.
             let spec = json!({"spec": patch.get("spec")});

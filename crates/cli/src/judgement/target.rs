@@ -40,7 +40,9 @@ impl FromStr for Target {
             _ => (None, "", None),
         };
         if kind.is_empty() || [namespace, name].contains(&Some("")) {
-            return Err(format!("{text:?} names no workload; expected [NAMESPACE/]KIND/NAME as in deployment/web"));
+            return Err(format!(
+                "{text:?} is not a workload; expected [NAMESPACE/]KIND/NAME, for example deployment/web"
+            ));
         }
         let typed = kind.to_lowercase();
         let known = KINDS.iter().find(|(_, words)| words.contains(&typed.as_str()));
@@ -57,7 +59,7 @@ impl Target {
     pub fn namespace(&self, given: Option<&str>, context: String) -> Result<String, Failure> {
         match (self.namespace.as_deref(), given) {
             (Some(own), Some(given)) if own != given => Err(Failure::Usage(format!(
-                "{own}/{}/{} is not in namespace {given}; leave out one of the two",
+                "{own}/{}/{} is not in namespace {given}; give only one of the two",
                 self.kind.to_lowercase(),
                 self.name.as_deref().unwrap_or_default()
             ))),
@@ -70,10 +72,10 @@ impl Target {
         let kind = self.kind.to_lowercase();
         let what = match &self.name {
             Some(name) => format!("no {kind}/{name}"),
-            None => format!("nothing of the kind {kind}"),
+            None => format!("nothing of kind {kind}"),
         };
         let of = namespace.map_or_else(String::new, |it| format!(" in namespace {it}"));
-        format!("there is {what}{of}; `supple plan -A --all` lists all there are")
+        format!("there is {what}{of}; `supple plan -A --all` lists all workloads")
     }
 
     /// Whether it means this one.

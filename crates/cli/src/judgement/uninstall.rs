@@ -57,15 +57,14 @@ const ARRIVAL: Duration = Duration::from_secs(3);
 pub struct UninstallArgs {
     #[command(flatten)]
     pub connection: ConnectionArgs,
-    /// Pull the switch (supple.dev/stop), and give every pod that we resized the sizes it had before, in place. Without it
-    /// nothing is done but told.
+    /// Set supple.dev/stop, then restore in place the original sizes of every pod that Supple resized. Without this
+    /// flag, only print what would be done.
     #[arg(long)]
     pub restore: bool,
-    /// The namespace the controller runs in, where the switch is [default: that of the deployment named supple, else
-    /// supple-system].
+    /// The controller's own namespace [default: that of the deployment named supple, else supple-system].
     #[arg(short, long, value_name = "NAME", env = "POD_NAMESPACE")]
     pub namespace: Option<String>,
-    /// Leave this pod with the sizes it has, and forget what it had before; repeatable.
+    /// Keep the current sizes of this pod, and forget its original sizes; repeatable.
     #[arg(long, value_name = "NAMESPACE/POD", requires = "restore", value_parser = values::namespaced)]
     pub leave: Vec<(String, String)>,
     /// How long to wait for each pod.
@@ -93,31 +92,32 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let left = match fates.of(|it| it == Fate::LeftAlone).count() {
         0 => String::new(),
-        count => format!(", {count} left alone because somebody else has resized them since"),
+        count => format!(", {count} left unchanged because someone else has resized them since"),
     };
     let back = fates.of(|it| matches!(it, Fate::Back | Fate::Gone)).count();
-    writeln!(out, "\n{} put back{left}; our note taken off {}", counted(back), counted(notes))?;
+    writeln!(out, "\n{} restored{left}; Supple's annotations removed from {}", counted(back), counted(notes))?;
     if !unfinished.is_empty() {
         let leave: Vec<String> = unfinished.iter().map(|it| format!("--leave {}/{}", it.namespace, it.name)).collect();
-        writeln!(out, "To leave the others as they are:\n  supple uninstall --restore {}", leave.join(" "))?;
+        writeln!(out, "To keep the sizes of the others:\n  supple uninstall --restore {}", leave.join(" "))?;
         return Err(Failure::refused(format!(
-            "{} could not be put back, or not all of it; what is remembered of it stays, and so does the switch: mend what is \
-             said above and run this again, or leave it as it is with --leave",
+            "{} could not be fully restored. Its record and supple.dev/stop stay. Fix the errors above and run this \
+             again, or keep the sizes with --leave",
             counted(unfinished.len())
         )));
     }
     if aimless > 0 {
         return Err(Failure::refused(format!(
-            "the targets of {aimless} horizontal autoscalers could not be put back; what is noted on them stays, and so does \
-             the switch: mend what is said above and run this again"
+            "the targets of {aimless} horizontal autoscalers could not be restored. Their records and \
+             supple.dev/stop stay. Fix the errors above and run this again"
         )));
     }
     writeln!(
         out,
-        "\nThe switch stays pulled, so that nothing is resized again. To remove the rest:\n  \
+        "\nsupple.dev/stop stays set, so nothing is resized again. To remove the rest:\n  \
          helm uninstall supple --namespace {namespace}    (or: kubectl delete -f deploy/)\n  \
-         kubectl delete crd {}\n                                        (with them go policies, and all that was learned)\n\
-         To go on instead:\n  kubectl annotate namespace {namespace} {}-",
+         kubectl delete crd {}\n                                        (this deletes all policies and all learned \
+         history)\n\
+         To continue instead:\n  kubectl annotate namespace {namespace} {}-",
         DEFINITIONS.join(" "),
         names::STOP
     )?;
@@ -140,7 +140,7 @@ async fn put_all_back(
         let Touched { ours, theirs } = touched(world.scene());
         for (pod, other) in theirs {
             if fates.put(&pod.key, Fate::LeftAlone) != Some(Fate::LeftAlone) {
-                say(&pod.key, "left alone", &other)?;
+                say(&pod.key, "unchanged", &other)?;
             }
         }
         let due = ours.into_iter().filter(|(pod, _)| !is_left(leave, pod));
@@ -156,8 +156,8 @@ async fn put_all_back(
         }
         if looks == MOST_LOOKS {
             return Err(Failure::refused(format!(
-                "pods are still being resized though the switch on namespace {namespace} is pulled: does a controller run in \
-                 another namespace? Name it with --namespace, or end it, and run this again"
+                "pods are still being resized although supple.dev/stop is set on namespace {namespace}. If a \
+                 controller runs in another namespace, give it with --namespace, or stop it, and run this again"
             )));
         }
         gave_way = false;
@@ -168,7 +168,7 @@ async fn put_all_back(
             .buffer_unordered(AT_ONCE);
         while let Some((key, lowers, outcome)) = outcomes.next().await {
             let Outcome { reason, message, .. } = outcome
-                .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
+                .map_err(|error| Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))))?;
             let fate = fate::after(fates.get(&key), reason, lowers);
             fates.put(&key, fate);
             let told = if fate.is_failure() { format!("{reason}: {message}") } else { message };
@@ -182,7 +182,7 @@ async fn put_all_back(
         }
     }
     for (pod, why) in &refused {
-        say(pod, "NOT put back", why)?;
+        say(pod, "NOT restored", why)?;
     }
     Ok(fates)
 }
@@ -200,18 +200,18 @@ const DEFINITIONS: [&str; 3] =
 fn tell(scene: &Scene) -> Result<(), Failure> {
     let Touched { ours, theirs } = touched(scene);
     for (pod, other) in &theirs {
-        say(&pod.key, "would be left alone", other)?;
+        say(&pod.key, "unchanged", other)?;
     }
     let due: Vec<_> = ours.into_iter().filter(|(_, change)| !change.is_empty()).collect();
     for (pod, change) in &due {
-        say(&pod.key, "would be put back", &in_words(pod, change))?;
+        say(&pod.key, "would be restored", &in_words(pod, change))?;
     }
     for (workload, target) in targets(scene) {
-        say_of(&workload.namespace, "hpa", &target.name, "would be put back", &aims(&target))?;
+        say_of(&workload.namespace, "hpa", &target.name, "would be restored", &aims(&target))?;
     }
     writeln!(
         std::io::stdout(),
-        "{} would be put back, after the switch has been pulled; do it with: supple uninstall --restore",
+        "{} would be restored, after supple.dev/stop is set; to do it: supple uninstall --restore",
         counted(due.len())
     )?;
     Ok(())
@@ -223,7 +223,7 @@ fn say(pod: &PodKey, what: &str, why: &str) -> Result<(), Failure> {
 
 fn say_of(namespace: &str, kind: &str, name: &str, what: &str, why: &str) -> Result<(), Failure> {
     let object = format!("{namespace}/{kind}/{name}");
-    Ok(writeln!(std::io::stdout().lock(), "{object:<40}  {what:<12}  {why}")?)
+    Ok(writeln!(std::io::stdout().lock(), "{object:<40}  {what:<17}  {why}")?)
 }
 
 /// Autoscalers whose target we changed, with the one they had before us.
@@ -252,12 +252,12 @@ async fn put_targets_back(client: &Client, failed: &BTreeSet<PodKey>) -> Result<
             continue;
         }
         let (what, why) = match aim_at(client, &workload.namespace, target).await {
-            Answer::Accepted { .. } => ("put back", aims(target)),
+            Answer::Accepted { .. } => ("restored", aims(target)),
             // Somebody else aims it by now: it is no longer ours.
-            Answer::Overtaken(why) => ("left alone", why),
+            Answer::Overtaken(why) => ("unchanged", why),
             Answer::Refused(why) | Answer::Failed(why) => {
                 aimless += 1;
-                ("NOT put back", why)
+                ("NOT restored", why)
             }
         };
         say_of(&workload.namespace, "hpa", &target.name, what, &why)?;
@@ -286,10 +286,10 @@ async fn pull_switch(client: &Client, namespace: &str) -> Result<(), Failure> {
     let api = Api::<Namespace>::all(client.clone());
     let refused = |error: kube::Error| match error {
         kube::Error::Api(status) => Failure::refused(format!(
-            "the switch could not be pulled, so nothing was done: namespace {namespace} cannot be annotated: {}",
+            "cannot set supple.dev/stop on namespace {namespace}, so nothing was done: {}",
             status.message
         )),
-        error => Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))),
+        error => Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))),
     };
     let pulled = |it: &Namespace| it.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(names::STOP));
     let found = api.get_opt(namespace).await.map_err(refused)?;
@@ -304,8 +304,8 @@ async fn pull_switch(client: &Client, namespace: &str) -> Result<(), Failure> {
         let params = PatchParams::apply("supple-uninstall").force();
         api.patch(namespace, &params, &Patch::Apply(&object)).await.map_err(refused)?;
     }
-    let (stop, made) = (names::STOP, if is_new { ", which was created for it" } else { "" });
-    crate::say(&format!("the switch is pulled: {stop} on namespace {namespace}{made}"));
+    let (stop, made) = (names::STOP, if is_new { ", which was created for this" } else { "" });
+    crate::say(&format!("{stop} is set on namespace {namespace}{made}"));
     Ok(())
 }
 
@@ -331,7 +331,7 @@ async fn take_notes_off(client: &Client, leave: &[(String, String)]) -> Result<(
                 crate::say(&format!("note: {ANNOTATION} stays on {}: {}", pod.key, status.message));
             }
             Err(error) => {
-                return Err(Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))));
+                return Err(Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))));
             }
         }
     }

@@ -35,9 +35,10 @@ pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) 
     let _ = write!(out, "<title>supple replay</title><style>{STYLE}</style></head><body>");
     let _ = write!(
         out,
-        "<h1>What would have happened</h1><p>{} samples of {} workloads under {} policies. J is what a policy costs in an hour, in hours of a \
-         container's mean use: slack, plus a day a kill or an hour a CPU sample over, plus an hour a resize. The bound is the least J any \
-         choice of sizes could have had with the future known.</p>",
+        "<h1>What would have happened</h1><p>{} samples of {} workloads under {} policies. J is the cost of a policy \
+         per hour, in hours of a container's mean usage: the slack, plus a day per OOM kill, an hour per CPU sample \
+         above its size, and an hour per resize. The bound is the lowest J that any sizes could reach if the future \
+         were known.</p>",
         summary.samples,
         summary.workloads.len(),
         contenders.len()
@@ -46,7 +47,7 @@ pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) 
     let told: Vec<_> = TITLES.into_iter().filter(|it| recorded.contains(&it.1)).collect();
     out.push_str("<h2>Policies</h2><div class=\"planes\">");
     for (title, _, resource) in &told {
-        let _ = write!(out, "<figure><figcaption>{title}: down and to the left is better</figcaption>");
+        let _ = write!(out, "<figure><figcaption>{title}: lower left is better</figcaption>");
         plane(&mut out, summary, *resource);
         out.push_str("</figure>");
     }
@@ -64,7 +65,8 @@ pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) 
     drawn.sort_by(|a, b| weight(&b.result).total_cmp(&weight(&a.result)));
     let _ = write!(
         out,
-        "<p>{} of {} workloads, those that use most first. Each is drawn by its first pod alone; figures are of all pods.</p>",
+        "<p>{} of {} workloads, highest usage first. Each chart shows the first pod only; the figures are of all \
+         pods.</p>",
         drawn.len(),
         workloads.len()
     );
@@ -97,8 +99,9 @@ fn closed(out: &mut String, summary: &Summary) {
         return;
     }
     out.push_str(
-        "<h2>Closed loop</h2><p>The same recording where sizes have effects: CPU limits hold work up, kills begin the memory anew, nodes \
-         may put a resize off. Policies do not meet the same use here, so there is no bound to compare with.</p><div class=\"wide\"><table class=\"sort\"><thead><tr>\
+        "<h2>Closed loop</h2><p>The same recording, but sizes have effects: CPU limits delay work, an OOM kill \
+         resets memory, a node may defer a resize. Usage then differs between policies, so there is no bound to \
+         compare with.</p><div class=\"wide\"><table class=\"sort\"><thead><tr>\
          <th>policy</th><th>resource</th><th>footprint</th><th>in place/day</th><th>restart/day</th><th>deferred/day</th><th>infeasible/day</th>\
          <th>kills/day</th><th>% over</th><th>late core-hours</th><th>waited hours</th><th>nodes</th><th>unplaced</th></tr></thead><tbody>",
     );
@@ -164,28 +167,28 @@ fn cells(out: &mut String, it: &Told, resource: Resource, columns: Columns) {
 fn head(summary: &Summary, columns: Columns, resource: Option<Resource>) -> String {
     let mut out = String::new();
     let incumbent = summary.incumbent.as_deref().unwrap_or("the incumbent");
-    let stands = format!("how much of the way from {} (0) to the bound (100)", escape(incumbent));
+    let captured = format!("share of the possible saving from {} (0) to the bound (100)", escape(incumbent));
     let (slack, lowest, highest) = match resource {
         Some(Resource::Cpu) => ("slack, core-hours", "lowest, cores", "highest, cores"),
         Some(Resource::Memory) => ("slack, GiB-hours", "lowest, MiB", "highest, MiB"),
         None => ("slack, core-h, GiB-h", "lowest, cores, MiB", "highest, cores, MiB"),
     };
     let mut heads = vec![
-        ("footprint", "reserved ÷ used, all together"),
-        ("median", "of the footprints of all series (a container of a pod)"),
+        ("footprint", "reserved ÷ used, in total"),
+        ("median", "median footprint of all series (a container of a pod)"),
         (slack, "reserved minus used"),
-        ("% over", "share of samples over"),
-        ("events/day", "runs of samples over, a day and container; for memory: kills"),
-        ("resizes/day", "done in place, a day and container"),
+        ("% over", "share of samples above the size"),
+        ("events/day", "runs of samples above the size, per day and container; for memory: OOM kills"),
+        ("resizes/day", "in place, per day and container"),
         ("restarts/day", "resizes that restart the container"),
-        (lowest, "least size"),
-        (highest, "greatest size"),
-        ("J", "hours of mean use lost in an hour"),
-        ("J/bound", "J by the least possible"),
-        ("stands %", stands.as_str()),
+        (lowest, "lowest size"),
+        (highest, "highest size"),
+        ("J", "cost per hour, in hours of mean usage"),
+        ("J/bound", "J ÷ J of the bound"),
+        ("captured %", captured.as_str()),
     ];
     heads.extend(columns.kept.then_some(("kept %", "containers that kept the stated risk")));
-    heads.extend(columns.money.then_some(("money", "what was reserved costs")));
+    heads.extend(columns.money.then_some(("money", "cost of what was reserved")));
     for (name, meaning) in heads {
         let _ = match name.split_once(", ") {
             Some((name, unit)) => write!(out, "<th title=\"{meaning}\">{name}<br><small>{unit}</small></th>"),
@@ -273,7 +276,7 @@ fn plane(out: &mut String, summary: &Summary, resource: Resource) {
     );
     let _ = write!(
         out,
-        "<text x=\"12\" y=\"105\" transform=\"rotate(-90 12 105)\" text-anchor=\"middle\">events a day</text>"
+        "<text x=\"12\" y=\"105\" transform=\"rotate(-90 12 105)\" text-anchor=\"middle\">events per day</text>"
     );
     let places: Vec<(f64, f64)> = points
         .iter()
@@ -329,7 +332,7 @@ fn key(out: &mut String, contenders: &[Contender], outcome: &Outcome) {
         out.push_str("dashed: the bound &ensp;");
     }
     let own = contenders.first().map_or("", |it| &it.name);
-    let _ = write!(out, "<b>red</b>: {} exceeded</p>", escape(own));
+    let _ = write!(out, "<b>red</b>: usage above the size of {}</p>", escape(own));
 }
 
 /// A figure on an axis: three digits or so.

@@ -38,7 +38,7 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::unreachable(format!("cannot list the recordings: {error}")))?;
     if files.is_empty() {
         return Err(Failure::unreachable(
-            "the directory holds no recording (.csv or .json, plain or as .gz, .xz, .zst)",
+            "the directory contains no recording (.csv or .json, plain or as .gz, .xz, .zst)",
         ));
     }
     let named: Vec<&dyn supple_recordings::Contender> = contenders.iter().map(|it| it as _).collect();
@@ -71,14 +71,14 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         crate::say(&skipped(known.skipped, &known.reasons));
     }
     if replayed.workloads.is_empty() {
-        return Err(Failure::refused("the recordings hold no samples"));
+        return Err(Failure::refused("the recordings contain no samples"));
     }
     for contender in &contenders {
         contender.notes().iter().for_each(|note| crate::say(note));
     }
     for name in &args.chart {
         if !replayed.workloads.iter().any(|it| run::means(name, &it.name)) {
-            crate::say(&format!("no workload is named {name:?}, so --chart draws none; -o csv lists all"));
+            crate::say(&format!("--chart: there is no workload {name:?}; -o csv lists all workloads"));
         }
     }
     let counts = (known.samples, known.skipped, args.warmup.as_secs());
@@ -121,7 +121,7 @@ fn skipped(count: u64, reasons: &[String]) -> String {
         1 => ", the first".to_owned(),
         _ => format!(", the first {told}"),
     };
-    let what = if count == 1 { "wrong line, series or point" } else { "wrong lines, series or points" };
+    let what = if count == 1 { "invalid line, series or point" } else { "invalid lines, series or points" };
     format!("skipped {count} {what}{first}: {}", reasons.join("; "))
 }
 
@@ -140,10 +140,17 @@ fn contenders(args: &ReplayArgs) -> Result<Vec<Contender>, Failure> {
     let mut names: Vec<&str> = contenders.iter().map(|it| it.name.as_str()).collect();
     names.sort_unstable();
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Failure::Usage(format!("two policies are named {:?}; give one a `name:` of its own", twice[0])));
+        return Err(Failure::Usage(format!(
+            "two policies have the name {:?}; set a different `name:` in one",
+            twice[0]
+        )));
     }
     if names.contains(&"bound") {
-        return Err(Failure::Usage("a policy cannot be named \"bound\"; that is the least possible".to_owned()));
+        return Err(Failure::Usage(
+            "a policy cannot be named \"bound\"; that is the name of the clairvoyant \
+                                   bound"
+                .to_owned(),
+        ));
     }
     Ok(contenders)
 }

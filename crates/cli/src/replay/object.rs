@@ -43,13 +43,13 @@ pub fn read(text: &str) -> Option<Result<Read, String>> {
         }),
         other => {
             return Some(Err(format!(
-                "it is a {other}; expected a RightsizePolicy, a ClusterRightsizePolicy, or the fields of a replay's policy alone"
+                "it is a {other}; expected a RightsizePolicy, a ClusterRightsizePolicy, or a replay policy"
             )));
         }
     };
     Some(layer.and_then(|(name, said, (layer, problems))| {
         if let Some(field) = missing("spec", written.get("spec").unwrap_or(&Value::Null), &said) {
-            return Err(format!("{field}: there is no such field"));
+            return Err(format!("{field}: unknown field"));
         }
         if let Some(problem) = problems.first() {
             return Err(format!("{}: {}", problem.field, problem.message));
@@ -70,7 +70,7 @@ const USED: [&str; 8] = ["coolDown", "headroom", "limits", "resourcePolicy", "ri
 /// The fields that are said and not used, in one sentence.
 fn unused(said: &Value) -> Option<String> {
     let unused: Vec<&str> = said.as_object()?.keys().map(String::as_str).filter(|it| !USED.contains(it)).collect();
-    (!unused.is_empty()).then(|| format!("a replay has no use for {}: they speak of a cluster", unused.join(", ")))
+    (!unused.is_empty()).then(|| format!("a replay ignores {}: they apply only to a cluster", unused.join(", ")))
 }
 
 /// An object by way of its text's values, as the API server would be given it.
@@ -107,8 +107,8 @@ fn build(settings: &Settings, notes: &mut Vec<String>) -> Result<(Policy, Decide
         Limits::Equal => (policy.cpu.limit, policy.memory.limit) = (true, true),
         Limits::None => (policy.cpu.limit, policy.memory.limit) = (false, false),
         kept @ (Limits::Ratio | Limits::Keep) => notes.push(format!(
-            "limits: {kept:?} goes by the limits a pod has, of which a recording says nothing: replayed with a memory limit at the \
-             request and without a CPU limit"
+            "limits: {kept:?} needs the pod's limits, and a recording has none: the replay sets the memory limit to \
+             the request and no CPU limit"
         )),
     }
     policy.startup = settings.startup.value.as_secs();
@@ -116,9 +116,7 @@ fn build(settings: &Settings, notes: &mut Vec<String>) -> Result<(Policy, Decide
     // The decision of a replay has one cap for both: the smaller step.
     let smaller = |cpu: Option<u32>, memory: Option<u32>| cpu.into_iter().chain(memory).min();
     if (steps.cpu_up, steps.cpu_down) != (steps.memory_up, steps.memory_down) {
-        notes.push(
-            "steps: a replay has one cap upwards and one downwards: the smaller of CPU's and memory's".to_owned(),
-        );
+        notes.push("steps: a replay has one cap up and one cap down: the smaller of CPU's and memory's".to_owned());
     }
     let decide = Decide {
         threshold: f64::from(settings.threshold_percent.value) / 100.0,
@@ -140,13 +138,13 @@ fn all_containers(settings: &Settings, notes: &mut Vec<String>) -> ContainerPoli
             all = said.clone();
         } else {
             notes.push(format!(
-                "containerPolicies of {name:?} are not used: a replay's policy is of all containers alike"
+                "a replay ignores containerPolicies of {name:?}: its policy is the same for all containers"
             ));
         }
     }
     if all.off == Some(true) || all.controlled.is_some_and(|it| it != (true, true)) {
         notes.push(
-            "mode and controlledResources are not used: a replay sizes CPU and memory of all containers".to_owned(),
+            "a replay ignores mode and controlledResources: it sizes CPU and memory of all containers".to_owned(),
         );
     }
     all
@@ -155,7 +153,7 @@ fn all_containers(settings: &Settings, notes: &mut Vec<String>) -> ContainerPoli
 fn bounds(terms: &mut Terms, of: &str, least: Option<i64>, most: Option<i64>) -> Result<(), String> {
     terms.least = least.unwrap_or(terms.least).max(1);
     terms.most = most.unwrap_or(terms.most);
-    if terms.least > terms.most { Err(format!("minAllowed.{of} is more than maxAllowed.{of}")) } else { Ok(()) }
+    if terms.least > terms.most { Err(format!("minAllowed.{of} is greater than maxAllowed.{of}")) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -200,7 +198,7 @@ mod tests {
         assert!(read("kind: Deployment\n").unwrap().unwrap_err().contains("it is a Deployment"));
         assert!(of("  risk: { cpu: often }\n").unwrap_err().contains("risk.cpu"));
         assert!(of("  threshold: many\n").is_err());
-        assert_eq!(of("  risk: { memroy: 1 per day }\n").unwrap_err(), "spec.risk.memroy: there is no such field");
+        assert_eq!(of("  risk: { memroy: 1 per day }\n").unwrap_err(), "spec.risk.memroy: unknown field");
         assert_eq!(of("  windows: []\n").unwrap().name.as_deref(), Some("web"));
     }
 }

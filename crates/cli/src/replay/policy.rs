@@ -247,7 +247,7 @@ fn bounds(terms: &mut Terms, of: &str, least: Option<i64>, most: Option<i64>) ->
     terms.least = least.unwrap_or(terms.least).max(1);
     terms.most = most.unwrap_or(terms.most);
     if terms.least > terms.most {
-        return Err(format!("minAllowed.{of} is more than maxAllowed.{of}"));
+        return Err(format!("minAllowed.{of} is greater than maxAllowed.{of}"));
     }
     Ok(())
 }
@@ -295,7 +295,7 @@ mod tests {
         for (text, part) in [
             ("rsik: {}", "rsik"),
             ("risk: { memory: often }", "often"),
-            ("minAllowed: { cpu: 2 }\nmaxAllowed: { cpu: 1 }", "minAllowed.cpu is more"),
+            ("minAllowed: { cpu: 2 }\nmaxAllowed: { cpu: 1 }", "minAllowed.cpu is greater"),
             ("minAllowed: { cpu: -10m }", "minAllowed.cpu is negative"),
             ("minAllowed: { memory: -5Gi }", "minAllowed.memory is negative"),
             ("maxAllowed: { memory: -1 }", "maxAllowed.memory is negative"),

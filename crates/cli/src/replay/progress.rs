@@ -11,8 +11,10 @@ impl Progress {
     /// Hidden where stderr is not a terminal.
     pub fn new() -> Self {
         let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {human_pos} samples, {rate} a second{prefix}")
-        {
+        if let Ok(style) = ProgressStyle::with_template(
+            "{spinner} {msg} {human_pos} samples, {rate} per \
+                                                         second{prefix}",
+        ) {
             let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
                 let whole = state.per_sec() as u64;

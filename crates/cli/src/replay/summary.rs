@@ -40,7 +40,7 @@ pub struct Told {
     pub j: Option<f64>,
     /// **J** by the bound's.
     pub j_ratio: Option<f64>,
-    /// Where it stands between the bound (1) and the incumbent (0).
+    /// Share of the possible saving: 0 is the incumbent, 1 the bound.
     pub captured: Option<f64>,
     /// Reserved minus used: core-hours or GiB-hours.
     pub slack_hours: f64,

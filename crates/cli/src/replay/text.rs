@@ -66,7 +66,7 @@ pub fn table(summary: &Summary, workloads: usize) -> String {
     out.push_str(&closed(summary));
     if workloads > 0 && summary.workloads.len() > 1 {
         let name = summary.policies.first().map_or("", |it| it.name.as_str());
-        let _ = writeln!(out, "\n{name}, by workload (the dearest first):");
+        let _ = writeln!(out, "\n{name}, by workload (most expensive first):");
         let mut all: Vec<(String, &Policy)> = summary
             .workloads
             .iter()
@@ -82,10 +82,10 @@ pub fn table(summary: &Summary, workloads: usize) -> String {
         }
         out.push_str(&align(&rows));
         if let Some(more) = all.len().checked_sub(workloads).filter(|it| *it > 0) {
-            let _ = writeln!(out, "... and {more} more: --top {} names all", all.len());
+            let _ = writeln!(out, "... and {more} more: --top {} shows all", all.len());
         }
         if summary.policies.len() > 1 {
-            out.push_str("The same of all policies: -o csv, -o json or --html.\n");
+            out.push_str("For all policies: -o csv, -o json or --html.\n");
         }
     }
     out
@@ -95,10 +95,10 @@ pub fn table(summary: &Summary, workloads: usize) -> String {
 fn legend(summary: &Summary, columns: Columns) -> String {
     let mut out = String::new();
     if let Some(incumbent) = &summary.incumbent {
-        let _ = writeln!(out, "STANDS: how much of the way from {incumbent} (0 %) to the bound (100 %).");
+        let _ = writeln!(out, "CAPTURED: share of the possible saving from {incumbent} (0 %) to the bound (100 %).");
     }
     if columns.kept {
-        out.push_str("KEPT: the share of containers that kept the stated risk.\n");
+        out.push_str("KEPT: share of containers that kept the stated risk.\n");
     }
     out
 }
@@ -119,18 +119,19 @@ pub fn notes(summary: &Summary) -> Vec<String> {
     if recorded(summary).next().is_none() {
         notes.push(if summary.warmup > 0 {
             format!(
-                "nothing was judged: all {} samples lie within the learning time (--warmup, {}); give a shorter one",
+                "nothing was judged: all {} samples are within the learning time (--warmup, {}); set a shorter one",
                 summary.samples,
                 crate::values::shown(std::time::Duration::from_secs(summary.warmup))
             )
         } else {
-            format!("nothing was judged: of {} samples, none came when a policy had a size", summary.samples)
+            format!("nothing was judged: no policy had a size at any of the {} samples", summary.samples)
         });
     }
     if summary.longest > 0.0 && summary.longest < SHORT {
         notes.push(format!(
-            "at most {:.0} hours of a container are judged: every policy begins with nothing and learns for days, so this shows how they begin \
-             and not where they get to (a week or more does; --warmup leaves the first of it out)",
+            "at most {:.0} hours per container are judged. Every policy starts without history and learns for days, \
+             so this shows the cold start. To see the steady state, record a week or more, and leave out the start \
+             with --warmup",
             summary.longest
         ));
     }
@@ -141,9 +142,9 @@ pub fn notes(summary: &Summary) -> Vec<String> {
                 continue;
             }
             let why = if policy.name == "static" {
-                format!("; the recording has no {resource}_limit there, and nothing is guessed")
+                format!("; the other samples have no {resource}_limit")
             } else {
-                " (it had no size yet)".to_owned()
+                "; it had no size before".to_owned()
             };
             let share = percent(it.judged_ratio);
             notes.push(format!("{} is judged on {share} of the {resource} samples{why}", policy.name));
@@ -153,7 +154,7 @@ pub fn notes(summary: &Summary) -> Vec<String> {
     {
         if it.censored_ratio > 0.0 {
             notes.push(format!(
-                "{} of the {resource} samples were cut by the recorded limit: what was wanted there is not known",
+                "the recorded limit cut {} of the {resource} samples: the demand there is unknown",
                 percent(it.censored_ratio)
             ));
         }
@@ -211,12 +212,12 @@ pub fn comparison(summary: &Summary) -> String {
     let [old, new, ..] = &summary.policies[..] else {
         return String::new();
     };
-    let money = Columns::of(summary).money;
+    let columns = Columns::of(summary);
     let mut head = vec!["WORKLOAD", "", "FOOTPRINT", "SLACK", "EVENTS/DAY", "RESIZES/DAY", "J"];
-    head.extend(money.then_some("MONEY"));
+    head.extend(columns.money.then_some("MONEY"));
     head.push("VERDICT");
     let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
-    compare("all", old, new, money, &mut rows);
+    compare("all", old, new, columns, &mut rows);
     let mut pairs: Vec<(f64, String, &Policy, &Policy)> = Vec::new();
     let mut same = 0;
     for it in &summary.workloads {
@@ -229,7 +230,7 @@ pub fn comparison(summary: &Summary) -> String {
         pairs.push((effect(&old.cpu, &new.cpu) + effect(&old.memory, &new.memory), name, old, new));
     }
     pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    pairs.iter().for_each(|(_, name, old, new)| compare(name, old, new, money, &mut rows));
+    pairs.iter().for_each(|(_, name, old, new)| compare(name, old, new, columns, &mut rows));
     let mut out = format!("{} → {}\n{}", old.name, new.name, align(&rows));
     if same > 0 {
         let stay = if same == 1 { "stays" } else { "stay" };
@@ -258,7 +259,7 @@ fn effect(old: &Told, new: &Told) -> f64 {
     }
 }
 
-fn compare(name: &str, old: &Policy, new: &Policy, money: bool, rows: &mut Vec<Vec<String>>) {
+fn compare(name: &str, old: &Policy, new: &Policy, columns: Columns, rows: &mut Vec<Vec<String>>) {
     for resource in ["cpu", "memory"] {
         let (old, new) = (told(old, resource), told(new, resource));
         if old.footprint.is_none() && new.footprint.is_none() {
@@ -278,7 +279,7 @@ fn compare(name: &str, old: &Policy, new: &Policy, money: bool, rows: &mut Vec<V
             both(&|it| number(Some(it.resizes_per_day), 2)),
             both(&|it| number(it.j, 3)),
         ];
-        row.extend(money.then(|| both(&|it| number(it.money, 2))));
+        row.extend(columns.money.then(|| both(&|it| number(it.money, 2))));
         row.push(verdict(old, new).to_owned());
         rows.push(row);
     }
@@ -383,7 +384,7 @@ fn header(first: &str, columns: Columns) -> Vec<String> {
         "HIGHEST",
         "J",
         "J/BOUND",
-        "STANDS",
+        "CAPTURED",
     ];
     names.extend(columns.kept.then_some("KEPT"));
     names.extend(columns.money.then_some("MONEY"));

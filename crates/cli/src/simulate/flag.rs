@@ -53,7 +53,7 @@ impl FromStr for SimulateFlag {
                 return Err(format!("{name:?} is given twice; {expected}"));
             }
         }
-        let nodes = nodes.ok_or_else(|| format!("there is no nodes=NUMBER; {expected}"))?;
+        let nodes = nodes.ok_or_else(|| format!("nodes=NUMBER is missing; {expected}"))?;
         Ok(Self { nodes, pods, seed: seed.unwrap_or(1) })
     }
 }
@@ -99,7 +99,7 @@ mod tests {
         check("nodes=500,pods=20000", Ok((500, Some(20_000), 1)));
         check("pods=1,seed=7,nodes=1", Ok((1, Some(1), 7)));
         check("nodes=3", Ok((3, None, 1)));
-        check("pods=3", Err("there is no nodes=NUMBER"));
+        check("pods=3", Err("nodes=NUMBER is missing"));
         check("", Err("\"\" has no value"));
         check("nodes=0,pods=1", Err("\"nodes=0\" is not from 1 to 5000"));
         check("nodes=1,pods=1000000", Err("\"pods=1000000\" is not from 1 to 200000"));

@@ -79,7 +79,7 @@ pub fn simulation(
         Capacity { cpu: capacity.cpu.unwrap_or(own.cpu), memory: capacity.memory.unwrap_or(own.memory), pods: most };
     let is_short = |each: i64, wanted: i64| i128::from(each) * i128::from(nodes) < i128::from(wanted);
     if is_short(capacity.cpu.0, demand.0.0) || is_short(capacity.memory.0, demand.1.0) {
-        crate::say("note: the pods ask for more than all nodes have, so some of them will wait");
+        crate::say("note: the pods request more than the nodes have, so some pods will stay pending");
     }
     let fleet = Fleet { prefix: prefix.unwrap_or_else(|| PREFIX.to_owned()), count: nodes, capacity, seed, recording };
     let lines = vec![("workloads", told(&population))];

@@ -57,14 +57,14 @@ pub fn read(path: &Path) -> Result<Recorded, Failure> {
     })?;
     let recorded = taken.recorded();
     if recorded.workloads.is_empty() {
-        return Err(Failure::refused(format!("{file}: it has no usage of any pod")));
+        return Err(Failure::refused(format!("{file}: it contains no usage")));
     }
     Ok(recorded)
 }
 
 /// `supple replay` offers to skip what is wrong; a cluster of half a recording would be no use.
 fn plain(error: &str) -> String {
-    error.replace("; --lenient skips and counts what is wrong", "")
+    error.replace("; --lenient skips and counts invalid rows", "")
 }
 
 /// Takes rows in whatever order they come.

@@ -404,7 +404,7 @@ fn the_first_day_on_a_cluster() {
     });
     assert_eq!(grown[0].restarts(), 0, "nothing is restarted");
     let explained = good(&day.supple(&["explain", "-n", &shop, "deployment/growing"]));
-    for part in ["What it needs", "What was done, the newest first", "24Mi"] {
+    for part in ["Needs", "Actions, newest first", "24Mi"] {
         assert!(explained.contains(part), "{part}: {explained}");
     }
 
@@ -484,7 +484,7 @@ fn the_first_day_on_a_cluster() {
     });
     assert_eq!(pods.iter().map(Seen::restarts).sum::<i64>(), 0, "{said}");
     // The one that grew uses more than the limit it came with: that much it keeps, and whoever asked is told.
-    assert!(said.contains("put back"), "{said}\n{}", text(&restored.stderr));
+    assert!(said.contains("restored"), "{said}\n{}", text(&restored.stderr));
     let switch = day.kubectl.path(&format!("namespace/{}", day.home), "{.metadata.annotations.supple\\.dev/stop}");
     assert!(!switch.is_empty(), "the switch stays pulled");
 }

@@ -79,7 +79,7 @@ fn a_malformed_kubeconfig_is_named() {
         ("apiVersion: v1\nkind: Config\ncurrent-context: x\n", "cannot be used"),
         (
             "apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster: {server: 'https://127.0.0.1:1'}\nusers:\n- name: u\n  user: {token: t}\ncontexts:\n- name: x\n  context: {cluster: c, user: u}\ncurrent-context: x\n",
-            "cannot be reached",
+            "cannot reach the cluster",
         ),
     ] {
         let home = tempfile::tempdir().unwrap();

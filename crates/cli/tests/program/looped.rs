@@ -136,7 +136,7 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
     assert!(
         would.contains("default/hpa/web")
             && would.contains("default/pod/a")
-            && would.contains("would be put back")
+            && would.contains("would be restored")
             && would.contains(" → 500m:"),
         "{would}"
     );
@@ -145,8 +145,8 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
     let restored = good(&up.supple(["uninstall", "--restore"]));
     let line =
         |pod: &str| restored.lines().find(|it| it.starts_with(&format!("default/pod/{pod} "))).unwrap_or_default();
-    assert!(line("a").contains("put back") && line("a").contains("→ 500m:"), "{restored}");
-    assert!(line("b").contains("left alone"), "{restored}");
+    assert!(line("a").contains("restored") && line("a").contains("→ 500m:"), "{restored}");
+    assert!(line("b").contains("unchanged"), "{restored}");
     assert!(restored.contains("default/hpa/web ") && restored.contains("cpu target 35 % → 70 %"), "{restored}");
     let hpa = kubectl.path("hpa/web", "{.spec.metrics[0].resource.target.averageUtilization}{.metadata.annotations}");
     assert_eq!(hpa, "70", "the target is as before, and our note is off");
@@ -172,7 +172,7 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
 
     // Who does it again finds nothing to do, and what is left stays.
     let again = good(&up.supple(["uninstall", "--restore"]));
-    assert!(again.contains("0 pods put back") && again.contains("left alone"), "{again}");
+    assert!(again.contains("0 pods restored") && again.contains("unchanged"), "{again}");
 }
 
 #[test]
@@ -254,8 +254,8 @@ fn what_a_quota_refuses_is_put_back_once_others_have_made_room() {
     let line = |pod: &str, what: &str| {
         said.lines().any(|it| it.starts_with(&format!("default/pod/{pod} ")) && it.contains(what))
     };
-    assert!(line("grows", "partly back") && line("idle", "put back"), "{said}");
-    assert!(!said.contains("NOT put back"), "{said}");
+    assert!(line("grows", "partly restored") && line("idle", "restored"), "{said}");
+    assert!(!said.contains("NOT restored"), "{said}");
     assert_eq!((asks("grows"), asks("idle")), (64, 256), "{said}");
 }
 
@@ -316,7 +316,7 @@ fn plan_explain_and_doctor_say_what_would_be_done() {
     let wide = up.supple(["plan", "-o", "wide"]);
     let (table, total) = (good(&wide), text(&wide.stderr));
     assert!(table.lines().count() == 2 && table.contains("pod/a") && table.contains("900m:1800m → "), "{table}");
-    for part in ["Permission refuses", "accepted", "ModeOff", "A MONTH", "saves "] {
+    for part in ["Permission refuses", "accepted", "ModeOff", "PER MONTH", "saves "] {
         assert!(table.contains(part), "{part}: {table}");
     }
     assert!(total.contains("cores less") && total.contains("a month at 0.031 a core"), "{total}");
@@ -326,7 +326,7 @@ fn plan_explain_and_doctor_say_what_would_be_done() {
         "Checks\n",
         "refuses   Permission",
         "passes    ",
-        "What the cluster would answer\n  Accepted, and done at once",
+        "What the cluster would answer\n  Accepted, and applied at once",
     ] {
         assert!(one.contains(part), "{part}: {one}");
     }
@@ -347,8 +347,8 @@ fn a_container_at_risk_is_named_and_ends_a_pipeline() {
         let failed = up.supple(["plan", "--fail-on", "risk"]);
         (failed.status.code() == Some(1)).then(|| text(&failed.stderr))
     });
-    let expect = "risk: default/pod/hungry: app asks for 16Mi of memory, and needs ";
-    assert!(said.contains(expect) && said.contains("at the least"), "{said}");
+    let expect = "risk: default/pod/hungry: app requests 16Mi of memory and ";
+    assert!(said.contains(expect) && said.contains("needs at least"), "{said}");
     assert_eq!(up.supple(["plan", "--fail-on", "refused"]).status.code(), Some(0));
 
     // A quota holds it where it is: what it should ask for is told all the same, and that it would be refused.
@@ -392,10 +392,10 @@ fn explain_tells_every_value_with_its_unit_and_its_origin() {
     for part in [
         "default/pod/a: ModeOff",
         "refuses   Permission",
-        "What would have to change for it to act\n  ModeOff: set another mode",
+        "What must change before Supple acts\n  ModeOff: set another mode",
         "      kubectl label --overwrite pod/a -n default supple.dev/mode=in-place",
-        "now      900m cpu, at most 1800m; uses ",
-        "sure to  0 %: too little of its past is known",
+        "now        900m cpu, limit 1800m; uses ",
+        "confidence 0 %: the history is short",
     ] {
         assert!(explained.contains(part), "{part}: {explained}");
     }

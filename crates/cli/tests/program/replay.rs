@@ -196,7 +196,7 @@ fn recorded_limits_are_replayed_and_missing_ones_are_not_guessed() {
         .collect();
     std::fs::write(&file, format!("{head}{rows}")).unwrap();
     let output = supple(&[file.to_str().unwrap(), "--against", "static", "-o", "json"]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("were cut by the recorded limit"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the recorded limit cut "));
     let told: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     let fixed = &told["policies"][1];
     assert_eq!((fixed["name"].as_str(), fixed["memory"]["footprint"].as_f64()), (Some("static"), Some(2.0)));
@@ -286,7 +286,7 @@ fn the_report_draws_the_bound_and_what_went_over_and_says_which_pod() {
     let (file, page) = (rising(folder.path()), folder.path().join("report.html"));
     let args = ["--against", "static,vpa", "--chart", "n/w", "--chart", "nobody", "--html", page.to_str().unwrap()];
     let output = supple(&[&args[..], &[file.to_str().unwrap()]].concat());
-    assert!(stdout(&output).contains("STANDS: how much of the way from vpa"));
+    assert!(stdout(&output).contains("CAPTURED: share of the possible saving from vpa"));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(error.contains("no workload is named \"nobody\""), "{error}");
     let page = std::fs::read_to_string(page).unwrap();
@@ -295,7 +295,7 @@ fn the_report_draws_the_bound_and_what_went_over_and_says_which_pod() {
     {
         assert!(page.contains(part), "{part}");
     }
-    for head in ["footprint", "slack<br><small>GiB-hours</small>", "events/day", "J/bound", "stands %"] {
+    for head in ["footprint", "slack<br><small>GiB-hours</small>", "events/day", "J/bound", "captured %"] {
         assert!(page.contains(&format!(">{head}</th>")), "{head}");
     }
 }
@@ -322,7 +322,7 @@ fn answers_of_prometheus_are_known_by_what_is_in_them_and_what_was_skipped_is_to
     std::fs::write(&bad, answer(r#"[60,"many"]"#)).unwrap();
     let refused = supple(&["--lenient", bad.to_str().unwrap()]);
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(error.contains("skipped 1 wrong") && error.contains("\"many\" is not a number"), "{error}");
+    assert!(error.contains("skipped 1 invalid") && error.contains("\"many\" is not a number"), "{error}");
     let binary = folder.path().join("binary.csv");
     std::fs::write(&binary, vec![0_u8; 100_000]).unwrap();
     let refused = supple(&[binary.to_str().unwrap()]);

@@ -92,7 +92,7 @@ async fn every_object_of_ours_is_told_how_it_stands() {
     let second = status(&lab, "second").await;
     check(&second, &["ConfigUnsupported=True Contested", "RecommendationProvided=False Contested"]);
     let message = second.conditions[0].message.as_deref().unwrap();
-    assert!(message.contains("verticalpodautoscaler/first speaks of the same workload"), "{message}");
+    assert!(message.contains("verticalpodautoscaler/first has the same target"), "{message}");
     let nobody = status(&lab, "nobody").await;
     let no_pods = ["NoPodsMatched=True NoPodsMatched", "RecommendationProvided=False NoPodsMatched"];
     check(&nobody, &[&["ConfigDeprecated=True UpdateModeAuto"][..], &no_pods].concat());

@@ -69,52 +69,46 @@ const NEEDED: [Right; 25] = [
         "",
         &["pods", "nodes", "namespaces", "limitranges", "resourcequotas"],
         READ,
-        "see sizes, room and what would be refused",
+        "read sizes, free capacity and quotas",
         "",
     ),
-    right("apps", &["deployments", "statefulsets", "daemonsets"], READ, "see rollouts", ""),
-    right("batch", &["jobs", "cronjobs"], READ, "know whose pods they are", ""),
-    right("autoscaling", &["horizontalpodautoscalers"], READ, "leave alone what they read", ""),
-    right("policy", &["poddisruptionbudgets"], READ, "know whether a pod may be restarted", ""),
+    right("apps", &["deployments", "statefulsets", "daemonsets"], READ, "read rollouts", ""),
+    right("batch", &["jobs", "cronjobs"], READ, "find the owners of pods", ""),
+    right("autoscaling", &["horizontalpodautoscalers"], READ, "leave their metrics unchanged", ""),
+    right("policy", &["poddisruptionbudgets"], READ, "know whether it may restart a pod", ""),
     right(
         "autoscaling.k8s.io",
         &["verticalpodautoscalers", "verticalpodautoscalercheckpoints"],
         READ,
-        "carry them out, or stand back from them",
+        "act on them, or leave their pods to the VPA",
         "",
     ),
-    right("autoscaling.k8s.io", &["verticalpodautoscalers/status"], &["patch"], "write what it recommends", ""),
-    right("metrics.k8s.io", &["pods"], &["list"], "measure", ""),
+    right("autoscaling.k8s.io", &["verticalpodautoscalers/status"], &["patch"], "publish recommendations", ""),
+    right("metrics.k8s.io", &["pods"], &["list"], "measure usage", ""),
     right("supple.dev", &["rightsizepolicies", "clusterrightsizepolicies"], READ, "follow policies", ""),
     right(
         "supple.dev",
         &["rightsizepolicies/status", "clusterrightsizepolicies/status"],
         &["patch"],
-        "say what is wrong with a policy",
+        "report errors in a policy",
         "",
     ),
-    right("supple.dev", &["rightsizings"], &["list", "watch", "create", "patch"], "remember what was learned", ""),
-    right("supple.dev", &["rightsizings/status"], &["patch"], "remember what was learned", ""),
-    right("events.k8s.io", &["events"], &["create"], "tell people what was done", ""),
-    right("", &["events"], &["list", "watch"], "learn what pods used that were evicted and are gone", GRANTED),
+    right("supple.dev", &["rightsizings"], &["list", "watch", "create", "patch"], "store the learned history", ""),
+    right("supple.dev", &["rightsizings/status"], &["patch"], "store the learned history", ""),
+    right("events.k8s.io", &["events"], &["create"], "report its actions", ""),
+    right("", &["events"], &["list", "watch"], "learn the usage of evicted pods", GRANTED),
     right("", &["pods/resize"], &["patch"], "resize pods", RESIZE),
-    right("", &["pods"], &["patch"], "note on a pod what was before", RESIZE),
-    right("", &["pods/eviction"], &["create"], "recreate pods in the modes that do", RECREATE),
-    right(
-        "apps",
-        &["deployments", "statefulsets", "daemonsets"],
-        &["patch"],
-        "restart workloads in the modes that do",
-        RECREATE,
-    ),
+    right("", &["pods"], &["patch"], "record the previous sizes on a pod", RESIZE),
+    right("", &["pods/eviction"], &["create"], "recreate pods", RECREATE),
+    right("apps", &["deployments", "statefulsets", "daemonsets"], &["patch"], "restart workloads", RECREATE),
     right(
         "autoscaling",
         &["horizontalpodautoscalers"],
         &["get", "update"],
-        "carry out hpa: Adjust",
+        "apply hpa: Adjust",
         "permissions.adjustAutoscalers",
     ),
-    right("", &["nodes/proxy"], &["get"], "see throttling and pressure on nodes", "permissions.kubeletStats"),
+    right("", &["nodes/proxy"], &["get"], "read throttling and pressure from nodes", "permissions.kubeletStats"),
     right(
         "admissionregistration.k8s.io",
         &["validatingwebhookconfigurations"],
@@ -131,9 +125,10 @@ const NEEDED: [Right; 25] = [
         WEBHOOK,
     )
     .of(Of::Named),
-    right("coordination.k8s.io", &["leases"], &["create"], "lead", "").of(Of::Own),
-    right("coordination.k8s.io", &["leases"], &["get", "update"], "lead", "").of(Of::OwnNamed(names::LEASE)),
-    right("", &["secrets"], &["get", "update"], "keep its webhook's certificate", WEBHOOK).of(Of::OwnNamed("-webhook")),
+    right("coordination.k8s.io", &["leases"], &["create"], "elect a leader", "").of(Of::Own),
+    right("coordination.k8s.io", &["leases"], &["get", "update"], "elect a leader", "").of(Of::OwnNamed(names::LEASE)),
+    right("", &["secrets"], &["get", "update"], "store its webhook's certificate", WEBHOOK)
+        .of(Of::OwnNamed("-webhook")),
 ];
 
 /// One verb on one resource.
@@ -195,8 +190,8 @@ pub(super) async fn look(client: &Client, installed: Option<&Installed>) -> Vec<
             Ok(status) if status.allowed => {}
             Ok(_) => missing.push((request, said(request))),
             Err(error) => {
-                let says = format!("what {who} may do could not be asked: {}", short(&error));
-                return vec![Finding::note("access", says, "ask with rights to create subjectaccessreviews")];
+                let says = format!("cannot ask what {who} may do: {}", short(&error));
+                return vec![Finding::note("access", says, "use an account that may create subjectaccessreviews")];
             }
         }
     }
@@ -205,8 +200,8 @@ pub(super) async fn look(client: &Client, installed: Option<&Installed>) -> Vec<
     for (request, what) in &essential {
         findings.push(Finding::bad(
             "access",
-            format!("{who} may not {what}, which is needed to {}", request.right.purpose),
-            "grant it: the chart's ClusterRole does; with rbac.create=false, see docs/security.md",
+            format!("{who} may not {what}; this is required to {}", request.right.purpose),
+            "grant it as the chart's ClusterRole does; with rbac.create=false, see docs/security.md",
         ));
     }
     let mut values: Vec<&str> = Vec::new();
@@ -222,13 +217,12 @@ pub(super) async fn look(client: &Client, installed: Option<&Installed>) -> Vec<
         purpose.dedup();
         findings.push(Finding::note(
             "access",
-            format!("{who} may not {}, so that it cannot {}", what.join(", nor "), purpose.join(", nor ")),
-            format!("if it shall: helm upgrade … --reuse-values --set {value}=true"),
+            format!("{who} may not {}, so it cannot {}", what.join(", nor "), purpose.join(", nor ")),
+            format!("to allow it: helm upgrade … --reuse-values --set {value}=true"),
         ));
     }
     if findings.is_empty() {
-        findings
-            .push(Finding::good("access", format!("{who} may do all of the {} things the loop does", requests.len())));
+        findings.push(Finding::good("access", format!("{who} may do all {} operations of the loop", requests.len())));
     }
     findings
 }

@@ -41,19 +41,19 @@ pub(super) async fn version(client: &Client) -> Result<Finding, Failure> {
     let version = client
         .apiserver_version()
         .await
-        .map_err(|error| Failure::unreachable(format!("the cluster cannot be reached: {}", chain(&error))))?;
+        .map_err(|error| Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))))?;
     let minor: u32 = version.minor.trim_end_matches('+').parse().unwrap_or(0);
     let says = format!("Kubernetes {}", version.git_version);
     Ok(match minor {
         0..=32 => Finding::bad(
             "version",
-            says + ": pods are resized in place from 1.33 on",
-            "upgrade the cluster; until then it can only recommend",
+            says + ": in-place resize requires 1.33",
+            "upgrade the cluster; until then Supple only recommends",
         ),
         33 => Finding::note(
             "version",
-            says + ": no memory limit is lowered in place before 1.34",
-            "upgrade the cluster if memory limits shall go down",
+            says + ": lowering a memory limit in place requires 1.34",
+            "upgrade the cluster to lower memory limits",
         ),
         _ => Finding::good("version", says),
     })
@@ -64,12 +64,18 @@ pub(super) async fn resize(client: &Client) -> Finding {
         Ok(list) if list.resources.iter().any(|it| it.name == "pods/resize") => {
             Finding::good("pods/resize", "is served")
         }
-        Ok(_) => {
-            Finding::bad("pods/resize", "is not served", "turn on the feature InPlacePodVerticalScaling, or upgrade")
-        }
-        Err(error) => {
-            Finding::note("pods/resize", format!("could not be asked for: {}", short(&error)), "ask with more rights")
-        }
+        Ok(_) => Finding::bad(
+            "pods/resize",
+            "is not served",
+            "enable the feature gate InPlacePodVerticalScaling, or \
+                          upgrade the cluster",
+        ),
+        Err(error) => Finding::note(
+            "pods/resize",
+            format!("cannot be checked: {}", short(&error)),
+            "use an account with more \
+                           rights",
+        ),
     }
 }
 
@@ -82,14 +88,17 @@ pub(super) fn installed(acting: &Acting) -> (Option<Installed>, Finding) {
             return (None, Finding::good("controller", says));
         }
         Acting::Nobody(Some(error)) => {
-            let says = format!("could not be looked for: {}", short(error));
-            return (None, Finding::note("controller", says, "ask with the right to list deployments"));
+            let says = format!("cannot be listed: {}", short(error));
+            return (None, Finding::note("controller", says, "use an account that may list deployments"));
         }
         Acting::Nobody(None) => {
-            let says = format!("no deployment with the label {OURS}: nothing acts, unless a controller runs elsewhere");
+            let says = format!(
+                "there is no deployment with the label {OURS}: nothing acts, unless a controller runs \
+                                elsewhere"
+            );
             return (
                 None,
-                Finding::note("controller", says, "helm install supple charts/supple, or supple controller"),
+                Finding::note("controller", says, "helm install supple charts/supple, or run supple controller"),
             );
         }
     };
@@ -110,7 +119,7 @@ pub(super) fn installed(acting: &Acting) -> (Option<Installed>, Finding) {
     let finding = match (it.ready, wanted) {
         (_, 0) => Finding::note(
             "controller",
-            says + ": scaled to nothing, so nothing acts",
+            says + ": scaled to zero, so nothing acts",
             format!("kubectl scale deployment/{} -n {} --replicas=1", it.name, it.namespace),
         ),
         (0, _) => Finding::bad("controller", says, look),
@@ -131,6 +140,25 @@ struct Hook {
 }
 
 impl Hook {
+    /// Of a webhook of either kind, as its configuration says; what it leaves out is Kubernetes' own.
+    fn new(
+        configuration: &str,
+        name: String,
+        client: WebhookClientConfig,
+        rules: Option<Vec<RuleWithOperations>>,
+        failure_policy: Option<String>,
+        seconds: Option<i32>,
+    ) -> Self {
+        Self {
+            configuration: configuration.to_owned(),
+            name,
+            client,
+            rules: rules.unwrap_or_default(),
+            fails_closed: failure_policy.is_none_or(|it| it == "Fail"),
+            seconds: seconds.unwrap_or(10),
+        }
+    }
+
     /// Whether it is asked about updates of `pods/resize`.
     fn sees_resizes(&self) -> bool {
         let has =
@@ -152,8 +180,8 @@ pub(super) async fn webhooks(client: &Client, installed: Option<&Installed>, act
     let hooks = match hooks(client).await {
         Ok(hooks) => hooks,
         Err(error) => {
-            let says = format!("could not be listed: {}", short(&error));
-            return vec![Finding::note("webhooks", says, "ask with the right to list webhook configurations")];
+            let says = format!("cannot be listed: {}", short(&error));
+            return vec![Finding::note("webhooks", says, "use an account that may list webhook configurations")];
         }
     };
     let (ours, others): (Vec<Hook>, Vec<Hook>) = hooks.into_iter().partition(Hook::is_ours);
@@ -168,12 +196,12 @@ pub(super) async fn webhooks(client: &Client, installed: Option<&Installed>, act
     let mut asked = Vec::new();
     for it in others.iter().filter(|it| it.sees_resizes()) {
         let Hook { configuration, name, seconds, fails_closed, .. } = it;
-        let says = format!("{configuration} ({name}) is asked about each resize, for up to {seconds} s");
+        let says = format!("the API server calls {configuration} ({name}) for each resize, for up to {seconds} s");
         asked.push(if *fails_closed {
             Finding::note(
                 "webhooks",
-                says + ", and refuses it where it does not answer",
-                "mind it when resizes are refused: its own log says why",
+                says + ", and refuses the resize if there is no answer",
+                "if resizes are refused, see the log of that webhook",
             )
         } else {
             Finding::good("webhooks", says)
@@ -188,17 +216,17 @@ fn none_of_ours(acting: &Acting) -> Finding {
     let (off, cure) = match acting {
         Acting::InProcess { .. } => (
             "`supple up` was not given --webhook",
-            "supple up --webhook registers it within a minute; if it does not, its log says why",
+            "supple up --webhook registers it within a minute; otherwise see its log",
         ),
         Acting::Installed(_) | Acting::Nobody(_) => {
-            ("webhook.enabled is off", "helm upgrade with webhook.enabled=true makes the registrations")
+            ("webhook.enabled is off", "register it: helm upgrade … --reuse-values --set webhook.enabled=true")
         }
     };
     if acting.serves_webhook() {
-        let says = "the controller serves a webhook, and none of ours is registered: nobody asks it";
+        let says = "the controller serves a webhook, but it is not registered: the API server does not call it";
         Finding::bad("webhooks", says, cure)
     } else {
-        Finding::good("webhooks", format!("none of ours is registered ({off})"))
+        Finding::good("webhooks", format!("Supple's webhook is not registered ({off})"))
     }
 }
 
@@ -207,22 +235,22 @@ fn of_ours(it: &Hook, serves: bool) -> Finding {
     let who = format!("{configuration} ({name})");
     let silent = !serves;
     if client.ca_bundle.as_ref().is_none_or(|it| it.0.is_empty()) {
-        let effect = if *fails_closed { "resizes are refused" } else { "it is passed over" };
+        let effect = if *fails_closed { "resizes are refused" } else { "the API server ignores it" };
         return Finding::bad(
             "webhooks",
-            format!("{who} has no authority yet: the API server cannot reach it, and {effect}"),
-            "the leading controller writes it within a minute: see its log, and whether it may patch the registration",
+            format!("{who} has no CA bundle yet: the API server cannot call it, and {effect}"),
+            "the leader writes it within a minute; otherwise see its log, and check that it may patch the registration",
         );
     }
     if silent && *fails_closed {
         return Finding::bad(
             "webhooks",
-            format!("{who} has failurePolicy Fail and nobody serves it: every resize is refused"),
+            format!("{who} has failurePolicy Fail, but nothing serves it: every resize is refused"),
             "start the controller, or set webhook.failurePolicy=Ignore",
         );
     }
     if silent {
-        let says = format!("{who} is registered and nobody serves it: it is passed over");
+        let says = format!("{who} is registered, but nothing serves it: the API server ignores it");
         return Finding::note("webhooks", says, "start the controller, or set webhook.enabled=false");
     }
     Finding::good("webhooks", format!("{who} is registered and served"))
@@ -233,24 +261,14 @@ async fn hooks(client: &Client) -> Result<Vec<Hook>, kube::Error> {
     let mut hooks = Vec::new();
     for it in Api::<ValidatingWebhookConfiguration>::all(client.clone()).list(&all).await? {
         let configuration = format!("validatingwebhookconfiguration/{}", it.name_any());
-        hooks.extend(it.webhooks.into_iter().flatten().map(|it| Hook {
-            configuration: configuration.clone(),
-            name: it.name,
-            client: it.client_config,
-            rules: it.rules.unwrap_or_default(),
-            fails_closed: it.failure_policy.is_none_or(|it| it == "Fail"),
-            seconds: it.timeout_seconds.unwrap_or(10),
+        hooks.extend(it.webhooks.into_iter().flatten().map(|it| {
+            Hook::new(&configuration, it.name, it.client_config, it.rules, it.failure_policy, it.timeout_seconds)
         }));
     }
     for it in Api::<MutatingWebhookConfiguration>::all(client.clone()).list(&all).await? {
         let configuration = format!("mutatingwebhookconfiguration/{}", it.name_any());
-        hooks.extend(it.webhooks.into_iter().flatten().map(|it| Hook {
-            configuration: configuration.clone(),
-            name: it.name,
-            client: it.client_config,
-            rules: it.rules.unwrap_or_default(),
-            fails_closed: it.failure_policy.is_none_or(|it| it == "Fail"),
-            seconds: it.timeout_seconds.unwrap_or(10),
+        hooks.extend(it.webhooks.into_iter().flatten().map(|it| {
+            Hook::new(&configuration, it.name, it.client_config, it.rules, it.failure_policy, it.timeout_seconds)
         }));
     }
     Ok(hooks)

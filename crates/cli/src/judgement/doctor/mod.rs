@@ -25,7 +25,7 @@ pub struct DoctorArgs {
     pub connection: ConnectionArgs,
     #[command(flatten)]
     pub told: LoopArgs,
-    /// How to print it.
+    /// Output format.
     #[arg(short, long, value_name = "FORMAT", default_value = "text", hide_default_value = true)]
     pub output: DoctorOutput,
 }
@@ -94,7 +94,7 @@ pub async fn doctor(args: DoctorArgs) -> Result<(), Failure> {
         Err(error) => findings.push(Finding::bad(
             "reading",
             error.to_string(),
-            "grant get, list and watch on what is named (the chart's ClusterRole does)",
+            "grant get, list and watch on these resources, as the chart's ClusterRole does",
         )),
     }
     print(&findings, args.output)?;
@@ -124,7 +124,7 @@ fn print(findings: &[Finding], output: DoctorOutput) -> Result<(), Failure> {
             }
             let count = |state: State| findings.iter().filter(|it| it.state == state).count();
             let (notes, bad) = (count(State::Note), count(State::Bad));
-            writeln!(out, "\n{} looked at: {notes} to note, {bad} wrong", findings.len())?;
+            writeln!(out, "\n{} checks: {notes} to note, {bad} failed", findings.len())?;
         }
     }
     Ok(())

@@ -31,8 +31,8 @@ fn problems(all: &[Problem]) -> Vec<Finding> {
         objects.entry(&it.object).or_default().push(&it.field);
     }
     let notes = objects.into_iter().map(|(object, fields)| {
-        let says = format!("{object}: not carried out: {}", fields.join(", "));
-        Finding::note("policies", says, "what happens instead stands in its conditions")
+        let says = format!("{object}: not applied: {}", fields.join(", "));
+        Finding::note("policies", says, "see its conditions for what applies instead")
     });
     let mut findings = first_of(wrong, NAMED);
     findings.extend(first_of(notes.collect(), NAMED));
@@ -44,14 +44,14 @@ fn usage(world: &World) -> Finding {
     if let Some(why) = world.blind() {
         return Finding::bad(
             "usage",
-            format!("nothing is measured: {why}"),
-            "install metrics-server (kubectl top pods then works)",
+            format!("there are no measurements: {why}"),
+            "install metrics-server; kubectl top pods must work",
         );
     }
     let running = scene.pods.values().filter(|it| it.phase == Phase::Running);
     let (all, measured) =
         running.fold((0, 0), |(all, measured), it| (all + 1, measured + usize::from(scene.uses.contains_key(&it.key))));
-    let says = format!("{measured} of {all} running pods are measured by metrics.k8s.io");
+    let says = format!("metrics.k8s.io measures {measured} of {all} running pods");
     // Pods of the last minute have not been measured yet.
     if measured * 10 >= all * 9 {
         Finding::good("usage", says)
@@ -59,18 +59,18 @@ fn usage(world: &World) -> Finding {
         Finding::note(
             "usage",
             says,
-            "wait a minute if they are new; else see the log of metrics-server, and their nodes",
+            "wait a minute if the pods are new; otherwise see the log of metrics-server, and their nodes",
         )
     }
 }
 
 fn definitions(world: &World) -> Finding {
     if world.rules().available().ours {
-        Finding::good("definitions", "RightsizePolicy, ClusterRightsizePolicy and Rightsizing are there")
+        Finding::good("definitions", "RightsizePolicy, ClusterRightsizePolicy and Rightsizing are installed")
     } else {
         Finding::bad(
             "definitions",
-            "our resource definitions are missing: there are no policies, and nothing is remembered across a restart",
+            "Supple's resource definitions are missing: there are no policies, and a restart loses the history",
             "kubectl apply -f deploy/crds",
         )
     }
@@ -79,10 +79,10 @@ fn definitions(world: &World) -> Finding {
 fn switch(world: &World) -> Finding {
     let namespace = world.own_namespace();
     match &world.scene().cluster.stopped {
-        None => Finding::good("switch", format!("is not pulled (supple.dev/stop on namespace {namespace})")),
+        None => Finding::good("switch", format!("supple.dev/stop is not set on namespace {namespace}")),
         Some(why) => Finding::note(
             "switch",
-            format!("is pulled, so nothing is done: {why}"),
+            format!("supple.dev/stop is set, so Supple does nothing: {why}"),
             format!("kubectl annotate namespace {namespace} supple.dev/stop-"),
         ),
     }
@@ -96,8 +96,8 @@ fn autoscalers(world: &World) -> Vec<Finding> {
         for other in &subject.facts.other_vertical {
             vertical.push(Finding::note(
                 "autoscalers",
-                format!("{key}: verticalpodautoscaler/{other} acts on it, so we do not"),
-                "hand it over with spec.recommenders: [{name: supple}], or set its updateMode to Off",
+                format!("{key}: verticalpodautoscaler/{other} acts on it, so Supple does not"),
+                "set spec.recommenders: [{name: supple}] to hand it over, or set its updateMode to Off",
             ));
         }
         if subject.policy.with_scaler.value == WithScaler::Adjust {
@@ -106,19 +106,19 @@ fn autoscalers(world: &World) -> Vec<Finding> {
         for scaler in &subject.facts.scalers {
             let Some(reads) = reads(scaler) else { continue };
             let says = format!(
-                "{key}: {}/{} scales at {reads}, so we leave that request alone",
+                "{key}: {}/{} scales at {reads}, so Supple does not change that request",
                 scaler.kind.to_lowercase(),
                 scaler.name
             );
             horizontal.push(Finding::note(
                 "autoscalers",
                 says,
-                "set hpa: Adjust in its policy, or let the autoscaler read another metric",
+                "set hpa: Adjust in its policy, or scale on another metric",
             ));
         }
     }
     if vertical.is_empty() && horizontal.is_empty() {
-        return vec![Finding::good("autoscalers", "no other autoscaler is in the way")];
+        return vec![Finding::good("autoscalers", "no other autoscaler conflicts")];
     }
     first_of(vertical, NAMED).into_iter().chain(first_of(horizontal, NAMED)).collect()
 }
@@ -136,11 +136,11 @@ fn modes(world: &World) -> Finding {
     let acting = workloads.values().filter(|it| it.policy.mode.value > Mode::Initial).count();
     let all = workloads.len();
     match acting {
-        0 => Finding::good("modes", format!("{all} workloads, all of them only recommended for: nothing is resized")),
+        0 => Finding::good("modes", format!("all {all} workloads are only recommended for: nothing is resized")),
         _ if acting == all => Finding::good("modes", format!("all {all} workloads may be resized")),
         _ => Finding::good(
             "modes",
-            format!("{acting} of {all} workloads may be resized; the others are recommended for"),
+            format!("{acting} of {all} workloads may be resized; the others are only recommended for"),
         ),
     }
 }
@@ -151,16 +151,16 @@ fn nodes(world: &World) -> Vec<Finding> {
     let silent: Vec<&str> = nodes.iter().filter(|it| !it.1.ready).map(|it| &**it.0).collect();
     if !silent.is_empty() {
         let says = format!("{} of {} nodes are not ready: {}", silent.len(), nodes.len(), few(&silent));
-        findings.push(Finding::note("nodes", says, "kubectl describe node; their pods are left as they are meanwhile"));
+        findings.push(Finding::note("nodes", says, "kubectl describe node; until then their pods keep their sizes"));
     }
     let old: Vec<&str> = nodes.iter().filter(|it| is_old(it.1)).map(|it| &**it.0).collect();
     if !old.is_empty() {
         let says =
-            format!("{} of {} nodes are older than 1.33 and resize nothing: {}", old.len(), nodes.len(), few(&old));
-        findings.push(Finding::note("nodes", says, "upgrade them; their pods are only recommended for"));
+            format!("{} of {} nodes are older than 1.33 and cannot resize pods: {}", old.len(), nodes.len(), few(&old));
+        findings.push(Finding::note("nodes", says, "upgrade them; until then Supple only recommends for their pods"));
     }
     if findings.is_empty() {
-        findings.push(Finding::good("nodes", format!("{} ready, all of them new enough to resize pods", nodes.len())));
+        findings.push(Finding::good("nodes", format!("{} ready, all at 1.33 or newer", nodes.len())));
     }
     findings
 }
@@ -192,7 +192,7 @@ mod tests {
             message: message.to_owned(),
         };
         let found = problems(&[
-            problem("verticalpodautoscaler/shop/web", "spec.a", "not carried out: x"),
+            problem("verticalpodautoscaler/shop/web", "spec.a", "not applied: x"),
             problem("verticalpodautoscaler/shop/web", "spec.b", "not needed: y"),
             problem("rightsizepolicy/shop/p", "spec.windows[0]", "cannot read it"),
         ]);
@@ -201,7 +201,7 @@ mod tests {
             told,
             [
                 (State::Bad, "rightsizepolicy/shop/p: spec.windows[0]: cannot read it"),
-                (State::Note, "verticalpodautoscaler/shop/web: not carried out: spec.a, spec.b"),
+                (State::Note, "verticalpodautoscaler/shop/web: not applied: spec.a, spec.b"),
             ]
         );
     }

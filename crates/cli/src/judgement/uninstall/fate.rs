@@ -39,12 +39,12 @@ impl Fate {
     /// As it stands in a pod's line.
     pub const fn in_words(self) -> &'static str {
         match self {
-            Self::Back => "put back",
-            Self::PartlyBack => "partly back",
+            Self::Back => "restored",
+            Self::PartlyBack => "partly restored",
             Self::LimitKept => "limit kept",
-            Self::NotBack { .. } => "NOT put back",
+            Self::NotBack { .. } => "NOT restored",
             Self::Gone => "is gone",
-            Self::LeftAlone => "left alone",
+            Self::LeftAlone => "unchanged",
         }
     }
 

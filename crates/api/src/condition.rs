@@ -124,7 +124,7 @@ pub fn set_vpa(
 /// What came of one policy in a round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// How many workloads it speaks of.
+    /// Number of workloads it applies to.
     pub workloads: usize,
     /// What could not be read.
     pub problems: Vec<Problem>,

@@ -230,17 +230,17 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     vec![
         policy(
             ClusterRightsizePolicy::crd(),
-            "What may be done with the sizes of workloads of the whole cluster: which ones, how far, within what bounds. \
-             A RightsizePolicy of the namespace goes before it.",
+            "How Supple sizes workloads of the whole cluster: which workloads, in which mode, within which bounds. A \
+             RightsizePolicy of the namespace overrides it.",
         ),
         policy(
             RightsizePolicy::crd(),
-            "What may be done with the sizes of workloads of its namespace: which ones, how far, within what bounds. What it \
-             does not say is taken from the ClusterRightsizePolicy, then from what is built in.",
+            "How Supple sizes workloads of its namespace: which workloads, in which mode, within which bounds. \
+             Fields that are not set come from the ClusterRightsizePolicy, then from the built-in defaults.",
         ),
         finish(
             Rightsizing::crd(),
-            "What is known of one workload's sizes. Written by Supple; not to be edited.",
+            "The sizes of one workload. Written by Supple; do not edit.",
             RIGHTSIZING_COLUMNS,
             |spec| {
                 for (at, most) in [("workloadRef.apiVersion", 253), ("workloadRef.kind", 63), ("workloadRef.name", 253)]

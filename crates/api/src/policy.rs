@@ -28,29 +28,29 @@ pub struct RightsizePolicySpec {
     /// selector it speaks of all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_ref: Option<TargetRef>,
-    /// The workloads it speaks of, by their labels (the workload's own, not its pods').
+    /// The workloads it applies to, by label (the workload's own labels, not its pods').
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
     /// Among policies of one kind that speak of a workload equally particularly (by name, by selector or kind, of all), the
     /// one with the higher weight has the last word. Among equals, the older one. None is 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<i32>,
-    /// How far we may go.
+    /// What Supple may do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_policy: Option<UpdatePolicy>,
-    /// What holds for single containers.
+    /// Settings of single containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_policy: Option<ResourcePolicy>,
-    /// How often a container may be short of something. None: at what a shortage costs, as the documentation has it.
+    /// How often a container may be short of a resource. None: by the cost of a shortage, as documented.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk: Option<RiskWords>,
-    /// Room above what is recommended, in percent.
+    /// Added to the recommendation, in percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headroom: Option<Headroom>,
-    /// What becomes of limits when requests change.
+    /// How limits change when requests change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsWord>,
-    /// How much may change at once, in percent of the size in force.
+    /// Maximum change at once, in percent of the current size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<Steps>,
     /// Changes of less than this share of the size in force are not worth a resize, in percent.
@@ -59,7 +59,7 @@ pub struct RightsizePolicySpec {
     /// How long after a resize the next one waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cool_down: Option<CoolDown>,
-    /// When changes may be made (`Allow`) and must not be (`Deny`). None: always. What is urgent does not wait.
+    /// When changes are allowed (`Allow`) or forbidden (`Deny`). None: always allowed. Urgent changes do not wait.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<WindowSpec>,
     /// Sizes for times of day: at least, at most.
@@ -68,7 +68,7 @@ pub struct RightsizePolicySpec {
     /// Nothing is to be done. A pause of any layer holds; the one that ends last counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
-    /// Who goes first where room or budget is short; higher first.
+    /// Order if room or budget is short; higher first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
     /// What is done with a request that a horizontal autoscaler on the same resource reads.
@@ -87,16 +87,16 @@ pub struct RightsizePolicySpec {
     /// cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace_pods_at_once: Option<i32>,
-    /// Pods younger than this are starting up, which is not how they live: "10m".
+    /// Pods younger than this are starting up, which does not count as normal usage: "10m".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub startup: Option<String>,
-    /// Nothing is lowered before it has been watched for this long: "24h".
+    /// Nothing is lowered with less history than this: "24h".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learn: Option<String>,
     /// Nothing is lowered with less confidence than this, in percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_confidence: Option<i32>,
-    /// What is watched after a resize beside the pod itself: on harm it is rolled back.
+    /// Also checked after a resize, besides the pod itself: on harm the resize is rolled back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub guards: Vec<GuardSpec>,
     /// A resize for which the node has no room is given up after this: "30m".
@@ -104,7 +104,7 @@ pub struct RightsizePolicySpec {
     pub give_up_deferred_after: Option<String>,
 }
 
-/// What may be done with workloads of the whole cluster: the layer below every RightsizePolicy.
+/// How Supple sizes workloads of the whole cluster: the layer below every RightsizePolicy.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "supple.dev",
@@ -119,7 +119,7 @@ pub struct RightsizePolicySpec {
 )]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterRightsizePolicySpec {
-    /// The namespaces it speaks of, by their labels. None: all of them.
+    /// The namespaces it applies to, by label. None: all namespaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
     /// Everything a RightsizePolicy may say.
@@ -157,11 +157,12 @@ words! {
     }
 }
 
-/// How far we may go.
+/// What Supple may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct UpdatePolicy {
-    /// Off: recommend only. Initial: size pods as they are created. Recreate: evict pods whose sizes are wrong. InPlaceOrRecreate:
+    /// Off: recommend only. Initial: size pods as they are created. Recreate: evict pods with wrong sizes.
+    /// InPlaceOrRecreate:
     /// resize in place, else recreate. InPlace: resize in place and never restart anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_mode: Option<UpdateMode>,
@@ -184,11 +185,11 @@ words! {
     }
 }
 
-/// What holds for single containers.
+/// Settings of single containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ResourcePolicy {
-    /// By container; "*" speaks of all that are not named.
+    /// By container; "*" applies to all that are not named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub container_policies: Vec<ContainerPolicySpec>,
 }
@@ -223,14 +224,14 @@ words! {
     }
 }
 
-/// What holds for one container.
+/// Settings of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerPolicySpec {
     /// Its name, or "*" for all that are not named.
     #[serde(default)]
     pub container_name: String,
-    /// Off: it is not sized.
+    /// Off: it is not resized.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<ScalingMode>,
     /// No request below this.
@@ -245,7 +246,7 @@ pub struct ContainerPolicySpec {
     /// Which numbers are set. None: as spec.limits says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub controlled_values: Option<ControlledValues>,
-    /// What becomes of this container's limits; goes before controlledValues.
+    /// How this container's limits change; overrides controlledValues.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsWord>,
 }
@@ -268,10 +269,10 @@ pub struct Amounts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RiskWords {
-    /// Kills for want of memory: "1 per 30 days".
+    /// OOM kills: "1 per 30 days".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
-    /// Time in which more CPU is wanted than is requested: "0.5 % of time".
+    /// Time in which CPU demand exceeds the request: "0.5 % of time".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<String>,
 }
@@ -289,7 +290,7 @@ pub struct Headroom {
 }
 
 words! {
-    /// What becomes of limits when requests change.
+    /// How limits change when requests change.
     LimitsWord {
         /// They stay, and cap the request.
         Keep,
@@ -302,7 +303,7 @@ words! {
     }
 }
 
-/// How much may change at once, in percent of the size in force.
+/// Maximum change at once, in percent of the current size.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Steps {
@@ -346,7 +347,7 @@ words! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WindowSpec {
-    /// Allow: changes are made in such windows only. Deny: no change is made in it.
+    /// Allow: changes are made only in such windows. Deny: no change is made in it.
     #[serde(rename = "type")]
     pub type_: WindowType,
     /// When it begins, as five cron fields: "0 22 * * 1-5".
@@ -393,11 +394,11 @@ pub struct ScheduledContainer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Paused {
-    /// It ends by itself then. None: when it is taken out.
+    /// It ends at this time. None: when it is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::word::date_time")]
     pub until: Option<String>,
-    /// Who wants it and why.
+    /// Who requests it, and why.
     pub reason: String,
 }
 
@@ -419,26 +420,26 @@ pub struct GuardSpec {
     pub name: String,
     /// A PromQL expression whose answer is one number. `$namespace`, `$workload`, `$pod` and `$container` stand for those.
     pub query: String,
-    /// Harm is what lies above this: "0.01", "250m".
+    /// A result above this is harm: "0.01", "250m".
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Amount")]
     pub above: Option<Amount>,
-    /// Harm is what lies below this.
+    /// A result below this is harm.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Amount")]
     pub below: Option<Amount>,
 }
 
-/// What came of a policy.
+/// Status of a policy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PolicyStatus {
     /// The generation of the specification this is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// How many workloads it speaks of.
+    /// Number of workloads it applies to.
     pub matched_workloads: i32,
-    /// Valid: all of it could be read. Contested: another policy of the same weight says something else.
+    /// Valid: all fields are valid. Contested: another policy of the same weight differs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }

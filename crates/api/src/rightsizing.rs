@@ -41,7 +41,7 @@ pub struct WorkloadRef {
     pub name: String,
 }
 
-/// What is known of the workload.
+/// Status of the workload.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RightsizingStatus {
@@ -51,10 +51,10 @@ pub struct RightsizingStatus {
     /// What each container needs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recommendation: Vec<ContainerRecommendation>,
-    /// What was decided last.
+    /// The last decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
-    /// What a pod asks for and is to ask for, all its containers together.
+    /// Current and proposed requests of a pod, all containers together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sizes: Option<Sizes>,
     /// Its pods, counted.
@@ -63,7 +63,7 @@ pub struct RightsizingStatus {
     /// What was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<RecordStatus>,
-    /// What the recommender remembers, by container: base64 of its state. For machines.
+    /// State of the recommender, by container, in base64.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub history: BTreeMap<String, String>,
     /// What is the case.
@@ -83,7 +83,7 @@ pub struct ContainerRecommendation {
     /// Memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Recommended>,
-    /// For how many hours it has been watched.
+    /// Hours of history.
     pub hours: i32,
     /// The newest measurement it rests on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,15 +97,15 @@ pub struct ContainerRecommendation {
 pub struct Recommended {
     /// The request to have.
     pub target: String,
-    /// Below this the risk is more than was asked for.
+    /// Below this, the risk is higher than allowed.
     pub lower: String,
     /// Above this there is nothing to gain.
     pub upper: String,
-    /// How sure, in thousandths.
+    /// Confidence, in thousandths.
     pub confidence: i32,
-    /// What settled it.
+    /// The rule that decided the size.
     pub rule: String,
-    /// What speaks against more confidence; absent: nothing.
+    /// What lowers the confidence; absent: nothing.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub doubt: String,
 }
@@ -116,11 +116,11 @@ pub struct Recommended {
 pub struct Decision {
     /// The reason code, as docs/reason-codes.md has it.
     pub code: String,
-    /// The sentence for people: what, why, and what would have to change.
+    /// Message: what, why, and what must change.
     pub message: String,
-    /// How far we may go with this workload.
+    /// The mode in effect for this workload.
     pub mode: String,
-    /// When it is looked at again, where that is known.
+    /// When it is checked again, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::word::date_time")]
     pub again: Option<Timestamp>,
@@ -150,7 +150,7 @@ pub struct PodCounts {
     pub total: i32,
     /// With the sizes they are to have.
     pub fitting: i32,
-    /// A resize is under way or being watched.
+    /// A resize is in progress or being watched.
     pub under_way: i32,
     /// Their node has no room yet.
     pub deferred: i32,
@@ -162,7 +162,7 @@ pub struct PodCounts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RecordStatus {
-    /// What each container asked for before we first touched it: what `supple uninstall --restore` puts back.
+    /// Original sizes of each container, before Supple first resized it; `supple uninstall --restore` restores them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub originals: BTreeMap<String, SizesText>,
     /// The newest resizes, oldest first.
@@ -171,21 +171,21 @@ pub struct RecordStatus {
     /// Sizes that proved too small.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub too_small: Vec<TooSmallText>,
-    /// How often in a row it came to harm or was refused.
+    /// Number of consecutive resizes that caused harm or were refused.
     pub setbacks: i32,
-    /// Nothing but what is urgent is done before.
+    /// Only urgent changes are made before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::word::date_time")]
     pub not_before: Option<Timestamp>,
-    /// Up to when incidents have been reckoned with.
+    /// Incidents up to this time are counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::word::date_time")]
     pub incidents_until: Option<Timestamp>,
-    /// Since when some pod has found no room on its node for what it is to have.
+    /// Since when a pod has had no room on its node for its new sizes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::word::date_time")]
     pub no_room_since: Option<Timestamp>,
-    /// What the last pod that was recreated for its sizes was to come back with.
+    /// Intended sizes of the last recreated pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recreated: Option<RecreatedText>,
 }
@@ -197,15 +197,15 @@ pub struct RecreatedText {
     /// When it was decided.
     #[schemars(schema_with = "crate::word::date_time")]
     pub at: Timestamp,
-    /// By container, what the pod was to come back with.
+    /// Intended sizes of the recreated pod, by container.
     #[serde(default)]
     pub containers: BTreeMap<String, AimText>,
-    /// Whether the pod made since came with other sizes.
+    /// Whether the new pod has other sizes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<bool>,
 }
 
-/// What a container was to come back with.
+/// Intended sizes of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AimText {
@@ -244,7 +244,7 @@ pub struct DoneText {
     pub pod: String,
     /// How it ended: a reason code.
     pub code: String,
-    /// The sentence for people.
+    /// Message.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// What changed, by container.
@@ -262,13 +262,13 @@ pub struct ChangeText {
     pub after: SizesText,
 }
 
-/// A size that came to harm.
+/// A size that caused harm.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TooSmallText {
     /// Which container.
     pub container: String,
-    /// The numbers to blame.
+    /// The sizes that caused it.
     pub size: SizesText,
     /// When.
     #[schemars(schema_with = "crate::word::date_time")]

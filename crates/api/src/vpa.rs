@@ -37,7 +37,7 @@ pub struct VerticalPodAutoscalerSpec {
     /// How far it may go; none is `Recreate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_policy: Option<PodUpdatePolicy>,
-    /// What holds for single containers.
+    /// Settings of single containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_policy: Option<PodResourcePolicy>,
     /// Who recommends; at most one. None is VPA's own, `default`.
@@ -89,7 +89,7 @@ pub struct EvictionRequirement {
     pub change_requirement: String,
 }
 
-/// What holds for single containers.
+/// Settings of single containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodResourcePolicy {
@@ -98,7 +98,7 @@ pub struct PodResourcePolicy {
     pub container_policies: Vec<ContainerResourcePolicy>,
 }
 
-/// What holds for one container.
+/// Settings of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerResourcePolicy {

@@ -30,7 +30,8 @@ pub struct DataDir {
 pub enum DataDirError {
     /// Another process has it.
     #[error(
-        "data directory {} is in use by process {pid}: stop that one first, or choose another with --data-dir",
+        "data directory {} is in use by process {pid}: stop that process first, or choose another directory with \
+         --data-dir",
         path.display()
     )]
     InUse {

@@ -35,7 +35,7 @@ pub(crate) async fn run(client: Client, stop: CancellationToken) {
                     tracing::debug!(%error, namespace = name, "create the default service account");
                 }
             }
-            Ok(Some(Err(error))) => tracing::debug!(%error, "the watch of namespaces is being resumed"),
+            Ok(Some(Err(error))) => tracing::debug!(%error, "resuming the watch of namespaces"),
             Ok(None) => return,
             Err(_elapsed) => {}
         }
@@ -45,7 +45,7 @@ pub(crate) async fn run(client: Client, stop: CancellationToken) {
                 Ok(true) => {}
                 Ok(false) => still.push(name),
                 Err(error) => {
-                    tracing::debug!(%error, namespace = name, "empty a namespace; tried again");
+                    tracing::debug!(%error, namespace = name, "empty a namespace; will retry");
                     still.push(name);
                 }
             }

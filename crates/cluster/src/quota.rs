@@ -33,7 +33,7 @@ pub(crate) async fn run(client: Client, pods: Fed, stop: CancellationToken) {
         let Some(_) = stop.run_until_cancelled(tokio::time::timeout(RESYNC, wakes.next())).await else { return };
         while let Ok(Some(())) = tokio::time::timeout(SETTLE, wakes.next()).await {}
         if let Err(error) = recount_all(&client, &quotas).await {
-            tracing::debug!(%error, "recount quotas; tried again at the next change");
+            tracing::debug!(%error, "recount quotas; will retry at the next change");
         }
     }
 }

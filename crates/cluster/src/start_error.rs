@@ -32,10 +32,10 @@ pub enum StartError {
     #[error(transparent)]
     Runtime(#[from] ChooseError),
     /// A runtime with processes was asked for in a cluster that lives in memory.
-    #[error("runtime {0} keeps records of its processes and needs a data directory")]
+    #[error("runtime {0} records its processes and requires a data directory")]
     NoDirectory(Requested),
     /// Several nodes, one of which wants this machine.
-    #[error("node {node:?} cannot run containers on this machine beside other nodes; give it the simulated runtime")]
+    #[error("only one node can run containers on this machine; use the simulated runtime for node {node:?}")]
     OneMachine {
         /// Which.
         node: String,

@@ -352,14 +352,14 @@ impl World {
         containers: Vec<ContainerAccount>,
     ) -> Account {
         let why = match (&*workload.kind, subject.facts.replicas) {
-            ("CronJob", _) => "none of its runs is there now",
+            ("CronJob", _) => "none of its runs is active now",
             (_, 0) => "it is scaled to zero",
-            _ => "none of its pods is there",
+            _ => "it has no pods",
         };
         let learned = subject.needs.values().filter_map(|it| it.fresh).max();
         let known = learned.map_or_else(
-            || "nothing is remembered of pods it had".to_owned(),
-            |it| format!("shown is what was learned of its pods up to {it:.0}, beside what its template asks for"),
+            || "there is no history of earlier pods".to_owned(),
+            |it| format!("the sizes are from the history up to {it:.0}, compared with its template"),
         );
         // The others ask about pods that run.
         let mut checks = checks(decision);

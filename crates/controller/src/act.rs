@@ -89,8 +89,7 @@ pub async fn carry_out(
         }
         Err(kube::Error::Api(status)) if status.is_not_found() => {
             let Order { namespace, pod, .. } = order;
-            let none =
-                format!("there is no pod {pod} in namespace {namespace}; `kubectl get pods -A` lists all there are");
+            let none = format!("there is no pod {pod} in namespace {namespace}; `kubectl get pods -A` lists all pods");
             return Ok(report.end(Reason::NoSuchPod, &none));
         }
         Err(error) => return report.refused_or(error),
@@ -100,7 +99,7 @@ pub async fn carry_out(
         Err((reason, message)) => return Ok(report.end(reason, &message)),
     };
     if change.is_empty() {
-        return Ok(report.end(Reason::NothingToChange, "it has these numbers already"));
+        return Ok(report.end(Reason::NothingToChange, "it already has these sizes"));
     }
     report.containers = compare(&change, &before, &target);
     let wanted = in_words(&report.containers);
@@ -158,19 +157,19 @@ pub async fn carry_out(
             report.end(Reason::Deferred, &format!("still deferred after {} ({wanted}): {why}", seconds(limit)))
         }
         End::Progress(Progress::Failing(why)) => {
-            report.end(Reason::Failed, &format!("failing, and still tried after {} ({wanted}): {why}", seconds(limit)))
+            report.end(Reason::Failed, &format!("still failing after {} ({wanted}): {why}", seconds(limit)))
         }
         End::Progress(Progress::Ended) => report.end(Reason::PodGone, "the pod has ended"),
         End::Progress(Progress::Underway) => {
-            report.end(Reason::TimedOut, &format!("accepted, but not done after {} ({wanted})", seconds(limit)))
+            report.end(Reason::TimedOut, &format!("accepted, but not applied after {} ({wanted})", seconds(limit)))
         }
-        End::Gone => report.end(Reason::PodGone, "the pod was deleted meanwhile"),
-        End::Overtaken => report.end(Reason::Overtaken, "somebody changed the pod's resources again meanwhile"),
+        End::Gone => report.end(Reason::PodGone, "the pod was deleted during the resize"),
+        End::Overtaken => report.end(Reason::Overtaken, "someone changed the pod's resources during the resize"),
     })
 }
 
 /// What becomes of a change of a pod that no node has.
-const UNBOUND: &str = "it is bound to no node yet, and begins with this when it is";
+const UNBOUND: &str = "it has no node yet, and starts with these sizes";
 
 /// The outcome as it grows.
 struct Report {
@@ -218,7 +217,7 @@ fn intent(wish: &Wish, pod: &Pod) -> Result<Intent, (Reason, String)> {
             [only] => Change::of_container(*only, sizes.clone()),
             several => {
                 let several = several.join(", ");
-                return Err((Reason::BadRequest, format!("it has several containers ({several}): name one with -c")));
+                return Err((Reason::BadRequest, format!("it has several containers ({several}): choose one with -c")));
             }
         },
         Wish::Undo => LastResize::undo(pod).map_err(|error| (Reason::NothingToUndo, error.to_string()))?,
@@ -248,7 +247,7 @@ async fn made_all_the_same(api: &Api<Pod>, before: &Pod, change: &Change, error:
 fn would(report: Report, forecast: &Forecast, wanted: &str) -> Outcome {
     match forecast.delay() {
         Some((reason, why)) => {
-            report.end(reason, &format!("would be accepted, but not done at once ({wanted}): {why}"))
+            report.end(reason, &format!("would be accepted, but not applied at once ({wanted}): {why}"))
         }
         None => {
             report.end(Reason::WouldResize, &format!("would be resized: {wanted} ({})", forecast.restarts_in_words()))
@@ -270,7 +269,7 @@ async fn annotate(
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) => {
             report.notes.push(format!(
-                "what was before could not be noted on the pod, so it cannot be undone: {}",
+                "cannot record the previous sizes on the pod, so this cannot be undone: {}",
                 status.message
             ));
             Ok(false)
@@ -319,7 +318,7 @@ async fn watch_to_the_end(
             Ok(watcher::Event::InitDone) if listed => continue,
             Ok(watcher::Event::InitDone | watcher::Event::Delete(_)) => return (last, End::Gone),
             Err(error) => {
-                tracing::debug!(%error, "the watch of the pod is being resumed");
+                tracing::debug!(%error, "resuming the watch of the pod");
                 continue;
             }
         };

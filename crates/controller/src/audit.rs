@@ -64,7 +64,7 @@ async fn write(mut file: impl AsyncWrite + Send + Unpin, mut entries: mpsc::Rece
             Ok(()) => failing = false,
             Err(error) if std::mem::replace(&mut failing, true) => tracing::debug!(%error, "it still fails"),
             Err(error) => {
-                tracing::error!(%error, "the audit file cannot be written: lines are missing in it from here on")
+                tracing::error!(%error, "cannot write the audit file: lines are missing from here on")
             }
         }
     }

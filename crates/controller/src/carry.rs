@@ -194,10 +194,10 @@ fn is_another(key: &PodKey, known: &Pod, note: Option<&Noted>, would: &Pod) -> O
     // A resize of ours that was not known when this was decided: its answer was lost, or what was decided on is old.
     let noted = LastResize::read(would).map(|it| (it.at, it.generation));
     if noted != note.map(|it| (it.at, it.generation)) {
-        return Some("it has been resized after this was decided".to_owned());
+        return Some("it has been resized since this was decided".to_owned());
     }
     let (decided, now) = (known.metadata.generation?, would.metadata.generation?);
-    (now > decided + 1).then(|| "somebody changed the pod after this was decided".to_owned())
+    (now > decided + 1).then(|| "someone has changed the pod since this was decided".to_owned())
 }
 
 async fn annotate(api: &Api<SlimPod>, key: &PodKey, note: Option<&LastResize>) -> Result<(), kube::Error> {
@@ -225,7 +225,7 @@ async fn roll_out(client: &Client, workload: &WorkloadKey, now: Timestamp) -> An
         "Deployment" => touch::<Deployment>(client, workload, &patch).await,
         "StatefulSet" => touch::<StatefulSet>(client, workload, &patch).await,
         "DaemonSet" => touch::<DaemonSet>(client, workload, &patch).await,
-        kind => return Answer::Refused(format!("a {kind} is not restarted through its template")),
+        kind => return Answer::Refused(format!("a {kind} cannot be restarted through its template")),
     };
     result.map_or_else(answer_of, |()| Answer::Accepted { generation: None })
 }
@@ -258,7 +258,7 @@ pub async fn aim_at(client: &Client, namespace: &str, target: &Target) -> Answer
         }
         if !aim(&mut object, target.from, target.to) {
             let (name, from) = (&target.name, target.from);
-            return Answer::Overtaken(format!("horizontalpodautoscaler/{name} does not aim at {from} % of CPU"));
+            return Answer::Overtaken(format!("horizontalpodautoscaler/{name} no longer targets {from} % of CPU"));
         }
         match api.replace(&target.name, &params, &object).await {
             Ok(_) => return Answer::Accepted { generation: None },

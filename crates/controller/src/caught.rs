@@ -10,7 +10,7 @@ use futures::FutureExt as _;
 /// It panicked.
 pub async fn caught<T>(what: &str, work: impl Future<Output = T>) -> Result<T, String> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|_| {
-        let why = format!("{what} failed inside Supple, which is a defect of it: the log above says where");
+        let why = format!("{what} failed because of a bug in Supple: the log above says where");
         tracing::error!("{why}");
         why
     })

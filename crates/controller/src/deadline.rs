@@ -25,7 +25,7 @@ pub const SILENCE: Duration = Duration::from_secs(330);
 
 /// There was no answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the API server has not answered within {} s: what came of the request is not known", .0.as_secs())]
+#[error("the API server did not answer within {} s: the result of the request is unknown", .0.as_secs())]
 pub struct Late(Duration);
 
 /// The layer; put around a client with `kube::client::ClientBuilder::with_layer`.
@@ -125,7 +125,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_does_not_come_in_time_has_failed() {
         let late = |seconds: u64| {
-            Err(format!("the API server has not answered within {seconds} s: what came of the request is not known"))
+            Err(format!("the API server did not answer within {seconds} s: the result of the request is unknown"))
         };
         let (pods, watch) = ("/api/v1/pods", "/api/v1/pods?watch=true&timeoutSeconds=290");
         for (target, begins, parts, expect) in [

@@ -45,7 +45,7 @@ impl Forecast {
 
     /// What could not be foreseen, and what will be set beside what was asked for.
     pub fn notes(&self) -> Vec<String> {
-        self.0.unforeseen.iter().map(|it| format!("not foreseen: {it}")).collect()
+        self.0.unforeseen.iter().map(|it| format!("not predicted: {it}")).collect()
     }
 
     /// `no restart`, or which containers restart for it.

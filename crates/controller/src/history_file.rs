@@ -48,7 +48,7 @@ pub struct Page {
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryFileError {
     /// It cannot be opened, read or written.
-    #[error("{operation} the history file {}: {source}; see that the directory exists and may be written", path.display())]
+    #[error("{operation} the history file {}: {source}; check that the directory exists and is writable", path.display())]
     Io {
         /// What was being done.
         operation: &'static str,
@@ -58,14 +58,15 @@ pub enum HistoryFileError {
         source: std::io::Error,
     },
     /// Another process writes it.
-    #[error("the history file {} is in use by another process; give each its own --history-file", path.display())]
+    #[error("the history file {} is in use by another process; set a different --history-file for each", path.display())]
     InUse {
         /// The file.
         path: PathBuf,
     },
     /// A newer program wrote it.
     #[error(
-        "the history file {} has version {version}, and this program reads up to version {VERSION}: run the newer program, or move the file away to begin with what stands in the Rightsizing objects",
+        "the history file {} has version {version}, and this program reads up to version {VERSION}: run the newer \
+         program, or move the file away to start from the Rightsizing objects",
         path.display()
     )]
     Newer {
@@ -157,7 +158,8 @@ impl HistoryFile {
                 let aside = beside(path, ".damaged");
                 std::fs::rename(path, &aside).map_err(fail("set aside"))?;
                 let why = format!(
-                    "the history file {} cannot be read ({why}) and is set aside as {}; what stands in the Rightsizing objects is gone on from",
+                    "cannot read the history file {} ({why}); it is moved to {}, and the history of the Rightsizing \
+                     objects is used",
                     path.display(),
                     aside.display()
                 );
@@ -228,9 +230,14 @@ fn decode(bytes: &[u8]) -> Result<Vec<Page>, Unreadable> {
     let damaged = |why: &str| Unreadable::Damaged(why.to_owned());
     let mut lines = bytes.split_inclusive(|it| *it == b'\n');
     let first = lines.next().ok_or_else(|| damaged("it is empty"))?;
-    let head: Head = serde_json::from_slice(first).map_err(|_| damaged("its first line is not one of a history"))?;
+    let head: Head = serde_json::from_slice(first).map_err(|_| {
+        damaged(
+            "its first line is not the header of a \
+     history",
+        )
+    })?;
     if head.file != NAME {
-        return Err(damaged("its first line names another kind of file"));
+        return Err(damaged("its first line is of another kind of file"));
     }
     if head.version > VERSION {
         return Err(Unreadable::Newer(head.version)); // before anything else of it is looked at
@@ -243,10 +250,10 @@ fn decode(bytes: &[u8]) -> Result<Vec<Page>, Unreadable> {
     for line in lines {
         if let Ok(foot) = serde_json::from_slice::<Foot>(line) {
             let whole = foot.pages == read && foot.sum == format!("{total:016x}");
-            return if whole { Ok(pages.into_values().collect()) } else { Err(damaged("its sum is another")) };
+            return if whole { Ok(pages.into_values().collect()) } else { Err(damaged("its checksum does not match")) };
         }
-        let page: Line = serde_json::from_slice(line)
-            .map_err(|_| Unreadable::Damaged(format!("line {} is not one of a history", read + 2)))?;
+        let page: Line =
+            serde_json::from_slice(line).map_err(|_| Unreadable::Damaged(format!("line {} is not valid", read + 2)))?;
         let state = STANDARD.decode(&page.state);
         let state = state.map_err(|_| Unreadable::Damaged(format!("the state in line {} is not base64", read + 2)))?;
         let Line { namespace, kind, name, container, fresh, .. } = page;
@@ -287,13 +294,13 @@ mod tests {
     fn what_is_no_history_is_said() {
         let whole = text(&[page("a", &[1, 2]), page("b", &[3])]);
         check(b"", "it is empty");
-        check(b"hello\n", "its first line is not one of a history");
-        check(br#"{"file":"audit","version":1}"#, "its first line names another kind of file");
+        check(b"hello\n", "its first line is not the header of a history");
+        check(br#"{"file":"audit","version":1}"#, "its first line is of another kind of file");
         let cut = whole.iter().rposition(|it| *it == b'{').unwrap();
         check(&whole[..cut], "it ends too early");
-        check(&whole[..cut - 9], "line 3 is not one of a history");
+        check(&whole[..cut - 9], "line 3 is not valid");
         let changed = String::from_utf8(whole).unwrap().replace("AQI=", "AQM=");
-        check(changed.as_bytes(), "its sum is another");
+        check(changed.as_bytes(), "its checksum does not match");
         check(changed.replace("AQM=", "A").as_bytes(), "the state in line 2 is not base64");
     }
 
@@ -307,7 +314,7 @@ mod tests {
         file.save(&[page("c", &[9])], Timestamp::UNIX_EPOCH).unwrap();
         file.save(&pages, Timestamp::UNIX_EPOCH).unwrap();
         let in_use = HistoryFile::open(&path).unwrap_err().to_string();
-        assert!(in_use.ends_with("is in use by another process; give each its own --history-file"), "{in_use}");
+        assert!(in_use.ends_with("is in use by another process; set a different --history-file for each"), "{in_use}");
         drop(file);
         assert_eq!(HistoryFile::open(&path).unwrap().1.pages, pages);
     }
@@ -325,11 +332,11 @@ mod tests {
         assert!(path.exists(), "it is left as it is");
         std::fs::write(&path, "rubbish").unwrap();
         let (file, found) = HistoryFile::open(&path).unwrap();
-        assert!(found.set_aside.unwrap().contains("its first line is not one of a history"));
+        assert!(found.set_aside.unwrap().contains("its first line is not the header of a history"));
         assert_eq!(std::fs::read(folder.path().join("history.damaged")).unwrap(), b"rubbish");
         file.save(&[], Timestamp::UNIX_EPOCH).unwrap();
         let nowhere = HistoryFile::open(&folder.path().join("no/such/history")).unwrap_err().to_string();
-        assert!(nowhere.contains("see that the directory exists"), "{nowhere}");
+        assert!(nowhere.contains("check that the directory exists"), "{nowhere}");
     }
 
     proptest! {

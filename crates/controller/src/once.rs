@@ -16,7 +16,7 @@ use crate::world::{Settings, World};
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
     /// Something that every decision rests on did not come.
-    #[error("not everything could be read within {} s: {missing} (may it be listed and watched?)", patience.as_secs())]
+    #[error("cannot read everything within {} s: {missing} is missing (check the rights to list and watch it)", patience.as_secs())]
     Incomplete {
         /// What did not come.
         missing: String,

@@ -5,35 +5,35 @@ use std::fmt;
 /// A stable code. Codes are only ever added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
-    /// The pod runs with the new numbers.
+    /// The pod runs with the new sizes.
     Resized,
-    /// The pod had these numbers already.
+    /// The pod already had these sizes.
     NothingToChange,
     /// A dry run: it would be accepted.
     WouldResize,
-    /// Accepted by the API server; not waited for, or of a pod that no node has yet.
+    /// The API server accepted it; Supple did not wait, or the pod has no node yet.
     Accepted,
-    /// The rules refuse it; nothing was sent.
+    /// Supple predicts a refusal; nothing was sent.
     PredictedRefusal,
     /// The API server refused it.
     Refused,
-    /// The node has no room for it now and will try again.
+    /// The node has no room for it now, and retries.
     Deferred,
     /// The node cannot do it with its configuration.
     Infeasible,
-    /// The node tries and fails; it goes on trying.
+    /// The node tries the resize, fails, and retries.
     Failed,
-    /// Accepted, but not done when the time was up.
+    /// Accepted, but not applied within the timeout.
     TimedOut,
     /// The pod is gone.
     PodGone,
     /// There is no pod of that name in that namespace.
     NoSuchPod,
-    /// Somebody changed the pod's resources again while this resize was under way.
+    /// Someone changed the pod's resources during this resize.
     Overtaken,
-    /// There is no resize that could be undone.
+    /// There is no resize to undo.
     NothingToUndo,
-    /// The request makes no sense for this pod: no such container, or several and none named.
+    /// The request does not fit this pod: the container does not exist, or there are several and none was chosen.
     BadRequest,
 }
 
@@ -81,22 +81,23 @@ impl Reason {
     /// What it means, in one sentence.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::Resized => "The pod runs with the new numbers.",
-            Self::NothingToChange => "The pod had these numbers already.",
+            Self::Resized => "The pod runs with the new sizes.",
+            Self::NothingToChange => "The pod already had these sizes.",
             Self::WouldResize => "A dry run: it would be accepted.",
-            Self::Accepted => "Accepted by the API server; not waited for, or of a pod that no node has yet.",
-            Self::PredictedRefusal => "The rules refuse it; nothing was sent.",
+            Self::Accepted => "The API server accepted it; Supple did not wait, or the pod has no node yet.",
+            Self::PredictedRefusal => "Supple predicts a refusal; nothing was sent.",
             Self::Refused => "The API server refused it.",
-            Self::Deferred => "The node has no room for it now and will try again.",
+            Self::Deferred => "The node has no room for it now, and retries.",
             Self::Infeasible => "The node cannot do it with its configuration.",
-            Self::Failed => "The node tries and fails; it goes on trying.",
-            Self::TimedOut => "Accepted, but not done when the time was up.",
+            Self::Failed => "The node tries the resize, fails, and retries.",
+            Self::TimedOut => "Accepted, but not applied within the timeout.",
             Self::PodGone => "The pod is gone.",
             Self::NoSuchPod => "There is no pod of that name in that namespace.",
-            Self::Overtaken => "Somebody changed the pod's resources again while this resize was under way.",
-            Self::NothingToUndo => "There is no resize that could be undone.",
+            Self::Overtaken => "Someone changed the pod's resources during this resize.",
+            Self::NothingToUndo => "There is no resize to undo.",
             Self::BadRequest => {
-                "The request makes no sense for this pod: no such container, or several and none named."
+                "The request does not fit this pod: the container does not exist, or there are several and none was \
+                 chosen."
             }
         }
     }
@@ -111,7 +112,7 @@ impl Reason {
 pub fn to_markdown() -> String {
     let mut page = String::from(
         "\n## What `supple resize` and `supple undo` answer\n\n\
-         In `-o json` as `reason`. The first four end with exit code 0, the others with 1.\n\n| code | means |\n|---|---|\n",
+         In `-o json` as `reason`. The first four end with exit code 0, the others with 1.\n\n| code | meaning |\n|---|---|\n",
     );
     let (good, bad): (Vec<Reason>, Vec<Reason>) = Reason::ALL.into_iter().partition(|it| it.is_success());
     for reason in good.into_iter().chain(bad) {

@@ -109,8 +109,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub enum Broken {
     /// What tells it of the cluster has panicked: it would decide on a cluster that stands still.
     #[error(
-        "a watch of the loop failed inside Supple, which is a defect of it ({0}; the log above says where): the loop has ended rather than \
-         decide on a cluster that it does not see, and has to be started again"
+        "a watch of the loop failed because of a bug in Supple ({0}; the log above says where): the loop has \
+         stopped, because it no longer sees the cluster; restart it"
     )]
     Watch(JoinError),
 }
@@ -285,7 +285,8 @@ fn remember(
             if std::mem::replace(&mut told, true) {
                 tracing::debug!(%error, ?pause, "history still cannot be read from Prometheus");
             } else {
-                tracing::warn!(%error, "history cannot be read from Prometheus yet; it is tried again, and learned anew meanwhile");
+                tracing::warn!(%error, "cannot read history from Prometheus yet; will retry, and learns from current \
+                                        usage until then");
             }
         };
         let mut pasts = Pasts::new(server, queries, namespaces, span, Manner::default(), PATIENCE);
@@ -304,7 +305,7 @@ fn remember(
                 if warned.insert(warning.clone()) {
                     tracing::warn!(
                         warning,
-                        "the history may not be whole: it lowers nothing until as much has been watched here"
+                        "the history may be incomplete: nothing is lowered until Supple itself has watched for as long"
                     );
                 }
             }
@@ -424,7 +425,7 @@ fn sweep(
             let readings = match swept.readings {
                 Ok(readings) => readings,
                 Err(error) => {
-                    tracing::debug!(%error, node = &*swept.node, "its kubelet does not tell");
+                    tracing::debug!(%error, node = &*swept.node, "its kubelet does not report it");
                     metrics.source_failed(Source::Kubelet);
                     continue;
                 }

@@ -90,7 +90,7 @@ impl Surroundings {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(kube::Error::Api(status)) => {
-                self.gaps.push(format!("{what} could not be read: {}", status.message));
+                self.gaps.push(format!("cannot read {what}: {}", status.message));
                 Ok(None)
             }
             Err(error) => Err(error),

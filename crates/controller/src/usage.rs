@@ -226,8 +226,8 @@ pub fn blindness(error: &kube::Error) -> String {
         kube::Error::Api(status) if status.code == 404 => {
             "the cluster has no metrics.k8s.io (is metrics-server installed?)".to_owned()
         }
-        kube::Error::Api(status) => format!("usage may not be read: {}", status.message),
-        error => format!("usage cannot be read: {error}"),
+        kube::Error::Api(status) => format!("no permission to read usage: {}", status.message),
+        error => format!("cannot read usage: {error}"),
     }
 }
 

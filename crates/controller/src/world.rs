@@ -225,7 +225,7 @@ impl World {
             Event::Wrote(workload, result) => self.wrote(&workload, result),
             Event::WrotePolicy(Ok(())) => {}
             Event::WrotePolicy(Err(why)) => {
-                tracing::debug!(why, "the status of a policy could not be written; tried again");
+                tracing::debug!(why, "cannot write the status of a policy; will retry");
                 self.heard.again();
             }
             Event::Leading(leading) => self.lead(leading),
@@ -647,7 +647,7 @@ impl World {
             // Nothing is to be learned from these: what the watches tell next decides anew.
             Answer::Overtaken(why) | Answer::Failed(why) => {
                 self.release(&action.pod);
-                tracing::debug!(pod = %action.pod, why, "an action came to nothing; it is decided anew");
+                tracing::debug!(pod = %action.pod, why, "an action failed; Supple decides again");
                 return Vec::new();
             }
         };

@@ -69,9 +69,9 @@ codes! {
     // What is done.
     /// The pod is to be resized in place.
     Resize => "",
-    /// The pod runs with the new sizes and came to no harm while it was watched.
+    /// The pod runs with the new sizes, and no harm was found while it was watched.
     Resized => "",
-    /// The pod is to have its former sizes back: it came to harm after its resize.
+    /// The pod gets its former sizes back, because its resize caused harm.
     RollBack => "",
     /// The pod is evicted so that it comes back with the right sizes.
     Evict => "",
@@ -79,58 +79,59 @@ codes! {
     RollOut => "",
     /// The target of a horizontal autoscaler changes together with the request it reads.
     AdjustScaler => "",
-    /// What the pod asks for is what it needs, as far as its policy and its use allow.
+    /// The pod requests what it needs, as far as its policy and its usage allow.
     Fits => "",
 
     // What is known.
-    /// Nothing has been measured yet.
+    /// There are no measurements yet.
     NoData => "wait for the first measurements, or see `supple doctor` if there are none",
-    /// It has not been watched for long enough to lower anything.
-    Learning => "wait, give history (Prometheus), or set a shorter `learn`",
-    /// The newest measurement is old: it may raise, never lower.
+    /// The history is too short to lower anything.
+    Learning => "wait, provide history (Prometheus), or set a shorter `learn`",
+    /// The newest measurement is old: sizes may rise, but are not lowered.
     StaleData => "find out why measurements have stopped: `supple doctor`",
-    /// The recommender is not sure enough to lower anything.
+    /// The confidence is too low to lower anything.
     LowConfidence => "wait, or set a lower `minConfidence`",
 
     // What is allowed.
-    /// The mode is to recommend only.
+    /// The mode only recommends.
     ModeOff => "set another mode by label, policy or VerticalPodAutoscaler",
-    /// The mode is to size pods when they are created only.
+    /// The mode sizes pods only when they are created.
     ModeInitial => "set another mode, or recreate the pod",
     /// The container is excluded by its container policy.
-    ContainerOff => "take `mode: Off` out of its container policy",
-    /// The resource is not ours to size.
-    NotControlled => "take it into `controlledResources`",
-    /// A pause is in force.
+    ContainerOff => "remove `mode: Off` from its container policy",
+    /// The policy does not control this resource.
+    NotControlled => "add it to `controlledResources`",
+    /// A pause is in effect.
     Paused => "end the pause, or wait until it ends",
-    /// The switch that stops everything in the cluster is pulled.
-    Stopped => "put the switch back: `supple.dev/stop` on the namespace of the controller",
-    /// No window allows a change now, or one denies it.
+    /// `supple.dev/stop` is set, which stops everything in the cluster.
+    Stopped => "remove the annotation `supple.dev/stop` from the namespace of the controller",
+    /// No window allows a change now, or a window denies it.
     OutsideWindow => "wait for the window, or change `windows`",
 
     // Whose pod it is.
     /// Another vertical autoscaler acts on the workload.
     OtherVertical => "remove one of the two",
-    /// Somebody else has set the pod's sizes.
-    OtherHand => "take our note and the name of whoever resized it off the pod (`supple explain` shows how), and let nobody else set its resources",
+    /// Someone else has set the pod's sizes.
+    OtherHand => "run the command that `supple explain` shows: it removes Supple's annotation and the other field \
+                  manager; then let only Supple set its resources",
     /// A horizontal autoscaler reads the request that would change.
-    HorizontalScaler => "set `hpa: Adjust`, or let the autoscaler read another metric",
+    HorizontalScaler => "set `hpa: Adjust`, or scale on another metric",
 
     // What is going on.
-    /// The pod does not run, is on its way out, or has ended.
+    /// The pod does not run, is being deleted, or has ended.
     NotRunning => "",
     /// The workload has no pods now: it is scaled to zero, or between two runs.
-    NoPods => "scale it up, or wait for its next run; without the webhook new pods ask for what the template says",
+    NoPods => "scale it up, or wait for its next run; without the webhook, new pods get the sizes of the template",
     /// A resize of the pod is under way.
     InProgress => "",
-    /// The node has no room for the resize yet; it keeps its place.
-    Deferred => "let other pods of the node shrink or leave",
-    /// The node had no room for too long: given up, the former sizes are back.
+    /// The node has no room for the resize yet, and retries it.
+    Deferred => "shrink or move other pods of the node",
+    /// The node had no room for too long: Supple gave up and restored the former sizes.
     GivenUp => "free room on the node, or allow `InPlaceOrRecreate`",
-    /// The node cannot do the resize in its configuration.
-    Infeasible => "allow `InPlaceOrRecreate`, or create the pod anew",
-    /// The node tries and fails.
-    NodeFailing => "see the pod's `PodResizeInProgress` condition and its node",
+    /// The node cannot do the resize with its configuration.
+    Infeasible => "allow `InPlaceOrRecreate`, or recreate the pod",
+    /// The node tries the resize and fails.
+    NodeFailing => "check the pod's `PodResizeInProgress` condition and its node",
     /// The workload is being rolled out.
     RollingOut => "wait until the rollout has ended",
     /// A container is being restarted.
@@ -141,106 +142,106 @@ codes! {
     CanarySettling => "wait until the first pod has settled",
     /// The resize of the pod is being watched.
     Settling => "wait until it has settled",
-    /// A resize was made a short time ago.
+    /// The last resize is too recent.
     CoolDown => "wait, or set a shorter cool-down",
-    /// It came to harm, or was refused, before: longer pauses between tries.
-    BackOff => "wait; the size that did harm is remembered",
+    /// An earlier resize caused harm or was refused: the pauses between tries are longer.
+    BackOff => "wait; Supple remembers the size that caused harm",
 
     // What the numbers are.
     /// The change is too small to be worth a resize.
     NotWorthIt => "set a lower `threshold`",
-    /// The container asks for neither CPU nor memory, and a resize may not change its QoS class.
-    NothingRequested => "give it requests in its template",
-    /// The size is held at the least the policy allows.
+    /// The container requests neither CPU nor memory, and a resize may not change its QoS class.
+    NothingRequested => "add requests to its template",
+    /// The size is held at the minimum the policy allows.
     AtLeast => "lower `minAllowed`",
-    /// The size is held at the most the policy allows.
+    /// The size is held at the maximum the policy allows.
     AtMost => "raise `maxAllowed`",
     /// The size is held by a schedule.
     Scheduled => "change `schedules`",
-    /// The step is as large as one may be; the rest follows later.
+    /// The step is capped; the rest follows later.
     StepCapped => "raise the step caps",
-    /// The size is kept above one that did harm before.
+    /// The size stays above one that caused harm before.
     KnownTooSmall => "wait until it is forgotten (a week), or raise `minAllowed`",
     /// The limit stays, and caps the request.
     LimitKept => "set another `limits` strategy",
     /// The pod's QoS class would change.
-    QosChange => "create the pod anew with other requests and limits",
+    QosChange => "recreate the pod with other requests and limits",
 
     // What the cluster answers.
     /// A limit range of the namespace forbids the size.
     LimitRange => "change the limit range, or the bounds of the policy",
     /// A quota of the namespace has no room for the size.
-    QuotaExceeded => "raise the quota, or let other pods of the namespace shrink",
-    /// The node is too small for it even when empty.
+    QuotaExceeded => "raise the quota, or shrink other pods of the namespace",
+    /// The node is too small for it, even when empty.
     NodeCapacity => "move the pod to a larger node",
-    /// The node's version or system cannot resize it.
+    /// The node's version or operating system cannot resize it.
     NodeUnsupported => "move the pod to a node that can",
-    /// The node has no room for it now, not even after others have shrunk.
+    /// The node has no room for it now, even after other pods have shrunk.
     NoRoom => "free room on the node, or move the pod",
     /// The node is short of memory, disk or process ids.
-    NodePressure => "wait until the node's condition is false again",
+    NodePressure => "wait until the node's pressure condition is False",
     /// The node does not answer.
-    NodeNotReady => "see the node",
-    /// The pod as a whole has resources of its own, and the containers' would not fit into them.
+    NodeNotReady => "check the node",
+    /// The pod has pod-level resources, and the containers would not fit into them.
     PodLevel => "raise `spec.resources` of the pod: in place with `kubectl patch --subresource=resize`, and in its template",
-    /// Pods of this kind are never resized: static ones, those on Windows, those with claims on their node's resources.
+    /// Pods of this kind are never resized: static pods, pods on Windows, pods with resource claims.
     NotResizable => "",
     /// The API server would refuse it for another reason.
     Rejected => "change the sizes as the message says",
     /// The API server refused it.
     Refused => "change the sizes as the message says",
-    /// The API server did not answer, or could not: it is tried again.
-    NoAnswer => "see the API server, its load and its webhooks",
+    /// The API server did not answer, or failed: Supple tries again.
+    NoAnswer => "check the API server, its load and its webhooks",
 
     // What a memory decrease needs.
-    /// The memory limit would go to or below what is used, or was used lately.
+    /// The memory limit would be at or below the current or recent usage.
     BelowUse => "wait until it uses less",
     /// The container waits for CPU or memory, or came near its limit: nothing is lowered.
     UnderPressure => "wait until the pressure is over",
     /// The memory limit would be lowered while swap is in use.
     SwapInUse => "wait until the swap is empty",
-    /// The cluster is older than 1.34, which lowers no memory limit without a restart.
-    LimitNotLowered => "upgrade the cluster, or give the container's memory the resize policy RestartContainer",
-    /// The memory decrease waits for somebody's approval.
+    /// The cluster is older than 1.34 and cannot lower a memory limit without a restart.
+    LimitNotLowered => "upgrade the cluster, or set the container's memory resize policy to RestartContainer",
+    /// The memory decrease waits for approval.
     NeedsApproval => "annotate the pod or workload: supple.dev/approve-memory-decrease=true",
 
     // What a restart needs.
-    /// The resize policy wants a restart, and the mode allows none.
+    /// The resize policy requires a restart, and the mode allows none.
     WouldRestart => "allow `InPlaceOrRecreate`, or resize it by hand",
     /// A disruption budget allows no restart now.
     DisruptionBudget => "wait until the budget allows one",
-    /// It is the last ready replica, or there are too few.
+    /// It is the last ready replica, or too few replicas are ready.
     TooFewReplicas => "add replicas, or set a lower `minReplicas`",
-    /// Recreating it would bring the same sizes back.
-    ComesBackSame => "let the webhook size new pods and restart the workload once it does, or change the template",
-    /// Its sizes do not move in the direction in which it may be recreated.
+    /// A recreated pod would have the same sizes.
+    ComesBackSame => "let the webhook size new pods, then restart the workload; or change the template",
+    /// `evictionRequirements` do not allow recreating it for a change in this direction.
     WrongDirection => "change `evictionRequirements`, or the mode",
-    /// The pod asks not to be disturbed.
+    /// An annotation on the pod forbids disruption.
     DoNotDisrupt => "remove its safe-to-evict or do-not-disrupt annotation",
 
     // What budgets allow.
-    /// As many pods of the workload are under way as may be.
+    /// The maximum number of pods of the workload is being resized or watched.
     WorkloadBudget => "wait, or raise `podsAtOnce`",
-    /// As many pods of the namespace are under way as may be.
+    /// The maximum number of pods of the namespace is being resized or watched.
     NamespaceBudget => "wait, or raise `namespacePodsAtOnce`",
-    /// As many resizes are under way in the cluster as may be.
-    ClusterBudget => "wait, or raise the controller's limit",
-    /// Another resize on the node is in flight.
+    /// The maximum number of resizes in the cluster is in progress.
+    ClusterBudget => "wait, or raise the controller's `--max-in-flight`",
+    /// Another resize on the node is in progress.
     NodeBusy => "wait until it has ended",
 
     // What went wrong after a resize.
-    /// The container was killed for want of memory.
+    /// The container was OOM-killed.
     OutOfMemory => "",
     /// The container was restarted.
     Restarted => "",
-    /// The pod is not ready any more.
+    /// The pod is no longer ready.
     NotReady => "",
-    /// The container is throttled more than it was.
+    /// The container is throttled more than before.
     Throttled => "",
     /// A guard of the policy was crossed.
     GuardCrossed => "",
-    /// A guard of the policy has no answer: it watches nothing, and holds nothing up.
-    GuardUnread => "ask Prometheus the guard's query yourself, for a pod of the workload: it must answer with one number",
-    /// The pod-level cgroup stays small after a kill: a resize cannot reach the container, only recreating it can.
+    /// A guard of the policy has no answer: it is ignored, and blocks nothing.
+    GuardUnread => "run the guard's query in Prometheus for a pod of the workload: the result must be one number",
+    /// The pod's cgroup stays small after an OOM kill: a resize has no effect, the pod must be recreated.
     StuckAfterKill => "allow `InPlaceOrRecreate`, or delete the pod",
 }

@@ -350,7 +350,7 @@ fn seat<'a>(
         }
     }
     let message = format!(
-        "{}/{} looks at all pods of the workload, and {} finds no place now: all change together or none",
+        "{}/{} scales all pods of the workload together, and {} cannot change now: all change together or none",
         target.kind.to_lowercase(),
         target.name,
         works[short].pod.key.name
@@ -588,11 +588,11 @@ fn settle_scaler(group: &Group<'_>, works: &[Work<'_>]) -> Option<Action> {
     }
     let pod = works.iter().find(|it| it.what().is_none())?.pod.key.clone();
     let why = format!(
-        "{}/{} aims at {} % {}, which is the same use with what its pods ask for now",
+        "{}/{} targets {} % {}, the same usage with the requests its pods have now",
         target.kind.to_lowercase(),
         target.name,
         target.to,
-        if target.anchor.is_none() { "as before us".to_owned() } else { format!("instead of {} %", target.from) }
+        if target.anchor.is_none() { "as before Supple".to_owned() } else { format!("instead of {} %", target.from) }
     );
     let (workload, code) = (group.key.clone(), Code::AdjustScaler);
     Some(Action { pod, workload, what: What::SettleScaler(target.clone()), code, why, cannot_wait: false })
@@ -624,11 +624,11 @@ pub(crate) fn describe(pod: &PodFacts, mut draft: Draft, what: Option<&What>) ->
         match (stop, findings.iter().find(ours), findings.first()) {
             (Some(finding), _, _) => (finding.code, about(finding)),
             // A number that is held where it is stops nothing: there is nothing to be done.
-            (None, Some(held), _) => (Code::Fits, format!("what it asks for is what it may have: {}", about(held))),
+            (None, Some(held), _) => (Code::Fits, format!("it requests what it may have: {}", about(held))),
             (None, None, Some(other)) => {
-                (Code::Fits, format!("what is ours to size is what it needs: {}", about(other)))
+                (Code::Fits, format!("what Supple controls is what it needs: {}", about(other)))
             }
-            (None, None, None) => (Code::Fits, "what it asks for is what it needs".to_owned()),
+            (None, None, None) => (Code::Fits, "it requests what it needs".to_owned()),
         }
     });
     Verdict { workload: pod.workload.clone(), containers, findings, code, message, again, asked }
@@ -658,7 +658,7 @@ fn sentence(what: &What, pod: &PodFacts, draft: &Draft) -> String {
     };
     match (what, draft.deed) {
         (What::AdjustScaler { target, .. }, _) => format!(
-            "{}; {}/{} aims at {} %{}, which is the same use",
+            "{}; {}/{} targets {} %{}, the same usage",
             draft.steps(pod),
             target.kind.to_lowercase(),
             target.name,

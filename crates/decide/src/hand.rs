@@ -38,10 +38,10 @@ impl fmt::Display for Other {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Person(Author::Undo) => f.write_str("a person undid a resize"),
-            Self::Person(Author::Restore) => f.write_str("`supple uninstall` gave it its original sizes back"),
+            Self::Person(Author::Restore) => f.write_str("`supple uninstall` restored its original sizes"),
             Self::Person(_) => f.write_str("a person resized it"),
             Self::Manager(name) => write!(f, "{name} set its resources"),
-            Self::Unknown => f.write_str("somebody else set its resources"),
+            Self::Unknown => f.write_str("someone else set its resources"),
         }
     }
 }

@@ -83,19 +83,19 @@ pub enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UndoError {
     /// No note, or it cannot be read.
-    #[error("no resize by supple is noted on it")]
+    #[error("it has no record of a resize by supple")]
     NoNote,
     /// The last one was an undo.
-    #[error("its last resize has been undone already")]
+    #[error("its last resize is already undone")]
     AlreadyUndone,
     /// It never took effect, or was put back by hand.
-    #[error("its last resize is not in effect: the numbers are those from before it")]
+    #[error("its last resize is not in effect: it has the sizes from before it")]
     NotInEffect,
     /// Somebody changed the numbers since.
-    #[error("its resources have been changed by somebody else since the last resize by supple")]
+    #[error("someone else has changed its resources since the last resize by supple")]
     ChangedSince,
     /// The resize added a number; Kubernetes has no way to take one away.
-    #[error("its last resize added {0}, and a number that was added cannot be removed from a running pod")]
+    #[error("its last resize added {0}, and a running pod cannot lose an added value")]
     CannotRemove(String),
 }
 
@@ -279,10 +279,10 @@ mod tests {
     fn undo_puts_back_only_what_it_set() {
         check_undo(&pod("250m", Some(&note(Author::Resize))), Ok("100m"));
         check_undo(&pod("0.25", Some(&note(Author::Controller))), Ok("100m"));
-        check_undo(&pod("250m", None), Err("no resize by supple is noted"));
-        check_undo(&pod("250m", Some(&note(Author::Undo))), Err("undone already"));
+        check_undo(&pod("250m", None), Err("no record of a resize by supple"));
+        check_undo(&pod("250m", Some(&note(Author::Undo))), Err("already undone"));
         check_undo(&pod("100m", Some(&note(Author::Resize))), Err("not in effect"));
-        check_undo(&pod("300m", Some(&note(Author::Resize))), Err("changed by somebody else"));
+        check_undo(&pod("300m", Some(&note(Author::Resize))), Err("someone else has changed"));
     }
 
     #[test]

@@ -284,59 +284,59 @@ macro_rules! settings {
 }
 
 settings! {
-    /// How far we may go.
+    /// What Supple may do.
     mode: Mode = Mode::Off, "updatePolicy.updateMode" words::mode;
-    /// Nothing is to be done.
+    /// Supple makes no change.
     pause: Option<Pause> = None, "paused" words::pause;
-    /// Who goes first where room or budget is short; higher first.
+    /// Order if room or budget is short; higher first.
     priority: i32 = 0, "priority" words::number;
     /// How often memory may be short, in the recommender's words: `1 per 30 days`.
     memory_risk: Option<Arc<str>> = None, "risk.memory" words::risk;
     /// How much of the time CPU may be short: `0.5 % of time`.
     cpu_risk: Option<Arc<str>> = None, "risk.cpu" words::risk;
-    /// Room above what is recommended, in percent, for CPU. None by itself: the recommender's sizes have their margin in them.
+    /// Added to the CPU recommendation, in percent. Default 0: the recommendation already has a margin.
     cpu_headroom_percent: u32 = 0, "headroom.cpu" words::percent;
     /// The same for memory.
     memory_headroom_percent: u32 = 0, "headroom.memory" words::percent;
-    /// What becomes of limits.
+    /// How limits change when requests change.
     limits: Limits = Limits::Ratio, "limits" words::limits;
-    /// How much may change at once.
+    /// Maximum change at once.
     steps: StepCaps = StepCaps { cpu_up: None, cpu_down: Some(50), memory_up: None, memory_down: Some(30) }, "steps" words::steps;
-    /// Changes of less than this share of the size in force are not worth a resize, in percent.
+    /// Changes of less than this share of the current size are not made, in percent.
     threshold_percent: u32 = 10, "threshold" words::percent;
-    /// How long after a resize the next one upwards waits, unless it is urgent.
+    /// Pause after a resize before the next raise, unless it is urgent.
     cool_down_up: SignedDuration = SignedDuration::from_mins(5), "coolDown.up" words::time;
-    /// How long after a resize the next one downwards waits.
+    /// Pause after a resize before the next decrease.
     cool_down_down: SignedDuration = SignedDuration::from_hours(1), "coolDown.down" words::time;
-    /// When changes may be made; none: always.
+    /// When changes are allowed; none: always.
     windows: Vec<Window> = Vec::new(), "windows" words::windows;
     /// Sizes for times of day.
     schedules: Vec<ScheduledSize> = Vec::new(), "schedules" words::schedules;
-    /// What to do beside a horizontal autoscaler on the same resource.
+    /// What to do if a horizontal autoscaler reads the same resource.
     with_scaler: WithScaler = WithScaler::Refuse, "hpa" words::with_scaler;
     /// A memory decrease needs the annotation `supple.dev/approve-memory-decrease`.
     approve_memory_decrease: bool = false, "approveMemoryDecrease" words::yes_or_no;
     /// How long a pod is watched after its resize before it counts as good and the next pod follows.
     settle: SignedDuration = SignedDuration::from_mins(5), "settle" words::time;
-    /// Pods of a workload that may be under way at once, after the first one has settled.
+    /// Maximum pods of a workload being resized or watched at once, after the first one has settled.
     pods_at_once: u32 = 3, "podsAtOnce" words::pods;
-    /// Pods of the namespace that may be under way at once, whatever workload they are of; none: as many as in the cluster.
+    /// Maximum pods of the namespace being resized or watched at once, of any workload; none: same as for the cluster.
     namespace_pods_at_once: Option<u32> = None, "namespacePodsAtOnce" words::pods_at_most;
     /// With fewer ready replicas than this nothing is evicted or restarted.
     min_replicas: u32 = 2, "updatePolicy.minReplicas" words::pods;
-    /// Pods are recreated only where all of these hold of their sizes; what can be resized in place is not asked.
+    /// Pods are recreated only if their sizes meet all of these; they do not apply to in-place resizes.
     recreate_only_for: Vec<Direction> = Vec::new(), "evictionRequirements" words::directions;
-    /// Pods younger than this are starting up, which is not how they live.
+    /// Pods younger than this are starting up, which does not count as normal usage.
     startup: SignedDuration = SignedDuration::from_mins(10), "startup" words::time;
-    /// Nothing is lowered before it has been watched for this long.
+    /// Nothing is lowered with less history than this.
     learn: SignedDuration = SignedDuration::from_hours(24), "learn" words::time;
     /// Nothing is lowered with less confidence than this, 0 to 1000.
     min_confidence_permille: u16 = 500, "minConfidence" words::permille;
-    /// What is watched after a resize beside the pod itself; at most ten.
+    /// Also checked after a resize, besides the pod itself; at most ten.
     guards: Vec<Guard> = Vec::new(), "guards" words::guards;
     /// A deferred resize is given up after this.
     give_up_deferred: SignedDuration = SignedDuration::from_mins(30), "giveUpDeferredAfter" words::time;
-    /// How a pod is recreated where it has to be.
+    /// How a pod is recreated if necessary.
     recreate_by: RecreateBy = RecreateBy::Eviction, "updatePolicy.recreateBy" words::recreate_by;
 }
 

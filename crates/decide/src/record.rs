@@ -130,7 +130,13 @@ impl Record {
             2 => " twice in a row".to_owned(),
             times => format!(" {times} times in a row"),
         };
-        Some((until, format!("it came to harm or was refused{times}: what can wait is not tried before {until:.0}")))
+        Some((
+            until,
+            format!(
+                "resizes caused harm or were refused{times}: changes that can wait are not tried before \
+                              {until:.0}"
+            ),
+        ))
     }
 
     /// Whether it has been said how the resize of this pod at this time ended.
@@ -168,7 +174,7 @@ mod tests {
         let policy = Policy::default();
         let mut record = Record::default();
         let mut last = SignedDuration::ZERO;
-        for expect in ["refused: what", "refused twice in a row: what", "refused 3 times in a row: what"] {
+        for expect in ["refused: changes", "refused twice in a row: changes", "refused 3 times in a row: changes"] {
             record.set_back(now, &policy);
             let (until, words) = record.pause(now).unwrap();
             let pause = until.duration_since(now);

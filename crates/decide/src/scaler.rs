@@ -101,7 +101,7 @@ pub fn adjust(subject: &Subject, drafts: &mut [(&PodFacts, &mut Draft)]) -> Opti
     let refusal = match blocked {
         Some((pod, _)) => {
             let message = format!(
-                "{}/{} looks at all pods of the workload, and {} cannot change now: all change together or none",
+                "{}/{} scales all pods of the workload together, and {} cannot change now: all change together or none",
                 scaler.kind.to_lowercase(),
                 scaler.name,
                 pod.key.name
@@ -157,7 +157,7 @@ fn target(
     let milli_cpu = i64::try_from(old).unwrap_or(i64::MAX);
     let anchor = scaler.anchor.unwrap_or(Anchor { percent: from, milli_cpu, pods, to: from });
     let Some(exact) = anchor.percent_of(new, pods) else {
-        return Err(refused("its pods would request no CPU at all, and it could not scale any more".to_owned()));
+        return Err(refused("its pods would request no CPU, and it could no longer scale".to_owned()));
     };
     match u32::try_from(exact) {
         // Too small a step to be seen in the target; not where the target is that of the step already, after a kill.
@@ -167,7 +167,8 @@ fn target(
             Ok(Some(Target { kind: scaler.kind.clone(), name: scaler.name.clone(), from, to, anchor }))
         }
         _ => Err(refused(format!(
-            "{}/{} would have to aim at {exact} % instead of {} % to scale at the same use, and 1 to {} % can be aimed at",
+            "{}/{} would need the target {exact} % instead of {} % to scale at the same usage, and targets are 1 to \
+             {} %",
             scaler.kind.to_lowercase(),
             scaler.name,
             anchor.percent,
@@ -229,7 +230,7 @@ fn within_reach(
                 part.full = part.now;
             }
             let message = format!(
-                "{step}: held at {}, where {}/{} aims at {end} %, beyond which it cannot",
+                "{step}: held at {}, where {}/{} reaches its last possible target, {end} %",
                 part.show(part.next.request),
                 scaler.kind.to_lowercase(),
                 scaler.name,

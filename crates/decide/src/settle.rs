@@ -123,7 +123,7 @@ pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) ->
     if let Some(at) =
         pod.unready.map(Timestamp::from).filter(|it| any && within(*it) && patience.is_none_or(|until| now >= until))
     {
-        let message = format!("it was ready before its resize and is not any more, since {at:.0}");
+        let message = format!("it was ready before its resize, and has not been since {at:.0}");
         harms.push(Harm { code: Code::NotReady, at, container: None, message });
     }
     let readings = scene
@@ -163,7 +163,7 @@ fn ended(note: &Noted, container: &ContainerFacts, memory: bool, within: impl Fn
     let limit = after.memory_limit.zip(before.memory_limit).filter(|(after, before)| after < before);
     if end.out_of_memory && memory && (limit.is_some() || within(end.at)) {
         let size = after.memory_limit.or(after.memory_request).unwrap_or_default();
-        let message = format!("{} was killed for want of memory with {size} at {:.0}", container.name, end.at);
+        let message = format!("{} was OOM-killed with {size} at {:.0}", container.name, end.at);
         return Some(harm(Code::OutOfMemory, message));
     }
     let expected = restarts_for(container, note);
@@ -263,8 +263,8 @@ pub fn remember(
         } else if has_settled(subject, &record, pod, now) {
             let end = ended_while_watched(subject, pod, note);
             let outcome = match &end {
-                None => "no harm came of it".to_owned(),
-                Some(end) => format!("{end}, though it has no less than before"),
+                None => "no harm was found".to_owned(),
+                Some(end) => format!("{end}, although it has no less than before"),
             };
             record.remember(done(pod, note, Code::Resized, &format!("{}: {outcome}", note.in_words())));
             if end.is_some() {
@@ -291,7 +291,7 @@ fn ended_while_watched(subject: &Subject, pod: &PodFacts, note: &Noted) -> Optio
         let end = container.last_end.filter(|it| whole(note.at) <= it.at && it.at <= until)?;
         let (name, at) = (&container.name, end.at);
         if end.out_of_memory {
-            return Some(format!("{name} was killed for want of memory at {at:.0}"));
+            return Some(format!("{name} was OOM-killed at {at:.0}"));
         }
         let bad = end.exit_code != 0 && !restarts_for(container, note);
         bad.then(|| format!("{name} ended with code {} at {at:.0}", end.exit_code))

@@ -141,7 +141,7 @@ impl Sizing<'_> {
         let Some((size, because)) = harmful.max_by_key(|(size, it)| (*size, it.at)) else { return amount };
         let floor = self.round(more(size, ABOVE_HARM_PERCENT)).min(now);
         if amount < floor {
-            let why = format!("{} did harm ({}) at {:.0}", show(self.resource, size), because.code, because.at);
+            let why = format!("{} caused harm ({}) at {:.0}", show(self.resource, size), because.code, because.at);
             self.say(Check::Worth, Code::KnownTooSmall, amount, floor, why);
         }
         amount.max(floor)
@@ -320,7 +320,7 @@ impl Sizing<'_> {
         let used = self.sight.last_use(self.container).filter(|_| self.resource == Resource::Memory)?;
         let by_charge = used.memory_charged.map(|charged| {
             let shown = crate::numbers::show_measured_memory(charged);
-            let why = format!("{shown} is charged, page cache included: a node lowers no limit below that");
+            let why = format!("{shown} is charged, page cache included: a node cannot lower the limit below that");
             (charged.0.saturating_add(1), why)
         });
         by_use.into_iter().chain(by_charge).max_by_key(|(floor, _)| *floor)
@@ -443,8 +443,9 @@ pub fn keep_class(sight: &Sight<'_>, draft: &mut Draft, goes: impl Fn(&Draft, &P
     } else {
         part.next.limit = part.next.request.map(|it| it.saturating_add(unit));
     }
-    let saying =
-        "one limit stays above its request: with all equal the pod would be Guaranteed, and a resize keeps the class";
+    let saying = "one limit stays above its request: if all were equal the pod would be Guaranteed, and a resize \
+                  keeps the \
+         class";
     draft.remark_part(sight.pod, index, Saying::clamped(Check::Qos, Code::QosChange, saying));
 }
 

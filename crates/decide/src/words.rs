@@ -13,17 +13,17 @@ use crate::policy::{
 pub(crate) fn mode(it: &Mode) -> String {
     let means = match it {
         Mode::Off => "Off: recommend only",
-        Mode::Initial => "Initial: size pods as they are created, never afterwards",
-        Mode::Recreate => "Recreate: evict pods whose sizes are wrong",
-        Mode::InPlaceOrRecreate => "InPlaceOrRecreate: resize in place, and recreate where that cannot be",
-        Mode::InPlace => "InPlace: resize in place, and never restart anything",
+        Mode::Initial => "Initial: size pods only when they are created",
+        Mode::Recreate => "Recreate: evict pods with wrong sizes",
+        Mode::InPlaceOrRecreate => "InPlaceOrRecreate: resize in place, else recreate",
+        Mode::InPlace => "InPlace: resize in place, never restart",
     };
     means.to_owned()
 }
 
 pub(crate) fn pause(it: &Option<Pause>) -> String {
     let Some(Pause { until, why }) = it else { return "no".to_owned() };
-    let until = until.map_or_else(|| "until somebody ends it".to_owned(), |it| format!("until {it:.0}"));
+    let until = until.map_or_else(|| "until someone ends it".to_owned(), |it| format!("until {it:.0}"));
     if why.is_empty() { until } else { format!("{until}: {why}") }
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn number(it: &i32) -> String {
 pub(crate) fn risk(it: &Option<Arc<str>>) -> String {
     match it {
         Some(said) => format!("short {said}"),
-        None => "by cost: slack and shortage together cost least".to_owned(),
+        None => "by cost: slack and shortage together cost the least".to_owned(),
     }
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn pods(it: &u32) -> String {
 }
 
 pub(crate) fn pods_at_most(it: &Option<u32>) -> String {
-    it.as_ref().map_or_else(|| "as many as in the cluster".to_owned(), pods)
+    it.as_ref().map_or_else(|| "same as for the cluster".to_owned(), pods)
 }
 
 pub(crate) fn directions(it: &[Direction]) -> String {
@@ -77,10 +77,10 @@ pub(crate) fn time(it: &SignedDuration) -> String {
 
 pub(crate) fn limits(it: &Limits) -> String {
     let means = match it {
-        Limits::Keep => "Keep: they stay, and cap the request",
-        Limits::Ratio => "Ratio: they keep their proportion to the request",
-        Limits::Equal => "Equal: they equal the request",
-        Limits::None => "None: none is set; those that are there stay, or rise to the request",
+        Limits::Keep => "Keep: limits stay, and cap the request",
+        Limits::Ratio => "Ratio: limits keep their proportion to the request",
+        Limits::Equal => "Equal: limits equal the request",
+        Limits::None => "None: no limit is added; existing limits stay, or rise to the request",
     };
     means.to_owned()
 }
@@ -129,7 +129,7 @@ fn amounts(it: &CpuAndMemory) -> String {
 
 pub(crate) fn with_scaler(it: &WithScaler) -> String {
     let means = match it {
-        WithScaler::Refuse => "Refuse: a request that a horizontal autoscaler reads is left alone",
+        WithScaler::Refuse => "Refuse: a request that a horizontal autoscaler reads stays unchanged",
         WithScaler::Adjust => "Adjust: the autoscaler's target changes with the request it reads",
     };
     means.to_owned()
@@ -154,7 +154,7 @@ pub(crate) fn guards(it: &[Guard]) -> String {
 
 pub(crate) fn recreate_by(it: &RecreateBy) -> String {
     let means = match it {
-        RecreateBy::Eviction => "Eviction: within disruption budgets; its owner makes another",
+        RecreateBy::Eviction => "Eviction: within disruption budgets; the owner recreates the pod",
         RecreateBy::Rollout => "Rollout: the workload is restarted through its template",
     };
     means.to_owned()
@@ -201,7 +201,7 @@ impl Policy {
             Some((said, origin)) => (limits(&said), origin),
             None => (limits(&self.limits.value), &self.limits.origin),
         };
-        rows.push(Row { name: "limits", meaning: "What becomes of its limits.", value, origin });
+        rows.push(Row { name: "limits", meaning: "How its limits change.", value, origin });
         rows
     }
 }
@@ -260,7 +260,7 @@ mod tests {
         check(&policy, "risk.cpu", "short 0.5 % of time", "rightsizepolicy/web");
         check(&policy, "windows", "allow 0 9 * * 1-4 for 7h UTC", "rightsizepolicy/web");
         check(&policy, "guards", "latency: harm above 0.3", "rightsizepolicy/web");
-        check(&policy, "paused", "until somebody ends it: the sale, Ann", "rightsizepolicy/web");
+        check(&policy, "paused", "until someone ends it: the sale, Ann", "rightsizepolicy/web");
         check(&policy, "settle", "5m", "built in");
     }
 
@@ -295,6 +295,6 @@ mod tests {
         assert_eq!(of("app", "minAllowed.memory"), expect("64Mi", "clusterrightsizepolicy/base"));
         assert_eq!(of("other", "minAllowed.cpu"), expect("50m", "clusterrightsizepolicy/base"));
         assert_eq!(of("app", "maxAllowed.cpu"), expect("none", "built in"));
-        assert_eq!(of("app", "limits"), expect("Ratio: they keep their proportion to the request", "built in"));
+        assert_eq!(of("app", "limits"), expect("Ratio: limits keep their proportion to the request", "built in"));
     }
 }

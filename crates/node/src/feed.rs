@@ -127,9 +127,8 @@ impl Feed {
     pub async fn run(self, client: Client) {
         let changes = watcher(Api::<Pod>::all(client), watcher::Config::default()).default_backoff();
         let events = changes.filter_map(|change| {
-            let change = change.inspect_err(
-                |error| tracing::warn!(%error, "the pods of the cluster cannot be watched; it is tried again"),
-            );
+            let change = change
+                .inspect_err(|error| tracing::warn!(%error, "the pods of the cluster cannot be watched; will retry"));
             std::future::ready(change.ok().map(told))
         });
         self.run_on(events).await;

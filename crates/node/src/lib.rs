@@ -231,12 +231,12 @@ impl Node {
         // A container that is being started now must not appear after everything has been cleared away.
         self.shared.workers.close();
         if tokio::time::timeout(LAST_STEPS, self.shared.workers.wait()).await.is_err() {
-            tracing::warn!("some pods are still busy with the machine or the API server; the node stops without them");
+            tracing::warn!("some pods are still being stopped; the node stops without waiting for them");
         }
         if mode == StopMode::EndPods {
             let runtime: &dyn Runtime = &*self.shared.runtime;
             if let Err(error) = runtime.shutdown().await {
-                tracing::error!(%error, "not everything that the node made could be removed");
+                tracing::error!(%error, "cannot remove everything that the node created");
             }
         }
     }

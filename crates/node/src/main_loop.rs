@@ -92,7 +92,7 @@ impl MainLoop {
     }
 
     fn not_watched(&mut self, error: watcher::Error) {
-        tracing::warn!(%error, "the node's pods cannot be watched; it is tried again");
+        tracing::warn!(%error, "the node's pods cannot be watched; will retry");
         if let watcher::Error::InitialListFailed(error) = error
             && let Some(listed) = self.listed.take()
         {

@@ -378,10 +378,7 @@ async fn auto_takes_processes_where_it_can_and_says_why() {
     let cri = |request| CriOptions::new(request, dir.path());
     let chosen = choose(Requested::Auto, nowhere.clone(), simulated(), cri).await.unwrap();
     assert_eq!(chosen.runtime.name(), "simulated");
-    assert_eq!(
-        chosen.why,
-        "processes cannot be run here: no cgroup hierarchy has both cpu and memory: none is mounted"
-    );
+    assert_eq!(chosen.why, "cannot run processes here: no cgroup hierarchy has both cpu and memory: none is mounted");
     let refused = choose(Requested::Process, nowhere.clone(), simulated(), cri).await.unwrap_err().to_string();
     assert!(refused.contains("none is mounted; use --runtime simulated"), "{refused}");
     let absent = "cri=unix:///nonexistent/containerd.sock".parse::<Requested>().unwrap();

@@ -112,7 +112,7 @@ fn what_cannot_be_read_says_what_to_write() {
         ("0 0 * * 8", "its day of the week is \"8\"; write 0 to 7 or SUN to SAT"),
     ] {
         let told = says(schedule, "1h", "UTC").to_string();
-        assert_eq!(told, format!("cannot parse the schedule {schedule:?}:  {field}"));
+        assert_eq!(told, format!("cannot parse the schedule {schedule:?}: {field}"));
     }
     for lasting in ["", "8", "0s", "-1h", "1d", "169h", "99999999999999999999h"] {
         assert!(matches!(says("0 0 * * *", lasting, "UTC"), SpanError::Duration(_)), "{lasting}");

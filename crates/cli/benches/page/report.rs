@@ -25,8 +25,11 @@ impl Page {
     /// One about this machine.
     pub fn new(machine: &str) -> Self {
         let mut text = String::from("# Benchmarks\n\n");
-        text.push_str("Written by `cargo xtask bench`, which builds what is shipped (`cargo build --profile dist`), runs it, and \
-            measures what is\nsaid here over the socket, as anybody else would. Figures of another machine are other figures: to judge a change, run it before and after on the same\none. Nothing here is a test.\n\n");
+        text.push_str(
+            "Written by `cargo xtask bench`, which builds what is shipped (`cargo build --profile dist`), runs it, and measures it\n\
+             over the socket, like any client. Figures differ between machines: to judge a change, run it before and after on the\n\
+             same machine. Nothing here is a test.\n\n",
+        );
         let _ = writeln!(text, "Measured on {machine}.");
         Self(text)
     }

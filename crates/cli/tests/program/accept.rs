@@ -221,7 +221,7 @@ impl Day {
         for part in ["serviceaccount", "rbac", "guardrails"] {
             helm.arg(format!("--show-only=templates/{part}.yaml"));
         }
-        day.apply(&good(&helm.env("HOME", day.place.path()).output().unwrap()), &[]);
+        day.kubectl.apply(&good(&helm.env("HOME", day.place.path()).output().unwrap()), &[]);
         day.write_account();
         Some(day)
     }
@@ -240,16 +240,6 @@ impl Day {
         let mut config: Value = serde_json::from_str(&config).unwrap();
         config["users"][0]["user"] = json!({"token": text(&token.stdout).trim()});
         std::fs::write(&self.account, config.to_string()).unwrap();
-    }
-
-    #[track_caller]
-    fn apply(&self, manifests: &str, more: &[&str]) -> String {
-        use std::io::Write as _;
-        let mut command = self.kubectl.command(["apply", "-f", "-"]);
-        command.args(more).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(manifests.as_bytes()).unwrap();
-        good(&child.wait_with_output().unwrap())
     }
 
     /// Start a replica under this name.
@@ -360,10 +350,10 @@ fn the_first_day_on_a_cluster() {
     println!("Workloads run, and are measured.");
     let shop = day.shop.clone();
     for policy in [QUICK, WATCHFUL] {
-        day.apply(policy, &["-n", &shop]);
+        day.kubectl.apply(policy, &["-n", &shop]);
     }
     for workload in [idle, growing, holding] {
-        day.apply(&workload.manifest(), &["-n", &shop]);
+        day.kubectl.apply(&workload.manifest(), &["-n", &shop]);
     }
     for workload in [idle, growing, holding] {
         until(&format!("{} runs", workload.name), || day.pods(workload));
@@ -412,7 +402,7 @@ fn the_first_day_on_a_cluster() {
     day.controllers[0].kill().unwrap();
     day.controllers[0].wait().unwrap();
     until("the second replica leads", || day.leader().starts_with("second").then_some(()));
-    day.apply(&fragile.manifest(), &["-n", &shop]);
+    day.kubectl.apply(&fragile.manifest(), &["-n", &shop]);
     until("fragile has been shrunk", || day.pods(fragile).filter(|it| it[0].memory() < 40 << 20));
     let back = until("it has its former sizes back", || {
         let pods = day.pods(fragile)?;
@@ -462,7 +452,7 @@ fn the_first_day_on_a_cluster() {
              "spec": {"hard": {"requests.cpu": "1"}}},
         ],
     });
-    day.apply(&bounds.to_string(), &["-n", &shop]);
+    day.kubectl.apply(&bounds.to_string(), &["-n", &shop]);
     until("the quota is counted", || {
         let used = good(&day.here(&["get", "quota/share", "-o", "jsonpath={.status.used}"]));
         used.contains("requests.cpu").then_some(())

@@ -60,17 +60,6 @@ impl Installer {
         self.helm(&["template", "supple", CHART, "--kube-version", "1.36.2"], arguments)
     }
 
-    /// `kubectl apply -f -`
-    #[track_caller]
-    fn apply(&self, manifests: &str, more: &[&str]) -> String {
-        use std::io::Write as _;
-        let mut command = self.kubectl.command(["apply", "-f", "-"]);
-        command.args(more).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(manifests.as_bytes()).unwrap();
-        good(&child.wait_with_output().unwrap())
-    }
-
     /// The rules of a role, as JSON.
     fn rules(&self, role: &str) -> Vec<Value> {
         let role: Value = serde_json::from_str(&self.kubectl.good(["get", role, "-o", "json"])).unwrap();
@@ -109,7 +98,7 @@ fn documented_objects() -> Vec<(String, String)> {
 #[test]
 fn what_the_chart_renders_is_accepted_and_what_the_docs_show_is_too() {
     let Some(it) = Installer::new() else { return };
-    it.apply(&it.render(&["--include-crds"]), &[]);
+    it.kubectl.apply(&it.render(&["--include-crds"]), &[]);
     it.kubectl.good(["wait", "--for=condition=established", "crd", "--all", "--timeout=60s"]);
     let kinds = it.kubectl.good(["api-resources", "--api-group=supple.dev", "-o", "name"]);
     for kind in ["clusterrightsizepolicies", "rightsizepolicies", "rightsizings"] {
@@ -121,13 +110,13 @@ fn what_the_chart_renders_is_accepted_and_what_the_docs_show_is_too() {
     let objects = documented_objects();
     assert!(objects.len() >= 3, "{objects:?}");
     for (page, object) in objects {
-        let said = it.apply(&object, &["--server-side"]);
+        let said = it.kubectl.apply(&object, &["--server-side"]);
         assert!(said.contains("serverside-applied"), "{page}: {said}");
     }
 
     // An upgrade changes nothing that did not change, and takes away nothing that is Supple's.
     // (kubectl replaces the selector of a budget at every apply, as its patch strategy says.)
-    let again = it.apply(&it.render(&["--include-crds"]), &[]);
+    let again = it.kubectl.apply(&it.render(&["--include-crds"]), &[]);
     let mut others = again.lines().filter(|it| !it.starts_with("poddisruptionbudget"));
     assert!(others.all(|it| it.ends_with(" unchanged")), "{again}");
 }
@@ -178,7 +167,7 @@ fn the_controller_understands_the_arguments_that_the_chart_gives_it() {
     let Some(it) = Installer::new() else { return };
     for set in ["default", "recommend-only", "everything"] {
         let values = format!("{ROOT}/charts/supple/ci/{set}-values.yaml");
-        it.apply(&it.render(&["--values", &values, "--set", FOREIGN]), &[]);
+        it.kubectl.apply(&it.render(&["--values", &values, "--set", FOREIGN]), &[]);
         let name = if set == "everything" { "rightsizer" } else { "supple" };
         let path = "jsonpath={.spec.template.spec.containers[0].args}";
         let arguments = it.kubectl.good(["-n", "supple-system", "get", &format!("deployment/{name}"), "-o", path]);
@@ -194,7 +183,7 @@ fn the_controller_understands_the_arguments_that_the_chart_gives_it() {
 fn everything_that_can_be_switched_on_is_accepted_and_granted_as_documented() {
     let Some(it) = Installer::new() else { return };
     let values = format!("{ROOT}/charts/supple/ci/everything-values.yaml");
-    it.apply(&it.render(&["--values", &values, "--set", FOREIGN]), &[]);
+    it.kubectl.apply(&it.render(&["--values", &values, "--set", FOREIGN]), &[]);
 
     let page = std::fs::read_to_string(format!("{ROOT}/docs/security.md")).unwrap();
     let rules = [it.rules("clusterrole/rightsizer"), {
@@ -223,7 +212,7 @@ fn everything_that_can_be_switched_on_is_accepted_and_granted_as_documented() {
 #[test]
 fn who_may_only_recommend_may_write_to_no_pod() {
     let Some(it) = Installer::new() else { return };
-    it.apply(&it.render(&["--values", &format!("{ROOT}/charts/supple/ci/recommend-only-values.yaml")]), &[]);
+    it.kubectl.apply(&it.render(&["--values", &format!("{ROOT}/charts/supple/ci/recommend-only-values.yaml")]), &[]);
     for rule in it.rules("clusterrole/supple") {
         let reads = list(&rule, "verbs").iter().all(|it| ["get", "list", "watch"].contains(&it.as_str()));
         let own = list(&rule, "apiGroups").iter().all(|it| it == "supple.dev");
@@ -250,7 +239,7 @@ fn guardrails_let_pass_what_is_needed_and_nothing_else() {
     let daemon = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: d}\nspec:\n  selector: {matchLabels: {a: b}}\n  template:\n    \
                   metadata: {labels: {a: b}}\n    spec: {containers: [{name: d, image: \"registry.example/d:1\"}]}\n";
     kubectl.create(daemon);
-    it.apply(&mine.replace(account, "'true'"), &[]);
+    it.kubectl.apply(&mine.replace(account, "'true'"), &[]);
 
     let refused = |why: &str, arguments: &[&str]| {
         let said = bad(&kubectl.run(arguments), 1);

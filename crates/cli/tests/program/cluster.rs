@@ -234,17 +234,24 @@ impl Kubectl {
 
     /// `kubectl create -f -` of this text.
     #[track_caller]
-    pub fn create(&self, manifest: &str) {
+    pub fn create(&self, manifests: &str) {
+        self.reading(["create", "-f", "-"], manifests);
+    }
+
+    /// `kubectl apply -f -` of this text, with more flags; what it says.
+    #[track_caller]
+    pub fn apply(&self, manifests: &str, more: &[&str]) -> String {
+        self.reading(["apply", "-f", "-"].iter().chain(more), manifests)
+    }
+
+    /// stdout of a run that must succeed, with this text on stdin.
+    #[track_caller]
+    fn reading<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, text: &str) -> String {
         use std::io::Write as _;
-        let mut child = self
-            .command(["create", "-f", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(manifest.as_bytes()).unwrap();
-        good(&child.wait_with_output().unwrap());
+        let mut command = self.command(args);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        good(&child.wait_with_output().unwrap())
     }
 
     /// Wait until the pod is Ready.

@@ -41,7 +41,7 @@ fn accepted_and_settled() {
     assert_eq!(cpu(&kubectl), "150m/150m");
     assert_eq!(
         good(&up.supple(["resize", "pod/a", "--cpu", "0.15"])),
-        "pod/a NothingToChange: it has these numbers already\n"
+        "pod/a NothingToChange: it already has these sizes\n"
     );
 }
 
@@ -188,7 +188,10 @@ fn several_containers_want_a_name() {
     let two = format!("{BURSTABLE}\n  - name: log\n    image: registry.example/log:1\n    resources: {BURSTABLE}");
     kubectl.pod("a", &two);
     let said = bad(&up.supple(["resize", "pod/a", "--cpu", "150m"]), 1);
-    assert!(said.contains("BadRequest") && said.contains("several containers (app, log): name one with -c"), "{said}");
+    assert!(
+        said.contains("BadRequest") && said.contains("several containers (app, log): choose one with -c"),
+        "{said}"
+    );
     assert!(
         good(&up.supple(["resize", "pod/a", "-c", "log", "--cpu", "150m"])).contains("log: cpu 100m:200m → 150m:200m")
     );
@@ -198,12 +201,12 @@ fn several_containers_want_a_name() {
 fn undo_puts_back_and_only_once() {
     let Some((up, kubectl)) = with_pod(BURSTABLE) else { return };
     let nothing = bad(&up.supple(["undo", "pod/a"]), 1);
-    assert!(nothing.contains("pod/a NothingToUndo: no resize by supple is noted on it"), "{nothing}");
+    assert!(nothing.contains("pod/a NothingToUndo: it has no record of a resize by supple"), "{nothing}");
     good(&up.supple(["resize", "pod/a", "--cpu", "150m:300m", "--memory", "96Mi"]));
     let undone = good(&up.supple(["undo", "pod/a"]));
     assert_eq!(undone, "pod/a Resized: app: cpu 150m:300m → 100m:200m, memory 96Mi:128Mi → 64Mi:128Mi (no restart)\n");
     assert_eq!(cpu(&kubectl), "100m/100m");
-    assert!(bad(&up.supple(["undo", "pod/a"]), 1).contains("undone already"));
+    assert!(bad(&up.supple(["undo", "pod/a"]), 1).contains("already undone"));
 }
 
 #[test]
@@ -212,7 +215,7 @@ fn undo_does_not_undo_other_peoples_work() {
     good(&up.supple(["resize", "pod/a", "--cpu", "150m"]));
     let patch = r#"{"spec":{"containers":[{"name":"app","resources":{"requests":{"cpu":"160m"}}}]}}"#;
     kubectl.good(["patch", "pod", "a", "--subresource", "resize", "-p", patch]);
-    assert!(bad(&up.supple(["undo", "pod/a"]), 1).contains("changed by somebody else"));
+    assert!(bad(&up.supple(["undo", "pod/a"]), 1).contains("someone else has changed"));
     assert!(cpu(&kubectl).starts_with("160m/"));
 }
 

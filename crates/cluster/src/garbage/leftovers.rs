@@ -159,7 +159,7 @@ pub(crate) async fn run(client: Client, pods: Fed, clock: ClusterClock, stop: Ca
                 let round = round(&client, &sights, clock());
                 match stop.run_until_cancelled(round).await {
                     None => return,
-                    Some(Err(error)) => tracing::debug!(%error, "collect garbage; tried again in the next round"),
+                    Some(Err(error)) => tracing::debug!(%error, "collect garbage; will retry in the next round"),
                     Some(Ok(())) => {}
                 }
             }
@@ -174,8 +174,7 @@ where
 {
     let changes = watcher(Api::<K>::all(client.clone()), watcher::Config::default()).default_backoff();
     let told = changes.filter_map(move |event| {
-        let event =
-            event.inspect_err(|error| tracing::debug!(%error, "a watch of the garbage collector is being resumed"));
+        let event = event.inspect_err(|error| tracing::debug!(%error, "resuming a watch of the garbage collector"));
         std::future::ready(event.ok().map(change))
     });
     told.boxed()

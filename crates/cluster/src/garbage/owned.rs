@@ -75,7 +75,7 @@ pub(crate) async fn run(client: Client, pods: Fed, stop: CancellationToken) {
         if collector.discover {
             collector.discover = false;
             if let Err(error) = collector.rediscover().await {
-                tracing::debug!(%error, "ask which kinds there are; tried again");
+                tracing::debug!(%error, "ask which kinds there are; will retry");
                 collector.discover = true;
             }
         }
@@ -151,7 +151,7 @@ impl Collector {
         let event = match change {
             Ok(event) => event,
             Err(error) => {
-                tracing::debug!(%error, kind = &*kind, "the collector's watch is being resumed");
+                tracing::debug!(%error, kind = &*kind, "resuming the watch of the garbage collector");
                 // Perhaps because the kind is no more.
                 self.discover = true;
                 return;
@@ -221,7 +221,7 @@ impl Collector {
                     // Gone, or changed: the watch brings what it is now.
                     Err(kube::Error::Api(status)) if status.is_not_found() => {}
                     Err(error) => {
-                        tracing::debug!(%error, uid, "collect an object; tried again");
+                        tracing::debug!(%error, uid, "collect an object; will retry");
                         self.later.insert(uid);
                     }
                 }

@@ -327,7 +327,7 @@ async fn one_is_bound(
 fn take(view: &mut View, change: Result<Change, watcher::Error>) {
     match change {
         Ok(change) => view.apply(change),
-        Err(error) => tracing::debug!(%error, "the scheduler's watch is being resumed"),
+        Err(error) => tracing::debug!(%error, "resuming the watch of the scheduler"),
     }
 }
 

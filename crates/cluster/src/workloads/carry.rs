@@ -86,7 +86,7 @@ async fn one(hands: &Hands, effect: Effect) -> Result<Option<Awaited>, Stop> {
             let Some(told) = failed.filter(|_| !is_race(&error)) else {
                 if !is_race(&error) {
                     let (kind, key, _) = &hands.owner;
-                    tracing::warn!(%error, ?kind, %key, "carry out what its controller decided; tried again");
+                    tracing::warn!(%error, ?kind, %key, "carry out what its controller decided; will retry");
                 }
                 return Err(Stop::Raced);
             };

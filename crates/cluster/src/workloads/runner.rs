@@ -102,7 +102,7 @@ impl Runner {
                     self.dirty.extend(row::woken(&self.view, &touched));
                 }
             }
-            Err(error) => tracing::debug!(%error, "a watch of the controllers is being resumed"),
+            Err(error) => tracing::debug!(%error, "resuming a watch of the controllers"),
         }
     }
 

@@ -62,7 +62,7 @@ impl fmt::Display for Leadership {
         match self {
             Self::Leads { .. } => f.write_str("this replica leads"),
             Self::Follows { leader: Some(leader) } => write!(f, "{leader} leads"),
-            Self::Follows { leader: None } => f.write_str("no replica is known to lead"),
+            Self::Follows { leader: None } => f.write_str("no replica leads yet"),
         }
     }
 }
@@ -184,7 +184,7 @@ impl Edge {
     fn lost(&mut self) {
         tracing::warn!(
             lease = self.name,
-            "the lease was not renewed in time, or is another's: this replica leads no more"
+            "the lease was not renewed in time, or another replica holds it: this replica no longer leads"
         );
         self.candidate.lose();
     }
@@ -214,9 +214,9 @@ impl Edge {
     /// What is said once of a failure that goes on.
     fn failed(&mut self, what: &str, why: &str) -> Duration {
         if self.told == why {
-            tracing::debug!(lease = self.name, why, "the lease could not be {what}; tried again");
+            tracing::debug!(lease = self.name, why, "the lease could not be {what}; will retry");
         } else {
-            tracing::warn!(lease = self.name, why, "the lease could not be {what}; tried again");
+            tracing::warn!(lease = self.name, why, "the lease could not be {what}; will retry");
             self.told = why.to_owned();
         }
         self.publish();

@@ -24,7 +24,7 @@ pub struct Picture {
     pub pending: Vec<PendingPods>,
     /// Pods with a resize: namespace, name, how far it has come.
     pub resizes: Vec<(Arc<str>, Arc<str>, Resizing)>,
-    /// Pods whose resize is under way or being watched.
+    /// Pods whose resize is in progress or being watched.
     pub in_flight: u64,
     /// The most resizes under way on one node at once.
     pub most_on_a_node: Most,

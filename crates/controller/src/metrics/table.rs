@@ -62,77 +62,87 @@ macro_rules! metrics {
 
 metrics! {
     Resizes: "supple_resizes_total" Counter ["result", "reason"],
-        "Resizes that have ended, by how (`resized`, `refused`, `infeasible`, `given-up`, `failed`, `rolled-back`) and by reason code; `failed` also counts requests that nobody answered (`NoAnswer`), which are tried again.";
+        "Resizes that have ended, by outcome (`resized`, `refused`, `infeasible`, `given-up`, `failed`, \
+         `rolled-back`) and by reason code; `failed` also counts requests without an answer (`NoAnswer`), which are \
+         retried.";
     ResizeDuration: "supple_resize_duration_seconds" Histogram ["result"],
         "From the request to the end of a resize.";
     RaiseDuration: "supple_raise_duration_seconds" Histogram [],
-        "From a measurement that could not wait, as it came in, to the API server's yes to what was raised because of it; the dry run before it included.";
+        "From the arrival of an urgent measurement to the API server's acceptance of the raise, dry run included.";
     Rollbacks: "supple_rollbacks_total" Counter ["reason"],
-        "Resizes that were taken back because the pod came to harm, by reason code.";
+        "Resizes that were rolled back because they caused harm, by reason code.";
     Evictions: "supple_evictions_total" Counter ["reason"],
-        "Pods evicted, or restarted through their template, because no resize in place could help, by reason code.";
+        "Pods evicted, or restarted through their template, because an in-place resize was not possible, by reason \
+         code.";
     Incidents: "supple_incidents_total" Counter ["incident"],
-        "What befell pods: containers killed for want of memory (`out-of-memory`), containers started again, after a kill too (`restarted`), pods thrown out by their node (`evicted`).";
+        "Incidents of pods: containers OOM-killed (`out-of-memory`), containers restarted, also after an OOM kill \
+         (`restarted`), pods evicted by their node (`evicted`).";
     InFlight: "supple_in_flight_pods" Gauge [],
-        "Pods whose resize is under way or being watched.";
+        "Pods whose resize is in progress or being watched.";
     MostOnANode: "supple_node_most_in_flight_pods" Gauge ["haste"],
-        "The most pods of one node whose resize was under way at once, since the start: `can-wait` whenever a resize that can wait was sent, itself counted, which is 1 because it waits until its node is at nothing else; `cannot-wait` whenever one was sent that waits for nobody: a raise that cannot wait, harm that is taken back, pods that change together because of a horizontal autoscaler.";
+        "Maximum number of concurrent resizes on one node since the start, including the resize being sent. \
+         `can-wait`: when a resize that can wait was sent; always 1, because it waits until its node has no other \
+         resize. `cannot-wait`: when a resize that does not wait was sent: an urgent raise, a rollback, pods that \
+         change together because of a horizontal autoscaler.";
     Pending: "supple_pending_pods" Gauge ["namespace", "workload_kind", "workload", "state"],
-        "Pods whose resize the node has not carried out: `deferred` (no room yet) or `infeasible`.";
+        "Pods whose resize the node has not applied: `deferred` (no room yet) or `infeasible`.";
     PendingAge: "supple_pending_oldest_age_seconds" Gauge ["namespace", "workload_kind", "workload", "state"],
-        "For how long the oldest of them has been waiting.";
+        "How long the oldest of them has been waiting.";
     KubePodStatusResize: "kube_pod_status_resize" Gauge ["namespace", "pod", "resize"],
         "1 for a pod with a resize: `Proposed`, `InProgress`, `Deferred` or `Infeasible`, the words of the former `status.resize`; pods without one have no series. kube-state-metrics has no metric for it.";
     Decided: "supple_decided_pods" Gauge ["reason"],
-        "Pods judged in the last round, by the reason code that settled it.";
+        "Pods judged in the last round, by deciding reason code.";
     Pods: "supple_workload_pods" Gauge ["namespace", "workload_kind", "workload"],
-        "Pods of a workload that is watched.";
+        "Pods of a watched workload.";
     RecommendedCpu: "supple_recommended_cpu_cores" Gauge ["namespace", "workload_kind", "workload", "container"],
         "CPU request recommended for a container of the workload.";
     RecommendedMemory: "supple_recommended_memory_bytes" Gauge ["namespace", "workload_kind", "workload", "container"],
         "Memory request recommended for a container of the workload.";
     RequestedCpu: "supple_requested_cpu_cores" Gauge ["namespace", "workload_kind", "workload", "container"],
-        "CPU request in force, the mean over the pods.";
+        "Current CPU request, mean over the pods.";
     RequestedMemory: "supple_requested_memory_bytes" Gauge ["namespace", "workload_kind", "workload", "container"],
-        "Memory request in force, the mean over the pods.";
+        "Current memory request, mean over the pods.";
     UsedCpu: "supple_used_cpu_cores" Gauge ["namespace", "workload_kind", "workload", "container"],
-        "CPU in use, the mean over the pods.";
+        "CPU usage, mean over the pods.";
     UsedMemory: "supple_used_memory_bytes" Gauge ["namespace", "workload_kind", "workload", "container"],
-        "Working set, that of the pod with the largest.";
+        "Largest working set of the pods.";
     SavedCpu: "supple_saved_cpu_cores" Gauge ["namespace"],
-        "CPU requested less than before Supple first touched the pods that run now; negative where it is more.";
+        "CPU request saved since Supple first resized the running pods; negative if it has grown.";
     SavedMemory: "supple_saved_memory_bytes" Gauge ["namespace"],
         "The same for memory.";
     SavableCpu: "supple_savable_cpu_cores" Gauge ["namespace"],
-        "CPU requested beyond what is recommended, where that is more, and not lowered: the mode, a policy or a check says no.";
+        "CPU requested above the recommendation and not lowered, because the mode, a policy or a check does not \
+         allow it.";
     SavableMemory: "supple_savable_memory_bytes" Gauge ["namespace"],
         "The same for memory.";
     SourceNewest: "supple_source_newest_timestamp_seconds" Gauge ["source"],
-        "The newest moment of which a source of usage has told: `metrics-api`, `kubelet`, `prometheus`. `time()` minus it is its age.";
+        "Time of the newest measurement of a usage source: `metrics-api`, `kubelet`, `prometheus`. `time()` minus it \
+         is its age.";
     SourceReadings: "supple_source_readings_total" Counter ["source"],
-        "Readings taken in, one a container.";
+        "Measurements read, one per container.";
     SourceFailures: "supple_source_failures_total" Counter ["source"],
-        "Times a source was asked and told nothing.";
+        "Failed reads of a source.";
     HistoryKept: "supple_history_file_timestamp_seconds" Gauge [],
-        "When the history file was last written; there only with `--history-file`.";
+        "When the history file was last written; only with `--history-file`.";
     RoundDuration: "supple_round_duration_seconds" Histogram [],
-        "How long a round took: measure, judge, and hand over what is to be done.";
+        "Duration of a round: measure, judge, and start the actions.";
     ApiRequests: "supple_api_requests_total" Counter ["verb", "resource", "code"],
-        "Requests to the API server, by HTTP status; `0` where there was no answer.";
+        "Requests to the API server, by HTTP status; `0` without an answer.";
     WebhookReviews: "supple_webhook_reviews_total" Counter ["review", "result"],
-        "Admission reviews answered: `resize` or `create`; `allowed`, `refused`, `sized`, `unread` (passed because it could not be read).";
+        "Admission reviews answered: `resize` or `create`; `allowed`, `refused`, `sized`, `unread` (allowed because \
+         it could not be parsed).";
     WebhookDuration: "supple_webhook_duration_seconds" Histogram ["review"],
-        "How long an admission review took.";
+        "Duration of an admission review.";
     CertificateExpiry: "supple_webhook_certificate_expiry_timestamp_seconds" Gauge [],
-        "When the webhook's certificate runs out; it is renewed long before.";
+        "When the webhook's certificate expires; it is renewed long before.";
     Leader: "supple_leader" Gauge [],
         "1 for the replica that leads, 0 for the others.";
     LeaderChanges: "supple_leader_changes_total" Counter [],
-        "Times this replica began or ceased to lead.";
+        "Times this replica started or stopped leading.";
     Stopped: "supple_stopped" Gauge [],
-        "1 while the switch that stops everything (`supple.dev/stop`) is pulled.";
+        "1 while `supple.dev/stop` is set, which stops everything.";
     BuildInfo: "supple_build_info" Gauge ["version"],
-        "1, with the version that runs.";
+        "Always 1; the label has the running version.";
 }
 
 /// The table for people.

@@ -175,7 +175,7 @@ impl Hands {
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Write).await;
                     if let Err(error) = write_autoscaler(&client, &written).await {
-                        tracing::debug!(%error, "the status of a VerticalPodAutoscaler could not be written; tried again");
+                        tracing::debug!(%error, "cannot write the status of a VerticalPodAutoscaler; will retry");
                     }
                 });
             }
@@ -183,7 +183,7 @@ impl Hands {
             Effect::Keep(pages) => {
                 let Some(keeper) = self.keeper.clone() else { return };
                 let Ok(place) = keeper.places.clone().try_acquire_owned() else {
-                    tracing::debug!("the history file is still being written; what was learned goes into the next one");
+                    tracing::debug!("the history file is still being written; new history goes into the next write");
                     return;
                 };
                 let now = (self.clock)();
@@ -235,7 +235,8 @@ impl Keeper {
             }
             Err(error) if std::mem::replace(&mut *failing, true) => tracing::debug!(%error, "it still fails"),
             Err(error) => {
-                tracing::error!(%error, "what was learned is not kept; tried again when it is next written, within five minutes")
+                tracing::error!(%error, "cannot store the learned history; will retry at the next write, within five \
+                                         minutes")
             }
         }
     }

@@ -35,7 +35,7 @@ async fn version(client: Client, out: Answers) {
                 let _ = out.send(Event::Version(minor)).await; // nobody listens any more: the loop has ended
                 return;
             }
-            Err(error) => tracing::debug!(%error, "the cluster does not say its version; asked again"),
+            Err(error) => tracing::debug!(%error, "cannot read the version of the cluster; will retry"),
         }
         tokio::time::sleep(RETRY).await;
     }
@@ -158,7 +158,7 @@ async fn has(client: &Client, group: &str, version: &str, kind: &str) -> Option<
         // what is no status has no reason.
         Err(kube::Error::Api(status)) if status.code == 404 => Some(false),
         Err(error) => {
-            tracing::debug!(%error, group, "the cluster does not say what it serves; asked again");
+            tracing::debug!(%error, group, "cannot read which APIs the cluster serves; will retry");
             None
         }
     }
@@ -197,7 +197,7 @@ impl Watches<'_> {
         self.tasks.spawn(async move {
             let streams = watcher::Config::default().streaming_lists();
             if follow(&api, &out, streams, what, event).await == Followed::NotStreamed {
-                tracing::debug!("{what} are not streamed by this cluster; they are listed in pages");
+                tracing::debug!("the cluster does not stream {what}; they are listed in pages");
                 follow(&api, &out, pages(), what, event).await;
             }
         });
@@ -253,9 +253,9 @@ async fn follow<K: Watched>(
                 watcher::Error::InitialListFailed(kube::Error::Api(status))
                 | watcher::Error::WatchStartFailed(kube::Error::Api(status)),
             ) if !std::mem::replace(&mut refused, true) => {
-                tracing::warn!(message = status.message, "{what} cannot be listed; tried again");
+                tracing::warn!(message = status.message, "cannot list {what}; will retry");
             }
-            Err(error) => tracing::debug!(%error, "the watch of {what} is being resumed"),
+            Err(error) => tracing::debug!(%error, "resuming the watch of {what}"),
         }
     }
     Followed::Unheard

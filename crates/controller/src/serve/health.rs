@@ -54,7 +54,7 @@ impl Health {
             return Ok(());
         }
         Err(format!(
-            "the loop has not come round for {} s (at most {} s)",
+            "the loop has not finished a round for {} s (limit {} s)",
             silent.as_secs(),
             inner.longest_silence.as_secs()
         ))
@@ -77,7 +77,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(health.live(), Ok(()));
         tokio::time::advance(Duration::from_secs(5)).await;
-        assert_eq!(health.live(), Err("the loop has not come round for 65 s (at most 60 s)".to_owned()));
+        assert_eq!(health.live(), Err("the loop has not finished a round for 65 s (limit 60 s)".to_owned()));
         health.beat();
         assert_eq!(health.live(), Ok(()));
     }

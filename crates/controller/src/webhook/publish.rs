@@ -138,8 +138,8 @@ pub enum PublishError {
     Certificate(#[from] CertificateError),
     /// Nobody has told the API server to ask us.
     #[error(
-        "there is neither a validating nor a mutating webhook configuration {0:?} that may be read and has a webhook \
-         {resize} or {create}: install the chart with webhook.enabled",
+        "there is no readable validating or mutating webhook configuration {0:?} with a webhook {resize} or \
+         {create}: install the chart with webhook.enabled",
         resize = RESIZE_HOOK,
         create = CREATE_HOOK
     )]
@@ -220,7 +220,8 @@ pub async fn run(
         let done = once(&client, &wanted, may_write, clock()).await;
         match registration(&client, &wanted.name).await {
             Ok(now) => registered.set(now),
-            Err(error) => tracing::debug!(%error, "whether new pods are sized is taken to be as before"),
+            Err(error) => tracing::debug!(%error, "cannot read whether new pods are sized; keeping the previous \
+                                                   answer"),
         }
         match done {
             Ok(Some(pair)) => {
@@ -229,7 +230,7 @@ pub async fn run(
                 if served.as_ref() != Some(&pair) {
                     match pair.server_config() {
                         Ok(config) => drop(tls.send_replace(Some(config))),
-                        Err(error) => tracing::warn!(%error, "the webhook goes on with its former certificate"),
+                        Err(error) => tracing::warn!(%error, "the webhook keeps its previous certificate"),
                     }
                     served = Some(pair);
                 }
@@ -238,7 +239,7 @@ pub async fn run(
             Err(error) => {
                 let now = error.to_string();
                 if now != failed {
-                    tracing::warn!(error = now, "the webhook is not set up; tried again");
+                    tracing::warn!(error = now, "the webhook is not set up; will retry");
                     failed = now;
                 }
             }
@@ -361,7 +362,7 @@ where
     let patch = json!({"webhooks": [{"name": hook, "clientConfig": {"caBundle": bundle}}]});
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let patched = all.patch(&wanted.name, &params, &Patch::Strategic(patch)).await;
-    patched.map_err(api("write the authorities into a webhook configuration"))?;
+    patched.map_err(api("write the CA bundle into a webhook configuration"))?;
     Ok(true)
 }
 

@@ -23,7 +23,7 @@ const FRESH: SignedDuration = SignedDuration::from_mins(10);
 /// Judge a question about `pods/resize`.
 pub fn judge(question: &Question, knowledge: &dyn Knowledge, now: Timestamp) -> Verdict {
     let (Some(new), Some(old)) = (&question.pod, &question.old) else {
-        return Verdict::warns("supple.dev: the pod could not be read, and its resize was not checked".to_owned());
+        return Verdict::warns("supple.dev: cannot parse the pod, so its resize was not checked".to_owned());
     };
     let lowered = lowered(old, new);
     if lowered.is_empty() {
@@ -43,7 +43,8 @@ pub fn judge(question: &Question, knowledge: &dyn Knowledge, now: Timestamp) -> 
         match below.iter().find(|it| it.container() == Some(container)) {
             Some(Reason::ContainerUsage { usage, .. }) => {
                 let message = format!(
-                    "{}, and it uses {} (measured {} s ago): it would be killed; ask for more, or wait until it uses less",
+                    "{}, and it uses {} (measured {} s ago): it would be OOM-killed; set a higher limit, or wait \
+                     until it uses less",
                     now_asked(),
                     show_measured_memory(*usage),
                     used.get(container.as_str()).map_or(0, seconds),
@@ -52,11 +53,11 @@ pub fn judge(question: &Question, knowledge: &dyn Knowledge, now: Timestamp) -> 
             }
             Some(_) => warnings.push(match used.get(container.as_str()) {
                 Some(used) => format!(
-                    "supple.dev: {}, and what it uses was last measured {} minutes ago",
+                    "supple.dev: {}, and its usage was last measured {} minutes ago",
                     now_asked(),
                     seconds(used) / 60
                 ),
-                None => format!("supple.dev: {}, and it is not known what it uses", now_asked()),
+                None => format!("supple.dev: {}, and its usage is unknown", now_asked()),
             }),
             None => {}
         }
@@ -65,7 +66,7 @@ pub fn judge(question: &Question, knowledge: &dyn Knowledge, now: Timestamp) -> 
         let stays = fresh(container).is_some() && !plan.restart.contains(container);
         if let Some(charged) = charged.filter(|charged| charged >= after && stays) {
             warnings.push(format!(
-                "supple.dev: {}, and {} are charged to it, page cache included: its node waits until that is less",
+                "supple.dev: {}, and {} is charged to it, page cache included: its node waits until less is charged",
                 now_asked(),
                 show_measured_memory(charged)
             ));
@@ -76,8 +77,8 @@ pub fn judge(question: &Question, knowledge: &dyn Knowledge, now: Timestamp) -> 
     {
         let Lowered { container, before, after } = &lowered[0];
         let message = format!(
-            "the memory limit of container {container:?} would go {} {after}, and {by} wants that approved: \
-             kubectl -n {} annotate pod {} {APPROVED}=true",
+            "the memory limit of container {container:?} would go {} {after}, and {by} requires approval: kubectl -n \
+             {} annotate pod {} {APPROVED}=true",
             from(*before),
             question.namespace,
             question.name
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn below_use_is_refused() {
-        let said = "from 512Mi to 64Mi, and it uses 90Mi (measured 60 s ago): it would be killed";
+        let said = "from 512Mi to 64Mi, and it uses 90Mi (measured 60 s ago): it would be OOM-killed";
         check(Some("512Mi"), Some("64Mi"), known(uses(90, 1)), Some(Code::BelowUse), said);
         check(Some("512Mi"), Some("90Mi"), known(uses(90, 1)), Some(Code::BelowUse), "");
         check(Some("512Mi"), Some("91Mi"), known(uses(90, 1)), None, "");
@@ -218,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_warned_of() {
-        check(Some("512Mi"), Some("64Mi"), known(None), None, "not known what it uses");
+        check(Some("512Mi"), Some("64Mi"), known(None), None, "its usage is unknown");
         check(Some("512Mi"), Some("64Mi"), known(uses(90, 11)), None, "last measured 11 minutes ago");
         let charged = uses(10, 1).map(|it| Use { memory_charged: Some(Bytes(100 << 20)), ..it });
         check(Some("512Mi"), Some("64Mi"), known(charged), None, "100Mi are charged to it");
@@ -230,7 +231,8 @@ mod tests {
     fn approval_is_asked_for_where_a_policy_wants_it() {
         let needed =
             || Known { used: uses(10, 1), approval: Approval::Needed { by: "rightsizepolicy/web".to_owned() } };
-        let said = "rightsizepolicy/web wants that approved: kubectl -n d annotate pod p supple.dev/approve-memory-decrease=true";
+        let said = "rightsizepolicy/web requires approval: kubectl -n d annotate pod p \
+                    supple.dev/approve-memory-decrease=true";
         check(Some("512Mi"), Some("64Mi"), needed(), Some(Code::NeedsApproval), said);
         check(Some("64Mi"), Some("512Mi"), needed(), None, "");
         let approved = judge(&question(pod(Some("512Mi"), true), pod(Some("64Mi"), true)), &needed(), now());

@@ -60,10 +60,10 @@ struct Request {
 /// A sentence where there is nothing in it that could be answered.
 pub fn read(body: &[u8]) -> Result<Question, String> {
     let Review { request } =
-        serde_json::from_slice(body).map_err(|error| format!("it is no AdmissionReview: {error}"))?;
+        serde_json::from_slice(body).map_err(|error| format!("it is not an AdmissionReview: {error}"))?;
     let Request { uid, namespace, name, operation, sub_resource, object, old_object } = request;
     if uid.is_empty() {
-        return Err("it is no AdmissionReview: request.uid is empty".to_owned());
+        return Err("it is not an AdmissionReview: request.uid is empty".to_owned());
     }
     Ok(Question {
         uid,
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!((question.uid.as_str(), question.subresource.as_str()), ("u", "resize"));
         assert!(question.pod.is_none() && question.old.is_none());
         for wrong in ["", "{}", "[]", r#"{"request":{}}"#, r#"{"request":{"uid":""}}"#, r#"{"request":{"uid":1}}"#] {
-            assert!(read(wrong.as_bytes()).unwrap_err().starts_with("it is no AdmissionReview"), "{wrong}");
+            assert!(read(wrong.as_bytes()).unwrap_err().starts_with("it is not an AdmissionReview"), "{wrong}");
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) fn conditions(
 ) -> Vec<Condition> {
     let mut conditions = taken_up(before);
     let said = |type_, status, reason, message| Said { type_, status, reason, message };
-    let no_pods = |type_| said(type_, None, "NoPods", "none of its pods has been looked at".to_owned());
+    let no_pods = |type_| said(type_, None, "NoPods", "none of its pods has been checked yet".to_owned());
     let unsure =
         decision.and_then(|it| it.findings.iter().find(|it| it.check == Check::Data && it.outcome != Outcome::Clamped));
     let recommended = match (decision, unsure) {

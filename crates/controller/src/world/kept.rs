@@ -99,7 +99,7 @@ impl World {
         let policy = self.rules.built_in();
         for (container, (bytes, fresh)) in recalled {
             if let Err(why) = self.history.restore(workload, &container, &bytes, fresh, &policy) {
-                tracing::warn!(why, "what was remembered cannot be read; it is learned anew");
+                tracing::warn!(why, "cannot read the stored history; it is learned again");
             }
         }
     }

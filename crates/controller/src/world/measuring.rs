@@ -15,7 +15,7 @@ impl World {
             }
             Some((since, told)) => {
                 if !std::mem::replace(told, true) {
-                    tracing::warn!(%since, "usage takes longer to come than the interval; it is not asked for again meanwhile");
+                    tracing::warn!(%since, "reading usage takes longer than the interval; the next read waits for it");
                 }
                 None
             }

@@ -112,7 +112,7 @@ impl World {
         }
         let layers = &self.heard.of.get(workload)?.layers;
         let policy = layers.iter().rev().find_map(|layer| self.said().find(|it| *it.object == **layer))?;
-        let message = format!("{workload} was resized under it, came to harm, and has its former sizes back: {why}");
+        let message = format!("a resize of {workload} under this policy caused harm and was rolled back: {why}");
         let told = policy.tell(Code::RollBack.as_str(), true, message, now);
         self.told.insert(what, now);
         Some(Effect::TellPolicy(Box::new(told)))
@@ -154,10 +154,10 @@ fn news(policy: &Said<'_>, status: &PolicyStatus, now: Timestamp) -> Vec<PolicyT
     let of = |kind: &str| (policy.before.and_then(|it| condition(it, kind)), condition(status, kind));
     match of(VALID) {
         (before, Some((false, why))) if before.as_ref().is_none_or(|it| it.0 || it.1 != why) => {
-            news.push(policy.tell("NotRead", true, format!("a part of it is left out: {why}"), now));
+            news.push(policy.tell("NotRead", true, format!("a part of it is ignored: {why}"), now));
         }
         (Some((false, _)), Some((true, _))) => {
-            news.push(policy.tell("Read", false, "all of it is read again".to_owned(), now));
+            news.push(policy.tell("Read", false, "all of it is valid again".to_owned(), now));
         }
         _ => {}
     }
@@ -168,14 +168,14 @@ fn news(policy: &Said<'_>, status: &PolicyStatus, now: Timestamp) -> Vec<PolicyT
     }
     let had_some = policy.before.is_some_and(|it| it.matched_workloads > 0);
     if status.matched_workloads == 0 && (is_new || had_some) {
-        let message = "it speaks of no workload that has pods: look at its targetRef, selectors and namespace";
+        let message = "it matches no workload with pods: check its targetRef, selectors and namespace";
         news.push(policy.tell("SelectsNothing", true, message.to_owned(), now));
     }
     if let Some(pause) = policy.pause.filter(|_| is_new) {
         let until = match &pause.until {
             Some(until) if until.parse::<Timestamp>().is_ok_and(|it| it <= now) => return news,
-            Some(until) => format!("nothing is done under it until {until}"),
-            None => "nothing is done under it until the pause is taken out".to_owned(),
+            Some(until) => format!("it is paused until {until}"),
+            None => "it is paused until the pause is removed".to_owned(),
         };
         let why = if pause.reason.is_empty() { "no reason given" } else { &pause.reason };
         news.push(policy.tell(Code::Paused.as_str(), false, format!("{until}: {why}"), now));

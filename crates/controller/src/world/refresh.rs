@@ -101,7 +101,7 @@ impl World {
             let container = &checkpoint.spec.container_name;
             match checkpoint.status.as_ref().map(supple_api::checkpoint::state) {
                 Some(Ok(Some(state))) => self.history.adopt(workload, container, state, policy),
-                Some(Err(error)) => tracing::warn!(%workload, container, %error, "it is learned anew"),
+                Some(Err(error)) => tracing::warn!(%workload, container, %error, "it is learned again"),
                 Some(Ok(None)) | None => {}
             }
         }

@@ -45,7 +45,7 @@ impl World {
             let decision = self.decisions.get(key);
             let state = match decision {
                 Some(it) => it.message.clone(),
-                None => "not looked at yet".to_owned(),
+                None => "not checked yet".to_owned(),
             };
             let waits = match &pod.progress {
                 Progress::Deferred(why) => {

@@ -216,7 +216,7 @@ fn an_answer_that_was_lost_is_decided_anew_and_a_refusal_is_remembered() {
     assert!(carries(&stage.round()));
     let told = stage.tell(Event::Answered(order, Answer::Refused("no".to_owned())));
     let [Effect::Tell(told, _)] = &told[..] else { panic!("one thing is told, not {told:?}") };
-    let pause = "it came to harm or was refused: what can wait is not tried before 2026-02-01T";
+    let pause = "resizes caused harm or were refused: changes that can wait are not tried before 2026-02-01T";
     assert!(told.code == Code::Refused && told.message.contains(pause), "{told:?}");
     assert!(!carries(&stage.round()));
     assert_eq!(stage.world.decisions().values().next().unwrap().code, Code::BackOff);
@@ -322,7 +322,7 @@ async fn a_guard_is_asked_of_the_pod_that_was_resized_and_takes_it_back() {
     };
     assert!(!stage.round().iter().any(|it| matches!(it, Effect::AskGuards(..))), "they have not answered yet");
     let asked = guards::ask(Some(&prometheus().await), &workload, &watched, &guards, stage.now).await;
-    assert_eq!(asked.unread, [r#"guard "typo" watches nothing: the answer to erors holds no number"#]);
+    assert_eq!(asked.unread, [r#"guard "typo" is ignored: the answer to erors holds no number"#]);
     let effects = stage.tell(Event::Guards(workload.clone(), asked.clone()));
     let told = |it: &Effect| matches!(it, Effect::Tell(told, _) if told.code == Code::GuardUnread);
     assert_eq!(effects.iter().filter(|it| told(it)).count(), 1);

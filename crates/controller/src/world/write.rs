@@ -224,7 +224,7 @@ impl World {
     pub(super) fn wrote(&mut self, workload: &WorkloadKey, result: Result<(), String>) {
         self.outbox.sent.remove(workload);
         if let Err(why) = result {
-            tracing::debug!(%workload, why, "its Rightsizing could not be written; tried again");
+            tracing::debug!(%workload, why, "cannot write its Rightsizing; will retry");
             self.outbox.written.remove(workload);
             self.outbox.changed.insert(workload.clone());
         }

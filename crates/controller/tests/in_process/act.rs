@@ -77,7 +77,7 @@ async fn a_pod_that_no_node_has_is_not_said_to_run_with_its_new_sizes() {
     let dry = carry(&lab, &Order { dry_run: true, ..order("big", cpu("90")) }).await;
     let done = carry(&lab, &order("big", cpu("90"))).await;
     assert_eq!((dry.reason, done.reason), (Reason::WouldResize, Reason::Accepted), "{} {}", dry.message, done.message);
-    assert!([&dry, &done].iter().all(|it| it.message.contains("bound to no node yet")), "{}", done.message);
+    assert!([&dry, &done].iter().all(|it| it.message.contains("has no node yet")), "{}", done.message);
     assert_eq!(requests(&lab.pods().get("big").await.unwrap()), "90/64Mi");
     lab.cluster.stop().await;
 }

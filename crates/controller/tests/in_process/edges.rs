@@ -125,7 +125,7 @@ async fn a_watch_that_panics_ends_the_loop_with_an_error() {
             supple_controller::lease::elect::alone(),
         );
         let why = work.broken().await.to_string();
-        assert!(why.contains("a watch of the loop failed") && why.contains("has to be started again"), "{why}");
+        assert!(why.contains("a watch of the loop failed") && why.contains("restart it"), "{why}");
         lab.cluster.stop().await;
     }
 }
@@ -158,7 +158,7 @@ async fn a_node_about_which_a_task_panicked_is_asked_again() {
     let task =
         tokio::spawn(kubelet::run(client, Pace::default(), lab.clock.clone(), watched, hurried, sender, stop.clone()));
     let why = swept.recv().await.unwrap().readings.unwrap_err().to_string();
-    assert!(why.contains("failed inside Supple"), "{why}");
+    assert!(why.contains("failed because of a bug in Supple"), "{why}");
     let again = async { while swept.recv().await.unwrap().readings.is_err() {} };
     tokio::time::timeout(Duration::from_secs(3600), again).await.expect("it is asked again");
     stop.cancel();

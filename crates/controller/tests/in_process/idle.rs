@@ -56,10 +56,10 @@ async fn a_workload_without_pods_has_a_row_with_what_was_learned_of_those_it_had
     assert_eq!(names, [("large", Code::NotRunning, 1), ("never", Code::NoPods, 0), ("web", Code::NoPods, 0)]);
     let [large, never, web] = &accounts[..] else { unreachable!() };
     assert_eq!(large.message, "its pod does not run yet: it is pending");
-    assert_eq!(never.message, "it is scaled to zero: nothing is remembered of pods it had");
+    assert_eq!(never.message, "it is scaled to zero: there is no history of earlier pods");
     assert!(never.containers.len() == 1 && !never.differs(), "{never:#?}");
 
-    let began = "it is scaled to zero: shown is what was learned of its pods up to 2026-01-01T0";
+    let began = "it is scaled to zero: the sizes are from the history up to 2026-01-01T0";
     assert!(web.message.starts_with(began), "{}", web.message);
     let app = &web.containers[0];
     assert_eq!(app.now.cpu_request.map(|it| it.to_string()).as_deref(), Some("500m"), "as its template has it");

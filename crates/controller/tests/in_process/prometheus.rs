@@ -157,7 +157,7 @@ async fn what_is_wrong_is_said_with_what_to_do() {
         "EOF",
     );
     check(&number(said(401, ""), &plain).await, Again::Never, "--prometheus-bearer-file");
-    check(&number(said(404, "404 page not found"), &plain).await, Again::Never, "in front of /api/v1");
+    check(&number(said(404, "404 page not found"), &plain).await, Again::Never, "path before /api/v1");
     let moved = (302, vec![("location", "https://login.example/")], Body::empty());
     check(&number(moved, &plain).await, Again::Never, "https://login.example/ (redirects are not followed");
     let asks = (429, vec![("retry-after", "30")], Body::empty());
@@ -270,7 +270,7 @@ async fn what_is_refused_for_good_or_cannot_be_asked_in_parts_is_asked_for_once(
     let (server, address) = Server::start([of_namespace("a", 3)]).await;
     let (told, _) = parts(address, own, &["a", "b"], manner).await;
     assert_eq!((told.len(), server.asked().len()), (1, 1), "{told:?}");
-    assert!(told[0].contains("of all containers") && told[0].contains("say $namespace in each"), "{}", told[0]);
+    assert!(told[0].contains("of all containers") && told[0].contains("use $namespace in each"), "{}", told[0]);
 }
 
 #[tokio::test]

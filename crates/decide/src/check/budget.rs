@@ -1,4 +1,5 @@
-//! Do the budgets of workload, namespace, node and cluster have a place? What cannot wait needs none, nor what changes together with all
+//! Do workload, namespace, node and cluster allow one more resize now? What cannot wait needs none, nor what changes
+//! together with all
 //! its siblings.
 
 use supple_resize::amounts::Requirement;
@@ -20,29 +21,29 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     if sight.ledger.under_way >= most {
         draft.wait(
             None,
-            say(Code::ClusterBudget, format!("{most} resizes are under way in the cluster, as many as may be")),
+            say(Code::ClusterBudget, format!("{most} resizes are in progress in the cluster, the maximum")),
         );
     }
     let given = sight.ledger.team(&pod.workload).resized;
     let watched = sight.team.watched.saturating_add(given);
     if watched > 0 && !is_proven(sight, draft) {
-        let message = "another pod of its workload goes first, and is watched until it has settled";
+        let message = "another pod of its workload goes first and is being watched";
         let saying = say(Code::CanarySettling, message.to_owned());
         draft.wait(None, saying.by("settle", &sight.policy().settle));
     } else if watched >= sight.policy().pods_at_once.value.max(1) {
-        let message = format!("{watched} pods of its workload are being resized or watched, as many as may be");
+        let message = format!("{watched} pods of its workload are being resized or watched, the maximum");
         let saying = say(Code::WorkloadBudget, message);
         draft.wait(None, saying.by("podsAtOnce", &sight.policy().pods_at_once));
     }
     let budget = &sight.policy().namespace_pods_at_once;
     let in_namespace = sight.ledger.in_namespace(&pod.key.namespace);
     if budget.value.is_some_and(|most| in_namespace >= most.max(1)) {
-        let message = format!("{in_namespace} pods of its namespace are being resized or watched, as many as may be");
+        let message = format!("{in_namespace} pods of its namespace are being resized or watched, the maximum");
         draft.wait(None, say(Code::NamespaceBudget, message).by("namespacePodsAtOnce", budget));
     }
     let busy = pod.node.as_deref().and_then(|it| sight.ledger.node(it)).is_some_and(|it| it.under_way > 0);
     if busy {
-        draft.wait(None, say(Code::NodeBusy, "another resize is under way on its node".to_owned()));
+        draft.wait(None, say(Code::NodeBusy, "another resize is in progress on its node".to_owned()));
     }
 }
 

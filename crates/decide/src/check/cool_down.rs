@@ -1,4 +1,4 @@
-//! Is the cool-down over, and the back-off after harm? Both are waived for what cannot wait.
+//! Are the cool-down and the back-off after harm over? Both are waived for what cannot wait.
 
 use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Saying};
@@ -26,7 +26,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         };
         let until = after(note.at, setting.value);
         if is_within(note.at, setting.value, sight.now) {
-            let message = format!("it was resized at {:.0}: not before {until:.0}", note.at);
+            let message = format!("it was resized at {:.0}: it waits until {until:.0}", note.at);
             let saying = Saying::delayed(Check::CoolDown, Code::CoolDown, message).by(name, setting);
             draft.hold(sight.pod, index, saying);
             again = again.max(Some(until));

@@ -1,4 +1,4 @@
-//! Is there enough data, and is it fresh? Little or old data may raise, never lower.
+//! Is there enough data, and is it recent? Little or old data may raise, never lower.
 
 use supple_resize::amounts::Resource;
 
@@ -16,8 +16,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         let part = &draft.parts[index];
         let container = &sight.pod.containers[part.container];
         if part.wanted.is_none() && part.now.request.is_some() {
-            let saying =
-                Saying::delayed(Check::Data, Code::NoData, "nothing has been measured that would say what it needs");
+            let saying = Saying::delayed(Check::Data, Code::NoData, "there are no measurements to size it by");
             draft.remark_part(sight.pod, index, saying);
             continue;
         }
@@ -35,17 +34,18 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         };
         let saying = if !measured && sight.is_measurable(container) {
             let message = match sight.last_use(container) {
-                Some(old) => format!("its last measurement is of {:.0}: too old to lower anything", old.at),
-                None => "its use is not measured, and nothing is lowered unseen".to_owned(),
+                Some(old) => format!("its last measurement is from {:.0}: too old to lower anything", old.at),
+                None => "its usage is not measured, so nothing is lowered".to_owned(),
             };
             Saying::delayed(Check::Data, Code::StaleData, message)
         } else if i64::from(need.hours) < learned {
-            let message = format!("{} of its past is known, of {learned} h: nothing is lowered yet", need.watched());
+            let message =
+                format!("it has {} of history, and needs {learned} h: nothing is lowered yet", need.watched());
             Saying::delayed(Check::Data, Code::Learning, message).by("learn", &policy.learn)
         } else if wanted.confidence_permille < least {
             let percent = |permille: u16| format!("{}.{} %", permille / 10, permille % 10);
             let (has, least) = (percent(wanted.confidence_permille), percent(least));
-            let message = format!("confidence is {has}, and {least} is needed to lower anything");
+            let message = format!("confidence is {has}; lowering requires {least}");
             Saying::delayed(Check::Data, Code::LowConfidence, message)
                 .by("minConfidence", &policy.min_confidence_permille)
         } else {

@@ -1,4 +1,4 @@
-//! Do the limit ranges allow it, ratios included? A bound of a container holds the request, and the limit
+//! Do the limit ranges allow it, including ratios? A bound of a container holds the request, and the limit
 //! goes with what is left of it; anything else refuses it.
 
 use k8s_openapi::api::core::v1::LimitRange;

@@ -43,7 +43,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         let used = sight.last_use(container);
         let at_least = |share: fn(&Use) -> Option<u16>, least| used.and_then(share).filter(|it| *it >= least);
         let throttled = || Some(("it is throttled in", at_least(|it| it.throttled_permille, THROTTLED_PERMILLE)?));
-        let waited = || Some(("it waited for a CPU in", at_least(|it| it.cpu_pressure_permille, WAITED_PERMILLE)?));
+        let waited = || Some(("it waited for CPU in", at_least(|it| it.cpu_pressure_permille, WAITED_PERMILLE)?));
         let stalled =
             || Some(("it waited for memory in", at_least(|it| it.memory_pressure_permille, PRESSURE_PERMILLE)?));
         let pressed = match part.resource {
@@ -55,7 +55,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
             return Some(Saying::delayed(check, Code::UnderPressure, message));
         }
         if veto {
-            let message = format!("{} was short a moment ago: nothing is lowered for now", part.resource.as_str());
+            let message = format!("{} was short moments ago: nothing is lowered for now", part.resource.as_str());
             return Some(Saying::delayed(check, Code::UnderPressure, message));
         }
         if part.resource == Resource::Cpu {
@@ -64,7 +64,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         let swap = used.and_then(|it| it.swap).filter(|it| it.0 > 0 && part.next.lowers_limit(part.now));
         if let Some(swap) = swap {
             let shown = crate::numbers::show_measured_memory(swap);
-            let message = format!("{shown} of swap is in use, and would have to come back under a lower limit");
+            let message = format!("{shown} of swap is in use, and a lower limit leaves no room for it");
             return Some(Saying::delayed(Check::MemoryDecrease, Code::SwapInUse, message));
         }
         (policy.approve_memory_decrease.value && !approved).then(|| {
@@ -84,7 +84,7 @@ fn keep_limits(sight: &Sight<'_>, draft: &mut Draft) {
         if part.resource != Resource::Memory || restarts || !part.next.lowers_limit(part.now) {
             continue;
         }
-        let message = format!("{}: Kubernetes 1.{version} lowers no memory limit without a restart", part.step());
+        let message = format!("{}: Kubernetes 1.{version} cannot lower a memory limit without a restart", part.step());
         if sight.pod.qos == QosClass::Guaranteed {
             let saying = Saying::refused(Check::MemoryDecrease, Code::LimitNotLowered, message);
             draft.hold(sight.pod, index, saying);

@@ -60,41 +60,42 @@ macro_rules! checks {
 }
 
 checks! {
-    /// Do policy, windows, pauses and the switch allow a change now?
+    /// Do policy, windows, pauses and supple.dev/stop allow a change now?
     Permission,
-    /// Is the pod in another's hand: a VPA, a horizontal autoscaler on the same resource, KEDA, another field manager?
+    /// Does something else set the pod's sizes: a VPA, a horizontal autoscaler on the same resource, KEDA, another
+    /// field manager?
     Owner,
-    /// Is there enough data, and is it fresh?
+    /// Is there enough data, and is it recent?
     Data,
-    /// Did its last resize do harm, or is it still being watched?
+    /// Did the last resize cause harm, or is the pod still being watched?
     Settling,
     /// Is a rollout, a restart or a resize in progress?
     Progress,
-    /// Is the change worth it, within floors, ceilings and schedules?
+    /// Is the change large enough, within minimum, maximum and schedules?
     Worth,
-    /// Is the pod past its start?
+    /// Has the pod finished starting up?
     Startup,
-    /// Is the QoS class kept?
+    /// Does the QoS class stay the same?
     Qos,
-    /// Would the API server take it?
+    /// Would the API server accept it?
     Valid,
-    /// Do the limit ranges allow it, ratios included?
+    /// Do the limit ranges allow it, including ratios?
     LimitRange,
-    /// Does the quota have room, neighbours resized in the same round included?
+    /// Does the quota have room, including other pods resized in the same round?
     Quota,
-    /// Does the node have room, neighbours and what is deferred there included?
+    /// Does the node have room, including other resized pods and deferred resizes there?
     Room,
     /// May memory be lowered: use, peak, pressure, page cache, swap, approval?
     MemoryDecrease,
-    /// Is a restart needed, and allowed by mode, disruption budget and replica count?
+    /// If a restart is needed, do mode, disruption budget and replica count allow it?
     Restart,
-    /// Do the budgets of workload, namespace, node and cluster have a place?
+    /// Do workload, namespace, node and cluster allow one more resize now?
     Budget,
     /// Is the node free of pressure?
     NodePressure,
     /// Is the step within its cap?
     Step,
-    /// Is the cool-down over, and the back-off after harm?
+    /// Are the cool-down and the back-off after harm over?
     CoolDown,
 }
 

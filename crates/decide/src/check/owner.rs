@@ -12,7 +12,7 @@ use crate::policy::WithScaler;
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     if let Hand::Theirs(other) = &sight.pod.hand {
-        let message = format!("it is in another's hand: {other}");
+        let message = format!("it is managed by someone else: {other}");
         draft.stop(Saying::refused(Check::Owner, Code::OtherHand, message));
     }
     if let Some(other) = sight.subject.facts.other_vertical.first() {

@@ -1,4 +1,5 @@
-//! Do policy, windows, pauses and the switch allow a change now? The switch and pauses stop everything, roll-backs too;
+//! Do policy, windows, pauses and supple.dev/stop allow a change now? The switch and pauses stop everything,
+//! roll-backs too;
 //! windows let pass what cannot wait.
 
 use jiff::Timestamp;
@@ -13,8 +14,8 @@ use crate::policy::{Mode, Policy, Window};
 /// The annotation of a pause.
 const PAUSED: &str = "supple.dev/paused";
 
-const OFF: &str = "mode Off: it is recommended, not done";
-const INITIAL: &str = "mode Initial: pods are sized when they are created, and not afterwards";
+const OFF: &str = "mode Off: recommend only";
+const INITIAL: &str = "mode Initial: pods are sized only when they are created";
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let policy = sight.policy();

@@ -48,7 +48,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         return draft.stop(say(Code::NotRunning, why.to_owned()));
     }
     if sight.scene.acting.contains_key(&pod.key) {
-        return draft.stop(say(Code::InProgress, "a change has been sent and does not show on it yet".to_owned()));
+        return draft.stop(say(Code::InProgress, "a change was sent and is not visible on it yet".to_owned()));
     }
     // What is taken back, or made anew, does not wait for what it ends.
     if draft.deed != Deed::Resize {
@@ -74,18 +74,18 @@ fn resize(sight: &Sight<'_>, draft: &mut Draft) {
     }
     let until = sight.pod.progress_since.map(|it| after(it, sight.policy().give_up_deferred.value));
     match &sight.pod.progress {
-        Progress::Underway => draft.stop(say(Code::InProgress, "a resize of it is under way".to_owned())),
+        Progress::Underway => draft.stop(say(Code::InProgress, "a resize of it is in progress".to_owned())),
         Progress::Deferred(why) => {
-            let message = format!("its node has no room yet, and it keeps its place: {why}");
+            let message = format!("its node has no room yet, and retries: {why}");
             let saying = say(Code::Deferred, message).by("giveUpDeferredAfter", &sight.policy().give_up_deferred);
             draft.stop_until(until, saying);
         }
         Progress::Failing(why) => {
             // A raise in haste may be what ends the failing.
-            draft.wait(until, say(Code::NodeFailing, format!("its node tries and fails: {why}")));
+            draft.wait(until, say(Code::NodeFailing, format!("its node tries the resize and fails: {why}")));
         }
         Progress::Infeasible(why) => {
-            let message = format!("its node cannot do the resize that was asked for: {why}");
+            let message = format!("its node cannot do the requested resize: {why}");
             draft.stop(Saying::refused(Check::Progress, Code::Infeasible, message));
         }
         Progress::Settled | Progress::Ended => {}
@@ -104,10 +104,10 @@ pub fn is_given_up(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timest
     match &pod.progress {
         Progress::Infeasible(why) => Some((Code::Infeasible, format!("its node cannot do the resize: {why}"))),
         Progress::Deferred(why) if over => {
-            Some((Code::GivenUp, format!("its node has had no room since {since:.0}, given up: {why}")))
+            Some((Code::GivenUp, format!("its node has had no room since {since:.0}, so Supple gave up: {why}")))
         }
         Progress::Failing(why) if over => {
-            Some((Code::NodeFailing, format!("its node has been failing since {since:.0}, given up: {why}")))
+            Some((Code::NodeFailing, format!("its node has been failing since {since:.0}, so Supple gave up: {why}")))
         }
         _ => None,
     }
@@ -149,7 +149,8 @@ fn is_stuck(sight: &Sight<'_>) -> Option<String> {
         // start is killed, which needs next to nothing.
         (!reached || sight.pod.progress == Progress::Underway || container.killed_at_start).then(|| {
             format!(
-                "{} was killed again at {:.0} although its limit was raised from {before} to {after}: the pod's cgroup stays small",
+                "{} was OOM-killed again at {:.0} although its limit was raised from {before} to {after}: the pod's \
+                 cgroup stays small",
                 container.name, end.at
             )
         })

@@ -1,4 +1,4 @@
-//! Is the QoS class kept? It is part of what a pod was created as, and no resize may change it.
+//! Does the QoS class stay the same? It is part of what a pod was created as, and no resize may change it.
 
 use supple_resize::qos::QosClass;
 
@@ -31,7 +31,7 @@ pub fn nothing_requested(sight: &Sight<'_>, draft: &mut Draft) {
     }
     let index = draft.parts.iter().position(|it| it.wanted.is_some());
     if let Some(index) = index {
-        let message = "it asks for neither CPU nor memory: with requests it would not be BestEffort any more";
+        let message = "it requests neither CPU nor memory: with requests it would no longer be BestEffort";
         draft.remark_part(sight.pod, index, Saying::refused(Check::Qos, Code::NothingRequested, message));
     }
 }

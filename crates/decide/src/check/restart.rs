@@ -1,4 +1,4 @@
-//! Is a restart needed, and allowed by mode, disruption budget and replica count? Recreating a pod is one too.
+//! If a restart is needed, do mode, disruption budget and replica count allow it? Recreating a pod is one too.
 
 use supple_resize::amounts::{Requirement, Resource};
 
@@ -32,7 +32,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         return;
     }
     let saying = if mode == Mode::InPlace {
-        let message = "its resize policy wants a restart for this change, and mode InPlace restarts nothing";
+        let message = "its resize policy requires a restart for this change, and mode InPlace never restarts";
         Some(Saying::refused(Check::Restart, Code::WouldRestart, message).by("updateMode", &sight.policy().mode))
     } else {
         obstacle(sight, draft)
@@ -82,7 +82,8 @@ fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> Option<String> {
     let last = subject.record.recreated.as_ref().filter(|it| it.until() > now);
     if let Some(last) = last.filter(|it| it.otherwise(subject, &team.pods) == Some(true)) {
         return Some(format!(
-            "the last pod that was recreated for its sizes, at {:.0}, came back with others: not before {:.0}, or a new pod comes with them",
+            "the last recreated pod, at {:.0}, came back with other sizes: Supple waits until {:.0}, or until a new \
+             pod has the right ones",
             last.at,
             last.until()
         ));
@@ -95,12 +96,12 @@ fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> Option<String> {
             let next = draft.next(pod, index, |_| true);
             subject.facts.template.get(&*it.name).is_some_and(|template| *template == next)
         });
-        let message = "new pods are not sized when they are created, and its template has other sizes than it needs";
+        let message = "the webhook does not size new pods, and the template has other sizes than it needs";
         return (!templated).then(|| message.to_owned());
     }
     let (asks, why) = sight.born();
     let comes = comes_with(&draft.aims(pod), sight.policy().threshold_percent.value, asks);
-    (!comes).then(|| format!("a new pod would not come with these sizes: {why}"))
+    (!comes).then(|| format!("a new pod would not get these sizes: {why}"))
 }
 
 /// Why the pod is not to be recreated for what its sizes are to do. One that is stuck is recreated for its life.
@@ -121,7 +122,7 @@ fn wrong_direction(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     let holds = |it: &Direction| (it.cpu && moves(it, Resource::Cpu)) || (it.memory && moves(it, Resource::Memory));
     let unmet = setting.value.iter().find(|it| !holds(it))?;
     let (what, way) = (unmet.resources(), if unmet.rises { "rise" } else { "fall" });
-    let message = format!("it may be recreated only where its {what} is to {way}");
+    let message = format!("evictionRequirements allow recreating it only if its {what} is to {way}");
     Some(Saying::refused(Check::Restart, Code::WrongDirection, message).by("evictionRequirements", setting))
 }
 
@@ -131,11 +132,11 @@ fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     let facts = &sight.subject.facts;
     let refused = |code, message: String| Some(Saying::refused(Check::Restart, code, message));
     if sight.pod.do_not_evict {
-        return refused(Code::DoNotDisrupt, "it asks not to be disturbed, by annotation".to_owned());
+        return refused(Code::DoNotDisrupt, "an annotation on it forbids disruption".to_owned());
     }
     let recreated = matches!(draft.deed, Deed::Recreate(_));
     if recreated && &*facts.key.kind == "Pod" {
-        return refused(Code::TooFewReplicas, "nothing would make it again: it has no owner".to_owned());
+        return refused(Code::TooFewReplicas, "it has no owner that would recreate it".to_owned());
     }
     if let Some(message) = comes_back_same(sight, draft) {
         return refused(Code::ComesBackSame, message);
@@ -146,7 +147,7 @@ fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
         return Some(Saying::delayed(Check::Restart, Code::DisruptionBudget, message));
     }
     if already > 0 || sight.team.disturbed > 0 {
-        let message = "another pod of its workload is being disturbed: one at a time".to_owned();
+        let message = "another pod of its workload is being disrupted: one at a time".to_owned();
         return Some(Saying::delayed(Check::Restart, Code::DisruptionBudget, message));
     }
     // A pod that is stuck and not ready serves nobody, so that nothing is lost with it.
@@ -158,7 +159,7 @@ fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     let least = policy.min_replicas.value;
     if ready < least || facts.replicas < least {
         let message =
-            format!("{ready} of {} replicas are ready, and {least} are needed to disturb one", facts.replicas);
+            format!("{ready} of {} replicas are ready, and {least} are needed to disrupt one", facts.replicas);
         let saying = Saying::refused(Check::Restart, Code::TooFewReplicas, message);
         return Some(saying.by("minReplicas", &policy.min_replicas));
     }

@@ -1,4 +1,4 @@
-//! Does the node have room, neighbours and what is deferred there included?
+//! Does the node have room, including other resized pods and deferred resizes there?
 
 use supple_resize::amounts::{Amounts, Requirement, Resource};
 
@@ -15,7 +15,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     }
     let Some(name) = &sight.pod.node else { return };
     let Some(room) = sight.ledger.node(name) else {
-        let message = format!("node {name} is not known");
+        let message = format!("node {name} is unknown");
         return draft.stop(Saying::refused(Check::Room, Code::NodeUnsupported, message));
     };
     let hasty = draft.only_urgent && draft.parts.iter().any(|it| it.urgent && it.changes());
@@ -38,7 +38,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         let text = |amount: i64| show(resource, amount);
         let saying = if get(&next) > capacity {
             let message = format!(
-                "the pod would ask for {} of {}, and node {name} has {} in all",
+                "the pod would request {} of {}, and node {name} has {} in total",
                 text(get(&next)),
                 resource.as_str(),
                 text(capacity)
@@ -46,7 +46,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
             Saying::refused(Check::Room, Code::NodeCapacity, message)
         } else if get(&next) > free {
             let mut message = format!(
-                "the pod would ask for {} of {}, and node {name} has {} for it: others hold {} of its {}",
+                "the pod would request {} of {}, and node {name} has {} free for it: others request {} of its {}",
                 text(get(&next)),
                 resource.as_str(),
                 text(free.max(0)),

@@ -1,4 +1,5 @@
-//! Did its last resize do harm, or is it still being watched? Harm is taken back at once: the draft becomes a roll-back.
+//! Did the last resize cause harm, or is the pod still being watched? Harm is taken back at once: the draft becomes a
+//! roll-back.
 
 use supple_resize::amounts::Resource;
 

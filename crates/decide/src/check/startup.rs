@@ -1,4 +1,4 @@
-//! Is the pod past its start? How a process starts is not how it lives.
+//! Has the pod finished starting up? How a process starts is not how it lives.
 
 use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Saying};

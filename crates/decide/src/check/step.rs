@@ -15,7 +15,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         let part = &draft.parts[index];
         // A cap of nothing holds everything: it is asked for what it would have been.
         if !part.changes() && part.full != part.now && steps.value.forbids(part) {
-            let saying = Saying::refused(Check::Step, Code::StepCapped, "its step caps allow no step at all");
+            let saying = Saying::refused(Check::Step, Code::StepCapped, "its step caps allow no change");
             draft.remark_part(sight.pod, index, saying.by("steps", steps));
         }
     }

@@ -1,4 +1,4 @@
-//! Would the API server take it? What is plain from the facts; and the whole forecast, for what is about to be sent.
+//! Would the API server accept it? What is plain from the facts; and the whole forecast, for what is about to be sent.
 
 use supple_quantity::Bytes;
 use supple_resize::amounts::Requirement;
@@ -23,7 +23,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let why = match sight.pod.fixed {
         Some(Fixed::StaticPod) => Some("static pods are never resized"),
         Some(Fixed::Windows) => Some("pods on Windows are never resized"),
-        Some(Fixed::ResourceClaims) => Some("pods with claims on resources of their node are never resized"),
+        Some(Fixed::ResourceClaims) => Some("pods with claims on node resources are never resized"),
         None => None,
     };
     let claims = || sight.pod.containers.iter().any(|it| it.others.as_ref().is_some_and(|it| it.claims.is_some()));
@@ -33,12 +33,12 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     // A pod that is about to be created is not resized.
     let resized_by = sight.scene.cluster.minor_version.filter(|_| sight.siblings.is_none());
     if let Some(version) = resized_by.filter(|it| *it < SINCE) {
-        let message = format!("Kubernetes 1.{version} has no resize in place: 1.{SINCE} is the first");
+        let message = format!("Kubernetes 1.{version} has no in-place resize: it requires 1.{SINCE}");
         draft.stop(Saying::refused(Check::Valid, Code::NodeUnsupported, message));
     }
     let running = sight.pod.containers.iter().find(|it| it.running_since.is_some());
     if running.is_some_and(|it| it.actual.is_none()) {
-        let message = "its node does not say what its containers have, so it knows of no resize";
+        let message = "its node does not report allocated resources, so it does not support in-place resize";
         let saying = Saying::refused(Check::Valid, Code::NodeUnsupported, message);
         match sight.mode() {
             Mode::Recreate | Mode::InPlaceOrRecreate if draft.deed == Deed::Resize && draft.acts() => {
@@ -59,7 +59,8 @@ fn within_pod_level(sight: &Sight<'_>, draft: &mut Draft) {
     let version = sight.scene.cluster.minor_version.filter(|_| sight.siblings.is_none());
     if let Some(version) = version.filter(|it| *it < POD_LEVEL_SINCE) {
         let message = format!(
-            "the pod has resources of its own, and Kubernetes 1.{version} resizes no such pod: 1.{POD_LEVEL_SINCE} is the first"
+            "the pod has pod-level resources; resizing it requires Kubernetes 1.{POD_LEVEL_SINCE}, and this is \
+             1.{version}"
         );
         return draft.stop(Saying::refused(Check::Valid, Code::NodeUnsupported, message));
     }

@@ -180,7 +180,7 @@ fn a_pod_that_came_back_otherwise_is_the_last() {
     let round = stage.decide();
     check(&round, "web-2", Code::ComesBackSame, "nothing");
     let said = decision(&round, "web-2").message.clone();
-    assert!(said.contains("came back with others"), "{said}");
+    assert!(said.contains("came back with other sizes"), "{said}");
     assert_eq!(round.records[&workload("web")].recreated.as_ref().unwrap().otherwise, Some(true));
     // What shows once is remembered when it does not show any more.
     stage.carry_out(&round);
@@ -235,7 +235,7 @@ fn what_a_new_pod_would_not_get_it_is_not_recreated_for() {
     let round = stage.decide();
     check(&round, "web-1", Code::ComesBackSame, "nothing");
     let said = &decision(&round, "web-1").message;
-    assert!(said.contains("a new pod would not come with these sizes"), "{said}");
+    assert!(said.contains("a new pod would not get these sizes"), "{said}");
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn throttling_and_waiting_for_a_cpu_forbid_a_cpu_decrease_alone() {
     stage.workload("web", "500m 1Gi");
     stage.pod("web", "web-1", "n1", "1 1Gi");
     waits(310)(&mut stage);
-    let said = "it waited for a CPU in 31.0 % of the time: nothing is lowered";
+    let said = "it waited for CPU in 31.0 % of the time: nothing is lowered";
     assert!(decision(&stage.decide(), "web-1").findings.iter().any(|it| it.message == said));
 }
 

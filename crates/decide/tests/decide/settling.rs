@@ -162,7 +162,7 @@ fn a_kill_is_never_no_harm() {
     let round = stage.decide();
     let record = &round.records[&workload("web")];
     let said = &record.last[0].message;
-    assert!(said.contains("app was killed for want of memory at") && !said.contains("no harm"), "{said}");
+    assert!(said.contains("app was OOM-killed at") && !said.contains("no harm"), "{said}");
     assert_eq!(record.setbacks, 2);
 }
 

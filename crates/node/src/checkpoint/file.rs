@@ -250,8 +250,8 @@ fn decode<T: DeserializeOwned>(path: &Path, what: &str, value: &[u8]) -> Result<
         operation: "read",
         path: path.to_owned(),
         message: format!(
-            "{what} is not one this version wrote ({error}); stop the cluster and remove the file to have \
-             every pod allocated what its spec says"
+            "{what} is not of this version ({error}); stop the cluster and remove the file: every pod is then \
+             allocated the sizes in its spec"
         ),
     })
 }

@@ -64,7 +64,7 @@ const ROWS: &[Row] = &[
     row("container_memory_working_set_bytes", Kind::Gauge, "Bytes charged without inactive file cache.", |it| {
         Some(count(unsigned(it.memory_working_set)))
     }),
-    row("container_oom_events_total", Kind::Counter, "Processes killed for want of memory.", |it| {
+    row("container_oom_events_total", Kind::Counter, "Processes killed by the OOM killer.", |it| {
         Some(count(it.oom_kills))
     }),
     row(
@@ -135,14 +135,14 @@ pub(super) fn render(scene: &Scene) -> String {
 /// What the kernel told of by itself: how often, and when last.
 fn strains(scene: &Scene, text: &mut Exposition) {
     let name = "supple_container_strains_total";
-    text.family(name, Kind::Counter, "Times the kernel told that a container suffers, by what.");
+    text.family(name, Kind::Counter, "Times the kernel reported pressure on a container, by kind.");
     for container in scene.containers() {
         for (strain, seen) in &container.usage.strains {
             container.sample(text, name, Some(("strain", strain.as_str())), count(seen.times));
         }
     }
     let name = "supple_container_last_strain_seconds";
-    text.family(name, Kind::Gauge, "When it last did, in seconds since 1970.");
+    text.family(name, Kind::Gauge, "When it last reported it, in seconds since 1970.");
     for container in scene.containers() {
         for (strain, seen) in &container.usage.strains {
             let nanos = u64::try_from(seen.last.as_nanosecond()).unwrap_or(0);

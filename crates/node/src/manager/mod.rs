@@ -462,7 +462,8 @@ async fn remove_orphan(shared: Arc<Shared>, orphan: FoundPod) {
     results.push(shared.runtime.remove_pod(&pod).await);
     results.push(shared.runtime.forget_pod(&pod).await);
     for error in results.into_iter().filter_map(Result::err) {
-        tracing::error!(pod = pod.name, namespace = pod.namespace, %error, "what an earlier node left of a pod could not be removed");
+        tracing::error!(pod = pod.name, namespace = pod.namespace, %error, "cannot remove what an earlier node left \
+         of a pod");
     }
 }
 

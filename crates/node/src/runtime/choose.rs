@@ -99,7 +99,7 @@ pub async fn choose(
     cri: impl FnOnce(CriRequest) -> CriOptions,
 ) -> Result<Chosen, ChooseError> {
     let asked =
-        |options| Chosen { runtime: Arc::new(SimulatedRuntime::new(options)), why: "it was asked for".to_owned() };
+        |options| Chosen { runtime: Arc::new(SimulatedRuntime::new(options)), why: "it was requested".to_owned() };
     match requested {
         Requested::Simulated => Ok(asked(simulated)),
         Requested::Process => Ok(real(ProcessRuntime::new(process)?)),
@@ -112,7 +112,7 @@ pub async fn choose(
             Ok(runtime) => real(runtime),
             Err(error) => Chosen {
                 runtime: Arc::new(SimulatedRuntime::new(simulated)),
-                why: format!("processes cannot be run here: {error}"),
+                why: format!("cannot run processes here: {error}"),
             },
         }),
     }

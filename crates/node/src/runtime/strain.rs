@@ -76,11 +76,11 @@ impl Listener {
     pub async fn listen(&self, seen: MemoryEvents) {
         let who = || error::describe(&self.id);
         let memory = async {
-            let so = "OOM kills in a running container will be noticed only at its end";
+            let so = "OOM kills in a running container are noticed only when it ends";
             warn_unless_gone(self.memory(seen).await, who, so);
         };
         let stalls = [Strain::MemoryStall, Strain::CpuStall].map(|strain| async move {
-            let so = "how its tasks wait is known only when its usage is read";
+            let so = "pressure is known only when usage is read";
             warn_unless_gone(self.stalls(strain).await, who, so);
         });
         let [first, second] = stalls;
@@ -177,7 +177,7 @@ async fn own_limits(
         }
     };
     let describe = || format!("pod {}/{}", pod.namespace, pod.name);
-    warn_unless_gone(followed.await, describe, "that it meets its own limits is not noticed");
+    warn_unless_gone(followed.await, describe, "reaching its limits is not noticed");
 }
 
 /// Waits until the bell has rung, not at all before the first time and for a [`REST`] before each after it. A ring that comes

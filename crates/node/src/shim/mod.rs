@@ -34,7 +34,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ! {
         [verb, dir, shim @ ..] if verb == "supervise" && !shim.is_empty() => supervise::run(Path::new(dir), shim),
         [verb, dir] if verb == "enter" => enter::run(Path::new(dir)),
         _ => {
-            eprintln!("this verb is for the program itself: it runs one container of the process runtime");
+            eprintln!("this verb is internal: it runs one container of the process runtime");
             2
         }
     };

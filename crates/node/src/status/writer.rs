@@ -138,7 +138,8 @@ impl Errand {
                         *written = Written::Anything;
                     }
                     let wait = backoff.failed(Schedule::API, (self.clock)());
-                    tracing::warn!(pod = self.pod.name, namespace = self.pod.namespace, %error, "a pod's status could not be written; it is tried again");
+                    tracing::warn!(pod = self.pod.name, namespace = self.pod.namespace, %error, "a pod's status \
+                     could not be written; will retry");
                     tokio::time::sleep(wait.unsigned_abs()).await;
                     continue;
                 }

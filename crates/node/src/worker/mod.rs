@@ -425,10 +425,10 @@ impl Worker {
         self.state.strain_told = Some(now);
         let who = container.map_or("The pod".to_owned(), |name| format!("Container {name}"));
         let what = match strain {
-            Strain::MemoryHigh => "went over its memory.high and is slowed down",
-            Strain::MemoryMax => "meets its memory limit",
-            Strain::MemoryStall => "loses time waiting for memory",
-            Strain::CpuStall => "loses time waiting for CPU",
+            Strain::MemoryHigh => "exceeds its memory.high and is throttled",
+            Strain::MemoryMax => "reached its memory limit",
+            Strain::MemoryStall => "is stalled waiting for memory",
+            Strain::CpuStall => "is stalled waiting for CPU",
         };
         self.note(Kind::Warning, strain.as_str(), format!("{who} {what}"), container);
     }

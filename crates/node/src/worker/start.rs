@@ -88,7 +88,7 @@ impl Worker {
                 }
                 self.note(Kind::Warning, "Failed", format!("Error: {message}"), Some(name));
                 if let Err(error) = self.end_doubtful(name).await {
-                    tracing::warn!(%error, "a container that could not be started may run; it is tried again");
+                    tracing::warn!(%error, "a container that could not be started may run; will retry");
                 }
             }
         }

@@ -21,7 +21,8 @@ impl Worker {
         }
         if !self.state.stopped {
             if let Err(error) = self.stop_all().await {
-                tracing::warn!(pod = self.id.name, namespace = self.id.namespace, %error, "a pod could not be ended; it is tried again");
+                tracing::warn!(pod = self.id.name, namespace = self.id.namespace, %error, "a pod could not be ended; \
+                 will retry");
                 self.note(Kind::Warning, "FailedKillPod", format!("error killing pod: {error}"), None);
                 self.retry_later(Schedule::ACTUATION);
                 return Step::Again;
@@ -47,7 +48,8 @@ impl Worker {
                 // With finalizers it stays for a while; either way the watch says when it is gone.
                 Ok(()) | Err(ApiError::Gone(_)) => self.state.delete_sent = true,
                 Err(error) => {
-                    tracing::warn!(pod = self.id.name, namespace = self.id.namespace, %error, "a pod could not be deleted; it is tried again");
+                    tracing::warn!(pod = self.id.name, namespace = self.id.namespace, %error, "a pod could not be \
+                     deleted; will retry");
                     self.retry_later(Schedule::API);
                 }
             }

@@ -60,7 +60,7 @@ impl Lab {
         match ProcessRuntime::new(options) {
             Ok(runtime) => Some(Self { dir, runtime: Arc::new(runtime) }),
             Err(error) => {
-                skipped(&format!("processes cannot be run here: {error}"));
+                skipped(&format!("cannot run processes here: {error}"));
                 None
             }
         }

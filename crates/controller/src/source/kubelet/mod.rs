@@ -75,7 +75,7 @@ pub enum ReadError {
 
 fn hint(status: u16) -> &'static str {
     match status {
-        403 => " (allow the controller `get` on `nodes/proxy`, or switch this source off: --kubelet-stats=false)",
+        403 => " (allow the controller `get` on `nodes/proxy`, or disable this source: --kubelet-stats=false)",
         _ => "",
     }
 }
@@ -112,7 +112,7 @@ pub async fn run(
             sweep::Next::Ask(node) => {
                 let (client, clock, before) = (client.clone(), clock.clone(), before.remove(&node).unwrap_or_default());
                 asked.spawn(async move {
-                    let read = caught("asking a kubelet", read(&client, &node, before, &clock)).await;
+                    let read = caught("read a kubelet", read(&client, &node, before, &clock)).await;
                     let read = read.unwrap_or_else(|why| {
                         let why = ReadError::Broken { node: node.clone(), path: "stats/summary", why };
                         (Swept { node: node.clone(), readings: Err(why), gaps: Vec::new() }, Before::default())

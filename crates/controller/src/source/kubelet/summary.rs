@@ -88,7 +88,7 @@ struct Custom {
 /// # Errors
 /// A sentence where it is none.
 pub fn read(text: &str, now: Timestamp) -> Result<Told, String> {
-    let summary: Summary = serde_json::from_str(text).map_err(|error| format!("it is no summary of usage: {error}"))?;
+    let summary: Summary = serde_json::from_str(text).map_err(|error| format!("it is not a usage summary: {error}"))?;
     let mut told = BTreeMap::new();
     for PodStats { pod_ref: PodRef { name, namespace }, containers } in summary.pods {
         for container in containers {
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(told.into_values().collect::<Vec<_>>(), [Part::unknown(now())]);
         assert!(read("{}", now()).unwrap().is_empty());
         for wrong in ["", "403", r#"{"pods":[{"containers":[]}]}"#] {
-            assert!(read(wrong, now()).unwrap_err().starts_with("it is no summary"), "{wrong}");
+            assert!(read(wrong, now()).unwrap_err().starts_with("it is not a usage summary"), "{wrong}");
         }
     }
 

@@ -59,7 +59,7 @@ impl Options {
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The address is none.
-    #[error("{url:?} is no address of a Prometheus ({why}); give one like https://prometheus.example:9090")]
+    #[error("{url:?} is not the address of a Prometheus ({why}); expected for example https://prometheus.example:9090")]
     Url {
         /// As given.
         url: String,
@@ -67,7 +67,7 @@ pub enum SetupError {
         why: String,
     },
     /// A header is none.
-    #[error("{0:?} is no header for Prometheus; give NAME=VALUE, for instance X-Scope-OrgID=shop")]
+    #[error("{0:?} is not a header for Prometheus; expected NAME=VALUE, for example X-Scope-OrgID=shop")]
     Header(String),
 }
 
@@ -102,7 +102,8 @@ pub enum QueryError {
     },
     /// The answer is longer than may be.
     #[error(
-        "ask Prometheus at {url}: the answer is longer than {limit} bytes; ask for less at once (a narrower query, a longer step)"
+        "ask Prometheus at {url}: the answer is longer than {limit} bytes; request less at once (a narrower query, a \
+         longer step)"
     )]
     TooLong {
         /// Where.
@@ -154,8 +155,8 @@ pub enum QueryError {
 fn hint(status: StatusCode) -> &'static str {
     match status.as_u16() {
         401 | 403 => " (see --prometheus-bearer-file and --prometheus-header)",
-        300..=399 => " (redirects are not followed: give the address it leads to)",
-        404 => " (is the path in front of /api/v1 right?)",
+        300..=399 => " (redirects are not followed: use the address it leads to)",
+        404 => " (check the path before /api/v1)",
         _ => "",
     }
 }
@@ -499,7 +500,7 @@ mod tests {
         check("ftp://x", Err("neither http://"));
         check("https://a:b@x/", Err("password"));
         check("https://x/?a=b", Err("query"));
-        check("", Err("no address"));
+        check("", Err("not the address"));
     }
 
     #[test]

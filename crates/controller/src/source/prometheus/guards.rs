@@ -45,10 +45,10 @@ pub async fn ask(
         let name = &guard.name;
         let result = match server {
             Some(server) => one(server, workload, watched, guard, now, &mut asked.readings).await,
-            None => Err("there is no Prometheus to ask: give the controller one with --prometheus".to_owned()),
+            None => Err("there is no Prometheus: set --prometheus for the controller".to_owned()),
         };
         if let Err(why) = result {
-            asked.unread.push(format!("guard {name:?} watches nothing: {why}"));
+            asked.unread.push(format!("guard {name:?} is ignored: {why}"));
         }
     }
     asked

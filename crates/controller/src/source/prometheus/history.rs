@@ -53,7 +53,7 @@ impl Default for Queries {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OwnQueryError {
     /// There is no such query.
-    #[error("there is no query {0:?}: give one for cpu, memory, throttled or measured")]
+    #[error("there is no query {0:?}: expected cpu, memory, throttled or measured")]
     Unknown(String),
     /// It is no query.
     #[error("the query for {0} cannot be read: {1}")]
@@ -223,7 +223,7 @@ pub struct Pasts {
 /// A part of the past is not read.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the past of {} is not read, and learned anew: {error}; {}",
+    "the history of {} is not read, and is learned again: {error}; {}",
     .namespace.as_deref().map_or_else(|| "all containers".to_owned(), |it| format!("the containers of namespace {it}")),
     cure(.error, *.by_namespace)
 )]
@@ -239,12 +239,12 @@ pub struct GivenUp {
 fn cure(error: &QueryError, by_namespace: bool) -> &'static str {
     match (error.is_about_size(), by_namespace) {
         (true, true) => {
-            "narrow the queries with --prometheus-query, for instance to the pods that are to be resized, and start again"
+            "narrow the queries with --prometheus-query, for example to the pods to be resized, and restart"
         }
         (true, false) => {
-            "say $namespace in each --prometheus-query, so that one namespace is asked for at a time, and start again"
+            "use $namespace in each --prometheus-query, so that each query is for one namespace, and restart"
         }
-        (false, _) => "it is not asked for again before the next start",
+        (false, _) => "it is not requested again until the next start",
     }
 }
 
@@ -321,7 +321,7 @@ mod tests {
         let own = Queries::with([("cpu", "mine[$step]"), ("measured", "then")]).unwrap();
         assert_eq!((own.cpu.fill(&Values::default()), own.memory == queries.memory), ("mine[60s]".to_owned(), true));
         let said = |name, text| Queries::with([(name, text)]).unwrap_err().to_string();
-        assert_eq!(said("disk", "up"), "there is no query \"disk\": give one for cpu, memory, throttled or measured");
+        assert_eq!(said("disk", "up"), "there is no query \"disk\": expected cpu, memory, throttled or measured");
         assert!(said("memory", "$what").starts_with("the query for memory cannot be read: there is no $what"));
     }
 }

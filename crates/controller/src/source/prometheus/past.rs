@@ -59,7 +59,7 @@ impl Default for Limits {
 
 /// There is more than was bargained for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there are more than {limit} {what} in it: ask for less at once (a narrower query, a longer step)")]
+#[error("there are more than {limit} {what} in it: request less at once (a narrower query, a longer step)")]
 pub struct TooMuch {
     /// `series` or `samples`.
     pub what: &'static str,

@@ -43,13 +43,14 @@ fn hint(message: &str) -> Option<&'static str> {
     }
     if has("failed to get sandbox image") {
         return Some(
-            "there is no registry to pull it from: import the image, or name one that is present as sandbox_image in the \
-             container runtime's configuration",
+            "there is no registry to pull it from: import the image, or set sandbox_image in the container runtime's \
+             configuration to a local image",
         );
     }
     if has("cgroupsPath") && has("slice") {
         return Some(
-            "the container runtime has another cgroup driver than it says: look for SystemdCgroup in its configuration",
+            "the container runtime uses another cgroup driver than it reports: check SystemdCgroup in its \
+             configuration",
         );
     }
     if has("cni plugin not initialized") || has("No CNI configuration") {

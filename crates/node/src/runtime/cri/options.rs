@@ -27,7 +27,7 @@ impl FromStr for PodNetwork {
         match s {
             "host" => Ok(Self::Host),
             "cni" => Ok(Self::Cni),
-            other => Err(format!("{other:?} is no network for pods; expected host or cni")),
+            other => Err(format!("{other:?} is not a pod network; expected host or cni")),
         }
     }
 }
@@ -60,7 +60,7 @@ impl FromStr for CriRequest {
             return Ok(Self::new(path));
         }
         Err(format!(
-            "{s:?} is not the address of a container runtime; expected its socket, as in \
+            "{s:?} is not the address of a container runtime; expected its socket, such as \
              cri=unix:///run/containerd/containerd.sock or cri=unix:///run/crio/crio.sock"
         ))
     }
@@ -120,7 +120,7 @@ impl CriOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum NewError {
     /// Nobody is there.
-    #[error("no container runtime listens at {}: {source}; start it, or give its own socket", socket.display())]
+    #[error("no container runtime listens at {}: {source}; start it, or set the socket of another", socket.display())]
     Absent {
         /// The socket.
         socket: PathBuf,

@@ -39,7 +39,7 @@ pub async fn watch(machine: Arc<Machine>) {
                 }
             }
             Err(status) => {
-                tracing::warn!(error = %cri::words(&status), "container events cannot be had now; it is tried again");
+                tracing::warn!(error = %cri::words(&status), "container events cannot be had now; will retry");
                 pause(&machine, every).await;
             }
         }
@@ -100,7 +100,8 @@ fn seen(machine: &Machine, run: &Run, status: Option<&proto::ContainerStatus>) {
         Some(State::Exited(exit)) => machine.ended(run, exit),
         Some(State::Running(_) | State::Created | State::Unknown) => {}
         None => {
-            tracing::warn!(container = %error::describe(&run.id), "a container is gone without a trace; it counts as killed");
+            tracing::warn!(container = %error::describe(&run.id), "a container is gone without a record; it counts \
+             as killed");
             machine.ended(run, words::lost(since, jiff::Timestamp::now()));
         }
     }
@@ -131,7 +132,7 @@ pub async fn relist(machine: &Machine) {
 }
 
 fn unreachable(status: &Status) {
-    tracing::warn!(error = %cri::words(status), "the containers cannot be listed; it is tried again");
+    tracing::warn!(error = %cri::words(status), "the containers cannot be listed; will retry");
 }
 
 /// The OOM killer may have taken a process of a container and not its first one, which the CRI does not tell.

@@ -67,7 +67,8 @@ pub fn finish_silently(run: &Run) {
 }
 
 fn lost(run: &Run, why: &str) -> Exit {
-    tracing::warn!(container = %error::describe(&run.id), why, "a container's exact end is not known; it counts as killed");
+    tracing::warn!(container = %error::describe(&run.id), why, "the exact end of a container is unknown; it counts \
+     as killed");
     let now = jiff::Timestamp::now();
     let started_at = match &*run.phase.borrow() {
         Phase::Running(started) => started.at,

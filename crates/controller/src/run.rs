@@ -141,7 +141,7 @@ pub async fn run(
         outlets.metrics.clone(),
     );
     if let Some(file) = audit {
-        hands.audit_in(file);
+        hands.audit_in(file, stop.clone());
     }
     if let Some((file, found)) = history {
         if let Some(why) = found.set_aside {
@@ -249,6 +249,7 @@ pub async fn run(
         }
     }
     let _ = tokio::time::timeout(LAST_WORDS, hands.audited()).await;
+    hands.close_audit();
     let _ = tokio::time::timeout(LAST_WORDS, hands.finish()).await;
     ended
 }

@@ -78,7 +78,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             }
             let logs = LogLines::init(&cli.log.log)?;
             let runtime = runtime(&verb).map_err(|error| Failure::refused(format!("cannot start threads: {error}")))?;
-            runtime.block_on(async {
+            let ended = runtime.block_on(async {
                 match verb {
                     Verb::Up(args) => up::up(args, &logs).await,
                     Verb::Controller(args) => controller_verb::controller(args, &logs).await,
@@ -94,7 +94,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
                     | Verb::Completions(_)
                     | Verb::Version(_) => Ok(()),
                 }
-            })
+            });
+            // Whatever was to be waited for has been: a write to a file that takes nothing would be waited for for ever.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+            ended
         }
     }
 }

@@ -31,6 +31,7 @@ use supple_decide::hand::MANAGER;
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::note::{ANNOTATION, Author, LastResize, Lowered};
 use supple_decide::numbers::Numbers;
+use supple_decide::recreated::Recreated;
 use supple_decide::round::{Action, What};
 use supple_decide::scaler::{self, Target};
 use supple_resize::predict::Change;
@@ -65,6 +66,8 @@ pub struct Order {
     pub pod: Pod,
     /// The note that stands on it, to be put back where a resize is refused.
     pub note: Option<Box<Noted>>,
+    /// The recreation of the workload before this one, to be remembered again where this one is refused.
+    pub recreated: Option<Recreated>,
 }
 
 impl Order {

@@ -41,9 +41,10 @@ struct Kept {
     pods: Few<PodKey, Known>,
     next: u32,
     fresh: Option<Timestamp>,
-    /// The highest use of any of its pods before this process, which does not know any more whose it was, and of those that were
-    /// evicted since.
+    /// The highest use of any of its pods before this process, which does not know any more whose it was.
     recalled: Peak,
+    /// The highest use of those that were evicted since.
+    evicted: Peak,
     /// It goes on from more than an hour that was learned before this process.
     resumed: bool,
     /// Something has been learned since it was last saved.
@@ -160,6 +161,7 @@ impl Kept {
             next: 0,
             fresh: None,
             recalled: Peak::default(),
+            evicted: Peak::default(),
             resumed: false,
             unsaved: false,
         }
@@ -172,8 +174,13 @@ impl Kept {
     /// The recommender's state, and behind it the highest use of any pod.
     fn save(&self) -> Vec<u8> {
         let mut bytes = self.front.save();
-        self.pods.values().fold(self.recalled, |peak, it| peak.and(it.peak)).save(&mut bytes);
+        self.pods.values().fold(self.gone(), |peak, it| peak.and(it.peak)).save(&mut bytes);
         bytes
+    }
+
+    /// The highest use of pods that are not there any more.
+    fn gone(&self) -> Peak {
+        self.recalled.and(self.evicted)
     }
 
     fn known(&mut self, pod: &PodKey) -> &mut Known {
@@ -245,7 +252,8 @@ impl History {
             known.peak.see(sample.time, memory);
         }
         let is_pressing = urgent.cpu > before.cpu || urgent.memory > before.memory;
-        let peak = known.peak.highest().max(kept.recalled.at(sample.time).highest());
+        let peak = known.peak.highest();
+        let peak = peak.max(kept.gone().at(sample.time).highest());
         kept.fresh = kept.fresh.max(Some(used.at));
         kept.unsaved = true;
         Some(Learned { used: Use { memory_peak: used.memory_peak.max(peak), ..*used }, is_pressing })
@@ -291,12 +299,13 @@ impl History {
         kept.front.out_of_memory(NOBODY, &OutOfMemory { time: at.as_second(), limit: None, request, peak });
         kept.front.forget(NOBODY);
         // Its pod takes along what is known of it alone; this is to be known after a restart too.
-        kept.recalled.see(at.as_second(), used);
+        kept.evicted.see(at.as_second(), used);
         kept.unsaved = true;
         true
     }
 
-    /// Whether a pod of the workload, before this process or one that was evicted, is known to have used so much at about that time.
+    /// Whether a pod of the workload, before this process, is known to have used so much at about that time: an eviction of then has
+    /// been learned from. What has been learned since is no such sign: a second pod may be evicted that used less than the first.
     pub fn has_seen(&self, workload: &WorkloadKey, container: &str, used: Bytes, at: Timestamp) -> bool {
         let kept = self.kept.get(workload).and_then(|it| it.get(container));
         kept.and_then(|it| it.recalled.at(at.as_second()).highest()).is_some_and(|it| used <= it)

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
+use kube::runtime::watcher;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -31,6 +32,7 @@ use crate::source::kubelet::sweep::Pace;
 use crate::source::prometheus::client::{Prometheus, QueryError};
 use crate::source::prometheus::history::{Manner, Pasts, Queries, newest};
 use crate::source::{Source, kubelet};
+use crate::view::News;
 use crate::world::knowledge::Shared;
 use crate::world::{Settings, World};
 
@@ -139,7 +141,7 @@ pub async fn run(
         outlets.metrics.clone(),
     );
     if let Some(file) = audit {
-        hands.audit_in(file);
+        hands.audit_in(file, stop.clone());
     }
     if let Some((file, found)) = history {
         if let Some(why) = found.set_aside {
@@ -197,8 +199,12 @@ pub async fn run(
         if let Event::Leading(leads) = event {
             outlets.metrics.leads(leads);
         }
+        let counted = counts_again(&event);
         let began = Instant::now();
         let effects = world.apply(event, clock());
+        if let Some((knowledge, namespace)) = outlets.knowledge.as_ref().zip(counted) {
+            knowledge.take_quotas(&world, &namespace);
+        }
         if reading && world.is_complete() {
             // All has been read: what is to be done need not wait for the next tick.
             reading = false;
@@ -243,6 +249,7 @@ pub async fn run(
         }
     }
     let _ = tokio::time::timeout(LAST_WORDS, hands.audited()).await;
+    hands.close_audit();
     let _ = tokio::time::timeout(LAST_WORDS, hands.finish()).await;
     ended
 }
@@ -328,6 +335,15 @@ fn show(world: &World, outlets: &Outlets, leads: bool, now: Timestamp) {
     outlets.metrics.show(if leads { world.picture(now) } else { Picture::default() });
     if let Some(knowledge) = &outlets.knowledge {
         knowledge.take(world);
+    }
+}
+
+/// The namespace of which a quota says how much of it is used now.
+fn counts_again(event: &Event) -> Option<String> {
+    let Event::News(news) = event else { return None };
+    match &**news {
+        News::ResourceQuota(watcher::Event::Apply(quota)) => quota.metadata.namespace.clone(),
+        _ => None,
     }
 }
 

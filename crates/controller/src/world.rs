@@ -21,6 +21,7 @@ mod measuring;
 mod picture;
 mod policies;
 mod refresh;
+mod setbacks;
 mod show;
 mod write;
 
@@ -483,14 +484,16 @@ impl World {
         if !self.leading {
             return effects;
         }
+        let mut sent = Vec::new();
+        for action in actions {
+            if self.may_begin(&action) {
+                sent.extend(self.send(action)); // with what is remembered of the one before it
+            }
+        }
         for (workload, record) in records {
             effects.extend(self.remember(&workload, record));
         }
-        for action in actions {
-            if self.may_begin(&action) {
-                effects.extend(self.send(action));
-            }
-        }
+        effects.extend(sent);
         effects.extend(self.urgent_writes(now));
         if only.is_none() {
             effects.extend(self.guards(now)); // once a round: what they answer is judged between rounds
@@ -539,7 +542,8 @@ impl World {
         if action.what.new_change().is_some() {
             action.why = self.rules_behind(&action);
         }
-        let order = Order { pod: facts.to_pod(), note: facts.note.clone(), action };
+        let recreated = self.records.get(&action.workload).and_then(|it| it.recreated.clone());
+        let order = Order { pod: facts.to_pod(), note: facts.note.clone(), recreated, action };
         let change = order.action.what.change().cloned().unwrap_or_default();
         if let Some(node) = facts.node.as_ref().filter(|_| order.action.what.change().is_some()) {
             let together = matches!(order.action.what, round::What::AdjustScaler { .. });
@@ -641,12 +645,16 @@ impl World {
             }
             Answer::Refused(why) => {
                 self.release(&action.pod);
+                self.not_recreated(order);
                 self.set_back(&action.workload, now);
                 (Code::Refused, self.paused(&action.workload, format!("{why} ({})", action.why), now))
             }
             // Nothing is to be learned from these: what the watches tell next decides anew.
-            Answer::Overtaken(why) | Answer::Failed(why) => {
+            Answer::Overtaken(ref why) | Answer::Failed(ref why) => {
                 self.release(&action.pod);
+                if matches!(answer, Answer::Overtaken(_)) {
+                    self.not_recreated(order); // where there was no answer, it may have been begun
+                }
                 tracing::debug!(pod = %action.pod, why, "an action failed; Supple decides again");
                 return Vec::new();
             }
@@ -672,23 +680,6 @@ impl World {
         if !is_at_it && !self.in_flight.contains_key(pod) {
             self.flights.end(pod);
         }
-    }
-
-    /// A refusal: longer and longer pauses before the workload is tried again.
-    fn set_back(&mut self, workload: &WorkloadKey, now: Timestamp) {
-        let policy = self.policy_of(workload);
-        let mut record = self.records.get(workload).map(|it| Record::clone(it)).unwrap_or_default();
-        record.set_back(now, &policy);
-        self.take_over_record(workload, record);
-    }
-
-    fn take_over_record(&mut self, workload: &WorkloadKey, record: Record) {
-        let record = Arc::new(record);
-        if let Some(subject) = self.view.scene.workloads.get_mut(workload) {
-            subject.record = record.clone();
-        }
-        self.records.insert(workload.clone(), record);
-        self.outbox.remembered(workload);
     }
 }
 

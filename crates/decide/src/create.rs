@@ -162,9 +162,20 @@ fn most_of(one: &Use, other: &Use) -> Use {
 /// Size a pod of a workload that is about to be created. Of the scene its namespace and what holds for the cluster are looked at.
 #[must_use]
 pub fn create(scene: &Scene, subject: &Subject, siblings: &Siblings, pod: &PodFacts, now: Timestamp) -> Creation {
+    create_with(scene, subject, siblings, &Ledger::default(), pod, now)
+}
+
+/// As [`create`], where that is what its namespace has left.
+pub(crate) fn create_with(
+    scene: &Scene,
+    subject: &Subject,
+    siblings: &Siblings,
+    ledger: &Ledger<'_>,
+    pod: &PodFacts,
+    now: Timestamp,
+) -> Creation {
     let team = Team::of(vec![pod], subject, scene, now);
-    let ledger = Ledger::default();
-    let sight = Sight { scene, subject, team: &team, pod, uses: None, ledger: &ledger, now, siblings: Some(siblings) };
+    let sight = Sight { scene, subject, team: &team, pod, uses: None, ledger, now, siblings: Some(siblings) };
     let mut draft = size::propose(&sight);
     check::qos::nothing_requested(&sight, &mut draft);
     for (check, when, ask) in TABLE {

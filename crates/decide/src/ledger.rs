@@ -108,6 +108,15 @@ impl<'a> Ledger<'a> {
         ledger
     }
 
+    /// As the scene stands for a pod that is made when this one is gone: its namespace alone, in which quotas do not count it any more.
+    pub fn without(scene: &'a Scene, pod: &'a PodFacts) -> Self {
+        let mut ledger = Self::default();
+        let mut place = ledger.namespace(scene, &pod.key.namespace);
+        place.quotas = quota::released(&pod.to_pod(), &place.quotas);
+        ledger.namespaces.insert(&*pod.key.namespace, place);
+        ledger
+    }
+
     /// A node.
     pub fn node(&self, name: &str) -> Option<&NodeRoom> {
         self.nodes.get(name)

@@ -12,6 +12,7 @@ use tokio::io::AsyncWrite;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Clock;
 use super::answers::Answers;
@@ -104,13 +105,13 @@ impl Hands {
         self.keeper = Some(Arc::new(Keeper { file, metrics, places, failing }));
     }
 
-    /// Write the audit into this file.
-    pub(super) fn audit_in(&mut self, file: impl AsyncWrite + Send + Unpin + 'static) {
-        self.audit = Some(Audit::start(file, &mut self.tasks));
+    /// Write the audit into this file, until `stop`.
+    pub(super) fn audit_in(&mut self, file: impl AsyncWrite + Send + Unpin + 'static, stop: CancellationToken) {
+        self.audit = Some(Audit::start(file, &mut self.tasks, stop));
     }
 
     /// Begin with one. What it came of was told at `since`. Waits for nothing but a place for a line of the audit, which stand in the
-    /// order in which they come here.
+    /// order in which they come here; hardly any longer once the loop is to end.
     pub(super) async fn perform(&mut self, effect: Effect, since: Instant) {
         if let (Some(audit), Effect::Tell(told, _) | Effect::Audit(told)) = (&self.audit, &effect) {
             audit.tell(told).await;
@@ -216,9 +217,20 @@ impl Hands {
         }
     }
 
+    /// Say how much of the audit is not in its file, where nothing is waited for any more.
+    pub(super) fn close_audit(&mut self) {
+        let Some(audit) = self.audit.take() else { return }; // its task ends with the last line
+        let lines = audit.open();
+        if lines > 0 {
+            tracing::error!(
+                lines,
+                "the audit file has not taken so many of the last lines: what was decided and done then is in the events and in this log"
+            );
+        }
+    }
+
     /// Wait for all that is under way.
     pub(super) async fn finish(mut self) {
-        self.audit = None; // its task ends with the last line
         while self.tasks.join_next().await.is_some() {}
     }
 }
@@ -313,7 +325,7 @@ mod tests {
             Metrics::default(),
         );
         let (file, reader) = tokio::io::duplex(1 << 16);
-        hands.audit_in(file);
+        hands.audit_in(file, CancellationToken::new());
         let told = |number: usize| Told {
             at: clock(),
             code: Code::Resize,

@@ -160,8 +160,9 @@ impl View {
             }
             News::Job(event) => {
                 let moved = self.jobs.take(event, Workload::from);
-                for (namespace, name) in moved.clone().names() {
-                    self.owner_again(&namespace, &name);
+                // One that is gone was whose it was: its pods end after it.
+                if let Moved::There((namespace, name)) = &moved {
+                    self.owner_again(namespace, name);
                 }
                 self.workload_moved("Job", moved);
             }
@@ -335,8 +336,15 @@ impl View {
     }
 
     fn facts_of_pod(&self, pod: &Pod) -> (PodFacts, BTreeMap<String, String>) {
+        let key = PodKey::of(pod);
         let workload = owner::workload_of(pod, |namespace, name| {
-            self.jobs.get(&(Arc::from(namespace), Arc::from(name)))?.owner.clone()
+            let Some(job) = self.jobs.get(&(Arc::from(namespace), Arc::from(name))) else {
+                // It is gone, and its pods are not yet: they stay whose they were.
+                let known = &self.scene.pods.get(&key)?.workload;
+                let is_of_it = self.of_jobs.get(&key).is_some_and(|it| **it == *name);
+                return is_of_it.then(|| (known.kind.to_string(), known.name.to_string()));
+            };
+            job.owner.clone()
         });
         let workload = self.members.get_key_value(&workload).map_or(workload, |(known, _)| known.clone());
         // Only a bare pod speaks for itself; of the others the workload's own labels count.

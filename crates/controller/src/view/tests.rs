@@ -143,6 +143,25 @@ fn a_job_that_is_set_free_takes_its_pods_along() {
 }
 
 #[test]
+fn a_job_that_is_gone_leaves_its_ending_pods_to_its_cron_job() {
+    let job = || serde_json::from_value(json!({"metadata": {"namespace": "shop", "name": "report-1"}})).unwrap();
+    let cron = "shop/cronjob/report".to_owned();
+    for gone in [vec![watcher::Event::Delete(job())], vec![watcher::Event::Init, watcher::Event::InitDone]] {
+        let mut view = View::default();
+        for news in run() {
+            view.see(news);
+        }
+        for event in gone {
+            view.see(News::Job(event));
+        }
+        assert_eq!(whose(&view), (cron.clone(), vec![cron.clone()]));
+        let [pod, ..] = run();
+        view.see(pod); // a word of how it ends
+        assert_eq!(whose(&view), (cron.clone(), vec![cron.clone()]));
+    }
+}
+
+#[test]
 fn nothing_is_decided_before_it_can_be_known_whose_pods_are() {
     let missing = View::default().missing();
     assert!(missing.contains(&"jobs") && missing.contains(&"cronjobs"), "{missing:?}");

@@ -13,8 +13,8 @@ use crate::event::Effect;
 use crate::source::eviction::Eviction;
 use crate::source::incident::Incident;
 
-/// For so long it is remembered which pods were evicted. Events are kept for an hour as a rule; what is told later than this is known
-/// by the use that it tells ([`crate::history::History::has_seen`]).
+/// For so long it is remembered which pods were evicted. Events are kept for an hour as a rule; what is told later than this is
+/// learned no more.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
 /// So many wait for the next round at most: a cluster in which more are evicted has other worries, and status tells them too.
@@ -64,7 +64,8 @@ impl World {
         let mut effects = Vec::new();
         for Eviction { namespace, pod, uid, at, used } in std::mem::take(&mut self.evictions.waiting) {
             let found = self.view.pod(&namespace, &pod).or_else(|| self.view.sibling(&namespace, &pod));
-            let Some(pod) = found.filter(|_| !self.evictions.counted.contains_key(&uid)).cloned() else { continue };
+            let is_old = now.duration_since(at) >= REMEMBERED || self.evictions.counted.contains_key(&uid);
+            let Some(pod) = found.filter(|_| !is_old).cloned() else { continue };
             let policy = self.policy_of(&pod.workload);
             let mut is_news = false;
             for (name, used) in used.iter() {
@@ -173,6 +174,23 @@ mod tests {
         check(vec![by_status(), by_event("a", "a", 3600)], (1, taught));
         check(vec![by_event("a", "a", 3600), by_status(), by_event("a", "a", 3600)], (1, taught));
         check(vec![by_event("a", "a", 3600), by_event("a", "a", 3600)], (1, taught));
+    }
+
+    #[test]
+    fn each_of_several_evictions_of_a_workload_counts_once_whoever_tells_of_it() {
+        let mut world = steady();
+        let times = |world: &mut World, word: Event, second: i64| {
+            world.apply(word, at(second));
+            counted(&round(world, second))
+        };
+        for told_again in [1, 0] {
+            for (uid, second) in [("one before", 3600), ("another", 3610), ("a third", 3620)] {
+                assert_eq!(times(&mut world, by_event("a", uid, second), second + 60), told_again, "{uid}");
+            }
+        }
+        // What was told when it happened, and is told again when nobody knows of it any more, is nothing new.
+        let day = 24 * 3600;
+        assert_eq!(times(&mut world, by_event("a", "one before", 3600), 3600 + day + 60), 0);
     }
 
     #[test]

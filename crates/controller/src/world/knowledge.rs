@@ -29,7 +29,7 @@ struct Known {
     uses: BTreeMap<Name, Uses>,
     workloads: BTreeMap<WorkloadKey, Of>,
     /// What is not of one workload: the namespaces of those that act, and the cluster.
-    place: Scene,
+    place: RwLock<Scene>,
 }
 
 /// What is known of a workload.
@@ -74,8 +74,19 @@ impl Shared {
                 place.namespaces.entry(key.namespace.clone()).or_insert_with(|| facts.clone());
             }
         }
-        let known = Arc::new(Known { uses: uses.collect(), workloads, place });
+        let known = Arc::new(Known { uses: uses.collect(), workloads, place: RwLock::new(place) });
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
+    /// Take over what is left of the quotas of a namespace, without waiting for the next round: a pod that is recreated is made again as
+    /// soon as there is room for it.
+    pub fn take_quotas(&self, world: &World, namespace: &str) {
+        let known = self.known();
+        let mut place = known.place.write().unwrap_or_else(PoisonError::into_inner);
+        let facts = world.scene().namespaces.get(namespace);
+        if let Some((known, facts)) = place.namespaces.get_mut(namespace).zip(facts) {
+            known.quotas.clone_from(&facts.quotas);
+        }
     }
 
     fn known(&self) -> Arc<Known> {
@@ -129,7 +140,8 @@ impl Knowledge for Shared {
         let mut facts = PodFacts::of(pod, key.clone());
         // Before it is stored a pod has no namespace of its own, and perhaps no name.
         facts.key = PodKey::new(namespace, pod.metadata.name.as_deref().unwrap_or_default(), "");
-        let Creation { sizes, verdict } = create(&known.place, subject, siblings, &facts, now);
+        let place = known.place.read().unwrap_or_else(PoisonError::into_inner);
+        let Creation { sizes, verdict } = create(&place, subject, siblings, &facts, now);
         let containers = sizes.iter().map(|(name, it)| (name.clone(), *it)).collect();
         Some(Sizing { containers, of: key.to_string(), code: verdict.code, why: verdict.message })
     }
@@ -137,9 +149,13 @@ impl Knowledge for Shared {
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::watcher::Event as Seen;
     use serde_json::json;
 
+    use super::super::pressing_tests::{at, world};
     use super::*;
+    use crate::event::Event;
+    use crate::view::News;
 
     /// Of which workload a pod is that a job of this name makes, where these are known.
     #[track_caller]
@@ -155,6 +171,37 @@ mod tests {
             {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": "u", "controller": true}]}});
         let found = known.of("shop", &serde_json::from_value(pod).unwrap()).map(|it| it.0.to_string());
         assert_eq!(found.as_deref(), expect, "{job}");
+    }
+
+    #[test]
+    fn what_is_left_of_a_quota_is_known_before_the_next_round() {
+        let quota = |used: &str| {
+            let quota =
+                json!({"metadata": {"namespace": "shop", "name": "q"}, "status": {"used": {"requests.cpu": used}}});
+            let quota = serde_json::from_value(quota).unwrap();
+            Event::News(Box::new(News::ResourceQuota(Seen::Apply(quota))))
+        };
+        let mut world = world(&[("a", "n1")]);
+        world.apply(Event::News(Box::new(News::Namespace(Seen::Apply(namespace())))), at(1));
+        world.apply(quota("2"), at(1));
+        world.apply(Event::Usage(Ok(Vec::new())), at(2));
+        let shared = Shared::default();
+        shared.take(&world);
+        let used = || {
+            let known = shared.known();
+            let place = known.place.read().unwrap();
+            place.namespaces["shop"].quotas[0].status.clone().unwrap().used.unwrap()["requests.cpu"].0.clone()
+        };
+        assert_eq!(used(), "2");
+        world.apply(quota("1"), at(3));
+        for (namespace, expect) in [("elsewhere", "2"), ("shop", "1")] {
+            shared.take_quotas(&world, namespace);
+            assert_eq!(used(), expect, "{namespace}");
+        }
+    }
+
+    fn namespace() -> k8s_openapi::api::core::v1::Namespace {
+        serde_json::from_value(json!({"metadata": {"name": "shop"}})).unwrap()
     }
 
     #[test]

@@ -99,9 +99,9 @@ fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> Option<String> {
         let message = "the webhook does not size new pods, and the template has other sizes than it needs";
         return (!templated).then(|| message.to_owned());
     }
-    let (asks, why) = sight.born();
-    let comes = comes_with(&draft.aims(pod), sight.policy().threshold_percent.value, asks);
-    (!comes).then(|| format!("a new pod would not get these sizes: {why}"))
+    let born = sight.born();
+    let comes = comes_with(&draft.aims(pod), sight.policy().threshold_percent.value, |name| born.asks(name));
+    (!comes).then(|| format!("a new pod would not get these sizes: {}", born.why()))
 }
 
 /// Why the pod is not to be recreated for what its sizes are to do. One that is stuck is recreated for its life.

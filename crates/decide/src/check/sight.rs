@@ -1,13 +1,17 @@
 //! What a check sees: one pod, its workload, what others hold, and the moment.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use supple_resize::admission::quota;
 use supple_resize::amounts::{Amounts, Resource};
 
+use crate::check::Check;
 use crate::check::draft::{Draft, Part};
-use crate::create::{Creation, Siblings, create, newborn, pattern};
+use crate::check::restart::rolls_out;
+use crate::create::{Creation, Siblings, create, create_with, newborn, pattern};
 use crate::facts::{ContainerFacts, NodeFacts, PodFacts};
 use crate::few::Few;
 use crate::ledger::Ledger;
@@ -53,7 +57,38 @@ pub struct Team<'a> {
     /// Pods that are being resized, or watched after it.
     pub watched: u32,
     /// What one that is created now would ask for; worked out when somebody asks.
-    born: OnceCell<(PodFacts, Creation)>,
+    born: OnceCell<(Siblings, Born)>,
+}
+
+/// A pod that is to be created in the place of one that is recreated.
+#[derive(Clone)]
+pub struct Born {
+    /// As its template makes it.
+    new: PodFacts,
+    /// What it is created with, and why.
+    creation: Creation,
+}
+
+impl Born {
+    /// What one of its containers would ask for.
+    pub fn asks(&self, name: &str) -> Option<Numbers> {
+        let own = || self.new.containers.iter().find(|it| *it.name == *name).map(|it| it.asked);
+        self.creation.sizes.get(name).copied().or_else(own)
+    }
+
+    /// Why.
+    pub fn why(&self) -> &str {
+        &self.creation.verdict.message
+    }
+}
+
+/// When the pod that takes the place of one that is recreated is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Successor {
+    /// While the other one is there still: quotas count both.
+    Beside,
+    /// Once the other one is gone, and not counted any more.
+    After,
 }
 
 impl<'a> Team<'a> {
@@ -114,20 +149,36 @@ pub fn after(at: impl Into<Timestamp>, duration: SignedDuration) -> Timestamp {
 }
 
 impl Sight<'_> {
-    /// What a container of a pod that is created now would ask for: one answer for all pods of the workload, and why.
-    pub fn born(&self) -> (impl Fn(&str) -> Option<Numbers>, &str) {
+    /// What a pod that is created in the place of this one would ask for, and why: one answer for all pods of the workload, but where
+    /// a quota has room for it only once this one is gone, and it is made no sooner.
+    pub fn born(&self) -> Cow<'_, Born> {
         let Self { scene, subject, team, pod, now, .. } = self;
-        let (new, creation) = team.born.get_or_init(|| {
+        let (siblings, born) = team.born.get_or_init(|| {
             let siblings = Siblings::of(scene, subject, team.pods.iter().copied());
             let new = newborn(subject, pattern(team.pods.iter().copied(), pod));
             let creation = create(scene, subject, &siblings, &new, *now);
-            (new, creation)
+            (siblings, Born { new, creation })
         });
-        let asks = |name: &str| {
-            let own = new.containers.iter().find(|it| *it.name == *name).map(|it| it.asked);
-            creation.sizes.get(name).copied().or(own)
-        };
-        (asks, &creation.verdict.message)
+        let short = born.creation.verdict.findings.iter().any(|it| it.check == Check::Quota);
+        if !short || self.successor(&born.new) == Successor::Beside {
+            return Cow::Borrowed(born);
+        }
+        let ledger = Ledger::without(scene, pod);
+        let creation = create_with(scene, subject, siblings, &ledger, &born.new, *now);
+        Cow::Owned(Born { new: born.new.clone(), creation })
+    }
+
+    /// When the one in the place of this pod is made. What numbers its pods, or has one a node, waits for the end of the old one; all
+    /// others make the new one as soon as the old one is on its way out, which quotas count until it is gone: so long the new one is
+    /// refused if it has no room beside it as its template makes it, and is made with room. A rollout with surge has nothing that
+    /// is on its way out before the new one is ready.
+    fn successor(&self, new: &PodFacts) -> Successor {
+        if matches!(&*self.subject.facts.key.kind, "StatefulSet" | "DaemonSet") {
+            return Successor::After;
+        }
+        let quotas = self.scene.namespaces.get(&self.pod.key.namespace).map_or(&[][..], |it| &it.quotas);
+        let refused = || quota::check(&new.to_pod(), None, quotas).is_err();
+        if !rolls_out(self) && refused() { Successor::After } else { Successor::Beside }
     }
 
     /// What may be done with it.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use supple_decide::code::Code;
 use supple_decide::facts::PodFacts;
-use supple_decide::policy::{Mode, RecreateBy};
+use supple_decide::policy::{Mode, RecreateBy, StepCaps};
 use supple_decide::progress::Progress;
 use supple_decide::round::What;
 
@@ -236,6 +237,44 @@ fn what_a_new_pod_would_not_get_it_is_not_recreated_for() {
     check(&round, "web-1", Code::ComesBackSame, "nothing");
     let said = &decision(&round, "web-1").message;
     assert!(said.contains("a new pod would not get these sizes"), "{said}");
+}
+
+/// A pod of 1 CPU that needs 1500m, of a workload of this kind that may be recreated, in a namespace whose quota has so much CPU.
+fn under_a_quota(kind: &str, by: RecreateBy, hard: &str) -> Stage {
+    let mut stage = Stage::new();
+    stage.workload("web", "1500m");
+    stage.subject("web").facts.key.kind = kind.into();
+    stage.subject("web").facts.template = [("app".into(), numbers("1"))].into();
+    stage.policy("web", |it| {
+        (it.mode.value, it.recreate_by.value, it.min_replicas.value) = (Mode::Recreate, by, 1);
+        it.steps.value = StepCaps::default();
+    });
+    for name in ["web-1", "web-2"] {
+        stage.pod("web", name, "n1", "1");
+    }
+    stage.at("web-2").containers[0].asked = numbers("1500m");
+    stage.sizes_new_pods();
+    stage.quota(json!({"requests.cpu": hard}), json!({"requests.cpu": "2500m"}));
+    stage
+}
+
+#[test]
+fn a_quota_counts_the_pod_made_anew_beside_the_old_one_where_it_is_made_beside_it() {
+    let check = |kind: &str, by: RecreateBy, hard: &str, code: Code, expect: &str| {
+        check(&under_a_quota(kind, by, hard).decide(), "web-1", code, expect);
+    };
+    // What has to be gone before it is made again is not counted beside it; there must be room all the same.
+    for kind in ["StatefulSet", "DaemonSet"] {
+        check(kind, RecreateBy::Eviction, "3", Code::Evict, "evict");
+        check(kind, RecreateBy::Rollout, "3", Code::RollOut, "roll out");
+        check(kind, RecreateBy::Eviction, "2900m", Code::QuotaExceeded, "nothing");
+    }
+    // A new one of the template's sizes would be let in at once, and one of more would not.
+    check("Deployment", RecreateBy::Eviction, "3500m", Code::ComesBackSame, "nothing");
+    check("Deployment", RecreateBy::Eviction, "4", Code::Evict, "evict");
+    // None is let in before the old one is gone; a rollout waits with that for the new one.
+    check("Deployment", RecreateBy::Eviction, "3", Code::Evict, "evict");
+    check("Deployment", RecreateBy::Rollout, "3", Code::ComesBackSame, "nothing");
 }
 
 #[test]

@@ -105,6 +105,23 @@ pub fn check(new: &Pod, old: Option<&Pod>, quotas: &[ResourceQuota]) -> Result<V
     interesting.into_iter().map(|(name, hard, used)| charge(name, &hard, used, &growth)).collect()
 }
 
+/// The quotas as they are counted once the pod is gone.
+#[must_use]
+pub fn released(pod: &Pod, quotas: &[ResourceQuota]) -> Vec<ResourceQuota> {
+    let given_back = usage(pod);
+    let mut quotas = quotas.to_vec();
+    for quota in quotas.iter_mut().filter(|quota| in_scope(quota, pod)) {
+        let Some(used) = quota.status.as_mut().and_then(|it| it.used.as_mut()) else { continue };
+        let before = ResourceList::read(Some(used));
+        let left = before.iter().map(|(name, used)| {
+            let left = given_back.get(name).map_or_else(|| used.clone(), |it| used.clone() - it);
+            (name, left.max(Quantity::ZERO))
+        });
+        *used = left.collect::<ResourceList>().to_wire();
+    }
+    quotas
+}
+
 /// The names of a quota's limits that `concerns` holds for, as its status has them.
 fn restricted(quota: &ResourceQuota, concerns: impl Fn(&str) -> bool) -> Vec<&str> {
     let hard = quota.status.as_ref().and_then(|it| it.hard.as_ref());

@@ -249,6 +249,19 @@ fn quota_charges_growth_only() {
 }
 
 #[test]
+fn quota_gets_back_what_a_pod_counted_for_where_it_counts_it() {
+    let mut elsewhere = quota("best-effort", json!({"pods": "5"}), json!({"pods": "1"}));
+    elsewhere.spec.as_mut().unwrap().scopes = Some(vec!["BestEffort".to_owned()]);
+    let used = json!({"requests.cpu": "300m", "requests.memory": "1Gi", "pods": "1", "configmaps": "3"});
+    let fresh = of(json!({"metadata": {"name": "new"}, "spec": {"hard": {"pods": "1"}}}));
+    let quotas = [quota("q", json!({}), used), elsewhere.clone(), fresh];
+    let released = quota::released(&pod(one(json!({"requests": {"cpu": "500m"}}))), &quotas);
+    let used = serde_json::to_value(released[0].status.as_ref().unwrap().used.as_ref().unwrap()).unwrap();
+    assert_eq!(used, json!({"requests.cpu": "0", "requests.memory": "1Gi", "pods": "0", "configmaps": "3"}));
+    assert_eq!(released[1..], quotas[1..]);
+}
+
+#[test]
 fn quota_counts_the_pods_in_its_scope() {
     let pods = [
         pod(one(json!({"requests": {"cpu": "300m"}}))),

@@ -90,8 +90,23 @@ pub struct Begun(Form);
 /// # Errors
 /// As [`defaulted`].
 pub fn begin(resource: &Resource, object: Value) -> Result<(Value, Begun), ApiError> {
-    let form = Form::new(resource, object, true)?;
+    let form = Form::new(resource, object, PodDefaults::Filled)?;
     Ok((form.tree(resource)?, Begun(form)))
+}
+
+/// Whether a pod gets its defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PodDefaults {
+    /// What is left out is filled in.
+    Filled,
+    /// A pod whose status is written stays as it is.
+    AsGiven,
+}
+
+impl PodDefaults {
+    fn of(part: Part) -> Self {
+        if part == Part::Status { Self::AsGiven } else { Self::Filled }
+    }
 }
 
 /// An object on its way, in the form its kind is worked on in.
@@ -102,10 +117,10 @@ enum Form {
 }
 
 impl Form {
-    /// The object with its defaults; a pod whose status is written gets none.
-    fn new(resource: &Resource, mut object: Value, default_pods: bool) -> Result<Self, ApiError> {
+    /// The object with its defaults.
+    fn new(resource: &Resource, mut object: Value, of_pods: PodDefaults) -> Result<Self, ApiError> {
         match resource.strategy {
-            Strategy::Pod => Ok(Self::of_pod(typed(resource, object)?, default_pods)),
+            Strategy::Pod => Ok(Self::of_pod(typed(resource, object)?, of_pods)),
             Strategy::Rules(rules) => {
                 (rules.default)(&mut object);
                 Ok(Self::Tree(object))
@@ -117,8 +132,8 @@ impl Form {
         }
     }
 
-    fn of_pod(mut pod: Pod, default: bool) -> Self {
-        if default {
+    fn of_pod(mut pod: Pod, of_pods: PodDefaults) -> Self {
+        if of_pods == PodDefaults::Filled {
             defaults::apply(&mut pod);
         }
         Self::Pod(Box::new(pod))
@@ -207,8 +222,8 @@ impl<'a> Passage<'a> {
         };
         let ranges = ranges(store, target, part, pod.as_deref())?;
         let form = match &pod {
-            Some(old) => Form::of_pod(typed_parts(resource, object, stored.value, old)?, part != Part::Status),
-            None => Form::new(resource, object, part != Part::Status)?,
+            Some(old) => Form::of_pod(typed_parts(resource, object, stored.value, old)?, PodDefaults::of(part)),
+            None => Form::new(resource, object, PodDefaults::of(part))?,
         };
         let before = Some(Before { value: stored.value, pod });
         let mut passage = Self { store, target, part, before, ranges, form };
@@ -230,7 +245,7 @@ impl<'a> Passage<'a> {
         // Of a pod, nobody looks at the tree.
         const NO_TREE: &Value = &Value::Null;
         let ranges = ranges(store, target, part, Some(&old))?;
-        let form = Form::of_pod(pod, part != Part::Status);
+        let form = Form::of_pod(pod, PodDefaults::of(part));
         let mut passage =
             Self { store, target, part, before: Some(Before { value: NO_TREE, pod: Some(old) }), ranges, form };
         passage.mutate()?;
@@ -255,7 +270,7 @@ impl<'a> Passage<'a> {
     /// # Errors
     /// 400 for what is no object of the type.
     pub fn resume(&mut self, object: Value) -> Result<(), ApiError> {
-        self.form = Form::new(self.target.resource, object, self.part != Part::Status)?;
+        self.form = Form::new(self.target.resource, object, PodDefaults::of(self.part))?;
         Ok(())
     }
 

@@ -28,6 +28,7 @@ mod node_proxy;
 mod ownership;
 mod read;
 mod scale;
+mod stations;
 mod subresource;
 mod typed;
 mod usual;

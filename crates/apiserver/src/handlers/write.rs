@@ -10,6 +10,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::ownership::{Author, managed, put_managed, take_managed};
+use super::stations::{Asked, admitted};
 use super::typed::Sizes;
 use super::usual::Usual;
 use super::{Api, Call, hooks, store_error};
@@ -83,32 +84,29 @@ impl Api {
                 Owners::Are(applied) => applied.clone(),
             };
             let name = metadata::text(&object, "name").to_owned();
-            let mut passage = Passage::create(&self.store, target, begun)?;
-            let asked = Request {
+            let passage = Passage::create(&self.store, target, begun)?;
+            let request = Request {
                 target,
                 operation: Operation::Create,
                 name: if generated { "" } else { &name },
                 options: Options::Write(options),
                 old: None,
             };
-            let panel = self.webhooks.panel(asked);
-            if let Some(panel) = &panel {
-                let unnamed = generated;
-                let hide = |object: &mut Value| metadata::hide(object, unnamed);
-                let settle = |object: &mut Value| {
+            let panel = self.webhooks.panel(request);
+            let unnamed = generated;
+            let asked = panel.as_ref().map(|panel| Asked {
+                panel,
+                target,
+                managed: &managed,
+                replaces: None,
+                hide: |object: &mut Value| metadata::hide(object, unnamed),
+                settle: |object: &mut Value| {
                     generated &= metadata::generate_name(object, uuid::Uuid::new_v4());
                     metadata::create(object, now, uid);
                     metadata::place(target, object)
-                };
-                hooks::change(panel, target, &mut passage, &managed, warnings, hide, settle).await?;
-            }
-            passage.prepare();
-            passage.validate()?;
-            passage.admit()?;
-            if let Some(panel) = &panel {
-                hooks::judge(&panel.named(passage.name()), target, &passage, &managed, None, warnings).await?;
-            }
-            let Admitted { mut object, pod, also, .. } = passage.charge()?;
+                },
+            });
+            let Admitted { mut object, pod, also, .. } = admitted(passage, asked, warnings).await?;
             put_managed(&mut object, managed);
             let name = metadata::text(&object, "name").to_owned();
             let key = target.key(&name);
@@ -273,7 +271,7 @@ impl Api {
                 None if part == Part::Binding => managed(old).clone(),
                 None => author.updated(old, object, asked, sent, self.clock.now()),
             };
-            let mut passage = Passage::update(&self.store, target, part, object, stored)?;
+            let passage = Passage::update(&self.store, target, part, object, stored)?;
             let scale = hooks::as_scale(target, stored.value);
             let request = Request {
                 target,
@@ -284,30 +282,27 @@ impl Api {
             };
             // Webhooks have been asked about the binding itself.
             let panel = if part == Part::Binding { None } else { self.webhooks.panel(request) };
-            let (Admitted { mut object, kept, pod, also }, owned) = match panel {
-                None => {
-                    passage.prepare();
-                    passage.validate()?;
-                    passage.admit()?;
-                    (passage.charge()?, Err(owners))
-                }
-                Some(panel) => {
-                    // The author owns what came of its own request.
+            let owned = match &panel {
+                None => Err(owners),
+                // The author owns what came of its own request.
+                Some(_) => {
                     let mut own = passage.clone();
                     own.prepare();
-                    let owned = owners(stored.value, &own.object()?);
-                    let settle = |object: &mut Value| {
-                        metadata::place(target, object)?;
-                        metadata::update(resource, object, stored)
-                    };
-                    hooks::change(&panel, target, &mut passage, &owned, said, |_| {}, settle).await?;
-                    passage.prepare();
-                    passage.validate()?;
-                    passage.admit()?;
-                    hooks::judge(&panel, target, &passage, &owned, Some(old.revision), said).await?;
-                    (passage.charge()?, Ok(owned))
+                    Ok(owners(stored.value, &own.object()?))
                 }
             };
+            let asked = panel.as_ref().zip(owned.as_ref().ok()).map(|(panel, managed)| Asked {
+                panel,
+                target,
+                managed,
+                replaces: Some(old.revision),
+                hide: |_: &mut Value| {},
+                settle: |object: &mut Value| {
+                    metadata::place(target, object)?;
+                    metadata::update(resource, object, stored)
+                },
+            });
+            let Admitted { mut object, kept, pod, also } = admitted(passage, asked, said).await?;
             // What is as it was is neither compared nor copied.
             let kept: Vec<_> =
                 kept.into_iter().filter_map(|part| Some((part, tree.as_object_mut()?.remove(part)?))).collect();

@@ -37,7 +37,7 @@ fn wrong_usage_is_2() {
     check(
         &["up", "--runtime", "cri=unix:///nonexistent/a.sock", "--demo"],
         2,
-        &["the demonstration runs this program, which is in no image"],
+        &["the demo runs this program, which is in no image"],
     );
     check(&["up", "--simulate", "nodes=two,pods=1"], 2, &["\"two\" is not a number of nodes", "nodes=500,pods=20000"]);
     check(&["up", "--simulate", "nodes=2"], 2, &["--simulate needs pods=NUMBER, unless --usage names a recording"]);
@@ -55,7 +55,7 @@ fn wrong_usage_is_2() {
 
 #[test]
 fn nothing_to_reach_is_3() {
-    check(&["resize", "pod/a", "--cpu", "1"], 3, &["no cluster is known", "--kubeconfig", "supple up"]);
+    check(&["resize", "pod/a", "--cpu", "1"], 3, &["no cluster is configured", "--kubeconfig", "supple up"]);
     check(
         &["up", "--simulate", "nodes=1", "--usage", "/nonexistent/usage.csv"],
         3,

@@ -106,7 +106,7 @@ fn beside_the_loop_of_a_cluster_no_second_one_begins() {
         up.supple(["controller", "--listen-metrics", "none", "--listen-probes", "none"]);
     let stderr = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("acts on this cluster already") && stderr.contains("supple up --no-loop"), "{stderr}");
+    assert!(stderr.contains("already acts on this cluster") && stderr.contains("supple up --no-loop"), "{stderr}");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn what_uses_more_than_its_former_limit_goes_back_in_part_or_is_left_as_it_is() 
     let said = text(&restored.stdout);
     assert_eq!(restored.status.code(), Some(1), "{said}");
     let line = |what: &str| said.lines().any(|it| it.starts_with("default/pod/a ") && it.contains(what));
-    assert!(line("limit kept") && line("partly back"), "{said}");
+    assert!(line("limit kept") && line("partly restored"), "{said}");
     assert!(said.contains("supple uninstall --restore --leave default/a"), "{said}");
     assert_eq!((asks("requests.cpu").as_str(), asks("requests.memory").as_str()), ("500m", "64Mi"), "{said}");
     assert!(!note().is_empty(), "the rest is still to be put back");
@@ -447,7 +447,7 @@ fn doctor_says_what_is_wrong_and_how_to_cure_it() {
     assert!(controller[0].0 == "bad" && controller[0].1.starts_with("elsewhere/supple: 0 of 1"), "{controller:?}");
     assert!(of(&ill, "access")[0].1.starts_with("system:serviceaccount:elsewhere:robot may do all"), "{ill:?}");
     let webhooks = of(&ill, "webhooks");
-    assert!(webhooks.iter().any(|it| it.0 == "bad" && it.1.contains("has no authority yet")), "{webhooks:?}");
+    assert!(webhooks.iter().any(|it| it.0 == "bad" && it.1.contains("has no CA bundle yet")), "{webhooks:?}");
     assert!(webhooks.iter().any(|it| it.0 == "note" && it.1.contains("memory.databases.example")), "{webhooks:?}");
     let switch = of(&ill, "switch");
     assert!(

@@ -1,7 +1,7 @@
 //! How far a resize has come, read from the pod alone (reference §1.6: the client-side completion test). Pure.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
-use supple_resize::amounts::{Amounts, containers};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus, ResourceRequirements};
+use supple_resize::amounts::{Amounts, Requirement, Resource, containers};
 
 /// How far it has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,11 +65,27 @@ pub fn is_unbound(pod: &Pod) -> bool {
 
 /// Whether every container that runs has in its status what the spec says. Containers that do not run take the new
 /// numbers when they start.
+///
+/// Amounts that the spec does not name are nobody's wish, and still there may be one in the status: a container without a limit of its
+/// own runs under that of its pod (`spec.resources`), and that is what a kubelet reads from the cgroup and reports.
 fn shows_what_is_desired(pod: &Pod) -> bool {
     containers(pod).all(|container| {
         let Some(status) = container_status(pod, &container.name) else { return true };
         let runs = status.state.as_ref().is_some_and(|it| it.running.is_some());
-        !runs || Amounts::of(status.resources.as_ref()) == Amounts::of(container.resources.as_ref())
+        !runs || has_what_it_names(status.resources.as_ref(), container.resources.as_ref())
+    })
+}
+
+fn has_what_it_names(actual: Option<&ResourceRequirements>, spec: Option<&ResourceRequirements>) -> bool {
+    let (now, wanted) = (Amounts::of(actual), Amounts::of(spec));
+    [Requirement::Request, Requirement::Limit].into_iter().all(|requirement| {
+        let named = spec.and_then(|it| match requirement {
+            Requirement::Request => it.requests.as_ref(),
+            Requirement::Limit => it.limits.as_ref(),
+        });
+        let is_named = |resource: Resource| named.is_some_and(|it| it.contains_key(resource.as_str()));
+        let equal = |resource| now.get(resource, requirement) == wanted.get(resource, requirement);
+        [Resource::Cpu, Resource::Memory].into_iter().all(|resource| !is_named(resource) || equal(resource))
     })
 }
 
@@ -82,6 +98,7 @@ pub fn container_status<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerSta
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
     use serde_json::{Value, json};
 
     use super::*;
@@ -114,6 +131,25 @@ mod tests {
         check(&pod(1, json!([]), "250m"), Progress::Underway);
         check(&pod(2, json!([]), "100m"), Progress::Underway);
         check(&pod(2, json!([condition("PodResizeInProgress", "", 2)]), "250m"), Progress::Underway);
+    }
+
+    #[test]
+    fn the_limit_of_its_pod_is_not_a_resize() {
+        // As a kubelet of 1.36.2 reports it, of a pod that nobody has resized.
+        let sized = json!({"name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}},
+            "resources": {"requests": {"cpu": "30m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "96Mi"}}});
+        let mut pod: Pod = serde_json::from_value(json!({
+            "spec": {
+                "nodeName": "n", "resources": {"limits": {"cpu": "200m", "memory": "128Mi"}},
+                "containers": [{"name": "c", "resources": {"requests": {"cpu": "30m", "memory": "64Mi"}, "limits": {"memory": "96Mi"}}}],
+            },
+            "status": {"phase": "Running", "observedGeneration": 2, "containerStatuses": [sized]},
+        }))
+        .unwrap();
+        check(&pod, Progress::Settled);
+        let resources = pod.spec.as_mut().unwrap().containers[0].resources.as_mut().unwrap();
+        resources.limits.as_mut().unwrap().insert("cpu".to_owned(), Quantity("100m".to_owned()));
+        check(&pod, Progress::Underway);
     }
 
     #[test]

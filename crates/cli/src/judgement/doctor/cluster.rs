@@ -6,7 +6,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
-use super::{Finding, short};
+use super::Finding;
 use crate::connect::chain;
 use crate::exit::Failure;
 use crate::judgement::acting::{Acting, OURS, arguments};
@@ -68,7 +68,7 @@ pub(super) async fn resize(client: &Client) -> Finding {
             Finding::bad("pods/resize", "is not served", "turn on the feature InPlacePodVerticalScaling, or upgrade")
         }
         Err(error) => {
-            Finding::note("pods/resize", format!("could not be asked for: {}", short(&error)), "ask with more rights")
+            Finding::note("pods/resize", format!("could not be asked for: {}", chain(&error)), "ask with more rights")
         }
     }
 }
@@ -82,7 +82,7 @@ pub(super) fn installed(acting: &Acting) -> (Option<Installed>, Finding) {
             return (None, Finding::good("controller", says));
         }
         Acting::Nobody(Some(error)) => {
-            let says = format!("could not be looked for: {}", short(error));
+            let says = format!("could not be looked for: {}", chain(error));
             return (None, Finding::note("controller", says, "ask with the right to list deployments"));
         }
         Acting::Nobody(None) => {
@@ -152,7 +152,7 @@ pub(super) async fn webhooks(client: &Client, installed: Option<&Installed>, act
     let hooks = match hooks(client).await {
         Ok(hooks) => hooks,
         Err(error) => {
-            let says = format!("could not be listed: {}", short(&error));
+            let says = format!("could not be listed: {}", chain(&error));
             return vec![Finding::note("webhooks", says, "ask with the right to list webhook configurations")];
         }
     };

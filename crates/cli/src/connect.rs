@@ -71,8 +71,12 @@ fn malformed(named: &str, error: &KubeconfigError) -> Failure {
     Failure::unreachable(format!("cannot use kubeconfig {named}: {}", chain(error)))
 }
 
-/// An error with what caused it, on one line. A cause that its effect has quoted already is not said twice.
-pub fn chain(error: &dyn std::error::Error) -> String {
+/// An error with what caused it, on one line. A cause that its effect has quoted already is not said twice, and of what an API server
+/// answered only its sentence is said.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(kube::Error::Api(status)) = error.downcast_ref() {
+        return status.message.clone();
+    }
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -27,6 +27,7 @@ pub use explain::{ExplainArgs, explain};
 pub use plan::{PlanArgs, plan};
 pub use uninstall::{UninstallArgs, uninstall};
 
+use crate::connect::chain;
 use crate::exit::Failure;
 
 /// How long it is waited for what has to be read.
@@ -60,10 +61,17 @@ fn settings(acting: &Acting, told: LoopArgs) -> Settings {
 
 /// Look at the cluster.
 async fn look(client: &Client, told: LoopArgs) -> Result<World, Failure> {
+    // Watches are begun again and again where they are refused: whoever may not see is told so at once, and in one sentence.
+    if let Some(unseen) = doctor::unseen(client).await {
+        return Err(Failure::refused(format!(
+            "{unseen} in all namespaces, and what is decided of one pod rests on them all; ask with the rights of the chart's ClusterRole, \
+             or read what the controller has found: kubectl get rightsizings"
+        )));
+    }
     let settings = settings(&Acting::find(client).await, told);
     match Api::<MutatingWebhookConfiguration>::all(client.clone()).list(&ListParams::default()).await {
         Ok(all) => settings.registered.set(Registration::of(&all)),
-        Err(error) => crate::say(&format!("note: cannot read whether new pods are sized: {error}")),
+        Err(error) => crate::say(&format!("note: cannot read whether new pods are sized: {}", chain(&error))),
     }
     let world = once::look(client, settings, &jiff::Timestamp::now, PATIENCE).await.map_err(Failure::unreachable)?;
     if let Some(why) = world.blind() {

@@ -1,14 +1,14 @@
 //! Do the limit ranges allow it, including ratios? A bound of a container holds the request, and the limit
 //! goes with what is left of it; anything else refuses it.
 
-use k8s_openapi::api::core::v1::LimitRange;
+use k8s_openapi::api::core::v1::{Container, LimitRange, Pod};
 use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::admission::limit_range;
-use supple_resize::amounts::Resource;
+use supple_resize::amounts::{Resource, containers};
 use supple_resize::resources::{WireList, wire_quantity};
 
 use crate::check::Check;
-use crate::check::draft::{Draft, Pair, Saying, show};
+use crate::check::draft::{Deed, Draft, Pair, Saying, show};
 use crate::check::sight::Sight;
 use crate::code::Code;
 use crate::policy::Limits;
@@ -29,11 +29,29 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         let sizes = draft.next(sight.pod, index, |_| true).beyond(&container.asked);
         change.containers.insert(container.name.to_string(), sizes);
     }
-    let Ok(mut new) = change.applied_to(&old) else { return };
+    let Ok(asked) = change.applied_to(&old) else { return };
+    let mut new = asked.clone();
     limit_range::default_pod(&mut new, ranges);
+    if let Some(message) = imposed(&asked, &new).filter(|_| !matches!(draft.deed, Deed::RollBack(_))) {
+        return draft.stop(Saying::refused(Check::LimitRange, Code::LimitRange, message));
+    }
     if let Err(denial) = limit_range::validate_pod(&new, ranges) {
         draft.stop(Saying::refused(Check::LimitRange, Code::LimitRange, denial.message));
     }
+}
+
+/// The limit that a container would have by the resize although nobody asked for it: of a pod that is older than the defaults of a limit
+/// range, the API server fills them in when its resources are changed. No resize takes a limit away again.
+fn imposed(asked: &Pod, new: &Pod) -> Option<String> {
+    let limits = |it: &Container| it.resources.as_ref().and_then(|it| it.limits.clone()).unwrap_or_default();
+    containers(asked).zip(containers(new)).find_map(|(asked, new)| {
+        let (before, after) = (limits(asked), limits(new));
+        let (name, amount) = after.iter().find(|(name, _)| !before.contains_key(*name))?;
+        Some(format!(
+            "with any resize {} would have the {name} limit {}, the default of a limit range, which no resize takes away again",
+            new.name, amount.0
+        ))
+    })
 }
 
 /// Hold a part within the bounds of all ranges for a container; its limit goes with the request that is left.

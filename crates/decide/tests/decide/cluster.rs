@@ -126,6 +126,18 @@ fn limit_ranges_hold_and_refuse() {
 }
 
 #[test]
+fn a_resize_that_would_bring_a_limit_with_it_is_not_made() {
+    // As Kubernetes 1.36.2 answers: of a pod that is older than the range, any resize fills in the default, for good.
+    let sized = |sizes: &str| {
+        let mut stage = crowded(sizes, "3 2Gi", "1", "1");
+        stage.limit_range(json!({"type": "Container", "default": {"memory": "4Gi"}}));
+        stage.decide()
+    };
+    check(&sized("1 1Gi"), "big-1", Code::LimitRange, "nothing");
+    check(&sized("1 1Gi:1Gi"), "big-1", Code::Resize, "3 2Gi:2Gi");
+}
+
+#[test]
 fn where_a_memory_limit_has_to_stay_the_request_stays_in_proportion_to_it() {
     let mut stage = Stage::new();
     stage.scene.cluster.minor_version = Some(33);

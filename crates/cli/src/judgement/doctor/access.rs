@@ -1,6 +1,6 @@
 //! What our account may do: asked for the controller's account where one is installed, else for whoever asks.
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
     SubjectAccessReviewSpec, SubjectAccessReviewStatus,
@@ -9,8 +9,9 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use supple_api::names;
 
+use super::Finding;
 use super::cluster::Installed;
-use super::{Finding, short};
+use crate::connect::chain;
 
 /// A right that the chart grants.
 struct Right {
@@ -176,31 +177,54 @@ fn requests(installed: Option<&Installed>) -> Vec<Request> {
 /// Questions that are under way at the same time.
 const AT_ONCE: usize = 8;
 
+/// Those of the requests that are refused.
+async fn refused<'a>(
+    client: &Client,
+    requests: &'a [Request],
+    account: Option<&str>,
+) -> Result<Vec<&'a Request>, kube::Error> {
+    let answers = requests.iter().map(|it| async move { may(client, it, account).await.map(|status| (it, status)) });
+    let answers: Vec<_> = stream::iter(answers).buffered(AT_ONCE).try_collect().await?;
+    Ok(answers.into_iter().filter(|(_, status)| !status.allowed).map(|(it, _)| it).collect())
+}
+
+/// What whoever asks may not see of that without which nothing can be decided, in a sentence; `None` where all can be seen, and where that
+/// could not be asked.
+pub async fn unseen(client: &Client) -> Option<String> {
+    // Kinds that a cluster may lack have a group with a dot in its name.
+    let built_in = |it: &Request| it.right.verbs == READ && it.right.value.is_empty() && !it.right.group.contains('.');
+    let requests: Vec<Request> = requests(None).into_iter().filter(built_in).collect();
+    let mut resources: Vec<&str> = refused(client, &requests, None).await.ok()?.iter().map(|it| it.resource).collect();
+    resources.dedup();
+    (!resources.is_empty()).then(|| format!("you may not list and watch {}", resources.join(", ")))
+}
+
 /// Ask.
 pub(super) async fn look(client: &Client, installed: Option<&Installed>) -> Vec<Finding> {
     let account = installed.map(Installed::account);
     let who = account.clone().unwrap_or_else(|| "you".to_owned());
-    let mut missing: Vec<(&Request, String)> = Vec::new();
     let requests = requests(installed);
-    let whose = account.as_deref();
-    let answers = requests.iter().map(|it| async move { (it, may(client, it, whose).await) });
-    let mut answers = stream::iter(answers).buffered(AT_ONCE);
-    while let Some((request, answer)) = answers.next().await {
-        match answer {
-            Ok(status) if status.allowed => {}
-            Ok(_) => missing.push((request, said(request))),
-            Err(error) => {
-                let says = format!("cannot ask what {who} may do: {}", short(&error));
-                return vec![Finding::note("access", says, "use an account that may create subjectaccessreviews")];
-            }
+    let missing = match refused(client, &requests, account.as_deref()).await {
+        Ok(refused) => refused.into_iter().map(|it| (it, said(it))).collect::<Vec<_>>(),
+        Err(error) => {
+            let says = format!("cannot ask what {who} may do: {}", chain(&error));
+            return vec![Finding::note("access", says, "use an account that may create subjectaccessreviews")];
+        }
+    };
+    let mut findings = Vec::new();
+    let essential = missing.iter().filter(|it| it.0.right.value.is_empty());
+    // Whoever lacks one of the rights for a purpose mostly lacks them all: a finding a purpose, not one a verb.
+    let mut purposes: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (request, what) in essential {
+        match purposes.last_mut().filter(|it| it.0 == request.right.purpose) {
+            Some((_, whats)) => whats.push(what),
+            None => purposes.push((request.right.purpose, vec![what])),
         }
     }
-    let mut findings = Vec::new();
-    let essential: Vec<_> = missing.iter().filter(|it| it.0.right.value.is_empty()).collect();
-    for (request, what) in &essential {
+    for (purpose, whats) in purposes {
         findings.push(Finding::bad(
             "access",
-            format!("{who} may not {what}; this is required to {}", request.right.purpose),
+            format!("{who} may not {}, which is required to {purpose}", whats.join(", nor ")),
             "grant it as the chart's ClusterRole does; with rbac.create=false, see docs/security.md",
         ));
     }
@@ -285,8 +309,54 @@ async fn may(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::convert::Infallible;
+
+    use axum::body::{Bytes, to_bytes};
+    use kube::client::Body;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    /// A cluster that lets whoever asks read these resources.
+    fn lets_read(readable: &'static [&'static str]) -> Client {
+        let service = tower::service_fn(move |request: http::Request<Body>| async move {
+            let body = to_bytes(axum::body::Body::new(request.into_body()), usize::MAX).await.unwrap_or_default();
+            let review: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let asked =
+                |name: &str| review.pointer(&format!("/spec/resourceAttributes/{name}")).and_then(Value::as_str);
+            let reads = asked("verb").is_some_and(|it| READ.contains(&it));
+            let allowed = reads && asked("resource").is_some_and(|it| readable.contains(&it));
+            let answer = json!({"spec": {}, "status": {"allowed": allowed}}).to_string();
+            Ok::<_, Infallible>(http::Response::new(axum::body::Body::from(Bytes::from(answer))))
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn who_may_not_see_everything_is_told_what_at_once() {
+        const ALL: &[&str] = &[
+            "pods",
+            "nodes",
+            "namespaces",
+            "limitranges",
+            "resourcequotas",
+            "deployments",
+            "statefulsets",
+            "daemonsets",
+            "jobs",
+            "cronjobs",
+            "horizontalpodautoscalers",
+            "poddisruptionbudgets",
+        ];
+        assert_eq!(unseen(&lets_read(ALL)).await, None);
+        let two = unseen(&lets_read(&ALL[2..])).await;
+        assert_eq!(two.as_deref(), Some("you may not list and watch pods, nodes"));
+        let found = look(&lets_read(&ALL[2..]), None).await;
+        let says: Vec<&str> = found.iter().map(|it| it.says.as_str()).collect();
+        let pods = "you may not list pods, nor watch pods, nor list nodes, nor watch nodes, which is needed to see sizes, room and what would be refused";
+        assert_eq!(says[0], pods, "one finding a purpose");
+        assert!(!says[1].contains("limitranges"), "{says:?}");
+    }
 
     /// `group resource verb of`, each alone.
     type Granted = BTreeSet<String>;

@@ -6,7 +6,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
-use super::{Finding, short};
+use super::Finding;
 use crate::connect::chain;
 use crate::exit::Failure;
 use crate::judgement::acting::{Acting, OURS, arguments};
@@ -67,14 +67,12 @@ pub(super) async fn resize(client: &Client) -> Finding {
         Ok(_) => Finding::bad(
             "pods/resize",
             "is not served",
-            "enable the feature gate InPlacePodVerticalScaling, or \
-                          upgrade the cluster",
+            "enable the feature gate InPlacePodVerticalScaling, or upgrade the cluster",
         ),
         Err(error) => Finding::note(
             "pods/resize",
-            format!("cannot be checked: {}", short(&error)),
-            "use an account with more \
-                           rights",
+            format!("cannot be checked: {}", chain(&error)),
+            "use an account with more rights",
         ),
     }
 }
@@ -88,7 +86,7 @@ pub(super) fn installed(acting: &Acting) -> (Option<Installed>, Finding) {
             return (None, Finding::good("controller", says));
         }
         Acting::Nobody(Some(error)) => {
-            let says = format!("cannot be listed: {}", short(error));
+            let says = format!("cannot be listed: {}", chain(error));
             return (None, Finding::note("controller", says, "use an account that may list deployments"));
         }
         Acting::Nobody(None) => {
@@ -180,7 +178,7 @@ pub(super) async fn webhooks(client: &Client, installed: Option<&Installed>, act
     let hooks = match hooks(client).await {
         Ok(hooks) => hooks,
         Err(error) => {
-            let says = format!("cannot be listed: {}", short(&error));
+            let says = format!("cannot be listed: {}", chain(&error));
             return vec![Finding::note("webhooks", says, "use an account that may list webhook configurations")];
         }
     };

@@ -13,6 +13,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use supple_controller::once;
 
+pub use access::unseen;
+
 use super::acting::Acting;
 use super::{LoopArgs, PATIENCE, settings};
 use crate::args::ConnectionArgs;
@@ -89,13 +91,15 @@ pub async fn doctor(args: DoctorArgs) -> Result<(), Failure> {
     findings.push(found);
     findings.extend(access::look(&client, installed.as_ref()).await);
     findings.extend(cluster::webhooks(&client, installed.as_ref(), &acting).await);
-    match once::look(&client, settings(&acting, args.told), &jiff::Timestamp::now, PATIENCE).await {
-        Ok(world) => findings.extend(seen::seen(&world)),
-        Err(error) => findings.push(Finding::bad(
-            "reading",
-            error.to_string(),
-            "grant get, list and watch on these resources, as the chart's ClusterRole does",
-        )),
+    let cure = "grant get, list and watch on these resources, as the chart's ClusterRole does";
+    match unseen(&client).await {
+        Some(unseen) => {
+            findings.push(Finding::bad("reading", format!("cannot read the cluster: {unseen}"), cure));
+        }
+        None => match once::look(&client, settings(&acting, args.told), &jiff::Timestamp::now, PATIENCE).await {
+            Ok(world) => findings.extend(seen::seen(&world)),
+            Err(error) => findings.push(Finding::bad("reading", error.to_string(), cure)),
+        },
     }
     print(&findings, args.output)?;
     let bad = findings.iter().filter(|it| it.state == State::Bad).count();
@@ -128,14 +132,6 @@ fn print(findings: &[Finding], output: DoctorOutput) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// The sentence of an error, without what only programs want.
-fn short(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => crate::connect::chain(error),
-    }
 }
 
 /// The first few of many, and how many more there are.

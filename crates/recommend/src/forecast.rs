@@ -158,7 +158,7 @@ impl Views {
     /// Reads a past, from a moment within `hour`. Nothing where nothing was seen.
     pub fn read<P: Past>(&mut self, past: &P, hour: i64, beliefs: &Beliefs) -> Option<()> {
         let range = past.range(hour)?;
-        let blur = beliefs.blur.0 + beliefs.blur.1 * past.tally().restlessness(beliefs.usual);
+        let blur = beliefs.blur.0 + beliefs.blur.1 * past.restlessness(hour, beliefs.usual);
         let grid = Grid::new(range, blur);
         let mut atoms = Atoms::new(grid);
         past.tell(hour, beliefs.climb, &mut atoms);

@@ -34,6 +34,24 @@ const LARGEST_MISS: u16 = 44;
 const CLIMBED: usize = 3;
 const LARGEST_STEP: u16 = 12;
 
+/// Hours of a day, whose record an hour passes or does not.
+const RECORD: usize = 24;
+
+/// Hours that say nothing of records, beside those that do.
+const UNTRIED: f64 = 24.0;
+
+/// Days each with a higher record than the one before are a growth that goes on, as far as half of the next day.
+const GROWN: usize = 3;
+
+/// Steps a day (two per cent) that are no growth.
+const NO_GROWTH: u16 = 3;
+
+/// Hours of a day that must be known for its record to count.
+const KNOWN_OF_DAY: usize = 18;
+
+/// What a growth that goes on weighs beside the last hours, which are two together.
+const GROWTH_WEIGHT: f64 = 0.5;
+
 /// Hours a climb must have lasted.
 const CLIMB_HOURS: i64 = 8;
 
@@ -249,7 +267,63 @@ impl MemoryPast {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
         let more = (f64::from(step.min(LARGEST_STEP)) * hours).round() as u16;
         let now = if self.open == UNKNOWN { peaks[0] } else { self.open.max(peaks[0]) };
-        atoms.put(atoms::LATELY, now.saturating_add(more).min(TOP), 1.0);
+        // What went up and down all week passes the day's record by no more than it has before.
+        let known = self.highest(hour, RECORD + 1).map_or(now, |it| it.max(now));
+        let (moved, passing) = self.passing(hour, 0.0);
+        let share = if moved > 0.0 { (passing / moved).min(1.0) } else { 1.0 };
+        let climbed = now.saturating_add(more);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+        let beyond = (f64::from(climbed.saturating_sub(known)) * share).ceil() as u16;
+        atoms.put(atoms::LATELY, climbed.min(known).saturating_add(beyond).min(TOP), 1.0);
+    }
+
+    /// By how many steps hours passed the record of the day before them, summed up, and how many hours there were to do so.
+    fn passed(&self, hour: i64) -> (f64, f64) {
+        let here = place(hour, WEEK);
+        let (mut steps, mut hours) = (0_u32, 0_u32);
+        let mut record: Option<(usize, u16)> = None;
+        let mut oldest = None;
+        for age in (1..WEEK).rev() {
+            let peak = self.back(here, age);
+            if peak == UNKNOWN {
+                continue;
+            }
+            if record.is_some_and(|it| it.0 > age + RECORD) {
+                let day = (age + 1..=age + RECORD).filter(|it| *it < WEEK).map(|it| (it, self.back(here, it)));
+                record = day.filter(|it| it.1 != UNKNOWN).max_by_key(|it| (it.1, WEEK - it.0));
+            }
+            if let Some((_, record)) = record.filter(|_| *oldest.get_or_insert(age) >= age + RECORD) {
+                steps += u32::from(peak.saturating_sub(record).min(LARGEST_MISS));
+                hours += 1;
+            }
+            if record.is_none_or(|it| peak >= it.1) {
+                record = Some((age, peak));
+            }
+            oldest.get_or_insert(age);
+        }
+        (f64::from(steps), f64::from(hours))
+    }
+
+    /// By how many steps the hourly peak moves, and by how many it would, were each hour thrown anew and were records passed as they were:
+    /// then one hour in a day and an hour passes, by as much as hours move. What comes back to the same peak every few hours moves,
+    /// but passes nothing: a heap that is swept.
+    fn passing(&self, hour: i64, usual: f64) -> (f64, f64) {
+        let moved = self.tally.restlessness(usual);
+        let (steps, hours) = self.passed(hour);
+        (moved, (RECORD as f64 * steps + UNTRIED * moved) / (hours + UNTRIED))
+    }
+
+    /// Where days each had a higher record than the one before: where half of the next day will be.
+    fn grown(&self, hour: i64) -> Option<u16> {
+        let here = place(hour, WEEK);
+        let mut records = [0; GROWN];
+        for (day, record) in records.iter_mut().enumerate() {
+            let known = || (1..=RECORD).map(|it| self.back(here, day * RECORD + it)).filter(|it| *it != UNKNOWN);
+            *record = known().max().filter(|_| known().count() >= KNOWN_OF_DAY)?;
+        }
+        let step = records.windows(2).map(|pair| pair[0].saturating_sub(pair[1])).min()?;
+        let grown = records[0].saturating_add(step.min(LARGEST_MISS) / 2).min(TOP);
+        (step > NO_GROWTH).then_some(grown)
     }
 
     /// Forgets what is older than `keep` hours.
@@ -265,6 +339,9 @@ impl Past for MemoryPast {
 
     fn tell(&self, hour: i64, climb: f64, atoms: &mut Atoms) {
         self.climbing(hour, climb, atoms);
+        if let Some(grown) = self.grown(hour) {
+            atoms.put(atoms::LATELY, grown, GROWTH_WEIGHT);
+        }
         if self.open != UNKNOWN {
             // A peak stands from when it was seen, however little of the hour that is.
             let seen = self.tally.seen().max(0.25);
@@ -295,10 +372,16 @@ impl Past for MemoryPast {
             high += (it + u16x8::ONE).saturating_sub(high);
         }
         let low = low.to_array().into_iter().min()?;
-        Some((low, high.to_array().into_iter().max()?.checked_sub(1)?))
+        let high = high.to_array().into_iter().max()?.checked_sub(1)?;
+        Some((low, self.grown(hour).map_or(high, |it| it.max(high))))
     }
 
     fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    fn restlessness(&self, hour: i64, usual: f64) -> f64 {
+        let (moved, passing) = self.passing(hour, usual);
+        moved.min(passing)
     }
 }

@@ -19,6 +19,11 @@ pub trait Past {
 
     /// The tallies.
     fn tally(&self) -> &Tally;
+
+    /// By how many steps an hour is likely to pass what was seen; `usual` while little is known.
+    fn restlessness(&self, _hour: i64, usual: f64) -> f64 {
+        self.tally().restlessness(usual)
+    }
 }
 
 /// Averages over the hours.

@@ -230,6 +230,28 @@ fn a_leak_is_told_with_the_time_left() {
 }
 
 #[test]
+fn a_heap_that_is_swept_has_little_above_the_peak_it_comes_back_to() {
+    // From 500 to 2500 MiB in five hours, and down again at once, for eight days. It moves by a third an hour and passes nothing.
+    let lived = live(8 * DAY, |minute| (100.0, 500.0 + amount(minute % (5 * HOUR)) * 2000.0 / 300.0));
+    let days = 4 * DAY..8 * DAY;
+    let highest = days.clone().map(|it| lived.memory(it)).fold(0.0, f64::max);
+    assert!(highest <= 2500.0 * 1.25, "{highest:.0} MiB above a peak of 2500");
+    assert!(days.clone().all(|it| lived.memory(it) >= 2400.0), "it is not followed down between two peaks");
+    assert!(lived.changes(days).1 <= 4 * 4, "{:?}", lived.changes(4 * DAY..8 * DAY));
+}
+
+#[test]
+fn a_growth_of_days_is_gone_ahead_of() {
+    // From 500 MiB on by 72 MiB a day, a little up and down within the hour.
+    let used = |minute: i64| 500.0 + amount(minute) / 20.0 + amount(minute * 7 % 13);
+    let lived = live(12 * DAY, |minute| (100.0, used(minute)));
+    let days = 4 * DAY..12 * DAY;
+    assert!(days.clone().all(|it| lived.memory(it - 1) >= used(it)), "never over");
+    assert!(days.clone().all(|it| lived.memory(it) <= used(it) * 1.25), "and not far above");
+    assert!(lived.changes(days).1 <= 8 * 4, "{:?}", lived.changes(4 * DAY..12 * DAY));
+}
+
+#[test]
 fn an_idle_container_comes_to_the_floor() {
     let lived = live(3 * DAY, |_| (0.0, 0.2));
     check_cpu(&lived, lived.last(), 1..=1);

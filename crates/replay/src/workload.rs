@@ -76,8 +76,17 @@ impl Interval {
             self.last = Some(last);
             return None;
         }
-        let usual = self.usual.map_or(step, |usual| usual.min(step).max(usual / 2));
-        let next = if step < usual * GAP { (3 * usual + step) / 4 } else { usual }.max(1);
+        let usual = self.usual.unwrap_or(step);
+        // Slowly down: two samples that happen to lie close are no new interval. Up at once where what seemed a gap comes again, or
+        // all that follows would be gaps for ever.
+        let next = if step < usual {
+            (7 * usual + step) / 8
+        } else if step <= usual * GAP {
+            (3 * usual + step) / 4
+        } else {
+            2 * usual + 1 // more than a short step takes away again
+        }
+        .max(1);
         (self.usual, self.hours) = (Some(next), amount(next) / 3600.0);
         Some(amount(if step > usual * GAP { usual } else { step }) / 3600.0)
     }
@@ -242,5 +251,44 @@ impl InForce {
             request: self.size.memory_request,
             peak: Some(used),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hours that samples at these times stand for.
+    fn hours(times: impl Iterator<Item = i64>) -> f64 {
+        let mut interval = Interval::default();
+        times.filter_map(|it| interval.next(it)).sum()
+    }
+
+    #[track_caller]
+    fn check(times: impl Iterator<Item = i64>, wanted: f64) {
+        let told = hours(times);
+        assert!((told - wanted).abs() <= wanted * 0.02, "{told} h in place of {wanted} h");
+    }
+
+    #[test]
+    fn samples_stand_for_the_time_they_cover() {
+        check((0..1000).map(|it| it * 300), 83.3);
+        check((0..1000).map(|it| it * 300 + it % 2 * 7), 83.3);
+        // Twice a minute from the middle on, and once an hour.
+        check((0..500).map(|it| it * 300).chain((0..1000).map(|it| 150_000 + it * 30)), 50.0);
+        check((0..500).map(|it| it * 300).chain((0..200).map(|it| 150_000 + it * 3600)), 240.5);
+    }
+
+    #[test]
+    fn samples_close_together_make_no_gaps_of_all_others() {
+        // Every tenth is followed by another a second later, as two that scrape the same do; and five in a row.
+        check((0..1000).flat_map(|it| [Some(it * 300), (it % 10 == 0).then_some(it * 300 + 1)]).flatten(), 83.3);
+        check((0..1000).flat_map(|it| [it * 300, it * 300 + 1]), 83.3);
+        check((0..5).chain((1..1000).map(|it| it * 300)), 83.3);
+    }
+
+    #[test]
+    fn a_gap_counts_as_one_interval() {
+        check((0..1000).filter(|it| !(300..700).contains(it)).map(|it| it * 300), 50.0);
     }
 }

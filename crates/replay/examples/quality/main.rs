@@ -4,6 +4,8 @@
 //! `../shared/traces`). Tuning looked at the even half of each set only; both halves are printed. `cargo xtask tables` puts them into
 //! `docs/recommender.md`.
 
+mod frontier;
+mod hindsight;
 mod judge;
 mod risk;
 #[path = "../recording/rows.rs"]
@@ -54,7 +56,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     risk::at_equal_incidents(&sets);
     risk::calibration(&sets);
+    frontier::tables(&sets);
     unforeseen::tables(&sets);
+    hindsight::table(&sets);
     sampling::table();
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! Containers do the same on both: a real node runs the shell script, a simulated one plays the annotation.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};

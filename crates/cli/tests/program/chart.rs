@@ -1,7 +1,7 @@
 //! The chart on a cluster: everything it renders is accepted, what it grants is what its page says, and its guardrails hold.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 

@@ -222,7 +222,7 @@ mod tests {
         check(Some("512Mi"), Some("64Mi"), known(None), None, "its usage is unknown");
         check(Some("512Mi"), Some("64Mi"), known(uses(90, 11)), None, "last measured 11 minutes ago");
         let charged = uses(10, 1).map(|it| Use { memory_charged: Some(Bytes(100 << 20)), ..it });
-        check(Some("512Mi"), Some("64Mi"), known(charged), None, "100Mi are charged to it");
+        check(Some("512Mi"), Some("64Mi"), known(charged), None, "100Mi is charged to it");
         let unread = judge(&question(None, pod(None, false)), &known(None), now());
         assert!(unread.refused.is_none() && unread.warnings.len() == 1);
     }

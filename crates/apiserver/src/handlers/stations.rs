@@ -34,19 +34,24 @@ pub(super) async fn admitted<'a>(
     >,
     warnings: &mut Warnings,
 ) -> Result<Admitted, ApiError> {
-    let Some(Asked { panel, target, managed, replaces, hide, settle }) = asked else {
-        passage.prepare();
-        passage.validate()?;
-        passage.admit()?;
-        return passage.charge();
+    let judges = match asked {
+        None => None,
+        Some(Asked { panel, target, managed, replaces, hide, settle }) => {
+            hooks::change(panel, target, &mut passage, managed, warnings, hide, settle).await?;
+            Some((panel, target, managed, replaces))
+        }
     };
-    hooks::change(panel, target, &mut passage, managed, warnings, hide, settle).await?;
     passage.prepare();
     passage.validate()?;
     passage.admit()?;
-    match replaces {
-        None => hooks::judge(&panel.named(passage.name()), target, &passage, managed, None, warnings).await?,
-        Some(_) => hooks::judge(panel, target, &passage, managed, replaces, warnings).await?,
+    match judges {
+        None => {}
+        Some((panel, target, managed, None)) => {
+            hooks::judge(&panel.named(passage.name()), target, &passage, managed, None, warnings).await?;
+        }
+        Some((panel, target, managed, replaces)) => {
+            hooks::judge(panel, target, &passage, managed, replaces, warnings).await?;
+        }
     }
     passage.charge()
 }

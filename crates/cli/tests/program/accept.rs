@@ -406,7 +406,7 @@ fn the_first_day_on_a_cluster() {
     until("fragile has been shrunk", || day.pods(fragile).filter(|it| it[0].memory() < 40 << 20));
     let back = until("it has its former sizes back", || {
         let pods = day.pods(fragile)?;
-        let told = day.events(pods[0].name(), "RollBack").iter().any(|it| it.contains("want of memory"));
+        let told = day.events(pods[0].name(), "RollBack").iter().any(|it| it.contains("OOM-killed"));
         (told && pods[0].is_settled() && pods[0].memory() >= 40 << 20).then_some(pods)
     });
     assert!(back[0].restarts() >= 1, "it was killed, or there would be nothing to take back");

@@ -31,7 +31,7 @@ fn check(args: &[&str], code: i32, expect: &[&str]) {
 fn wrong_usage_is_2() {
     check(&["up", "--listen", "nowhere"], 2, &["\"nowhere\" is not ADDR:PORT", "127.0.0.1:6443"]);
     check(&["up", "--node-capacity", "cpu=x"], 2, &["\"x\" is not a quantity", "cpu=4,memory=16Gi,pods=110"]);
-    check(&["up", "--node-name", "Not_A_Name"], 2, &["\"Not_A_Name\" is not a node's name"]);
+    check(&["up", "--node-name", "Not_A_Name"], 2, &["\"Not_A_Name\" is not a node name"]);
     check(&["up", "--runtime", "docker"], 2, &["expected auto, process, simulated or cri=unix://"]);
     check(&["up", "--runtime", "simulated", "--pod-network", "cni"], 2, &["--pod-network", "--runtime cri=…"]);
     check(
@@ -68,15 +68,15 @@ fn nothing_to_reach_is_3() {
         3,
         &["no container runtime listens at /nonexistent/a.sock"],
     );
-    check(&["undo", "pod/a", "--kubeconfig", "/nonexistent"], 3, &["kubeconfig /nonexistent cannot be used"]);
-    check(&["controller", "--kubeconfig", "/nonexistent"], 3, &["kubeconfig /nonexistent cannot be used"]);
+    check(&["undo", "pod/a", "--kubeconfig", "/nonexistent"], 3, &["cannot use kubeconfig /nonexistent"]);
+    check(&["controller", "--kubeconfig", "/nonexistent"], 3, &["cannot use kubeconfig /nonexistent"]);
 }
 
 #[test]
 fn a_malformed_kubeconfig_is_named() {
     for (content, part) in [
-        ("not: [yaml", "cannot be used"),
-        ("apiVersion: v1\nkind: Config\ncurrent-context: x\n", "cannot be used"),
+        ("not: [yaml", "cannot use"),
+        ("apiVersion: v1\nkind: Config\ncurrent-context: x\n", "cannot use"),
         (
             "apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster: {server: 'https://127.0.0.1:1'}\nusers:\n- name: u\n  user: {token: t}\ncontexts:\n- name: x\n  context: {cluster: c, user: u}\ncurrent-context: x\n",
             "cannot reach the cluster",

@@ -288,7 +288,7 @@ fn the_report_draws_the_bound_and_what_went_over_and_says_which_pod() {
     let output = supple(&[&args[..], &[file.to_str().unwrap()]].concat());
     assert!(stdout(&output).contains("CAPTURED: share of the possible saving from vpa"));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(error.contains("no workload is named \"nobody\""), "{error}");
+    assert!(error.contains("there is no workload \"nobody\""), "{error}");
     let page = std::fs::read_to_string(page).unwrap();
     for part in
         ["stroke-dasharray=\"3 3\"", "class=\"over\"", "pod p-1", "1 of 1 workloads", "from vpa (0) to the bound"]

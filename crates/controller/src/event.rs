@@ -84,6 +84,23 @@ impl Effect {
     pub const fn is_a_write(&self) -> bool {
         matches!(self, Self::Carry(_) | Self::Write(_) | Self::WriteVpa(_) | Self::WritePolicy(_))
     }
+
+    /// The effect, where it may be carried out.
+    ///
+    /// # Errors
+    /// Only who leads may: what is answered in its place, where an answer is waited for. Nothing was begun.
+    pub fn of_one_who_leads(self, leads: bool) -> Result<Self, Option<Event>> {
+        if leads || !self.is_a_write() {
+            return Ok(self);
+        }
+        let why = || "another replica leads".to_owned();
+        Err(match self {
+            Self::Carry(order) => Some(Event::Answered(order, Answer::Overtaken(why()))),
+            Self::Write(written) => Some(Event::Wrote(written.workload, Err(why()))),
+            Self::WritePolicy(_) => Some(Event::WrotePolicy(Err(why()))),
+            _ => None,
+        })
+    }
 }
 
 /// What is known of a workload, to be written as its `Rightsizing`.
@@ -138,5 +155,28 @@ impl Told {
     /// Whether it is as it should be, or somebody may have to look.
     pub const fn is_good(&self) -> bool {
         matches!(self.code, Code::Resize | Code::Resized | Code::Fits | Code::AdjustScaler)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_the_leader_may_is_answered_and_the_rest_goes_on() {
+        let workload = WorkloadKey { namespace: "n".into(), kind: "Deployment".into(), name: "w".into() };
+        let told = Told { at: Timestamp::UNIX_EPOCH, code: Code::Fits, pod: None, workload, message: String::new() };
+        let policy = || PolicyWritten { name: ("n".into(), "p".into()), uid: None, status: Default::default() };
+        for leads in [true, false] {
+            for effect in [Effect::Measure, Effect::Audit(told.clone()), Effect::Tell(told.clone(), None)] {
+                assert!(effect.of_one_who_leads(leads).is_ok(), "it changes nothing in the cluster");
+            }
+            let written = Effect::WritePolicy(Box::new(policy())).of_one_who_leads(leads);
+            match written {
+                Ok(Effect::WritePolicy(_)) => assert!(leads),
+                Err(Some(Event::WrotePolicy(Err(why)))) => assert!(!leads && why == "another replica leads", "{why}"),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ mod turns;
 pub(crate) mod watches;
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use kube::Client;
 use kube::runtime::watcher;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use self::answers::Answers;
@@ -115,6 +116,12 @@ pub enum Broken {
          stopped, because it no longer sees the cluster; restart it"
     )]
     Watch(JoinError),
+    /// What tells it whether it leads has ended, which it never does by itself: it would lead no longer, and never again.
+    #[error(
+        "the election of a leader failed inside Supple, which is a defect of it (the log above says where): the loop has ended rather than \
+         wait for ever to lead, and has to be started again"
+    )]
+    Election,
 }
 
 /// Run until told to stop. Snapshots are published to `rows`; nobody needs to look at them.
@@ -127,131 +134,201 @@ pub async fn run(
     rows: watch::Sender<Snapshot>,
     stop: CancellationToken,
 ) -> Result<(), Broken> {
-    let Options { interval, settings, instance, clock, audit, mut leadership, kubelets, prometheus, history, outlets } =
-        options;
-    let mut world = World::new(Settings { audits: audit.is_some(), ..settings });
-    let (answers, mut answered) = Answers::new(QUEUE);
-    let teller = Teller::new(client.clone(), &instance);
-    let mut hands = perform::Hands::new(
-        client.clone(),
-        teller,
-        answers.clone(),
-        clock.clone(),
-        prometheus.as_ref().map(|it| it.0.clone()),
-        outlets.metrics.clone(),
-    );
-    if let Some(file) = audit {
-        hands.audit_in(file, stop.clone());
-    }
-    if let Some((file, found)) = history {
-        if let Some(why) = found.set_aside {
-            tracing::warn!("{why}");
-        }
-        world.keep(found.pages);
-        hands.keep_in(file);
-    }
-    let mut watching = JoinSet::new();
-    watches::begin(&client, &answers, &mut watching);
-    watches::evictions(&client, &answers, &mut watching);
-    let kubelets = kubelets.map(|pace| sweep(&client, pace, &clock, &outlets.metrics, &answers, &mut watching, &stop));
-    let mut unread = prometheus;
-    let mut ticks = tokio::time::interval(interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut redraws = tokio::time::interval(REDRAW);
-    redraws.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut stale = false;
-    let mut reading = true;
-    let may_act = |leadership: &watch::Receiver<Leadership>| leadership.borrow().may_act(Instant::now());
-    let mut next = Some(Event::Leading(may_act(&leadership)));
-    let ended = loop {
-        let (told, event) = match next.take() {
-            Some(event) => (Instant::now(), event),
-            None => tokio::select! {
-                () = stop.cancelled() => break Ok(()),
-                _ = ticks.tick() => (Instant::now(), Event::Tick),
-                _ = redraws.tick(), if stale => {
-                    stale = false;
-                    let now = world.snapshot(false);
-                    // Of twenty thousand pods it is a hundredth of a second's work, and nobody follows so many.
-                    redraws.reset_after(REDRAW.saturating_mul(1 + u32::try_from(now.pods).unwrap_or(u32::MAX) / 500));
-                    rows.send_if_modified(|shown| {
-                        let changed = *shown != now;
-                        *shown = now;
-                        changed
-                    });
-                    continue;
-                }
-                Some(told) = answered.recv() => told,
-                Ok(()) = leadership.changed() => (Instant::now(), Event::Leading(may_act(&leadership))),
-                Some(_) = hands.ended() => continue,
-                Some(ended) = watching.join_next() => match ended {
-                    Err(error) if error.is_panic() => break Err(Broken::Watch(error)),
-                    _ => continue,
-                },
-            },
-        };
-        let is_round = matches!(event, Event::Usage(_));
+    let mut work = Loop::begin(&client, options, rows, stop);
+    let mut next = (Instant::now(), Event::Leading(work.may_act()));
+    loop {
+        let (told, event) = next;
         let handed_over = matches!(event, Event::Leading(false));
-        if matches!(event, Event::Tick) {
-            outlets.health.beat();
+        let effects = work.take(event);
+        work.carry(effects, told).await;
+        if handed_over {
+            let _ = tokio::time::timeout(LAST_WORDS, work.hands.audited()).await;
         }
-        heard(&outlets.metrics, &event);
-        if let Event::Leading(leads) = event {
-            outlets.metrics.leads(leads);
+        match work.next().await {
+            ControlFlow::Continue(happened) => next = happened,
+            ControlFlow::Break(ended) => {
+                work.end().await;
+                return ended;
+            }
+        }
+    }
+}
+
+/// The loop at work: what it knows, what it listens to, and what carries out what it wants done.
+struct Loop {
+    world: World,
+    hands: perform::Hands,
+    answers: Answers,
+    answered: mpsc::Receiver<(Instant, Event)>,
+    watching: JoinSet<()>,
+    kubelets: Option<Kubelets>,
+    /// The Prometheus whose past has not been asked for yet.
+    unread: Option<(Prometheus, Queries)>,
+    ticks: Interval,
+    redraws: Interval,
+    /// Something has happened since the last snapshot.
+    is_stale: bool,
+    /// Not all that a decision rests on has been read.
+    is_reading: bool,
+    leadership: watch::Receiver<Leadership>,
+    clock: Clock,
+    outlets: Outlets,
+    rows: watch::Sender<Snapshot>,
+    stop: CancellationToken,
+}
+
+impl Loop {
+    fn begin(client: &Client, options: Options, rows: watch::Sender<Snapshot>, stop: CancellationToken) -> Self {
+        let Options { interval, settings, instance, clock, audit, leadership, kubelets, prometheus, history, outlets } =
+            options;
+        let mut world = World::new(Settings { audits: audit.is_some(), ..settings });
+        let (answers, answered) = Answers::new(QUEUE);
+        let mut hands = perform::Hands::new(
+            client.clone(),
+            Teller::new(client.clone(), &instance),
+            answers.clone(),
+            clock.clone(),
+            prometheus.as_ref().map(|it| it.0.clone()),
+            outlets.metrics.clone(),
+        );
+        if let Some(file) = audit {
+            hands.audit_in(file, stop.clone());
+        }
+        if let Some((file, found)) = history {
+            if let Some(why) = found.set_aside {
+                tracing::warn!("{why}");
+            }
+            world.keep(found.pages);
+            hands.keep_in(file);
+        }
+        let mut watching = JoinSet::new();
+        watches::begin(client, &answers, &mut watching);
+        watches::evictions(client, &answers, &mut watching);
+        let kubelets =
+            kubelets.map(|pace| sweep(client, pace, &clock, &outlets.metrics, &answers, &mut watching, &stop));
+        let every = |period| {
+            let mut ticks = tokio::time::interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        };
+        Self {
+            world,
+            hands,
+            answers,
+            answered,
+            watching,
+            kubelets,
+            unread: prometheus,
+            ticks: every(interval),
+            redraws: every(REDRAW),
+            is_stale: false,
+            is_reading: true,
+            leadership,
+            clock,
+            outlets,
+            rows,
+            stop,
+        }
+    }
+
+    fn may_act(&self) -> bool {
+        self.leadership.borrow().may_act(Instant::now())
+    }
+
+    /// What happens next, and when it was told; or why nothing will.
+    async fn next(&mut self) -> ControlFlow<Result<(), Broken>, (Instant, Event)> {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return ControlFlow::Break(Ok(())),
+                _ = self.ticks.tick() => return ControlFlow::Continue((Instant::now(), Event::Tick)),
+                _ = self.redraws.tick(), if self.is_stale => self.redraw(),
+                Some(told) = self.answered.recv() => return ControlFlow::Continue(told),
+                changed = self.leadership.changed() => return match changed {
+                    Ok(()) => ControlFlow::Continue((Instant::now(), Event::Leading(self.may_act()))),
+                    Err(_) => ControlFlow::Break(Err(Broken::Election)),
+                },
+                Some(_) = self.hands.ended() => {}
+                Some(ended) = self.watching.join_next() => match ended {
+                    Err(error) if error.is_panic() => return ControlFlow::Break(Err(Broken::Watch(error))),
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    fn redraw(&mut self) {
+        self.is_stale = false;
+        let now = self.world.snapshot();
+        // Of twenty thousand pods it is a hundredth of a second's work, and nobody follows so many.
+        self.redraws.reset_after(REDRAW.saturating_mul(1 + u32::try_from(now.pods).unwrap_or(u32::MAX) / 500));
+        self.rows.send_if_modified(|shown| {
+            let changed = *shown != now;
+            *shown = now;
+            changed
+        });
+    }
+
+    /// Take in what happened, put up what others look at, and say what is to be done.
+    fn take(&mut self, event: Event) -> Vec<Effect> {
+        let is_round = matches!(event, Event::Usage(_));
+        let metrics = self.outlets.metrics.clone();
+        heard(&metrics, &event);
+        match event {
+            Event::Tick => self.outlets.health.beat(),
+            Event::Leading(leads) => metrics.leads(leads),
+            _ => {}
         }
         let counted = counts_again(&event);
         let began = Instant::now();
-        let effects = world.apply(event, clock());
-        if let Some((knowledge, namespace)) = outlets.knowledge.as_ref().zip(counted) {
-            knowledge.take_quotas(&world, &namespace);
+        let effects = self.world.apply(event, (self.clock)());
+        if let Some((knowledge, namespace)) = self.outlets.knowledge.as_ref().zip(counted) {
+            knowledge.take_quotas(&self.world, &namespace);
         }
-        if reading && world.is_complete() {
+        if self.is_reading && self.world.is_complete() {
             // All has been read: what is to be done need not wait for the next tick.
-            reading = false;
-            ticks.reset_immediately();
+            self.is_reading = false;
+            self.ticks.reset_immediately();
         }
-        if let Some(prometheus) = unread.take_if(|_| is_round && world.is_complete()) {
-            let namespaces = world.scene().pods.keys().map(|it| it.namespace.clone()).collect();
-            remember(prometheus, namespaces, &clock, &outlets.metrics, &answers, &mut watching);
+        if let Some(prometheus) = self.unread.take_if(|_| is_round && self.world.is_complete()) {
+            let namespaces = self.world.scene().pods.keys().map(|it| it.namespace.clone()).collect();
+            remember(prometheus, namespaces, &self.clock, &metrics, &self.answers, &mut self.watching);
         }
         if is_round {
-            outlets.metrics.round(began.elapsed());
-            show(&world, &outlets, may_act(&leadership), clock());
-            if let Some(kubelets) = &kubelets {
-                kubelets.ask(&world);
+            metrics.round(began.elapsed());
+            show(&self.world, &self.outlets, self.may_act(), (self.clock)());
+            if let Some(kubelets) = &self.kubelets {
+                kubelets.ask(&self.world);
             }
         }
+        self.is_stale = true;
+        effects
+    }
+
+    /// Begin with what is to be done about what was told at this moment.
+    async fn carry(&mut self, effects: Vec<Effect>, told: Instant) {
         for effect in effects {
-            count(&outlets.metrics, &world, &effect, clock());
+            count(&self.outlets.metrics, &self.world, &effect, (self.clock)());
             // Asked before every write: a program that was stopped for a while wakes up in the middle of what it was doing.
-            if effect.is_a_write() && !may_act(&leadership) {
-                let why = "another replica leads".to_owned();
-                match effect {
-                    Effect::Carry(order) => drop(world.apply(Event::Answered(order, Answer::Failed(why)), clock())),
-                    Effect::Write(written) => drop(world.apply(Event::Wrote(written.workload, Err(why)), clock())),
-                    Effect::WritePolicy(_) => drop(world.apply(Event::WrotePolicy(Err(why)), clock())),
-                    _ => {}
-                }
-                continue;
+            match effect.of_one_who_leads(self.may_act()) {
+                Ok(effect) => self.hands.perform(effect, told).await,
+                Err(Some(instead)) => drop(self.world.apply(instead, (self.clock)())),
+                Err(None) => {}
             }
-            hands.perform(effect, told).await;
-        }
-        if handed_over {
-            let _ = tokio::time::timeout(LAST_WORDS, hands.audited()).await;
-        }
-        stale = true;
-    };
-    // Resizes under way are let go: the node carries them on, and their notes are on the pods. What has been learned and
-    // what has happened is still written, if that does not take long.
-    for effect in world.last_words(clock()) {
-        if !effect.is_a_write() || may_act(&leadership) {
-            hands.perform(effect, Instant::now()).await;
         }
     }
-    let _ = tokio::time::timeout(LAST_WORDS, hands.audited()).await;
-    hands.close_audit();
-    let _ = tokio::time::timeout(LAST_WORDS, hands.finish()).await;
-    ended
+
+    /// Resizes under way are let go: the node carries them on, and their notes are on the pods. What has been learned and what has
+    /// happened is still written, if that does not take long.
+    async fn end(mut self) {
+        for effect in self.world.last_words((self.clock)()) {
+            if let Ok(effect) = effect.of_one_who_leads(self.may_act()) {
+                self.hands.perform(effect, Instant::now()).await;
+            }
+        }
+        let _ = tokio::time::timeout(LAST_WORDS, self.hands.audited()).await;
+        self.hands.close_audit();
+        let _ = tokio::time::timeout(LAST_WORDS, self.hands.finish()).await;
+    }
 }
 
 /// Read what a Prometheus remembers of these namespaces, once, however often it has to be asked; and look every minute how old its newest measurement is.

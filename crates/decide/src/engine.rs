@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::sight::{Sight, Team};
 use crate::check::{Check, TABLE, When, progress, put, qos, quota, restart, room, settling, valid};
@@ -150,76 +152,347 @@ pub fn decide(scene: &Scene, moment: &Moment<'_>) -> Round {
             nodes.extend(pod.node.as_deref());
         }
     }
-    let mut ledger = Ledger::of(scene, moment.now, moment.only.map(|_| &nodes));
+    let ledger = Ledger::of(scene, moment.now, moment.only.map(|_| &nodes));
     let judged = scene.workloads.iter().filter(|(key, _)| moment.only.is_none_or(|it| it.contains(*key)));
     // Of a large cluster these are most of what a round takes: they are not grown by doubling.
-    let (mut groups, mut works) = match moment.only {
+    let (groups, works) = match moment.only {
         None => (Vec::with_capacity(scene.workloads.len()), Vec::with_capacity(scene.pods.len())),
         Some(_) => (Vec::new(), Vec::new()),
     };
-    let mut order = Vec::new();
+    let mut judging = Judging { scene, now: moment.now, ledger, groups, works, order: Vec::new() };
     for (key, subject) in judged {
-        let pods = pods.remove(key).unwrap_or_default();
-        prepare(scene, moment, &ledger, key, subject, pods, &mut groups, &mut works, &mut order);
+        judging.prepare(key, subject, pods.remove(key).unwrap_or_default());
     }
-    order.sort_unstable(); // no two are of one pod
-    place(scene, moment, &mut ledger, &groups, &mut works, &order);
-    conclude(moment, &ledger, groups, works)
+    judging.place();
+    judging.conclude()
 }
 
-/// Draft what is to become of each pod of a workload.
-#[expect(clippy::too_many_arguments, reason = "one caller; a struct for it would only be taken apart again")]
-fn prepare<'a>(
+/// A round on its way.
+struct Judging<'a> {
     scene: &'a Scene,
-    moment: &Moment<'_>,
-    ledger: &Ledger<'a>,
-    key: &'a WorkloadKey,
-    subject: &'a Subject,
-    pods: Vec<&'a PodFacts>,
-    groups: &mut Vec<Group<'a>>,
-    works: &mut Vec<Work<'a>>,
-    order: &mut Vec<(Rank<'a>, usize)>,
-) {
-    let now = moment.now;
-    let mut team = Team::of(pods, subject, scene, now);
-    let harmed = team.pods.iter().filter_map(|it| Some((&*it.key.name, settle::harm(scene, subject, it, now)?)));
-    team.harms = harmed.collect();
-    let given_up = team.pods.iter().filter(|it| !team.harms.contains_key(&*it.key.name)).filter_map(|it| {
-        let (code, message) = progress::is_given_up(scene, subject, it, now)?;
-        Some((*it, code, message))
-    });
-    let given_up: Vec<_> = given_up.collect();
-    let mut record = settle::remember(subject, &team.pods, &team.harms, &given_up, now);
-    if let Some(recreated) = recreated::remember(subject, &team.pods, now) {
-        record.get_or_insert_with(|| Record::clone(&subject.record)).recreated = recreated;
-    }
-    let mut drafts: Vec<Draft> = Vec::with_capacity(team.pods.len());
-    drafts.extend(team.pods.iter().map(|pod| {
-        let uses = scene.uses.get(&pod.key);
-        draft(&Sight { scene, subject, team: &team, pod, uses, ledger, now, siblings: None })
-    }));
-    let target = scaler::adjust(subject, &mut team.pods.iter().copied().zip(&mut drafts).collect::<Vec<_>>());
-    let first = works.len();
-    let mut verdicts = Verdicts::default();
-    // What scales them sideways has had its say about all of them together: that is not said again of one.
-    let is_alone = subject.facts.scalers.is_empty() && target.is_none();
-    for (pod, draft) in team.pods.iter().zip(drafts) {
-        if draft.acts() {
-            order.push((rank(scene, subject, pod, &draft), works.len()));
+    now: Timestamp,
+    /// What is left of everything.
+    ledger: Ledger<'a>,
+    groups: Vec<Group<'a>>,
+    works: Vec<Work<'a>>,
+    /// The works that would act, and which of them is asked first.
+    order: Vec<(Rank<'a>, usize)>,
+}
+
+impl<'a> Judging<'a> {
+    /// Draft what is to become of each pod of a workload.
+    fn prepare(&mut self, key: &'a WorkloadKey, subject: &'a Subject, pods: Vec<&'a PodFacts>) {
+        let Self { scene, now, ref ledger, .. } = *self;
+        let mut team = Team::of(pods, subject, scene, now);
+        let harmed = team.pods.iter().filter_map(|it| Some((&*it.key.name, settle::harm(scene, subject, it, now)?)));
+        team.harms = harmed.collect();
+        let given_up = team.pods.iter().filter(|it| !team.harms.contains_key(&*it.key.name)).filter_map(|it| {
+            let (code, message) = progress::is_given_up(scene, subject, it, now)?;
+            Some((*it, code, message))
+        });
+        let given_up: Vec<_> = given_up.collect();
+        let mut record = settle::remember(subject, &team.pods, &team.harms, &given_up, now);
+        if let Some(recreated) = recreated::remember(subject, &team.pods, now) {
+            record.get_or_insert_with(|| Record::clone(&subject.record)).recreated = recreated;
         }
-        let stage = if draft.acts() && is_alone {
-            Stage::Waiting
-        } else if draft.acts() {
-            Stage::Open(Open::of(draft))
-        } else {
-            let raises = draft.raises();
-            Stage::Shut { verdict: verdicts.one(describe(pod, draft, None)), raises, tried: false }
-        };
-        works.push(Work { pod, team: groups.len(), stage });
+        let mut drafts: Vec<Draft> = Vec::with_capacity(team.pods.len());
+        drafts.extend(team.pods.iter().map(|pod| {
+            let uses = scene.uses.get(&pod.key);
+            draft(&Sight { scene, subject, team: &team, pod, uses, ledger, now, siblings: None })
+        }));
+        let target = scaler::adjust(subject, &mut team.pods.iter().copied().zip(&mut drafts).collect::<Vec<_>>());
+        let first = self.works.len();
+        let mut verdicts = Verdicts::default();
+        // What scales them sideways has had its say about all of them together: that is not said again of one.
+        let is_alone = subject.facts.scalers.is_empty() && target.is_none();
+        for (pod, draft) in team.pods.iter().zip(drafts) {
+            if draft.acts() {
+                self.order.push((rank(scene, subject, pod, &draft), self.works.len()));
+            }
+            let stage = if draft.acts() && is_alone {
+                Stage::Waiting
+            } else if draft.acts() {
+                Stage::Open(Open::of(draft))
+            } else {
+                let raises = draft.raises();
+                Stage::Shut { verdict: verdicts.one(describe(pod, draft, None)), raises, tried: false }
+            };
+            self.works.push(Work { pod, team: self.groups.len(), stage });
+        }
+        let settled = scaler::settle(scene, subject, &team.pods, now);
+        let all = first..self.works.len();
+        self.groups.push(Group { key, subject, team, record, target, settled, works: all });
     }
-    let settled = scaler::settle(scene, subject, &team.pods, now);
-    let all = first..works.len();
-    groups.push(Group { key, subject, team, record, target, settled, works: all });
+
+    /// Give places to the drafts that would act, one after the other.
+    fn place(&mut self) {
+        let mut order = std::mem::take(&mut self.order);
+        order.sort_unstable(); // no two are of one pod
+        let mut later = Vec::new();
+        let mut verdicts: Vec<Verdicts> = Vec::new();
+        verdicts.resize_with(self.groups.len(), Verdicts::default);
+        let class_of = |it: &(Rank<'_>, usize)| it.0.0;
+        let ends = order.iter().rposition(|it| class_of(it) <= Class::Urgent).map_or(0, |it| it + 1);
+        let others = order[ends..].iter().position(|it| class_of(it) != Class::Decrease);
+        let first_other = others.map_or(order.len(), |it| ends + it);
+        for (position, (_, index)) in order.iter().enumerate() {
+            if position == first_other {
+                // What cannot wait and found no room is tried again with what the decreases gave back, before anything else grows.
+                for index in std::mem::take(&mut later) {
+                    self.seat(index);
+                }
+            }
+            if matches!(self.works[*index].stage, Stage::Waiting) {
+                let Self { scene, now, ref ledger, ref groups, ref works, .. } = *self;
+                let Work { pod, team, .. } = works[*index];
+                let (group, uses) = (&groups[team], scene.uses.get(&pod.key));
+                let subject = group.subject;
+                let drafted =
+                    draft(&Sight { scene, subject, team: &group.team, pod, uses, ledger, now, siblings: None });
+                self.works[*index].stage = Stage::Open(Open::of(drafted));
+            }
+            let before = self.works[*index].open().filter(|_| position < ends).map(|it| it.draft.clone());
+            let seated = self.seat(*index);
+            if let Some((before, open)) = before.filter(|_| !seated).zip(self.works[*index].open_mut()) {
+                open.draft = before;
+                later.push(*index);
+            } else if !seated && self.groups[self.works[*index].team].target.is_none() {
+                let work = &mut self.works[*index];
+                work.shut(&mut verdicts[work.team]);
+            }
+        }
+        for index in later {
+            self.seat(index);
+        }
+    }
+
+    /// Give a pod, or all pods that change together with it, its place; whether it got one.
+    fn seat(&mut self, index: usize) -> bool {
+        if self.works[index].what().is_some() {
+            return true; // with its siblings
+        }
+        let team = self.works[index].team;
+        let Some(target) = self.groups[team].target.clone().filter(|_| self.works[index].is_together()) else {
+            return self.seat_one(index).is_some();
+        };
+        let members: Vec<usize> = self.groups[team].works.clone().filter(|it| self.works[*it].is_together()).collect();
+        let mut undo = Vec::new();
+        let mut short = None;
+        for member in &members {
+            let Some(before) = self.works[*member].open().map(|it| it.draft.clone()) else { continue };
+            let moves = |it: &Draft| {
+                it.going()
+                    .any(|it| it.next.request != it.now.request && it.resource == supple_resize::amounts::Resource::Cpu)
+            };
+            let done = self.seat_one(*member);
+            let Some(open) = self.works[*member].open_mut() else { continue };
+            match done {
+                Some(done) => {
+                    let kept = moves(&open.draft);
+                    undo.push((*member, before, done));
+                    if kept {
+                        continue;
+                    }
+                }
+                None => open.draft = before,
+            }
+            short = Some(*member);
+            break;
+        }
+        let Some(short) = short else {
+            // Each of them sees to it that the target stands: whichever is carried out first changes it.
+            for member in members {
+                let Some(open) = self.works[member].open_mut() else { continue };
+                if let Some(What::Resize(change)) = open.what.take() {
+                    open.what = Some(What::AdjustScaler { target: target.clone(), change });
+                }
+            }
+            return true;
+        };
+        for (member, before, done) in undo.into_iter().rev() {
+            self.ledger.undo(done);
+            if let Some(open) = self.works[member].open_mut() {
+                (open.draft, open.what) = (before, None);
+            }
+        }
+        let message = format!(
+            "{}/{} scales all pods of the workload together, and {} cannot change now: all change together or none",
+            target.kind.to_lowercase(),
+            target.name,
+            self.works[short].pod.key.name
+        );
+        let saying = Saying::delayed(Check::Owner, Code::HorizontalScaler, message);
+        for member in &members {
+            let pod = self.works[*member].pod;
+            if let Some(open) = self.works[*member].open_mut() {
+                scaler::hold(pod, &mut open.draft, &saying);
+            }
+        }
+        // What does not concern the scaler goes on by itself.
+        let mut seated = false;
+        for member in members {
+            let got = self.works[member].acts() && self.seat_one(member).is_some();
+            seated |= got && member == index;
+        }
+        seated
+    }
+
+    /// Give one pod its place; what takes it back.
+    fn seat_one(&mut self, index: usize) -> Option<Undo<'a>> {
+        let Self { scene, now, ref mut ledger, ref groups, ref mut works, .. } = *self;
+        let work = &mut works[index];
+        let group = &groups[work.team];
+        let pod = work.pod;
+        let work = work.open_mut()?;
+        work.tried = true;
+        let uses = scene.uses.get(&pod.key);
+        let subject = group.subject;
+        let sight = Sight { scene, subject, team: &group.team, pod, uses, ledger, now, siblings: None };
+        let asked = |draft: &Draft| {
+            let mut draft = draft.clone();
+            for (check, when, ask) in TABLE {
+                if when == When::Place && draft.acts() {
+                    put(check, ask, &sight, &mut draft);
+                }
+            }
+            // What was held after room was looked for may have been what made the room.
+            let going = |draft: &Draft| draft.going().count();
+            let mut before = usize::MAX;
+            while draft.acts() && draft.deed == Deed::Resize && going(&draft) < before {
+                before = going(&draft);
+                quota::ask(&sight, &mut draft);
+                room::ask(&sight, &mut draft);
+            }
+            draft
+        };
+        let mut draft = asked(&work.draft);
+        if draft.only_urgent && !work.draft.only_urgent && work.draft.going().any(|it| it.urgent) {
+            // The budgets let only pass what cannot wait, which then need not share the room with the rest.
+            work.draft.only_urgent = true;
+            draft = asked(&work.draft);
+        }
+        // A roll-back is one whole: a part of it would be noted as all of it, and the rest never come about.
+        if matches!(draft.deed, Deed::RollBack(_)) && draft.going().count() < draft.parts.len() {
+            draft.stopped = true;
+        }
+        if draft.deed == Deed::Resize {
+            size::keep_class(&sight, &mut draft, Draft::goes);
+        }
+        if draft.acts() && !matches!(draft.deed, Deed::Recreate(_)) {
+            valid::foresee(&sight, &mut draft);
+        }
+        if !draft.acts() {
+            draft.stopped = true;
+            work.draft = draft;
+            return None;
+        }
+        let recreated = matches!(draft.deed, Deed::Recreate(_));
+        let rolls_out = recreated && restart::rolls_out(&sight);
+        let disturbs = (recreated && !rolls_out) || draft.going().any(|it| restart::restarts(&sight, it));
+        work.what = Some(match draft.deed {
+            Deed::Resize => What::Resize(draft.change(pod)),
+            Deed::RollBack(_) => What::RollBack(draft.change(pod)),
+            Deed::Recreate(_) if rolls_out => What::RollOut,
+            Deed::Recreate(_) => What::Evict,
+        });
+        work.draft = draft;
+        let place = Place { resizes: !recreated, disturbs, rolls_out };
+        work.seat = ledger.seats;
+        Some(ledger.place(scene, pod, &work.draft, place))
+    }
+
+    /// Write down what came of it.
+    fn conclude(self) -> Round {
+        let Self { now: at, ledger, groups, works, .. } = self;
+        let mut round = Round::default();
+        let mut actions = Vec::new();
+        let mut short = vec![false; groups.len()];
+        let (mut moved_away, mut unasked) = (vec![false; groups.len()], vec![false; groups.len()]);
+        let mut records: Vec<Option<Record>> = Vec::with_capacity(groups.len());
+        let mut subjects = Vec::with_capacity(groups.len());
+        for group in groups {
+            if let Some(action) = settle_scaler(&group, &works) {
+                round.actions.push(action);
+            }
+            records.push(group.record);
+            subjects.push((group.key, group.subject));
+        }
+        round.decisions.reserve(works.len());
+        let mut verdicts = (0, Verdicts::default());
+        for Work { pod, team, stage } in works {
+            let (key, subject) = subjects[team];
+            let waits =
+                |it: &Finding| matches!(it.code, Code::NoRoom | Code::NodeCapacity) && it.outcome != Outcome::Clamped;
+            // While a node is at something, its room may be about to change: nothing follows from it yet.
+            let node = pod.node.as_deref().and_then(|it| ledger.node(it));
+            let is_quiet = |tried: bool| tried && node.is_none_or(|it| it.under_way == 0);
+            let open = match stage {
+                Stage::Open(open) => *open,
+                Stage::Waiting => continue, // none is left: each had its turn
+                Stage::Shut { verdict, raises, tried } => {
+                    short[team] |= is_quiet(tried) && verdict.findings.iter().any(waits);
+                    unasked[team] |= !is_quiet(tried) && raises;
+                    round.decisions.push(Decision { pod: pod.key.clone(), verdict });
+                    continue;
+                }
+            };
+            let Open { draft, what, tried, seat } = open;
+            let raises = draft.raises();
+            let moved = matches!(draft.deed, Deed::Recreate(Code::NoRoom | Code::NodeCapacity)) && what.is_some();
+            let cannot_wait = draft.is_urgent();
+            let aims = restart::is_for_sizes(draft.deed).then(|| draft.aims(pod)).filter(|_| what.is_some());
+            let verdict = describe(pod, draft, what.as_ref());
+            short[team] |= is_quiet(tried) && verdict.findings.iter().any(waits);
+            unasked[team] |= !is_quiet(tried) && raises;
+            moved_away[team] |= moved;
+            if let Some(sizes) = aims {
+                let record = records[team].get_or_insert_with(|| Record::clone(&subject.record));
+                record.recreated = Some(recreated::Recreated { at, sizes, otherwise: None });
+            }
+            if let Some(what) = what {
+                if what.new_change().is_some() {
+                    let record = records[team].get_or_insert_with(|| Record::clone(&subject.record));
+                    for container in &verdict.containers {
+                        let name = &container.container;
+                        record.originals.get_or_insert_with(&**name, || Arc::clone(name), || container.now);
+                    }
+                }
+                let harm =
+                    verdict.findings.iter().find(|it| it.check == Check::Settling || it.check == Check::Progress);
+                let why = match (&what, harm) {
+                    // What is put back is told by the action itself.
+                    (What::RollBack(_), Some(harm)) => harm.message.clone(),
+                    _ => verdict.message.clone(),
+                };
+                let (pod, workload, code) = (pod.key.clone(), key.clone(), verdict.code);
+                let action = Action { pod, workload, what, code, why, cannot_wait };
+                actions.push((seat, action));
+            }
+            if verdicts.0 != team {
+                verdicts = (team, Verdicts::default());
+            }
+            round.decisions.push(Decision { pod: pod.key.clone(), verdict: verdicts.1.one(verdict) });
+        }
+        actions.sort_by_key(|it| it.0);
+        round.actions.extend(actions.into_iter().map(|it| it.1));
+        round.decisions.sort_unstable_by(|a, b| a.pod.cmp(&b.pod)); // no two are of one pod
+        for (index, record) in records.into_iter().enumerate() {
+            let (key, subject) = subjects[index];
+            let since = subject.record.no_room_since;
+            // One pod has been let go elsewhere: whether that helps has to be seen before the next one is.
+            let since_now = if moved_away[index] { at } else { since.unwrap_or(at) };
+            // A pod that is busy with something else may be short of room all the same: the clock goes on.
+            let now = if short[index] { Some(since_now) } else { since.filter(|_| unasked[index]) };
+            let record = match record {
+                None if now == since => continue,
+                record => Record { no_room_since: now, ..record.unwrap_or_else(|| Record::clone(&subject.record)) },
+            };
+            if record != *subject.record {
+                round.records.insert(key.clone(), record);
+            }
+        }
+        round
+    }
 }
 
 /// The numbers of a pod, and what every check that needs nobody else has to say.
@@ -244,197 +517,6 @@ fn draft(sight: &Sight<'_>) -> Draft {
     }
     draft.findings.shrink_to_fit();
     draft
-}
-
-/// Give places to the drafts that would act, one after the other.
-fn place<'a>(
-    scene: &'a Scene,
-    moment: &Moment<'_>,
-    ledger: &mut Ledger<'a>,
-    groups: &[Group<'a>],
-    works: &mut [Work<'a>],
-    order: &[(Rank<'a>, usize)],
-) {
-    let mut later = Vec::new();
-    let mut verdicts: Vec<Verdicts> = Vec::new();
-    verdicts.resize_with(groups.len(), Verdicts::default);
-    let class_of = |it: &(Rank<'_>, usize)| it.0.0;
-    let ends = order.iter().rposition(|it| class_of(it) <= Class::Urgent).map_or(0, |it| it + 1);
-    let others = order[ends..].iter().position(|it| class_of(it) != Class::Decrease);
-    let first_other = others.map_or(order.len(), |it| ends + it);
-    for (position, (_, index)) in order.iter().enumerate() {
-        if position == first_other {
-            // What cannot wait and found no room is tried again with what the decreases gave back, before anything else grows.
-            for index in std::mem::take(&mut later) {
-                seat(scene, moment, ledger, groups, works, index);
-            }
-        }
-        if matches!(works[*index].stage, Stage::Waiting) {
-            let Work { pod, team, .. } = works[*index];
-            let (group, uses) = (&groups[team], scene.uses.get(&pod.key));
-            let (subject, now) = (group.subject, moment.now);
-            let sight = Sight { scene, subject, team: &group.team, pod, uses, ledger, now, siblings: None };
-            let drafted = draft(&sight);
-            works[*index].stage = Stage::Open(Open::of(drafted));
-        }
-        let before = works[*index].open().filter(|_| position < ends).map(|it| it.draft.clone());
-        let seated = seat(scene, moment, ledger, groups, works, *index);
-        if let Some((before, open)) = before.filter(|_| !seated).zip(works[*index].open_mut()) {
-            open.draft = before;
-            later.push(*index);
-        } else if !seated && groups[works[*index].team].target.is_none() {
-            let work = &mut works[*index];
-            work.shut(&mut verdicts[work.team]);
-        }
-    }
-    for index in later {
-        seat(scene, moment, ledger, groups, works, index);
-    }
-}
-
-/// Give a pod, or all pods that change together with it, its place; whether it got one.
-fn seat<'a>(
-    scene: &'a Scene,
-    moment: &Moment<'_>,
-    ledger: &mut Ledger<'a>,
-    groups: &[Group<'a>],
-    works: &mut [Work<'a>],
-    index: usize,
-) -> bool {
-    if works[index].what().is_some() {
-        return true; // with its siblings
-    }
-    let team = works[index].team;
-    let group = &groups[team];
-    let Some(target) = group.target.as_ref().filter(|_| works[index].is_together()) else {
-        return seat_one(scene, moment, ledger, group, &mut works[index]).is_some();
-    };
-    let members: Vec<usize> = group.works.clone().filter(|it| works[*it].is_together()).collect();
-    let mut undo = Vec::new();
-    let mut short = None;
-    for member in &members {
-        let Some(before) = works[*member].open().map(|it| it.draft.clone()) else { continue };
-        let moves = |it: &Draft| {
-            it.going()
-                .any(|it| it.next.request != it.now.request && it.resource == supple_resize::amounts::Resource::Cpu)
-        };
-        let done = seat_one(scene, moment, ledger, group, &mut works[*member]);
-        let Some(open) = works[*member].open_mut() else { continue };
-        match done {
-            Some(done) => {
-                let kept = moves(&open.draft);
-                undo.push((*member, before, done));
-                if kept {
-                    continue;
-                }
-            }
-            None => open.draft = before,
-        }
-        short = Some(*member);
-        break;
-    }
-    let Some(short) = short else {
-        // Each of them sees to it that the target stands: whichever is carried out first changes it.
-        for member in members {
-            let Some(open) = works[member].open_mut() else { continue };
-            if let Some(What::Resize(change)) = open.what.take() {
-                open.what = Some(What::AdjustScaler { target: target.clone(), change });
-            }
-        }
-        return true;
-    };
-    for (member, before, done) in undo.into_iter().rev() {
-        ledger.undo(done);
-        if let Some(open) = works[member].open_mut() {
-            (open.draft, open.what) = (before, None);
-        }
-    }
-    let message = format!(
-        "{}/{} scales all pods of the workload together, and {} cannot change now: all change together or none",
-        target.kind.to_lowercase(),
-        target.name,
-        works[short].pod.key.name
-    );
-    let saying = Saying::delayed(Check::Owner, Code::HorizontalScaler, message);
-    for member in &members {
-        let pod = works[*member].pod;
-        if let Some(open) = works[*member].open_mut() {
-            scaler::hold(pod, &mut open.draft, &saying);
-        }
-    }
-    // What does not concern the scaler goes on by itself.
-    let mut seated = false;
-    for member in members {
-        let got = works[member].acts() && seat_one(scene, moment, ledger, group, &mut works[member]).is_some();
-        seated |= got && member == index;
-    }
-    seated
-}
-
-fn seat_one<'a>(
-    scene: &'a Scene,
-    moment: &Moment<'_>,
-    ledger: &mut Ledger<'a>,
-    group: &Group<'a>,
-    work: &mut Work<'a>,
-) -> Option<Undo<'a>> {
-    let pod = work.pod;
-    let work = work.open_mut()?;
-    work.tried = true;
-    let uses = scene.uses.get(&pod.key);
-    let subject = group.subject;
-    let sight = Sight { scene, subject, team: &group.team, pod, uses, ledger, now: moment.now, siblings: None };
-    let asked = |draft: &Draft| {
-        let mut draft = draft.clone();
-        for (check, when, ask) in TABLE {
-            if when == When::Place && draft.acts() {
-                put(check, ask, &sight, &mut draft);
-            }
-        }
-        // What was held after room was looked for may have been what made the room.
-        let going = |draft: &Draft| draft.going().count();
-        let mut before = usize::MAX;
-        while draft.acts() && draft.deed == Deed::Resize && going(&draft) < before {
-            before = going(&draft);
-            quota::ask(&sight, &mut draft);
-            room::ask(&sight, &mut draft);
-        }
-        draft
-    };
-    let mut draft = asked(&work.draft);
-    if draft.only_urgent && !work.draft.only_urgent && work.draft.going().any(|it| it.urgent) {
-        // The budgets let only pass what cannot wait, which then need not share the room with the rest.
-        work.draft.only_urgent = true;
-        draft = asked(&work.draft);
-    }
-    // A roll-back is one whole: a part of it would be noted as all of it, and the rest never come about.
-    if matches!(draft.deed, Deed::RollBack(_)) && draft.going().count() < draft.parts.len() {
-        draft.stopped = true;
-    }
-    if draft.deed == Deed::Resize {
-        size::keep_class(&sight, &mut draft, Draft::goes);
-    }
-    if draft.acts() && !matches!(draft.deed, Deed::Recreate(_)) {
-        valid::foresee(&sight, &mut draft);
-    }
-    if !draft.acts() {
-        draft.stopped = true;
-        work.draft = draft;
-        return None;
-    }
-    let recreated = matches!(draft.deed, Deed::Recreate(_));
-    let rolls_out = recreated && restart::rolls_out(&sight);
-    let disturbs = (recreated && !rolls_out) || draft.going().any(|it| restart::restarts(&sight, it));
-    work.what = Some(match draft.deed {
-        Deed::Resize => What::Resize(draft.change(pod)),
-        Deed::RollBack(_) => What::RollBack(draft.change(pod)),
-        Deed::Recreate(_) if rolls_out => What::RollOut,
-        Deed::Recreate(_) => What::Evict,
-    });
-    work.draft = draft;
-    let place = Place { resizes: !recreated, disturbs, rolls_out };
-    work.seat = ledger.seats;
-    Some(ledger.place(scene, pod, &work.draft, place))
 }
 
 /// Which drafts are asked first.
@@ -485,97 +567,6 @@ fn nearness(scene: &Scene, pod: &PodFacts) -> i64 {
         used.saturating_mul(1000).checked_div(limit)
     };
     pod.containers.iter().filter_map(share).max().unwrap_or(0)
-}
-
-/// Write down what came of it.
-fn conclude(moment: &Moment<'_>, ledger: &Ledger<'_>, groups: Vec<Group<'_>>, works: Vec<Work<'_>>) -> Round {
-    let mut round = Round::default();
-    let mut actions = Vec::new();
-    let mut short = vec![false; groups.len()];
-    let (mut moved_away, mut unasked) = (vec![false; groups.len()], vec![false; groups.len()]);
-    let mut records: Vec<Option<Record>> = Vec::with_capacity(groups.len());
-    let mut subjects = Vec::with_capacity(groups.len());
-    for group in groups {
-        if let Some(action) = settle_scaler(&group, &works) {
-            round.actions.push(action);
-        }
-        records.push(group.record);
-        subjects.push((group.key, group.subject));
-    }
-    round.decisions.reserve(works.len());
-    let mut verdicts = (0, Verdicts::default());
-    for Work { pod, team, stage } in works {
-        let (key, subject) = subjects[team];
-        let waits =
-            |it: &Finding| matches!(it.code, Code::NoRoom | Code::NodeCapacity) && it.outcome != Outcome::Clamped;
-        // While a node is at something, its room may be about to change: nothing follows from it yet.
-        let node = pod.node.as_deref().and_then(|it| ledger.node(it));
-        let is_quiet = |tried: bool| tried && node.is_none_or(|it| it.under_way == 0);
-        let open = match stage {
-            Stage::Open(open) => *open,
-            Stage::Waiting => continue, // none is left: each had its turn
-            Stage::Shut { verdict, raises, tried } => {
-                short[team] |= is_quiet(tried) && verdict.findings.iter().any(waits);
-                unasked[team] |= !is_quiet(tried) && raises;
-                round.decisions.push(Decision { pod: pod.key.clone(), verdict });
-                continue;
-            }
-        };
-        let Open { draft, what, tried, seat } = open;
-        let raises = draft.raises();
-        let moved = matches!(draft.deed, Deed::Recreate(Code::NoRoom | Code::NodeCapacity)) && what.is_some();
-        let cannot_wait = draft.is_urgent();
-        let aims = restart::is_for_sizes(draft.deed).then(|| draft.aims(pod)).filter(|_| what.is_some());
-        let verdict = describe(pod, draft, what.as_ref());
-        short[team] |= is_quiet(tried) && verdict.findings.iter().any(waits);
-        unasked[team] |= !is_quiet(tried) && raises;
-        moved_away[team] |= moved;
-        if let Some(sizes) = aims {
-            let record = records[team].get_or_insert_with(|| Record::clone(&subject.record));
-            record.recreated = Some(recreated::Recreated { at: moment.now, sizes, otherwise: None });
-        }
-        if let Some(what) = what {
-            if what.new_change().is_some() {
-                let record = records[team].get_or_insert_with(|| Record::clone(&subject.record));
-                for container in &verdict.containers {
-                    let name = &container.container;
-                    record.originals.get_or_insert_with(&**name, || Arc::clone(name), || container.now);
-                }
-            }
-            let harm = verdict.findings.iter().find(|it| it.check == Check::Settling || it.check == Check::Progress);
-            let why = match (&what, harm) {
-                // What is put back is told by the action itself.
-                (What::RollBack(_), Some(harm)) => harm.message.clone(),
-                _ => verdict.message.clone(),
-            };
-            let (pod, workload, code) = (pod.key.clone(), key.clone(), verdict.code);
-            let action = Action { pod, workload, what, code, why, cannot_wait };
-            actions.push((seat, action));
-        }
-        if verdicts.0 != team {
-            verdicts = (team, Verdicts::default());
-        }
-        round.decisions.push(Decision { pod: pod.key.clone(), verdict: verdicts.1.one(verdict) });
-    }
-    actions.sort_by_key(|it| it.0);
-    round.actions.extend(actions.into_iter().map(|it| it.1));
-    round.decisions.sort_unstable_by(|a, b| a.pod.cmp(&b.pod)); // no two are of one pod
-    for (index, record) in records.into_iter().enumerate() {
-        let (key, subject) = subjects[index];
-        let since = subject.record.no_room_since;
-        // One pod has been let go elsewhere: whether that helps has to be seen before the next one is.
-        let since_now = if moved_away[index] { moment.now } else { since.unwrap_or(moment.now) };
-        // A pod that is busy with something else may be short of room all the same: the clock goes on.
-        let now = if short[index] { Some(since_now) } else { since.filter(|_| unasked[index]) };
-        let record = match record {
-            None if now == since => continue,
-            record => Record { no_room_since: now, ..record.unwrap_or_else(|| Record::clone(&subject.record)) },
-        };
-        if record != *subject.record {
-            round.records.insert(key.clone(), record);
-        }
-    }
-    round
 }
 
 /// What brings the scaler of a workload to what goes with its pods, unless it is changed together with them in this round. A pod

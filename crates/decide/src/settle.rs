@@ -203,14 +203,22 @@ pub fn expects_restart(pod: &PodFacts, note: &Noted) -> bool {
     pod.containers.iter().any(|it| restarts_for(it, note))
 }
 
-/// The former numbers of a container. `all`: what was raised too, though no memory that may be in use is taken away; else only
-/// what was lowered.
-pub fn former(note: &Noted, container: &ContainerFacts, resource: Resource, all: bool) -> Option<Pair> {
+/// What of a resize is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenBack {
+    /// What was lowered alone: no memory that may be in use is taken away.
+    Lowered,
+    /// What was raised too.
+    All,
+}
+
+/// The former numbers of a container.
+pub fn former(note: &Noted, container: &ContainerFacts, resource: Resource, what: TakenBack) -> Option<Pair> {
     let (before, set) = note.container(&container.name)?;
     let (before, set) = (Pair::of(before, resource), Pair::of(set, resource));
     let has = Pair::of(&container.asked, resource);
     let back = |before: Option<i64>, set: Option<i64>, has: Option<i64>| match (before, set) {
-        (Some(before), Some(set)) if before > set || all => Some(before),
+        (Some(before), Some(set)) if before > set || what == TakenBack::All => Some(before),
         _ => has,
     };
     let former = Pair {

@@ -1,7 +1,7 @@
 //! The edge of an election: one request at a time, and what comes of it published.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -75,11 +75,15 @@ pub struct Election {
     pub ended: JoinHandle<()>,
 }
 
-/// Leadership without an election, for a program that runs once: always.
+/// Leadership without an election, for a program that runs once: always. It is one that nothing can end: where whoever elects is gone,
+/// something is wrong.
 #[must_use]
 pub fn alone() -> watch::Receiver<Leadership> {
-    let forever = Instant::now() + Duration::from_secs(30 * 365 * 86_400);
-    watch::channel(Leadership::Leads { until: forever }).1
+    static ALWAYS: LazyLock<watch::Sender<Leadership>> = LazyLock::new(|| {
+        let forever = Instant::now() + Duration::from_secs(30 * 365 * 86_400);
+        watch::Sender::new(Leadership::Leads { until: forever })
+    });
+    ALWAYS.subscribe()
 }
 
 /// Take part until `stop`, then give the lease back so that another need not wait for it to run out. Whoever cancels

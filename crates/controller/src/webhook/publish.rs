@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::certificate::{CertificateError, Pair, is_good};
 use super::registration::{CREATE_HOOK, Registered, Registration};
 use super::server::{CREATE, RESIZE};
+use crate::caught::caught;
 use crate::lease::elect::Leadership;
 use crate::metrics::Metrics;
 use crate::run::Clock;
@@ -202,7 +203,8 @@ pub struct Told {
     pub metrics: Metrics,
 }
 
-/// Keep things as they have to be until `stop`.
+/// Keep things as they have to be until `stop`. A defect that ends it in the middle is no reason for the loop to end, which resizes
+/// without a webhook; but a certificate that nobody renews ends the webhook weeks later, so it is begun anew.
 pub async fn run(
     client: Client,
     wanted: Wanted,
@@ -211,14 +213,31 @@ pub async fn run(
     told: Told,
     stop: CancellationToken,
 ) {
+    while caught("keeping the webhook set up", keep(&client, &wanted, &clock, &leadership, &told, &stop)).await.is_err()
+    {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK / 12) => {}
+        }
+    }
+}
+
+async fn keep(
+    client: &Client,
+    wanted: &Wanted,
+    clock: &Clock,
+    leadership: &watch::Receiver<Leadership>,
+    told: &Told,
+    stop: &CancellationToken,
+) {
     let Told { tls, registered, metrics } = told;
     let mut served: Option<Pair> = None;
     let mut failed = String::new();
     let mut leads = leadership.clone();
     loop {
         let may_write = leadership.borrow().may_act(Instant::now());
-        let done = once(&client, &wanted, may_write, clock()).await;
-        match registration(&client, &wanted.name).await {
+        let done = once(client, wanted, may_write, clock()).await;
+        match registration(client, &wanted.name).await {
             Ok(now) => registered.set(now),
             Err(error) => tracing::debug!(%error, "cannot read whether new pods are sized; keeping the previous \
                                                    answer"),
@@ -396,5 +415,35 @@ fn gone(result: Result<(), kube::Error>) -> Result<(), PublishError> {
     match result {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         result => result.map_err(api("delete a webhook configuration")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+    use crate::lease::elect::alone;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_defect_has_ended_is_begun_anew_until_it_is_to_end() {
+        let silent = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let clock: Clock = Arc::new({
+            let asked = asked.clone();
+            move || panic!("a defect, for the time {}", asked.fetch_add(1, Ordering::Relaxed) + 1)
+        });
+        let told = Told { tls: watch::channel(None).0, registered: Registered::default(), metrics: Metrics::default() };
+        let (stop, wanted) = (CancellationToken::new(), Wanted::behind("supple-system", "supple-system", "supple"));
+        let keeping = run(Client::new(silent, "default"), wanted, clock, alone(), told, stop.clone());
+        tokio::pin!(keeping);
+        assert!(tokio::time::timeout(LOOK, &mut keeping).await.is_err(), "it goes on");
+        assert!(asked.load(Ordering::Relaxed) > 1);
+        stop.cancel();
+        keeping.await;
     }
 }

@@ -24,8 +24,8 @@ impl World {
         self.view.namespaces().find(is_it).is_some_and(|it| it.labels.is_some_and(|it| it.contains_key(label)))
     }
 
-    /// What is to be seen: one row a container of each pod that we may resize. With `all`, of every pod.
-    pub fn snapshot(&self, all: bool) -> Snapshot {
+    /// What is to be seen: one row a container of each pod that we may resize.
+    pub fn snapshot(&self) -> Snapshot {
         let scene = &self.view.scene;
         let (mut rows, mut total) = (Vec::new(), 0);
         // What is being resized, or waits to be, is shown however many others there are.
@@ -35,7 +35,7 @@ impl World {
         let first = scene.pods.iter().filter(|it| moving(it.1));
         for (key, pod) in first.chain(scene.pods.iter().filter(|it| !moving(it.1))) {
             let Some(subject) = scene.workloads.get(&pod.workload) else { continue };
-            if !all && subject.policy.mode.value <= Mode::Initial {
+            if subject.policy.mode.value <= Mode::Initial {
                 continue;
             }
             total += pod.containers.iter().filter(|it| it.kind != ContainerKind::Init).count();

@@ -1,5 +1,6 @@
 //! Two candidates for one lease on the embedded cluster.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -9,6 +10,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use supple_controller::lease::candidate::Times;
 use supple_controller::lease::elect::{Election, Leadership, Options, elect};
+use supple_controller::run::{Broken, Clock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -113,5 +115,24 @@ async fn who_loses_the_lease_to_a_strange_hand_stops() {
     first.leads().await;
     assert!(before.elapsed() >= Duration::from_secs(58), "{:?}", before.elapsed());
     first.end().await;
+    lab.cluster.stop().await;
+}
+
+/// A loop that is told by nobody any more whether it leads would never act again, and nobody would know why.
+#[tokio::test(start_paused = true)]
+async fn a_defect_in_the_election_ends_the_loop() {
+    let (lab, _) = lab().await;
+    let options = Options {
+        namespace: "supple-system".to_owned(),
+        name: "supple-controller".to_owned(),
+        identity: "first".to_owned(),
+        times: Times::default(),
+    };
+    let broken: Clock = Arc::new(|| panic!("a defect"));
+    let Election { leadership, ended } = elect(lab.client.clone(), options, broken, CancellationToken::new());
+    let work = lab.begin_with(lab.client.clone(), leadership);
+    assert!(ended.await.unwrap_err().is_panic());
+    let why = work.broken().await;
+    assert!(matches!(why, Broken::Election) && why.to_string().contains("has to be started again"), "{why}");
     lab.cluster.stop().await;
 }

@@ -12,6 +12,7 @@ use crate::facts::{ContainerFacts, Phase, PodFacts};
 use crate::policy::Mode;
 use crate::progress::Progress;
 use crate::scene::{Scene, Subject};
+use crate::settle::TakenBack;
 use crate::settle::stands;
 
 /// Up to this minor version a kubelet leaves the pod-level cgroup small after a kill for want of memory (seen up to 1.36.2).
@@ -115,7 +116,7 @@ pub fn is_given_up(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timest
 
 /// The former sizes again, so that what is asked for and what is promised agree; or the pod made anew where the mode allows.
 fn give_up(sight: &Sight<'_>, draft: &mut Draft, code: Code, message: String) {
-    let parts = sight.pod.note.as_deref().map(|it| former_parts(sight, it, |_| true)).unwrap_or_default();
+    let parts = sight.pod.note.as_deref().map(|it| former_parts(sight, it, |_| TakenBack::All)).unwrap_or_default();
     // A node that fails may be mended; only what can never be, or found no room for long, is a reason to restart a pod.
     let recreate = matches!(sight.mode(), Mode::Recreate | Mode::InPlaceOrRecreate) && code != Code::NodeFailing;
     draft.findings.retain(|it| it.container.is_none());

@@ -8,14 +8,17 @@ use crate::check::draft::{Deed, Draft, Pair, Part, Saying};
 use crate::check::sight::{Sight, after, is_watched};
 use crate::code::Code;
 use crate::facts::Noted;
-use crate::settle::{former, judged};
+use crate::settle::{TakenBack, former, judged};
 
 /// Before anything is asked: harm turns the draft into a roll-back, which is then asked about like any other change.
 pub fn convert(sight: &Sight<'_>, draft: &mut Draft) {
     if let Some(harm) = sight.team.harms.get(&*sight.pod.key.name) {
         // Memory that may be in use by now is never taken away in haste.
         let Some(note) = sight.pod.note.as_deref().map(|it| judged(sight.pod, it)) else { return };
-        let parts = former_parts(sight, &note, |it| harm.code == Code::GuardCrossed && it == Resource::Cpu);
+        let parts = former_parts(sight, &note, |it| match it {
+            Resource::Cpu if harm.code == Code::GuardCrossed => TakenBack::All,
+            Resource::Cpu | Resource::Memory => TakenBack::Lowered,
+        });
         if !parts.is_empty() {
             take_back(draft, parts, Code::RollBack);
             draft.remark(Saying::clamped(Check::Settling, harm.code, harm.message.clone()));
@@ -34,12 +37,12 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     }
 }
 
-/// The former numbers of a pod, as parts, by its note: what was lowered, and of the resources that pass also what was raised.
-pub fn former_parts(sight: &Sight<'_>, note: &Noted, all: impl Fn(Resource) -> bool) -> Vec<Part> {
+/// The former numbers of a pod, as parts, by its note: of each resource, so much of what was changed.
+pub fn former_parts(sight: &Sight<'_>, note: &Noted, what: impl Fn(Resource) -> TakenBack) -> Vec<Part> {
     let mut parts = Vec::new();
     for (index, container) in sight.pod.containers.iter().enumerate() {
         for resource in [Resource::Cpu, Resource::Memory] {
-            let Some(next) = former(note, container, resource, all(resource)) else { continue };
+            let Some(next) = former(note, container, resource, what(resource)) else { continue };
             let now = Pair::of(&container.asked, resource);
             parts.push(Part {
                 container: index,

@@ -118,8 +118,8 @@ pub enum Broken {
     Watch(JoinError),
     /// What tells it whether it leads has ended, which it never does by itself: it would lead no longer, and never again.
     #[error(
-        "the election of a leader failed inside Supple, which is a defect of it (the log above says where): the loop has ended rather than \
-         wait for ever to lead, and has to be started again"
+        "the leader election failed because of a bug in Supple (the log above says where): the loop has stopped, \
+         because it could never lead again; restart it"
     )]
     Election,
 }

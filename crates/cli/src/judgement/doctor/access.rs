@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(two.as_deref(), Some("you may not list and watch pods, nodes"));
         let found = look(&lets_read(&ALL[2..]), None).await;
         let says: Vec<&str> = found.iter().map(|it| it.says.as_str()).collect();
-        let pods = "you may not list pods, nor watch pods, nor list nodes, nor watch nodes, which is needed to see sizes, room and what would be refused";
+        let pods = "you may not list pods, nor watch pods, nor list nodes, nor watch nodes, which is required to read sizes, free capacity and quotas";
         assert_eq!(says[0], pods, "one finding a purpose");
         assert!(!says[1].contains("limitranges"), "{says:?}");
     }

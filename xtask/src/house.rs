@@ -72,6 +72,21 @@ const IMPURE: [&str; 12] = [
 
 const MAX_LINES: usize = 700;
 
+/// What our labels, annotations and API versions begin with.
+const OURS: &str = "\"supple.dev/";
+
+/// Where such names stand: for whatever knows `supple-decide` or `supple-api` there, and beside that where the embedded
+/// cluster, which must know neither, reads or writes one itself.
+const NAMES: [&str; 7] = [
+    "crates/decide/src/names.rs",
+    "crates/api/src/names.rs",
+    "crates/apiserver/src/admission/webhook/service.rs",
+    "crates/cluster/src/simulate/lives.rs",
+    "crates/cluster/src/simulate/population.rs",
+    "crates/node/src/runtime/cri/layout.rs",
+    "crates/node/src/runtime/simulated/pattern.rs",
+];
+
 /// All broken rules, a sentence each.
 pub fn check(root: &Path) -> Result<Vec<String>> {
     let metadata = MetadataCommand::new()
@@ -91,6 +106,7 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
             let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let shown = file.strip_prefix(root).unwrap_or(&file).display().to_string();
             problems.extend(room(&shown, &text));
+            problems.extend(names(&shown, &text));
             if pure && shown.contains("/src/") {
                 problems.extend(purity(&shown, &text));
             }
@@ -165,6 +181,36 @@ fn purity(shown: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
+/// Names that are stated where they do not stand. Only a literal that is a name and nothing else counts: a sentence may
+/// speak of one. Tests state the wire on purpose: rooms of tests, and what `#[cfg(test)]` begins, up to the brace that ends
+/// it at the line's beginning.
+fn names(shown: &str, text: &str) -> Vec<String> {
+    let is_test = shown.ends_with("/tests.rs") || shown.ends_with("_tests.rs") || shown.contains("/tests/");
+    if is_test || !shown.starts_with("crates/") || !shown.contains("/src/") || NAMES.contains(&shown) {
+        return Vec::new();
+    }
+    let (mut problems, mut before, mut within_test) = (Vec::new(), "", false);
+    for (number, line) in text.lines().enumerate() {
+        within_test = if within_test { line != "}" } else { before == "#[cfg(test)]" && line.ends_with('{') };
+        before = line;
+        if within_test || line.trim_start().starts_with("//") {
+            continue;
+        }
+        let of_name = |it: char| it.is_ascii_alphanumeric() || "-_.".contains(it);
+        for (at, _) in line.match_indices(OURS) {
+            let rest = line[at + OURS.len()..].trim_start_matches(of_name);
+            if rest.starts_with('"') {
+                let name = &line[at..=line.len() - rest.len()];
+                problems.push(format!(
+                    "{shown}:{}: {name} is stated anew; use (or add) its constant in `names`",
+                    number + 1
+                ));
+            }
+        }
+    }
+    problems
+}
+
 fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut pending = vec![folder.to_path_buf()];
@@ -197,6 +243,30 @@ mod tests {
     fn a_clock_in_a_pure_crate_is_found() {
         assert_eq!(purity("a.rs", "let now = Timestamp::now();").len(), 1);
         assert!(purity("a.rs", "// Timestamp::now is not for this crate").is_empty());
+    }
+
+    #[test]
+    fn a_name_stands_in_one_place() {
+        let check = |shown: &str, text: &str, expected: &[&str]| assert_eq!(names(shown, text), expected, "{text}");
+        let (room, get) = ("crates/controller/src/a.rs", r#"it.get("supple.dev/mode");"#);
+        let found =
+            r#"crates/controller/src/a.rs:1: "supple.dev/mode" is stated anew; use (or add) its constant in `names`"#;
+        check(room, get, &[found]);
+        check(room, r#"it.get("supple.dev/mode").or(it.get("supple.dev/mode"))"#, &[found, found]);
+        check(room, r#"starts_with("supple.dev/")"#, &[&found.replace("dev/mode", "dev/")]);
+        check(room, r#"let api = "supple.dev/v1alpha1";"#, &[&found.replace("mode", "v1alpha1")]);
+        check(room, r#"say("supple.dev/stop is set");"#, &[]);
+        check(room, r#"// what "supple.dev/mode" says"#, &[]);
+        let tests = format!("#[cfg(test)]\nmod tests {{\n    {get}\n}}\n");
+        check(room, &tests, &[]);
+        // What comes after the tests is no test, nor what follows the tests of another file.
+        check(room, &format!("{tests}{get}"), &[&found.replace(":1:", ":5:")]);
+        check(room, &format!("#[cfg(test)]\nmod tests;\n{get}"), &[&found.replace(":1:", ":3:")]);
+        for elsewhere in
+            ["crates/controller/src/a_tests.rs", "crates/controller/src/world/tests.rs", NAMES[0], "xtask/src/a.rs"]
+        {
+            check(elsewhere, get, &[]);
+        }
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! Names that are fixed because people type them or other programs look for them.
+//! Names that are fixed because people type them or other programs look for them. Those a decision reads stand in
+//! [`supple_decide::names`].
+
+pub use supple_decide::names::{ADJUSTED_TARGET, APPROVE_MEMORY_DECREASE, LAST_RESIZE, MODE, PAUSED, PREFIX};
 
 /// The API group of our resources; labels and annotations are under it too.
 pub const GROUP: &str = "supple.dev";
@@ -6,37 +9,14 @@ pub const GROUP: &str = "supple.dev";
 /// The version of our resources.
 pub const VERSION: &str = "v1alpha1";
 
-/// The category of our resources: `kubectl get supple`.
-pub const CATEGORY: &str = "supple";
-
-/// Who writes, in `managedFields`.
-pub const FIELD_MANAGER: &str = "supple";
+/// Both, as an object of ours says it.
+pub const API_VERSION: &str = "supple.dev/v1alpha1";
 
 /// The `reportingController` of our events.
 pub const REPORTING_CONTROLLER: &str = "supple.dev/controller";
 
 /// The lease that controllers contend for, in their own namespace.
 pub const LEASE: &str = "supple-controller";
-
-/// What every metric's name begins with.
-pub const METRICS_PREFIX: &str = "supple_";
-
-/// What labels and annotations that speak to us begin with.
-pub const PREFIX: &str = "supple.dev/";
-
-/// Label or annotation of a namespace, workload or pod: how far we may go. `recommend` and `in-place`, or the words of
-/// `updateMode`; see [`crate::words::mode`].
-pub const MODE: &str = "supple.dev/mode";
-
-/// Annotation of a namespace, workload or pod: nothing is to be done. `true`, a reason, or `2026-12-01T06:00:00Z reason`;
-/// see [`crate::words::pause`].
-pub const PAUSED: &str = "supple.dev/paused";
-
-/// Annotation of a workload or pod: a memory decrease that waits for approval has it (`"true"`).
-pub const APPROVE_MEMORY_DECREASE: &str = "supple.dev/approve-memory-decrease";
-
-/// Annotation we leave on a pod: its last resize, so that it can be undone and a stranger's hand is noticed.
-pub const LAST_RESIZE: &str = supple_decide::note::ANNOTATION;
 
 /// Annotation of the controller's own namespace: the switch that stops everything. Its value is the reason.
 pub const STOP: &str = "supple.dev/stop";
@@ -48,9 +28,6 @@ pub const LOOP: &str = "supple.dev/loop-in-process";
 
 /// Annotation we set in a workload's template to restart it: when.
 pub const ROLLOUT: &str = "supple.dev/rollout";
-
-/// Annotation of a pod that the simulated runtime reads: how its usage goes.
-pub const USAGE_PATTERN: &str = "supple.dev/usage-pattern";
 
 /// The name by which a `VerticalPodAutoscaler` asks for us in `spec.recommenders`.
 pub const RECOMMENDER: &str = "supple";

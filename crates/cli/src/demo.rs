@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kube::Client;
 use serde_json::{Value, json};
+use supple_api::names;
 use supple_cluster::manifest::Manifest;
 use supple_controller::act::{Order, Wish, carry_out};
 use supple_controller::run::Clock;
@@ -50,7 +51,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub fn manifests(program: &str, cpu: i64) -> Vec<Manifest> {
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": NAMESPACE, "labels": {"supple.dev/mode": "in-place"}},
+        "metadata": {"name": NAMESPACE, "labels": {(names::MODE): "in-place"}},
     });
     let parts = PARTS.map(|(name, workload, cpu, memory)| pod(program, name, workload, cpu, memory));
     let taken: i64 =
@@ -75,7 +76,7 @@ pub fn manifests(program: &str, cpu: i64) -> Vec<Manifest> {
 fn policies() -> [Value; 5] {
     let policy = |name: &str, spec: Value| {
         json!({
-            "apiVersion": "supple.dev/v1alpha1", "kind": "RightsizePolicy",
+            "apiVersion": names::API_VERSION, "kind": "RightsizePolicy",
             "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec,
         })
     };
@@ -157,7 +158,7 @@ fn pod(program: &str, name: &str, workload: &str, cpu: (&str, &str), memory: (&s
             "terminationGracePeriodSeconds": 5,
             "containers": [{
                 "name": "app",
-                "image": "supple.dev/demo",
+                "image": format!("{}/demo", names::GROUP),
                 "command": [program, "workload", workload],
                 "resources": {
                     "requests": {"cpu": cpu.0, "memory": memory.0},

@@ -16,7 +16,6 @@ use supple_decide::create::{self, Creation, Siblings, newborn};
 use supple_decide::facts::{Phase, PodFacts};
 use supple_decide::key::WorkloadKey;
 use supple_decide::need::Need;
-use supple_decide::note::ANNOTATION;
 use supple_decide::numbers::Numbers;
 use supple_decide::policy::{Mode, Origin, Row};
 use supple_decide::record::Record;
@@ -454,7 +453,7 @@ impl World {
                 )
             }
             Code::OtherHand => {
-                let patch = json!({"metadata": {"annotations": {ANNOTATION: null}, "managedFields": [{}]}});
+                let patch = json!({"metadata": {"annotations": {(names::LAST_RESIZE): null}, "managedFields": [{}]}});
                 format!("kubectl patch pod/{pod} -n {namespace} --type=merge -p '{patch}'")
             }
             _ => return None,

@@ -25,8 +25,9 @@ use crate::forecast::{self, Forecast};
 use crate::outcome::{Outcome, compare, in_words, restarts_in_words};
 use crate::reason::Reason;
 use crate::surroundings::Surroundings;
+use supple_api::names;
 use supple_decide::hand::MANAGER;
-use supple_decide::note::{ANNOTATION, Author, LastResize};
+use supple_decide::note::{Author, LastResize};
 use supple_decide::numbers::sizes_of;
 use supple_decide::progress::{Progress, is_unbound, progress};
 
@@ -263,7 +264,7 @@ async fn annotate(
     report: &mut Report,
 ) -> Result<bool, kube::Error> {
     let text = note.and_then(|it| serde_json::to_string(it).ok());
-    let patch = json!({"metadata": {"uid": pod.uid(), "annotations": {ANNOTATION: text}}});
+    let patch = json!({"metadata": {"uid": pod.uid(), "annotations": {(names::LAST_RESIZE): text}}});
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     match api.patch(&pod.name_any(), &params, &Patch::Merge(&patch)).await {
         Ok(_) => Ok(true),

@@ -26,20 +26,18 @@ use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preco
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client};
 use serde_json::json;
+use supple_api::names;
 use supple_decide::facts::Noted;
 use supple_decide::hand::MANAGER;
 use supple_decide::key::{PodKey, WorkloadKey};
-use supple_decide::note::{ANNOTATION, Author, LastResize, Lowered};
+use supple_decide::note::{Author, LastResize, Lowered};
 use supple_decide::numbers::Numbers;
 use supple_decide::recreated::Recreated;
 use supple_decide::round::{Action, What};
-use supple_decide::scaler::{self, Target};
+use supple_decide::scaler::Target;
 use supple_resize::predict::Change;
 
 use crate::slim::SlimPod;
-
-/// The template annotation whose change restarts a workload.
-pub const ROLLOUT: &str = "supple.dev/rollout";
 
 /// What the cluster answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,7 +203,7 @@ fn is_another(key: &PodKey, known: &Pod, note: Option<&Noted>, would: &Pod) -> O
 
 async fn annotate(api: &Api<SlimPod>, key: &PodKey, note: Option<&LastResize>) -> Result<(), kube::Error> {
     let text = note.and_then(|it| serde_json::to_string(it).ok());
-    let patch = json!({"metadata": {"uid": &*key.uid, "annotations": {ANNOTATION: text}}});
+    let patch = json!({"metadata": {"uid": &*key.uid, "annotations": {(names::LAST_RESIZE): text}}});
     api.patch(&key.name, &params(), &Patch::Merge(&patch)).await.map(drop)
 }
 
@@ -223,7 +221,7 @@ async fn evict(client: &Client, key: &PodKey) -> Answer {
 }
 
 async fn roll_out(client: &Client, workload: &WorkloadKey, now: Timestamp) -> Answer {
-    let patch = json!({"spec": {"template": {"metadata": {"annotations": {ROLLOUT: now.to_string()}}}}});
+    let patch = json!({"spec": {"template": {"metadata": {"annotations": {(names::ROLLOUT): now.to_string()}}}}});
     let result = match &*workload.kind {
         "Deployment" => touch::<Deployment>(client, workload, &patch).await,
         "StatefulSet" => touch::<StatefulSet>(client, workload, &patch).await,
@@ -279,8 +277,8 @@ fn note(object: &mut HorizontalPodAutoscaler, target: &Target) -> bool {
     let annotations = object.metadata.annotations.get_or_insert_default();
     let text = target.anchor.as_ref().and_then(|it| serde_json::to_string(it).ok());
     let was = match text.clone() {
-        Some(text) => annotations.insert(scaler::ANNOTATION.to_owned(), text),
-        None => annotations.remove(scaler::ANNOTATION),
+        Some(text) => annotations.insert(names::ADJUSTED_TARGET.to_owned(), text),
+        None => annotations.remove(names::ADJUSTED_TARGET),
     };
     was == text
 }
@@ -336,7 +334,7 @@ mod tests {
     #[test]
     fn a_pod_that_was_resized_meanwhile_is_another() {
         let pod = |generation: i64, note: Option<&LastResize>| -> Pod {
-            let annotations = note.map(|it| json!({ANNOTATION: serde_json::to_string(it).unwrap()}));
+            let annotations = note.map(|it| json!({(names::LAST_RESIZE): serde_json::to_string(it).unwrap()}));
             let meta = json!({"namespace": "n", "name": "p", "uid": "u", "generation": generation, "annotations": annotations});
             serde_json::from_value(json!({"metadata": meta, "spec": {"containers": []}})).unwrap()
         };

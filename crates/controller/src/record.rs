@@ -9,12 +9,10 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
+use supple_api::names;
 use tokio::sync::Mutex;
 
 use crate::event::{PolicyTold, Told};
-
-/// Who reports, in `kubectl events`.
-const CONTROLLER: &str = "supple.dev/controller";
 
 /// The reference's limit for an event's note.
 const NOTE_LIMIT: usize = 1024;
@@ -115,7 +113,7 @@ impl Teller {
             tracing::info!(reason, kind, namespace = &**namespace, policy = &**name, "{message}");
         }
         let about = About {
-            api_version: "supple.dev/v1alpha1".to_owned(),
+            api_version: names::API_VERSION.to_owned(),
             kind: (*kind).to_owned(),
             namespace: namespace.to_string(),
             name: name.to_string(),
@@ -174,7 +172,7 @@ fn event(says: &Says<'_>, about: &About, instance: &str) -> Event {
         action: Some(says.action.to_owned()),
         note: Some(shortened(says.message, NOTE_LIMIT)),
         event_time: Some(MicroTime(says.at)),
-        reporting_controller: Some(CONTROLLER.to_owned()),
+        reporting_controller: Some(names::REPORTING_CONTROLLER.to_owned()),
         reporting_instance: Some(instance.to_owned()),
         ..Event::default()
     }

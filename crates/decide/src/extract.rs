@@ -22,15 +22,10 @@ use crate::facts::{
 use crate::few::Few;
 use crate::hand::hand;
 use crate::key::{PodKey, WorkloadKey};
-use crate::note::{ANNOTATION, LastResize};
+use crate::names::{LAST_RESIZE, PREFIX, SIMULATED};
+use crate::note::LastResize;
 use crate::numbers::Numbers;
 use crate::progress::{container_status, progress};
-
-/// Labels and annotations under this speak to us.
-const OURS: &str = "supple.dev/";
-
-/// What a simulated pod uses, and is like, is said to its node and not to us.
-const SIMULATED: [&str; 2] = ["supple.dev/usage-pattern", "supple.dev/behaviour"];
 
 /// What runc says, in the status of a container that cannot be started, if its first process is killed for want of memory.
 const KILLED_AT_START: &str = "container init was OOM-killed";
@@ -133,7 +128,7 @@ fn used_when_evicted(message: &str) -> Few<Arc<str>, Bytes> {
 #[must_use]
 pub fn words(meta: &ObjectMeta) -> BTreeMap<String, String> {
     let ours = |list: &Option<BTreeMap<String, String>>| {
-        let is_word = |name: &str| name.starts_with(OURS) && name != ANNOTATION && !SIMULATED.contains(&name);
+        let is_word = |name: &str| name.starts_with(PREFIX) && name != LAST_RESIZE && !SIMULATED.contains(&name);
         let list = list.iter().flatten().filter(|(name, _)| is_word(name));
         list.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
     };

@@ -85,7 +85,7 @@ mod tests {
     use supple_resize::predict::{Change, Sizes};
 
     use super::*;
-    use crate::note::ANNOTATION;
+    use crate::names::LAST_RESIZE;
 
     fn pod(cpu: &str, generation: i64, by: Option<Author>, managers: Value) -> Pod {
         let mut pod: Pod = serde_json::from_value(json!({
@@ -96,7 +96,7 @@ mod tests {
         if let Some(by) = by {
             let change = cpu_request("250m");
             let note = serde_json::to_string(&LastResize::of(&pod, &change, by, Timestamp::UNIX_EPOCH)).unwrap();
-            pod.metadata.annotations = Some([(ANNOTATION.to_owned(), note)].into_iter().collect());
+            pod.metadata.annotations = Some([(LAST_RESIZE.to_owned(), note)].into_iter().collect());
         }
         pod.metadata.generation = Some(generation);
         cpu_request(cpu).applied_to(&pod).unwrap()

@@ -13,8 +13,8 @@
 //! * [`scene`]: all of it at one moment. [`round`]: what comes of it, and [`round::decide`].
 //! * [`create`]: the same for a pod that is about to be created, alone. [`recreated`]: whether one that was recreated came back as it was to.
 //! * [`check`]: the named checks in their published order; [`code`]: the codes they speak in; [`page`]: both as a document.
-//! * [`hand`], [`note`], [`progress`], [`numbers`]: what can be read off a pod itself. [`few`]: a map that is small;
-//!   [`at`]: a moment that is.
+//! * [`hand`], [`note`], [`progress`], [`numbers`]: what can be read off a pod itself. [`names`]: our labels and annotations.
+//!   [`few`]: a map that is small; [`at`]: a moment that is.
 //!
 //! Pure: time is an argument, nothing is read but what is passed in, and the same scene gives the same round whatever order
 //! it was put together in. Whoever carries the actions out decides nothing.
@@ -30,6 +30,7 @@ pub mod hand;
 pub mod held;
 pub mod key;
 mod ledger;
+pub mod names;
 pub mod need;
 pub mod note;
 pub mod numbers;

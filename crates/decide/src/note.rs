@@ -11,10 +11,8 @@ use supple_quantity::Quantity;
 use supple_resize::amounts::{Requirement, Resource};
 use supple_resize::predict::{Change, Sizes};
 
+use crate::names::LAST_RESIZE;
 use crate::numbers::sizes_of;
-
-/// The annotation's name.
-pub const ANNOTATION: &str = "supple.dev/last-resize";
 
 /// Who resized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,7 +177,7 @@ impl LastResize {
 
     /// The note on the pod. One that cannot be read counts as none: it is only an annotation, anybody may write it.
     pub fn read(pod: &Pod) -> Option<Self> {
-        serde_json::from_str(pod.metadata.annotations.as_ref()?.get(ANNOTATION)?).ok()
+        serde_json::from_str(pod.metadata.annotations.as_ref()?.get(LAST_RESIZE)?).ok()
     }
 
     /// How the pod stands to it.
@@ -243,7 +241,7 @@ mod tests {
     use super::*;
 
     fn pod(cpu: &str, note: Option<&LastResize>) -> Pod {
-        let annotations = note.map(|it| json!({ANNOTATION: serde_json::to_string(it).unwrap()}));
+        let annotations = note.map(|it| json!({LAST_RESIZE: serde_json::to_string(it).unwrap()}));
         serde_json::from_value(json!({
             "metadata": {"name": "p", "generation": 1, "annotations": annotations},
             "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]},
@@ -291,7 +289,7 @@ mod tests {
         let note = LastResize::of(&pod("100m", None), &change, Author::Resize, Timestamp::UNIX_EPOCH);
         let mut after = change.applied_to(&pod("100m", None)).unwrap();
         after.metadata.annotations =
-            Some([(ANNOTATION.to_owned(), serde_json::to_string(&note).unwrap())].into_iter().collect());
+            Some([(LAST_RESIZE.to_owned(), serde_json::to_string(&note).unwrap())].into_iter().collect());
         check_undo(&after, Err("added limits.memory to container \"c\""));
     }
 
@@ -329,7 +327,7 @@ mod tests {
     #[test]
     fn rubbish_in_the_annotation_is_no_note() {
         let mut pod = pod("1", None);
-        pod.metadata.annotations = Some([(ANNOTATION.to_owned(), "{]".to_owned())].into_iter().collect());
+        pod.metadata.annotations = Some([(LAST_RESIZE.to_owned(), "{]".to_owned())].into_iter().collect());
         assert_eq!(LastResize::read(&pod), None);
     }
 }

@@ -24,9 +24,6 @@ use crate::policy::WithScaler;
 use crate::scene::{Scene, Subject};
 use crate::size::limit_for;
 
-/// The annotation an adjusted autoscaler bears: its [`Anchor`].
-pub const ANNOTATION: &str = "supple.dev/adjusted-target";
-
 /// Where an autoscaler stood before its target was first adjusted, and the target that we gave it. It holds for as long as that
 /// target stands: whoever sets another takes the autoscaler out of our hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -276,7 +276,7 @@ fn twenty_thousand_pods_fit_in_twelve_megabytes() {
         let change = changes(&pod, &[(3, 6, 6, 8), (3, 6, 6, 8)]);
         let at = jiff::Timestamp::from_second(second).unwrap();
         let note = supple_decide::note::LastResize::of(&pod, &change, supple_decide::note::Author::Controller, at);
-        let note = (supple_decide::note::ANNOTATION.to_owned(), serde_json::to_string(&note).unwrap());
+        let note = (supple_decide::names::LAST_RESIZE.to_owned(), serde_json::to_string(&note).unwrap());
         pod.metadata.annotations.get_or_insert_default().extend([note]);
         PodFacts::of(&pod, workload())
     };

@@ -29,7 +29,7 @@ use supple_controller::outcome::Outcome;
 use supple_decide::facts::{PodFacts, Scaler};
 use supple_decide::hand::MANAGER;
 use supple_decide::key::{PodKey, WorkloadKey};
-use supple_decide::note::{ANNOTATION, Author};
+use supple_decide::note::Author;
 use supple_decide::scaler::Target;
 use supple_decide::scene::Scene;
 use supple_resize::predict::Change;
@@ -321,14 +321,14 @@ async fn take_notes_off(client: &Client, leave: &[(String, String)]) -> Result<(
             continue;
         }
         let api = Api::<Pod>::namespaced(client.clone(), &pod.key.namespace);
-        let patch = json!({"metadata": {"uid": &*pod.key.uid, "annotations": {(ANNOTATION): null}}});
+        let patch = json!({"metadata": {"uid": &*pod.key.uid, "annotations": {(names::LAST_RESIZE): null}}});
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         match api.patch(&pod.key.name, &params, &Patch::Merge(&patch)).await {
             Ok(_) => taken += 1,
             // It was replaced meanwhile, and its successor has none.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
             Err(kube::Error::Api(status)) => {
-                crate::say(&format!("note: {ANNOTATION} stays on {}: {}", pod.key, status.message));
+                crate::say(&format!("note: {} stays on {}: {}", names::LAST_RESIZE, pod.key, status.message));
             }
             Err(error) => {
                 return Err(Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))));

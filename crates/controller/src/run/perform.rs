@@ -264,7 +264,7 @@ async fn write(client: &Client, written: &Written) -> Result<(), kube::Error> {
         api.patch(&name, &params, &Patch::Apply(object)).await?;
     }
     let status = json!({
-        "apiVersion": "supple.dev/v1alpha1", "kind": "Rightsizing", "metadata": {"name": name}, "status": status,
+        "apiVersion": names::API_VERSION, "kind": "Rightsizing", "metadata": {"name": name}, "status": status,
     });
     api.patch_status(&name, &params, &Patch::Apply(status)).await.map(drop)
 }
@@ -285,7 +285,7 @@ async fn write_policy(client: &Client, written: &PolicyWritten) -> Result<(), ku
     let params = PatchParams::apply(MANAGER).force();
     let patch = |kind: &str| {
         Patch::Apply(json!({
-            "apiVersion": "supple.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "uid": uid}, "status": status,
+            "apiVersion": names::API_VERSION, "kind": kind, "metadata": {"name": name, "uid": uid}, "status": status,
         }))
     };
     if namespace.is_empty() {

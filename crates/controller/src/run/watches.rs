@@ -8,6 +8,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use supple_api::names;
 use tokio::task::{JoinError, JoinSet};
 
 use super::answers::Answers;
@@ -100,7 +101,7 @@ async fn optional(client: Client, out: Answers) {
     let mut watched = Available::default();
     let mut told = false;
     loop {
-        let ours = has(&client, "supple.dev", "v1alpha1", "Rightsizing").await;
+        let ours = has(&client, names::GROUP, names::VERSION, "Rightsizing").await;
         let autoscalers = has(&client, "autoscaling.k8s.io", "v1", "VerticalPodAutoscalerCheckpoint").await;
         // What has been there is not taken to be gone: its watch says what is.
         let (Some(ours), Some(autoscalers)) = (ours, autoscalers) else {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricTarget};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use supple_api::names::ADJUSTED_TARGET;
 use supple_api::selector::matches;
 use supple_decide::facts::Scaler;
-use supple_decide::scaler::{ANNOTATION, Anchor};
+use supple_decide::scaler::Anchor;
 
 /// A horizontal autoscaler and whom it scales.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +51,7 @@ impl From<HorizontalPodAutoscaler> for Scales {
             }
             scaler.container = container.or(scaler.container);
         }
-        let noted = it.metadata.annotations.as_ref().and_then(|it| it.get(ANNOTATION));
+        let noted = it.metadata.annotations.as_ref().and_then(|it| it.get(ADJUSTED_TARGET));
         let anchor = noted.and_then(|it| serde_json::from_str::<Anchor>(it).ok());
         scaler.anchor = anchor.filter(|it| Some(it.to) == scaler.cpu_utilization);
         Self { kind: spec.scale_target_ref.kind, name: spec.scale_target_ref.name, scaler }

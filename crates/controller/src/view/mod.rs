@@ -22,6 +22,7 @@ use k8s_openapi::api::core::v1::{LimitRange, Namespace, Node, Pod, ResourceQuota
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher;
+use supple_api::names;
 use supple_decide::facts::{NamespaceFacts, NodeFacts, PodFacts, WorkloadFacts};
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::Uses;
@@ -455,7 +456,7 @@ impl View {
                 continue;
             };
             let facts = NamespaceFacts {
-                mode: known.labels.get("supple.dev/mode").cloned(),
+                mode: known.labels.get(names::MODE).cloned(),
                 deleting: known.deleting,
                 limit_ranges: self.limit_ranges.of_namespace(&namespace).map(|(_, it)| it.clone()).collect(),
                 quotas: self.quotas.of_namespace(&namespace).map(|(_, it)| it.clone()).collect(),

@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use supple_api::names;
 use supple_decide::few::Few;
 use supple_decide::numbers::Numbers;
 use supple_resize::predict::Sizes;
@@ -62,7 +63,7 @@ fn base(api_version: &'static str, meta: ObjectMeta, template: Option<PodTemplat
 
 /// The annotations that speak to us.
 pub fn words(annotations: Option<BTreeMap<String, String>>) -> BTreeMap<String, String> {
-    annotations.unwrap_or_default().into_iter().filter(|(name, _)| name.starts_with("supple.dev/")).collect()
+    annotations.unwrap_or_default().into_iter().filter(|(name, _)| name.starts_with(names::PREFIX)).collect()
 }
 
 impl From<Deployment> for Workload {

@@ -3,6 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
+use supple_api::names::APPROVE_MEMORY_DECREASE;
 use supple_decide::code::Code;
 use supple_decide::need::Use;
 use supple_decide::numbers::{Numbers, show_measured_memory, sizes_of};
@@ -13,9 +14,6 @@ use supple_resize::resources::resizable_containers;
 
 use super::knowledge::{Approval, Knowledge};
 use super::review::{Question, Verdict};
-
-/// The annotation of a pod whose memory may be lowered.
-pub const APPROVED: &str = "supple.dev/approve-memory-decrease";
 
 /// What was measured longer ago says nothing of now: it is not refused for it, but warned.
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
@@ -78,7 +76,7 @@ pub fn judge(question: &Question, knowledge: &dyn Knowledge, now: Timestamp) -> 
         let Lowered { container, before, after } = &lowered[0];
         let message = format!(
             "the memory limit of container {container:?} would go {} {after}, and {by} requires approval: kubectl -n \
-             {} annotate pod {} {APPROVED}=true",
+             {} annotate pod {} {APPROVE_MEMORY_DECREASE}=true",
             from(*before),
             question.namespace,
             question.name
@@ -110,7 +108,7 @@ fn from(before: Option<Bytes>) -> String {
 }
 
 fn is_approved(pod: &Pod) -> bool {
-    pod.metadata.annotations.as_ref().and_then(|it| it.get(APPROVED)).is_some_and(|it| it == "true")
+    pod.metadata.annotations.as_ref().and_then(|it| it.get(APPROVE_MEMORY_DECREASE)).is_some_and(|it| it == "true")
 }
 
 #[cfg(test)]
@@ -146,7 +144,7 @@ mod tests {
 
     fn pod(limit: Option<&str>, approved: bool) -> Option<Pod> {
         let limits = limit.map_or(json!({}), |it| json!({"memory": it}));
-        let annotations = if approved { json!({APPROVED: "true"}) } else { json!({}) };
+        let annotations = if approved { json!({APPROVE_MEMORY_DECREASE: "true"}) } else { json!({}) };
         serde_json::from_value(json!({"metadata": {"name": "p", "annotations": annotations},
             "spec": {"containers": [{"name": "c", "resources": {"limits": limits}}]},
             "status": {"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0,

@@ -311,7 +311,7 @@ async fn a_guard_is_asked_of_the_pod_that_was_resized_and_takes_it_back() {
     let sizes = resized.spec.as_ref().unwrap().containers[0].resources.clone();
     resized.metadata.generation = Some(2);
     let text = serde_json::to_string(&note).unwrap();
-    resized.metadata.annotations = Some([(supple_decide::note::ANNOTATION.to_owned(), text)].into());
+    resized.metadata.annotations = Some([(supple_api::names::LAST_RESIZE.to_owned(), text)].into());
     let status = &mut resized.status.as_mut().unwrap().container_statuses.as_mut().unwrap()[0];
     status.allocated_resources = sizes.as_ref().and_then(|it| it.requests.clone());
     status.resources = sizes;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
+use supple_api::names::LAST_RESIZE;
 use supple_controller::act::{Order, Wish, carry_out};
 use supple_controller::outcome::Outcome;
 use supple_controller::reason::Reason;
-use supple_decide::note::{ANNOTATION, Author};
+use supple_decide::note::Author;
 use supple_decide::progress::Progress;
 use supple_resize::predict::Sizes;
 
@@ -121,7 +122,7 @@ async fn a_refusal_of_the_server_leaves_the_older_note() {
     let lab = Lab::new().await;
     running(&lab, "a").await;
     assert_eq!(carry(&lab, &order("a", cpu("600m"))).await.reason, Reason::Resized);
-    let note = |pod: k8s_openapi::api::core::v1::Pod| pod.metadata.annotations.unwrap()[ANNOTATION].clone();
+    let note = |pod: k8s_openapi::api::core::v1::Pod| pod.metadata.annotations.unwrap()[LAST_RESIZE].clone();
     let before = note(lab.pods().get("a").await.unwrap());
     // Refused by prediction: the note is not touched at all.
     assert_eq!(carry(&lab, &order("a", cpu("5"))).await.reason, Reason::PredictedRefusal);

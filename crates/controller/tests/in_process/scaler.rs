@@ -13,8 +13,9 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::client::Body;
 use kube::{Api, Client};
 use serde_json::json;
+use supple_api::names::ADJUSTED_TARGET;
 use supple_controller::lease::elect::alone;
-use supple_decide::scaler::{ANNOTATION, Anchor};
+use supple_decide::scaler::Anchor;
 use tokio::sync::Semaphore;
 use tower::service_fn;
 
@@ -112,7 +113,7 @@ fn scalers(lab: &Lab) -> Api<HorizontalPodAutoscaler> {
 /// What it aims at, in percent, and what is noted on it.
 async fn target(lab: &Lab) -> (i64, Option<Anchor>) {
     let scaler = scalers(lab).get("web").await.unwrap();
-    let noted = scaler.metadata.annotations.unwrap_or_default().remove(ANNOTATION);
+    let noted = scaler.metadata.annotations.unwrap_or_default().remove(ADJUSTED_TARGET);
     let metric = scaler.spec.metrics.unwrap().remove(0).resource.unwrap();
     (metric.target.average_utilization.unwrap().into(), noted.map(|it| serde_json::from_str(&it).unwrap()))
 }

@@ -9,6 +9,7 @@ use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::limit_range::in_ratio;
 use crate::check::sight::Sight;
 use crate::code::Code;
+use crate::names::APPROVE_MEMORY_DECREASE;
 use crate::need::Use;
 
 /// Stalled on memory for this share of the last ten seconds, in thousandths: pressure.
@@ -23,16 +24,13 @@ const WAITED_PERMILLE: u16 = 250;
 /// The first minor version that lowers memory limits without a restart.
 const LOWERS_SINCE: u32 = 34;
 
-/// The annotation that approves of a memory decrease.
-const APPROVED: &str = "supple.dev/approve-memory-decrease";
-
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     if matches!(draft.deed, Deed::RollBack(_)) {
         return;
     }
     let policy = sight.policy();
     let words = [&sight.pod.words, &sight.subject.facts.words];
-    let approved = words.iter().any(|it| it.get(APPROVED).is_some_and(|it| it == "true"));
+    let approved = words.iter().any(|it| it.get(APPROVE_MEMORY_DECREASE).is_some_and(|it| it == "true"));
     keep_limits(sight, draft);
     draft.hold_each(sight.pod, |part, container| {
         if !part.lowers() {
@@ -68,7 +66,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
             return Some(Saying::delayed(Check::MemoryDecrease, Code::SwapInUse, message));
         }
         (policy.approve_memory_decrease.value && !approved).then(|| {
-            let message = format!("{} waits for approval: annotate {APPROVED}=true", part.step());
+            let message = format!("{} waits for approval: annotate {APPROVE_MEMORY_DECREASE}=true", part.step());
             Saying::refused(Check::MemoryDecrease, Code::NeedsApproval, message)
                 .by("approveMemoryDecrease", &policy.approve_memory_decrease)
         })

@@ -9,10 +9,8 @@ use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::sight::Sight;
 use crate::code::Code;
+use crate::names::PAUSED;
 use crate::policy::{Mode, Policy, Window};
-
-/// The annotation of a pause.
-const PAUSED: &str = "supple.dev/paused";
 
 const OFF: &str = "mode Off: recommend only";
 const INITIAL: &str = "mode Initial: pods are sized only when they are created";

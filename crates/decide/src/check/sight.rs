@@ -15,6 +15,7 @@ use crate::create::{Creation, Siblings, create, create_with, newborn, pattern};
 use crate::facts::{ContainerFacts, NodeFacts, PodFacts};
 use crate::few::Few;
 use crate::ledger::Ledger;
+use crate::names::MODE;
 use crate::need::{Use, Uses, Wanted};
 use crate::numbers::Numbers;
 use crate::policy::{ContainerSettings, Mode, Policy};
@@ -188,7 +189,7 @@ impl Sight<'_> {
 
     /// The mode in force for this pod: its own word wins.
     pub fn mode(&self) -> Mode {
-        let own = self.pod.words.get("supple.dev/mode").and_then(|it| Mode::of_word(it));
+        let own = self.pod.words.get(MODE).and_then(|it| Mode::of_word(it));
         own.unwrap_or(self.policy().mode.value)
     }
 

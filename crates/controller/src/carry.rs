@@ -66,6 +66,8 @@ pub struct Order {
     pub note: Option<Box<Noted>>,
     /// The recreation of the workload before this one, to be remembered again where this one is refused.
     pub recreated: Option<Recreated>,
+    /// Since when the workload had no room before this action, to be remembered again where this one is refused.
+    pub no_room_since: Option<Timestamp>,
 }
 
 impl Order {

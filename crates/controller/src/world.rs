@@ -542,8 +542,10 @@ impl World {
         if action.what.new_change().is_some() {
             action.why = self.rules_behind(&action);
         }
-        let recreated = self.records.get(&action.workload).and_then(|it| it.recreated.clone());
-        let order = Order { pod: facts.to_pod(), note: facts.note.clone(), recreated, action };
+        let record = self.records.get(&action.workload);
+        let recreated = record.and_then(|it| it.recreated.clone());
+        let no_room_since = record.and_then(|it| it.no_room_since);
+        let order = Order { pod: facts.to_pod(), note: facts.note.clone(), recreated, no_room_since, action };
         let change = order.action.what.change().cloned().unwrap_or_default();
         if let Some(node) = facts.node.as_ref().filter(|_| order.action.what.change().is_some()) {
             let together = matches!(order.action.what, round::What::AdjustScaler { .. });

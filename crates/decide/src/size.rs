@@ -12,6 +12,7 @@ use supple_resize::resources::ContainerKind;
 
 use crate::check::Check;
 use crate::check::draft::{Draft, Pair, Part, Saying, show};
+use crate::check::limit_range;
 use crate::check::sight::{Sight, after};
 use crate::code::Code;
 use crate::facts::{ContainerFacts, PodFacts};
@@ -150,22 +151,12 @@ impl Sizing<'_> {
     /// Above what this very pod uses: it may use more than the others of its workload.
     fn above_use(&mut self, amount: i64) -> i64 {
         let Some(now) = self.now.request.filter(|now| amount < *now) else { return amount };
-        let Some((floor, why)) = self.use_floor() else { return amount };
+        let Some((floor, why)) = use_floor(self.sight, self.container, self.resource) else { return amount };
         let floor = self.round(floor).min(now);
         if amount < floor {
             self.say(Check::MemoryDecrease, Code::BelowUse, amount, floor, why);
         }
         amount.max(floor)
-    }
-
-    /// The least memory for what is used and was used within a day, with a margin.
-    fn use_floor(&self) -> Option<(i64, String)> {
-        let used = self.sight.last_use(self.container).filter(|_| self.resource == Resource::Memory)?;
-        let highest = used.memory_peak.max(used.memory)?;
-        let margin = more(highest.0, MARGIN_PERCENT).saturating_sub(highest.0).max(LEAST_MARGIN);
-        let shown = crate::numbers::show_measured_memory(highest);
-        let what = if used.memory_peak > used.memory { "was used within the last day" } else { "is used" };
-        Some((highest.0.saturating_add(margin), format!("{shown} {what}")))
     }
 
     /// Within the schedules that hold now.
@@ -295,7 +286,7 @@ impl Sizing<'_> {
         let mut limit = self.limit(request).unwrap_or(old);
         if limit < old {
             limit = self.above_harm(limit, Requirement::Limit, Some(old));
-            if let Some((floor, why)) = self.limit_floor() {
+            if let Some((floor, why)) = limit_floor(self.sight, self.container, self.resource) {
                 let floor = self.round(floor).min(old);
                 if limit < floor {
                     self.say(Check::MemoryDecrease, Code::BelowUse, limit, floor, why);
@@ -311,19 +302,6 @@ impl Sizing<'_> {
             request = limit; // what holds one holds the other
         }
         (request, Some(limit))
-    }
-
-    /// The least limit: above use with a margin, and above the whole charge, page cache included, because a node refuses to
-    /// go below that even though the kernel could give the cache back.
-    fn limit_floor(&self) -> Option<(i64, String)> {
-        let by_use = self.use_floor();
-        let used = self.sight.last_use(self.container).filter(|_| self.resource == Resource::Memory)?;
-        let by_charge = used.memory_charged.map(|charged| {
-            let shown = crate::numbers::show_measured_memory(charged);
-            let why = format!("{shown} is charged, page cache included: a node cannot lower the limit below that");
-            (charged.0.saturating_add(1), why)
-        });
-        by_use.into_iter().chain(by_charge).max_by_key(|(floor, _)| *floor)
     }
 
     /// Whether it is this pod that cannot wait: a need is one for all pods of a workload, and its haste one pod's. Where
@@ -356,6 +334,29 @@ impl Sizing<'_> {
             }
         }
     }
+}
+
+/// The least memory for what is used and was used within a day, with a margin.
+fn use_floor(sight: &Sight<'_>, container: &ContainerFacts, resource: Resource) -> Option<(i64, String)> {
+    let used = sight.last_use(container).filter(|_| resource == Resource::Memory)?;
+    let highest = used.memory_peak.max(used.memory)?;
+    let margin = more(highest.0, MARGIN_PERCENT).saturating_sub(highest.0).max(LEAST_MARGIN);
+    let shown = crate::numbers::show_measured_memory(highest);
+    let what = if used.memory_peak > used.memory { "was used within the last day" } else { "is used" };
+    Some((highest.0.saturating_add(margin), format!("{shown} {what}")))
+}
+
+/// The least limit: above use with a margin, and above the whole charge, page cache included, because a node refuses to
+/// go below that even though the kernel could give the cache back.
+pub fn limit_floor(sight: &Sight<'_>, container: &ContainerFacts, resource: Resource) -> Option<(i64, String)> {
+    let by_use = use_floor(sight, container, resource);
+    let used = sight.last_use(container).filter(|_| resource == Resource::Memory)?;
+    let by_charge = used.memory_charged.map(|charged| {
+        let shown = crate::numbers::show_measured_memory(charged);
+        let why = format!("{shown} is charged, page cache included: a node cannot lower the limit below that");
+        (charged.0.saturating_add(1), why)
+    });
+    by_use.into_iter().chain(by_charge).max_by_key(|(floor, _)| *floor)
 }
 
 impl CpuAndMemory {
@@ -421,7 +422,7 @@ const fn unit_of(resource: Resource) -> i64 {
 }
 
 /// A Burstable pod in which every limit came to equal its request would be Guaranteed: one limit that was above its request
-/// stays a unit above. `goes` says which parts would be carried out: those that are held back may have been the difference.
+/// stays a unit above, or where a limit range ends there, the request a unit below. `goes` says which parts would be carried out: those that are held back may have been the difference.
 pub fn keep_class(sight: &Sight<'_>, draft: &mut Draft, goes: impl Fn(&Draft, &Part) -> bool) {
     if sight.pod.qos != QosClass::Burstable || !is_guaranteed(sight, draft, &goes) {
         return;
@@ -438,7 +439,10 @@ pub fn keep_class(sight: &Sight<'_>, draft: &mut Draft, goes: impl Fn(&Draft, &P
     let part = &mut draft.parts[index];
     let unit = if part.resource == Resource::Memory { MIB } else { 1 };
     let settings = sight.settings(&sight.pod.containers[part.container]);
-    if settings.is_some_and(|it| it.limits.value == Limits::Keep) {
+    let keeps = settings.is_some_and(|it| it.limits.value == Limits::Keep);
+    let most = limit_range::most(sight, part.resource);
+    let has_room = |request: i64| most.is_none_or(|most| request.saturating_add(unit) <= most);
+    if keeps || !part.next.request.is_some_and(has_room) {
         part.next.request = part.next.limit.map(|it| it.saturating_sub(unit));
     } else {
         part.next.limit = part.next.request.map(|it| it.saturating_add(unit));

@@ -284,7 +284,10 @@ mod tests {
                 r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"namespace":"a"}}]}}"#,
                 "label pod is missing",
             ),
-            (matrix(r#""__name__":"container_cpu_cfs_periods_total","#, "").as_str(), "is neither CPU nor memory usage"),
+            (
+                matrix(r#""__name__":"container_cpu_cfs_periods_total","#, "").as_str(),
+                "is neither CPU nor memory usage",
+            ),
         ] {
             let error = read("x.json", &mut text.as_bytes(), &mut Kept::default()).unwrap_err();
             assert!(error.to_string().contains(part), "{text}: {error}");

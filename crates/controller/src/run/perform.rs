@@ -222,10 +222,7 @@ impl Hands {
         let Some(audit) = self.audit.take() else { return }; // its task ends with the last line
         let lines = audit.open();
         if lines > 0 {
-            tracing::error!(
-                lines,
-                "the audit file has not taken so many of the last lines: what was decided and done then is in the events and in this log"
-            );
+            tracing::error!(lines, "the audit file did not take this many of the last lines in time");
         }
     }
 

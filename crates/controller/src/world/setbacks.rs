@@ -19,15 +19,16 @@ impl World {
         self.take_over_record(workload, record);
     }
 
-    /// A recreation that was not begun: the last one is the one before it, with what came of that.
+    /// A recreation that was not begun: the last one is the one before it, with what came of that, and it has waited for room as
+    /// long as before.
     pub(super) fn not_recreated(&mut self, order: &Order) {
-        let Order { action, recreated, .. } = order;
+        let Order { action, recreated, no_room_since, .. } = order;
         let recreates = matches!(action.what, What::Evict | What::RollOut);
         let Some(record) = self.records.get(&action.workload).filter(|it| recreates && it.recreated != *recreated)
         else {
             return;
         };
-        let record = Record { recreated: recreated.clone(), ..Record::clone(record) };
+        let record = Record { recreated: recreated.clone(), no_room_since: *no_room_since, ..Record::clone(record) };
         self.take_over_record(&action.workload, record);
     }
 
@@ -60,7 +61,9 @@ mod tests {
             let pod = stage.world.scene().pods.values().next().unwrap();
             (pod.key.clone(), pod.workload.clone())
         };
-        stage.world.take_over_record(&workload, Record { recreated: before, ..Record::default() });
+        let waits = Some("2026-01-19T00:00:00Z".parse().unwrap());
+        let known = Record { recreated: before, no_room_since: waits, ..Record::default() };
+        stage.world.take_over_record(&workload, known);
         let action = Action {
             pod,
             workload: workload.clone(),
@@ -71,9 +74,14 @@ mod tests {
         };
         let Some(crate::event::Effect::Carry(order)) = stage.world.send(action) else { panic!("it is sent") };
         let decided = Recreated { at: stage.now, sizes: [].into(), otherwise: None };
-        stage.world.take_over_record(&workload, Record { recreated: Some(decided), ..Record::default() });
+        let now = Some(stage.now);
+        let known = Record { recreated: Some(decided), no_room_since: now, ..Record::default() };
+        stage.world.take_over_record(&workload, known);
+        let is_undone = matches!(answer, Answer::Refused(_) | Answer::Overtaken(_));
         stage.tell(Event::Answered(order, answer));
-        stage.world.records[&workload].recreated.clone()
+        let record = &stage.world.records[&workload];
+        assert_eq!(record.no_room_since, if is_undone { waits } else { now }, "it goes on waiting for room");
+        record.recreated.clone()
     }
 
     #[test]

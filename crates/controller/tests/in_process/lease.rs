@@ -133,6 +133,6 @@ async fn a_defect_in_the_election_ends_the_loop() {
     let work = lab.begin_with(lab.client.clone(), leadership);
     assert!(ended.await.unwrap_err().is_panic());
     let why = work.broken().await;
-    assert!(matches!(why, Broken::Election) && why.to_string().contains("has to be started again"), "{why}");
+    assert!(matches!(why, Broken::Election) && why.to_string().contains("restart it"), "{why}");
     lab.cluster.stop().await;
 }

@@ -146,7 +146,13 @@ async fn recreates(client: &Client, lab: &Lab) {
         let workload = WorkloadKey { namespace: "default".into(), kind: kind.into(), name: "nobody".into() };
         let pod = PodKey::new("default", "nobody", "u");
         let action = Action { pod, workload, what, code: Code::Evict, why: String::new(), cannot_wait: false };
-        let order = Order { action, pod: k8s_openapi::api::core::v1::Pod::default(), note: None, recreated: None };
+        let order = Order {
+            action,
+            pod: k8s_openapi::api::core::v1::Pod::default(),
+            note: None,
+            recreated: None,
+            no_room_since: None,
+        };
         carry(client, &order, (lab.clock)()).await;
     }
 }

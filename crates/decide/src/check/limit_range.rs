@@ -1,7 +1,7 @@
 //! Do the limit ranges allow it, including ratios? A bound of a container holds the request, and the limit
 //! goes with what is left of it; anything else refuses it.
 
-use k8s_openapi::api::core::v1::{Container, LimitRange, Pod};
+use k8s_openapi::api::core::v1::{Container, LimitRange, LimitRangeItem, Pod};
 use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::admission::limit_range;
 use supple_resize::amounts::{Resource, containers};
@@ -11,8 +11,8 @@ use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Pair, Saying, show};
 use crate::check::sight::Sight;
 use crate::code::Code;
-use crate::policy::Limits;
-use crate::size::limit_for;
+use crate::policy::{Limits, Mode};
+use crate::size::{limit_floor, limit_for};
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let Some(namespace) = sight.scene.namespaces.get(&sight.pod.key.namespace) else { return };
@@ -32,7 +32,9 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let Ok(asked) = change.applied_to(&old) else { return };
     let mut new = asked.clone();
     limit_range::default_pod(&mut new, ranges);
-    if let Some(message) = imposed(&asked, &new).filter(|_| !matches!(draft.deed, Deed::RollBack(_))) {
+    // What is made anew has the default in any case, whoever makes it, and what is taken back has to be taken back.
+    let resizes = draft.deed == Deed::Resize && sight.mode() != Mode::Recreate && sight.siblings.is_none();
+    if let Some(message) = imposed(&asked, &new).filter(|_| resizes) {
         return draft.stop(Saying::refused(Check::LimitRange, Code::LimitRange, message));
     }
     if let Err(denial) = limit_range::validate_pod(&new, ranges) {
@@ -48,7 +50,8 @@ fn imposed(asked: &Pod, new: &Pod) -> Option<String> {
         let (before, after) = (limits(asked), limits(new));
         let (name, amount) = after.iter().find(|(name, _)| !before.contains_key(*name))?;
         Some(format!(
-            "with any resize {} would have the {name} limit {}, the default of a limit range, which no resize takes away again",
+            "with any resize {} would get the {name} limit {}, the default of a limit range, permanently: set a limit in its template, \
+             or restart the workload",
             new.name, amount.0
         ))
     })
@@ -60,18 +63,8 @@ fn bound(sight: &Sight<'_>, draft: &mut Draft, index: usize, ranges: &[LimitRang
     if !part.changes() {
         return;
     }
-    let amount = |list: &Option<WireList>| {
-        let wire = list.as_ref()?.get(part.resource.as_str())?;
-        let exact = wire_quantity(wire);
-        Some(match part.resource {
-            Resource::Cpu => MilliCpu::from(&exact).0,
-            Resource::Memory => Bytes::from(&exact).0,
-        })
-    };
-    let items = ranges.iter().flat_map(|it| it.spec.iter().flat_map(|it| &it.limits));
-    let items = items.filter(|it| it.type_ == "Container");
-    let least = items.clone().filter_map(|it| amount(&it.min)).max();
-    let most = items.filter_map(|it| amount(&it.max)).min();
+    let least = of_containers(ranges).filter_map(|it| amount(&it.min, part.resource)).max();
+    let most = of_containers(ranges).filter_map(|it| amount(&it.max, part.resource)).min();
     let hold = |it: i64| it.min(most.unwrap_or(i64::MAX)).max(least.unwrap_or(0));
     let request = part.next.request.map(hold);
     let container = &sight.pod.containers[part.container];
@@ -82,7 +75,11 @@ fn bound(sight: &Sight<'_>, draft: &mut Draft, index: usize, ranges: &[LimitRang
     let held = Pair { request, limit: part.next.limit.map(|it| hold(it.max(follows.unwrap_or(it)))) };
     let keeps_limit =
         sight.settings(container).is_some_and(|it| matches!(it.limits.value, Limits::Keep | Limits::None));
-    let held = in_ratio(ranges, part.resource, part.now, held, keeps_limit);
+    let floor = limit_floor(sight, container, part.resource).map(|it| it.0);
+    let in_use = |it: Pair| it.limit < floor.min(part.now.limit);
+    let held = Some(in_ratio(ranges, part.resource, part.now, held, keeps_limit))
+        .filter(|it| !in_use(*it))
+        .unwrap_or_else(|| in_ratio(ranges, part.resource, part.now, held, true));
     // A bound leads nowhere that was not wanted: not past what the container has, in the other direction.
     let (up, down) = (held.raises(part.now) && !part.raises(), held.lowers(part.now) && !part.lowers());
     if held == part.next || up || down {
@@ -99,11 +96,27 @@ fn bound(sight: &Sight<'_>, draft: &mut Draft, index: usize, ranges: &[LimitRang
     draft.remark_part(sight.pod, index, saying);
 }
 
+/// The most that a container in the pod's namespace may have, by the strictest of the ranges.
+pub fn most(sight: &Sight<'_>, resource: Resource) -> Option<i64> {
+    let namespace = sight.scene.namespaces.get(&sight.pod.key.namespace)?;
+    of_containers(&namespace.limit_ranges).filter_map(|it| amount(&it.max, resource)).min()
+}
+
+fn of_containers(ranges: &[LimitRange]) -> impl Iterator<Item = &LimitRangeItem> {
+    ranges.iter().flat_map(|it| it.spec.iter().flat_map(|it| &it.limits)).filter(|it| it.type_ == "Container")
+}
+
+fn amount(list: &Option<WireList>, resource: Resource) -> Option<i64> {
+    let exact = wire_quantity(list.as_ref()?.get(resource.as_str())?);
+    Some(match resource {
+        Resource::Cpu => MilliCpu::from(&exact).0,
+        Resource::Memory => Bytes::from(&exact).0,
+    })
+}
+
 /// How many times its request the limit of a container may be, in thousandths, by the strictest of the ranges.
 fn steepest(ranges: &[LimitRange], resource: Resource) -> Option<i64> {
-    let items =
-        ranges.iter().flat_map(|it| it.spec.iter().flat_map(|it| &it.limits)).filter(|it| it.type_ == "Container");
-    let ratios = items.filter_map(|it| it.max_limit_request_ratio.as_ref()?.get(resource.as_str()));
+    let ratios = of_containers(ranges).filter_map(|it| it.max_limit_request_ratio.as_ref()?.get(resource.as_str()));
     ratios.map(|it| MilliCpu::from(&wire_quantity(it)).0).min()
 }
 

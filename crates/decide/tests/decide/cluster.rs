@@ -134,6 +134,13 @@ fn a_resize_that_would_bring_a_limit_with_it_is_not_made() {
         stage.decide()
     };
     check(&sized("1 1Gi"), "big-1", Code::LimitRange, "nothing");
+    // One that is made anew has the default in any case.
+    let mut stage = crowded("1 1Gi", "3 2Gi", "1", "1");
+    stage.limit_range(json!({"type": "Container", "default": {"memory": "4Gi"}}));
+    stage.policy("big", |it| it.mode.value = supple_decide::policy::Mode::Recreate);
+    let verdict = stage.decide();
+    let of_big = verdict.decisions.iter().find(|it| &*it.pod.name == "big-1").unwrap();
+    assert!(of_big.findings.iter().all(|it| it.code != Code::LimitRange), "{of_big:?}");
     check(&sized("1 1Gi:1Gi"), "big-1", Code::Resize, "3 2Gi:2Gi");
 }
 

@@ -48,7 +48,7 @@ pub(super) async fn version(client: &Client) -> Result<Finding, Failure> {
         0..=32 => Finding::bad(
             "version",
             says + ": in-place resize requires 1.33",
-            "upgrade the cluster; until then Supple only recommends",
+            "upgrade the cluster; until then Supple resizes nothing in place",
         ),
         33 => Finding::note(
             "version",

@@ -136,11 +136,12 @@ fn modes(world: &World) -> Finding {
     let acting = workloads.values().filter(|it| it.policy.mode.value > Mode::Initial).count();
     let all = workloads.len();
     match acting {
-        0 => Finding::good("modes", format!("all {all} workloads are only recommended for: nothing is resized")),
-        _ if acting == all => Finding::good("modes", format!("all {all} workloads may be resized")),
+        _ if all == 0 => Finding::good("modes", "there are no workloads"),
+        0 => Finding::good("modes", format!("0 of {all} workloads may be resized: Supple only recommends")),
+        _ if acting == all => Finding::good("modes", format!("{all} of {all} workloads may be resized")),
         _ => Finding::good(
             "modes",
-            format!("{acting} of {all} workloads may be resized; the others are only recommended for"),
+            format!("{acting} of {all} workloads may be resized; Supple only recommends for the others"),
         ),
     }
 }
@@ -157,7 +158,11 @@ fn nodes(world: &World) -> Vec<Finding> {
     if !old.is_empty() {
         let says =
             format!("{} of {} nodes are older than 1.33 and cannot resize pods: {}", old.len(), nodes.len(), few(&old));
-        findings.push(Finding::note("nodes", says, "upgrade them; until then Supple only recommends for their pods"));
+        findings.push(Finding::note(
+            "nodes",
+            says,
+            "upgrade them; until then Supple does not resize their pods in place",
+        ));
     }
     if findings.is_empty() {
         findings.push(Finding::good("nodes", format!("{} ready, all at 1.33 or newer", nodes.len())));

@@ -81,16 +81,23 @@ pub struct Part {
     pub at_risk: bool,
 }
 
-impl Part {
-    /// Whether its change would be worth it, at this threshold in percent, if a step could be of any size.
-    pub fn is_worth_it(&self, percent: u32) -> bool {
-        let by = |now: Option<i64>, full: Option<i64>| {
-            now.zip(full).is_some_and(|(now, full)| {
-                let difference = (i128::from(full) - i128::from(now)).abs();
+impl Pair {
+    /// Whether request or limit differs from what it is now, by so many percent of that at least.
+    pub fn is_other_than(self, now: Self, percent: u32) -> bool {
+        let by = |now: Option<i64>, next: Option<i64>| {
+            now.zip(next).is_some_and(|(now, next)| {
+                let difference = (i128::from(next) - i128::from(now)).abs();
                 difference > 0 && difference * 100 >= i128::from(now) * i128::from(percent)
             })
         };
-        self.urgent || self.at_risk || by(self.now.request, self.full.request) || by(self.now.limit, self.full.limit)
+        by(now.request, self.request) || by(now.limit, self.limit)
+    }
+}
+
+impl Part {
+    /// Whether its change would be worth it, at this threshold in percent, if a step could be of any size.
+    pub fn is_worth_it(&self, percent: u32) -> bool {
+        self.urgent || self.at_risk || self.full.is_other_than(self.now, percent)
     }
 
     /// Whether anything would change.

@@ -92,8 +92,18 @@ fn bound(sight: &Sight<'_>, draft: &mut Draft, index: usize, ranges: &[LimitRang
     };
     let message = format!("{}: held between {} and {}{most_of_request}", part.step(), shown(least), shown(most));
     let saying = Saying::clamped(Check::LimitRange, Code::LimitRange, message);
+    // What is left of the whole way has to be worth a resize, too; where there is too little now, a hundredth is.
+    let left = Pair { request: part.full.request.map(hold), limit: part.full.limit.map(hold) };
+    let threshold = &sight.policy().threshold_percent;
+    let percent = if part.urgent || part.at_risk { threshold.value.min(1) } else { threshold.value };
+    let is_worth_it = held.is_other_than(part.now, percent) || left.is_other_than(part.now, percent);
     draft.parts[index].next = held;
     draft.remark_part(sight.pod, index, saying);
+    if !is_worth_it {
+        let message = "what the limit range leaves of the change is not worth a resize";
+        let saying = Saying::delayed(Check::LimitRange, Code::NotWorthIt, message).by("threshold", threshold);
+        draft.hold(sight.pod, index, saying);
+    }
 }
 
 /// The most that a container in the pod's namespace may have, by the strictest of the ranges.

@@ -13,7 +13,7 @@ use supple_replay::figures::Figures;
 use supple_replay::workload::Interval;
 
 use crate::judge::{cost, judge, least, mean, on_all_cores, ours, prices};
-use crate::sets::{HALVES, Set};
+use crate::sets::{Set, each};
 
 /// Hours of a window; the last is all there is.
 const WINDOWS: [i64; 7] = [1, 3, 6, 12, 24, 72, i64::MAX];
@@ -54,16 +54,7 @@ pub fn table(sets: &[Set]) {
         "| half | set | resource | supple | one size for ever | one setting for the set | a setting for each container | that or supple | second half: setting by the first | supple |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    for (half, even) in HALVES {
-        for resource in [Resource::Cpu, Resource::Memory] {
-            for set in sets {
-                let series = set.half(even, resource);
-                if !series.is_empty() {
-                    row(half, set, resource, &series);
-                }
-            }
-        }
-    }
+    each(sets, row);
 }
 
 fn row(half: &str, set: &Set, resource: Resource, series: &[Vec<Sample>]) {

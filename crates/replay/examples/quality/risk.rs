@@ -7,7 +7,7 @@ use supple_recommend::sample::Sample;
 use supple_replay::figures::{Figures, count};
 
 use crate::judge::{judge, least, ours, total};
-use crate::sets::{HALVES, Set};
+use crate::sets::{HALVES, Set, each};
 
 /// Factors on the price of an incident, from careless to careful.
 const FACTORS: [f64; 19] =
@@ -31,47 +31,39 @@ pub fn at_equal_incidents(sets: &[Set]) {
         "| half | set | resource | vpa: footprint, incidents | factor | supple: footprint, incidents | bound | excess by vpa's | aim |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    for (half, even) in HALVES {
-        for resource in [Resource::Cpu, Resource::Memory] {
-            for set in sets {
-                let series = set.half(even, resource);
-                if series.is_empty() {
-                    continue;
-                }
-                let vpa = total(&judge(&series, set.warmup, resource, &|| Box::new(Vpa::default())));
-                let bound = total(&least(&series, set.warmup, resource));
-                let allowed = incidents(&vpa, resource);
-                let mut best: Option<(f64, Figures)> = None;
-                for factor in FACTORS {
-                    let mut policy = Policy::default();
-                    policy.cpu.incident *= factor;
-                    policy.memory.incident *= factor;
-                    let it = total(&judge(&series, set.warmup, resource, &|| ours(&policy)));
-                    let smaller = best.as_ref().is_none_or(|(_, best)| it.reserved < best.reserved);
-                    if incidents(&it, resource) <= allowed && smaller {
-                        best = Some((factor, it));
-                    }
-                }
-                let footprint = |it: &Figures| it.footprint().unwrap_or(f64::NAN);
-                let told = |it: &Figures| format!("{:.2}, {:.3}", footprint(it), incidents(it, resource));
-                let aim = if resource == Resource::Cpu { 0.67 } else { 0.5 };
-                let (factor, own, excess, met) = match &best {
-                    None => ("-".to_owned(), "at no factor tried".to_owned(), "-".to_owned(), false),
-                    Some((factor, it)) => {
-                        let excess = (footprint(it) - footprint(&bound)) / (footprint(&vpa) - footprint(&bound));
-                        (factor.to_string(), told(it), format!("{excess:.2}"), excess <= aim)
-                    }
-                };
-                println!(
-                    "| {half} | {} | {resource:?} | {} | {factor} | {own} | {:.2} | {excess} | ≤ {aim} {} |",
-                    set.name,
-                    told(&vpa),
-                    footprint(&bound),
-                    if met { "✓" } else { "✗" }
-                );
+    each(sets, |half, set, resource, series| {
+        let vpa = total(&judge(series, set.warmup, resource, &|| Box::new(Vpa::default())));
+        let bound = total(&least(series, set.warmup, resource));
+        let allowed = incidents(&vpa, resource);
+        let mut best: Option<(f64, Figures)> = None;
+        for factor in FACTORS {
+            let mut policy = Policy::default();
+            policy.cpu.incident *= factor;
+            policy.memory.incident *= factor;
+            let it = total(&judge(series, set.warmup, resource, &|| ours(&policy)));
+            let smaller = best.as_ref().is_none_or(|(_, best)| it.reserved < best.reserved);
+            if incidents(&it, resource) <= allowed && smaller {
+                best = Some((factor, it));
             }
         }
-    }
+        let footprint = |it: &Figures| it.footprint().unwrap_or(f64::NAN);
+        let told = |it: &Figures| format!("{:.2}, {:.3}", footprint(it), incidents(it, resource));
+        let aim = if resource == Resource::Cpu { 0.67 } else { 0.5 };
+        let (factor, own, excess, met) = match &best {
+            None => ("-".to_owned(), "at no factor tried".to_owned(), "-".to_owned(), false),
+            Some((factor, it)) => {
+                let excess = (footprint(it) - footprint(&bound)) / (footprint(&vpa) - footprint(&bound));
+                (factor.to_string(), told(it), format!("{excess:.2}"), excess <= aim)
+            }
+        };
+        println!(
+            "| {half} | {} | {resource:?} | {} | {factor} | {own} | {:.2} | {excess} | ≤ {aim} {} |",
+            set.name,
+            told(&vpa),
+            footprint(&bound),
+            if met { "✓" } else { "✗" }
+        );
+    });
 }
 
 /// Stated risks against what happened in the second half of every series, the first half being learning time.

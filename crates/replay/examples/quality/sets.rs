@@ -59,6 +59,20 @@ impl Set {
     }
 }
 
+/// A row for each half, resource and recording, in that order, where there is something of it: the half's name and its series.
+pub fn each(sets: &[Set], mut row: impl FnMut(&str, &Set, Resource, &[Vec<Sample>])) {
+    for (half, even) in HALVES {
+        for resource in Resource::ALL {
+            for set in sets {
+                let series = set.half(even, resource);
+                if !series.is_empty() {
+                    row(half, set, resource, &series);
+                }
+            }
+        }
+    }
+}
+
 fn load(path: &Path) -> Result<BTreeMap<String, Vec<Sample>>, Box<dyn std::error::Error>> {
     let mut text = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;

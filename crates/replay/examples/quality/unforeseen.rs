@@ -13,7 +13,7 @@ use supple_replay::figures::{Figures, count};
 use supple_replay::workload::{Interval, Workload};
 
 use crate::judge::{cost, least, mean, on_all_cores, ours, prices};
-use crate::sets::{HALVES, Set};
+use crate::sets::{Set, each};
 
 /// A use so much higher than every one before it is no margin's business: that of the baselines is 15 % at most.
 const RECORD: f64 = 1.15;
@@ -45,16 +45,7 @@ pub fn tables(sets: &[Set]) {
         "| half | set | resource | slack | incidents | resizes | bound: slack | resizes | J/J* | J/blind | incidents | never seen | not lately | at once | never or at once |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
-    for (half, even) in HALVES {
-        for resource in [Resource::Cpu, Resource::Memory] {
-            for set in sets {
-                let series = set.half(even, resource);
-                if !series.is_empty() {
-                    row(half, set, resource, &series);
-                }
-            }
-        }
-    }
+    each(sets, row);
 }
 
 fn row(half: &str, set: &Set, resource: Resource, series: &[Vec<Sample>]) {

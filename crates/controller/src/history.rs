@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use supple_decide::facts::{ContainerFacts, PodFacts};
 use supple_decide::few::Few;
 use supple_decide::key::{PodKey, WorkloadKey};
@@ -25,6 +25,9 @@ use crate::source::prometheus::past::Extent;
 /// Length of the two spans over which the highest use of a pod is remembered: together between half a day and a day.
 const SPAN_SECONDS: i64 = 12 * 3600;
 
+/// What is learned is saved so soon after the newest sample in it, at most.
+const SAVED_WITHIN: SignedDuration = SignedDuration::from_mins(2);
+
 /// The number of no pod in a recommender.
 const NOBODY: u32 = u32::MAX;
 
@@ -43,6 +46,8 @@ struct Kept {
     fresh: Option<Timestamp>,
     /// The highest use of any of its pods before this process, which does not know any more whose it was.
     recalled: Peak,
+    /// The newest sample before this process.
+    recalled_to: Option<Timestamp>,
     /// The highest use of those that were evicted since.
     evicted: Peak,
     /// It goes on from more than an hour that was learned before this process.
@@ -161,6 +166,7 @@ impl Kept {
             next: 0,
             fresh: None,
             recalled: Peak::default(),
+            recalled_to: None,
             evicted: Peak::default(),
             resumed: false,
             unsaved: false,
@@ -305,10 +311,12 @@ impl History {
     }
 
     /// Whether a pod of the workload, before this process, is known to have used so much at about that time: an eviction of then has
-    /// been learned from. What has been learned since is no such sign: a second pod may be evicted that used less than the first.
+    /// been learned from. What has been learned since is no such sign, and neither is what was known before an eviction that nobody
+    /// was there to see: a second pod may be evicted that used less than the first.
     pub fn has_seen(&self, workload: &WorkloadKey, container: &str, used: Bytes, at: Timestamp) -> bool {
-        let kept = self.kept.get(workload).and_then(|it| it.get(container));
-        kept.and_then(|it| it.recalled.at(at.as_second()).highest()).is_some_and(|it| used <= it)
+        let Some(kept) = self.kept.get(workload).and_then(|it| it.get(container)) else { return false };
+        let was_there = kept.recalled_to.is_none_or(|it| at.duration_since(it) <= SAVED_WITHIN);
+        was_there && kept.recalled.at(at.as_second()).highest().is_some_and(|it| used <= it)
     }
 
     fn kept(&mut self, pod: &PodFacts, container: &ContainerFacts, policy: &Policy) -> &mut Kept {
@@ -436,6 +444,7 @@ impl History {
         if let Some(kept) = self.kept.get_mut(workload).and_then(|it| it.get_mut(container)) {
             kept.fresh = kept.fresh.max(fresh);
             kept.recalled = kept.recalled.and(peak);
+            kept.recalled_to = kept.recalled_to.max(fresh);
         }
         Ok(())
     }

@@ -415,11 +415,13 @@ fn show(world: &World, outlets: &Outlets, leads: bool, now: Timestamp) {
     }
 }
 
-/// The namespace of which a quota says how much of it is used now.
+/// The namespace of which a quota says how much of it is used now, or holds no more.
 fn counts_again(event: &Event) -> Option<String> {
     let Event::News(news) = event else { return None };
     match &**news {
-        News::ResourceQuota(watcher::Event::Apply(quota)) => quota.metadata.namespace.clone(),
+        News::ResourceQuota(watcher::Event::Apply(quota) | watcher::Event::Delete(quota)) => {
+            quota.metadata.namespace.clone()
+        }
         _ => None,
     }
 }

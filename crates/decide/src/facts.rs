@@ -301,8 +301,8 @@ pub struct WorkloadFacts {
     pub template: Few<Arc<str>, Numbers>,
     /// What budgets (`PodDisruptionBudget`) over its pods leave: the least `disruptionsAllowed`; `None`: no budget.
     pub disruptions_allowed: Option<u32>,
-    /// It can be restarted through its template: a deployment, stateful set or daemon set.
-    pub can_roll_out: bool,
+    /// How it is restarted through its template; `None`: it is not a deployment, stateful set or daemon set, or does not do that by itself.
+    pub rollout: Option<Rollout>,
     /// Its new pods are sized as they are created: our webhook is registered, and asked about them. Without it, recreating a pod for
     /// its sizes would bring the same ones back.
     pub sized_at_creation: bool,
@@ -312,6 +312,17 @@ pub struct WorkloadFacts {
     pub other_vertical: Vec<String>,
     /// Annotations that speak to us: those under `supple.dev/`.
     pub words: BTreeMap<String, String>,
+}
+
+/// How the pods of a new template take the places of those before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rollout {
+    /// New ones are ready before old ones go: `maxSurge`.
+    Surge,
+    /// Old ones go first, and new ones are made as soon as they are on their way out.
+    Replace,
+    /// New ones are made once the old ones are gone: stateful and daemon sets, and deployments of the strategy `Recreate`.
+    After,
 }
 
 /// What scales a workload sideways.

@@ -517,7 +517,7 @@ impl View {
             rolling: object.map_or(revisions.len() > 1, |it| it.rolling),
             template: object.map(|it| it.template.clone()).unwrap_or_default(),
             disruptions_allowed: allowed,
-            can_roll_out: object.is_some_and(|it| it.can_roll_out),
+            rollout: object.and_then(|it| it.rollout),
             sized_at_creation: false,
             scalers: scalers.map(|it| it.scaler.clone()).collect(),
             other_vertical: Vec::new(),

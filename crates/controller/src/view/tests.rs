@@ -37,7 +37,7 @@ fn a_workload_is_put_together_from_what_speaks_of_it() {
     let mut view = View::default();
     view.see(News::Pod(watcher::Event::Apply(pod("web-1", "1", "a"))));
     let alone = view.facts_of(&web());
-    assert_eq!((alone.replicas, alone.uid.as_ref(), alone.can_roll_out), (1, "", false), "its object has not come yet");
+    assert_eq!((alone.replicas, alone.uid.as_ref(), alone.rollout.is_some()), (1, "", false), "its object has not come yet");
     view.see(deployment());
     view.see(News::Budget(of(json!({
         "metadata": {"namespace": "shop", "name": "b"}, "spec": {"selector": {"matchLabels": {"app": "web"}}},
@@ -50,7 +50,7 @@ fn a_workload_is_put_together_from_what_speaks_of_it() {
     assert_eq!(view.take_dirty(), BTreeSet::from([web()]));
     let facts = view.facts_of(&web());
     assert_eq!((facts.replicas, facts.ready, facts.uid.as_ref()), (3, 2, "d"));
-    assert_eq!((facts.disruptions_allowed, facts.scalers.len(), facts.can_roll_out), (Some(1), 1, true));
+    assert_eq!((facts.disruptions_allowed, facts.scalers.len(), facts.rollout.is_some()), (Some(1), 1, true));
     assert_eq!(view.said(&web()).labels["team"], "a");
 }
 

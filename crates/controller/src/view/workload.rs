@@ -7,7 +7,9 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use supple_api::names;
+use supple_decide::facts::Rollout;
 use supple_decide::few::Few;
 use supple_decide::numbers::Numbers;
 use supple_resize::predict::Sizes;
@@ -33,14 +35,19 @@ pub struct Workload {
     pub ready: u32,
     /// Its newest template has not reached all of its pods.
     pub rolling: bool,
-    /// A new template reaches its pods by itself.
-    pub can_roll_out: bool,
+    /// How a new template reaches its pods, where it does so by itself.
+    pub rollout: Option<Rollout>,
     /// The controller of a job.
     pub owner: Option<(String, String)>,
 }
 
 fn count(number: Option<i32>) -> u32 {
     number.and_then(|it| u32::try_from(it).ok()).unwrap_or_default()
+}
+
+/// Whether it is nothing, as a number or a share.
+fn is_none(of_pods: &IntOrString) -> bool {
+    matches!(of_pods, IntOrString::Int(0)) || matches!(of_pods, IntOrString::String(it) if it == "0%")
 }
 
 fn base(api_version: &'static str, meta: ObjectMeta, template: Option<PodTemplateSpec>) -> Workload {
@@ -72,6 +79,13 @@ impl From<Deployment> for Workload {
         let spec = it.spec.unwrap_or_default();
         let status = it.status.unwrap_or_default();
         let replicas = spec.replicas.unwrap_or(1);
+        let strategy = spec.strategy.unwrap_or_default();
+        let surge = strategy.rolling_update.and_then(|it| it.max_surge);
+        let rollout = Some(match strategy.type_.as_deref() {
+            Some("Recreate") => Rollout::After,
+            _ if surge.as_ref().is_some_and(is_none) => Rollout::Replace,
+            _ => Rollout::Surge,
+        });
         let behind = status.observed_generation < generation
             || status.updated_replicas.unwrap_or(0) < replicas
             || status.replicas.unwrap_or(0) > status.updated_replicas.unwrap_or(0);
@@ -79,7 +93,7 @@ impl From<Deployment> for Workload {
             replicas: count(Some(replicas)),
             ready: count(status.ready_replicas),
             rolling: behind,
-            can_roll_out: spec.paused != Some(true),
+            rollout: rollout.filter(|_| spec.paused != Some(true)),
             ..base("apps/v1", it.metadata, Some(spec.template))
         }
     }
@@ -96,7 +110,7 @@ impl From<StatefulSet> for Workload {
             replicas: count(spec.replicas.or(Some(1))),
             ready: count(status.ready_replicas),
             rolling: behind && !on_delete,
-            can_roll_out: !on_delete,
+            rollout: (!on_delete).then_some(Rollout::After),
             ..base("apps/v1", it.metadata, Some(spec.template))
         }
     }
@@ -107,14 +121,16 @@ impl From<DaemonSet> for Workload {
         let generation = it.metadata.generation;
         let spec = it.spec.unwrap_or_default();
         let status = it.status.unwrap_or_default();
-        let on_delete = spec.update_strategy.as_ref().and_then(|it| it.type_.as_deref()) == Some("OnDelete");
+        let strategy = spec.update_strategy.unwrap_or_default();
+        let on_delete = strategy.type_.as_deref() == Some("OnDelete");
+        let surges = strategy.rolling_update.and_then(|it| it.max_surge).is_some_and(|it| !is_none(&it));
         let behind = status.observed_generation < generation
             || status.updated_number_scheduled.unwrap_or(0) < status.desired_number_scheduled;
         Self {
             replicas: count(Some(status.desired_number_scheduled)),
             ready: count(Some(status.number_ready)),
             rolling: behind && !on_delete,
-            can_roll_out: !on_delete,
+            rollout: (!on_delete).then_some(if surges { Rollout::Surge } else { Rollout::After }),
             ..base("apps/v1", it.metadata, Some(spec.template))
         }
     }
@@ -176,9 +192,27 @@ mod tests {
     }
 
     #[test]
+    fn how_new_pods_take_the_places_of_old_ones() {
+        let of = |strategy: Value| deployment(json!({"strategy": strategy}), json!({})).rollout;
+        assert_eq!(of(json!({})), Some(Rollout::Surge), "a quarter is what it is unless something else is said");
+        assert_eq!(of(json!({"rollingUpdate": {"maxSurge": "30%"}})), Some(Rollout::Surge));
+        for none in [json!(0), json!("0%")] {
+            assert_eq!(of(json!({"rollingUpdate": {"maxSurge": none}})), Some(Rollout::Replace), "{none}");
+        }
+        assert_eq!(of(json!({"type": "Recreate"})), Some(Rollout::After));
+        let of = |strategy: Value| {
+            let spec = json!({"selector": {}, "template": {"metadata": {}}, "updateStrategy": strategy});
+            Workload::from(serde_json::from_value::<DaemonSet>(json!({"metadata": {}, "spec": spec})).unwrap()).rollout
+        };
+        assert_eq!(of(json!({})), Some(Rollout::After));
+        assert_eq!(of(json!({"rollingUpdate": {"maxSurge": 1}})), Some(Rollout::Surge));
+        assert_eq!(of(json!({"type": "OnDelete"})), None);
+    }
+
+    #[test]
     fn what_is_kept_of_it() {
         let it = deployment(json!({"replicas": 3, "paused": true}), json!({"readyReplicas": 1}));
-        assert_eq!((it.replicas, it.ready, it.can_roll_out), (3, 1, false));
+        assert_eq!((it.replicas, it.ready, it.rollout), (3, 1, None));
         assert_eq!(it.template["c"].cpu_request, Some(supple_quantity::MilliCpu(1000)));
         assert_eq!(it.words.keys().collect::<Vec<_>>(), ["supple.dev/mode"]);
         assert_eq!(it.pod_labels["app"], "web");

@@ -1,7 +1,7 @@
 //! Do the limit ranges allow it, including ratios? A bound of a container holds the request, and the limit
 //! goes with what is left of it; anything else refuses it.
 
-use k8s_openapi::api::core::v1::{Container, LimitRange, LimitRangeItem, Pod};
+use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem, Pod};
 use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::admission::limit_range;
 use supple_resize::amounts::{Resource, containers};
@@ -12,6 +12,7 @@ use crate::check::draft::{Deed, Draft, Pair, Saying, show};
 use crate::check::sight::Sight;
 use crate::code::Code;
 use crate::policy::{Limits, Mode};
+use crate::round::Outcome;
 use crate::size::{limit_floor, limit_for};
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
@@ -35,24 +36,34 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     // What is made anew has the default in any case, whoever makes it, and what is taken back has to be taken back.
     let resizes = draft.deed == Deed::Resize && sight.mode() != Mode::Recreate && sight.siblings.is_none();
     if let Some(message) = imposed(&asked, &new).filter(|_| resizes) {
-        return draft.stop(Saying::refused(Check::LimitRange, Code::LimitRange, message));
+        let saying = Saying::refused(Check::LimitRange, Code::LimitRange, message);
+        if sight.mode() != Mode::InPlaceOrRecreate || !draft.acts() {
+            return draft.stop(saying);
+        }
+        draft.deed = Deed::Recreate(Code::LimitRange);
+        draft.remark(Saying { outcome: Outcome::Clamped, ..saying });
     }
     if let Err(denial) = limit_range::validate_pod(&new, ranges) {
         draft.stop(Saying::refused(Check::LimitRange, Code::LimitRange, denial.message));
     }
 }
 
-/// The limit that a container would have by the resize although nobody asked for it: of a pod that is older than the defaults of a limit
-/// range, the API server fills them in when its resources are changed. No resize takes a limit away again.
+/// The limit or request that a container would have by the resize although nobody asked for it: of a pod that is older than the
+/// defaults of a limit range, the API server fills them in when its resources are changed. No resize takes them away again.
 fn imposed(asked: &Pod, new: &Pod) -> Option<String> {
-    let limits = |it: &Container| it.resources.as_ref().and_then(|it| it.limits.clone()).unwrap_or_default();
+    let added = |before: Option<&WireList>, after: Option<&WireList>| {
+        let has = |name: &String| before.is_some_and(|it| it.contains_key(name));
+        after?.iter().find(|(name, _)| !has(name)).map(|(name, amount)| (name.clone(), amount.0.clone()))
+    };
     containers(asked).zip(containers(new)).find_map(|(asked, new)| {
-        let (before, after) = (limits(asked), limits(new));
-        let (name, amount) = after.iter().find(|(name, _)| !before.contains_key(*name))?;
+        let (before, after) = (asked.resources.as_ref(), new.resources.as_ref()?);
+        let limit = added(before.and_then(|it| it.limits.as_ref()), after.limits.as_ref()).map(|it| ("limit", it));
+        let request = || added(before.and_then(|it| it.requests.as_ref()), after.requests.as_ref());
+        let (what, (name, amount)) = limit.or_else(|| Some(("request", request()?)))?;
         Some(format!(
-            "with any resize {} would get the {name} limit {}, the default of a limit range, permanently: set a limit in its template, \
-             or restart the workload",
-            new.name, amount.0
+            "with any resize {} would get the {name} {what} {amount}, the default of a limit range, permanently: set a {what} in its \
+             template, or restart the workload",
+            new.name
         ))
     })
 }

@@ -7,6 +7,7 @@ use crate::check::draft::{Deed, Draft, Part, Saying};
 use crate::check::settling::take_back;
 use crate::check::sight::Sight;
 use crate::code::Code;
+use crate::facts::Rollout;
 use crate::policy::{Direction, Mode, RecreateBy};
 use crate::recreated::comes_with;
 
@@ -55,7 +56,12 @@ pub fn restarts(sight: &Sight<'_>, part: &Part) -> bool {
 
 /// Whether the pod would be recreated by restarting its workload.
 pub fn rolls_out(sight: &Sight<'_>) -> bool {
-    sight.policy().recreate_by.value == RecreateBy::Rollout && sight.subject.facts.can_roll_out
+    rollout(sight).is_some()
+}
+
+/// How, if the pod would be recreated by restarting its workload.
+pub fn rollout(sight: &Sight<'_>) -> Option<Rollout> {
+    sight.subject.facts.rollout.filter(|_| sight.policy().recreate_by.value == RecreateBy::Rollout)
 }
 
 fn rolled_out(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
@@ -69,7 +75,12 @@ fn rolled_out(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
 /// Whether it is recreated to come back with other sizes, or to find room for them. What is given up has a back-off of its own, and
 /// what is stuck is recreated for its life.
 pub fn is_for_sizes(deed: Deed) -> bool {
-    matches!(deed, Deed::Recreate(Code::Evict | Code::NodeUnsupported | Code::NoRoom | Code::NodeCapacity))
+    matches!(
+        deed,
+        Deed::Recreate(
+            Code::Evict | Code::NodeUnsupported | Code::LimitRange | Code::NoRoom | Code::NodeCapacity
+        )
+    )
 }
 
 /// Why the pod made anew would not have the sizes that it is recreated for, which would go on for ever: that shows by the last one
@@ -88,7 +99,7 @@ fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> Option<String> {
             last.until()
         ));
     }
-    if !matches!(draft.deed, Deed::Recreate(Code::Evict | Code::NodeUnsupported)) {
+    if !matches!(draft.deed, Deed::Recreate(Code::Evict | Code::NodeUnsupported | Code::LimitRange)) {
         return None;
     }
     if !subject.facts.sized_at_creation {

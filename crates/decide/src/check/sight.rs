@@ -10,9 +10,9 @@ use supple_resize::amounts::{Amounts, Resource};
 
 use crate::check::Check;
 use crate::check::draft::{Draft, Part};
-use crate::check::restart::rolls_out;
+use crate::check::restart::rollout;
 use crate::create::{Creation, Siblings, create, create_with, newborn, pattern};
-use crate::facts::{ContainerFacts, NodeFacts, PodFacts};
+use crate::facts::{ContainerFacts, NodeFacts, PodFacts, Rollout};
 use crate::few::Few;
 use crate::ledger::Ledger;
 use crate::names::MODE;
@@ -169,17 +169,19 @@ impl Sight<'_> {
         Cow::Owned(Born { new: born.new.clone(), creation })
     }
 
-    /// When the one in the place of this pod is made. What numbers its pods, or has one a node, waits for the end of the old one; all
-    /// others make the new one as soon as the old one is on its way out, which quotas count until it is gone: so long the new one is
-    /// refused if it has no room beside it as its template makes it, and is made with room. A rollout with surge has nothing that
-    /// is on its way out before the new one is ready.
+    /// When the one in the place of this pod is made. What numbers its pods, or has one a node, waits for the end of the old one, unless a
+    /// rollout with surge makes the new one ready before; all others make the new one as soon as the old one is on its way out, which
+    /// quotas count until it is gone: so long the new one is refused if it has no room beside it as its template makes it, and is made
+    /// with room.
     fn successor(&self, new: &PodFacts) -> Successor {
-        if matches!(&*self.subject.facts.key.kind, "StatefulSet" | "DaemonSet") {
-            return Successor::After;
-        }
+        let waits = matches!(&*self.subject.facts.key.kind, "StatefulSet" | "DaemonSet");
         let quotas = self.scene.namespaces.get(&self.pod.key.namespace).map_or(&[][..], |it| &it.quotas);
-        let refused = || quota::check(&new.to_pod(), None, quotas).is_err();
-        if !rolls_out(self) && refused() { Successor::After } else { Successor::Beside }
+        match rollout(self).unwrap_or(if waits { Rollout::After } else { Rollout::Replace }) {
+            Rollout::Surge => Successor::Beside,
+            Rollout::After => Successor::After,
+            Rollout::Replace if quota::check(&new.to_pod(), None, quotas).is_err() => Successor::After,
+            Rollout::Replace => Successor::Beside,
+        }
     }
 
     /// What may be done with it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use supple_decide::code::Code;
-use supple_decide::facts::PodFacts;
+use supple_decide::facts::{PodFacts, Rollout};
 use supple_decide::policy::{Mode, RecreateBy, StepCaps};
 use supple_decide::progress::Progress;
 use supple_decide::round::What;
@@ -266,9 +266,22 @@ fn a_quota_counts_the_pod_made_anew_beside_the_old_one_where_it_is_made_beside_i
     // What has to be gone before it is made again is not counted beside it; there must be room all the same.
     for kind in ["StatefulSet", "DaemonSet"] {
         check(kind, RecreateBy::Eviction, "3", Code::Evict, "evict");
-        check(kind, RecreateBy::Rollout, "3", Code::RollOut, "roll out");
+        let mut stage = under_a_quota(kind, RecreateBy::Rollout, "3");
+        stage.subject("web").facts.rollout = Some(Rollout::After);
+        crate::stage::check(&stage.decide(), "web-1", Code::RollOut, "roll out");
         check(kind, RecreateBy::Eviction, "2900m", Code::QuotaExceeded, "nothing");
     }
+    let rolled_out = |kind: &str, rollout: Rollout, hard: &str, code: Code, expect: &str| {
+        let mut stage = under_a_quota(kind, RecreateBy::Rollout, hard);
+        stage.subject("web").facts.rollout = Some(rollout);
+        crate::stage::check(&stage.decide(), "web-1", code, expect);
+    };
+    // A daemon set that surges has the new one beside the old one; a deployment that does not waits for its end, or for its going.
+    rolled_out("DaemonSet", Rollout::Surge, "3", Code::ComesBackSame, "nothing");
+    rolled_out("DaemonSet", Rollout::Surge, "4", Code::RollOut, "roll out");
+    rolled_out("Deployment", Rollout::After, "3", Code::RollOut, "roll out");
+    rolled_out("Deployment", Rollout::Replace, "3", Code::RollOut, "roll out");
+    rolled_out("Deployment", Rollout::Replace, "3500m", Code::ComesBackSame, "nothing");
     // A new one of the template's sizes would be let in at once, and one of more would not.
     check("Deployment", RecreateBy::Eviction, "3500m", Code::ComesBackSame, "nothing");
     check("Deployment", RecreateBy::Eviction, "4", Code::Evict, "evict");

@@ -142,6 +142,22 @@ fn a_resize_that_would_bring_a_limit_with_it_is_not_made() {
     let of_big = verdict.decisions.iter().find(|it| &*it.pod.name == "big-1").unwrap();
     assert!(of_big.findings.iter().all(|it| it.code != Code::LimitRange), "{of_big:?}");
     check(&sized("1 1Gi:1Gi"), "big-1", Code::Resize, "3 2Gi:2Gi");
+    // Where the mode recreates what cannot be resized in place, a new pod gets sizes that somebody chose.
+    let mut stage = crowded("1 1Gi", "3 2Gi", "1", "1");
+    stage.pod("big", "big-2", "n2", "3 2Gi");
+    stage.limit_range(json!({"type": "Container", "default": {"memory": "4Gi"}}));
+    stage.policy("big", |it| {
+        (it.mode.value, it.min_replicas.value) = (supple_decide::policy::Mode::InPlaceOrRecreate, 1);
+    });
+    check(&stage.decide(), "big-1", Code::ComesBackSame, "nothing");
+    stage.sizes_new_pods();
+    let round = stage.decide();
+    check(&round, "big-1", Code::Evict, "evict");
+    assert!(decision(&round, "big-1").message.contains("the default of a limit range"));
+    // A request is filled in as a limit is.
+    let mut stage = crowded("1", "3", "1", "1");
+    stage.limit_range(json!({"type": "Container", "defaultRequest": {"memory": "1Gi"}}));
+    check(&stage.decide(), "big-1", Code::LimitRange, "nothing");
 }
 
 #[test]

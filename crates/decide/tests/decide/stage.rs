@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use supple_decide::code::Code;
 use supple_decide::facts::{
-    ContainerFacts, ContainerShape, NamespaceFacts, NodeFacts, Noted, Phase, PodFacts, PodShape, WorkloadFacts,
+    ContainerFacts, ContainerShape, NamespaceFacts, NodeFacts, Noted, Phase, PodFacts, PodShape, Rollout, WorkloadFacts,
 };
 use supple_decide::few::Few;
 use supple_decide::hand::Hand;
@@ -160,7 +160,7 @@ impl Stage {
             rolling: false,
             template: Few::new(),
             disruptions_allowed: None,
-            can_roll_out: true,
+            rollout: Some(Rollout::Surge),
             sized_at_creation: false,
             scalers: Vec::new(),
             other_vertical: Vec::new(),

@@ -37,7 +37,11 @@ fn a_workload_is_put_together_from_what_speaks_of_it() {
     let mut view = View::default();
     view.see(News::Pod(watcher::Event::Apply(pod("web-1", "1", "a"))));
     let alone = view.facts_of(&web());
-    assert_eq!((alone.replicas, alone.uid.as_ref(), alone.rollout.is_some()), (1, "", false), "its object has not come yet");
+    assert_eq!(
+        (alone.replicas, alone.uid.as_ref(), alone.rollout.is_some()),
+        (1, "", false),
+        "its object has not come yet"
+    );
     view.see(deployment());
     view.see(News::Budget(of(json!({
         "metadata": {"namespace": "shop", "name": "b"}, "spec": {"selector": {"matchLabels": {"app": "web"}}},

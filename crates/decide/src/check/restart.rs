@@ -77,9 +77,7 @@ fn rolled_out(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
 pub fn is_for_sizes(deed: Deed) -> bool {
     matches!(
         deed,
-        Deed::Recreate(
-            Code::Evict | Code::NodeUnsupported | Code::LimitRange | Code::NoRoom | Code::NodeCapacity
-        )
+        Deed::Recreate(Code::Evict | Code::NodeUnsupported | Code::LimitRange | Code::NoRoom | Code::NodeCapacity)
     )
 }
 

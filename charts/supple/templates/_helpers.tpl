@@ -45,7 +45,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- /* Directives for one word; anything else is passed on as it is. */ -}}
 {{- define "supple.log" -}}
 {{- if has .Values.logging.level (list "error" "warn" "info" "debug" "trace") -}}
-warn,supple={{ .Values.logging.level }},kube_client=off
+warn,supple={{ .Values.logging.level }},kube_client=off,kube_runtime=error
 {{- else -}}
 {{ .Values.logging.level }}
 {{- end -}}

@@ -37,7 +37,7 @@ pub struct LogArgs {
         global = true,
         value_name = "LEVEL",
         env = "SUPPLE_LOG",
-        default_value = "warn,supple=info,kube_client=off",
+        default_value = "warn,supple=info,kube_client=off,kube_runtime=error",
         hide_default_value = true
     )]
     pub log: String,

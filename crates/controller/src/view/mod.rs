@@ -347,7 +347,10 @@ impl View {
             };
             job.owner.clone()
         });
-        let workload = self.members.get_key_value(&workload).map_or(workload, |(known, _)| known.clone());
+        let workload = match self.members.get_key_value(&workload) {
+            Some((known, _)) => known.clone(),
+            None => WorkloadKey { namespace: self.of_one_copy(&workload.namespace), ..workload },
+        };
         // Only a bare pod speaks for itself; of the others the workload's own labels count.
         let labels =
             if &*workload.kind == "Pod" { pod.metadata.labels.clone().unwrap_or_default() } else { BTreeMap::new() };
@@ -482,6 +485,13 @@ impl View {
         let first = WorkloadKey { namespace: namespace.clone(), kind: Arc::from(""), name: Arc::from("") };
         let workloads = self.members.range(first..).map(|(it, _)| it).take_while(|it| it.namespace == *namespace);
         self.dirty.extend(workloads.cloned());
+    }
+
+    /// The name of a namespace, in the copy that the keys of its workloads have: keys with the same copy are compared by their names alone.
+    fn of_one_copy(&self, namespace: &Arc<str>) -> Arc<str> {
+        let first = WorkloadKey { namespace: namespace.clone(), kind: Arc::from(""), name: Arc::from("") };
+        let known = self.members.range(first..).next().map(|(it, _)| &it.namespace);
+        known.filter(|it| **it == *namespace).unwrap_or(namespace).clone()
     }
 
     fn object(&self, key: &WorkloadKey) -> Option<&Workload> {

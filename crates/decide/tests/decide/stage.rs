@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test program takes from it what it needs")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -69,12 +69,15 @@ pub fn show(numbers: &Numbers) -> String {
     format!("{cpu} {memory}").trim().to_owned()
 }
 
+/// The one copy of the namespace's name that all keys have, as in a controller.
+static COPY: LazyLock<Arc<str>> = LazyLock::new(|| NAMESPACE.into());
+
 pub fn key(name: &str) -> PodKey {
-    PodKey::new(NAMESPACE, name, format!("uid-{name}"))
+    PodKey::new(COPY.clone(), name, format!("uid-{name}"))
 }
 
 pub fn workload(name: &str) -> WorkloadKey {
-    WorkloadKey { namespace: NAMESPACE.into(), kind: "Deployment".into(), name: name.into() }
+    WorkloadKey { namespace: COPY.clone(), kind: "Deployment".into(), name: name.into() }
 }
 
 pub fn wanted<T: Copy>(target: T) -> Wanted<T> {

@@ -231,6 +231,11 @@ impl View {
         all.filter(|it| !self.members.contains_key(it)).collect()
     }
 
+    /// Whether its object is there, so that it may have pods again. A job that has ended has not.
+    pub fn comes_back(&self, workload: &WorkloadKey) -> bool {
+        &*workload.kind != "Job" && self.object(workload).is_some()
+    }
+
     /// The pod of that name.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<&PodFacts> {
         self.scene.pods.get(self.named(namespace, name)?).map(|it| &**it)

@@ -28,6 +28,9 @@ const SPAN_SECONDS: i64 = 12 * 3600;
 /// What is learned is saved so soon after the newest sample in it, at most.
 const SAVED_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 
+/// A kill that nobody saw is answered in haste for so long; what has lived for longer since may wait its turn.
+const IN_HASTE: SignedDuration = SignedDuration::from_hours(1);
+
 /// The number of no pod in a recommender.
 const NOBODY: u32 = u32::MAX;
 
@@ -48,6 +51,8 @@ struct Kept {
     recalled: Peak,
     /// The newest sample before this process.
     recalled_to: Option<Timestamp>,
+    /// The hour of the newest kill before this process.
+    recalled_kill: Option<i64>,
     /// The highest use of those that were evicted since.
     evicted: Peak,
     /// It goes on from more than an hour that was learned before this process.
@@ -167,6 +172,7 @@ impl Kept {
             fresh: None,
             recalled: Peak::default(),
             recalled_to: None,
+            recalled_kill: None,
             evicted: Peak::default(),
             resumed: false,
             unsaved: false,
@@ -283,6 +289,39 @@ impl History {
         let known = kept.known(&pod.key);
         known.set_urgent(Urgent { memory, ..known.urgent() });
         kept.unsaved = true;
+    }
+
+    /// Learn from a kill that nobody was there to see. Where we resized the container since, it was killed at the size before that; then,
+    /// and where it has lived for long since, the workload is to remember it, and no pod to be in haste.
+    pub fn killed_unseen(
+        &mut self,
+        pod: &PodFacts,
+        container: &ContainerFacts,
+        at: Timestamp,
+        now: Timestamp,
+        policy: &Policy,
+    ) {
+        // Kubernetes writes when something ended in whole seconds, rounded down.
+        let since = pod.note.as_deref().filter(|it| it.at.as_second() > at.as_second());
+        let before = since.and_then(|it| it.container(&container.name)).map(|(before, _)| *before);
+        if before.is_none() && now.duration_since(at) < IN_HASTE {
+            return self.killed(pod, container, at, policy);
+        }
+        let then = before.unwrap_or_default().or(&container.actual.unwrap_or(container.asked));
+        let (limit, request) = (then.memory_limit, then.memory_request);
+        let kept = self.kept(pod, container, policy);
+        kept.front.out_of_memory(NOBODY, &OutOfMemory { time: at.as_second(), limit, request, peak: None });
+        kept.front.forget(NOBODY);
+        kept.unsaved = true;
+    }
+
+    /// Whether a kill of then was learned from before this process. What is older than the newest sample that was saved was; about that
+    /// sample it was if a kill of its hour had been learned when it was saved.
+    pub fn has_seen_kill(&self, workload: &WorkloadKey, container: &str, at: Timestamp) -> bool {
+        let Some(kept) = self.kept.get(workload).and_then(|it| it.get(container)) else { return false };
+        let Some(since) = kept.recalled_to.map(|it| at.duration_since(it)) else { return false };
+        let of_its_hour = || kept.recalled_kill.is_some_and(|it| it >= at.as_second().div_euclid(3600));
+        if since.abs() <= SAVED_WITHIN { of_its_hour() } else { since.is_negative() }
     }
 
     /// Learn from an eviction by a node that was short of memory: the container used this much, and so little that it stayed
@@ -440,9 +479,11 @@ impl History {
         let state = State::load(bytes).map_err(|error| format!("{workload} {container}: {error}"))?;
         // A state says the same however often it is loaded and saved; what is longer was saved behind it.
         let peak = Peak::load(bytes.get(state.save().len()..).unwrap_or_default());
+        let kill = state.kill.map(|(hour, _)| hour);
         self.adopt(workload, container, state, policy);
         if let Some(kept) = self.kept.get_mut(workload).and_then(|it| it.get_mut(container)) {
             kept.fresh = kept.fresh.max(fresh);
+            kept.recalled_kill = kept.recalled_kill.max(kill);
             kept.recalled = kept.recalled.and(peak);
             kept.recalled_to = kept.recalled_to.max(fresh);
         }

@@ -86,6 +86,8 @@ struct WrittenDown {
     saved: Option<Box<Saved>>,
     record: Arc<Record>,
     generation: Option<i64>,
+    /// Of what it is said to be the version, where it has no owner.
+    unowned: Option<Box<str>>,
     since: Since,
 }
 
@@ -233,7 +235,7 @@ impl Rules {
     /// everything.
     pub fn resolve(&self, workload: &WorkloadKey, api_version: &str, view: &View) -> Option<Resolved> {
         let said = view.said(workload);
-        let asked = Asked { key: workload, api_version, labels: said.labels, annotations: said.words };
+        let asked = Asked { key: workload, api_version, labels: &said.labels, annotations: said.words };
         let mut resolved = self.read.as_ref()?.resolve(&asked);
         if workload.namespace == self.own_namespace || &*workload.namespace == "kube-system" {
             let mut policy = Policy::clone(&resolved.policy);
@@ -256,6 +258,11 @@ impl Rules {
     /// What was written down about a workload, once; `None` where nothing was, or it has been taken.
     pub fn take_saved(&mut self, workload: &WorkloadKey) -> Option<Saved> {
         self.rightsizings.get_mut(&at(workload))?.saved.take().map(|it| *it)
+    }
+
+    /// The version that stands in the `Rightsizing` of the workload, for good, where that has no owner to go with.
+    pub fn unowned(&self, workload: &WorkloadKey) -> Option<&str> {
+        self.rightsizings.get(&at(workload))?.unowned.as_deref()
     }
 
     /// Whether the workload has its `Rightsizing`.
@@ -328,6 +335,8 @@ fn at(workload: &WorkloadKey) -> Name {
 /// have edited it.
 fn written_down(it: Rightsizing, known: impl FnOnce(&WorkloadKey) -> Option<Arc<Record>>) -> WrittenDown {
     let (reference, generation) = (it.spec.workload_ref, it.metadata.generation);
+    let is_owned = it.metadata.owner_references.is_some_and(|it| !it.is_empty());
+    let unowned = (!is_owned).then(|| reference.api_version.into());
     let workload = WorkloadKey {
         namespace: Arc::from(it.metadata.namespace.unwrap_or_default()),
         kind: Arc::from(reference.kind),
@@ -338,7 +347,7 @@ fn written_down(it: Rightsizing, known: impl FnOnce(&WorkloadKey) -> Option<Arc<
     let since = since(&status.conditions);
     if let Some(own) = known(&workload) {
         let record = if *own == record { own } else { Arc::new(record) };
-        return WrittenDown { workload, generation, since, saved: None, record };
+        return WrittenDown { workload, generation, unowned, since, saved: None, record };
     }
     let record = Arc::new(record);
     let decode = |text: &String| base64::engine::general_purpose::STANDARD.decode(text).ok();
@@ -348,6 +357,7 @@ fn written_down(it: Rightsizing, known: impl FnOnce(&WorkloadKey) -> Option<Arc<
     WrittenDown {
         workload,
         generation,
+        unowned,
         since,
         saved: Some(Box::new(Saved { record: record.clone(), history, measured })),
         record,

@@ -16,6 +16,7 @@ mod flights;
 mod guards;
 pub(crate) mod idle;
 mod kept;
+mod kills;
 pub mod knowledge;
 mod measuring;
 mod picture;
@@ -328,7 +329,7 @@ impl World {
         self.view.see(news);
         let Some((namespace, name)) = name else { return Vec::new() };
         let Some(pod) = self.view.pod(&namespace, &name) else { return Vec::new() };
-        let incidents = before.map(|it| it.since(pod)).unwrap_or_default();
+        let incidents = self.kept.kills.befell(before.as_ref(), pod);
         let (key, generation) = (pod.key.clone(), pod.generation);
         self.shows_what_was_sent(&key, generation);
         self.is_it_done(&key);
@@ -461,6 +462,7 @@ impl World {
         let mut effects = Vec::new();
         if only.is_none() {
             effects.extend(self.evicted_by_events(now));
+            effects.extend(self.count_unseen_kills());
             effects.extend(self.keeping_again(now));
         }
         if self.leading {

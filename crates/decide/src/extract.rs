@@ -71,6 +71,7 @@ impl PodFacts {
             qos: qos::recorded(pod),
             revision: label(&pod.metadata, "pod-template-hash")
                 .or_else(|| label(&pod.metadata, "controller-revision-hash"))
+                .or_else(|| label(&pod.metadata, "rollouts-pod-template-hash"))
                 .map(Arc::from),
             pod_level,
             pod_level_held: held,

@@ -67,7 +67,7 @@ pub struct PodShape {
     pub workload: WorkloadKey,
     /// Its class, as recorded: a resize never changes it.
     pub qos: QosClass,
-    /// `pod-template-hash` or `controller-revision-hash`: pods of two revisions at once are a rollout.
+    /// `pod-template-hash`, `controller-revision-hash` or `rollouts-pod-template-hash`: pods of two revisions at once are a rollout.
     pub revision: Option<Arc<str>>,
     /// Pod-level `spec.resources`.
     pub pod_level: Numbers,

@@ -257,7 +257,7 @@ async fn write(client: &Client, written: &Written) -> Result<(), kube::Error> {
     let api = Api::<Rightsizing>::namespaced(client.clone(), &workload.namespace);
     let params = PatchParams::apply(MANAGER).force();
     if *create {
-        // It goes with its workload; where the workload's UID is not known, `supple uninstall` finds it by its kind.
+        // It goes with its workload; where the workload's UID is not known, as of an Argo Rollout, it stays until somebody deletes it.
         api.patch(&name, &params, &Patch::Apply(object)).await?;
     }
     let status = json!({

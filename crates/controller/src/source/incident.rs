@@ -46,11 +46,17 @@ impl Mark {
         Self { pod: pod.key.clone(), evicted: pod.evicted.is_some(), containers: containers.collect() }
     }
 
+    /// Whether it is of this pod, and not of another of the same name.
+    #[must_use]
+    pub fn is_of(&self, pod: &PodFacts) -> bool {
+        self.pod == pod.key
+    }
+
     /// What befell the pod since. Another pod of the same name has a past of its own.
     #[must_use]
     pub fn since(&self, now: &PodFacts) -> Vec<Incident> {
         let mut found = Vec::new();
-        if now.key != self.pod {
+        if !self.is_of(now) {
             return found;
         }
         let mut restarted = 0_u32;

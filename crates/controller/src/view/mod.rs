@@ -8,10 +8,12 @@
 //! No IO and no clock: the same news in any order between two refreshes gives the same scene.
 
 pub mod beside;
+pub mod labels;
 pub mod owner;
 pub mod shelf;
 pub mod workload;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -29,6 +31,8 @@ use supple_decide::need::Uses;
 use supple_decide::scene::{Scene, Subject};
 
 use beside::{Budget, Scales};
+use labels::{Labels, Map};
+use owner::Unwatched;
 use shelf::{Moved, Name, Shelf};
 use workload::Workload;
 
@@ -83,13 +87,13 @@ struct NamespaceKnown {
     deleting: bool,
 }
 
-/// The labels and annotations that speak to us of one workload: its own, or a bare pod's.
-#[derive(Clone, Copy, Debug)]
+/// The labels and annotations that speak to us of one workload: its own, or its pods' where its object is not watched.
+#[derive(Clone, Debug)]
 pub struct Said<'a> {
     /// Its labels.
-    pub labels: &'a BTreeMap<String, String>,
+    pub labels: Cow<'a, Map>,
     /// Its annotations under `supple.dev/`.
-    pub words: &'a BTreeMap<String, String>,
+    pub words: &'a Map,
 }
 
 /// How far the list of pods has come. The pods themselves are in the scene, once.
@@ -107,8 +111,11 @@ pub struct View {
     /// What decisions are made on. Needs, records and policies are put into it by others.
     pub scene: Scene,
     pods: Listing,
-    labels: BTreeMap<PodKey, BTreeMap<String, String>>,
+    /// Of the pods of workloads that are not watched.
+    labels: BTreeMap<PodKey, Labels>,
     members: BTreeMap<WorkloadKey, BTreeSet<PodKey>>,
+    /// What pods tell of the objects of those.
+    unwatched: BTreeMap<WorkloadKey, Unwatched>,
     /// The job of each pod of one: whose that is may be known later, and may change.
     of_jobs: BTreeMap<PodKey, Arc<str>>,
     nodes: Shelf<()>,
@@ -224,6 +231,11 @@ impl View {
         all.filter(|it| !self.members.contains_key(it)).collect()
     }
 
+    /// Whether its object is there, so that it may have pods again. A job that has ended has not.
+    pub fn comes_back(&self, workload: &WorkloadKey) -> bool {
+        &*workload.kind != "Job" && self.object(workload).is_some()
+    }
+
     /// The pod of that name.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<&PodFacts> {
         self.scene.pods.get(self.named(namespace, name)?).map(|it| &**it)
@@ -273,17 +285,20 @@ impl View {
         self.namespaces.get(&(Arc::from(""), namespace.clone())).map(|it| &it.words)
     }
 
-    /// What a workload says of itself: its object's labels and annotations, or the pod's where it is a bare pod.
+    /// What a workload says of itself: its object's labels and annotations, or where that is not watched what its pods have in common
+    /// and the annotations of the first.
     pub fn said(&self, key: &WorkloadKey) -> Said<'_> {
-        static NOTHING: BTreeMap<String, String> = BTreeMap::new();
+        static NOTHING: Map = Map::new();
         if let Some(it) = self.object(key) {
-            return Said { labels: &it.labels, words: &it.words };
+            return Said { labels: Cow::Borrowed(&it.labels), words: &it.words };
         }
-        let pod = self.members(key).next();
-        Said {
-            labels: pod.and_then(|it| self.labels.get(it)).unwrap_or(&NOTHING),
-            words: pod.and_then(|it| self.scene.pods.get(it)).map_or(&NOTHING, |it| &it.words),
-        }
+        let pod = self.members(key).next().and_then(|it| self.scene.pods.get(it));
+        Said { labels: Cow::Owned(labels::common(self.labels_of(key))), words: pod.map_or(&NOTHING, |it| &it.words) }
+    }
+
+    /// The labels of the pods of a workload that is not watched.
+    fn labels_of(&self, key: &WorkloadKey) -> impl Iterator<Item = &Labels> {
+        self.members(key).filter_map(|it| self.labels.get(it))
     }
 
     /// The workloads that have to be looked at anew since this was last called.
@@ -321,10 +336,13 @@ impl View {
 
     /// A pod is there, or otherwise than it was.
     fn take_pod(&mut self, pod: &Pod) -> PodKey {
-        let (facts, labels) = self.facts_of_pod(pod);
+        let told = owner::unwatched(pod);
+        // Of workloads that are watched their own labels count, and those of their templates.
+        let speaks = told.is_some() || owner::is_bare(pod);
+        let labels = speaks.then(|| Labels::of(pod.metadata.labels.as_ref().unwrap_or(&Map::new())));
+        let (facts, labels) = self.facts_of_pod(pod, labels);
         let key = facts.key.clone();
-        let job = owner::controller(pod.metadata.owner_references.as_deref()).filter(|it| it.kind == "Job");
-        match job {
+        match owner::job_of(pod) {
             Some(job) => drop(self.of_jobs.insert(key.clone(), Arc::from(&*job.name))),
             None => drop(self.of_jobs.remove(&key)),
         }
@@ -332,11 +350,15 @@ impl View {
         if let Some(other) = self.named(&key.namespace, &key.name).filter(|it| **it != key).cloned() {
             self.forget(&other);
         }
+        let workload = facts.workload.clone();
         self.remember(facts, labels);
+        if let Some(told) = told.filter(|it| self.unwatched.get(&workload) != Some(it)) {
+            self.unwatched.insert(workload, told);
+        }
         key
     }
 
-    fn facts_of_pod(&self, pod: &Pod) -> (PodFacts, BTreeMap<String, String>) {
+    fn facts_of_pod(&self, pod: &Pod, mut labels: Option<Labels>) -> (PodFacts, Option<Labels>) {
         let key = PodKey::of(pod);
         let workload = owner::workload_of(pod, |namespace, name| {
             let Some(job) = self.jobs.get(&(Arc::from(namespace), Arc::from(name))) else {
@@ -351,17 +373,14 @@ impl View {
             Some((known, _)) => known.clone(),
             None => WorkloadKey { namespace: self.of_one_copy(&workload.namespace), ..workload },
         };
-        // Only a bare pod speaks for itself; of the others the workload's own labels count.
-        let labels =
-            if &*workload.kind == "Pod" { pod.metadata.labels.clone().unwrap_or_default() } else { BTreeMap::new() };
         let mut facts = PodFacts::of(pod, workload);
-        self.share(&mut facts);
+        self.share(&mut facts, &mut labels);
         (facts, labels)
     }
 
     /// What is known already is kept once, not with every pod: what it was itself, what the first pod of its workload is, and
     /// the one before it, because pods are made and resized in the order of their names.
-    fn share(&self, facts: &mut PodFacts) {
+    fn share(&self, facts: &mut PodFacts, labels: &mut Option<Labels>) {
         let pods = &self.scene.pods;
         if let Some((key, before)) = pods.get_key_value(&facts.key) {
             facts.key = key.clone();
@@ -370,15 +389,20 @@ impl View {
         let members = self.members.get(&facts.workload);
         let first = members.and_then(BTreeSet::first);
         let before = members.and_then(|it| it.range(..&facts.key).next_back());
-        for sibling in [first, before].into_iter().flatten().filter_map(|it| pods.get(it)) {
-            facts.share(sibling);
+        for key in [first, before].into_iter().flatten() {
+            if let Some(sibling) = pods.get(key) {
+                facts.share(sibling);
+            }
+            if let Some((own, sibling)) = labels.as_mut().zip(self.labels.get(key)) {
+                own.share(sibling);
+            }
         }
         if let Some((node, _)) = facts.node.as_ref().and_then(|it| self.scene.nodes.get_key_value(it)) {
             facts.node = Some(node.clone());
         }
     }
 
-    fn remember(&mut self, facts: PodFacts, labels: BTreeMap<String, String>) {
+    fn remember(&mut self, facts: PodFacts, labels: Option<Labels>) {
         let key = facts.key.clone();
         if let Some(before) = self.scene.pods.get(&key).filter(|it| it.workload != facts.workload) {
             let old = before.workload.clone();
@@ -386,8 +410,9 @@ impl View {
         }
         self.members.entry(facts.workload.clone()).or_default().insert(key.clone());
         self.dirty.insert(facts.workload.clone());
-        if !labels.is_empty() {
-            self.labels.insert(key.clone(), labels);
+        match labels {
+            Some(labels) => drop(self.labels.insert(key.clone(), labels)),
+            None => drop(self.labels.remove(&key)),
         }
         self.scene.pods.insert(key, Box::new(facts));
     }
@@ -410,7 +435,7 @@ impl View {
 
     /// Whether it is not known yet whose it is: a pod came before its job.
     pub fn is_of_unknown_job(&self, key: &WorkloadKey) -> bool {
-        &*key.kind == "Job" && self.object(key).is_none()
+        &*key.kind == "Job" && self.object(key).is_none() && !self.unwatched.contains_key(key)
     }
 
     fn forget(&mut self, key: &PodKey) {
@@ -428,6 +453,7 @@ impl View {
             members.remove(pod);
             if members.is_empty() {
                 self.members.remove(workload);
+                self.unwatched.remove(workload);
             }
         }
     }
@@ -512,21 +538,23 @@ impl View {
         let pods = || self.members(key).filter_map(|it| self.scene.pods.get(it));
         let counted = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         let object = self.object(key);
+        let told = self.unwatched.get(key).filter(|_| object.is_none());
         let revisions: BTreeSet<&Arc<str>> = pods().filter_map(|it| it.revision.as_ref()).collect();
-        let labels = self.pod_labels(key);
-        let budgets = self.budgets.of_namespace(&key.namespace).map(|(_, it)| it);
-        let allowed = labels.and_then(|it| budgets.filter(|budget| budget.is_over(it)).map(|it| it.allowed).min());
         let scalers = self.scalers.of_namespace(&key.namespace).map(|(_, it)| it);
         let scalers = scalers.filter(|it| it.kind == *key.kind && it.name == *key.name);
         WorkloadFacts {
             key: key.clone(),
-            uid: object.map_or_else(|| self.uid_of_bare(key), |it| it.uid.clone()),
-            api_version: Arc::from(object.map_or("v1", |it| it.api_version)),
+            uid: object.map(|it| &it.uid).or(told.map(|it| &it.uid)).map_or_else(|| self.uid_of_bare(key), Arc::clone),
+            api_version: match (object, told) {
+                (Some(it), _) => Arc::from(it.api_version),
+                (None, Some(it)) => it.api_version.clone(),
+                (None, None) => Arc::from("v1"),
+            },
             replicas: object.map_or_else(|| counted(pods().count()), |it| it.replicas),
             ready: object.map_or_else(|| counted(pods().filter(|it| it.ready.is_some()).count()), |it| it.ready),
             rolling: object.map_or(revisions.len() > 1, |it| it.rolling),
             template: object.map(|it| it.template.clone()).unwrap_or_default(),
-            disruptions_allowed: allowed,
+            disruptions_allowed: self.disruptions_allowed(key),
             rollout: object.and_then(|it| it.rollout),
             sized_at_creation: false,
             scalers: scalers.map(|it| it.scaler.clone()).collect(),
@@ -535,17 +563,27 @@ impl View {
         }
     }
 
-    /// The labels of its pods.
-    fn pod_labels(&self, key: &WorkloadKey) -> Option<&BTreeMap<String, String>> {
-        let labels = self.object(key).map(|it| &*it.pod_labels);
-        labels.or_else(|| self.members(key).next().and_then(|it| self.labels.get(it)))
+    /// What budgets over its pods leave, the least: where pods of one workload have several labels, as a primary and its replicas, a
+    /// budget over one of them holds for all, because which of them is disturbed is decided for the workload.
+    fn disruptions_allowed(&self, key: &WorkloadKey) -> Option<u32> {
+        let budgets = || self.budgets.of_namespace(&key.namespace).map(|(_, it)| it);
+        budgets().next()?;
+        let labels = match self.object(key) {
+            Some(it) => vec![Cow::Borrowed(&*it.pod_labels)],
+            None => labels::each(self.labels_of(key)),
+        };
+        budgets().filter(|budget| labels.iter().any(|it| budget.is_over(it))).map(|it| it.allowed).min()
     }
 
     /// Whether our webhook is asked about its new pods.
     pub fn is_asked_about(&self, key: &WorkloadKey, registration: &Registration) -> bool {
-        let nothing = BTreeMap::new();
+        let nothing = Map::new();
         let namespace = self.namespaces.get(&(Arc::from(""), key.namespace.clone())).map(|it| &it.labels);
-        registration.asks(&key.namespace, namespace.unwrap_or(&nothing), self.pod_labels(key).unwrap_or(&nothing))
+        let labels = match self.object(key) {
+            Some(it) => Cow::Borrowed(&*it.pod_labels),
+            None => Cow::Owned(labels::common(self.labels_of(key))),
+        };
+        registration.asks(&key.namespace, namespace.unwrap_or(&nothing), &labels)
     }
 
     fn uid_of_bare(&self, key: &WorkloadKey) -> Arc<str> {

@@ -170,3 +170,116 @@ fn nothing_is_decided_before_it_can_be_known_whose_pods_are() {
     let missing = View::default().missing();
     assert!(missing.contains(&"jobs") && missing.contains(&"cronjobs"), "{missing:?}");
 }
+
+/// A pod with these labels that this made.
+fn made(name: &str, labels: Value, (version, kind, owner): (&str, &str, &str)) -> News {
+    News::Pod(of(json!({
+        "metadata": {"namespace": "shop", "name": name, "uid": name, "labels": labels, "ownerReferences": [
+            {"apiVersion": version, "kind": kind, "name": owner, "uid": format!("{owner} itself"), "controller": true}]},
+        "spec": {"containers": [{"name": "c"}]},
+    })))
+}
+
+fn budget(name: &str, selector: Value, allowed: u32) -> News {
+    News::Budget(of(json!({
+        "metadata": {"namespace": "shop", "name": name}, "spec": {"selector": selector},
+        "status": {"disruptionsAllowed": allowed, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2},
+    })))
+}
+
+const SET: (&str, &str, &str) = ("apps/v1", "ReplicaSet", "web-1");
+const CLUSTER: (&str, &str, &str) = ("postgresql.example.com/v1", "Cluster", "db");
+
+/// What budgets leave of the only workload, whose object is not watched.
+#[track_caller]
+fn check_budgets(news: Vec<News>, expect: Option<u32>) {
+    let mut view = View::default();
+    for news in news {
+        view.see(news);
+    }
+    let [workload] = &view.members.keys().cloned().collect::<Vec<_>>()[..] else { panic!("one workload") };
+    assert_eq!(view.facts_of(workload).disruptions_allowed, expect, "{workload}");
+}
+
+#[test]
+fn a_budget_holds_for_pods_whose_workload_is_not_watched() {
+    let web = || json!({"matchLabels": {"app": "web"}});
+    let pod = |name: &str, owner| made(name, json!({"app": "web"}), owner);
+    check_budgets(vec![pod("a", SET), budget("b", web(), 0)], Some(0));
+    check_budgets(vec![budget("b", web(), 1), pod("a", CLUSTER), pod("b", CLUSTER), budget("c", web(), 2)], Some(1));
+    check_budgets(vec![pod("a", SET), budget("b", json!({"matchLabels": {"app": "db"}}), 0)], None);
+    check_budgets(vec![made("a", json!(null), SET), budget("b", json!({}), 0)], Some(0));
+    let rollout = json!({"app": "web", "rollouts-pod-template-hash": "1"});
+    check_budgets(vec![made("a", rollout, SET), budget("b", web(), 0)], Some(0));
+    // Which pod is which says its label alone, and that of the first by name does not speak for the other.
+    let role = |name: &str, role: &str| made(name, json!({"app": "db", "role": role}), CLUSTER);
+    let primary = budget("primary", json!({"matchLabels": {"role": "primary"}}), 0);
+    check_budgets(vec![role("db-1", "replica"), role("db-2", "primary"), primary], Some(0));
+    let bare = News::Pod(of(json!({"metadata": {"namespace": "shop", "name": "a", "labels": {"app": "web"}},
+        "spec": {"containers": []}})));
+    check_budgets(vec![bare, budget("b", web(), 3)], Some(3));
+}
+
+#[test]
+fn pods_speak_for_a_workload_that_is_not_watched_by_what_they_have_in_common() {
+    let registration = |selector: Value| {
+        let hook = json!({"metadata": {"name": "supple"}, "webhooks": [{
+            "name": "create.supple.dev", "objectSelector": selector, "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "clientConfig": {"url": "https://127.0.0.1/create", "caBundle": "YQ=="},
+            "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]}]});
+        Registration::of([&serde_json::from_value(hook).unwrap()])
+    };
+    let mut view = View::default();
+    for (name, role) in [("db-1", "replica"), ("db-2", "primary")] {
+        view.see(made(name, json!({"app": "db", "role": role}), CLUSTER));
+    }
+    let key = view.members.keys().next().unwrap().clone();
+    assert_eq!(*view.said(&key).labels, Map::from([("app".to_owned(), "db".to_owned())]));
+    let asked = |selector: Value| view.is_asked_about(&key, &registration(selector));
+    assert!(asked(json!({"matchLabels": {"app": "db"}})) && !asked(json!({"matchLabels": {"app": "web"}})));
+    for name in ["db-1", "db-2"] {
+        let pod = json!({"metadata": {"namespace": "shop", "name": name, "uid": name}});
+        view.see(News::Pod(watcher::Event::Delete(serde_json::from_value(pod).unwrap())));
+    }
+    assert_eq!((view.labels.len(), view.unwatched.len()), (0, 0), "nothing is left of them");
+}
+
+#[test]
+fn an_object_that_is_not_watched_is_known_by_what_its_pods_tell() {
+    let facts = |news: News| {
+        let mut view = View::default();
+        view.see(news);
+        let key = view.members.keys().next().unwrap().clone();
+        assert!(!view.is_of_unknown_job(&key), "{key}");
+        let facts = view.facts_of(&key);
+        (key.to_string(), facts.api_version.to_string(), facts.uid.to_string())
+    };
+    let expect = |key: &str, version: &str, uid: &str| (key.to_owned(), version.to_owned(), uid.to_owned());
+    assert_eq!(facts(made("a", json!({}), SET)), expect("shop/replicaset/web-1", "apps/v1", "web-1 itself"));
+    let volcano = ("batch.volcano.sh/v1alpha1", "Job", "train");
+    assert_eq!(
+        facts(made("a", json!({}), volcano)),
+        expect("shop/job/train", "batch.volcano.sh/v1alpha1", "train itself")
+    );
+    // Its pods are told of by the replica sets of its releases, and it is one workload over all of them.
+    let rollout = json!({"rollouts-pod-template-hash": "1"});
+    assert_eq!(facts(made("a", rollout, SET)), expect("shop/rollout/web", "argoproj.io/v1alpha1", ""));
+    let bare =
+        News::Pod(of(json!({"metadata": {"namespace": "shop", "name": "a", "uid": "u"}, "spec": {"containers": []}})));
+    assert_eq!(facts(bare), expect("shop/pod/a", "v1", "u"));
+}
+
+#[test]
+fn two_releases_of_an_argo_rollout_are_one_workload_that_is_rolling() {
+    let mut view = View::default();
+    let release = |hash: &str| {
+        let owner = format!("web-{hash}");
+        made(hash, json!({"rollouts-pod-template-hash": hash}), ("apps/v1", "ReplicaSet", &owner))
+    };
+    view.see(release("1"));
+    let key = view.members.keys().next().unwrap().clone();
+    assert!(!view.facts_of(&key).rolling);
+    view.see(release("2"));
+    assert_eq!((view.members.len(), view.members(&key).count()), (1, 2));
+    assert!(view.facts_of(&key).rolling);
+}

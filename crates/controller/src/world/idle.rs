@@ -1,5 +1,6 @@
-//! Workloads that have no pods now, judged all the same for whoever asks: a pod that its template would make, not begun yet, stands in for
-//! all of them. For one look only: in the loop nothing is decided about what is not there.
+//! Workloads that have no pods now: a pod that its template would make, not begun yet, stands in for all of them. For one look it is judged
+//! like any other, for whoever asks. In the loop nothing is decided about what is not there; what its new pods are to be sized by is
+//! kept ready all the same.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +9,12 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::runtime::watcher::Event as Seen;
+use supple_decide::create::Siblings;
 use supple_decide::facts::{PodFacts, WorkloadFacts};
+use supple_decide::key::WorkloadKey;
 use supple_decide::numbers::Numbers;
+use supple_decide::policy::Mode;
+use supple_decide::scene::Subject;
 
 use super::World;
 use crate::view::News;
@@ -28,16 +33,54 @@ impl World {
         let without = self.view.without_pods();
         for workload in &without {
             self.recall(workload);
-            let facts = self.view.facts_of(workload);
-            // A template does not say here which of its containers end before the others begin; of those nothing is learned.
-            let known = self.history.knows(workload);
-            let containers = facts.template.iter().filter(|(name, _)| !known || self.history.knows_of(workload, name));
-            let containers = containers.map(|(name, asked)| container(name, asked)).collect();
-            self.view.see(News::Pod(Seen::Apply(stand_in(&facts, containers))));
+            let pod = self.stand_in(&self.view.facts_of(workload));
+            self.view.see(News::Pod(Seen::Apply(pod)));
         }
         if !without.is_empty() {
             self.round(now, None); // it does not lead: nothing comes of it but what is to be shown
         }
+    }
+
+    /// Make ready what the new pods of those are sized by that have none. What was remembered of one is taken in where its new pods may be
+    /// sized, and not of all that is switched off in a cluster.
+    pub(super) fn look_at_rest(&mut self, now: Timestamp) {
+        let mut before = std::mem::take(&mut self.kept.resting);
+        for workload in self.view.without_pods() {
+            let Some((facts, policy)) = self.at_rest(&workload).filter(|it| it.1.mode.value != Mode::Off) else {
+                continue;
+            };
+            self.recall(&workload);
+            if !self.history.knows(&workload) {
+                continue;
+            }
+            let is_otherwise =
+                |it: &Subject| it.policy.cpu_risk != policy.cpu_risk || it.policy.memory_risk != policy.memory_risk;
+            if before.remove(&workload).is_none_or(|it| is_otherwise(&it.0)) {
+                self.history.set_policy(&workload, &policy);
+            }
+            let pod = PodFacts::of(&self.stand_in(&facts), workload.clone());
+            let needs = self.history.needs(&workload, now, |name| {
+                let asked = pod.containers.iter().find(|it| &*it.name == name)?.asked;
+                Some((pod.key.clone(), asked))
+            });
+            let record = self.records.get(&workload).cloned().unwrap_or_default();
+            let subject = Subject { facts, policy, needs, record };
+            let siblings = Siblings::of(&self.view.scene, &subject, [&pod]).at_rest();
+            self.kept.resting.insert(workload, Box::new((subject, siblings)));
+        }
+    }
+
+    /// What the new pods of workloads without pods are sized by.
+    pub(super) fn resting(&self) -> impl Iterator<Item = (&WorkloadKey, &(Subject, Siblings))> {
+        self.kept.resting.iter().map(|(workload, it)| (workload, &**it))
+    }
+
+    /// The pod that stands in for all of a workload.
+    fn stand_in(&self, facts: &WorkloadFacts) -> Pod {
+        // A template does not say here which of its containers end before the others begin; of those nothing is learned.
+        let known = self.history.knows(&facts.key);
+        let containers = facts.template.iter().filter(|(name, _)| !known || self.history.knows_of(&facts.key, name));
+        stand_in(facts, containers.map(|(name, asked)| container(name, asked)).collect())
     }
 }
 

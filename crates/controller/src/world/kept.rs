@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use supple_decide::create::Siblings;
 use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
+use supple_decide::scene::Subject;
 
-use super::World;
+use super::{World, kills};
 use crate::event::Effect;
 use crate::history_file::Page;
 
@@ -35,6 +37,10 @@ pub(super) struct Kept {
     unclaimed: Option<BTreeMap<WorkloadKey, Vec<Page>>>,
     /// Workloads that have been seen: what we wrote down ourselves since is not to be learned a second time.
     seen: BTreeSet<WorkloadKey>,
+    /// Kills before that.
+    pub(super) kills: kills::Unseen,
+    /// What the new pods of those without pods are sized by.
+    pub(super) resting: BTreeMap<WorkloadKey, Box<(Subject, Siblings)>>,
     swept: Option<Timestamp>,
     /// The file need not be written again before.
     next: Option<Timestamp>,
@@ -104,18 +110,19 @@ impl World {
         }
     }
 
-    /// Forget what was learned of workloads that have had no pods for long: names of jobs do not come back.
+    /// Forget what was learned of workloads that have had no pods for long and are not there themselves: names of jobs do not come back.
     pub(super) fn forget_workloads(&mut self, now: Timestamp) {
         if self.kept.swept.is_some_and(|it| now.duration_since(it).abs() < SWEPT) {
             return;
         }
         self.kept.swept = Some(now);
         self.evictions.forget(now);
-        let there = &self.view.scene.workloads;
-        self.history.retain_workloads(|it, fresh| there.contains_key(it) || is_recent(fresh, now));
+        let view = &self.view;
+        let is_there = |it: &WorkloadKey| view.scene.workloads.contains_key(it) || view.comes_back(it);
+        self.history.retain_workloads(|it, fresh| is_there(it) || is_recent(fresh, now));
         let known = &self.history;
-        self.records.retain(|it, _| there.contains_key(it) || known.knows(it));
-        self.kept.seen.retain(|it| there.contains_key(it) || known.knows(it));
+        self.records.retain(|it, _| is_there(it) || known.knows(it));
+        self.kept.seen.retain(|it| is_there(it) || known.knows(it));
     }
 }
 

@@ -39,6 +39,8 @@ struct Of {
     approved: bool,
     /// What its new pods are sized by; `None` where they never are.
     sizes: Option<Box<(Subject, Siblings)>>,
+    /// Its siblings are pods that it has, or had when this process had begun.
+    had_pods: bool,
 }
 
 impl Shared {
@@ -56,18 +58,16 @@ impl Shared {
                 let siblings = Siblings::of(scene, subject, world.pods_of(key));
                 Box::new((Subject::clone(subject), siblings))
             });
-            workloads.insert(key.clone(), Of::new(&subject.facts, subject.policy.clone(), sizes));
+            workloads.insert(key.clone(), Of::new(&subject.facts, subject.policy.clone(), sizes, true));
         }
-        // What is scaled to zero, or between two runs, comes back with what was known of it when it had pods.
-        for key in world.view.without_pods() {
-            let Some((subject, siblings)) = before.workloads.get(&key).and_then(|it| it.sizes.as_deref()) else {
-                continue;
-            };
-            let Some((facts, policy)) = world.at_rest(&key) else { continue };
-            let siblings = siblings.clone().at_rest();
-            let subject = Subject { facts, policy, ..subject.clone() };
-            let of = Of::new(&subject.facts.clone(), subject.policy.clone(), Some(Box::new((subject, siblings))));
-            workloads.insert(key, of);
+        // What is scaled to zero, or between two runs, comes back with what is remembered of it, also from before this process; and with
+        // what the pods had and used that this process has seen.
+        for (key, (subject, siblings)) in world.resting() {
+            let before = before.workloads.get(key).filter(|it| it.had_pods).and_then(|it| it.sizes.as_deref());
+            let known = before.map_or_else(|| siblings.clone(), |it| it.1.clone().at_rest());
+            let sizes = Some(Box::new((subject.clone(), known)));
+            let of = Of::new(&subject.facts, subject.policy.clone(), sizes, before.is_some());
+            workloads.insert(key.clone(), of);
         }
         for key in workloads.iter().filter(|it| it.1.sizes.is_some()).map(|it| it.0) {
             if let Some(facts) = scene.namespaces.get(&key.namespace) {
@@ -95,9 +95,14 @@ impl Shared {
 }
 
 impl Of {
-    fn new(facts: &WorkloadFacts, policy: Arc<Policy>, sizes: Option<Box<(Subject, Siblings)>>) -> Self {
+    fn new(
+        facts: &WorkloadFacts,
+        policy: Arc<Policy>,
+        sizes: Option<Box<(Subject, Siblings)>>,
+        had_pods: bool,
+    ) -> Self {
         let approved = facts.words.get(names::APPROVE_MEMORY_DECREASE).is_some_and(|it| it == "true");
-        Self { policy, approved, sizes }
+        Self { policy, approved, sizes, had_pods }
     }
 }
 
@@ -165,7 +170,7 @@ mod tests {
             kind: Arc::from(*kind),
             name: Arc::from(*name),
         };
-        let of = || Of { policy: Arc::default(), approved: false, sizes: None };
+        let of = || Of { policy: Arc::default(), approved: false, sizes: None, had_pods: true };
         let known = Known { workloads: known.iter().map(|it| (key(it), of())).collect(), ..Known::default() };
         let pod = json!({"metadata": {"generateName": "p-", "ownerReferences": [
             {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": "u", "controller": true}]}});

@@ -35,6 +35,10 @@ impl World {
         for workload in self.view.take_dirty() {
             self.refresh_workload(&workload);
         }
+        self.learn_unseen_kills(now);
+        if only.is_none() {
+            self.look_at_rest(now);
+        }
         let all: Vec<WorkloadKey> = match only {
             Some(only) => only.iter().cloned().collect(),
             None => self.view.scene.workloads.keys().cloned().collect(),

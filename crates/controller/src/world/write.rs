@@ -167,7 +167,7 @@ impl World {
             if !self.outbox.sent.contains(workload) && there.contains_key(workload) && seen.insert(workload) {
                 chosen.push(workload.clone());
                 // The object, where it has to be made first, and its status.
-                calls += if self.rules.is_written(workload) { 1 } else { 2 };
+                calls += if self.is_made(workload) { 1 } else { 2 };
             }
         }
         let workloads: Vec<Effect> = chosen.into_iter().flat_map(|it| self.write(&it, now)).collect();
@@ -236,7 +236,9 @@ impl World {
         self.outbox.written.insert(workload.clone(), now);
         let Some(subject) = self.view.scene.workloads.get(workload) else { return Vec::new() };
         let mut effects = Vec::new();
-        if self.rules.available().ours {
+        // Made anew for a workload that is on its way out it would stand there for ever: its owner may be gone already.
+        let ends = || self.pods_of(workload).all(|it| it.deleting);
+        if self.rules.available().ours && (self.rules.is_written(workload) || !ends()) {
             let history = self.history.save(workload);
             let generation = self.rules.generation(workload);
             let conditions = conditions(
@@ -258,16 +260,26 @@ impl World {
                 conditions,
             };
             status.shed(MOST_BYTES);
+            let mut object = Rightsizing::of_workload(&subject.facts);
+            if let Some(version) = self.rules.unowned(workload) {
+                version.clone_into(&mut object.spec.workload_ref.api_version); // what it is about cannot be written otherwise
+            }
             self.outbox.sent.insert(workload.clone());
             effects.push(Effect::Write(Box::new(Written {
                 workload: workload.clone(),
-                object: Rightsizing::of_workload(&subject.facts),
+                object,
                 status,
-                create: !self.rules.is_written(workload),
+                create: !self.is_made(workload),
             })));
         }
         effects.extend(self.write_autoscaler(workload, now));
         effects
+    }
+
+    /// Whether its `Rightsizing` is there, with the owner that it is to go with: one that was made before its owner was known has none.
+    fn is_made(&self, workload: &WorkloadKey) -> bool {
+        let has_owner = || self.view.scene.workloads.get(workload).is_some_and(|it| !it.facts.uid.is_empty());
+        self.rules.is_written(workload) && (self.rules.unowned(workload).is_none() || !has_owner())
     }
 
     /// One decision for the workload: of its pods, the one that somebody would have to do something about; else the first.

@@ -1,7 +1,7 @@
 //! The loop, its webhook and a deployment together: what new pods start with under each brake, and that nobody is evicted for ever.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -9,6 +9,7 @@ use axum::body::{Body, to_bytes};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::Request;
+use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -18,10 +19,13 @@ use serde_json::{Value, json};
 use supple_cluster::Seams;
 use supple_cluster::webhook::{Answer, Call, Transport, TransportError};
 use supple_controller::metrics::Metrics;
+use supple_controller::once;
 use supple_controller::webhook::publish::{Place, Wanted, configurations, registration};
 use supple_controller::webhook::registration::Registered;
-use supple_controller::webhook::server;
+use supple_controller::webhook::{Approval, Knowledge, Sizing, server};
+use supple_controller::world::Settings;
 use supple_controller::world::knowledge::Shared;
+use supple_decide::need::Uses;
 use tower::ServiceExt as _;
 
 use super::autoscalers;
@@ -48,9 +52,41 @@ impl Transport for Near {
     }
 }
 
+/// Answers from what the loop that was begun last knows.
+#[derive(Clone, Default)]
+struct Newest(Arc<Mutex<Shared>>);
+
+impl Newest {
+    fn get(&self) -> Shared {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// A loop is begun that knows nothing yet.
+    fn anew(&self) -> Shared {
+        *self.0.lock().unwrap() = Shared::default();
+        self.get()
+    }
+}
+
+impl Knowledge for Newest {
+    fn used(&self, namespace: &str, pod: &str) -> Uses {
+        self.get().used(namespace, pod)
+    }
+
+    fn approval(&self, namespace: &str, pod: &Pod) -> Approval {
+        self.get().approval(namespace, pod)
+    }
+
+    fn sizes(&self, namespace: &str, pod: &Pod, now: Timestamp) -> Option<Sizing> {
+        self.get().sizes(namespace, pod, now)
+    }
+}
+
 struct Shop {
     lab: Lab,
     work: Loop,
+    knowledge: Newest,
+    registered: Registered,
 }
 
 impl Shop {
@@ -61,7 +97,7 @@ impl Shop {
 
     /// With what is different of the registration, if there is one, and of whether the webhook answers.
     async fn with(policy: Value, stop: Option<&str>, change: Option<Value>, answers: bool) -> Self {
-        let knowledge = Shared::default();
+        let knowledge = Newest::default();
         let known = knowledge.clone();
         let lab = Lab::with(|clock| {
             let router = server::router(Arc::new(known), Metrics::default(), clock.clone(), OWN);
@@ -91,9 +127,9 @@ impl Shop {
                 "spec": {"containers": [{"name": "app", "image": "i", "resources": resources}]}}}});
         let api = Api::<Deployment>::default_namespaced(lab.client.clone());
         api.create(&PostParams::default(), &serde_json::from_value(deployment).unwrap()).await.unwrap();
-        let work = lab.begin_beside(knowledge, registered);
+        let work = lab.begin_beside(knowledge.anew(), registered.clone());
         tokio::time::sleep(Duration::from_secs(20)).await; // virtual: its pods are made
-        let shop = Self { lab, work };
+        let shop = Self { lab, work, knowledge, registered };
         assert_eq!(shop.names().await.len(), 3);
         shop
     }
@@ -110,14 +146,27 @@ impl Shop {
     /// One more pod, as it was created.
     async fn one_more(&self) -> Pod {
         let before = self.names().await;
-        let more = json!({"spec": {"replicas": before.len() + 1}});
-        let api = Api::<Deployment>::default_namespaced(self.lab.client.clone());
-        api.patch("web", &PatchParams::default(), &Patch::Merge(&more)).await.unwrap();
+        self.scale(before.len() + 1).await;
         tokio::time::sleep(Duration::from_secs(20)).await; // virtual
         let mut new = self.pods().await;
         new.retain(|it| !before.contains(it.metadata.name.as_deref().unwrap_or_default()));
         assert_eq!(new.len(), 1);
         new.remove(0)
+    }
+
+    async fn scale(&self, replicas: usize) {
+        let api = Api::<Deployment>::default_namespaced(self.lab.client.clone());
+        let more = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        api.patch("web", &PatchParams::default(), &more).await.unwrap();
+    }
+
+    /// Another loop takes the place of this one, which has ended.
+    async fn restart(self) -> Self {
+        let Self { lab, work, knowledge, registered } = self;
+        work.end().await;
+        let work = lab.begin_beside(knowledge.anew(), registered.clone());
+        tokio::time::sleep(HOUR / 60).await;
+        Self { lab, work, knowledge, registered }
     }
 
     async fn end(self) {
@@ -175,15 +224,36 @@ async fn what_comes_back_from_nothing_is_sized_by_what_was_known() {
     for (then, is_sized) in [("Initial", true), ("Off", false)] {
         let shop = Shop::new(json!({"updatePolicy": {"updateMode": "Initial"}}), None).await;
         tokio::time::sleep(HOUR / 2).await;
-        let api = Api::<Deployment>::default_namespaced(shop.lab.client.clone());
-        let none = Patch::Merge(json!({"spec": {"replicas": 0}}));
-        api.patch("web", &PatchParams::default(), &none).await.unwrap();
+        shop.scale(0).await;
         tokio::time::sleep(HOUR / 2).await;
         let mode = json!({"spec": {"updatePolicy": {"updateMode": then}}});
         let policies = Api::<supple_api::RightsizePolicy>::default_namespaced(shop.lab.client.clone());
         policies.patch("quick", &PatchParams::default(), &Patch::Merge(&mode)).await.unwrap();
         tokio::time::sleep(HOUR / 60).await;
         check_sizes(&shop.one_more().await, is_sized, &json!(then));
+        shop.end().await;
+    }
+}
+
+/// Also where the loop that has seen its pods is not the one that answers, and as `explain` says.
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_after_a_restart_is_sized_by_what_was_written_down() {
+    for (mode, is_sized) in [("Initial", true), ("Off", false)] {
+        let shop = Shop::new(json!({"updatePolicy": {"updateMode": mode}}), None).await;
+        tokio::time::sleep(HOUR / 2).await;
+        shop.scale(0).await;
+        tokio::time::sleep(HOUR / 60).await;
+        let shop = shop.restart().await;
+        let settings = Settings { registered: shop.registered.clone(), ..Settings::default() };
+        let clock = &*shop.lab.clock;
+        let mut world = once::look(&shop.lab.client, settings, clock, HOUR).await.unwrap();
+        world.judge_those_without_pods(clock());
+        let said = world.accounts().remove(0).new_pod.containers[0].sizes;
+        let [cpu, memory] = [said.cpu_request.map(|it| it.to_string()), said.memory_request.map(|it| it.to_string())]
+            .map(Option::unwrap);
+        let pod = shop.one_more().await;
+        check_sizes(&pod, is_sized, &json!(mode));
+        assert_eq!(requests(&pod), format!("{cpu}/{memory}"));
         shop.end().await;
     }
 }

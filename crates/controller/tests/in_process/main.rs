@@ -15,6 +15,7 @@ mod kubelet;
 mod lab;
 mod lease;
 mod looped;
+mod owners;
 mod policies;
 mod prometheus;
 mod rights;

@@ -6,7 +6,7 @@ use supple_recommend::resource::Resource;
 use supple_recommend::sample::{Sample, Size, believable};
 use supple_replay::bound::{Bound, Range};
 use supple_replay::figures::{Figures, Prices};
-use supple_replay::workload::{Change, Interval, Workload};
+use supple_replay::workload::{Change, Intervals, Workload, recorded};
 
 use crate::Contender;
 use crate::kept::Short;
@@ -41,7 +41,7 @@ struct PodLane {
     rank: u32,
     /// See [`Lane::numbered`].
     number: Option<u32>,
-    interval: Interval,
+    intervals: Intervals,
     ranges: [Range; 2],
     bounds: [Option<Bound>; 2],
 }
@@ -83,7 +83,7 @@ impl Lane {
                 name: String::new(),
                 rank: 0,
                 number: None,
-                interval: Interval::default(),
+                intervals: Intervals::default(),
                 ranges: Default::default(),
                 bounds: Default::default(),
             });
@@ -134,9 +134,9 @@ impl Lane {
 
     fn take(&mut self, pod: u32, sample: &Sample, changed: &mut dyn FnMut(Change)) {
         let Some(lane) = self.pods.get_mut(index(pod)) else { return };
-        let Some(hours) = lane.interval.next(sample.time) else { return };
+        let Some(hours) = lane.intervals.next(sample.time, recorded(sample)) else { return };
         if self.workload.counts(sample.time) {
-            for (range, used) in lane.ranges.iter_mut().zip([sample.cpu, sample.memory]) {
+            for ((range, used), hours) in lane.ranges.iter_mut().zip([sample.cpu, sample.memory]).zip(hours) {
                 if let Some(used) = used.filter(|it| believable(*it)) {
                     range.put(used, hours);
                 }
@@ -163,7 +163,7 @@ impl Lane {
     /// or without.
     pub fn rewind(&mut self, changes: bool) {
         for lane in &mut self.pods {
-            lane.interval = Interval::default();
+            lane.intervals = Intervals::default();
             for (resource, (bound, range)) in Resource::ALL.into_iter().zip(lane.bounds.iter_mut().zip(lane.ranges)) {
                 let (prices, least) = prices(resource);
                 let known = range.hours > 0.0 && range.low.is_finite();
@@ -173,16 +173,18 @@ impl Lane {
         }
     }
 
-    /// The second way, for the bound: samples of one pod, in their order. Those that stand for any time are told to `taken`.
+    /// The second way, for the bound: samples of one pod, in their order. Those that come after the one before are told to `taken`.
     pub fn put_again(&mut self, pod: u32, samples: &[Short], mut taken: impl FnMut(&Short)) {
         let Some(lane) = self.pods.get_mut(index(pod)) else { return };
         for sample in samples {
             let counts = self.workload.counts(sample.time);
-            let Some(hours) = lane.interval.next(sample.time) else { continue };
+            let used = [sample.cpu, sample.memory];
+            let recorded = used.map(believable);
+            let Some(hours) = lane.intervals.next(sample.time, recorded) else { continue };
             if counts {
-                for (bound, used) in lane.bounds.iter_mut().zip([sample.cpu, sample.memory]) {
-                    if let Some(bound) = bound.as_mut().filter(|_| believable(used)) {
-                        bound.put(sample.time, used, hours);
+                for (at, bound) in lane.bounds.iter_mut().enumerate() {
+                    if let Some(bound) = bound.as_mut().filter(|_| recorded[at]) {
+                        bound.put(sample.time, used[at], hours[at]);
                     }
                 }
             }

@@ -41,8 +41,19 @@ pub(crate) struct InForce {
     pub(crate) size: Size,
     /// Since when.
     pub(crate) changed: Option<i64>,
-    over: [bool; 2],
-    figures: [Figures; 2],
+    /// Memory was above the limit a sample ago.
+    killed: bool,
+    came_to: [CameTo; 2],
+}
+
+/// What is remembered of a pod's resource, of every pod that ever was: as little as it takes.
+#[derive(Clone, Copy, Debug, Default)]
+struct CameTo {
+    /// The last sample was over.
+    in_event: bool,
+    /// Amounts times hours.
+    reserved: f64,
+    used: f64,
 }
 
 /// A change of a size, as it took effect.
@@ -193,7 +204,8 @@ impl Runner {
     /// The footprints of the pods of which there is one.
     pub fn footprints(&self, resource: Resource) -> Vec<f64> {
         let place = usize::from(resource == Resource::Memory);
-        self.pods.iter().filter_map(|it| it.figures[place].footprint()).collect()
+        let came_to = self.pods.iter().map(|it| &it.came_to[place]);
+        came_to.filter(|it| it.used > 0.0).map(|it| it.reserved / it.used).collect()
     }
 
     fn put(&mut self, pod: Pod, sample: &Sample, hours: [f64; 2], counts: bool) -> Option<Size> {
@@ -270,7 +282,7 @@ impl InForce {
             let (Some(used), Some(request)) = (used.filter(|it| believable(*it)), request) else {
                 continue;
             };
-            let mine = &mut self.figures[place];
+            let mine = &mut self.came_to[place];
             let figures = &mut total[place];
             figures.in_event = mine.in_event;
             figures.judge(used, request, hours);
@@ -285,8 +297,8 @@ impl InForce {
             }
             mine.in_event = figures.in_event;
             // What a footprint is made of, by pod too.
-            (mine.samples, mine.reserved, mine.used) =
-                (mine.samples + 1, mine.reserved + amount(request) * hours, mine.used + used * hours);
+            mine.reserved += amount(request) * hours;
+            mine.used += used * hours;
         }
     }
 
@@ -295,8 +307,8 @@ impl InForce {
         let limit = self.size.memory_limit?;
         let used = sample.memory.filter(|it| believable(*it))?;
         let over = used > amount(limit.0);
-        let killed = over && !self.over[1];
-        self.over[1] = over;
+        let killed = over && !self.killed;
+        self.killed = over;
         killed.then_some(OutOfMemory {
             time: sample.time,
             limit: Some(limit),

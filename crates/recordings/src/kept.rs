@@ -47,14 +47,33 @@ impl Short {
     }
 }
 
+/// So many samples at least, and so many for each open block, are put in between two looks for blocks that nothing was put into
+/// meanwhile: pods end, and what is kept of them is to be outside of memory then.
+const UNLOOKED: usize = 1 << 14;
+const UNLOOKED_EACH: usize = 4;
+
 /// The samples of a worker's lanes.
 #[derive(Default)]
 pub struct Kept {
     /// Blocks that are not full, by lane and pod.
-    open: Vec<Vec<Vec<Short>>>,
+    open: Vec<Vec<Block>>,
+    /// Those into which something was put when they were last looked at, or since then.
+    lately: Vec<(usize, u32)>,
+    /// Samples since then.
+    unlooked: usize,
     /// All that were; none yet where nothing was ever full.
     file: Option<BufWriter<File>>,
     bytes: Vec<u8>,
+}
+
+/// A block that is being filled.
+#[derive(Default)]
+struct Block {
+    samples: Vec<Short>,
+    /// It is in [`Kept::lately`].
+    is_listed: bool,
+    /// Something was put in since blocks were last looked at.
+    grew: bool,
 }
 
 impl Kept {
@@ -66,19 +85,50 @@ impl Kept {
         }
         let pods = &mut self.open[lane];
         if pods.len() <= at {
-            pods.resize_with(at + 1, Vec::new);
+            pods.resize_with(at + 1, Block::default);
         }
         let block = &mut pods[at];
-        block.push(sample);
-        if block.len() < BLOCK {
-            return Ok(());
+        if !std::mem::replace(&mut block.is_listed, true) {
+            self.lately.push((lane, pod));
         }
+        block.samples.push(sample);
+        block.grew = true;
+        if block.samples.len() == BLOCK {
+            let mut samples = std::mem::take(&mut block.samples);
+            self.close(lane, pod, &samples)?;
+            samples.clear();
+            self.open[lane][at].samples = samples;
+        }
+        self.unlooked += 1;
+        if self.unlooked >= UNLOOKED.max(UNLOOKED_EACH * self.lately.len()) { self.look() } else { Ok(()) }
+    }
+
+    /// Writes out what nothing was put into lately.
+    fn look(&mut self) -> io::Result<()> {
+        self.unlooked = 0;
+        let mut lately = std::mem::take(&mut self.lately);
+        let mut written = Ok(());
+        lately.retain(|(lane, pod)| {
+            let block = &mut self.open[*lane][index(*pod)];
+            if std::mem::take(&mut block.grew) || written.is_err() {
+                return true;
+            }
+            let samples = std::mem::take(block).samples;
+            if !samples.is_empty() {
+                written = self.close(*lane, *pod, &samples);
+            }
+            false
+        });
+        self.lately = lately;
+        written
+    }
+
+    fn close(&mut self, lane: usize, pod: u32, samples: &[Short]) -> io::Result<()> {
         if self.file.is_none() {
             self.file = Some(BufWriter::with_capacity(BUFFER, tempfile::tempfile()?));
         }
         self.bytes.clear();
-        write(lane, pod, block, &mut self.bytes);
-        block.clear();
+        write(lane, pod, samples, &mut self.bytes);
         self.file.as_mut().map_or(Ok(()), |file| file.write_all(&self.bytes))
     }
 
@@ -101,7 +151,7 @@ impl Kept {
         }
         for (lane, pods) in self.open.iter().enumerate() {
             for (pod, block) in (0..).zip(pods) {
-                f(lane, pod, block);
+                f(lane, pod, &block.samples);
             }
         }
         Ok(())
@@ -331,6 +381,32 @@ mod tests {
         check(|at| Short { time: at * at, cpu: cores(at), memory: memory(at) }, 16);
         check(|at| Short { time: at / 2 * 60, cpu: cores(at), memory: memory(at) * 1e6 }, 12);
         check(|at| Short { time: at / 2 * 60, cpu: if at % 4 < 2 { f64::NAN } else { 0.5 }, memory: -0.0 }, 16);
+    }
+
+    #[test]
+    fn of_a_pod_that_ended_nothing_stays_in_memory() {
+        let mut kept = Kept::default();
+        // One after another, each of nine samples, beside one that lives on.
+        let pods = 30_000;
+        for pod in 0..pods {
+            for minute in 0..9 {
+                let sample = Short { time: i64::from(pod * 9 + minute) * 60, cpu: f64::from(pod), memory: 1.0 };
+                kept.put(0, 0, sample).unwrap();
+                kept.put(1, pod, sample).unwrap();
+            }
+        }
+        let in_memory = kept.open[1].iter().filter(|it| it.samples.capacity() > 0).count();
+        assert!(in_memory <= 2 * UNLOOKED / 18 + 1, "{in_memory} pods");
+        let (mut longest, mut samples) = (0, vec![0; 30_000]);
+        kept.each(|lane, pod, block| {
+            if lane == 0 {
+                longest += block.len();
+            } else {
+                samples[index(pod)] += block.len();
+            }
+        })
+        .unwrap();
+        assert!(longest == 270_000 && samples.iter().all(|it| *it == 9));
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use supple_recommend::resource::Resource;
 use supple_recommend::sample::{Sample, Size, believable};
 use supple_replay::bound::{Bound, Range};
 use supple_replay::figures::{Figures, Prices};
-use supple_replay::workload::{Change, Interval, Workload};
+use supple_replay::workload::{Change, Intervals, Workload, recorded};
 
 use crate::Contender;
 use crate::kept::Short;
@@ -24,6 +24,20 @@ pub struct Lane {
     ranked: bool,
     /// Pods as the strategies number them: in the order of time, then of names.
     numbered: Vec<u32>,
+    /// What of the bound is reckoned on the second way.
+    of_bound: OfBound,
+}
+
+/// What is wanted of the bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OfBound {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// What it comes to.
+    Figures,
+    /// Its changes, too.
+    Changes,
 }
 
 /// A sample that waits.
@@ -41,9 +55,64 @@ struct PodLane {
     rank: u32,
     /// See [`Lane::numbered`].
     number: Option<u32>,
-    interval: Interval,
+    intervals: Intervals,
+    /// Its last sample: until then its bound is reckoned on the second way.
+    last: i64,
     ranges: [Range; 2],
-    bounds: [Option<Bound>; 2],
+    least: [Least; 2],
+}
+
+/// How far the bound of a pod's resource is: what it takes while it is reckoned is fifty times what it comes to.
+#[derive(Default)]
+enum Least {
+    /// Nothing came yet, or ever.
+    #[default]
+    Nothing,
+    Reckoned(Box<Bound>),
+    Known(Figures),
+}
+
+impl Least {
+    /// Begins where there is something to reckon.
+    fn begun(range: &Range, resource: Resource, of_bound: OfBound) -> Self {
+        if of_bound == OfBound::Nothing || range.hours <= 0.0 || !range.low.is_finite() {
+            return Self::Nothing;
+        }
+        let (prices, unit) = prices(resource);
+        let bound = Bound::new(range, &prices, unit);
+        Self::Reckoned(Box::new(if of_bound == OfBound::Changes { bound.with_changes() } else { bound }))
+    }
+
+    fn figures(&self) -> Option<Figures> {
+        match self {
+            Self::Nothing => None,
+            Self::Reckoned(bound) => Some(bound.figures()),
+            Self::Known(figures) => Some(*figures),
+        }
+    }
+}
+
+impl PodLane {
+    /// Its bounds are reckoned to the end: what they come to is kept, and their changes are given away. The CPU of the bound has no limit,
+    /// as most have none.
+    fn end(&mut self, mut changed: impl FnMut(i64, Size)) {
+        let [mut cpu, mut memory] = self.least.each_mut().map(|it| {
+            let Least::Reckoned(bound) = it else { return Vec::new().into_iter().peekable() };
+            let changes = bound.changes();
+            *it = Least::Known(bound.figures());
+            changes.into_iter().peekable()
+        });
+        let mut size = Size::default();
+        while let Some(time) = cpu.peek().into_iter().chain(memory.peek()).map(|it| it.0).min() {
+            if let Some((_, cores)) = cpu.next_if(|it| it.0 == time) {
+                size.cpu_request = Some(MilliCpu(cores));
+            }
+            if let Some((_, bytes)) = memory.next_if(|it| it.0 == time) {
+                (size.memory_request, size.memory_limit) = (Some(Bytes(bytes)), Some(Bytes(bytes)));
+            }
+            changed(time, size);
+        }
+    }
 }
 
 /// What a finished lane came to.
@@ -73,7 +142,15 @@ impl Lane {
     pub fn new(contenders: &[&dyn Contender], warmup: i64) -> Self {
         let strategies = contenders.iter().map(|it| it.make()).collect();
         let workload = Workload::new(strategies, warmup);
-        Self { workload, pods: Vec::new(), waiting: Vec::new(), more: Vec::new(), ranked: false, numbered: Vec::new() }
+        Self {
+            workload,
+            pods: Vec::new(),
+            waiting: Vec::new(),
+            more: Vec::new(),
+            ranked: false,
+            numbered: Vec::new(),
+            of_bound: OfBound::Nothing,
+        }
     }
 
     /// Names a pod before its first sample.
@@ -83,9 +160,10 @@ impl Lane {
                 name: String::new(),
                 rank: 0,
                 number: None,
-                interval: Interval::default(),
+                intervals: Intervals::default(),
+                last: i64::MIN,
                 ranges: Default::default(),
-                bounds: Default::default(),
+                least: Default::default(),
             });
         }
         self.pods[index(pod)].name = name;
@@ -134,9 +212,10 @@ impl Lane {
 
     fn take(&mut self, pod: u32, sample: &Sample, changed: &mut dyn FnMut(Change)) {
         let Some(lane) = self.pods.get_mut(index(pod)) else { return };
-        let Some(hours) = lane.interval.next(sample.time) else { return };
+        let Some(hours) = lane.intervals.next(sample.time, recorded(sample)) else { return };
+        lane.last = sample.time;
         if self.workload.counts(sample.time) {
-            for (range, used) in lane.ranges.iter_mut().zip([sample.cpu, sample.memory]) {
+            for ((range, used), hours) in lane.ranges.iter_mut().zip([sample.cpu, sample.memory]).zip(hours) {
                 if let Some(used) = used.filter(|it| believable(*it)) {
                     range.put(used, hours);
                 }
@@ -159,57 +238,48 @@ impl Lane {
         self.first() == Some(pod)
     }
 
-    /// Between the two ways through the recording: the ranges are known. With the changes of the bound, for [`Lane::bound_changes`],
-    /// or without.
-    pub fn rewind(&mut self, changes: bool) {
-        for lane in &mut self.pods {
-            lane.interval = Interval::default();
-            for (resource, (bound, range)) in Resource::ALL.into_iter().zip(lane.bounds.iter_mut().zip(lane.ranges)) {
-                let (prices, least) = prices(resource);
-                let known = range.hours > 0.0 && range.low.is_finite();
-                *bound = known.then(|| Bound::new(&range, &prices, least));
-                *bound = bound.take().map(|it| if changes { it.with_changes() } else { it });
-            }
-        }
+    /// Between the two ways through the recording: how far use reaches is known.
+    pub fn rewind(&mut self, of_bound: OfBound) {
+        self.of_bound = of_bound;
+        self.pods.iter_mut().for_each(|it| it.intervals = Intervals::default());
     }
 
-    /// The second way, for the bound: samples of one pod, in their order. Those that stand for any time are told to `taken`.
-    pub fn put_again(&mut self, pod: u32, samples: &[Short], mut taken: impl FnMut(&Short)) {
+    /// The second way, for the bound: samples of one pod, in their order. Those that come after the one before are told to `taken`. At the
+    /// pod's last one the changes of the bound are, where they are wanted, as those of the strategy that comes after all others.
+    pub fn put_again(
+        &mut self,
+        pod: u32,
+        samples: &[Short],
+        mut taken: impl FnMut(&Short),
+        mut changed: impl FnMut(Change),
+    ) {
+        let strategy = self.workload.runners().len();
         let Some(lane) = self.pods.get_mut(index(pod)) else { return };
         for sample in samples {
             let counts = self.workload.counts(sample.time);
-            let Some(hours) = lane.interval.next(sample.time) else { continue };
-            if counts {
-                for (bound, used) in lane.bounds.iter_mut().zip([sample.cpu, sample.memory]) {
-                    if let Some(bound) = bound.as_mut().filter(|_| believable(used)) {
-                        bound.put(sample.time, used, hours);
-                    }
+            let used = [sample.cpu, sample.memory];
+            let recorded = used.map(believable);
+            let Some(hours) = lane.intervals.next(sample.time, recorded) else { continue };
+            for (at, resource) in Resource::ALL.into_iter().enumerate().filter(|it| counts && recorded[it.0]) {
+                let least = &mut lane.least[at];
+                if matches!(least, Least::Nothing) {
+                    *least = Least::begun(&lane.ranges[at], resource, self.of_bound);
+                }
+                if let Least::Reckoned(bound) = least {
+                    bound.put(sample.time, used[at], hours[at]);
                 }
             }
             taken(sample);
+            if sample.time >= lane.last {
+                lane.end(|time, size| changed(Change { strategy, pod, time, size }));
+            }
         }
     }
 
-    /// The changes of the bound, as those of the strategy that comes after all others: of every pod the sizes in force from a time on.
-    /// Its CPU has no limit, as most have none.
-    pub fn bound_changes(&self, changed: &mut dyn FnMut(Change)) {
-        let strategy = self.workload.runners().len();
-        for (pod, lane) in (0..).zip(&self.pods) {
-            let [mut cpu, mut memory] = lane
-                .bounds
-                .each_ref()
-                .map(|it| it.as_ref().map(Bound::changes).unwrap_or_default().into_iter().peekable());
-            let mut size = Size::default();
-            while let Some(time) = cpu.peek().into_iter().chain(memory.peek()).map(|it| it.0).min() {
-                if let Some((_, cores)) = cpu.next_if(|it| it.0 == time) {
-                    size.cpu_request = Some(MilliCpu(cores));
-                }
-                if let Some((_, bytes)) = memory.next_if(|it| it.0 == time) {
-                    (size.memory_request, size.memory_limit) = (Some(Bytes(bytes)), Some(Bytes(bytes)));
-                }
-                changed(Change { strategy, pod, time, size });
-            }
-        }
+    /// How many bounds are being reckoned.
+    #[cfg(test)]
+    fn reckoned(&self) -> usize {
+        self.pods.iter().flat_map(|it| &it.least).filter(|it| matches!(it, Least::Reckoned(_))).count()
     }
 
     /// What it came to.
@@ -218,17 +288,15 @@ impl Lane {
         let least = || {
             let mut total = [Figures::default(); 2];
             for pod in self.numbered.iter().filter_map(|pod| self.pods.get(index(*pod))) {
-                for (total, bound) in total.iter_mut().zip(&pod.bounds) {
-                    if let Some(bound) = bound {
-                        total.add(&bound.figures());
-                    }
+                for (total, least) in total.iter_mut().zip(&pod.least) {
+                    least.figures().iter().for_each(|it| total.add(it));
                 }
             }
             total
         };
         let by_pod = |place: usize| {
-            let bounds = self.pods.iter().filter_map(|it| it.bounds[place].as_ref());
-            bounds.filter_map(|it| it.figures().footprint()).collect()
+            let bounds = self.pods.iter().filter_map(|it| it.least[place].figures());
+            bounds.filter_map(|it| it.footprint()).collect()
         };
         let footprints = runners.iter().map(|it| Resource::ALL.map(|resource| it.footprints(resource)));
         Result {
@@ -242,4 +310,52 @@ impl Lane {
 
 fn index(pod: u32) -> usize {
     usize::try_from(pod).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use supple_recommend::baseline::fixed::Nothing;
+    use supple_recommend::strategy::Strategy;
+    use supple_replay::decide::Decide;
+
+    struct Nobody;
+
+    impl Contender for Nobody {
+        fn name(&self) -> &'static str {
+            "nobody"
+        }
+
+        fn make(&self) -> (Box<dyn Strategy + Send>, Decide) {
+            (Box::new(Nothing), Decide::default())
+        }
+    }
+
+    #[test]
+    fn a_bound_is_reckoned_as_long_as_its_pod_lives() {
+        let mut lane = Lane::new(&[&Nobody], 0);
+        // As of a cron job: one after another, each of ten samples and a use of its own, of which the last has no memory.
+        let sample = |pod: u32, minute: i64| Short {
+            time: (i64::from(pod) * 10 + minute) * 60,
+            cpu: f64::from(100 + pod % 7) + if minute > 4 { 50.0 } else { 0.0 },
+            memory: if minute == 9 { f64::NAN } else { 1e8 },
+        };
+        let samples = || (0..500).flat_map(|pod| (0..10).map(move |minute| (pod, minute)));
+        (0..500).for_each(|pod| lane.name(pod, format!("p-{pod}")));
+        samples().for_each(|(pod, minute)| lane.put(pod, sample(pod, minute), None, &mut |_| {}));
+        lane.flush(&mut |_| {});
+        lane.rewind(OfBound::Changes);
+        let mut changes = Vec::new();
+        for (pod, minute) in samples() {
+            lane.put_again(pod, &[sample(pod, minute)], |_| {}, |it| changes.push(it));
+            assert_eq!(lane.reckoned(), if minute == 9 { 0 } else { 2 }, "pod {pod}, minute {minute}");
+        }
+        let [cpu, memory] = lane.finish(true).bound.unwrap();
+        assert_eq!((cpu.samples, memory.samples), (5000, 4500));
+        assert_eq!(changes.len(), 500 + usize::try_from(cpu.resizes).unwrap(), "a size each, and what changed");
+        assert!(changes.iter().all(|it| it.strategy == 1 && it.size.memory_limit == Some(Bytes(100_000_000))));
+        assert_eq!(lane.finish(true).footprints[1].each_ref().map(Vec::len), [500, 500]);
+        lane.rewind(OfBound::Nothing);
+        assert_eq!(lane.reckoned(), 0);
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use supple_recommend::sample::Sample;
 use supple_replay::closed::{Closed, Lived, NodeSize};
-use supple_replay::workload::Interval;
+use supple_replay::workload::{Intervals, recorded};
 
 use crate::Contender;
 use crate::Progress;
@@ -90,7 +90,7 @@ struct Player<'a> {
     /// By lane of the recording: the lane of the loop, and the time of its first sample.
     lanes: Vec<Option<(usize, i64)>>,
     /// By series: the pod of the loop.
-    pods: Vec<Option<(usize, Interval)>>,
+    pods: Vec<Option<(usize, Intervals)>>,
     /// Samples of the latest time: they are played in the order of names.
     waiting: Vec<Item>,
 }
@@ -127,9 +127,9 @@ impl<'a> Player<'a> {
             let (strategy, decide) = self.contender.make();
             (self.closed.lane(strategy, decide), sample.time)
         });
-        let (pod, interval) =
-            self.pods[place.series].get_or_insert_with(|| (self.closed.pod(lane), Interval::default()));
-        if let Some(hours) = interval.next(sample.time) {
+        let (pod, intervals) =
+            self.pods[place.series].get_or_insert_with(|| (self.closed.pod(lane), Intervals::default()));
+        if let Some(hours) = intervals.next(sample.time, recorded(sample)) {
             self.closed.put(*pod, sample, hours, sample.time - first >= self.warmup);
         }
     }

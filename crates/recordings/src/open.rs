@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lzma_rust2::XzReader;
+
 use crate::row::{InputError, Sink};
 use crate::{csv, prometheus, zstd};
 
@@ -76,12 +78,20 @@ pub fn read(path: &Path, sink: &mut dyn Sink, read: &Arc<AtomicU64>) -> Result<(
         InputError::Read { file, source } if source.kind() == io::ErrorKind::UnexpectedEof => {
             InputError::Read { file, source: io::Error::new(source.kind(), CUT) }
         }
+        InputError::Read { file, source } if source.kind() == io::ErrorKind::OutOfMemory => {
+            InputError::Read { file, source: io::Error::new(source.kind(), TOO_MUCH) }
+        }
         other => other,
     })
 }
 
 /// Every decoder has words of its own for it.
 const CUT: &str = "the file is truncated or damaged: its end is missing or unreadable; copy or pack it again";
+
+/// Memory that unpacking xz may take, in KiB, and what is said where that is too little: what the packer looked back on is kept, and it says
+/// itself how much that is. `xz -9` looks back on 64 MiB.
+const MOST_FOR_XZ: u32 = 512 << 10;
+const TOO_MUCH: &str = "unpacking it takes more than 512 MiB of memory; pack it again with a smaller dictionary";
 
 /// Whether a path means standard input.
 fn is_input(path: &Path) -> bool {
@@ -102,7 +112,7 @@ fn unpacked(from: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead>> {
     Ok(match &head[..] {
         it if it.starts_with(GZIP) => buffered(flate2::bufread::MultiGzDecoder::new(whole)),
         it if zstd::begins(it) => buffered(zstd::Frames::new(whole)),
-        it if it.starts_with(XZ) => buffered(xz(whole)?),
+        it if it.starts_with(XZ) => buffered(XzReader::new_mem_limit(whole, true, MOST_FOR_XZ)),
         _ => Box::new(whole),
     })
 }
@@ -146,65 +156,10 @@ fn buffered(plain: impl Read + 'static) -> Box<dyn BufRead> {
     Box::new(BufReader::with_capacity(BUFFER, plain))
 }
 
-/// The decoder pushes; readers pull. A pipe between two threads turns one into the other in bounded memory.
-fn xz(mut packed: impl BufRead + Send + 'static) -> io::Result<Unpacking> {
-    let (from, to) = io::pipe()?;
-    let worker = std::thread::spawn(move || {
-        let mut to = io::BufWriter::with_capacity(BUFFER, to);
-        while let Err(error) = lzma_rs::xz_decompress(&mut packed, &mut to) {
-            // A file may be several streams one after another, with zeros between them. The decoder knows of one, and says of what
-            // follows it only this, after it has given away all that was before.
-            match error {
-                lzma_rs::error::Error::XzError(it) if it.starts_with("Unexpected data after") => {
-                    if !passes_zeros(&mut packed)? {
-                        break;
-                    }
-                }
-                lzma_rs::error::Error::IoError(error) => return Err(error),
-                error => return Err(io::Error::other(error.to_string())),
-            }
-        }
-        io::Write::flush(&mut to)
-    });
-    Ok(Unpacking { from, worker: Some(worker) })
-}
-
-/// Passes over zeros; false where nothing is behind them.
-fn passes_zeros(input: &mut impl BufRead) -> io::Result<bool> {
-    loop {
-        let block = input.fill_buf()?;
-        let zeros = block.iter().take_while(|it| **it == 0).count();
-        if zeros < block.len() || block.is_empty() {
-            let is_more = !block.is_empty();
-            input.consume(zeros);
-            return Ok(is_more);
-        }
-        input.consume(zeros);
-    }
-}
-
-/// The reading end; the writer's failure is told at the end of the bytes, where it would otherwise look like one.
-struct Unpacking {
-    from: io::PipeReader,
-    worker: Option<std::thread::JoinHandle<io::Result<()>>>,
-}
-
-impl Read for Unpacking {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.from.read(buffer)?;
-        if count == 0
-            && !buffer.is_empty()
-            && let Some(worker) = self.worker.take()
-        {
-            worker.join().unwrap_or_else(|_| Err(io::Error::other("the decoder broke")))?;
-        }
-        Ok(count)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lzma_rust2::{CheckType, FilterType, XzOptions, XzWriter};
     use std::io::Write as _;
 
     const TEXT: &str = "time,namespace,workload,pod,container,cpu_cores,memory_bytes\n";
@@ -237,9 +192,13 @@ mod tests {
     }
 
     fn xz(text: &str) -> Vec<u8> {
-        let mut xz = Vec::new();
-        lzma_rs::xz_compress(&mut text.as_bytes(), &mut xz).unwrap();
-        xz
+        xz_as(&XzOptions::with_preset(0), text.as_bytes())
+    }
+
+    fn xz_as(options: &XzOptions, plain: &[u8]) -> Vec<u8> {
+        let mut xz = XzWriter::new(Vec::new(), options.clone()).unwrap();
+        xz.write_all(plain).unwrap();
+        xz.finish().unwrap()
     }
 
     #[test]
@@ -259,6 +218,107 @@ mod tests {
         check([xz(one), vec![0; 8], xz(other), vec![0; 4]].concat());
         let skipped = [&[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
         check([&skipped[..], &zstd(one), &skipped, &zstd(other), &skipped].concat());
+    }
+
+    #[test]
+    fn xz_may_have_any_check_and_filter() {
+        for check in [CheckType::None, CheckType::Crc32, CheckType::Crc64, CheckType::Sha256] {
+            let mut options = XzOptions::with_preset(0);
+            options.set_check_sum_type(check);
+            check_xz(&options);
+        }
+        for (filter, property) in [(FilterType::BcjX86, 0), (FilterType::BcjArm64, 0), (FilterType::Delta, 4)] {
+            let mut options = XzOptions::with_preset(0);
+            options.prepend_pre_filter(filter, property);
+            check_xz(&options);
+        }
+    }
+
+    #[track_caller]
+    fn check_xz(options: &XzOptions) {
+        check(xz_as(options, TEXT.as_bytes()));
+        let mut damaged = xz_as(options, TEXT.repeat(40).as_bytes());
+        // Within what is packed, which is behind a head of 12 bytes and one of at least as many.
+        damaged[40] ^= 0x10;
+        let read = unpacked(io::Cursor::new(damaged)).and_then(|mut it| it.read_to_string(&mut String::new()));
+        assert!(read.is_err(), "damaged");
+    }
+
+    #[test]
+    fn no_more_is_read_than_what_comes_next_takes() {
+        // Bytes that cannot be packed: the packed ones are as many, all in one block.
+        let mut state = 1_u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state.to_be_bytes()[0]
+        };
+        let plain: Vec<u8> = (0..8 * BUFFER).map(|_| noise()).collect();
+        let read = Arc::<AtomicU64>::default();
+        let packed = io::Cursor::new(xz_as(&XzOptions::with_preset(0), &plain));
+        let mut unpacked = unpacked(Counted { from: packed, read: Arc::clone(&read) }).unwrap();
+        let mut so_far = 0;
+        loop {
+            let block = unpacked.fill_buf().unwrap();
+            assert_eq!(block, &plain[so_far..so_far + block.len()]);
+            if block.is_empty() {
+                break;
+            }
+            so_far += block.len();
+            let ahead = usize::try_from(read.load(Ordering::Relaxed)).unwrap().saturating_sub(so_far);
+            assert!(ahead <= 2 * BUFFER, "{ahead} bytes ahead of {so_far} of {}", plain.len());
+            let taken = block.len();
+            unpacked.consume(taken);
+        }
+        assert_eq!(so_far, plain.len());
+    }
+
+    #[test]
+    fn what_takes_too_much_memory_is_not_unpacked() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("usage.csv.xz");
+        let mut packed = xz(TEXT);
+        // The dictionary's size is in the block's head: its flags, the filter LZMA2, one byte of properties.
+        let at = packed.windows(2).position(|it| it == [0x21, 1]).unwrap();
+        packed[at + 2] = 40;
+        let head = 12..12 + (usize::from(packed[12]) + 1) * 4;
+        let sum = crc32(&packed[head.start..head.end - 4]).to_le_bytes();
+        packed[head.end - 4..head.end].copy_from_slice(&sum);
+        std::fs::write(&file, packed).unwrap();
+        let mut sink = Nobody(crate::names::Names::default());
+        let error = read(&file, &mut sink, &Arc::default()).unwrap_err().to_string();
+        assert!(error.contains("more than 512 MiB"), "{error}");
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        let mut sum = flate2::Crc::new();
+        sum.update(bytes);
+        sum.sum()
+    }
+
+    /// Who wants no rows.
+    struct Nobody(crate::names::Names);
+
+    impl Sink for Nobody {
+        fn names(&mut self) -> &mut crate::names::Names {
+            &mut self.0
+        }
+
+        fn row(
+            &mut self,
+            _: crate::names::Place,
+            _: supple_recommend::sample::Sample,
+            _: u64,
+        ) -> Result<bool, InputError> {
+            Ok(true)
+        }
+
+        fn half(&mut self, _: crate::names::Place, _: supple_recommend::sample::Sample) -> Result<(), InputError> {
+            Ok(())
+        }
+
+        fn wrong(&mut self, error: InputError) -> Result<(), InputError> {
+            Err(error)
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::Progress;
 use crate::change::{Changed, Changes};
 use crate::drawing::Drawing;
 use crate::kept::{Kept, Short};
-use crate::lane::{self, Lane};
+use crate::lane::{self, Lane, OfBound};
 use crate::names::Place;
 use crate::row::{InputError, Series};
 use crate::source::{Known, Recording, temporary};
@@ -203,19 +203,24 @@ pub fn replay(
     let drawn = largest(&workers, setup, &recording.known);
     if setup.bound || !drawn.is_empty() {
         progress.restart("computing the bound");
+        let of_bound = match (setup.bound, setup.changes) {
+            (false, _) => OfBound::Nothing,
+            (true, false) => OfBound::Figures,
+            (true, true) => OfBound::Changes,
+        };
         for (index, worker) in workers.iter_mut().enumerate() {
-            worker.lanes.iter_mut().flatten().for_each(|it| it.rewind(setup.bound && setup.changes));
+            worker.lanes.iter_mut().flatten().for_each(|it| it.rewind(of_bound));
             let own = drawn.iter().filter(|lane| **lane % setup.jobs == index);
             worker.drawn = own.map(|lane| (*lane / setup.jobs, Drawing::default())).collect();
         }
         if workers.iter().all(|it| it.kept.is_some()) {
-            kept_again(&mut workers, progress).map_err(temporary)?;
+            kept_again(setup, &mut workers, progress).map_err(temporary)?;
         } else {
             read_all(setup, recording, &mut workers, progress, Worker::second)?;
         }
     }
-    if setup.bound && setup.changes {
-        workers.iter_mut().try_for_each(|it| it.note_bound(setup)).map_err(temporary)?;
+    for worker in &mut workers {
+        worker.failed.take().map_or(Ok(()), Err).map_err(temporary)?;
     }
     let mut changes = Changes::default();
     for worker in &mut workers {
@@ -290,34 +295,25 @@ impl Worker {
         self.failed.take().map_or(Ok(()), Err)
     }
 
-    /// Notes the changes of the bound. An error: one could not be kept.
-    fn note_bound(&mut self, setup: &Setup<'_>) -> io::Result<()> {
-        let (log, failed) = (&mut self.log, &mut self.failed);
-        for (place, lane) in self.lanes.iter().enumerate() {
-            if let Some(lane) = lane {
-                lane.bound_changes(&mut |change| note(log, failed, place * setup.jobs + self.index, change));
-            }
-        }
-        self.failed.take().map_or(Ok(()), Err)
-    }
-
     fn second(&mut self, bundle: Bundle, setup: &Setup<'_>) {
-        bundle.each(setup, |place, item, _| self.again(place, item.pod, &[item.short()]));
+        bundle.each(setup, |place, item, _| self.again(setup, place, item.pod, &[item.short()]));
     }
 
-    fn again(&mut self, place: usize, pod: u32, samples: &[Short]) {
+    fn again(&mut self, setup: &Setup<'_>, place: usize, pod: u32, samples: &[Short]) {
         let Some(lane) = self.lanes.get_mut(place).and_then(Option::as_mut) else { return };
         let mut drawing = self.drawn.get_mut(&place).filter(|_| lane.is_first(pod));
-        lane.put_again(pod, samples, |it| {
+        let taken = |it: &Short| {
             if let Some(drawing) = &mut drawing {
                 drawing.put(&it.whole());
             }
-        });
+        };
+        let (log, failed, number) = (&mut self.log, &mut self.failed, place * setup.jobs + self.index);
+        lane.put_again(pod, samples, taken, |change| note(log, failed, number, change));
     }
 }
 
 /// Gives every worker again what it kept, which is theirs no longer then.
-fn kept_again(workers: &mut [Worker], progress: &dyn Progress) -> io::Result<()> {
+fn kept_again(setup: &Setup<'_>, workers: &mut [Worker], progress: &dyn Progress) -> io::Result<()> {
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();
         let working: Vec<_> = workers
@@ -328,7 +324,7 @@ fn kept_again(workers: &mut [Worker], progress: &dyn Progress) -> io::Result<()>
                 let mut untold = 0;
                 scope.spawn(move || {
                     kept.each(|place, pod, samples| {
-                        worker.again(place, pod, samples);
+                        worker.again(setup, place, pod, samples);
                         untold += samples.len();
                         if untold >= BUNDLE {
                             // Who is told listens until all senders are gone.

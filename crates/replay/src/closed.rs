@@ -110,6 +110,8 @@ struct Living {
     restarted: Option<i64>,
     recorded: Option<u32>,
     own_restarts: u32,
+    /// It was counted that no empty node had room for it.
+    unplaced: bool,
     /// Memory in use.
     used: Option<i64>,
     counts: bool,
@@ -147,6 +149,7 @@ impl Closed {
             restarted: None,
             recorded: None,
             own_restarts: 0,
+            unplaced: false,
             used: None,
             counts: false,
         });
@@ -163,13 +166,17 @@ impl Closed {
         self.nodes.len()
     }
 
-    /// A sample of a pod that stands for so many hours; `counts` is false for learning time.
-    pub fn put(&mut self, pod: usize, recorded: &Sample, hours: f64, counts: bool) {
+    /// A sample of a pod whose CPU and memory stand for so many hours; `counts` is false for learning time.
+    pub fn put(&mut self, pod: usize, recorded: &Sample, hours: [f64; 2], counts: bool) {
         self.pass(recorded.time);
         let Some(living) = self.pods.get_mut(pod) else { return };
         let Some(lane) = self.lanes.get_mut(living.lane) else { return };
+        if counts && !living.counts {
+            // What was asked for while learning has waited since now, as far as anybody counts.
+            living.asked = living.asked.map(|(wanted, since)| (wanted, since.max(recorded.time)));
+        }
         living.counts = counts;
-        let (sample, killed) = living.live(recorded, hours, lane);
+        let (sample, killed) = living.live(recorded, hours[0], lane);
         if counts && living.node.is_some() {
             let figures = &mut lane.lived.figures;
             living.in_force.judge(&sample, hours, figures);
@@ -228,9 +235,11 @@ impl Closed {
             }
         }
         let Some(living) = self.pods.get_mut(pod) else { return };
-        if node.is_none() && living.refused != Some(*size) {
+        if node.is_none() {
             living.refused = Some(*size);
-            if let Some(lane) = self.lanes.get_mut(living.lane) {
+            let first = living.counts && !living.unplaced;
+            living.unplaced |= first;
+            if let Some(lane) = self.lanes.get_mut(living.lane).filter(|_| first) {
                 lane.lived.unplaced += 1;
             }
         }
@@ -302,10 +311,10 @@ impl Closed {
                 each(|it| it.resizes += 1);
                 if restarted {
                     each(|it| it.restarts += 1);
-                    lane.lived.restarts += 1;
+                    lane.lived.restarts += u64::from(living.counts);
                     living.begin_again(now);
                 }
-                if now - since > DELAY {
+                if living.counts && now - since > DELAY {
                     lane.lived.waited += amount(now - since - DELAY) / 3600.0;
                 }
                 // A resize sets and never removes.
@@ -359,7 +368,8 @@ impl Closed {
 }
 
 impl Living {
-    /// What would have been measured in place of the recorded sample, and the kill that ended it, if one did.
+    /// What would have been measured in place of the recorded sample, and the kill that ended it, if one did. `hours`
+    /// are those that its CPU stands for.
     fn live(&mut self, recorded: &Sample, hours: f64, lane: &mut Lane) -> (Sample, Option<OutOfMemory>) {
         let now = recorded.time;
         if recorded.restarts > self.recorded && self.recorded.is_some() {

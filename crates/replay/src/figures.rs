@@ -107,7 +107,7 @@ impl Figures {
         };
     }
 
-    /// Reserved by used. Nothing used and nothing reserved is 1.
+    /// Reserved by used; `None` where nothing was used, whatever was reserved.
     pub fn footprint(&self) -> Option<f64> {
         (self.samples > 0 && self.used > 0.0).then(|| self.reserved / self.used)
     }

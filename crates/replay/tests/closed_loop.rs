@@ -56,7 +56,7 @@ fn run(
     for minute in 0..minutes {
         for pod in &pods {
             let (cpu, memory) = used(*pod, minute);
-            closed.put(*pod, &sample(minute, cpu, memory), 1.0 / 60.0, true);
+            closed.put(*pod, &sample(minute, cpu, memory), [1.0 / 60.0; 2], true);
         }
     }
     closed.lived().copied().collect()
@@ -129,10 +129,51 @@ fn pods_that_fit_nowhere_are_counted_and_others_get_nodes_of_their_own() {
     for cpu in [1500, 1500, 2500] {
         let lane = closed.lane(Box::new(Script(vec![(0, size(cpu, 100))])), Decide::default());
         let pod = closed.pod(lane);
-        (0..10).for_each(|minute| closed.put(pod, &sample(minute, 100.0, 50.0), 1.0 / 60.0, true));
+        (0..10).for_each(|minute| closed.put(pod, &sample(minute, 100.0, 50.0), [1.0 / 60.0; 2], true));
     }
     let unplaced: Vec<u64> = closed.lived().map(|it| it.unplaced).collect();
     assert_eq!((closed.nodes(), unplaced), (2, vec![0, 0, 1]));
+}
+
+/// What becomes of two pods on nodes of two cores when figures begin at a minute: one grows after ten minutes by a restart, once the other
+/// shrinks in the 70th; and of one that fits nowhere.
+fn lived_from(first_that_counts: i64) -> Vec<Lived> {
+    let node = NodeSize { cpu: Some(MilliCpu(2000)), ..NodeSize::default() };
+    let restarts = Decide { restarts: [true, false], ..Decide::default() };
+    let mut closed = Closed::new(node);
+    let scripts = [
+        vec![(0, size(1000, 512)), (10 * MINUTE, size(1500, 512))],
+        vec![(0, size(1000, 512)), (70 * MINUTE, size(500, 512))],
+        vec![(0, size(2500, 512))],
+    ];
+    let pods = scripts.map(|script| {
+        let lane = closed.lane(Box::new(Script(script)), restarts);
+        closed.pod(lane)
+    });
+    for minute in 0..100 {
+        for pod in pods {
+            closed.put(pod, &sample(minute, 100.0, 50.0), [1.0 / 60.0; 2], minute >= first_that_counts);
+        }
+    }
+    closed.lived().copied().collect()
+}
+
+#[test]
+fn what_happens_while_learning_is_in_no_figure() {
+    let counted = |from| {
+        let lived = lived_from(from);
+        let hours = supple_recommend::sample::whole(lived[0].waited * 60.0);
+        ([lived[0].restarts, lived[1].restarts, lived[2].unplaced], hours)
+    };
+    assert_eq!(counted(0), ([1, 1, 1], 60));
+    assert_eq!(
+        counted(40),
+        ([1, 1, 1], 30),
+        "of the hour it waited only what counts; what fits nowhere still does not"
+    );
+    assert_eq!(counted(90), ([0, 0, 1], 1), "`whole` of nothing is 1");
+    assert_eq!(lived_from(90)[0].waited, 0.0);
+    assert_eq!(lived_from(200), [Lived::default(); 3]);
 }
 
 #[test]
@@ -149,7 +190,7 @@ fn our_own_judgement_survives_its_own_effects_and_repeats_itself() {
             for pod in &pods {
                 let swing = (amount(minute) * std::f64::consts::TAU / 1440.0).sin();
                 let memory = 300.0 + 50.0 * swing + amount((minute * 7919 + i64::try_from(*pod).unwrap()) % 23);
-                closed.put(*pod, &sample(minute, 500.0 + 200.0 * swing, memory), 1.0 / 60.0, true);
+                closed.put(*pod, &sample(minute, 500.0 + 200.0 * swing, memory), [1.0 / 60.0; 2], true);
             }
         }
         closed.lived().copied().collect::<Vec<_>>()

@@ -64,7 +64,7 @@ fn replay(samples: &[Sample], resource: Resource, warmup: i64) -> (Vec<Figures>,
             range.put(used, hours);
             counted.push((used, hours));
         }
-        workload.put(0, sample, hours, |change| changes.push(change));
+        workload.put(0, sample, [hours; 2], |change| changes.push(change));
     }
     let mut bound = Bound::new(&range, &prices, least);
     (0..).zip(&counted).for_each(|(at, (used, hours))| bound.put(at, *used, *hours));

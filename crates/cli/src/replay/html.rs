@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use supple_recommend::resource::Resource;
 use supple_recommend::sample::{Sample, Size};
 use supple_recordings::run::{Outcome, weight};
+use supple_replay::figures::count;
 use supple_replay::workload::Change;
 
 use super::policy::Contender;
@@ -36,7 +37,7 @@ pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) 
     let _ = write!(
         out,
         "<h1>What would have happened</h1><p>{} samples of {} workloads under {} policies. J is the cost of a policy \
-         per hour, in hours of a container's mean usage: the slack, plus a day per OOM kill, an hour per CPU sample \
+         per hour, in hours of a container's mean usage: what is reserved above usage, plus a day per OOM kill, an hour per CPU sample \
          above its size, and an hour per resize. The bound is the lowest J that any sizes could reach if the future \
          were known.</p>",
         summary.samples,
@@ -46,7 +47,9 @@ pub fn page(contenders: &[Contender], summary: &Summary, workloads: &[Outcome]) 
     let recorded: Vec<&str> = super::text::recorded(summary).collect();
     let told: Vec<_> = TITLES.into_iter().filter(|it| recorded.contains(&it.1)).collect();
     out.push_str("<h2>Policies</h2><div class=\"planes\">");
-    for (title, _, resource) in &told {
+    // Where nothing was used there is no footprint, and nothing to see.
+    let seen = |resource: Resource| summary.policies.iter().any(|it| self::told(it, resource).footprint.is_some());
+    for (title, _, resource) in told.iter().filter(|it| seen(it.2)) {
         let _ = write!(out, "<figure><figcaption>{title}: lower left is better</figcaption>");
         plane(&mut out, summary, *resource);
         out.push_str("</figure>");
@@ -118,7 +121,9 @@ fn closed(out: &mut String, summary: &Summary) {
             cell(out, (!memory).then_some(it.cpu_over_ratio * 100.0), 2);
             cell(out, (!memory).then_some(it.late_core_hours), 1);
             cell(out, Some(it.waited_hours), 1);
-            let _ = write!(out, "<td>{}</td><td>{}</td></tr>", it.nodes, it.unplaced);
+            cell(out, Some(count(it.nodes as u64)), 0);
+            cell(out, Some(count(it.unplaced)), 0);
+            out.push_str("</tr>");
         }
     }
     out.push_str("</tbody></table></div>");
@@ -140,7 +145,7 @@ fn cell(out: &mut String, value: Option<f64>, digits: usize) {
 
 /// Where nothing was judged nothing is told: figures of nothing would look like good ones.
 fn cells(out: &mut String, it: &Told, resource: Resource, columns: Columns) {
-    let judged = |value: Option<f64>| value.filter(|_| it.judged_ratio > 0.0);
+    let judged = |value: Option<f64>| value.filter(|_| it.judged());
     let size = |value: Option<f64>| value.map(|it| if resource == Resource::Cpu { it } else { it / 1_048_576.0 });
     let digits = if resource == Resource::Cpu { 3 } else { 0 };
     cell(out, it.footprint, 2);
@@ -229,7 +234,7 @@ fn all_workloads(out: &mut String, summary: &Summary) {
         for policy in &it.policies {
             for (_, name, resource) in TITLES {
                 let told = told(policy, resource);
-                if told.footprint.is_none() {
+                if !told.judged() {
                     continue;
                 }
                 let _ = write!(
@@ -288,7 +293,7 @@ fn plane(out: &mut String, summary: &Summary, resource: Resource) {
         let beyond = if footprint > right { format!(" ({footprint:.1})") } else { String::new() };
         // A label goes up until it lies on nothing.
         let (from, mut at) = (x + 7.0, (y + 4.0).min(196.0));
-        let to = from + 7.0 * supple_replay::figures::count((name.chars().count() + beyond.len()) as u64);
+        let to = from + 7.0 * count((name.chars().count() + beyond.len()) as u64);
         while at > 0.0 && taken.iter().any(|it| it.0 < to && from < it.1 && (it.2 - at).abs() < 11.0) {
             at -= 3.0;
         }
@@ -331,8 +336,7 @@ fn key(out: &mut String, contenders: &[Contender], outcome: &Outcome) {
     if changes.iter().any(|it| it.strategy == contenders.len()) {
         out.push_str("dashed: the bound &ensp;");
     }
-    let own = contenders.first().map_or("", |it| &it.name);
-    let _ = write!(out, "<b>red</b>: usage above the size of {}</p>", escape(own));
+    out.push_str("marks below a chart: usage above the size of the policy of that colour</p>");
 }
 
 /// A figure on an axis: three digits or so.
@@ -344,14 +348,17 @@ fn figure(value: f64) -> String {
 /// Use, sizes in force, the bound and what went over, of the first pod.
 fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource: Resource) {
     const W: f64 = 960.0;
-    const H: f64 = 206.0;
+    // A row of marks below the axis for each policy that was passed, and what is below them.
+    const ROW: f64 = 9.0;
+    const H: f64 = 197.0;
     let Some((drawing, changes)) = &outcome.drawn else { return };
     let value = |it: &Sample| if resource == Resource::Cpu { it.cpu } else { it.memory };
     let used: Vec<(i64, f64)> = drawing.points().iter().filter_map(|it| Some((it.time, value(it)?))).collect();
     let (Some(first), Some(last)) = (used.first().map(|it| it.0), used.last().map(|it| it.0)) else {
         return;
     };
-    let lines: Vec<Vec<(i64, f64)>> = (0..contenders.len()).map(|which| in_force(changes, which, resource)).collect();
+    let lines: Vec<Vec<(i64, f64)>> =
+        (0..contenders.len()).map(|which| in_force(changes, which, resource, requested)).collect();
     let peak = used.iter().map(|it| it.1).fold(1.0, f64::max);
     let high = lines.iter().flatten().map(|it| it.1).fold(peak, f64::max).min(peak * 3.0);
     let x = |time: i64| {
@@ -359,9 +366,15 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
             / supple_recommend::sample::amount((last - first).max(1))
     };
     let y = |value: f64| 160.0 - 150.0 * (value / high).min(1.0);
+    let marks: Vec<(usize, BTreeSet<i64>)> = (0..contenders.len())
+        .map(|which| (which, over(&used, &in_force(changes, which, resource, allowed), &x)))
+        .filter(|it| !it.1.is_empty())
+        .collect();
+    let rows = ROW * count(marks.len().max(1) as u64);
+    let height = H + rows;
     let _ = write!(
         out,
-        "<svg class=\"chart\" viewBox=\"0 -12 {W} {H}\" role=\"img\"><path class=\"axis\" d=\"M60 10V160H950\"/>"
+        "<svg class=\"chart\" viewBox=\"0 -12 {W} {height}\" role=\"img\"><path class=\"axis\" d=\"M60 10V160H950\"/>"
     );
     // The use as an area: of the samples that fall on one point the highest, for that is what a size must bear.
     let bin = used.len().div_ceil(POINTS).max(1);
@@ -372,17 +385,16 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
     }
     let _ = write!(out, "L{:.1} 160Z\"/><path class=\"grid\" d=\"M60 10H950M60 85H950\"/>", x(last));
     // The bound is the strategy after all others.
-    let bound = in_force(changes, contenders.len(), resource);
+    let bound = in_force(changes, contenders.len(), resource, requested);
     step(out, &bound, last, "#111", "stroke-dasharray=\"3 3\"", &x, &y);
     for (which, line) in lines.iter().enumerate().rev() {
         let dotted = if which < COLOURS.len() { "" } else { "stroke-dasharray=\"1 2\"" };
         step(out, line, last, COLOURS[which % COLOURS.len()], dotted, &x, &y);
     }
-    let over = lines.first().map_or_else(BTreeSet::new, |own| over(&used, own, &x));
-    if !over.is_empty() {
-        out.push_str("<path class=\"over\" d=\"");
-        for column in over {
-            let _ = write!(out, "M{column} 163v8");
+    for ((which, columns), row) in marks.iter().zip(0_u32..) {
+        let _ = write!(out, "<path class=\"over\" stroke=\"{}\" d=\"", COLOURS[which % COLOURS.len()]);
+        for column in columns {
+            let _ = write!(out, "M{column} {:.0}v{:.0}", 163.0 + ROW * f64::from(row), ROW - 1.0);
         }
         out.push_str("\"/>");
     }
@@ -397,7 +409,11 @@ fn chart(out: &mut String, contenders: &[Contender], outcome: &Outcome, resource
     for (quarter, anchor) in [(0.0, "start"), (1.0, "middle"), (2.0, "middle"), (3.0, "middle"), (4.0, "end")] {
         let (x, at) = (60.0 + (W - 70.0) / 4.0 * quarter, long / 4.0 * quarter);
         let digits = if at == 0.0 { 0 } else { digits };
-        let _ = write!(out, "<text x=\"{x:.0}\" y=\"188\" text-anchor=\"{anchor}\">{at:.digits$} {unit}</text>");
+        let _ = write!(
+            out,
+            "<text x=\"{x:.0}\" y=\"{:.0}\" text-anchor=\"{anchor}\">{at:.digits$} {unit}</text>",
+            179.0 + rows
+        );
     }
     out.push_str("</svg>");
 }
@@ -412,19 +428,32 @@ fn over(used: &[(i64, f64)], sizes: &[(i64, f64)], x: &dyn Fn(i64) -> f64) -> BT
     over.map(|(time, _)| supple_recommend::sample::whole(x(*time))).collect()
 }
 
+/// What of a size is drawn.
+fn requested(size: &Size, resource: Resource) -> Option<i64> {
+    match resource {
+        Resource::Cpu => size.cpu_request.map(|it| it.0),
+        Resource::Memory => size.memory_request.map(|it| it.0),
+    }
+}
+
+/// What of a size use is over, if it is: the limit, or where there is none the request.
+fn allowed(size: &Size, resource: Resource) -> Option<i64> {
+    let limit = match resource {
+        Resource::Cpu => size.cpu_limit.map(|it| it.0),
+        Resource::Memory => size.memory_limit.map(|it| it.0),
+    };
+    limit.or(requested(size, resource))
+}
+
 /// The sizes in force of the first pod.
-fn in_force(changes: &[Change], which: usize, resource: Resource) -> Vec<(i64, f64)> {
+fn in_force(
+    changes: &[Change],
+    which: usize,
+    resource: Resource,
+    of: fn(&Size, Resource) -> Option<i64>,
+) -> Vec<(i64, f64)> {
     let changes = changes.iter().filter(|it| it.strategy == which);
-    changes
-        .filter_map(|it| {
-            let size = if resource == Resource::Cpu {
-                it.size.cpu_request.map(|it| it.0)
-            } else {
-                it.size.memory_request.map(|it| it.0)
-            };
-            Some((it.time, supple_recommend::sample::amount(size?)))
-        })
-        .collect()
+    changes.filter_map(|it| Some((it.time, supple_recommend::sample::amount(of(&it.size, resource)?)))).collect()
 }
 
 fn step(

@@ -6,16 +6,17 @@
 pub mod args;
 mod html;
 mod object;
+mod output;
 mod policy;
 mod progress;
 mod summary;
 mod text;
 
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use args::{ReplayArgs, ReplayOutput};
+use output::Output;
 use policy::Contender;
 use progress::Progress;
 pub use summary::Money;
@@ -51,9 +52,7 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
         draw: args.html.as_ref().map_or(0, |_| args.charts.unwrap_or(if args.chart.is_empty() { CHARTS } else { 0 })),
         draw_named: &args.chart,
     };
-    // Before anything is replayed: a misspelt folder must not cost a month of it.
-    let mut emitted = args.emit.as_deref().map(create).transpose()?;
-    let mut report = args.html.as_deref().map(create).transpose()?;
+    let (emitted, report) = outputs(args, &files)?;
     let progress = Progress::new();
     let mut recording = Recording::new(&files, args.lenient);
     let replayed = run::replay(&setup, &mut recording, &progress);
@@ -90,13 +89,12 @@ pub fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     for note in text::notes(&summary) {
         crate::say(&note);
     }
-    if let Some((path, file)) = emitted.as_mut() {
-        let written = replayed.changes.emit(&named, &known.names, &mut BufWriter::new(file));
-        written.map_err(|error| not_written(path, error))?;
+    if let Some(emitted) = emitted {
+        emitted.write(|out| replayed.changes.emit(&named, &known.names, out))?;
     }
-    if let Some((path, file)) = report.as_mut() {
+    if let Some(report) = report {
         let page = html::page(&contenders, &summary, &replayed.workloads);
-        file.write_all(page.as_bytes()).map_err(|error| not_written(path, error))?;
+        report.write(|out| out.write_all(page.as_bytes()))?;
     }
     let out = match args.output {
         ReplayOutput::Json => {
@@ -131,6 +129,17 @@ fn contenders(args: &ReplayArgs) -> Result<Vec<Contender>, Failure> {
     if contenders.is_empty() {
         contenders.push(Contender::own());
     }
+    for own in &contenders {
+        let taken = match own.name.as_str() {
+            "bound" => "the clairvoyant bound",
+            name if Contender::is_baseline(name) => "a baseline",
+            _ => continue,
+        };
+        return Err(Failure::Usage(format!(
+            "a policy cannot be named {:?}; that is the name of {taken}; set a different `name:` in it",
+            own.name
+        )));
+    }
     for which in &args.against {
         let baseline = Contender::baseline(*which);
         if !contenders.iter().any(|it| it.name == baseline.name) {
@@ -144,13 +153,6 @@ fn contenders(args: &ReplayArgs) -> Result<Vec<Contender>, Failure> {
             "two policies have the name {:?}; set a different `name:` in one",
             twice[0]
         )));
-    }
-    if names.contains(&"bound") {
-        return Err(Failure::Usage(
-            "a policy cannot be named \"bound\"; that is the name of the clairvoyant \
-                                   bound"
-                .to_owned(),
-        ));
     }
     Ok(contenders)
 }
@@ -189,13 +191,18 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// A file that is going to be written.
-fn create(path: &Path) -> Result<(&Path, File), Failure> {
-    File::create(path).map(|file| (path, file)).map_err(|error| not_written(path, error))
-}
-
-fn not_written(path: &Path, error: std::io::Error) -> Failure {
-    Failure::refused(format!("cannot write {}: {error}", path.display()))
+/// The files of `--emit` and `--html`, which are none of those that are read, nor one another.
+fn outputs(args: &ReplayArgs, recordings: &[PathBuf]) -> Result<(Option<Output>, Option<Output>), Failure> {
+    let read = || recordings.iter().chain(&args.policy).chain(&args.compare).chain(&args.prices);
+    let of = |option: &str, path: &Path| Output::new(option, path, read());
+    let emitted = args.emit.as_deref().map(|path| of("--emit", path)).transpose()?;
+    let report = args.html.as_deref().map(|path| of("--html", path)).transpose()?;
+    match (&emitted, &report) {
+        (Some(emitted), Some(report)) if emitted.is_same(report) => {
+            Err(Failure::Usage("--emit and --html name the same file; choose two".to_owned()))
+        }
+        _ => Ok((emitted, report)),
+    }
 }
 
 fn failure(error: InputError) -> Failure {

@@ -9,6 +9,7 @@
 
 use std::path::Path;
 
+use clap::ValueEnum as _;
 use serde::Deserialize;
 use supple_quantity::{Bytes, MilliCpu, Quantity};
 use supple_recommend::baseline::{autopilot::Autopilot, fixed, newsvendor, percentile, vpa::Vpa};
@@ -40,6 +41,11 @@ impl Contender {
     /// The program's own judgement with its defaults.
     pub fn own() -> Self {
         Self { name: "supple".to_owned(), kind: Kind::Own(Box::default()), notes: Vec::new() }
+    }
+
+    /// Whether a name is one of those of [`Contender::baseline`].
+    pub fn is_baseline(name: &str) -> bool {
+        Baseline::value_variants().iter().any(|it| Self::baseline(*it).name == name)
     }
 
     /// What others do.

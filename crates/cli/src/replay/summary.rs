@@ -42,7 +42,7 @@ pub struct Told {
     pub j_ratio: Option<f64>,
     /// Share of the possible saving: 0 is the incumbent, 1 the bound.
     pub captured: Option<f64>,
-    /// Reserved minus used: core-hours or GiB-hours.
+    /// Reserved minus used, so that use above the size counts against it: core-hours or GiB-hours.
     pub slack_hours: f64,
     /// Lowest and highest size: cores or bytes.
     pub lowest: Option<f64>,
@@ -58,6 +58,13 @@ pub struct Told {
     /// Where a risk was stated: the share of containers that kept it on the time replayed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk_kept: Option<f64>,
+}
+
+impl Told {
+    /// Whether there was anything to judge. A footprint says less: where nothing was used there is none.
+    pub const fn judged(&self) -> bool {
+        self.judged_ratio > 0.0
+    }
 }
 
 /// Changes a day and container, by kind. Only a closed loop has nodes that defer, and rules that refuse.
@@ -141,6 +148,9 @@ pub struct Workload {
     pub container: String,
     /// The policies, and `bound` where it was computed.
     pub policies: Vec<Policy>,
+    /// The bound once more, by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound: Option<Policy>,
     /// Why the last size of the first policy is what it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<supple_recommend::explain::Explanation>,
@@ -216,12 +226,16 @@ pub fn summarize(
     let policies: Vec<Policy> = names.clone().enumerate().map(|(i, name)| of(i, &all, name)).collect();
     let workloads = outcomes
         .iter()
-        .map(|it| Workload {
-            namespace: it.name.namespace.clone(),
-            workload: it.name.workload.clone(),
-            container: it.name.container.clone(),
-            policies: names.clone().enumerate().map(|(i, name)| of(i, &[it], name)).collect(),
-            explanation: it.result.explanations.first().copied().flatten(),
+        .map(|it| {
+            let policies: Vec<Policy> = names.clone().enumerate().map(|(i, name)| of(i, &[it], name)).collect();
+            Workload {
+                namespace: it.name.namespace.clone(),
+                workload: it.name.workload.clone(),
+                container: it.name.container.clone(),
+                bound: bounded.then(|| policies.last().cloned()).flatten(),
+                policies,
+                explanation: it.result.explanations.first().copied().flatten(),
+            }
         })
         .collect();
     let judged = |it: &Outcome| {

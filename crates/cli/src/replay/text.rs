@@ -107,7 +107,7 @@ fn legend(summary: &Summary, columns: Columns) -> String {
 pub fn recorded(summary: &Summary) -> impl Iterator<Item = &'static str> {
     ["cpu", "memory"]
         .into_iter()
-        .filter(|resource| summary.policies.iter().any(|policy| told(policy, resource).footprint.is_some()))
+        .filter(|resource| summary.policies.iter().any(|policy| told(policy, resource).judged()))
 }
 
 /// Hours of a container that are too few to judge a recommender by.
@@ -262,7 +262,7 @@ fn effect(old: &Told, new: &Told) -> f64 {
 fn compare(name: &str, old: &Policy, new: &Policy, columns: Columns, rows: &mut Vec<Vec<String>>) {
     for resource in ["cpu", "memory"] {
         let (old, new) = (told(old, resource), told(new, resource));
-        if old.footprint.is_none() && new.footprint.is_none() {
+        if !old.judged() && !new.judged() {
             continue;
         }
         let both = |of: &dyn Fn(&Told) -> String| {
@@ -414,8 +414,7 @@ fn cells(name: &str, resource: &str, it: &Told, columns: Columns) -> Vec<String>
     ];
     cells.extend(columns.kept.then(|| whole_percent(it.risk_kept)));
     cells.extend(columns.money.then(|| number(it.money, 2)));
-    let judged = it.judged_ratio > 0.0;
-    if !judged {
+    if !it.judged() {
         // Nothing was judged: figures of nothing would look like good ones.
         cells[2..].iter_mut().for_each(|cell| "-".clone_into(cell));
     }

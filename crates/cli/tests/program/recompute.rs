@@ -39,19 +39,28 @@ fn number(text: &str) -> Option<f64> {
     (!text.is_empty()).then(|| text.parse().unwrap())
 }
 
-/// How long every sample stands for, in hours.
+/// How long every sample of a pod's resource stands for, in hours.
 fn hours(times: &[i64]) -> Vec<f64> {
     let mut all = vec![0];
-    let mut usual = None;
+    let (mut usual, mut gaps, mut gap_before) = (None, 0, 0);
     for pair in times.windows(2) {
         let step = pair[1] - pair[0];
-        let lowered = match usual {
-            None => step,
-            Some(usual) if step < usual => step.max(usual / 2),
-            Some(usual) => usual,
-        };
-        all.push(if step > 3 * lowered { lowered } else { step });
-        usual = Some(if step < 3 * lowered { ((3 * lowered + step) / 4).max(1) } else { lowered });
+        let u = *usual.get_or_insert(step);
+        if step <= 3 * u {
+            gaps = i64::max(gaps - 1, 0);
+            all.push(step);
+            usual = Some(i64::max(if step < u { (7 * u + step) / 8 } else { (3 * u + step) / 4 }, 1));
+            continue;
+        }
+        gaps += 4;
+        let shorter = step.min(gap_before);
+        gap_before = step;
+        if gaps >= 8 {
+            (gaps, usual) = (0, Some(shorter));
+            all.push(if step > 3 * shorter { shorter } else { step });
+        } else {
+            all.push(u);
+        }
     }
     all.into_iter().map(|seconds| seconds as f64 / 3600.0).collect()
 }
@@ -61,13 +70,14 @@ fn sum(pods: &BTreeMap<String, Vec<Row>>, sizes: &BTreeMap<String, Vec<InForce>>
     let mut sums = Sums::default();
     for (pod, rows) in pods {
         let of_pod: &[InForce] = sizes.get(pod).map_or(&[], |it| it);
+        let rows: Vec<(i64, f64)> = rows.iter().filter_map(|it| Some((it.0, it.1[resource]?))).collect();
         let stands_for = hours(&rows.iter().map(|it| it.0).collect::<Vec<_>>());
         let (mut reserved, mut used_by_it, mut was_over) = (0.0, 0.0, false);
-        for ((time, values), hours) in rows.iter().zip(stands_for) {
+        for ((time, used), hours) in rows.iter().zip(stands_for) {
             let in_force = of_pod.iter().rfind(|it| it.0 <= *time).map(|it| it.1);
-            let (Some(used), Some(size)) = (values[resource], in_force) else { continue };
+            let Some(size) = in_force else { continue };
             let Some(request) = size[2 * resource].filter(|_| *time >= begin) else { continue };
-            let is_over = used > size[2 * resource + 1].unwrap_or(request);
+            let is_over = *used > size[2 * resource + 1].unwrap_or(request);
             sums.samples += 1.0;
             sums.hours += hours;
             reserved += request * hours;
@@ -79,8 +89,9 @@ fn sum(pods: &BTreeMap<String, Vec<Row>>, sizes: &BTreeMap<String, Vec<InForce>>
         }
         for pair in of_pod.windows(2) {
             let of = |it: &InForce| [it.1[2 * resource], it.1[2 * resource + 1]];
-            // In force a second after the sample that led to it.
-            let counts = pair[1].0 > begin && of(&pair[0]) != of(&pair[1]);
+            // In force a second after the sample that led to it. The first size changes none.
+            let had = of(&pair[0])[0].is_some();
+            let counts = pair[1].0 > begin && had && of(&pair[0]) != of(&pair[1]);
             sums.resizes += f64::from(u8::from(counts));
         }
         sums.reserved += reserved;
@@ -130,8 +141,15 @@ fn check_all(told: &Value, all: &[Sums], resource: usize, of: &str) {
     check(told, "j", (!costs.is_empty()).then(|| costs.iter().sum::<f64>() / costs.len() as f64), of);
 }
 
+/// A row of a made recording, where CPU, memory or both were measured.
+fn row(workload: &str, pod: &str, time: i64, (cpu, memory): (Option<i64>, Option<i64>)) -> (i64, String) {
+    let cpu = cpu.map_or_else(String::new, |it| format!("0.{it:03}"));
+    let memory = memory.map_or_else(String::new, |it| it.to_string());
+    (time, format!("{time},made,{workload},{pod},app,{cpu},{memory},1,{},0", 320_000_000))
+}
+
 /// Three pods of a workload whose times differ, with hours that are missing, values that are missing, and surges.
-fn uneven() -> String {
+fn uneven() -> Vec<(i64, String)> {
     let mut rows = Vec::new();
     for (pod, offset, every) in [("a", 0, 60), ("b", 17, 300), ("c", 90_000, 60)] {
         let mut time = offset;
@@ -139,15 +157,49 @@ fn uneven() -> String {
             let hour = time / 3600;
             let surge = if (hour + offset) % 13 == 0 { 3 } else { 1 };
             let wave = (time / every * 7919 + offset) % 100;
-            let cpu = if time % 7 == 3 { String::new() } else { format!("0.{:03}", (100 + wave) * surge) };
-            let memory =
-                if time % 11 == 5 { String::new() } else { (100_000_000 * surge + wave * 300_000).to_string() };
-            rows.push((time, format!("{time},made,uneven,{pod},app,{cpu},{memory},1,{},0", 320_000_000)));
+            let cpu = (time % 7 != 3).then_some((100 + wave) * surge);
+            let memory = (time % 11 != 5).then_some(100_000_000 * surge + wave * 300_000);
+            rows.push(row("uneven", pod, time, (cpu, memory)));
             // Every tenth hour a gap of two.
             let gap = hour % 10 == 9 && time % 3600 >= 3000;
             time += if gap { 7200 } else { every };
         }
     }
+    rows
+}
+
+/// Pods of a workload whose CPU and memory were not measured together: a second apart, and memory at each fourth time alone.
+fn apart() -> Vec<(i64, String)> {
+    let used = |time: i64| (100 + time * 7919 % 100, 100_000_000 + time * 7919 % 100 * 300_000);
+    let (second, fourth) = ((0..3 * 1440).map(|it| it * 60), (0..3 * 5760).map(|it| it * 15));
+    let second = second.flat_map(|time| {
+        let (cpu, memory) = used(time);
+        [row("apart", "second", time, (Some(cpu), None)), row("apart", "second", time + 1, (None, Some(memory)))]
+    });
+    let fourth = fourth.map(|time| {
+        let (cpu, memory) = used(time);
+        row("apart", "fourth", time, (Some(cpu), (time % 60 == 0).then_some(memory)))
+    });
+    second.chain(fourth).collect()
+}
+
+/// A pod with two gaps close to one another, a burst of samples, pairs of them, and another interval from then on; twice.
+fn changing() -> Vec<(i64, String)> {
+    let steps = [(60, 1500), (7200, 1), (60, 5), (900, 1), (60, 300), (1, 30), (60, 50), (300, 200)];
+    let pairs = [(1, 1), (299, 1), (1, 1), (299, 1), (1, 1), (299, 1), (1, 1), (299, 1)];
+    let steps = steps.into_iter().chain(pairs).chain([(600, 3), (60, 1)]);
+    let steps: Vec<i64> = steps.flat_map(|(step, times)| std::iter::repeat_n(step, times)).collect();
+    let mut time = 0;
+    let at = steps.iter().chain(&steps).map(|step| {
+        time += step;
+        row("changing", "d", time, (Some(100 + time / 60 % 100), Some(100_000_000 + time / 60 % 200 * 1_000_000)))
+    });
+    at.collect()
+}
+
+/// A recording of all these.
+fn made_up() -> String {
+    let mut rows = [uneven(), apart(), changing()].concat();
     rows.sort_by_key(|it| it.0);
     let rows: Vec<String> = rows.into_iter().map(|it| it.1).collect();
     let head = "time,namespace,workload,pod,container,cpu_cores,memory_bytes,cpu_limit,memory_limit,restarts";
@@ -169,7 +221,7 @@ fn every_figure_can_be_recomputed_from_the_recording_and_the_emitted_sizes() {
         fixtures.join("crane-apps.csv"),
         // Less than a day: nothing of it is in any figure.
         fixtures.join("nezha-pods.csv"),
-        made("uneven.csv", &uneven()),
+        made("made-up.csv", &made_up()),
     ];
     let limited = made("limited.yaml", "controlledValues: RequestsAndLimits\nthreshold: 0.1\ncoolDown: 1h\n");
     let emitted = folder.path().join("sizes.csv");
@@ -239,4 +291,7 @@ fn every_figure_can_be_recomputed_from_the_recording_and_the_emitted_sizes() {
     }
 
     assert_eq!(&told["bound"], &policies[names.len() - 1], "told twice");
+    for it in workloads {
+        assert_eq!((&it["bound"]["name"], &it["bound"]), (&"bound".into(), &it["policies"][names.len() - 1]));
+    }
 }

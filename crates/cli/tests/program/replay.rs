@@ -290,6 +290,11 @@ fn the_report_draws_the_bound_and_what_went_over_and_says_which_pod() {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(error.contains("there is no workload \"nobody\""), "{error}");
     let page = std::fs::read_to_string(page).unwrap();
+    // Static as recorded is passed by memory, vpa's request by CPU and memory of the first sample.
+    assert!(
+        page.matches("class=\"over\"").count() > 1 && page.contains("class=\"over\" stroke=\"#c2410c\""),
+        "each has its own"
+    );
     for part in
         ["stroke-dasharray=\"3 3\"", "class=\"over\"", "pod p-1", "1 of 1 workloads", "from vpa (0) to the bound"]
     {
@@ -372,4 +377,88 @@ fn a_comparison_names_what_changes_and_counts_the_rest() {
     assert!(at("n/small c") < at("n/middle c"), "the greatest change comes first: {told}");
     assert!(!told.contains("n/large") && told.contains("1 of 3 workloads stays the same"), "{told}");
     assert!(at("SLACK") < at("MONEY") && at("MONEY") < at("CLOSED LOOP"), "{told}");
+}
+
+#[test]
+fn a_policy_has_no_name_of_a_strategy() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = fixture();
+    let refused = |file: &str, text: &str| {
+        let policy = folder.path().join(file);
+        std::fs::write(&policy, text).unwrap();
+        let refused = supple(&["--policy", policy.to_str().unwrap(), fixture.to_str().unwrap()]);
+        (refused.status.code(), String::from_utf8(refused.stderr).unwrap())
+    };
+    for (file, text, name, taken) in [
+        ("vpa.yaml", "{}\n", "vpa", "a baseline"),
+        ("mine.yaml", "name: none\n", "none", "a baseline"),
+        ("bound.yaml", "{}\n", "bound", "the clairvoyant bound"),
+    ] {
+        let (code, error) = refused(file, text);
+        let said = format!("a policy cannot be named {name:?}; that is the name of {taken}");
+        assert!(code == Some(2) && error.contains(&said), "{error}");
+    }
+}
+
+#[test]
+fn what_is_written_replaces_nothing_until_it_is_whole_and_never_what_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let head = "time,namespace,workload,pod,container,cpu_cores,memory_bytes\n";
+    let rows: String = (0..50).map(|i| format!("{},a,b,c,d,0.1,1000000\n", i * 60)).collect();
+    let usage = made("usage.csv", &format!("{head}{rows}"));
+    let wrong = made("wrong.csv", &format!("{head}{rows}1,2\n"));
+    let policy = made("policy.yaml", "{}\n");
+    let (sizes, page) = (made("sizes.csv", "the last\n"), made("page.html", "the last\n"));
+    let link = folder.path().join("link.csv");
+    std::os::unix::fs::symlink(&usage, &link).unwrap();
+    let read = |file: &str| std::fs::read_to_string(file).unwrap();
+    let refused = |args: &[&str], code: i32, said: &str| {
+        let before = [&usage, &policy, &sizes, &page].map(|it| read(it));
+        let refused = supple(args);
+        let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(code) && error.contains(said), "{args:?}: {error}");
+        assert_eq!(before, [&usage, &policy, &sizes, &page].map(|it| read(it)), "{args:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 6, "{args:?} leaves nothing");
+    };
+    refused(&["--emit", &usage, &usage], 2, "would replace the input");
+    refused(&["--emit", link.to_str().unwrap(), &usage], 2, "would replace the input");
+    refused(&["--html", &usage, folder.path().to_str().unwrap()], 2, "would replace the input");
+    refused(&["--html", &policy, "--policy", &policy, &usage], 2, "would replace the input");
+    refused(&["--html", &page, "--emit", &page, &usage], 2, "the same file");
+    refused(&["--emit", &sizes, "--html", &page, &wrong], 1, "line 52");
+    refused(&["--emit", folder.path().to_str().unwrap(), &usage], 1, "cannot write");
+    refused(&["--emit", folder.path().join("nowhere/sizes.csv").to_str().unwrap(), &usage], 1, "cannot write");
+    stdout(&supple(&["--emit", &sizes, "--html", &page, &usage]));
+    assert!(read(&sizes).starts_with("policy,") && read(&page).starts_with("<!doctype html>"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 6);
+    // A device is written to as it is.
+    stdout(&supple(&["--emit", "/dev/null", &usage]));
+    assert!(!Path::new("/dev/null").is_file());
+}
+
+#[test]
+fn what_uses_nothing_is_recorded_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, page) = (folder.path().join("idle.csv"), folder.path().join("page.html"));
+    let head = "time,namespace,workload,pod,container,cpu_cores,memory_bytes\n";
+    let rows: String = (0..600).map(|i| format!("{},n,idle,p,c,0,0\n", i * 60)).collect();
+    std::fs::write(&file, format!("{head}{rows}")).unwrap();
+    let (old, new) = (folder.path().join("old.yaml"), folder.path().join("new.yaml"));
+    std::fs::write(&old, "{}\n").unwrap();
+    std::fs::write(&new, "minAllowed: { memory: 64Gi }\n").unwrap();
+    let [file, page, old, new] = [&file, &page, &old, &new].map(|it| it.to_str().unwrap());
+    let output = supple(&["--html", page, file]);
+    let told = stdout(&output);
+    let lines = told.lines().filter(|it| it.starts_with("supple ")).count();
+    assert_eq!(lines, 2, "of CPU and of memory: {told}");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("nothing was judged"));
+    let page = std::fs::read_to_string(page).unwrap();
+    assert_eq!(page.matches("<td>n/idle c</td>").count(), 6, "three policies, two resources");
+    let told = stdout(&supple(&["--compare", old, new, file]));
+    assert!(told.contains("n/idle c") && told.contains("worse"), "{told}");
 }

@@ -33,7 +33,7 @@ pub fn judge(series: &[Vec<Sample>], warmup: i64, resource: Resource, make: &Mak
         let mut interval = Interval::default();
         for sample in samples {
             if let Some(hours) = interval.next(sample.time) {
-                workload.put(0, sample, hours, |_| {});
+                workload.put(0, sample, [hours; 2], |_| {});
             }
         }
         workload.runners()[0].figures[usize::from(resource == Resource::Memory)]

@@ -1,6 +1,7 @@
 //! The shared recordings, and which half of each was looked at for tuning.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 
 use supple_recommend::resource::Resource;
@@ -74,11 +75,11 @@ pub fn each(sets: &[Set], mut row: impl FnMut(&str, &Set, Resource, &[Vec<Sample
 }
 
 fn load(path: &Path) -> Result<BTreeMap<String, Vec<Sample>>, Box<dyn std::error::Error>> {
-    let mut text = Vec::new();
+    let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
-    lzma_rs::xz_decompress(&mut std::io::BufReader::new(file), &mut text).map_err(|error| format!("{error:?}"))?;
+    lzma_rust2::XzReader::new(std::io::BufReader::new(file), true).read_to_string(&mut text)?;
     let mut series = BTreeMap::<String, Vec<Sample>>::new();
-    for line in std::str::from_utf8(&text)?.lines().skip(1) {
+    for line in text.lines().skip(1) {
         let values: Vec<&str> = line.split(',').collect();
         let sample = Sample {
             time: values[0].parse()?,

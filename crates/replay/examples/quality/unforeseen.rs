@@ -117,7 +117,7 @@ fn lived(samples: &[Sample], warmup: i64, resource: Resource) -> (Figures, Known
             day.pop_back();
         }
         day.push_back((sample.time, used));
-        workload.put(0, sample, hours, |change| size = change.size);
+        workload.put(0, sample, [hours; 2], |change| size = change.size);
     }
     (workload.runners()[0].figures[usize::from(resource == Resource::Memory)], known)
 }

@@ -1,0 +1,101 @@
+//! Files that are written whole or not at all: beside their place, and moved there when nothing can go wrong any more.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::exit::Failure;
+
+/// A file that is going to be written.
+pub struct Output {
+    /// As it was typed.
+    path: PathBuf,
+    /// Where it is, links followed. `None`: a device or a pipe, which is written to as it is.
+    place: Option<PathBuf>,
+}
+
+impl Output {
+    /// Looks whether the file that `option` names can be written, before anything is replayed: a misspelt folder must not cost a month
+    /// of it. What is read must not be replaced.
+    pub fn new<'a>(option: &str, path: &Path, read: impl Iterator<Item = &'a PathBuf>) -> Result<Self, Failure> {
+        if let Some(input) = same(path, read) {
+            let (path, input) = (path.display(), input.display());
+            return Err(Failure::Usage(format!("{option} {path} would replace the input {input}; name another file")));
+        }
+        let found = path.canonicalize();
+        let is_special = |place: &PathBuf| place.metadata().is_ok_and(|it| !it.is_file() && !it.is_dir());
+        let place = match found {
+            Ok(found) if is_special(&found) => None,
+            Ok(found) => Some(found),
+            // Not there yet: its folder is, or it cannot be written.
+            Err(_) => {
+                Some(folder_of(path).and_then(|it| Some(it.join(path.file_name()?))).unwrap_or_else(|| path.to_owned()))
+            }
+        };
+        let output = Self { path: path.to_owned(), place };
+        output.try_out().map_err(|error| output.failed(&error))?;
+        Ok(output)
+    }
+
+    /// Whether both are one file.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.place.is_some() && self.place == other.place
+    }
+
+    /// Writes the file.
+    pub fn write(&self, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        let written = || {
+            let Some(place) = &self.place else {
+                let mut out = BufWriter::new(OpenOptions::new().write(true).open(&self.path)?);
+                content(&mut out)?;
+                return out.flush();
+            };
+            let beside = beside(place)?;
+            let mut out = BufWriter::new(File::create_new(&beside)?);
+            let moved = content(&mut out).and_then(|()| out.flush()).and_then(|()| {
+                if let Ok(before) = place.metadata() {
+                    fs::set_permissions(&beside, before.permissions())?;
+                }
+                fs::rename(&beside, place)
+            });
+            if moved.is_err() {
+                // What is not whole is worth nothing, and why it is not is said already.
+                let _ = fs::remove_file(&beside);
+            }
+            moved
+        };
+        written().map_err(|error| self.failed(&error))
+    }
+
+    fn try_out(&self) -> io::Result<()> {
+        let Some(place) = &self.place else { return Ok(()) };
+        if place.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let beside = beside(place)?;
+        File::create_new(&beside)?;
+        fs::remove_file(&beside)
+    }
+
+    fn failed(&self, error: &io::Error) -> Failure {
+        Failure::refused(format!("cannot write {}: {error}", self.path.display()))
+    }
+}
+
+/// The folder of a file that is not there, links followed.
+fn folder_of(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent()?;
+    (if folder.as_os_str().is_empty() { Path::new(".") } else { folder }).canonicalize().ok()
+}
+
+/// The input that is the same file.
+fn same<'a>(path: &Path, mut read: impl Iterator<Item = &'a PathBuf>) -> Option<&'a PathBuf> {
+    let path = path.canonicalize().ok()?;
+    read.find(|it| it.canonicalize().is_ok_and(|it| it == path))
+}
+
+/// A name of nobody's in the same folder, so that the file can be moved.
+fn beside(place: &Path) -> io::Result<PathBuf> {
+    let name = place.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+    Ok(place.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id())))
+}

@@ -149,9 +149,9 @@ impl State {
         Some((choice, outlook))
     }
 
-    /// CPU samples in an hour.
+    /// CPU samples of one pod in an hour: a size is one pod's, and so is what an hour of being over it costs.
     fn samples_an_hour(&self) -> f64 {
-        f64::from(self.cpu.tally().per_hour.max(self.cpu.tally().sum.1).max(1))
+        f64::from(self.cpu.tally().samples().max(1))
     }
 
     /// Prices an hour is reckoned with: of a kill in it, of being over during all of its samples.

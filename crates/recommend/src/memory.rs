@@ -113,9 +113,10 @@ impl Default for MemoryPast {
 }
 
 impl MemoryPast {
-    /// Adds a sample to the running hour.
-    pub fn put(&mut self, amount: f64) {
-        self.tally.put(amount);
+    /// Adds a sample of a pod to the running hour, as [`Tally::put`] does.
+    pub fn put(&mut self, amount: f64, of_pod: &mut u16) {
+        let amount = Resource::Memory.within(amount);
+        self.tally.put(amount, of_pod);
         self.raise(amount);
     }
 

@@ -267,7 +267,11 @@ fn a_start_is_not_the_service() {
         Sample { time: minute * 60, cpu, restarts: Some(restarts(minute)), ..Sample::default() }
     }));
     check_cpu(&lived, lived.last(), 100..=115);
-    assert_eq!(lived.strategy.state().start_peak, Resource::Cpu.level(4000.0));
+    let cpu = &lived.strategy.state().cpu;
+    assert!(
+        cpu.long.top().max(cpu.daily.known().flatten().max().copied()) < Some(Resource::Cpu.level(200.0)),
+        "{cpu:?}"
+    );
 }
 
 /// A kill at 300 MiB of use, learned from its peak, its limit, or, where there is none, its request.

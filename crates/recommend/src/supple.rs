@@ -14,7 +14,7 @@ use supple_quantity::{Bytes, MilliCpu};
 
 use crate::advise::{Advice, Part};
 use crate::codec::LoadError;
-use crate::explain::{Account, Explanation, Rule};
+use crate::explain::{Account, Climb, Explanation, Rule};
 use crate::fast::{Latest, Reflex, has_waited, is_met_by_use, react};
 use crate::past::UNKNOWN;
 use crate::pods::Pods;
@@ -224,7 +224,7 @@ pub struct Supple {
     /// The hour for which the peak of the hours of a day before it was looked up, and that peak.
     peak: (Option<i64>, Option<u16>),
     /// The hour for which a climb was looked for, and that climb.
-    climb: (Option<i64>, Option<f64>),
+    climb: (Option<i64>, Option<Climb>),
     last: Explanation,
 }
 
@@ -330,6 +330,10 @@ impl Supple {
             let (reflex, _) = held.reflex(&self.policy, resource, now, size);
             self.plan(pod, resource, now, size, reflex)
         });
+        let climb = self.climb_until(in_force);
+        if let Some(memory) = &mut parts[1] {
+            memory.account.climb = climb;
+        }
         Advice { cpu: parts[0].take(), memory: parts[1].take() }
     }
 
@@ -349,6 +353,13 @@ impl Supple {
         let part = held_back.map_or(part, |(size, rule)| part.staying(size, rule));
         *account(&mut self.last, resource) = Some(part.account);
         Some(part)
+    }
+
+    /// The climb of the last account of memory, told with the time left to the limit in force.
+    fn climb_until(&mut self, in_force: &Size) -> Option<Climb> {
+        let account = self.last.memory.as_mut()?;
+        account.climb = account.climb.map(|it| it.until(in_force.memory_limit.map(|it| amount(it.0))));
+        account.climb
     }
 
     /// One resource in the loop: the reflex first, then the plan where it is time to look.
@@ -440,6 +451,7 @@ impl Strategy for Supple {
         let (cpu, memory) = amounts(in_force);
         let cpu = self.settle(pod, Resource::Cpu, now, cpu, due);
         let memory = self.settle(pod, Resource::Memory, now, memory, due);
+        self.climb_until(in_force);
         self.sized(cpu, memory)
     }
 

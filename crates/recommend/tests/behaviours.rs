@@ -218,13 +218,33 @@ fn one_outlier_moves_nothing_for_more_than_an_hour() {
 #[test]
 fn a_leak_is_told_with_the_time_left() {
     let lived = live(2 * DAY, |minute| (100.0, 200.0 + amount(minute) / 10.0));
-    let limit = lived.at(lived.last()).memory_limit.map(|it| it.0);
-    let memory = State::clone(lived.strategy.state()).advise(&Policy::default(), (None, limit)).memory.unwrap();
+    let in_force = *lived.at(lived.last());
+    let told = |now: i64, in_force: &Size| {
+        let mut strategy = Supple::resume(Policy::default(), *lived.strategy.state());
+        if now > lived.last() {
+            strategy.observe(0, &Sample { time: now * 60, cpu: Some(100.0), ..Sample::default() });
+        }
+        strategy.advise(0, now * 60, in_force).memory.unwrap()
+    };
+    let memory = told(lived.last(), &in_force);
     let climb = memory.account.climb.expect("six MiB an hour for two days");
-    assert!((climb.per_hour / MEBI - 6.0).abs() < 1.0, "{climb:?}");
+    assert!((climb.per_hour / MEBI - 6.0).abs() < 0.1, "{climb:?}");
     let left = (lived.memory(lived.last()) - 200.0 - amount(2 * DAY) / 10.0) / 6.0;
-    assert!((climb.hours_to_limit.unwrap() - left).abs() < 2.5, "{climb:?} and not {left}");
+    assert!((climb.hours_to_limit.unwrap() - left).abs() < 1.5, "{climb:?} and not {left}");
     assert_eq!(memory.confidence.doubt, Doubt::Climbing);
+    // Hours without a measurement of memory change nothing of what is known; and it is the limit that is reached, not the request.
+    let later = told(lived.last() + 3 * HOUR, &in_force).account.climb.unwrap();
+    assert!((later.per_hour / climb.per_hour - 1.0).abs() < 0.03, "{later:?} and not {climb:?}");
+    assert!((later.hours_to_limit.unwrap() - left).abs() < 1.0, "{later:?} and not {left}");
+    let twice = Size { memory_limit: in_force.memory_limit.map(|it| Bytes(it.0 * 2)), ..in_force };
+    let more = amount(in_force.memory_limit.unwrap().0) / climb.per_hour;
+    let to_twice = told(lived.last(), &twice).account.climb.and_then(|it| it.hours_to_limit).unwrap();
+    assert!(
+        (to_twice - climb.hours_to_limit.unwrap() - more).abs() < 0.1,
+        "{to_twice} and not {more} more than {climb:?}"
+    );
+    let unlimited = told(lived.last(), &Size { memory_limit: None, ..in_force }).account.climb.unwrap();
+    assert_eq!((unlimited.per_hour, unlimited.hours_to_limit), (climb.per_hour, None));
     let steady = live(2 * DAY, |minute| (100.0, 200.0 + amount(minute % 7)));
     assert_eq!(steady.strategy.state().memory.climb(47), None);
 }

@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn pods_that_do_the_same_need_what_one_does(samples in samples(), pods in 2u32..24, in_force in prop::option::of(1i64..10_000)) {
+    fn pods_that_do_the_same_need_what_one_does(samples in samples(), pods in 2u32..9, in_force in prop::option::of(1i64..10_000)) {
         let in_force = Size {
             cpu_request: in_force.map(MilliCpu),
             memory_request: in_force.map(|it| Bytes(it << 20)),

@@ -51,6 +51,23 @@ pub struct Cursor {
     within: [u16; 2],
 }
 
+impl Cursor {
+    /// Nothing of the pod was counted yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.last.get().is_none()
+    }
+
+    /// It was started at this moment.
+    pub(crate) fn start(&mut self, time: i64) {
+        self.started = Some(time).into();
+    }
+
+    /// Seconds since it was started, where that is known.
+    pub(crate) fn age(&self, time: i64) -> Option<i64> {
+        self.started.get().map(|started| time.saturating_sub(started))
+    }
+}
+
 /// What became of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -110,10 +127,10 @@ impl State {
         cursor.last = Some(sample.time).into();
         let restarts = sample.restarts.and_then(|it| NonZero::new(it.saturating_add(1)));
         if restarts > cursor.restarts && cursor.restarts.is_some() {
-            cursor.started = Some(sample.time).into();
+            cursor.start(sample.time);
         }
         cursor.restarts = restarts.or(cursor.restarts);
-        let starting = cursor.started.get().is_some_and(|started| sample.time - started < policy.startup);
+        let starting = cursor.age(sample.time).is_some_and(|age| age < policy.startup);
         if let Some(cpu) = cpu {
             if !starting {
                 let (demand, is_cut) = demand(cpu, sample);

@@ -39,6 +39,9 @@ const SUSTAINED: u32 = 5;
 /// while after what was done about it, and a fifth more with every sample would have no end.
 const ANSWERED: i64 = 300;
 
+/// A pod that is first seen within so many seconds after a sample of one that is past its start is starting beside it.
+const BESIDE: i64 = 600;
+
 /// What is known of one pod.
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
@@ -225,6 +228,8 @@ pub struct Supple {
     peak: (Option<i64>, Option<u16>),
     /// The hour for which a climb was looked for, and that climb.
     climb: (Option<i64>, Option<Climb>),
+    /// The newest CPU sample of a pod that is past its start.
+    settled: Option<i64>,
     last: Explanation,
 }
 
@@ -237,7 +242,7 @@ impl Supple {
     /// Going on from a state.
     pub const fn resume(policy: Policy, state: State) -> Self {
         let last = Explanation { cpu: None, memory: None };
-        Self { policy, state, pods: Pods::new(), peak: (None, None), climb: (None, None), last }
+        Self { policy, state, pods: Pods::new(), peak: (None, None), climb: (None, None), settled: None, last }
     }
 
     /// Going on from what [`Supple::save`] wrote.
@@ -274,8 +279,19 @@ impl Supple {
     pub fn observe(&mut self, pod: Pod, sample: &Sample) -> Taken {
         let known_peak = self.known_peak();
         let held = self.pods.of(pod);
+        let startup = self.policy.startup;
+        if held.cursor.is_new() {
+            // Of the first pods nobody knows when they were started, and pods that live no longer than a start, one after another, are
+            // the service. But one that appears beside others that have long been at work was scaled up or rolled out.
+            let beside = self.settled.is_some_and(|it| sample.time.saturating_sub(it) <= BESIDE);
+            held.cursor.start(if beside { sample.time } else { sample.time.saturating_sub(startup) });
+        }
         let taken = self.state.observe(&mut held.cursor, sample, &self.policy);
         if taken == Taken::Counted {
+            let age = held.cursor.age(sample.time).unwrap_or(0);
+            if sample.cpu.is_some() && age >= startup.saturating_mul(2) {
+                self.settled = self.settled.max(Some(sample.time));
+            }
             let throttled = sample.throttled.into();
             held.cpu = Cpu { used: sample.cpu.into(), throttled, ..Cpu::default() };
             held.waited = has_waited(sample.cpu_pressure);

@@ -294,6 +294,50 @@ fn a_start_is_not_the_service() {
     );
 }
 
+/// Two hours of pods that each live for so many minutes, a new one every `every` minutes, at so much CPU in each minute of their age.
+fn generations(life: i64, every: i64, use_at: impl Fn(i64) -> f64) -> Supple {
+    let mut strategy = Supple::new(Policy::default());
+    for minute in 0..DAY {
+        for pod in 0..=minute / every {
+            let age = minute - pod * every;
+            if age < life {
+                let pod = u32::try_from(pod).unwrap();
+                let sample = Sample { time: minute * 60, cpu: Some(use_at(age)), ..Sample::default() };
+                strategy.observe(pod, &sample);
+            }
+        }
+    }
+    strategy
+}
+
+#[test]
+fn a_pod_that_appears_beside_others_is_starting() {
+    let burst = |age: i64| if age < 2 { 4000.0 } else { 100.0 };
+    let cpu = |mut it: Supple| it.advise(0, DAY * 60, &Size::default()).cpu.unwrap();
+    let highest =
+        |it: &Supple| it.state().cpu.daily.known().flatten().skip(5).max().map(|it| Resource::Cpu.amount(*it));
+    // Each pod lives for an hour and a half: from the second on there is another one when it is started.
+    let rolled = generations(90, 60, burst);
+    assert!(highest(&rolled).unwrap() < 110.0, "{:?}", highest(&rolled));
+    // Nobody is there when it is started: what it uses is what there is to know.
+    let alone = generations(2, 60, burst);
+    assert!(highest(&alone).unwrap() > 3900.0, "{:?}", highest(&alone));
+    let many = generations(2, 1, burst);
+    assert!((4000..5000).contains(&cpu(many).request));
+}
+
+#[test]
+fn a_doubled_value_at_a_pod_change_is_believed_where_no_limit_says_otherwise() {
+    let lived = live_samples((0..2 * DAY).map(|minute| {
+        let summed = minute > DAY && minute < DAY + 5;
+        let memory = Some(if summed { 600.0 } else { 300.0 } * MEBI);
+        Sample { time: minute * 60, memory, restarts: Some(u32::from(minute > DAY)), ..Sample::default() }
+    }));
+    check_memory(&lived, DAY + 10, 600.0..=800.0);
+    // And given back, for it is one hour of many.
+    check_memory(&lived, lived.last(), 300.0..=345.0);
+}
+
 /// A kill at 300 MiB of use, learned from its peak, its limit, or, where there is none, its request.
 #[track_caller]
 fn check_kill(limit: Option<f64>, request: Option<f64>, peak: Option<f64>, at_least: f64) {

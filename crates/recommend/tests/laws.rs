@@ -91,6 +91,8 @@ proptest! {
         prop_assert!(State::load(&saved[..place]).is_err());
     }
 
+    // Of a size that is chosen to stay. With one in force the plan may be to change twice where more risk has one size between the two:
+    // then less risk means the smaller one first.
     #[test]
     fn less_risk_never_lowers_a_size_or_its_bounds(samples in samples()) {
         let state = fed(&samples);

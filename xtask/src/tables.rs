@@ -132,7 +132,9 @@ mod tests {
         let pages = PAGES.map(read).concat();
         let places = tables(&pages);
         let mut headings = 0;
-        for file in ["quality/main", "quality/risk", "quality/unforeseen", "quality/sampling", "speed/main"] {
+        for file in
+            ["quality/main", "quality/pooled", "quality/risk", "quality/unforeseen", "quality/sampling", "speed/main"]
+        {
             let source = read(&format!("crates/replay/examples/{file}.rs"));
             for part in source.split("### ").skip(1) {
                 let heading = part.split("\\n").next().unwrap_or_default();

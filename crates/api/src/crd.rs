@@ -31,9 +31,10 @@ const CRON_SAYS: &str =
     "must be five cron fields (minute, hour, day of month, month, day of week), such as \"0 22 * * 1-5\"";
 const ZONE: &str = "self.matches('^[A-Za-z][A-Za-z0-9_+/-]*$')";
 const ZONE_SAYS: &str = "must be the name of a time zone, such as \"Europe/Berlin\"";
-const RISK: &str = "self.matches('^ *[0-9]+(\\\\.[0-9]+)? *%( of (the )?time)? *$') || \
-                    self.matches('^[0-9]+(\\\\.[0-9]+)? per ([0-9]+(\\\\.[0-9]+)? )?(hour|day|week|month|year)s?$')";
-const RISK_SAYS: &str = "must say how often, as in \"1 per 30 days\", or how much of the time, as in \"0.5 % of time\"";
+const COUNTED: &str = "self.matches('^[0-9]+(\\\\.[0-9]+)? per ([0-9]+(\\\\.[0-9]+)? )?(hour|day|week|month|year)s?$')";
+const COUNTED_SAYS: &str = "must say how often, as in \"1 per 30 days\"";
+const MEASURED: &str = "self.matches('^ *[0-9]+(\\\\.[0-9]+)? *%( of (the )?time)? *$')";
+const MEASURED_SAYS: &str = "must say how much of the time, as in \"0.5 % of time\"";
 const NAMED: &str = "size(self) > 0";
 /// Quantities are compared where both are texts, integers where both are integers; a mixed pair is left to whoever reads the
 /// policy. The reckoned length of such a field cannot be bounded (3 MiB), so only a short list can afford this.
@@ -76,8 +77,8 @@ pub const RULES: &[Rule] = &[
         NAMED,
         "must be the name of a container, or \"*\" for all that are not named",
     ),
-    rule("risk.memory", RISK, RISK_SAYS),
-    rule("risk.cpu", RISK, RISK_SAYS),
+    rule("risk.memory", COUNTED, COUNTED_SAYS),
+    rule("risk.cpu", MEASURED, MEASURED_SAYS),
     rule("coolDown.up", DURATION, DURATION_SAYS),
     rule("coolDown.down", DURATION, DURATION_SAYS),
     rule("settle", DURATION, DURATION_SAYS),

@@ -10,6 +10,7 @@ use supple_decide::policy::{
 };
 use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::policy::Risk;
+use supple_recommend::resource::Resource;
 
 use crate::policy::{
     Amounts, ClusterRightsizePolicy, ContainerPolicySpec, ControlledValues, GuardSpec, HpaWord, LimitsWord,
@@ -63,8 +64,10 @@ pub fn of_spec(spec: &RightsizePolicySpec, origin: Origin, object: &str, now: Ti
         mode: update.and_then(|it| it.update_mode.as_ref()).map(|it| to.mode(it)),
         pause: to.pause(spec),
         priority: spec.priority,
-        memory_risk: to.risk("spec.risk.memory", spec.risk.as_ref().and_then(|it| it.memory.as_ref())).map(Some),
-        cpu_risk: to.risk("spec.risk.cpu", spec.risk.as_ref().and_then(|it| it.cpu.as_ref())).map(Some),
+        memory_risk: to
+            .risk(Resource::Memory, "spec.risk.memory", spec.risk.as_ref().and_then(|it| it.memory.as_ref()))
+            .map(Some),
+        cpu_risk: to.risk(Resource::Cpu, "spec.risk.cpu", spec.risk.as_ref().and_then(|it| it.cpu.as_ref())).map(Some),
         cpu_headroom_percent: to.count("spec.headroom.cpu", spec.headroom.as_ref().and_then(|it| it.cpu)),
         memory_headroom_percent: to.count("spec.headroom.memory", spec.headroom.as_ref().and_then(|it| it.memory)),
         limits: spec.limits.as_ref().and_then(|it| to.limits("spec.limits", it)),
@@ -176,9 +179,9 @@ impl Reader {
         Some(Some(Pause { until, why: paused.reason.clone() }))
     }
 
-    fn risk(&mut self, field: &str, text: Option<&String>) -> Option<Arc<str>> {
+    fn risk(&mut self, resource: Resource, field: &str, text: Option<&String>) -> Option<Arc<str>> {
         let text = text?;
-        match text.parse::<Risk>() {
+        match Risk::of(resource, text) {
             Ok(_) => Some(text.as_str().into()),
             Err(error) => {
                 self.problems.add(field, error.to_string());

@@ -15,6 +15,7 @@ use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::advise::Part;
 use supple_recommend::explain::{Doubt, Explanation, Rule};
 use supple_recommend::policy::{Policy as Terms, Risk};
+use supple_recommend::resource::Resource;
 use supple_recommend::sample::{OutOfMemory, Sample, Size};
 use supple_recommend::state::{State, Taken};
 use supple_recommend::supple::Supple;
@@ -157,9 +158,9 @@ impl Peak {
 /// What a policy says to a recommender. A risk that cannot be read is as good as none: whoever checks policies has said so.
 fn terms(policy: &Policy) -> Terms {
     let mut terms = Terms::default();
-    let risk = |text: &Option<Arc<str>>| text.as_deref().and_then(|it| it.parse::<Risk>().ok());
-    terms.cpu.risk = risk(&policy.cpu_risk.value);
-    terms.memory.risk = risk(&policy.memory_risk.value);
+    let risk = |resource, text: &Option<Arc<str>>| text.as_deref().and_then(|it| Risk::of(resource, it).ok());
+    terms.cpu.risk = risk(Resource::Cpu, &policy.cpu_risk.value);
+    terms.memory.risk = risk(Resource::Memory, &policy.memory_risk.value);
     terms
 }
 

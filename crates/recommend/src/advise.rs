@@ -69,7 +69,8 @@ pub struct Advice {
 }
 
 impl State {
-    /// The sizes for a container of which `in_force` (thousandths of a core, bytes) is in force.
+    /// The sizes for a container of which these requests (thousandths of a core, bytes) are in force. A limit is not told: whoever knows
+    /// it finds out how long a climb has to it by [`Climb::until`].
     pub fn advise(&mut self, policy: &Policy, in_force: (Option<i64>, Option<i64>)) -> Advice {
         Advice { cpu: self.advise_cpu(policy, in_force.0), memory: self.advise_memory(policy, in_force.1) }
     }
@@ -99,7 +100,7 @@ impl State {
         &mut self,
         policy: &Policy,
         in_force: Option<i64>,
-        climb: Option<f64>,
+        climb: Option<Climb>,
     ) -> Option<Choice> {
         self.foresee_memory(policy, in_force, climb, &mut Views::default()).map(|it| it.0)
     }
@@ -130,7 +131,7 @@ impl State {
         &mut self,
         policy: &Policy,
         in_force: Option<i64>,
-        climb: Option<f64>,
+        climb: Option<Climb>,
         views: &'a mut Views,
     ) -> Option<(Choice, Outlook<'a>)> {
         let hour = self.hour?;
@@ -142,16 +143,13 @@ impl State {
         let outlook = views.plan(self.memory_ways.way(&MEMORY), in_force.map(amount), &price);
         let planned = planned(in_force, &outlook, &price);
         let mut choice = self.choice(&self.memory, hour, &policy.memory, planned, (views, &outlook, &price));
-        choice.account.climb = climb.map(|per_hour| {
-            let now = Resource::Memory.amount(self.memory.peak(hour - 1).min(crate::resource::TOP));
-            Climb { per_hour, hours_to_limit: in_force.map(|limit| ((amount(limit) - now) / per_hour).max(0.0)) }
-        });
+        choice.account.climb = climb;
         Some((choice, outlook))
     }
 
-    /// CPU samples in an hour.
+    /// CPU samples of one pod in an hour: a size is one pod's, and so is what an hour of being over it costs.
     fn samples_an_hour(&self) -> f64 {
-        f64::from(self.cpu.tally().per_hour.max(self.cpu.tally().sum.1).max(1))
+        f64::from(self.cpu.tally().samples().max(1))
     }
 
     /// Prices an hour is reckoned with: of a kill in it, of being over during all of its samples.

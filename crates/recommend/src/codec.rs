@@ -9,14 +9,14 @@ use crate::course::{COARSEST, Course, DAY, Hour, RANKED, STEPS};
 use crate::cpu::{Away, CpuPast, DAYS, LATELY, LONG, OPEN, SHIFT_HOURS, SHIFT_KNOWN};
 use crate::digest::{Digest, MAX_WEIGHT};
 use crate::memory::{MemoryPast, WEEK};
-use crate::past::{Misses, Tally, UNKNOWN};
+use crate::past::{MOST_HOURS, MOST_OF_POD, MOST_SAMPLES, Misses, Tally, UNKNOWN};
 use crate::resource::TOP;
 use crate::state::{MOST_CUT, REMEMBERED, State};
 use crate::ways::{CPU_WAYS, MEMORY_WAYS, Rehearsal};
 use crate::weekly::{HALVES, MOST as MOST_BESIDE, WEEKDAYS, Weekly};
 
 /// Written first. A reader refuses what it does not know.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// The longest a state can be.
 pub const MOST: usize = 600;
@@ -68,17 +68,27 @@ const PRICE: u32 = 15;
 const CUT: u32 = 11;
 const _: () = assert!(MOST_CUT < 1 << CUT);
 
+/// Bits of the samples of an hour, of all pods and of one, and of hours; and of how many entries a histogram has.
+const SAMPLES: u32 = 20;
+const OF_POD: u32 = 12;
+const KNOWN: u32 = 14;
+const _: () = assert!(MOST_SAMPLES < 1 << SAMPLES && MOST_OF_POD < 1 << OF_POD && MOST_HOURS < 1 << KNOWN);
+const fn count(entries: usize) -> u32 {
+    usize::BITS - entries.leading_zeros()
+}
+
 /// The bits of the longest state there can be, part by part as [`State::save`] writes them.
 const LONGEST: usize = {
     let level = LEVEL as usize;
     let weight = (WEIGHT + STEP + 1) as usize;
     let float = FLOAT as usize;
-    let head = 8 + (1 + TIME as usize) + (15 + level) + 15 + level + 16 + 2 * CUT as usize;
-    let digests = 4 * (5 + 1 + (TOP as usize >> STEP)) + weight * (OPEN + LATELY + DAYS + LONG);
+    let head = 8 + (1 + TIME as usize) + (15 + level) + 15 + (2 * CUT + SAMPLES) as usize;
+    let counts = (count(OPEN) + count(LATELY) + count(DAYS) + count(LONG)) as usize;
+    let digests = counts + 4 * (1 + (TOP as usize >> STEP)) + weight * (OPEN + LATELY + DAYS + LONG);
     let daily = level + COARSE as usize + 1 + DAY * HOUR as usize;
     let weekly = 2 * MISSES as usize + HALVES * (WEEKDAYS + 1) * BESIDE as usize;
     let away = RUN as usize + 2 * level;
-    let tally = 16 + 16 + level + 4 * float + 16;
+    let tally = (2 * OF_POD + KNOWN + SAMPLES) as usize + level + 4 * float;
     let week = level + 1 + WEEK * level + 2 * MISSES as usize;
     let ways = (CPU_WAYS + MEMORY_WAYS) * (level + 16) + 2 * (3 + PRICE as usize + 1);
     head + digests + daily + weekly + away + week + 2 * tally + ways
@@ -115,17 +125,16 @@ impl LoadError {
 impl State {
     /// As bytes.
     pub fn save(&self) -> Vec<u8> {
-        let Self { cpu, memory, ways, memory_ways, hour, start_peak, kill, kills, shift, cut } = self;
+        let Self { cpu, memory, ways, memory_ways, hour, kill, shift, cut, cut_now } = self;
         let mut out = Writer::default();
         out.bits(u64::from(VERSION), 8);
         out.time(*hour);
         out.since(*hour, kill.map(|(then, _)| then));
         out.level(kill.map_or(0, |(_, level)| level));
         out.since(*hour, *shift);
-        out.level(*start_peak);
-        out.bits(u64::from(*kills), 16);
         out.bits(u64::from(cut.0), CUT);
         out.bits(u64::from(cut.1), CUT);
+        out.bits(u64::from(*cut_now), SAMPLES);
         let CpuPast { open, lately, day, long, daily, weekly, away, tally } = cpu;
         out.digest(open);
         out.digest(lately);
@@ -159,12 +168,11 @@ impl State {
         let level = from.level()?;
         state.kill = kill.map(|hour| (hour, level));
         state.shift = from.since(state.hour)?;
-        state.start_peak = from.level()?;
-        state.kills = from.short(16)?;
         state.cut = (from.short(CUT)?, from.short(CUT)?);
         if state.cut.0 >= MOST_CUT || state.cut.1 > state.cut.0 {
             return Err(LoadError::Damaged("a count"));
         }
+        state.cut_now = from.samples()?;
         state.cpu.open = from.digest()?;
         state.cpu.lately = from.digest()?;
         state.cpu.day = from.digest()?;
@@ -282,7 +290,7 @@ impl Writer {
     }
 
     fn digest<const N: usize>(&mut self, digest: &Digest<N>) {
-        self.bits(digest.entries().count() as u64, 5);
+        self.bits(digest.entries().count() as u64, count(N));
         // Levels ascend to TOP at most: so many steps of a fixed part and a few more bits, whatever they are.
         let mut before = 0;
         for (level, _) in digest.entries() {
@@ -299,14 +307,15 @@ impl Writer {
     }
 
     fn tally(&mut self, tally: &Tally) {
-        let Tally { per_hour, hours, last, mean, restless, weight, sum } = tally;
-        self.bits(u64::from(*per_hour), 16);
-        self.bits(u64::from(*hours), 16);
+        let Tally { per_hour, hours, last, mean, restless, weight, sum, pod } = tally;
+        self.bits(u64::from(*per_hour), OF_POD);
+        self.bits(u64::from(*hours), KNOWN);
         self.level(last.unwrap_or(UNKNOWN));
         for it in [*mean, *restless, *weight, sum.0] {
             self.float(it);
         }
-        self.bits(u64::from(sum.1), 16);
+        self.bits(u64::from(sum.1), SAMPLES);
+        self.bits(u64::from(*pod), OF_POD);
     }
 
     fn ways<const N: usize>(&mut self, ways: &Rehearsal<N>) {
@@ -364,6 +373,10 @@ impl Reader<'_> {
 
     fn short(&mut self, count: u32) -> Result<u16, LoadError> {
         u16::try_from(self.bits(count)?).map_err(|_| LoadError::Damaged("a count"))
+    }
+
+    fn samples(&mut self) -> Result<u32, LoadError> {
+        u32::try_from(self.bits(SAMPLES)?).map_err(|_| LoadError::Damaged("a count"))
     }
 
     fn number(&mut self) -> Result<u32, LoadError> {
@@ -455,7 +468,7 @@ impl Reader<'_> {
     }
 
     fn digest<const N: usize>(&mut self) -> Result<Digest<N>, LoadError> {
-        let count = usize::from(self.short(5)?);
+        let count = usize::from(self.short(count(N))?);
         if count > N {
             return Err(LoadError::Damaged("a count"));
         }
@@ -483,10 +496,11 @@ impl Reader<'_> {
     }
 
     fn tally(&mut self) -> Result<Tally, LoadError> {
-        let (per_hour, hours) = (self.short(16)?, self.short(16)?);
+        let (per_hour, hours) = (self.short(OF_POD)?, self.short(KNOWN)?);
         let last = Some(self.level()?).filter(|it| *it != UNKNOWN);
         let (mean, restless, weight) = (self.float()?, self.float()?, self.float()?);
-        Ok(Tally { per_hour, hours, last, mean, restless, weight, sum: (self.float()?, self.short(16)?) })
+        let sum = (self.float()?, self.samples()?);
+        Ok(Tally { per_hour, hours, last, mean, restless, weight, sum, pod: self.short(OF_POD)? })
     }
 
     fn ways<const N: usize>(&mut self) -> Result<Rehearsal<N>, LoadError> {

@@ -41,6 +41,9 @@ const AROUND: usize = {
 /// At which shares of the running hour its summary is taken: half of it, what five minutes of it reach, and its peak.
 const RANKS: [f64; 3] = [0.5, 0.93, 1.0];
 
+/// Samples of an hour that are all sorted in: those of a hundred pods, one a minute.
+const FULL: u32 = 3 << 11;
+
 /// Weight of a new hour, before growth, and after how many hours it has halved: of the last day, of everything. The last
 /// hours are halved every hour.
 const LATELY_WEIGHT: f64 = 512.0;
@@ -95,10 +98,26 @@ pub struct CpuPast {
 }
 
 impl CpuPast {
-    /// Adds a sample to the running hour.
-    pub fn put(&mut self, amount: f64) {
-        self.tally.put(amount);
-        self.open.put(Resource::Cpu.level(amount), 1);
+    /// Adds a sample of a pod to the running hour, as [`Tally::put`] does; true where all that was counted in it was halved.
+    ///
+    /// Of many samples every so many-th is sorted in, or the weights would be halved, and the beginning of the hour forgotten, as
+    /// often as it has samples. What is higher than all before it always is: no peak is missed.
+    pub fn put(&mut self, amount: f64, of_pod: &mut u16) -> bool {
+        let amount = Resource::Cpu.within(amount);
+        let halved = self.tally.put(amount, of_pod);
+        let level = Resource::Cpu.level(amount);
+        let count = self.tally.sum.1;
+        if count < FULL {
+            self.open.put(level, 1); // nearly always
+            return halved;
+        }
+        if count.is_multiple_of(FULL) && (count / FULL).is_power_of_two() {
+            self.open.halve_up();
+        }
+        if is_chosen(count) || self.open.top().is_none_or(|top| level > top) {
+            self.open.put(level, 1);
+        }
+        halved
     }
 
     /// Ends the running hour, number `hour`, and the `gap` unseen ones after it. True where the program turned out to be
@@ -111,8 +130,7 @@ impl CpuPast {
             let explained =
                 self.weekly.told(hour, &self.daily).map_or(0, |it| it.explains(summary[1], self.daily.at(hour)));
             self.weekly.learn(hour, summary[1], &self.daily);
-            let samples = self.tally.per_hour.max(self.tally.sum.1);
-            self.daily.learn(hour, &self.open, explained, samples);
+            self.daily.learn(hour, &self.open, explained, self.tally.samples());
         }
         self.tally.close(summary.map(|it| it[2]), gap);
         self.open = Digest::default();
@@ -161,7 +179,12 @@ impl CpuPast {
 
     /// Takes over another past at the same running hour.
     pub fn merge(&mut self, other: &Self) {
-        self.open.merge(&other.open);
+        let mut open = other.open;
+        let together = thinned(self.tally.sum.1.saturating_add(other.tally.sum.1));
+        for (open, count) in [(&mut self.open, self.tally.sum.1), (&mut open, other.tally.sum.1)] {
+            (thinned(count)..together).for_each(|_| open.halve_up());
+        }
+        self.open.merge(&open);
         self.lately.merge(&other.lately);
         self.day.merge(&other.day);
         self.long.merge(&other.long);
@@ -322,6 +345,21 @@ impl Past for CpuPast {
     fn tally(&self) -> &Tally {
         &self.tally
     }
+}
+
+/// How often the weights of an hour of so many samples were halved: one in two to the power of that is sorted in.
+const fn thinned(count: u32) -> u32 {
+    match (count / FULL).checked_ilog2() {
+        Some(doublings) => doublings + 1,
+        None => 0,
+    }
+}
+
+/// Whether this sample is the one of its group that is sorted in. Not always the first: pods are told of in the same order each time,
+/// and then it would always be the same pods.
+const fn is_chosen(count: u32) -> bool {
+    let (group, size) = (count >> thinned(count), 1 << thinned(count));
+    (count ^ (group.wrapping_mul(0x9E37_79B9) >> 16)) & (size - 1) == 0
 }
 
 /// How much a new hour weighs more than one at the last halving.

@@ -80,6 +80,11 @@ impl<const N: usize> Digest<N> {
         self.refill(halved.entries().filter(|(_, weight)| *weight > 0));
     }
 
+    /// Halves every weight, rounding up: of what is counted in larger numbers from now on, nothing may leave.
+    pub fn halve_up(&mut self) {
+        self.weight[..usize::from(self.len)].iter_mut().for_each(|it| *it = it.div_ceil(2));
+    }
+
     /// Keeps the levels within `from..=to` alone.
     pub fn keep(&mut self, from: u16, to: u16) {
         let all = *self;

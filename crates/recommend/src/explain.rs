@@ -94,8 +94,19 @@ pub struct Confidence {
 pub struct Climb {
     /// Bytes an hour.
     pub per_hour: f64,
+    /// Bytes, at the newest hour that is known.
+    pub reached: f64,
     /// Hours until the limit in force is reached, where one is.
     pub hours_to_limit: Option<f64>,
+}
+
+impl Climb {
+    /// The same, with the time left to a limit in bytes; none is left where it is reached.
+    #[must_use]
+    pub fn until(self, limit: Option<f64>) -> Self {
+        let hours_to_limit = limit.map(|limit| ((limit - self.reached) / self.per_hour).max(0.0));
+        Self { hours_to_limit, ..self }
+    }
 }
 
 /// The account of one resource's size. Amounts are thousandths of a core or bytes.

@@ -16,6 +16,9 @@ const BUCKETS: u16 = 176;
 /// Where the second bucket begins: thousandths of a core, bytes.
 const FIRST: [f64; 2] = [10.0, 1e7];
 
+/// A VPA asks once a minute. It counts the samples of all pods, and how many there were it does not keep.
+const SAMPLES_AN_HOUR: u16 = 60;
+
 /// Hours of history that are made at most: a week.
 const MOST_HOURS: i64 = 168;
 
@@ -83,7 +86,7 @@ impl State {
         let hours = last.saturating_sub(*first).div_euclid(HOUR).clamp(1, MOST_HOURS);
         let hour = last.div_euclid(HOUR);
         let an_hour = samples.checked_div(hours.unsigned_abs()).unwrap_or(0);
-        let an_hour = u16::try_from(an_hour).unwrap_or(u16::MAX).max(1);
+        let an_hour = u16::try_from(an_hour).unwrap_or(u16::MAX).clamp(1, SAMPLES_AN_HOUR);
         let shares = shares(cpu);
         if !shares.is_empty() {
             // A sample may lie anywhere in its bucket: the middle.

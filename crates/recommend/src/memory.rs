@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use wide::u16x8;
 
 use crate::atoms::{self, Atoms, Row, SAME, STRETCHES, VIEWS, row};
+use crate::explain::Climb;
 use crate::past::{Misses, Past, Tally, UNKNOWN, place};
 use crate::resource::{Resource, TOP};
 use crate::sample::amount;
@@ -113,9 +114,10 @@ impl Default for MemoryPast {
 }
 
 impl MemoryPast {
-    /// Adds a sample to the running hour.
-    pub fn put(&mut self, amount: f64) {
-        self.tally.put(amount);
+    /// Adds a sample of a pod to the running hour, as [`Tally::put`] does.
+    pub fn put(&mut self, amount: f64, of_pod: &mut u16) {
+        let amount = Resource::Memory.within(amount);
+        self.tally.put(amount, of_pod);
         self.raise(amount);
     }
 
@@ -231,10 +233,10 @@ impl MemoryPast {
         self.tally.merge(&other.tally);
     }
 
-    /// A steady climb: bytes an hour, where most hours since the last fall were higher than the one before.
-    pub fn climb(&self, hour: i64) -> Option<f64> {
+    /// A steady climb, where most hours since the last fall were higher than the one before.
+    pub fn climb(&self, hour: i64) -> Option<Climb> {
         let mut higher = 0_u32;
-        let mut newest: Option<u16> = None;
+        let mut newest: Option<(i64, u16)> = None;
         let mut oldest: Option<(i64, u16)> = None;
         for (age, peak) in self.peaks(hour).filter(|(age, _)| *age > 0) {
             if let Some((_, later)) = oldest {
@@ -244,14 +246,13 @@ impl MemoryPast {
                 }
                 higher += u32::from(peak < later);
             }
-            newest.get_or_insert(peak);
+            newest.get_or_insert((age, peak));
             oldest = Some((age, peak));
         }
-        let ((span, from), to) = (oldest?, newest?);
+        let ((span, from), (newest, to)) = (oldest?, newest?);
         let (bottom, top) = (Resource::Memory.amount(from), Resource::Memory.amount(to));
         let steady = span >= CLIMB_HOURS && i64::from(higher) * 10 >= span * 4 && top >= bottom * 1.08;
-        let hours = span as f64;
-        steady.then(|| (top - bottom) / hours)
+        steady.then(|| Climb { per_hour: (top - bottom) / amount(span - newest), reached: top, hours_to_limit: None })
     }
 
     /// Where the last hours each were higher than the one before: where they will be, beside where they were.

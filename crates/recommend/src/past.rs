@@ -29,9 +29,9 @@ pub trait Past {
 /// Averages over the hours.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tally {
-    /// Samples in an hour, as lately seen.
+    /// Samples of one pod in an hour, as lately seen: what an hour costs does not depend on how many pods a workload has.
     pub per_hour: u16,
-    /// Closed hours with samples, counted up to 65535.
+    /// Closed hours with samples, counted up to [`MOST_HOURS`].
     pub hours: u16,
     /// Peak of the last closed hour, where it was measured.
     pub last: Option<u16>,
@@ -41,9 +41,20 @@ pub struct Tally {
     pub restless: f32,
     /// See `mean`.
     pub weight: f32,
-    /// Sum and count of the running hour.
-    pub sum: (f32, u16),
+    /// Sum and count of the running hour, of all pods. Both are halved where the count would pass [`MOST_SAMPLES`].
+    pub sum: (f32, u32),
+    /// Samples within the running hour of the pod that has the most.
+    pub pod: u16,
 }
+
+/// Hours that are counted: nearly two years.
+pub const MOST_HOURS: u16 = (1 << 14) - 1;
+
+/// Samples of an hour that are counted: those of four thousand pods, one every fifteen seconds.
+pub const MOST_SAMPLES: u32 = (1 << 20) - 1;
+
+/// A pod has no more samples in an hour: two of one second are one.
+pub const MOST_OF_POD: u16 = 3600;
 
 /// Half of an average comes from the last day.
 const DECAY: f32 = 0.971_532;
@@ -55,24 +66,36 @@ const LARGEST_CHANGE: u16 = 44;
 const USUAL: f32 = 4.4;
 
 impl Tally {
-    /// Counts a sample.
+    /// Counts a sample of a pod; `of_pod` counts those that it has within the running hour. True where sum and count were halved.
+    ///
+    /// The first of a pod takes the place of whichever is furthest, so that pods which follow each other within an hour count as the
+    /// one pod they are in the place of.
     #[expect(clippy::cast_possible_truncation, reason = "a mean of an hour: its further digits are noise")]
-    pub fn put(&mut self, amount: f64) {
-        self.sum = (self.sum.0 + amount as f32, self.sum.1.saturating_add(1));
+    pub fn put(&mut self, amount: f64, of_pod: &mut u16) -> bool {
+        *of_pod = if *of_pod == 0 { self.pod.max(1) } else { of_pod.saturating_add(1).min(MOST_OF_POD) };
+        self.pod = self.pod.max(*of_pod);
+        let is_full = self.sum.1 >= MOST_SAMPLES;
+        if is_full {
+            self.sum = (self.sum.0 / 2.0, self.sum.1 / 2);
+        }
+        self.sum = (self.sum.0 + amount as f32, self.sum.1 + 1);
+        is_full
     }
 
     /// Ends an hour with such a peak and the `gap` unseen ones after it.
     pub fn close(&mut self, peak: Option<u16>, gap: i64) {
-        let (sum, count) = std::mem::take(&mut self.sum);
+        let (mean, count) = (self.running(), self.sum.1);
+        let of_pod = std::mem::take(&mut self.pod);
+        self.sum = (0.0, 0);
         if count > 0 {
-            self.mean += sum / f32::from(count);
+            self.mean += mean;
             self.weight += 1.0;
             if let Some((now, before)) = peak.zip(self.last) {
                 self.restless += f32::from(now.abs_diff(before).min(LARGEST_CHANGE));
             }
             // Slowly down, at once up: a gap in the recording does not change the interval.
-            self.per_hour = count.max(self.per_hour - self.per_hour / 8);
-            self.hours = self.hours.saturating_add(1);
+            self.per_hour = of_pod.max(self.per_hour - self.per_hour / 8);
+            self.hours = self.hours.saturating_add(1).min(MOST_HOURS);
         }
         self.last = peak.filter(|_| gap == 0);
         let decay = DECAY.powi(i32::try_from(gap.saturating_add(1)).unwrap_or(i32::MAX));
@@ -83,8 +106,8 @@ impl Tally {
 
     /// As if there had been so many hours up to now, of so many samples each, with such a mean.
     pub fn make(&mut self, hours: i64, per_hour: u16, mean: f64) {
-        self.per_hour = per_hour;
-        self.hours = u16::try_from(hours).unwrap_or(u16::MAX);
+        self.per_hour = per_hour.min(MOST_OF_POD);
+        self.hours = u16::try_from(hours).unwrap_or(u16::MAX).min(MOST_HOURS);
         self.weight = (1..=i32::from(self.hours)).map(|age| DECAY.powi(age)).sum();
         #[expect(clippy::cast_possible_truncation, reason = "a mean: its further digits are noise")]
         let mean = mean as f32;
@@ -101,7 +124,22 @@ impl Tally {
         self.mean += other.mean;
         self.restless += other.restless;
         self.weight += other.weight;
-        self.sum = (self.sum.0 + other.sum.0, self.sum.1.saturating_add(other.sum.1));
+        self.sum = (self.sum.0 + other.sum.0, self.sum.1 + other.sum.1);
+        while self.sum.1 > MOST_SAMPLES {
+            self.sum = (self.sum.0 / 2.0, self.sum.1 / 2);
+        }
+        self.pod = self.pod.max(other.pod);
+    }
+
+    /// Samples of one pod in an hour, the running one among them.
+    pub fn samples(&self) -> u16 {
+        self.per_hour.max(self.pod)
+    }
+
+    /// The mean of the running hour.
+    #[expect(clippy::cast_possible_truncation, reason = "a mean: its further digits are noise")]
+    fn running(&self) -> f32 {
+        (f64::from(self.sum.0) / f64::from(self.sum.1.max(1))) as f32
     }
 
     /// The average use, lately.
@@ -120,7 +158,7 @@ impl Tally {
 
     /// How much of the running hour was seen.
     pub fn seen(&self) -> f64 {
-        if self.per_hour == 0 { 1.0 } else { (f64::from(self.sum.1) / f64::from(self.per_hour)).min(1.0) }
+        if self.per_hour == 0 { 1.0 } else { (f64::from(self.pod) / f64::from(self.per_hour)).min(1.0) }
     }
 }
 

@@ -118,8 +118,35 @@ const USUAL_KILLS_A_DAY: f64 = 0.15;
 const USUAL_SHARE_OVER: f64 = 0.01;
 
 impl Risk {
-    /// The price, in terms of the default one, at which to start: half the risk, twice the price.
+    /// Reads how often an incident of a resource may happen.
+    ///
+    /// # Errors
+    ///
+    /// The text says nothing of the kind, or it counts what lasts, or measures what is counted.
+    pub fn of(resource: Resource, text: &str) -> Result<Self, RiskError> {
+        let risk: Self = text.parse()?;
+        let text = || text.to_owned();
+        match resource {
+            _ if risk.fits(resource) => Ok(risk),
+            Resource::Cpu => Err(RiskError::Counted { text: text() }),
+            Resource::Memory => Err(RiskError::Measured { text: text() }),
+        }
+    }
+
+    /// Whether it can be said of a resource: kills are counted, being over lasts.
+    pub const fn fits(self, resource: Resource) -> bool {
+        match resource {
+            Resource::Cpu => matches!(self, Self::Share(_)),
+            Resource::Memory => matches!(self, Self::Rate { .. }),
+        }
+    }
+
+    /// The price, in terms of the default one, at which to start: half the risk, twice the price. What cannot be said of the resource says
+    /// nothing.
     pub fn price_factor(self, resource: Resource) -> f64 {
+        if !self.fits(resource) {
+            return 1.0;
+        }
         let usual = match resource {
             Resource::Cpu => USUAL_SHARE_OVER,
             Resource::Memory => USUAL_KILLS_A_DAY / 24.0,
@@ -127,7 +154,7 @@ impl Risk {
         (usual / self.per_hour().max(1e-9)).clamp(0.05, 200.0)
     }
 
-    /// Incidents an hour, or the share of an hour.
+    /// Of a rate the incidents an hour, of a share that share: what is compared with one of them is never compared with the other.
     pub fn per_hour(self) -> f64 {
         match self {
             Self::Rate { count, seconds } => count / (seconds / 3600.0),
@@ -138,18 +165,36 @@ impl Risk {
 
 /// Why a risk was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "cannot read the risk {text:?}: say how often, as in \"1 per 30 days\", or how much of the time, as in \"0.5 % of time\""
-)]
-pub struct RiskError {
-    text: String,
+pub enum RiskError {
+    /// Nothing of the kind.
+    #[error(
+        "cannot read the risk {text:?}: say how often, as in \"1 per 30 days\" for memory, or how much of the time, as in \"0.5 % of time\" for cpu"
+    )]
+    Unread {
+        /// What was said.
+        text: String,
+    },
+    /// A count, of CPU.
+    #[error(
+        "the risk {text:?} is none of cpu, where being over is not counted but lasts: say how much of the time, as in \"0.5 % of time\""
+    )]
+    Counted {
+        /// What was said.
+        text: String,
+    },
+    /// A share of the time, of memory.
+    #[error("the risk {text:?} is none of memory, where kills are counted: say how often, as in \"1 per 30 days\"")]
+    Measured {
+        /// What was said.
+        text: String,
+    },
 }
 
 impl FromStr for Risk {
     type Err = RiskError;
 
     fn from_str(text: &str) -> Result<Self, RiskError> {
-        let wrong = || RiskError { text: text.to_string() };
+        let wrong = || RiskError::Unread { text: text.to_owned() };
         let positive = |it: &str| it.trim().parse::<f64>().ok().filter(|it| it.is_finite() && *it > 0.0);
         if let Some((share, of)) = text.split_once('%') {
             let share = positive(share).filter(|it| *it < 100.0).ok_or_else(wrong)?;
@@ -231,9 +276,28 @@ mod tests {
         }
     }
 
+    #[track_caller]
+    fn check_of(resource: Resource, text: &str, wanted: Result<(), &str>) {
+        match (Risk::of(resource, text), wanted) {
+            (Ok(risk), Ok(())) => assert!(risk.price_factor(resource) != 1.0, "{text}"),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (read, wanted) => panic!("{resource:?} {text}: {read:?} and not {wanted:?}"),
+        }
+    }
+
+    #[test]
+    fn kills_are_counted_and_being_over_is_measured() {
+        check_of(Resource::Memory, "1 per 30 days", Ok(()));
+        check_of(Resource::Cpu, "0.5 % of time", Ok(()));
+        check_of(Resource::Cpu, "1 per day", Err("how much of the time, as in \"0.5 % of time\""));
+        check_of(Resource::Memory, "0.5 % of time", Err("how often, as in \"1 per 30 days\""));
+        check_of(Resource::Memory, "often", Err("cannot read the risk \"often\""));
+        assert_eq!(Risk::Share(0.001).price_factor(Resource::Memory), 1.0);
+    }
+
     #[test]
     fn less_risk_has_a_higher_price() {
-        let price = |text: &str, resource| text.parse::<Risk>().unwrap().price_factor(resource);
+        let price = |text: &str, resource| Risk::of(resource, text).unwrap().price_factor(resource);
         assert!(price("1 per 30 days", Resource::Memory) > price("1 per 3 days", Resource::Memory));
         assert!(price("0.1 % of time", Resource::Cpu) > price("1 % of time", Resource::Cpu));
     }

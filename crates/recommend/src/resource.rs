@@ -90,6 +90,12 @@ impl Resource {
         by_digits(units).unwrap_or_else(|| by_logarithm(units))
     }
 
+    /// An amount, not less than nothing and no more than the highest level stands for: beyond it nothing is told apart, so nothing is
+    /// made of it either.
+    pub fn within(self, amount: f64) -> f64 {
+        amount.clamp(0.0, self.amount(TOP))
+    }
+
     /// The amount of a level.
     pub fn amount(self, level: u16) -> f64 {
         let factor = FACTORS.get(usize::from(level)).copied();

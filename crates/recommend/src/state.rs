@@ -1,8 +1,10 @@
 //! Everything that is remembered of one (workload, container): both pasts, and what happened.
 
+use std::num::NonZero;
+
 use crate::cpu::CpuPast;
 use crate::memory::MemoryPast;
-use crate::past::{Past, UNKNOWN};
+use crate::past::{MOST_SAMPLES, Past, Tally, UNKNOWN};
 use crate::policy::Policy;
 use crate::resource::Resource;
 use crate::sample::{OutOfMemory, Sample, amount, believable};
@@ -31,8 +33,11 @@ pub const REMEMBERED: i64 = 1 << 14;
 pub const MOST_CUT: u16 = 2000;
 
 /// Counts that are few enough.
-const fn halved((all, some): (u16, u16)) -> (u16, u16) {
-    if all < MOST_CUT { (all, some) } else { (all / 2, some / 2) }
+const fn halved((mut all, mut some): (u16, u16)) -> (u16, u16) {
+    while all >= MOST_CUT {
+        (all, some) = (all / 2, some / 2);
+    }
+    (all, some)
 }
 
 /// Where one pod's samples stand. Kept by whoever feeds the state; a state that kept them would grow with the pods.
@@ -40,7 +45,27 @@ const fn halved((all, some): (u16, u16)) -> (u16, u16) {
 pub struct Cursor {
     last: Whole,
     started: Whole,
-    restarts: Option<u32>,
+    /// One more than there were, so that none known takes no room.
+    restarts: Option<NonZero<u32>>,
+    /// Samples within the running hour: of CPU, of memory.
+    within: [u16; 2],
+}
+
+impl Cursor {
+    /// Nothing of the pod was counted yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.last.get().is_none()
+    }
+
+    /// It was started at this moment.
+    pub(crate) fn start(&mut self, time: i64) {
+        self.started = Some(time).into();
+    }
+
+    /// Seconds since it was started, where that is known.
+    pub(crate) fn age(&self, time: i64) -> Option<i64> {
+        self.started.get().map(|started| time.saturating_sub(started))
+    }
 }
 
 /// What became of a sample.
@@ -67,16 +92,15 @@ pub struct State {
     pub memory_ways: Rehearsal<MEMORY_WAYS>,
     /// The running hour, counted from time 0.
     pub hour: Option<i64>,
-    /// Highest CPU level seen while starting.
-    pub start_peak: u16,
     /// The last kill: its hour and the level it was killed at.
     pub kill: Option<(i64, u16)>,
-    /// How many kills there were.
-    pub kills: u16,
     /// Hour of the last change of the program's ways.
     pub shift: Option<i64>,
-    /// CPU samples, and those cut by a limit: both are halved when the samples are [`MOST_CUT`].
+    /// CPU samples of one pod in closed hours, and how many of them were cut by a limit: both are halved when the samples are
+    /// [`MOST_CUT`].
     pub cut: (u16, u16),
+    /// Those cut within the running hour, of all pods.
+    pub cut_now: u32,
 }
 
 impl State {
@@ -97,24 +121,29 @@ impl State {
         if self.hour != Some(hour) {
             self.advance(hour);
         }
-        cursor.last = Some(sample.time).into();
-        if sample.restarts > cursor.restarts && cursor.restarts.is_some() {
-            cursor.started = Some(sample.time).into();
+        if cursor.last.get().is_none_or(|last| last.div_euclid(HOUR) != hour) {
+            cursor.within = [0; 2];
         }
-        cursor.restarts = sample.restarts.or(cursor.restarts);
-        let starting = cursor.started.get().is_some_and(|started| sample.time - started < policy.startup);
+        cursor.last = Some(sample.time).into();
+        let restarts = sample.restarts.and_then(|it| NonZero::new(it.saturating_add(1)));
+        if restarts > cursor.restarts && cursor.restarts.is_some() {
+            cursor.start(sample.time);
+        }
+        cursor.restarts = restarts.or(cursor.restarts);
+        let starting = cursor.age(sample.time).is_some_and(|age| age < policy.startup);
         if let Some(cpu) = cpu {
-            let demand = self.demand(cpu, sample);
-            if starting {
-                self.start_peak = self.start_peak.max(Resource::Cpu.level(demand));
-            } else {
-                self.cpu.put(demand);
+            if !starting {
+                let (demand, is_cut) = demand(cpu, sample);
+                if self.cpu.put(demand, &mut cursor.within[0]) {
+                    self.cut_now /= 2;
+                }
+                self.cut_now += u32::from(is_cut);
             }
         }
         if let Some(memory) = memory {
             // More than the limit allows cannot be one container: two are summed during a rollout.
-            let most = sample.memory_limit.map_or(f64::INFINITY, |it| amount(it.0));
-            self.memory.put(memory.min(most));
+            let most = limit(sample.memory_limit.map(|it| it.0));
+            self.memory.put(memory.min(most), &mut cursor.within[1]);
         }
         Taken::Counted
     }
@@ -128,7 +157,6 @@ impl State {
         if believable(wanted) && wanted > 0.0 && lately {
             self.memory.raise(wanted);
             self.kill = Some((hour, Resource::Memory.level(wanted)));
-            self.kills = self.kills.saturating_add(1);
         }
     }
 
@@ -142,10 +170,13 @@ impl State {
             return;
         }
         let gap = hour - open - 1;
-        self.ways.charge(&CPU, Resource::Cpu, self.cpu.open.entries(), self.cpu.tally.average(Resource::Cpu));
+        let Tally { pod: samples, .. } = self.cpu.tally;
+        let average = self.cpu.tally.average(Resource::Cpu);
+        self.ways.charge(&CPU, Resource::Cpu, self.cpu.open.entries(), samples, average);
         let peak = Some((self.memory.open, 1)).filter(|it| it.0 != UNKNOWN);
         let average = self.memory.tally.average(Resource::Memory);
-        self.memory_ways.charge(&MEMORY, Resource::Memory, peak.into_iter(), average);
+        self.memory_ways.charge(&MEMORY, Resource::Memory, peak.into_iter(), 1, average);
+        (self.cut, self.cut_now) = (halved(self.cuts()), 0);
         let shifted = self.cpu.close(open, gap);
         self.memory.close(open, gap);
         self.hour = Some(hour);
@@ -160,24 +191,19 @@ impl State {
         }
     }
 
-    /// What was wanted, where use was cut by a limit.
-    fn demand(&mut self, cpu: f64, sample: &Sample) -> f64 {
-        let limit = sample.cpu_limit.map_or(f64::INFINITY, |it| amount(it.0));
-        let throttled = sample.throttled.filter(|it| believable(*it)).unwrap_or(0.0).min(MOST_THROTTLED);
-        let cpu = cpu.min(limit);
-        let at_limit = cpu >= limit * AT_LIMIT;
-        let cut = at_limit || throttled > 0.05;
-        self.cut = halved((self.cut.0 + 1, self.cut.1 + u16::from(cut)));
-        match (cut, at_limit) {
-            (false, _) => cpu,
-            (true, true) => cpu * BEYOND_LIMIT.max(1.0 / (1.0 - throttled)),
-            (true, false) => cpu / (1.0 - throttled),
-        }
+    /// CPU samples of one pod, and how many of them were cut, those of the running hour among them.
+    fn cuts(&self) -> (u16, u16) {
+        let Tally { pod, sum: (_, samples), .. } = self.cpu.tally;
+        let share = f64::from(self.cut_now.min(samples)) / f64::from(samples.max(1));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
+        let cut = (share * f64::from(pod)).round() as u16;
+        (self.cut.0.saturating_add(pod), self.cut.1.saturating_add(cut))
     }
 
     /// The share of CPU samples that were cut by a limit, lately.
     pub fn cut_share(&self) -> f64 {
-        f64::from(self.cut.1) / f64::from(self.cut.0.max(1))
+        let (all, cut) = self.cuts();
+        f64::from(cut) / f64::from(all.max(1))
     }
 
     /// Takes over another state of the same container: that of another pod, or of another time. Hours both know keep the
@@ -197,11 +223,10 @@ impl State {
         self.ways.merge(&CPU, &other.ways);
         self.memory_ways.merge(&MEMORY, &other.memory_ways);
         self.memory.merge(&other.memory, hour);
-        self.start_peak = self.start_peak.max(other.start_peak);
         self.kill = self.kill.max(other.kill);
-        self.kills = self.kills.saturating_add(other.kills);
         self.shift = self.shift.max(other.shift);
         self.cut = halved((self.cut.0 + other.cut.0, self.cut.1 + other.cut.1));
+        self.cut_now = self.cut_now.saturating_add(other.cut_now).min(MOST_SAMPLES);
     }
 
     /// The same memory, counted as no hours: there may be gaps in what it rests on, so that it shows what was used at least, and not
@@ -215,5 +240,23 @@ impl State {
     /// Hours of history, of the resource known longer.
     pub fn hours(&self) -> u16 {
         self.cpu.tally().hours.max(self.memory.tally().hours)
+    }
+}
+
+/// A limit as an amount. One of nothing lets through what it is told to forbid: it is none.
+fn limit(recorded: Option<i64>) -> f64 {
+    recorded.filter(|it| *it > 0).map_or(f64::INFINITY, amount)
+}
+
+/// What was wanted, where use was cut by a limit, and whether it was.
+fn demand(cpu: f64, sample: &Sample) -> (f64, bool) {
+    let limit = limit(sample.cpu_limit.map(|it| it.0));
+    let throttled = sample.throttled.filter(|it| believable(*it)).unwrap_or(0.0).min(MOST_THROTTLED);
+    let cpu = cpu.min(limit);
+    let at_limit = cpu >= limit * AT_LIMIT;
+    match (at_limit || throttled > 0.05, at_limit) {
+        (false, _) => (cpu, false),
+        (true, true) => (cpu * BEYOND_LIMIT.max(1.0 / (1.0 - throttled)), true),
+        (true, false) => (cpu / (1.0 - throttled), true),
     }
 }

@@ -14,7 +14,7 @@ use supple_quantity::{Bytes, MilliCpu};
 
 use crate::advise::{Advice, Part};
 use crate::codec::LoadError;
-use crate::explain::{Account, Explanation, Rule};
+use crate::explain::{Account, Climb, Explanation, Rule};
 use crate::fast::{Latest, Reflex, has_waited, is_met_by_use, react};
 use crate::past::UNKNOWN;
 use crate::pods::Pods;
@@ -38,6 +38,9 @@ const SUSTAINED: u32 = 5;
 /// Seconds after a raise within which pressure and `memory.events` raise no further: the reading that told of them is there for a
 /// while after what was done about it, and a fifth more with every sample would have no end.
 const ANSWERED: i64 = 300;
+
+/// A pod that is first seen within so many seconds after a sample of one that is past its start is starting beside it.
+const BESIDE: i64 = 600;
 
 /// What is known of one pod.
 #[derive(Clone, Copy, Debug, Default)]
@@ -224,7 +227,9 @@ pub struct Supple {
     /// The hour for which the peak of the hours of a day before it was looked up, and that peak.
     peak: (Option<i64>, Option<u16>),
     /// The hour for which a climb was looked for, and that climb.
-    climb: (Option<i64>, Option<f64>),
+    climb: (Option<i64>, Option<Climb>),
+    /// The newest CPU sample of a pod that is past its start.
+    settled: Option<i64>,
     last: Explanation,
 }
 
@@ -237,7 +242,7 @@ impl Supple {
     /// Going on from a state.
     pub const fn resume(policy: Policy, state: State) -> Self {
         let last = Explanation { cpu: None, memory: None };
-        Self { policy, state, pods: Pods::new(), peak: (None, None), climb: (None, None), last }
+        Self { policy, state, pods: Pods::new(), peak: (None, None), climb: (None, None), settled: None, last }
     }
 
     /// Going on from what [`Supple::save`] wrote.
@@ -274,8 +279,19 @@ impl Supple {
     pub fn observe(&mut self, pod: Pod, sample: &Sample) -> Taken {
         let known_peak = self.known_peak();
         let held = self.pods.of(pod);
+        let startup = self.policy.startup;
+        if held.cursor.is_new() {
+            // Of the first pods nobody knows when they were started, and pods that live no longer than a start, one after another, are
+            // the service. But one that appears beside others that have long been at work was scaled up or rolled out.
+            let beside = self.settled.is_some_and(|it| sample.time.saturating_sub(it) <= BESIDE);
+            held.cursor.start(if beside { sample.time } else { sample.time.saturating_sub(startup) });
+        }
         let taken = self.state.observe(&mut held.cursor, sample, &self.policy);
         if taken == Taken::Counted {
+            let age = held.cursor.age(sample.time).unwrap_or(0);
+            if sample.cpu.is_some() && age >= startup.saturating_mul(2) {
+                self.settled = self.settled.max(Some(sample.time));
+            }
             let throttled = sample.throttled.into();
             held.cpu = Cpu { used: sample.cpu.into(), throttled, ..Cpu::default() };
             held.waited = has_waited(sample.cpu_pressure);
@@ -330,6 +346,10 @@ impl Supple {
             let (reflex, _) = held.reflex(&self.policy, resource, now, size);
             self.plan(pod, resource, now, size, reflex)
         });
+        let climb = self.climb_until(in_force);
+        if let Some(memory) = &mut parts[1] {
+            memory.account.climb = climb;
+        }
         Advice { cpu: parts[0].take(), memory: parts[1].take() }
     }
 
@@ -349,6 +369,13 @@ impl Supple {
         let part = held_back.map_or(part, |(size, rule)| part.staying(size, rule));
         *account(&mut self.last, resource) = Some(part.account);
         Some(part)
+    }
+
+    /// The climb of the last account of memory, told with the time left to the limit in force.
+    fn climb_until(&mut self, in_force: &Size) -> Option<Climb> {
+        let account = self.last.memory.as_mut()?;
+        account.climb = account.climb.map(|it| it.until(in_force.memory_limit.map(|it| amount(it.0))));
+        account.climb
     }
 
     /// One resource in the loop: the reflex first, then the plan where it is time to look.
@@ -440,6 +467,7 @@ impl Strategy for Supple {
         let (cpu, memory) = amounts(in_force);
         let cpu = self.settle(pod, Resource::Cpu, now, cpu, due);
         let memory = self.settle(pod, Resource::Memory, now, memory, due);
+        self.climb_until(in_force);
         self.sized(cpu, memory)
     }
 

@@ -99,12 +99,14 @@ impl<const N: usize> Default for Rehearsal<N> {
 }
 
 impl<const N: usize> Rehearsal<N> {
-    /// Charges every way for the hour that just ended. `seen` are its levels and how often each was seen; of memory its peak.
+    /// Charges every way for the hour that just ended. `seen` are its levels and how often each was seen, by all pods, of which one
+    /// alone had so many `samples`; of memory its peak, once.
     pub fn charge(
         &mut self,
         trial: &Trial<N>,
         resource: Resource,
         seen: impl Iterator<Item = (u16, u16)> + Clone,
+        samples: u16,
         average: f64,
     ) {
         self.done = false;
@@ -112,6 +114,7 @@ impl<const N: usize> Rehearsal<N> {
         if total == 0.0 || self.sizes[0] == 0 {
             return;
         }
+        let price = f64::from(self.price) * (f64::from(samples) / total);
         for (size, charge) in self.sizes.iter().zip(&mut self.charges) {
             let amount = resource.amount(*size);
             let (mut slack, mut over) = (0.0, 0.0);
@@ -123,7 +126,7 @@ impl<const N: usize> Rehearsal<N> {
                 }
             }
             #[expect(clippy::cast_possible_truncation, reason = "a charge: its further digits are noise")]
-            let cost = (slack / total / average + f64::from(self.price) * over) as f32;
+            let cost = (slack / total / average + price * over) as f32;
             *charge = parts(f32::from(*charge) * trial.fade / PARTS + cost);
         }
         self.choose(trial);
@@ -187,10 +190,10 @@ impl<const N: usize> Rehearsal<N> {
     }
 }
 
-/// A price as it is kept: to eight digits of two, which is nearer than anybody can name one.
+/// A price as it is kept: to eight digits of two, which is nearer than anybody can name one, and no more than there are numbers for.
 #[expect(clippy::cast_possible_truncation, reason = "a price")]
 pub fn rounded(price: f64) -> f32 {
-    f32::from_bits((price as f32).to_bits() & !0xffff)
+    f32::from_bits((price as f32).min(f32::MAX).to_bits() & !0xffff)
 }
 
 /// Hours in parts, as they are kept.
@@ -210,7 +213,7 @@ mod tests {
         let low = resource.level(resource.unit() * 100.0);
         (0..1000).find(|_| {
             ways.rehearse(trial, (24.0, 1.0), |way, _| if *way == trial.ways[1] { low } else { high });
-            ways.charge(trial, resource, [(low, 1)].into_iter(), resource.unit() * 100.0);
+            ways.charge(trial, resource, [(low, 1)].into_iter(), 1, resource.unit() * 100.0);
             ways.way(trial) == &trial.ways[1]
         })
     }
@@ -229,10 +232,10 @@ mod tests {
         let mut ways = Rehearsal::default();
         let (low, high) = (100, 200);
         ways.rehearse(&MEMORY, (24.0, 1.0), |way, _| if *way == MEMORY.ways[1] { high } else { low });
-        ways.charge(&MEMORY, Resource::Memory, [(150, 1)].into_iter(), Resource::Memory.amount(100));
+        ways.charge(&MEMORY, Resource::Memory, [(150, 1)].into_iter(), 1, Resource::Memory.amount(100));
         assert_eq!(ways.way(&MEMORY), &MEMORY.ways[0]);
         for _ in 0..2 {
-            ways.charge(&MEMORY, Resource::Memory, [(150, 1)].into_iter(), Resource::Memory.amount(100));
+            ways.charge(&MEMORY, Resource::Memory, [(150, 1)].into_iter(), 1, Resource::Memory.amount(100));
         }
         assert_eq!(ways.way(&MEMORY), &MEMORY.ways[1], "three are not");
     }

@@ -93,10 +93,12 @@ fn p95_is_the_percentile_and_headroom_of_both() {
     check("73 minutes of a day", mixed(1367, 73), (Some(589), Some(mebi(29_440))));
 }
 
-/// Two pods of a workload are one window: 95 of the 100 samples of both are low, though of the second only 45 of 50 are.
+/// Of two pods of a workload 95 of the 100 samples are low, though of the second only 45 of 50 are. For `p95` they are one window;
+/// KRR takes the percentile of each, 64m and 512m, and of these the highest, though neither has the 100 points that both have.
 #[test]
-fn percentiles_are_of_all_pods_together() {
-    for (rule, wanted) in [(Rule::krr(), (Some(64), Some(mebi(29_440)))), (Rule::p95(), (Some(74), Some(mebi(14_720))))]
+fn percentiles_are_of_all_pods_together_but_krr_s_of_each() {
+    for (rule, wanted) in
+        [(Rule::krr(), (Some(512), Some(mebi(29_440)))), (Rule::p95(), (Some(74), Some(mebi(14_720))))]
     {
         let mut strategy = Percentile::new(rule);
         for (pod, low) in [(0, 50), (1, 45)] {
@@ -105,6 +107,18 @@ fn percentiles_are_of_all_pods_together() {
             }
         }
         assert_eq!(amounts(&strategy.size(1, 50 * MINUTE, &Size::default())), wanted, "{rule:?}");
+    }
+}
+
+/// What a pod that is gone used leaves with its days, as what any pod used does.
+#[test]
+fn krr_forgets_pods_that_are_gone() {
+    for (days, cpu) in [(13, 512), (14, 64)] {
+        let mut strategy = Percentile::new(Rule::krr());
+        repeat(0, MINUTE, 200, 512.0, 256.0).for_each(|it| strategy.observe(0, &it));
+        repeat(days * DAY, MINUTE, 100, 64.0, 128.0).for_each(|it| strategy.observe(1, &it));
+        let size = strategy.size(1, days * DAY + 100 * MINUTE, &Size::default());
+        assert_eq!(amounts(&size).0, Some(cpu), "{days} days on");
     }
 }
 

@@ -195,7 +195,18 @@ fn refused() -> Vec<(Value, &'static str)> {
             json!({"risk": {"memory": "often"}}),
             "spec.risk.memory: Invalid value: \"string\": must say how often, as in",
         ),
-        (json!({"risk": {"cpu": "1 per moon"}}), "spec.risk.cpu: Invalid value: \"string\": must say how often, as in"),
+        (
+            json!({"risk": {"cpu": "1 per moon"}}),
+            "spec.risk.cpu: Invalid value: \"string\": must say how much of the time, as in \"0.5 % of time\"",
+        ),
+        (
+            json!({"risk": {"cpu": "1 per day"}}),
+            "spec.risk.cpu: Invalid value: \"string\": must say how much of the time, as in",
+        ),
+        (
+            json!({"risk": {"memory": "0.5 % of time"}}),
+            "spec.risk.memory: Invalid value: \"string\": must say how often, as in \"1 per 30 days\"",
+        ),
         (json!({"headroom": {"cpu": -5}}), "spec.headroom.cpu"),
         (json!({"limits": "Off"}), "supported values: \"Keep\", \"Ratio\", \"Equal\", \"None\""),
         (json!({"steps": {"memoryDown": 101}}), "spec.steps.memoryDown"),

@@ -393,6 +393,22 @@ fn bad_values_are_told_and_careful() {
     assert_eq!((status.conditions[0].type_.as_str(), status.conditions[0].status.as_str()), ("Valid", "False"));
 }
 
+/// A risk in the form of the other resource is no risk, and the sentence names the form that is.
+#[test]
+fn a_risk_has_the_form_of_its_resource() {
+    let world = World::default().namespaced("p", 1, json!({"risk": {"memory": "0.5 % of time", "cpu": "1 per day"}}));
+    let policies = world.policies();
+    let policy = world.resolve_in(&policies).policy;
+    assert_eq!((&policy.memory_risk.value, &policy.cpu_risk.value), (&None, &None));
+    let told: Vec<(&str, bool)> = policies
+        .problems()
+        .iter()
+        .zip(["\"0.5 % of time\"", "\"1 per 30 days\""])
+        .map(|(it, form)| (it.field.as_str(), it.message.ends_with(&format!("as in {form}"))))
+        .collect();
+    assert_eq!(told, [("spec.risk.cpu", true), ("spec.risk.memory", true)]);
+}
+
 #[test]
 fn workloads_of_the_same_layers_share_a_policy() {
     let world = World::default().cluster("base", 1, mode("InPlace"));

@@ -9,6 +9,7 @@ use supple_api::policy::{ClusterRightsizePolicy, RightsizePolicy};
 use supple_decide::policy::{ContainerPolicy, Limits, Policy as Settings};
 use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::policy::{Policy, Risk, Terms};
+use supple_recommend::resource::Resource;
 use supple_replay::decide::Decide;
 
 use super::yaml;
@@ -94,10 +95,11 @@ fn missing(at: &str, written: &Value, said: &Value) -> Option<String> {
 fn build(settings: &Settings, notes: &mut Vec<String>) -> Result<(Policy, Decide), String> {
     let mut policy = Policy::default();
     let container = all_containers(settings, notes);
-    let risk =
-        |text: Option<&str>| text.map(str::parse::<Risk>).transpose().map_err(|error| format!("spec.risk: {error}"));
-    policy.cpu.risk = risk(settings.cpu_risk.value.as_deref())?;
-    policy.memory.risk = risk(settings.memory_risk.value.as_deref())?;
+    let risk = |resource, text: Option<&str>| {
+        text.map(|it| Risk::of(resource, it)).transpose().map_err(|error| format!("spec.risk: {error}"))
+    };
+    policy.cpu.risk = risk(Resource::Cpu, settings.cpu_risk.value.as_deref())?;
+    policy.memory.risk = risk(Resource::Memory, settings.memory_risk.value.as_deref())?;
     policy.cpu.beliefs.margin = 1.0 + f64::from(settings.cpu_headroom_percent.value) / 100.0;
     policy.memory.beliefs.margin = 1.0 + f64::from(settings.memory_headroom_percent.value) / 100.0;
     let (least, most) = (container.at_least, container.at_most);
@@ -197,6 +199,7 @@ mod tests {
         assert!(read("[").is_none());
         assert!(read("kind: Deployment\n").unwrap().unwrap_err().contains("it is a Deployment"));
         assert!(of("  risk: { cpu: often }\n").unwrap_err().contains("risk.cpu"));
+        assert!(of("  risk: { memory: 1 % of time }\n").unwrap_err().contains("as in \"1 per 30 days\""));
         assert!(of("  threshold: many\n").is_err());
         assert_eq!(of("  risk: { memroy: 1 per day }\n").unwrap_err(), "spec.risk.memroy: unknown field");
         assert_eq!(of("  windows: []\n").unwrap().name.as_deref(), Some("web"));

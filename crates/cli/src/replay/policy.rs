@@ -14,6 +14,7 @@ use serde::Deserialize;
 use supple_quantity::{Bytes, MilliCpu, Quantity};
 use supple_recommend::baseline::{autopilot::Autopilot, fixed, newsvendor, percentile, vpa::Vpa};
 use supple_recommend::policy::{Policy, Risk, Terms};
+use supple_recommend::resource::Resource;
 use supple_recommend::strategy::Strategy;
 use supple_recommend::supple::Supple;
 use supple_replay::decide::Decide;
@@ -119,7 +120,7 @@ impl supple_recordings::Contender for Contender {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Written {
     name: Option<String>,
-    risk: Both<Risk>,
+    risk: Both<String>,
     /// Price of an incident in hours of mean use.
     incident: Both<f64>,
     /// Price of a resize in hours of mean use.
@@ -176,15 +177,14 @@ enum ControlledValues {
 impl Written {
     fn build(self) -> Result<(Policy, Decide), String> {
         let mut policy = Policy::default();
-        terms(&mut policy.cpu, "cpu", self.risk.cpu, self.incident.cpu, self.resize.cpu, self.margin.cpu)?;
-        terms(
-            &mut policy.memory,
-            "memory",
-            self.risk.memory,
-            self.incident.memory,
-            self.resize.memory,
-            self.margin.memory,
-        )?;
+        let risk = |resource, name: &str, text: Option<String>| {
+            let read = text.map(|it| Risk::of(resource, &it)).transpose();
+            read.map_err(|error| format!("risk.{name}: {error}"))
+        };
+        let cpu_risk = risk(Resource::Cpu, "cpu", self.risk.cpu)?;
+        let memory_risk = risk(Resource::Memory, "memory", self.risk.memory)?;
+        terms(&mut policy.cpu, "cpu", cpu_risk, self.incident.cpu, self.resize.cpu, self.margin.cpu)?;
+        terms(&mut policy.memory, "memory", memory_risk, self.incident.memory, self.resize.memory, self.margin.memory)?;
         bounds(
             &mut policy.cpu,
             "cpu",
@@ -300,7 +300,9 @@ mod tests {
     fn wrong_policies_are_refused() {
         for (text, part) in [
             ("rsik: {}", "rsik"),
-            ("risk: { memory: often }", "often"),
+            ("risk: { memory: often }", "risk.memory: cannot read the risk \"often\""),
+            ("risk: { memory: 0.5 % of time }", "as in \"1 per 30 days\""),
+            ("risk: { cpu: 1 per day }", "as in \"0.5 % of time\""),
             ("minAllowed: { cpu: 2 }\nmaxAllowed: { cpu: 1 }", "minAllowed.cpu is greater"),
             ("minAllowed: { cpu: -10m }", "minAllowed.cpu is negative"),
             ("minAllowed: { memory: -5Gi }", "minAllowed.memory is negative"),

@@ -3,7 +3,7 @@
 //! | name | what it is | when it changes a size |
 //! |---|---|---|
 //! | `vpa` | Vertical Pod Autoscaler 1.7.1's recommender and updater | outside its bounds, or 10 % off after 12 h of pod life |
-//! | `krr` | Robusta KRR's simple strategy: CPU p95, memory maximum + 15 %, 14 days | once a day |
+//! | `krr` | Robusta KRR's simple strategy: CPU p95, memory maximum + 15 %, of each pod's 14 days, the highest | once a day |
 //! | `p95` | 95th percentile + 15 % of both over 14 days | hourly, when 10 % off |
 //! | `autopilot` | Google Autopilot's moving window | when 10 % off |
 //! | `newsvendor` | least expected cost over what was lately seen (half-life 6 h), + 10 % | when 10 % off |

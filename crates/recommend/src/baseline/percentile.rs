@@ -1,5 +1,7 @@
 //! Percentiles of a sliding window of 14 days: `krr` (Robusta KRR's simple strategy) and `p95`.
 //!
+//! KRR asks for the percentile of each pod by itself and takes the highest; `p95` is of the samples of all pods together.
+//!
 //! The window is kept as one histogram a day on the scale of [`crate::resource`], so that a percentile is at most
 //! 0.7 % above the exact one and the state does not grow with the sampling rate. A day leaves the window as a whole.
 
@@ -12,6 +14,41 @@ use crate::strategy::{Pod, Strategy};
 
 const DAY: i64 = 86_400;
 
+/// Samples of one resource: windows by pod, or one for all.
+#[derive(Debug, Default)]
+struct Windows {
+    pods: BTreeMap<Pod, Window>,
+    /// The day of the newest sample of any.
+    newest: i64,
+}
+
+impl Windows {
+    fn put(&mut self, resource: Resource, pod: Pod, time: i64, amount: f64) {
+        let day = time.div_euclid(DAY);
+        self.newest = if self.pods.is_empty() { day } else { self.newest.max(day) };
+        self.pods.entry(pod).or_default().put(resource, day, amount);
+    }
+
+    /// Lets the days before the last so many leave, those of pods that are gone too.
+    fn expire(&mut self, days: i64) {
+        for window in self.pods.values_mut() {
+            while window.days.front().is_some_and(|(first, _)| *first <= self.newest - days) {
+                window.days.pop_front();
+            }
+        }
+        self.pods.retain(|_, window| !window.days.is_empty());
+    }
+
+    fn samples(&self) -> u64 {
+        self.pods.values().map(Window::samples).sum()
+    }
+
+    /// The highest of the windows' percentiles.
+    fn percentile(&self, resource: Resource, share: f64) -> Option<f64> {
+        self.pods.values().filter_map(|it| it.percentile(resource, share)).reduce(f64::max)
+    }
+}
+
 /// Samples of the last days by level.
 #[derive(Debug, Default)]
 struct Window {
@@ -19,13 +56,9 @@ struct Window {
 }
 
 impl Window {
-    fn put(&mut self, resource: Resource, time: i64, amount: f64, days: i64) {
-        let day = time.div_euclid(DAY);
+    fn put(&mut self, resource: Resource, day: i64, amount: f64) {
         if self.days.back().is_none_or(|(last, _)| *last < day) {
             self.days.push_back((day, BTreeMap::new()));
-        }
-        while self.days.front().is_some_and(|(first, _)| *first <= day - days) {
-            self.days.pop_front();
         }
         if let Some((_, levels)) = self.days.back_mut() {
             *levels.entry(resource.level(amount)).or_default() += 1;
@@ -57,6 +90,8 @@ impl Window {
 pub struct Rule {
     /// Length of the window in days.
     pub days: i64,
+    /// Whether each pod is looked at by itself, and the highest counts.
+    pub by_pod: bool,
     /// Share and factor for CPU.
     pub cpu: (f64, f64),
     /// Share and factor for memory.
@@ -72,11 +107,12 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// KRR's simple strategy with its defaults: p95 of CPU without headroom, the maximum of memory + 15 %, two weeks,
-    /// 100 points, at least 10m and 100Mi; run once a day, as its users do.
+    /// KRR's simple strategy with its defaults: p95 of CPU without headroom, the maximum of memory + 15 %, two weeks, of the pod that
+    /// has the most; 100 points of all pods, at least 10m and 100Mi; run once a day, as its users do.
     pub const fn krr() -> Self {
         Self {
             days: 14,
+            by_pod: true,
             cpu: (0.95, 1.0),
             memory: (1.0, 1.15),
             floor: (10.0, 100.0 * 1_048_576.0),
@@ -90,6 +126,7 @@ impl Rule {
     pub const fn p95() -> Self {
         Self {
             days: 14,
+            by_pod: false,
             cpu: (0.95, 1.15),
             memory: (0.95, 1.15),
             floor: (1.0, 1_048_576.0),
@@ -104,8 +141,8 @@ impl Rule {
 #[derive(Debug)]
 pub struct Percentile {
     rule: Rule,
-    cpu: Window,
-    memory: Window,
+    cpu: Windows,
+    memory: Windows,
     next: Option<i64>,
     wanted: (Option<f64>, Option<f64>),
 }
@@ -113,11 +150,13 @@ pub struct Percentile {
 impl Percentile {
     /// Starts with an empty window.
     pub fn new(rule: Rule) -> Self {
-        Self { rule, cpu: Window::default(), memory: Window::default(), next: None, wanted: (None, None) }
+        Self { rule, cpu: Windows::default(), memory: Windows::default(), next: None, wanted: (None, None) }
     }
 
     fn run(&mut self) {
-        let of = |window: &Window, resource, (share, factor): (f64, f64), floor: f64| {
+        self.cpu.expire(self.rule.days);
+        self.memory.expire(self.rule.days);
+        let of = |window: &Windows, resource, (share, factor): (f64, f64), floor: f64| {
             let known = window.samples() >= self.rule.points;
             known.then(|| window.percentile(resource, share)).flatten().map(|it| (it * factor).max(floor))
         };
@@ -129,12 +168,13 @@ impl Percentile {
 }
 
 impl Strategy for Percentile {
-    fn observe(&mut self, _: Pod, sample: &Sample) {
+    fn observe(&mut self, pod: Pod, sample: &Sample) {
+        let pod = if self.rule.by_pod { pod } else { 0 };
         if let Some(cpu) = sample.cpu.filter(|it| believable(*it)) {
-            self.cpu.put(Resource::Cpu, sample.time, cpu, self.rule.days);
+            self.cpu.put(Resource::Cpu, pod, sample.time, cpu);
         }
         if let Some(memory) = sample.memory.filter(|it| believable(*it)) {
-            self.memory.put(Resource::Memory, sample.time, memory, self.rule.days);
+            self.memory.put(Resource::Memory, pod, sample.time, memory);
         }
     }
 

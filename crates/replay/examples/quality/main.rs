@@ -2,11 +2,12 @@
 //!
 //! `cargo run --release -p supple-replay --example quality [FOLDER]` reads `FOLDER/*.csv.xz` (default `$SUPPLE_TRACES`, then
 //! `../shared/traces`). Tuning looked at the even half of each set only; both halves are printed. `cargo xtask tables` puts them into
-//! `docs/recommender.md`.
+//! `docs/recommender.md`. With `--short` it stops after what a change of judgement is held against: the sets, the aims and pods together.
 
 mod frontier;
 mod hindsight;
 mod judge;
+mod pooled;
 mod risk;
 #[path = "../recording/rows.rs"]
 #[expect(dead_code, reason = "only its dice are thrown here")]
@@ -27,7 +28,8 @@ use supple_replay::figures::Figures;
 const NAMES: [&str; 7] = ["supple", "vpa", "autopilot", "krr", "p95", "newsvendor", "bound"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = std::env::args().nth(1).map(PathBuf::from).unwrap_or_else(|| {
+    let (options, folders): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|it| it.starts_with("--"));
+    let folder = folders.first().map(PathBuf::from).unwrap_or_else(|| {
         std::env::var_os("SUPPLE_TRACES")
             .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/traces"), PathBuf::from)
     });
@@ -53,6 +55,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mean = judge::mean(ratios.iter().filter(|it| halves.contains(&it.0)).map(|it| it.1));
         let met = if mean <= 0.85 { "✓" } else { "✗" };
         println!("| {name}, mean of all | | | | **{mean:.3}** | | ≤ 0.85 {met} |");
+    }
+    pooled::table(&sets);
+    if options.iter().any(|it| it == "--short") {
+        return Ok(());
     }
     risk::at_equal_incidents(&sets);
     risk::calibration(&sets);

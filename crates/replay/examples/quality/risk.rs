@@ -80,9 +80,12 @@ pub fn calibration(sets: &[Set]) {
         for set in sets {
             let series: Vec<Vec<Sample>> = HALVES.iter().flat_map(|(_, even)| set.half(*even, resource)).collect();
             for words in stated.iter().filter(|_| !series.is_empty()) {
-                let Ok(risk) = words.parse::<Risk>() else { continue };
+                let Ok(risk) = Risk::of(resource, words) else { continue };
                 let mut policy = Policy::default();
-                (policy.cpu.risk, policy.memory.risk) = (Some(risk), Some(risk));
+                match resource {
+                    Resource::Cpu => policy.cpu.risk = Some(risk),
+                    Resource::Memory => policy.memory.risk = Some(risk),
+                }
                 let judged: Vec<Figures> = series.iter().map(|it| second_half(it, resource, &policy)).collect();
                 let rate = |it: &Figures| match resource {
                     Resource::Cpu => it.over_ratio(),

@@ -176,14 +176,16 @@ pub enum RiskError {
     },
     /// A count, of CPU.
     #[error(
-        "the risk {text:?} is none of cpu, where being over is not counted but lasts: say how much of the time, as in \"0.5 % of time\""
+        "the risk {text:?} does not fit cpu, whose shortage is measured and not counted: say how much of the time, as in \"0.5 % of time\""
     )]
     Counted {
         /// What was said.
         text: String,
     },
     /// A share of the time, of memory.
-    #[error("the risk {text:?} is none of memory, where kills are counted: say how often, as in \"1 per 30 days\"")]
+    #[error(
+        "the risk {text:?} does not fit memory, whose OOM kills are counted: say how often, as in \"1 per 30 days\""
+    )]
     Measured {
         /// What was said.
         text: String,

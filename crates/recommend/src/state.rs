@@ -131,14 +131,12 @@ impl State {
         }
         cursor.restarts = restarts.or(cursor.restarts);
         let starting = cursor.age(sample.time).is_some_and(|age| age < policy.startup);
-        if let Some(cpu) = cpu {
-            if !starting {
-                let (demand, is_cut) = demand(cpu, sample);
-                if self.cpu.put(demand, &mut cursor.within[0]) {
-                    self.cut_now /= 2;
-                }
-                self.cut_now += u32::from(is_cut);
+        if let Some(cpu) = cpu.filter(|_| !starting) {
+            let (demand, is_cut) = demand(cpu, sample);
+            if self.cpu.put(demand, &mut cursor.within[0]) {
+                self.cut_now /= 2;
             }
+            self.cut_now += u32::from(is_cut);
         }
         if let Some(memory) = memory {
             // More than the limit allows cannot be one container: two are summed during a rollout.

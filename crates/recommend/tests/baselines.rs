@@ -256,6 +256,25 @@ fn newsvendor_is_the_least_expected_cost() {
     check(swapped.collect(), (None, Some(mebi(56_320))));
 }
 
+/// What a sample over costs is told by how often one pod is asked, and not by how many there are that are asked in turns.
+#[test]
+fn newsvendor_has_one_price_for_any_number_of_pods() {
+    let said = |pods: i64| {
+        let mut strategy = Newsvendor::default();
+        for (pod, after) in (0..).zip(0..pods) {
+            strategy.observe(pod, &cpu(repeat(after, 300, 1, 64.0, 0.0))[0]);
+        }
+        for round in 1..10 {
+            for (pod, after) in (0..).zip(0..pods) {
+                let used = if round == 9 { 512.0 } else { 64.0 };
+                strategy.observe(pod, &sample(round * 300 + after, used, 0.0));
+            }
+        }
+        amounts(&strategy.size(0, 2700, &Size::default())).0
+    };
+    assert_eq!((said(1), said(40)), (Some(71), Some(71)));
+}
+
 /// `static`: the limits that were recorded last, as requests too; what never was recorded is not set.
 #[test]
 fn recorded_limits_are_kept_and_nothing_is_nothing() {

@@ -301,7 +301,7 @@ fn generations(life: i64, every: i64, use_at: impl Fn(i64) -> f64) -> Supple {
         for pod in 0..=minute / every {
             let age = minute - pod * every;
             if age < life {
-                let pod = u32::try_from(pod).unwrap();
+                let pod = u32::try_from(pod).expect("a pod a minute for a day");
                 let sample = Sample { time: minute * 60, cpu: Some(use_at(age)), ..Sample::default() };
                 strategy.observe(pod, &sample);
             }

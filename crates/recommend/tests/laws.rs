@@ -309,7 +309,7 @@ fn an_amount_beyond_the_scale_is_the_end_of_the_scale() {
 
 #[test]
 fn what_is_held_in_memory_is_small() {
-    assert!(std::mem::size_of::<State>() <= 2048, "{}", std::mem::size_of::<State>());
+    assert!(std::mem::size_of::<State>() <= 1024, "{} bytes", std::mem::size_of::<State>());
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 use crate::baseline::halving::Halving;
 use crate::baseline::outside;
+use crate::pods::Pods;
 use crate::resource::Resource;
 use crate::sample::{OutOfMemory, Sample, Size, amount, believable};
 use crate::strategy::{Pod, Strategy};
@@ -23,22 +24,29 @@ struct Side {
     seen: Halving,
     /// The sum of weights times use.
     used: f64,
-    /// Time of the last sample.
-    last: Option<i64>,
-    /// Seconds between samples.
+    /// Time of the last sample of each pod.
+    last: Pods<Option<i64>>,
+    /// Seconds between samples of a pod.
     interval: f64,
 }
 
 impl Side {
     fn new(resource: Resource, incident: f64) -> Self {
-        Self { resource, incident, seen: Halving::new(resource, HALF_LIFE), used: 0.0, last: None, interval: 300.0 }
+        Self {
+            resource,
+            incident,
+            seen: Halving::new(resource, HALF_LIFE),
+            used: 0.0,
+            last: Pods::new(),
+            interval: 300.0,
+        }
     }
 
-    fn put(&mut self, time: i64, used: f64) {
-        if let Some(step) = self.last.map(|last| amount(time - last)).filter(|it| *it > 0.0) {
+    fn put(&mut self, pod: Pod, time: i64, used: f64) {
+        let last = self.last.of(pod).replace(time);
+        if let Some(step) = last.map(|last| amount(time - last)).filter(|it| *it > 0.0) {
             self.interval = (0.9 * self.interval + 0.1 * step).min(3600.0);
         }
-        self.last = Some(time);
         let (growth, shrunk) = self.seen.put(time, used, |_| 1.0);
         self.used = self.used / shrunk + growth * used;
     }
@@ -78,12 +86,12 @@ impl Default for Newsvendor {
 }
 
 impl Strategy for Newsvendor {
-    fn observe(&mut self, _: Pod, sample: &Sample) {
+    fn observe(&mut self, pod: Pod, sample: &Sample) {
         if let Some(cpu) = sample.cpu.filter(|it| believable(*it)) {
-            self.cpu.put(sample.time, cpu);
+            self.cpu.put(pod, sample.time, cpu);
         }
         if let Some(memory) = sample.memory.filter(|it| believable(*it)) {
-            self.memory.put(sample.time, memory);
+            self.memory.put(pod, sample.time, memory);
         }
     }
 

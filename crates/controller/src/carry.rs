@@ -7,7 +7,7 @@
 //!                                                       ├─▶ Failed    (note stays: it may have been done)
 //!                                                       └─▶ Accepted
 //!   RollBack  ─▶ note ─▶ PATCH /resize                          (no dry run: harm is being done)
-//!   Evict     ─▶ POST /eviction, this very pod
+//!   Evict     ─▶ POST /eviction, this very pod ─▶ Blocked       (its disruption budget allows it later)
 //!   RollOut   ─▶ PATCH the template's annotation
 //!   AdjustScaler ─▶ dryRun=All ─▶ PUT the autoscaler: target and anchor, unless a sibling has ─▶ note ─▶ PATCH /resize
 //!   SettleScaler ─▶ PUT the autoscaler
@@ -51,7 +51,11 @@ pub enum Answer {
     Refused(String),
     /// The pod, or what goes with it, is not what was decided on: gone, replaced, or changed by somebody.
     Overtaken(String),
-    /// There was no answer, or it was about the server and not about the request: to be tried again.
+    /// A disruption budget allows it only later. Nothing was done.
+    Blocked(String),
+    /// The server has too much to do to look at it. Nothing was done: to be tried again.
+    Busy(String),
+    /// There was no answer, or it was about the server and not about the request: it may have been done, and is to be tried again.
     Failed(String),
 }
 
@@ -94,12 +98,19 @@ fn params() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
+/// The cause that a 429 names where it is a disruption budget's, and not about the server's load.
+const BUDGET: &str = "DisruptionBudget";
+
 /// An error as an answer. 404, 409 and 410 say that the world is another than was thought; 429 and 5xx are about the server.
 fn answer_of(error: kube::Error) -> Answer {
     match error {
         kube::Error::Api(status) => match status.code {
             404 | 409 | 410 => Answer::Overtaken(status.message),
-            429 | 500..=599 => Answer::Failed(status.message),
+            429 => match status.details.iter().flat_map(|it| &it.causes).find(|it| it.reason == BUDGET) {
+                Some(cause) => Answer::Blocked(cause.message.clone()),
+                None => Answer::Busy(status.message),
+            },
+            500..=599 => Answer::Failed(status.message),
             _ => Answer::Refused(status.message),
         },
         error => Answer::Failed(error.to_string()),
@@ -216,8 +227,6 @@ async fn evict(client: &Client, key: &PodKey) -> Answer {
     let params = EvictParams { delete_options: Some(delete), ..EvictParams::default() };
     match api.evict(&key.name, &params).await {
         Ok(_) => Answer::Accepted { generation: None },
-        // The budget's answer is about the request: it is no use to ask again at once.
-        Err(kube::Error::Api(status)) if status.code == 429 => Answer::Refused(status.message),
         Err(error) => answer_of(error),
     }
 }
@@ -352,10 +361,15 @@ mod tests {
         assert!(is_another(&key, &known, None, &pod(3, None)).is_some());
     }
 
+    fn refusal(code: u16, cause: &str) -> Answer {
+        let details = json!({"causes": [{"reason": cause, "message": "m", "field": ""}]});
+        let status = json!({"status": "Failure", "message": "m", "reason": "", "code": code, "details": details});
+        answer_of(kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
+    }
+
     #[track_caller]
     fn check(code: u16, expect: fn(String) -> Answer) {
-        let status = serde_json::from_value(json!({"status": "Failure", "message": "m", "reason": "", "code": code}));
-        assert_eq!(answer_of(kube::Error::Api(Box::new(status.unwrap()))), expect("m".to_owned()), "{code}");
+        assert_eq!(refusal(code, ""), expect("m".to_owned()), "{code}");
     }
 
     #[test]
@@ -364,7 +378,8 @@ mod tests {
         check(409, Answer::Overtaken);
         check(422, Answer::Refused);
         check(403, Answer::Refused);
-        check(429, Answer::Failed);
+        check(429, Answer::Busy);
+        assert_eq!(refusal(429, BUDGET), Answer::Blocked("m".to_owned()));
         check(500, Answer::Failed);
         check(503, Answer::Failed);
     }

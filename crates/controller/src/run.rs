@@ -443,7 +443,7 @@ fn heard(metrics: &Metrics, event: &Event) {
         Event::Detailed(readings) => {
             tell(Source::Kubelet, readings.iter().map(|it| it.usage.at).max(), readings.len());
         }
-        Event::Answered(order, Answer::Failed(_)) if order.action.what.change().is_some() => {
+        Event::Answered(order, Answer::Busy(_) | Answer::Failed(_)) if order.action.what.change().is_some() => {
             metrics.resize_unanswered()
         }
         Event::Past(past, _) => tell(Source::Prometheus, None, past.iter().map(|it| it.samples.len()).sum()),

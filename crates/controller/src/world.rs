@@ -8,6 +8,7 @@
 //!   Answered ◀── carry ◀──────────────────────────────────────────────────────────────┘
 //! ```
 
+mod answered;
 mod autoscalers;
 mod conditions;
 mod decisions;
@@ -43,7 +44,7 @@ use supple_decide::scene::Moment;
 use supple_recommend::explain::Explanation;
 use supple_resize::amounts::Resource;
 
-use crate::carry::{Answer, Order};
+use crate::carry::Order;
 use crate::event::{Effect, Event, Told};
 use crate::history::History;
 use crate::rules::Rules;
@@ -595,6 +596,7 @@ impl World {
                 pod,
                 workload: workload.clone(),
                 message: done.message,
+                gist: None,
             }));
         }
         self.take_over_record(workload, record);
@@ -623,49 +625,8 @@ impl World {
             pod: Some(decision.pod.clone()),
             workload: decision.workload.clone(),
             message: decision.message.clone(),
+            gist: None,
         }))
-    }
-
-    fn answered(&mut self, order: &Order, answer: Answer, now: Timestamp) -> Vec<Effect> {
-        let Order { action, pod, .. } = order;
-        let (code, message) = match answer {
-            Answer::Accepted { generation } => {
-                // An eviction and a rollout hold until the pod is gone.
-                self.in_flight.insert(action.pod.clone(), generation);
-                if let Some(seen) = self.view.scene.pods.get(&action.pod).map(|it| it.generation) {
-                    self.shows_what_was_sent(&action.pod, seen);
-                }
-                if matches!(action.what, round::What::SettleScaler(_)) {
-                    self.release(&action.pod); // nothing happens to the pod
-                }
-                let words = match action.what.change() {
-                    Some(change) => format!("{} ({})", crate::carry::in_words(pod, change), action.why),
-                    None => action.why.clone(),
-                };
-                let is_set_back = matches!(action.code, Code::RollBack | Code::GivenUp);
-                (action.code, if is_set_back { self.paused(&action.workload, words, now) } else { words })
-            }
-            Answer::Refused(why) => {
-                self.release(&action.pod);
-                self.not_recreated(order);
-                self.set_back(&action.workload, now);
-                (Code::Refused, self.paused(&action.workload, format!("{why} ({})", action.why), now))
-            }
-            // Nothing is to be learned from these: what the watches tell next decides anew.
-            Answer::Overtaken(ref why) | Answer::Failed(ref why) => {
-                self.release(&action.pod);
-                if matches!(answer, Answer::Overtaken(_)) {
-                    self.not_recreated(order); // where there was no answer, it may have been begun
-                }
-                tracing::debug!(pod = %action.pod, why, "an action failed; Supple decides again");
-                return Vec::new();
-            }
-        };
-        self.last.insert(action.pod.clone(), Last { code, message: message.clone(), at: now });
-        let workload = action.workload.clone();
-        let of_policy = if code == Code::RollBack { self.tell_rolled_back(&workload, &action.why, now) } else { None };
-        let told = self.tell(Told { at: now, code, pod: Some(action.pod.clone()), workload, message });
-        std::iter::once(told).chain(of_policy).collect()
     }
 
     /// Nothing of ours is on its way to this pod any more.

@@ -223,7 +223,7 @@ impl LastResize {
 }
 
 /// The numbers a note speaks of.
-const NUMBERS: [(Resource, Requirement); 4] = [
+pub(crate) const NUMBERS: [(Resource, Requirement); 4] = [
     (Resource::Cpu, Requirement::Request),
     (Resource::Cpu, Requirement::Limit),
     (Resource::Memory, Requirement::Request),

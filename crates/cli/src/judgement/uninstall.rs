@@ -255,7 +255,7 @@ async fn put_targets_back(client: &Client, failed: &BTreeSet<PodKey>) -> Result<
             Answer::Accepted { .. } => ("restored", aims(target)),
             // Somebody else aims it by now: it is no longer ours.
             Answer::Overtaken(why) => ("unchanged", why),
-            Answer::Refused(why) | Answer::Failed(why) => {
+            Answer::Refused(why) | Answer::Blocked(why) | Answer::Busy(why) | Answer::Failed(why) => {
                 aimless += 1;
                 ("NOT restored", why)
             }

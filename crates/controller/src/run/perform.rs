@@ -329,6 +329,7 @@ mod tests {
             pod: Some(PodKey::new("n", "p", "u")),
             workload: WorkloadKey { namespace: "n".into(), kind: "Pod".into(), name: "p".into() },
             message: number.to_string(),
+            gist: None,
         };
         for number in 0..40 {
             // More events than are told at once, and between them what is told for the audit alone.

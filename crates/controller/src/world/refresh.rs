@@ -119,6 +119,7 @@ impl World {
     /// Pods that are gone take along what is only about them.
     pub(super) fn forget_pods(&mut self) {
         let there = &self.view.scene.pods;
+        self.view.scene.refused.retain(|it, _| there.contains_key(it));
         self.in_flight.retain(|it, _| there.contains_key(it));
         self.decisions.retain(|it| there.contains_key(it));
         self.last.retain(|it, _| there.contains_key(it));

@@ -195,6 +195,7 @@ impl World {
                 pod: None,
                 workload: workload.clone(),
                 message: message.clone(),
+                gist: None,
             })
         })
     }

@@ -17,6 +17,7 @@ mod lease;
 mod looped;
 mod policies;
 mod prometheus;
+mod refusals;
 mod rights;
 mod scaler;
 mod serve;

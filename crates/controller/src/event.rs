@@ -9,6 +9,7 @@ use supple_decide::policy::Guard;
 
 use crate::carry::{Answer, Order};
 use crate::history_file::Page;
+use crate::lease::mandate::LOST;
 use crate::rules::{PolicyWritten, RuleNews, VpaWritten};
 use crate::source::Reading;
 use crate::source::eviction::Eviction;
@@ -93,7 +94,7 @@ impl Effect {
         if leads || !self.is_a_write() {
             return Ok(self);
         }
-        let why = || "another replica leads".to_owned();
+        let why = || LOST.to_owned();
         Err(match self {
             Self::Carry(order) => Some(Event::Answered(order, Answer::Overtaken(why()))),
             Self::Write(written) => Some(Event::Wrote(written.workload, Err(why()))),

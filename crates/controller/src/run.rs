@@ -24,6 +24,7 @@ use crate::caught::caught;
 use crate::event::{Effect, Event};
 use crate::history_file::{Found, HistoryFile};
 use crate::lease::elect::Leadership;
+use crate::lease::mandate::Mandate;
 use crate::metrics::{Ended, Metrics, Picture};
 use crate::record::Teller;
 use crate::serve::health::Health;
@@ -185,6 +186,7 @@ impl Loop {
         let (answers, answered) = Answers::new(QUEUE);
         let mut hands = perform::Hands::new(
             client.clone(),
+            Mandate::of(leadership.clone()),
             Teller::new(client.clone(), &instance),
             answers.clone(),
             clock.clone(),

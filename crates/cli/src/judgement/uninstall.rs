@@ -25,6 +25,7 @@ use serde_json::json;
 use supple_api::names;
 use supple_controller::act::{Order, Wish, carry_out};
 use supple_controller::carry::{Answer, aim_at};
+use supple_controller::lease::mandate::Mandate;
 use supple_controller::outcome::Outcome;
 use supple_decide::facts::{PodFacts, Scaler};
 use supple_decide::hand::MANAGER;
@@ -251,7 +252,7 @@ async fn put_targets_back(client: &Client, failed: &BTreeSet<PodKey>) -> Result<
         if held.contains(workload) {
             continue;
         }
-        let (what, why) = match aim_at(client, &workload.namespace, target).await {
+        let (what, why) = match aim_at(client, &workload.namespace, target, &Mandate::alone()).await {
             Answer::Accepted { .. } => ("restored", aims(target)),
             // Somebody else aims it by now: it is no longer ours.
             Answer::Overtaken(why) => ("unchanged", why),

@@ -9,6 +9,7 @@ mod broken;
 mod edges;
 mod evictions;
 mod faults;
+mod handover;
 mod idle;
 mod kept;
 mod kubelet;

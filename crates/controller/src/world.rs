@@ -21,6 +21,7 @@ pub mod knowledge;
 mod measuring;
 mod picture;
 mod policies;
+mod records;
 mod refresh;
 mod setbacks;
 mod show;
@@ -80,6 +81,8 @@ pub struct Settings {
     pub autoscalers: CarryOut,
     /// About which new pods our mutating webhook is asked: of those that are recreated they come back with the right sizes.
     pub registered: Registered,
+    /// A Prometheus tells what was used before us.
+    pub reads_past: bool,
     /// There is an audit file: what is made of each workload is told for it whenever that changes.
     pub audits: bool,
 }
@@ -92,6 +95,7 @@ impl Default for Settings {
             writes_per_second: 20,
             autoscalers: CarryOut::default(),
             registered: Registered::default(),
+            reads_past: false,
             audits: false,
         }
     }
@@ -120,6 +124,7 @@ pub struct World {
     outbox: write::Outbox,
     heard: policies::Heard,
     kept: kept::Kept,
+    unseen: records::Unseen,
     evictions: evictions::Evictions,
     /// Why there is no usage, while there is none.
     blind: Option<String>,
@@ -154,6 +159,7 @@ impl World {
             outbox: write::Outbox::default(),
             heard: policies::Heard::default(),
             kept: kept::Kept::default(),
+            unseen: records::Unseen::default(),
             evictions: evictions::Evictions::default(),
             blind: None,
             measuring: None,
@@ -191,7 +197,10 @@ impl World {
             Event::News(news) => return self.see(*news, now),
             Event::Rules(news) => {
                 let (seen, records) = (&self.kept, &self.records);
-                self.rules.see(*news, |it| seen.has_seen(it).then(|| records.get(it).cloned().unwrap_or_default()));
+                let known = |it: &WorkloadKey| seen.has_seen(it).then(|| records.get(it).cloned().unwrap_or_default());
+                if let Some((workload, record)) = self.rules.see(*news, known) {
+                    self.follow(&workload, &record);
+                }
             }
             Event::Version(minor) => {
                 self.view.scene.cluster.minor_version = minor;
@@ -292,21 +301,6 @@ impl World {
     /// The cluster as it is known, with needs, records and policies.
     pub const fn scene(&self) -> &supple_decide::scene::Scene {
         &self.view.scene
-    }
-
-    /// Who begins to lead goes on from what the one before wrote down, and from what it has itself not got written yet.
-    fn lead(&mut self, leading: bool) {
-        if leading && !self.leading {
-            for (workload, record) in self.rules.records() {
-                let own = self.records.remove(workload).unwrap_or_default();
-                let merged = record.clone().merged(Arc::unwrap_or_clone(own));
-                self.records.insert(workload.clone(), Arc::new(merged));
-            }
-            self.view.all_dirty();
-            self.heard.again();
-            self.outbox.lead();
-        }
-        self.leading = leading;
     }
 
     fn see(&mut self, news: crate::view::News, now: Timestamp) -> Vec<Effect> {

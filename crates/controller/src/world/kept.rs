@@ -35,6 +35,8 @@ pub(super) struct Kept {
     unclaimed: Option<BTreeMap<WorkloadKey, Vec<Page>>>,
     /// Workloads that have been seen: what we wrote down ourselves since is not to be learned a second time.
     seen: BTreeSet<WorkloadKey>,
+    /// Those of which a checkpoint of VPA's has been read.
+    imported: BTreeSet<WorkloadKey>,
     swept: Option<Timestamp>,
     /// The file need not be written again before.
     next: Option<Timestamp>,
@@ -44,6 +46,16 @@ impl Kept {
     /// Whether it has been seen, and what was remembered of it has been taken in.
     pub(super) fn has_seen(&self, workload: &WorkloadKey) -> bool {
         self.seen.contains(workload)
+    }
+
+    /// Whether a checkpoint of VPA's has been read of it.
+    pub(super) fn has_imported(&self, workload: &WorkloadKey) -> bool {
+        self.imported.contains(workload)
+    }
+
+    /// One has been read of it.
+    pub(super) fn imported(&mut self, workload: &WorkloadKey) {
+        self.imported.insert(workload.clone());
     }
 }
 
@@ -84,7 +96,9 @@ impl World {
         let pages = self.kept.unclaimed.as_mut().and_then(|it| it.remove(workload)).unwrap_or_default();
         let (mut history, mut measured) = (Few::new(), Few::new());
         if let Some(saved) = saved {
-            self.records.entry(workload.clone()).or_insert(saved.record);
+            if !self.unseen.is_missing_in(workload, &saved.record) {
+                self.records.insert(workload.clone(), saved.record);
+            }
             (history, measured) = (saved.history, saved.measured);
         }
         let written = |it: &str| history.contains_key(it).then(|| measured.get(it).copied()).flatten();
@@ -116,6 +130,7 @@ impl World {
         let known = &self.history;
         self.records.retain(|it, _| there.contains_key(it) || known.knows(it));
         self.kept.seen.retain(|it| there.contains_key(it) || known.knows(it));
+        self.kept.imported.retain(|it| there.contains_key(it) || known.knows(it));
     }
 }
 

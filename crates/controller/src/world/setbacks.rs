@@ -1,8 +1,6 @@
 //! What is remembered of what was asked for and came to nothing: what was refused, a pause after it, and no recreation where there was
 //! none.
 
-use std::sync::Arc;
-
 use jiff::{SignedDuration, Timestamp};
 use supple_decide::code::Code;
 use supple_decide::key::WorkloadKey;
@@ -69,15 +67,6 @@ impl World {
         };
         let record = Record { recreated: recreated.clone(), no_room_since: *no_room_since, ..Record::clone(record) };
         self.take_over_record(&action.workload, record);
-    }
-
-    pub(super) fn take_over_record(&mut self, workload: &WorkloadKey, record: Record) {
-        let record = Arc::new(record);
-        if let Some(subject) = self.view.scene.workloads.get_mut(workload) {
-            subject.record = record.clone();
-        }
-        self.records.insert(workload.clone(), record);
-        self.outbox.remembered(workload);
     }
 }
 

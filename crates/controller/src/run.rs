@@ -182,7 +182,8 @@ impl Loop {
     fn begin(client: &Client, options: Options, rows: watch::Sender<Snapshot>, stop: CancellationToken) -> Self {
         let Options { interval, settings, instance, clock, audit, leadership, kubelets, prometheus, history, outlets } =
             options;
-        let mut world = World::new(Settings { audits: audit.is_some(), ..settings });
+        let reads_past = settings.reads_past || prometheus.is_some();
+        let mut world = World::new(Settings { audits: audit.is_some(), reads_past, ..settings });
         let (answers, answered) = Answers::new(QUEUE);
         let mut hands = perform::Hands::new(
             client.clone(),

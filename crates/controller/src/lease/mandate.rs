@@ -46,10 +46,12 @@ impl Mandate {
             };
             // Looked at each time, and not only when a timer says so: a program that was stopped for a while wakes up with an answer
             // in its hands, and would go on with the next request.
-            let done = poll_fn(|context| match Instant::now() < until {
-                true => work.as_mut().poll(context).map(Some),
-                false => Poll::Ready(None),
-            });
+            let done =
+                poll_fn(
+                    |context| {
+                        if Instant::now() < until { work.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
+                    },
+                );
             tokio::select! {
                 biased;
                 () = sleep_until(until) => {}

@@ -1,7 +1,9 @@
 //! Names that are fixed because people type them or other programs look for them. Those a decision reads stand in
 //! [`supple_decide::names`].
 
-pub use supple_decide::names::{ADJUSTED_TARGET, APPROVE_MEMORY_DECREASE, LAST_RESIZE, MODE, PAUSED, PREFIX};
+pub use supple_decide::names::{
+    ADJUSTED_TARGET, APPROVE_MEMORY_DECREASE, LAST_RESIZE, MODE, PAUSED, PREFIX, SIZED_AT_CREATION,
+};
 
 /// The API group of our resources; labels and annotations are under it too.
 pub const GROUP: &str = "supple.dev";

@@ -66,6 +66,8 @@ pub struct Resolved {
     pub layers: Vec<Arc<str>>,
     /// The autoscaler that is ours to write a status of, by name.
     pub autoscaler: Option<Arc<str>>,
+    /// All autoscalers that have it as their target, whoever's they are, by name.
+    pub autoscalers: Vec<Arc<str>>,
     /// Autoscalers of others that act on it, by name.
     pub other_vertical: Vec<String>,
     /// Two objects of the same weight that contradict each other about it: who has the last word, who has not.
@@ -249,8 +251,9 @@ impl Policies {
         let autoscalers = self.autoscalers.get(asked.key).map_or(&[][..], Vec::as_slice);
         let autoscalers = autoscalers.iter().filter(|it| same_group(it.api_version.as_deref(), asked.api_version));
         let mut ours: Option<&Autoscaler> = None;
-        let mut other_vertical = Vec::new();
+        let (mut other_vertical, mut all) = (Vec::new(), Vec::new());
         for one in autoscalers {
+            all.push(one.name.clone());
             match (one.entry, ours) {
                 (Some(_), None) => ours = Some(one),
                 (Some(_), Some(older)) => ties.push((older.object.clone(), one.object.clone())),
@@ -275,7 +278,8 @@ impl Policies {
             whole.pause = pause;
             policy = Arc::new(whole);
         }
-        Resolved { policy, layers, autoscaler: ours.map(|it| it.name.clone()), other_vertical, ties, problems }
+        let autoscaler = ours.map(|it| it.name.clone());
+        Resolved { policy, layers, autoscaler, autoscalers: all, other_vertical, ties, problems }
     }
 
     /// These layers over what is built in.

@@ -134,6 +134,7 @@ mod tests {
             pod: None,
             workload: WorkloadKey { namespace: "n".into(), kind: "Deployment".into(), name: "w".into() },
             message: number.to_string(),
+            gist: None,
         }
     }
 

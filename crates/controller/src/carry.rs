@@ -7,7 +7,7 @@
 //!                                                       ├─▶ Failed    (note stays: it may have been done)
 //!                                                       └─▶ Accepted
 //!   RollBack  ─▶ note ─▶ PATCH /resize                          (no dry run: harm is being done)
-//!   Evict     ─▶ POST /eviction, this very pod
+//!   Evict     ─▶ POST /eviction, this very pod ─▶ Blocked       (its disruption budget allows it later)
 //!   RollOut   ─▶ PATCH the template's annotation
 //!   AdjustScaler ─▶ dryRun=All ─▶ PUT the autoscaler: target and anchor, unless a sibling has ─▶ note ─▶ PATCH /resize
 //!   SettleScaler ─▶ PUT the autoscaler
@@ -37,6 +37,7 @@ use supple_decide::round::{Action, What};
 use supple_decide::scaler::Target;
 use supple_resize::predict::Change;
 
+use crate::lease::mandate::{LOST, Mandate};
 use crate::slim::SlimPod;
 
 /// What the cluster answered.
@@ -51,7 +52,11 @@ pub enum Answer {
     Refused(String),
     /// The pod, or what goes with it, is not what was decided on: gone, replaced, or changed by somebody.
     Overtaken(String),
-    /// There was no answer, or it was about the server and not about the request: to be tried again.
+    /// A disruption budget allows it only later. Nothing was done.
+    Blocked(String),
+    /// The server has too much to do to look at it. Nothing was done: to be tried again.
+    Busy(String),
+    /// There was no answer, or it was about the server and not about the request: it may have been done, and is to be tried again.
     Failed(String),
 }
 
@@ -77,29 +82,48 @@ impl Order {
     }
 }
 
-/// Carry it out.
-pub async fn carry(client: &Client, order: &Order, now: Timestamp) -> Answer {
-    let Order { action, .. } = order;
-    match &action.what {
-        What::Resize(change) => resize(client, order, change, None, now).await,
-        What::AdjustScaler { target, change } => resize(client, order, change, Some(target), now).await,
-        What::RollBack(change) => roll_back(client, order, change, now).await,
-        What::Evict => evict(client, &action.pod).await,
-        What::RollOut => roll_out(client, &action.workload, now).await,
-        What::SettleScaler(target) => aim_at(client, &action.pod.namespace, target).await,
+/// Carry it out, as long as we lead.
+pub async fn carry(client: &Client, order: &Order, mandate: &Mandate, now: Timestamp) -> Answer {
+    if !mandate.holds() {
+        return lost();
     }
+    let work = async {
+        let Order { action, .. } = order;
+        match &action.what {
+            What::Resize(change) => resize(client, order, change, None, mandate, now).await,
+            What::AdjustScaler { target, change } => resize(client, order, change, Some(target), mandate, now).await,
+            What::RollBack(change) => roll_back(client, order, change, mandate, now).await,
+            What::Evict => evict(client, &action.pod).await,
+            What::RollOut => roll_out(client, &action.workload, now).await,
+            What::SettleScaler(target) => aim_at(client, &action.pod.namespace, target, mandate).await,
+        }
+    };
+    let answer = mandate.during(work).await;
+    answer.unwrap_or_else(|| Answer::Failed(format!("{LOST} meanwhile: what was sent may have been done")))
+}
+
+/// We do not lead any more. Nothing more is sent; what stands half done is seen by whoever does.
+fn lost() -> Answer {
+    Answer::Overtaken(LOST.to_owned())
 }
 
 fn params() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
 }
 
+/// The cause that a 429 names where it is a disruption budget's, and not about the server's load.
+const BUDGET: &str = "DisruptionBudget";
+
 /// An error as an answer. 404, 409 and 410 say that the world is another than was thought; 429 and 5xx are about the server.
 fn answer_of(error: kube::Error) -> Answer {
     match error {
         kube::Error::Api(status) => match status.code {
             404 | 409 | 410 => Answer::Overtaken(status.message),
-            429 | 500..=599 => Answer::Failed(status.message),
+            429 => match status.details.iter().flat_map(|it| &it.causes).find(|it| it.reason == BUDGET) {
+                Some(cause) => Answer::Blocked(cause.message.clone()),
+                None => Answer::Busy(status.message),
+            },
+            500..=599 => Answer::Failed(status.message),
             _ => Answer::Refused(status.message),
         },
         error => Answer::Failed(error.to_string()),
@@ -112,7 +136,14 @@ pub fn was_not_made(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code))
 }
 
-async fn resize(client: &Client, order: &Order, change: &Change, target: Option<&Target>, now: Timestamp) -> Answer {
+async fn resize(
+    client: &Client,
+    order: &Order,
+    change: &Change,
+    target: Option<&Target>,
+    mandate: &Mandate,
+    now: Timestamp,
+) -> Answer {
     let Order { action, pod: known, note: before, .. } = order;
     let api = Api::<SlimPod>::namespaced(client.clone(), &action.pod.namespace);
     let patch = match change.to_patch(known) {
@@ -127,18 +158,18 @@ async fn resize(client: &Client, order: &Order, change: &Change, target: Option<
         return Answer::Overtaken(why);
     }
     if let Some(target) = target {
-        match aim_at(client, &action.pod.namespace, target).await {
+        match aim_at(client, &action.pod.namespace, target, mandate).await {
             Answer::Accepted { .. } => {}
             otherwise => return otherwise,
         }
     }
-    make(&api, order, change, &patch, Author::Controller, now).await
+    make(&api, order, (change, &patch), Author::Controller, mandate, now).await
 }
 
-async fn roll_back(client: &Client, order: &Order, change: &Change, now: Timestamp) -> Answer {
+async fn roll_back(client: &Client, order: &Order, change: &Change, mandate: &Mandate, now: Timestamp) -> Answer {
     let api = Api::<SlimPod>::namespaced(client.clone(), &order.action.pod.namespace);
     match change.to_patch(&order.pod) {
-        Ok(patch) => make(&api, order, change, &Patch::Strategic(patch), Author::RollBack, now).await,
+        Ok(patch) => make(&api, order, (change, &Patch::Strategic(patch)), Author::RollBack, mandate, now).await,
         Err(error) => Answer::Overtaken(error.to_string()),
     }
 }
@@ -147,22 +178,28 @@ async fn roll_back(client: &Client, order: &Order, change: &Change, now: Timesta
 async fn make(
     api: &Api<SlimPod>,
     order: &Order,
-    change: &Change,
-    patch: &Patch<serde_json::Value>,
+    (change, patch): (&Change, &Patch<serde_json::Value>),
     by: Author,
+    mandate: &Mandate,
     now: Timestamp,
 ) -> Answer {
     let Order { action, pod: known, note: before, .. } = order;
     let key = &action.pod;
     let earlier = before.as_deref().map(note_of);
     let note = LastResize::of(known, change, by, now).following(earlier.as_ref(), known);
+    if !mandate.holds() {
+        return lost();
+    }
     if let Err(error) = annotate(api, key, Some(&note)).await {
         return answer_of(error);
+    }
+    if !mandate.holds() {
+        return lost(); // the note's generation says that nothing was made
     }
     match api.patch_resize(&key.name, &params(), patch).await {
         Ok(pod) => Answer::Accepted { generation: pod.0.metadata.generation },
         Err(error) => {
-            if was_not_made(&error) {
+            if was_not_made(&error) && mandate.holds() {
                 // The note speaks of a resize that was not made: put the one before it back. If that fails too, the note's
                 // generation says that nothing was made.
                 let _ = annotate(api, key, earlier.as_ref()).await;
@@ -216,8 +253,6 @@ async fn evict(client: &Client, key: &PodKey) -> Answer {
     let params = EvictParams { delete_options: Some(delete), ..EvictParams::default() };
     match api.evict(&key.name, &params).await {
         Ok(_) => Answer::Accepted { generation: None },
-        // The budget's answer is about the request: it is no use to ask again at once.
-        Err(kube::Error::Api(status)) if status.code == 429 => Answer::Refused(status.message),
         Err(error) => answer_of(error),
     }
 }
@@ -246,7 +281,7 @@ where
 const TRIES: usize = 4;
 
 /// Give an autoscaler its CPU target, and write down with it where it stood: one write, so that neither is ever there alone.
-pub async fn aim_at(client: &Client, namespace: &str, target: &Target) -> Answer {
+pub async fn aim_at(client: &Client, namespace: &str, target: &Target, mandate: &Mandate) -> Answer {
     let api = Api::<HorizontalPodAutoscaler>::namespaced(client.clone(), namespace);
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     let mut answer = Answer::Failed("it was not tried".to_owned());
@@ -262,6 +297,9 @@ pub async fn aim_at(client: &Client, namespace: &str, target: &Target) -> Answer
         if !aim(&mut object, target.from, target.to) {
             let (name, from) = (&target.name, target.from);
             return Answer::Overtaken(format!("horizontalpodautoscaler/{name} no longer targets {from} % of CPU"));
+        }
+        if !mandate.holds() {
+            return lost();
         }
         match api.replace(&target.name, &params, &object).await {
             Ok(_) => return Answer::Accepted { generation: None },
@@ -352,10 +390,15 @@ mod tests {
         assert!(is_another(&key, &known, None, &pod(3, None)).is_some());
     }
 
+    fn refusal(code: u16, cause: &str) -> Answer {
+        let details = json!({"causes": [{"reason": cause, "message": "m", "field": ""}]});
+        let status = json!({"status": "Failure", "message": "m", "reason": "", "code": code, "details": details});
+        answer_of(kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
+    }
+
     #[track_caller]
     fn check(code: u16, expect: fn(String) -> Answer) {
-        let status = serde_json::from_value(json!({"status": "Failure", "message": "m", "reason": "", "code": code}));
-        assert_eq!(answer_of(kube::Error::Api(Box::new(status.unwrap()))), expect("m".to_owned()), "{code}");
+        assert_eq!(refusal(code, ""), expect("m".to_owned()), "{code}");
     }
 
     #[test]
@@ -364,7 +407,8 @@ mod tests {
         check(409, Answer::Overtaken);
         check(422, Answer::Refused);
         check(403, Answer::Refused);
-        check(429, Answer::Failed);
+        check(429, Answer::Busy);
+        assert_eq!(refusal(429, BUDGET), Answer::Blocked("m".to_owned()));
         check(500, Answer::Failed);
         check(503, Answer::Failed);
     }

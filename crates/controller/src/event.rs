@@ -9,6 +9,7 @@ use supple_decide::policy::Guard;
 
 use crate::carry::{Answer, Order};
 use crate::history_file::Page;
+use crate::lease::mandate::LOST;
 use crate::rules::{PolicyWritten, RuleNews, VpaWritten};
 use crate::source::Reading;
 use crate::source::eviction::Eviction;
@@ -93,7 +94,7 @@ impl Effect {
         if leads || !self.is_a_write() {
             return Ok(self);
         }
-        let why = || "another replica leads".to_owned();
+        let why = || LOST.to_owned();
         Err(match self {
             Self::Carry(order) => Some(Event::Answered(order, Answer::Overtaken(why()))),
             Self::Write(written) => Some(Event::Wrote(written.workload, Err(why()))),
@@ -130,6 +131,10 @@ pub struct Told {
     pub workload: WorkloadKey,
     /// The sentence.
     pub message: String,
+    /// The sentence without what is another each time, as until when something waits: with the same gist the same is told. `None`: it is
+    /// the whole of it.
+    #[serde(skip)]
+    pub gist: Option<String>,
 }
 
 /// Something that the author of a policy has to know.
@@ -165,7 +170,14 @@ mod tests {
     #[test]
     fn what_only_the_leader_may_is_answered_and_the_rest_goes_on() {
         let workload = WorkloadKey { namespace: "n".into(), kind: "Deployment".into(), name: "w".into() };
-        let told = Told { at: Timestamp::UNIX_EPOCH, code: Code::Fits, pod: None, workload, message: String::new() };
+        let told = Told {
+            at: Timestamp::UNIX_EPOCH,
+            code: Code::Fits,
+            pod: None,
+            workload,
+            message: String::new(),
+            gist: None,
+        };
         let policy = || PolicyWritten { name: ("n".into(), "p".into()), uid: None, status: Default::default() };
         for leads in [true, false] {
             for effect in [Effect::Measure, Effect::Audit(told.clone()), Effect::Tell(told.clone(), None)] {

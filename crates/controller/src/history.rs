@@ -491,9 +491,10 @@ impl History {
         Ok(())
     }
 
-    /// Whether more is known of a workload than what has just been measured.
-    pub fn is_seasoned(&self, workload: &WorkloadKey) -> bool {
-        self.kept.get(workload).is_some_and(|it| it.values().any(|it| it.front.state().hours() > 1))
+    /// For how many hours a container of a workload is known.
+    pub fn hours(&self, workload: &WorkloadKey, container: &str) -> u16 {
+        let kept = self.kept.get(workload).and_then(|it| it.get(container));
+        kept.map_or(0, |it| it.front.state().hours())
     }
 
     /// Whether it was gone on from what was learned before this process, of whoever's memory.

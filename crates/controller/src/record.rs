@@ -49,6 +49,8 @@ struct Says<'a> {
     reason: &'a str,
     is_warning: bool,
     message: &'a str,
+    /// What makes it the same as another.
+    gist: &'a str,
     action: &'a str,
 }
 
@@ -70,7 +72,7 @@ impl Teller {
     /// Tell it. `workload` is the workload's own reference, where it is known. An event that cannot be written is one line in
     /// the log more: reporting is not the work.
     pub async fn tell(&self, told: &Told, workload: Option<(String, String)>) {
-        let Told { at, code, pod, workload: key, message } = told;
+        let Told { at, code, pod, workload: key, message, gist } = told;
         let (namespace, of) = (&*key.namespace, key.to_string());
         let name = pod.as_ref().map(|it| &*it.name);
         if told.is_good() {
@@ -98,8 +100,9 @@ impl Teller {
             });
         }
         for about in about {
-            let says =
-                Says { at: *at, reason: code.as_str(), is_warning: !told.is_good(), message, action: "Rightsize" };
+            let (reason, is_warning) = (code.as_str(), !told.is_good());
+            let gist = gist.as_deref().unwrap_or(message);
+            let says = Says { at: *at, reason, is_warning, message, gist, action: "Rightsize" };
             self.write(&about, &says).await;
         }
     }
@@ -119,7 +122,8 @@ impl Teller {
             name: name.to_string(),
             uid: uid.clone().unwrap_or_default(),
         };
-        self.write(&about, &Says { at: *at, reason, is_warning: *is_warning, message, action: "ReadPolicy" }).await;
+        let says = Says { at: *at, reason, is_warning: *is_warning, message, gist: message, action: "ReadPolicy" };
+        self.write(&about, &says).await;
     }
 
     /// Write an event, unless the same has just been written.
@@ -136,7 +140,7 @@ impl Teller {
 
     async fn is_new(&self, about: &About, says: &Says<'_>) -> bool {
         let at = says.at;
-        let words = format!("{}/{} {} {}", about.kind, about.uid, says.reason, says.message);
+        let words = format!("{}/{} {} {}", about.kind, about.uid, says.reason, says.gist);
         let mut known = self.told.lock().await;
         if known.get(&words).is_some_and(|then| at.duration_since(*then) < SAME) {
             return false;
@@ -188,6 +192,37 @@ fn shortened(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_says_only_another_time_is_no_news() {
+        let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::convert::Infallible>>()
+        });
+        let teller = Teller::new(Client::new(nobody, "default"), "replica-1");
+        let about = About {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            namespace: "n".to_owned(),
+            name: "p".to_owned(),
+            uid: "u".to_owned(),
+        };
+        let says = |minute: i64, message: &'static str, gist| Says {
+            at: Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute),
+            reason: "Refused",
+            is_warning: true,
+            message,
+            gist,
+            action: "Rightsize",
+        };
+        for (minute, message, gist, is_new) in [
+            (0, "no; not before 10:00", "no", true),
+            (1, "no; not before 12:00", "no", false),
+            (2, "no, never", "no, never", true),
+            (5, "no; not before 14:00", "no", true),
+        ] {
+            assert_eq!(teller.is_new(&about, &says(minute, message, gist)).await, is_new, "{message}");
+        }
+    }
 
     #[test]
     fn notes_are_cut_between_characters() {

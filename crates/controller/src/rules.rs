@@ -129,8 +129,12 @@ impl Rules {
     }
 
     /// Take in what a watch says. Of workloads that are known by themselves what was learned is not kept a second time, and a record
-    /// that stands in the cluster as it is known, only once.
-    pub fn see(&mut self, news: RuleNews, known: impl FnOnce(&WorkloadKey) -> Option<Arc<Record>>) {
+    /// that stands in the cluster as it is known, only once. Returns the record that it tells of.
+    pub fn see(
+        &mut self,
+        news: RuleNews,
+        known: impl FnOnce(&WorkloadKey) -> Option<Arc<Record>>,
+    ) -> Option<(WorkloadKey, Arc<Record>)> {
         match news {
             RuleNews::Available(available) => self.available = Some(available),
             RuleNews::Policy(event) => {
@@ -142,7 +146,10 @@ impl Rules {
                 self.policies_moved = true;
             }
             RuleNews::Rightsizing(event) => {
-                self.rightsizings.take(event, |it| written_down(it, known));
+                let Moved::There(name) = self.rightsizings.take(event, |it| written_down(it, known)) else {
+                    return None;
+                };
+                return self.rightsizings.get(&name).map(|it| (it.workload.clone(), it.record.clone()));
             }
             RuleNews::Autoscaler(event) => {
                 self.changed |= take(&mut self.autoscalers, event, |a, b| a.spec == b.spec);
@@ -151,6 +158,7 @@ impl Rules {
                 self.checkpoints.take(event, |it| it);
             }
         }
+        None
     }
 
     /// Namespaces have other labels than before: policies that select by them may fit others now.
@@ -286,8 +294,8 @@ impl Rules {
     }
 
     /// The records as they were last written, by whoever led then.
-    pub fn records(&self) -> impl Iterator<Item = (&WorkloadKey, &Record)> {
-        self.rightsizings.iter().map(|(_, it)| (&it.workload, &*it.record))
+    pub fn records(&self) -> impl Iterator<Item = (&WorkloadKey, &Arc<Record>)> {
+        self.rightsizings.iter().map(|(_, it)| (&it.workload, &it.record))
     }
 
     /// The VPA objects that are ours to carry out.

@@ -24,6 +24,7 @@ use crate::caught::caught;
 use crate::event::{Effect, Event};
 use crate::history_file::{Found, HistoryFile};
 use crate::lease::elect::Leadership;
+use crate::lease::mandate::Mandate;
 use crate::metrics::{Ended, Metrics, Picture};
 use crate::record::Teller;
 use crate::serve::health::Health;
@@ -181,10 +182,12 @@ impl Loop {
     fn begin(client: &Client, options: Options, rows: watch::Sender<Snapshot>, stop: CancellationToken) -> Self {
         let Options { interval, settings, instance, clock, audit, leadership, kubelets, prometheus, history, outlets } =
             options;
-        let mut world = World::new(Settings { audits: audit.is_some(), ..settings });
+        let reads_past = settings.reads_past || prometheus.is_some();
+        let mut world = World::new(Settings { audits: audit.is_some(), reads_past, ..settings });
         let (answers, answered) = Answers::new(QUEUE);
         let mut hands = perform::Hands::new(
             client.clone(),
+            Mandate::of(leadership.clone()),
             Teller::new(client.clone(), &instance),
             answers.clone(),
             clock.clone(),
@@ -443,7 +446,7 @@ fn heard(metrics: &Metrics, event: &Event) {
         Event::Detailed(readings) => {
             tell(Source::Kubelet, readings.iter().map(|it| it.usage.at).max(), readings.len());
         }
-        Event::Answered(order, Answer::Failed(_)) if order.action.what.change().is_some() => {
+        Event::Answered(order, Answer::Busy(_) | Answer::Failed(_)) if order.action.what.change().is_some() => {
             metrics.resize_unanswered()
         }
         Event::Past(past, _) => tell(Source::Prometheus, None, past.iter().map(|it| it.samples.len()).sum()),

@@ -8,6 +8,7 @@
 //!   Answered ◀── carry ◀──────────────────────────────────────────────────────────────┘
 //! ```
 
+mod answered;
 mod autoscalers;
 mod conditions;
 mod decisions;
@@ -21,6 +22,7 @@ pub mod knowledge;
 mod measuring;
 mod picture;
 mod policies;
+mod records;
 mod refresh;
 mod setbacks;
 mod show;
@@ -44,7 +46,7 @@ use supple_decide::scene::Moment;
 use supple_recommend::explain::Explanation;
 use supple_resize::amounts::Resource;
 
-use crate::carry::{Answer, Order};
+use crate::carry::Order;
 use crate::event::{Effect, Event, Told};
 use crate::history::History;
 use crate::rules::Rules;
@@ -80,6 +82,8 @@ pub struct Settings {
     pub autoscalers: CarryOut,
     /// About which new pods our mutating webhook is asked: of those that are recreated they come back with the right sizes.
     pub registered: Registered,
+    /// A Prometheus tells what was used before us.
+    pub reads_past: bool,
     /// There is an audit file: what is made of each workload is told for it whenever that changes.
     pub audits: bool,
 }
@@ -92,6 +96,7 @@ impl Default for Settings {
             writes_per_second: 20,
             autoscalers: CarryOut::default(),
             registered: Registered::default(),
+            reads_past: false,
             audits: false,
         }
     }
@@ -120,6 +125,7 @@ pub struct World {
     outbox: write::Outbox,
     heard: policies::Heard,
     kept: kept::Kept,
+    unseen: records::Unseen,
     evictions: evictions::Evictions,
     /// Why there is no usage, while there is none.
     blind: Option<String>,
@@ -154,6 +160,7 @@ impl World {
             outbox: write::Outbox::default(),
             heard: policies::Heard::default(),
             kept: kept::Kept::default(),
+            unseen: records::Unseen::default(),
             evictions: evictions::Evictions::default(),
             blind: None,
             measuring: None,
@@ -191,7 +198,10 @@ impl World {
             Event::News(news) => return self.see(*news, now),
             Event::Rules(news) => {
                 let (seen, records) = (&self.kept, &self.records);
-                self.rules.see(*news, |it| seen.has_seen(it).then(|| records.get(it).cloned().unwrap_or_default()));
+                let known = |it: &WorkloadKey| seen.has_seen(it).then(|| records.get(it).cloned().unwrap_or_default());
+                if let Some((workload, record)) = self.rules.see(*news, known) {
+                    self.follow(&workload, &record);
+                }
             }
             Event::Version(minor) => {
                 self.view.scene.cluster.minor_version = minor;
@@ -292,21 +302,6 @@ impl World {
     /// The cluster as it is known, with needs, records and policies.
     pub const fn scene(&self) -> &supple_decide::scene::Scene {
         &self.view.scene
-    }
-
-    /// Who begins to lead goes on from what the one before wrote down, and from what it has itself not got written yet.
-    fn lead(&mut self, leading: bool) {
-        if leading && !self.leading {
-            for (workload, record) in self.rules.records() {
-                let own = self.records.remove(workload).unwrap_or_default();
-                let merged = record.clone().merged(Arc::unwrap_or_clone(own));
-                self.records.insert(workload.clone(), Arc::new(merged));
-            }
-            self.view.all_dirty();
-            self.heard.again();
-            self.outbox.lead();
-        }
-        self.leading = leading;
     }
 
     fn see(&mut self, news: crate::view::News, now: Timestamp) -> Vec<Effect> {
@@ -597,6 +592,7 @@ impl World {
                 pod,
                 workload: workload.clone(),
                 message: done.message,
+                gist: None,
             }));
         }
         self.take_over_record(workload, record);
@@ -625,49 +621,8 @@ impl World {
             pod: Some(decision.pod.clone()),
             workload: decision.workload.clone(),
             message: decision.message.clone(),
+            gist: None,
         }))
-    }
-
-    fn answered(&mut self, order: &Order, answer: Answer, now: Timestamp) -> Vec<Effect> {
-        let Order { action, pod, .. } = order;
-        let (code, message) = match answer {
-            Answer::Accepted { generation } => {
-                // An eviction and a rollout hold until the pod is gone.
-                self.in_flight.insert(action.pod.clone(), generation);
-                if let Some(seen) = self.view.scene.pods.get(&action.pod).map(|it| it.generation) {
-                    self.shows_what_was_sent(&action.pod, seen);
-                }
-                if matches!(action.what, round::What::SettleScaler(_)) {
-                    self.release(&action.pod); // nothing happens to the pod
-                }
-                let words = match action.what.change() {
-                    Some(change) => format!("{} ({})", crate::carry::in_words(pod, change), action.why),
-                    None => action.why.clone(),
-                };
-                let is_set_back = matches!(action.code, Code::RollBack | Code::GivenUp);
-                (action.code, if is_set_back { self.paused(&action.workload, words, now) } else { words })
-            }
-            Answer::Refused(why) => {
-                self.release(&action.pod);
-                self.not_recreated(order);
-                self.set_back(&action.workload, now);
-                (Code::Refused, self.paused(&action.workload, format!("{why} ({})", action.why), now))
-            }
-            // Nothing is to be learned from these: what the watches tell next decides anew.
-            Answer::Overtaken(ref why) | Answer::Failed(ref why) => {
-                self.release(&action.pod);
-                if matches!(answer, Answer::Overtaken(_)) {
-                    self.not_recreated(order); // where there was no answer, it may have been begun
-                }
-                tracing::debug!(pod = %action.pod, why, "an action failed; Supple decides again");
-                return Vec::new();
-            }
-        };
-        self.last.insert(action.pod.clone(), Last { code, message: message.clone(), at: now });
-        let workload = action.workload.clone();
-        let of_policy = if code == Code::RollBack { self.tell_rolled_back(&workload, &action.why, now) } else { None };
-        let told = self.tell(Told { at: now, code, pod: Some(action.pod.clone()), workload, message });
-        std::iter::once(told).chain(of_policy).collect()
     }
 
     /// Nothing of ours is on its way to this pod any more.

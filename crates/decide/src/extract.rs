@@ -22,7 +22,7 @@ use crate::facts::{
 use crate::few::Few;
 use crate::hand::hand;
 use crate::key::{PodKey, WorkloadKey};
-use crate::names::{LAST_RESIZE, PREFIX, SIMULATED};
+use crate::names::{LAST_RESIZE, PREFIX, SIMULATED, SIZED_AT_CREATION};
 use crate::note::LastResize;
 use crate::numbers::Numbers;
 use crate::progress::{container_status, progress};
@@ -124,12 +124,13 @@ fn used_when_evicted(message: &str) -> Few<Arc<str>, Bytes> {
     message.split("Container ").skip(1).filter_map(one).collect()
 }
 
-/// Labels and annotations that speak to us, the note left out; an annotation wins over a label of the same name. For
+/// Labels and annotations that speak to us, what we note ourselves left out; an annotation wins over a label of the same name. For
 /// pods, workloads and namespaces alike.
 #[must_use]
 pub fn words(meta: &ObjectMeta) -> BTreeMap<String, String> {
     let ours = |list: &Option<BTreeMap<String, String>>| {
-        let is_word = |name: &str| name.starts_with(PREFIX) && name != LAST_RESIZE && !SIMULATED.contains(&name);
+        let is_note = |name: &str| [LAST_RESIZE, SIZED_AT_CREATION].contains(&name);
+        let is_word = |name: &str| name.starts_with(PREFIX) && !is_note(name) && !SIMULATED.contains(&name);
         let list = list.iter().flatten().filter(|(name, _)| is_word(name));
         list.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
     };

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use supple_quantity::Quantity;
 use supple_resize::amounts::{Requirement, Resource};
 use supple_resize::predict::{Change, Sizes};
 
-use crate::names::LAST_RESIZE;
+use crate::names::{LAST_RESIZE, SIZED_AT_CREATION};
 use crate::numbers::sizes_of;
 
 /// Who resized.
@@ -64,6 +65,26 @@ pub struct Lowered {
     pub at: Timestamp,
     /// What the pod had before, of the numbers that are still below it.
     pub from: BTreeMap<String, Sizes>,
+}
+
+/// What the webhook leaves on a pod that it sizes as it is created. It is no resize: nothing is watched after it, no cool-down begins, and
+/// the pod is in nobody's hand; but who removes us finds what the pod would have had.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SizedAtCreation {
+    /// When.
+    pub at: Timestamp,
+    /// The changed numbers as its owner set them; what was not set is absent.
+    pub before: BTreeMap<String, Sizes>,
+    /// The changed numbers as they were set.
+    pub after: BTreeMap<String, Sizes>,
+}
+
+impl SizedAtCreation {
+    /// What stands on a pod. What cannot be read counts as nothing, as a note does.
+    #[must_use]
+    pub fn read(meta: &ObjectMeta) -> Option<Self> {
+        serde_json::from_str(meta.annotations.as_ref()?.get(SIZED_AT_CREATION)?).ok()
+    }
 }
 
 /// What the pod's numbers are, compared with the note on it.
@@ -223,7 +244,7 @@ impl LastResize {
 }
 
 /// The numbers a note speaks of.
-const NUMBERS: [(Resource, Requirement); 4] = [
+pub(crate) const NUMBERS: [(Resource, Requirement); 4] = [
     (Resource::Cpu, Requirement::Request),
     (Resource::Cpu, Requirement::Limit),
     (Resource::Memory, Requirement::Request),

@@ -14,6 +14,7 @@ use crate::key::{PodKey, WorkloadKey};
 use crate::need::{Need, Uses};
 use crate::policy::Policy;
 use crate::record::Record;
+use crate::refused::Refused;
 
 /// The cluster at one moment. Ordered collections throughout: no result may depend on the order in which things were learned.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +32,8 @@ pub struct Scene {
     /// Changes that have been sent and do not show on their pods yet: they hold their room, and their pods are left alone. A
     /// pod on which an eviction or a rollout was begun stands here with an empty change.
     pub acting: BTreeMap<PodKey, Change>,
+    /// What was refused last, by pod.
+    pub refused: BTreeMap<PodKey, Refused>,
     /// What guards read, by workload: the newest reading of each.
     pub guards: BTreeMap<WorkloadKey, Vec<GuardReading>>,
     /// What holds for the whole cluster.

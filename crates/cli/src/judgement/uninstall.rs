@@ -1,5 +1,5 @@
-//! `supple uninstall`: pull the switch, put every pod we touched back to the sizes it had before us, in place, and say what is
-//! left to be removed.
+//! `supple uninstall`: pull the switch, put every pod that has sizes from us back to those it would have without us, in place, and say
+//! what is left to be removed.
 //!
 //! ```text
 //!   switch ─▶ look ─▶ put back what is ours ─▶ look again ─▶ … ─▶ nothing is ours any more ─▶ put the targets of horizontal
@@ -19,23 +19,24 @@ use std::time::Duration;
 use clap::Args;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 use supple_api::names;
 use supple_controller::act::{Order, Wish, carry_out};
 use supple_controller::carry::{Answer, aim_at};
+use supple_controller::lease::mandate::Mandate;
 use supple_controller::outcome::Outcome;
 use supple_decide::facts::{PodFacts, Scaler};
 use supple_decide::hand::MANAGER;
 use supple_decide::key::{PodKey, WorkloadKey};
-use supple_decide::note::Author;
+use supple_decide::note::{Author, SizedAtCreation};
 use supple_decide::scaler::Target;
 use supple_decide::scene::Scene;
 use supple_resize::predict::Change;
 
 use fate::{Fate, Fates};
-use touched::{Touched, in_words, lowers_memory_limit, touched};
+use touched::{Created, Touched, in_words, lowers_memory_limit, touched};
 
 use super::acting::Acting;
 use super::{LoopArgs, look, own_namespace};
@@ -57,7 +58,7 @@ const ARRIVAL: Duration = Duration::from_secs(3);
 pub struct UninstallArgs {
     #[command(flatten)]
     pub connection: ConnectionArgs,
-    /// Set supple.dev/stop, then restore in place the original sizes of every pod that Supple resized. Without this
+    /// Set supple.dev/stop, then restore in place the original sizes of every pod that has sizes from Supple. Without this
     /// flag, only print what would be done.
     #[arg(long)]
     pub restore: bool,
@@ -80,7 +81,8 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
         None => own_namespace(&Acting::find(&client).await),
     };
     if !args.restore {
-        return tell(look(&client, LoopArgs { vpa: None }).await?.scene());
+        let (world, created) = (look(&client, LoopArgs { vpa: None }).await?, created(&client).await?);
+        return tell(world.scene(), &created);
     }
     pull_switch(&client, &namespace).await?;
     tokio::time::sleep(ARRIVAL).await;
@@ -97,8 +99,14 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
     let back = fates.of(|it| matches!(it, Fate::Back | Fate::Gone)).count();
     writeln!(out, "\n{} restored{left}; Supple's annotations removed from {}", counted(back), counted(notes))?;
     if !unfinished.is_empty() {
-        let leave: Vec<String> = unfinished.iter().map(|it| format!("--leave {}/{}", it.namespace, it.name)).collect();
+        let leave: Vec<String> =
+            unfinished.iter().map(|(it, _)| format!("--leave {}/{}", it.namespace, it.name)).collect();
         writeln!(out, "To keep the sizes of the others:\n  supple uninstall --restore {}", leave.join(" "))?;
+        let restarts: BTreeSet<String> = unfinished.iter().filter_map(|(pod, of)| restarted_by(pod, of)).collect();
+        if !restarts.is_empty() {
+            let restarts: Vec<String> = restarts.into_iter().collect();
+            writeln!(out, "To have them made anew, with the sizes of their templates:\n  {}", restarts.join("\n  "))?;
+        }
         return Err(Failure::refused(format!(
             "{} could not be fully restored. Its record and supple.dev/stop stay. Fix the errors above and run this \
              again, or keep the sizes with --leave",
@@ -136,8 +144,8 @@ async fn put_all_back(
     let mut refused: BTreeMap<PodKey, String> = BTreeMap::new();
     let mut gave_way = false;
     for looks in 1.. {
-        let world = look(client, LoopArgs { vpa: None }).await?;
-        let Touched { ours, theirs } = touched(world.scene());
+        let (world, created) = (look(client, LoopArgs { vpa: None }).await?, created(client).await?);
+        let Touched { ours, theirs } = touched(world.scene(), &created);
         for (pod, other) in theirs {
             if fates.put(&pod.key, Fate::LeftAlone) != Some(Fate::LeftAlone) {
                 say(&pod.key, "unchanged", &other)?;
@@ -187,6 +195,28 @@ async fn put_all_back(
     Ok(fates)
 }
 
+/// Pods are asked about in parts of so many.
+const PAGE: u32 = 500;
+
+/// The pods that our webhook sized as they were created. The loop makes nothing of that, so it is read here.
+async fn created(client: &Client) -> Result<Created, Failure> {
+    let api = Api::<Pod>::all(client.clone());
+    let mut found = Created::new();
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let part = api.list_metadata(&params).await;
+        let part = part.map_err(|error| Failure::unreachable(format!("cannot list pods: {}", chain(&error))))?;
+        found.extend(part.items.iter().filter_map(|it| {
+            let sized = SizedAtCreation::read(&it.metadata)?;
+            let of = |it: &Option<String>| it.clone().unwrap_or_default();
+            let meta = &it.metadata;
+            Some((PodKey::new(of(&meta.namespace), of(&meta.name), of(&meta.uid)), sized))
+        }));
+        let Some(next) = part.metadata.continue_.filter(|it| !it.is_empty()) else { return Ok(found) };
+        params = params.continue_token(&next);
+    }
+}
+
 /// Whether it was asked to leave this pod as it is.
 fn is_left(leave: &[(String, String)], pod: &PodFacts) -> bool {
     leave.iter().any(|(namespace, name)| **namespace == *pod.key.namespace && **name == *pod.key.name)
@@ -196,9 +226,21 @@ fn is_left(leave: &[(String, String)], pod: &PodFacts) -> bool {
 const DEFINITIONS: [&str; 3] =
     ["rightsizings.supple.dev", "rightsizepolicies.supple.dev", "clusterrightsizepolicies.supple.dev"];
 
+/// What has a pod made anew; nothing where nobody would make it.
+fn restarted_by(pod: &PodKey, of: &WorkloadKey) -> Option<String> {
+    let namespace = &pod.namespace;
+    match &*of.kind {
+        "Pod" => None,
+        "Deployment" | "StatefulSet" | "DaemonSet" => {
+            Some(format!("kubectl rollout restart {}/{} -n {namespace}", of.kind.to_lowercase(), of.name))
+        }
+        _ => Some(format!("kubectl delete pod {} -n {namespace}", pod.name)),
+    }
+}
+
 /// Without `--restore`: what would be done.
-fn tell(scene: &Scene) -> Result<(), Failure> {
-    let Touched { ours, theirs } = touched(scene);
+fn tell(scene: &Scene, created: &Created) -> Result<(), Failure> {
+    let Touched { ours, theirs } = touched(scene, created);
     for (pod, other) in &theirs {
         say(&pod.key, "unchanged", other)?;
     }
@@ -251,11 +293,11 @@ async fn put_targets_back(client: &Client, failed: &BTreeSet<PodKey>) -> Result<
         if held.contains(workload) {
             continue;
         }
-        let (what, why) = match aim_at(client, &workload.namespace, target).await {
+        let (what, why) = match aim_at(client, &workload.namespace, target, &Mandate::alone()).await {
             Answer::Accepted { .. } => ("restored", aims(target)),
             // Somebody else aims it by now: it is no longer ours.
             Answer::Overtaken(why) => ("unchanged", why),
-            Answer::Refused(why) | Answer::Failed(why) => {
+            Answer::Refused(why) | Answer::Blocked(why) | Answer::Busy(why) | Answer::Failed(why) => {
                 aimless += 1;
                 ("NOT restored", why)
             }
@@ -309,19 +351,23 @@ async fn pull_switch(client: &Client, namespace: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Take our note off the pods that have their original sizes, or are left as they are: whoever installs us again finds them free.
-/// Of how many; and those on which it stays, because something of them is still to be put back.
-async fn take_notes_off(client: &Client, leave: &[(String, String)]) -> Result<(usize, Vec<PodKey>), Failure> {
-    let world = look(client, LoopArgs { vpa: None }).await?;
+/// Take our notes off the pods that have their original sizes, or are left as they are: whoever installs us again finds them free.
+/// Of how many; and those on which they stay, with their workloads, because something of them is still to be put back.
+async fn take_notes_off(
+    client: &Client,
+    leave: &[(String, String)],
+) -> Result<(usize, Vec<(PodKey, WorkloadKey)>), Failure> {
+    let (world, created) = (look(client, LoopArgs { vpa: None }).await?, created(client).await?);
     let mut taken = 0;
     let mut unfinished = Vec::new();
-    for (pod, change) in touched(world.scene()).ours {
+    for (pod, change) in touched(world.scene(), &created).ours {
         if !change.is_empty() && !is_left(leave, pod) {
-            unfinished.push(pod.key.clone());
+            unfinished.push((pod.key.clone(), pod.workload.clone()));
             continue;
         }
         let api = Api::<Pod>::namespaced(client.clone(), &pod.key.namespace);
-        let patch = json!({"metadata": {"uid": &*pod.key.uid, "annotations": {(names::LAST_RESIZE): null}}});
+        let notes = json!({(names::LAST_RESIZE): null, (names::SIZED_AT_CREATION): null});
+        let patch = json!({"metadata": {"uid": &*pod.key.uid, "annotations": notes}});
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         match api.patch(&pod.key.name, &params, &Patch::Merge(&patch)).await {
             Ok(_) => taken += 1,
@@ -336,4 +382,22 @@ async fn take_notes_off(client: &Client, leave: &[(String, String)]) -> Result<(
         }
     }
     Ok((taken, unfinished))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: &str, expect: Option<&str>) {
+        let of = WorkloadKey { namespace: "shop".into(), kind: kind.into(), name: "web".into() };
+        assert_eq!(restarted_by(&PodKey::new("shop", "web-0", "u"), &of).as_deref(), expect);
+    }
+
+    #[test]
+    fn who_is_made_anew_and_how() {
+        check("Deployment", Some("kubectl rollout restart deployment/web -n shop"));
+        check("Job", Some("kubectl delete pod web-0 -n shop"));
+        check("Pod", None);
+    }
 }

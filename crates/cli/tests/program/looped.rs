@@ -175,6 +175,58 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
     assert!(again.contains("0 pods restored") && again.contains("unchanged"), "{again}");
 }
 
+/// No resize is behind these sizes: only the webhook's note on the pod says what it would have had.
+#[test]
+fn an_uninstall_gives_pods_that_were_sized_at_creation_what_their_template_asks_for() {
+    let own = tempfile::tempdir().unwrap();
+    let up = Up::start(own.path(), "simulated", &["--webhook"]);
+    let Some(kubectl) = Kubectl::of(&up) else { return };
+    kubectl.create(QUICK);
+    kubectl.create(&format!(
+        r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web, namespace: default, labels: {{supple.dev/mode: Initial}}}}
+spec:
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}, annotations: {{supple.dev/usage-pattern: "cpu=20m memory=100Mi"}}}}
+    spec: {{containers: [{{name: app, image: "registry.example/app:1", resources: {OVERSIZED}}}]}}
+"#
+    ));
+    let pods = || {
+        let fields = "{range .items[*]}{.metadata.name} {.spec.containers[0].resources.requests.cpu} \
+                      {.metadata.annotations.supple\\.dev/sized-at-creation}{\"\\n\"}{end}";
+        let args = ["get", "pods", "--field-selector=status.phase=Running", "-o", &format!("jsonpath={fields}")];
+        kubectl.good(args).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    eventually("it is known what its pods need", || {
+        let known =
+            kubectl.run(["get", "rightsizing/deployment-web", "-o", "jsonpath={.status.recommendation[0].cpu.target}"]);
+        (!text(&known.stdout).is_empty()).then_some(())
+    });
+    let note = eventually("a new pod is sized as it is created", || {
+        let pods = pods();
+        let [pod] = pods.as_slice() else { return None };
+        let [name, cpu, note] = pod.splitn(3, ' ').collect::<Vec<_>>()[..] else { return None };
+        if cpu == "900m" {
+            kubectl.good(["delete", "pod", name, "--now"]);
+            return None;
+        }
+        Some(note.to_owned())
+    });
+    assert!(note.contains(r#""before":{"app":{"cpuRequest":"900m""#), "{note}");
+    let would = good(&up.supple(["uninstall"]));
+    assert!(would.contains("→ 900m:1800m") && would.contains("1 pod would be restored"), "{would}");
+
+    let restored = good(&up.supple(["uninstall", "--restore"]));
+    let line = restored.lines().find(|it| it.starts_with("default/pod/web-")).unwrap_or_default();
+    assert!(line.contains("restored") && line.contains("→ 900m:1800m"), "{restored}");
+    assert!(restored.contains("1 pod restored; Supple's annotations removed from 1 pod"), "{restored}");
+    let now = pods();
+    assert!(now.len() == 1 && now[0].ends_with(" 900m "), "{now:?}");
+}
+
 #[test]
 fn what_uses_more_than_its_former_limit_goes_back_in_part_or_is_left_as_it_is() {
     let up = Up::new("simulated");

@@ -22,6 +22,7 @@ use crate::carry::{Answer, carry};
 use crate::caught::caught;
 use crate::event::{Effect, Event, Written};
 use crate::history_file::{HistoryFile, Page};
+use crate::lease::mandate::{LOST, Mandate};
 use crate::metrics::Metrics;
 use crate::record::Teller;
 use crate::rules::{PolicyWritten, VpaWritten};
@@ -35,6 +36,8 @@ const PART: usize = 256;
 /// What carries effects out.
 pub(super) struct Hands {
     client: Client,
+    /// Asked before everything that changes the cluster.
+    mandate: Mandate,
     teller: Teller,
     audit: Option<Audit>,
     answers: Answers,
@@ -78,6 +81,7 @@ struct Keeper {
 impl Hands {
     pub(super) fn new(
         client: Client,
+        mandate: Mandate,
         teller: Teller,
         answers: Answers,
         clock: Clock,
@@ -86,6 +90,7 @@ impl Hands {
     ) -> Self {
         Self {
             client,
+            mandate,
             teller,
             audit: None,
             answers,
@@ -117,6 +122,7 @@ impl Hands {
             audit.tell(told).await;
         }
         let (client, answers, turns) = (self.client.clone(), self.answers.clone(), self.turns.clone());
+        let mandate = self.mandate.clone();
         match effect {
             Effect::Measure => drop(self.tasks.spawn(async move {
                 let parts = Parts { part: Vec::new(), answers: answers.clone() };
@@ -132,7 +138,7 @@ impl Hands {
                         Some(hurry) => hurry.turn().await,
                         None => turns.turn(Errand::Carry).await,
                     };
-                    let answer = caught("carrying it out", carry(&client, &order, clock())).await;
+                    let answer = caught("carrying it out", carry(&client, &order, &mandate, clock())).await;
                     let answer = answer.unwrap_or_else(Answer::Failed);
                     if order.is_urgent() && matches!(answer, Answer::Accepted { .. }) {
                         metrics.raised(since.elapsed());
@@ -167,16 +173,15 @@ impl Hands {
             Effect::Write(written) => {
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Write).await;
-                    let result = async { write(&client, &written).await.map_err(|error| error.to_string()) };
-                    let result = caught("writing it", result).await.flatten();
+                    let result = writing(&mandate, write(&client, &written)).await;
                     let _ = answers.send(Event::Wrote(written.workload, result)).await;
                 });
             }
             Effect::WriteVpa(written) => {
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Write).await;
-                    if let Err(error) = write_autoscaler(&client, &written).await {
-                        tracing::debug!(%error, "cannot write the status of a VerticalPodAutoscaler; will retry");
+                    if let Err(why) = writing(&mandate, write_autoscaler(&client, &written)).await {
+                        tracing::debug!(why, "cannot write the status of a VerticalPodAutoscaler; will retry");
                     }
                 });
             }
@@ -197,8 +202,7 @@ impl Hands {
             Effect::WritePolicy(written) => {
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Write).await;
-                    let result = async { write_policy(&client, &written).await.map_err(|error| error.to_string()) };
-                    let result = caught("writing it", result).await.flatten();
+                    let result = writing(&mandate, write_policy(&client, &written)).await;
                     let _ = answers.send(Event::WrotePolicy(result)).await;
                 });
             }
@@ -249,6 +253,12 @@ impl Keeper {
             }
         }
     }
+}
+
+/// Write something down, as long as we lead; or the sentence that says why not.
+async fn writing(mandate: &Mandate, write: impl Future<Output = Result<(), kube::Error>>) -> Result<(), String> {
+    let written = async { write.await.map_err(|error| error.to_string()) };
+    mandate.during(caught("writing it", written)).await.ok_or_else(|| LOST.to_owned()).flatten().flatten()
 }
 
 async fn write(client: &Client, written: &Written) -> Result<(), kube::Error> {
@@ -315,6 +325,7 @@ mod tests {
         let answers = Answers::new(1).0;
         let mut hands = Hands::new(
             client.clone(),
+            Mandate::alone(),
             Teller::new(client, "replica-1"),
             answers,
             clock.clone(),
@@ -329,6 +340,7 @@ mod tests {
             pod: Some(PodKey::new("n", "p", "u")),
             workload: WorkloadKey { namespace: "n".into(), kind: "Pod".into(), name: "p".into() },
             message: number.to_string(),
+            gist: None,
         };
         for number in 0..40 {
             // More events than are told at once, and between them what is told for the audit alone.

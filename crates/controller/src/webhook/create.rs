@@ -1,4 +1,4 @@
-//! Sizes for a pod that is being created, as a JSON patch of its resources. Pure. What they are is decided by `decide::create`; here is
+//! Sizes for a pod that is being created, as a JSON patch of its resources, and of an annotation with what it would have had. Pure. What they are is decided by `decide::create`; here is
 //! only how they are written. Of what would make a pod that the server refuses nothing is written all the same: a pod with its own
 //! sizes is better than none.
 
@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
+use supple_api::names::SIZED_AT_CREATION;
+use supple_decide::note::SizedAtCreation;
 use supple_decide::numbers::{Numbers, sizes_of};
 use supple_resize::qos;
 
@@ -21,16 +23,19 @@ pub fn judge(question: &Question, knowledge: &dyn Knowledge, now: Timestamp) -> 
     let wanted: BTreeMap<&str, Numbers> = sizing.containers.iter().map(|(name, it)| (name.as_ref(), *it)).collect();
     let mut object = question.object.clone();
     let (mut patch, mut told) = (Vec::new(), Vec::new());
+    let mut note = SizedAtCreation { at: now, before: BTreeMap::new(), after: BTreeMap::new() };
     for list in ["initContainers", "containers"] {
         let containers = object.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut);
         for (index, container) in containers.into_iter().flatten().enumerate() {
             let Some(name) = container.get("name").and_then(Value::as_str).map(str::to_owned) else { continue };
             let Some(wanted) = wanted.get(name.as_str()) else { continue };
-            let now = Numbers::of(&sizes_of(pod, &name));
-            let Some(resources) = resources(container.get("resources"), now, *wanted) else { continue };
+            let before = Numbers::of(&sizes_of(pod, &name));
+            let Some((resources, after)) = resources(container.get("resources"), before, *wanted) else { continue };
             patch.push(json!({"op": "add", "path": format!("/spec/{list}/{index}/resources"), "value": resources}));
             told.push(format!("{name}: {}", shown(*wanted)));
             container["resources"] = resources;
+            note.before.insert(name.clone(), before.beyond(&after));
+            note.after.insert(name, after.beyond(&before));
         }
     }
     let same_class = Pod::deserialize(&object).is_ok_and(|sized| qos::compute(&sized) == qos::compute(pod));
@@ -38,12 +43,26 @@ pub fn judge(question: &Question, knowledge: &dyn Knowledge, now: Timestamp) -> 
         let audit = vec![("kept", format!("{}: {}: {}", sizing.of, sizing.code, sizing.why))];
         return Verdict { audit, ..Verdict::passes() };
     }
+    patch.extend(annotation(&object, &note));
     let audit = vec![("sized", format!("{} from {}", told.join("; "), sizing.of))];
     Verdict { patch, audit, ..Verdict::passes() }
 }
 
-/// The resources with the wanted numbers; `None` where nothing changes, or a request would be above its limit.
-fn resources(now: Option<&Value>, before: Numbers, wanted: Numbers) -> Option<Value> {
+/// The operation that leaves the note on the pod.
+fn annotation(object: &Value, note: &SizedAtCreation) -> Option<Value> {
+    let text = serde_json::to_string(note).ok()?;
+    let list = "/metadata/annotations";
+    Some(match object.pointer(list) {
+        Some(Value::Object(_)) => {
+            let path = format!("{list}/{}", SIZED_AT_CREATION.replace('/', "~1"));
+            json!({"op": "add", "path": path, "value": text})
+        }
+        _ => json!({"op": "add", "path": list, "value": {(SIZED_AT_CREATION): text}}),
+    })
+}
+
+/// The resources with the wanted numbers, and which it then has; `None` where nothing changes, or a request would be above its limit.
+fn resources(now: Option<&Value>, before: Numbers, wanted: Numbers) -> Option<(Value, Numbers)> {
     let after = Numbers {
         cpu_request: wanted.cpu_request.or(before.cpu_request),
         cpu_limit: wanted.cpu_limit.or(before.cpu_limit),
@@ -71,7 +90,7 @@ fn resources(now: Option<&Value>, before: Numbers, wanted: Numbers) -> Option<Va
     set("requests", "memory", sizes.memory_request.as_ref());
     set("limits", "cpu", sizes.cpu_limit.as_ref());
     set("limits", "memory", sizes.memory_limit.as_ref());
-    Some(resources.into())
+    Some((resources.into(), after))
 }
 
 fn shown(numbers: Numbers) -> String {
@@ -149,6 +168,43 @@ mod tests {
         let limited = json!({"requests": {"cpu": "2"}, "limits": {"memory": "1Gi"}});
         let sized = json!({"requests": {"cpu": "100m"}, "limits": {"memory": "512Mi"}});
         check(&limited, numbers((100, 0), (0, 512)), Some(sized));
+    }
+
+    #[test]
+    fn what_the_pod_would_have_had_is_noted_beside_whatever_else_is() {
+        for (annotations, path) in [
+            (json!({"annotations": {"a": "b"}}), "/metadata/annotations/supple.dev~1sized-at-creation"),
+            (json!({}), "/metadata/annotations"),
+        ] {
+            let mut object = json!({"metadata": annotations, "spec": {"containers": [
+                {"name": "c", "resources": {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}}]}});
+            let asked = |object: &Value| Question {
+                uid: "u".to_owned(),
+                namespace: "d".to_owned(),
+                name: String::new(),
+                operation: "CREATE".to_owned(),
+                subresource: String::new(),
+                pod: serde_json::from_value(object.clone()).ok(),
+                object: object.clone(),
+                old: None,
+            };
+            let verdict = judge(&asked(&object), &Known(numbers((250, 0), (300, 1024))), Timestamp::UNIX_EPOCH);
+            assert_eq!(verdict.patch[1]["path"], path);
+            let patch: json_patch::Patch = serde_json::from_value(verdict.patch.into()).unwrap();
+            json_patch::patch(&mut object, &patch).unwrap();
+            let sized: Pod = serde_json::from_value(object.clone()).unwrap();
+            let note = SizedAtCreation::read(&sized.metadata).unwrap();
+            assert_eq!(
+                serde_json::to_value(&note).unwrap(),
+                json!({"at": "1970-01-01T00:00:00Z",
+                "before": {"c": {"cpuRequest": "2", "memoryRequest": "1Gi"}},
+                "after": {"c": {"cpuRequest": "250m", "memoryRequest": "300Mi"}}})
+            );
+            assert!(supple_decide::extract::words(&sized.metadata).is_empty(), "nobody has said anything by it");
+            assert!(
+                judge(&asked(&object), &Known(numbers((250, 0), (300, 0))), Timestamp::UNIX_EPOCH).patch.is_empty()
+            );
+        }
     }
 
     #[test]

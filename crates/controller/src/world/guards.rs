@@ -56,6 +56,7 @@ impl World {
                 pod: None,
                 workload: workload.clone(),
                 message: unread.join("; "),
+                gist: None,
             };
             effects.extend(self.seldom(told));
         }

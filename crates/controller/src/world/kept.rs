@@ -41,6 +41,8 @@ pub(super) struct Kept {
     pub(super) kills: kills::Unseen,
     /// What the new pods of those without pods are sized by.
     pub(super) resting: BTreeMap<WorkloadKey, Box<(Subject, Siblings)>>,
+    /// Those of which a checkpoint of VPA's has been read.
+    imported: BTreeSet<WorkloadKey>,
     swept: Option<Timestamp>,
     /// The file need not be written again before.
     next: Option<Timestamp>,
@@ -50,6 +52,16 @@ impl Kept {
     /// Whether it has been seen, and what was remembered of it has been taken in.
     pub(super) fn has_seen(&self, workload: &WorkloadKey) -> bool {
         self.seen.contains(workload)
+    }
+
+    /// Whether a checkpoint of VPA's has been read of it.
+    pub(super) fn has_imported(&self, workload: &WorkloadKey) -> bool {
+        self.imported.contains(workload)
+    }
+
+    /// One has been read of it.
+    pub(super) fn imported(&mut self, workload: &WorkloadKey) {
+        self.imported.insert(workload.clone());
     }
 }
 
@@ -90,7 +102,9 @@ impl World {
         let pages = self.kept.unclaimed.as_mut().and_then(|it| it.remove(workload)).unwrap_or_default();
         let (mut history, mut measured) = (Few::new(), Few::new());
         if let Some(saved) = saved {
-            self.records.entry(workload.clone()).or_insert(saved.record);
+            if !self.unseen.is_missing_in(workload, &saved.record) {
+                self.records.insert(workload.clone(), saved.record);
+            }
             (history, measured) = (saved.history, saved.measured);
         }
         let written = |it: &str| history.contains_key(it).then(|| measured.get(it).copied()).flatten();
@@ -123,6 +137,7 @@ impl World {
         let known = &self.history;
         self.records.retain(|it, _| is_there(it) || known.knows(it));
         self.kept.seen.retain(|it| is_there(it) || known.knows(it));
+        self.kept.imported.retain(|it| is_there(it) || known.knows(it));
     }
 }
 

@@ -63,18 +63,17 @@ impl World {
         }
         self.recall(workload);
         let mut facts = self.view.facts_of(workload);
-        let is_new = !self.view.scene.workloads.contains_key(workload) && !self.records.contains_key(workload);
         let Some(resolved) = self.rules.resolve(workload, &facts.api_version, &self.view) else { return };
         self.heard.take(workload, &resolved);
         facts.other_vertical = resolved.other_vertical;
         facts.sized_at_creation = self.view.is_asked_about(workload, &self.registration);
+        // A Prometheus tells more of the past than a checkpoint, and no hour is to count twice: it goes first, unless VPA's own hand is
+        // over.
+        if resolved.autoscaler.is_some() || !self.settings.reads_past {
+            self.import(workload, &resolved.autoscalers, &resolved.policy);
+        }
         match resolved.autoscaler {
-            Some(name) => {
-                if is_new && !self.history.is_seasoned(workload) {
-                    self.take_over(workload, &name, &resolved.policy);
-                }
-                self.autoscalers.insert(workload.clone(), name);
-            }
+            Some(name) => drop(self.autoscalers.insert(workload.clone(), name)),
             None => drop(self.autoscalers.remove(workload)),
         }
         let before = self.view.scene.workloads.get(workload);
@@ -99,12 +98,23 @@ impl World {
         Some((WorkloadFacts { other_vertical: resolved.other_vertical, ..facts }, resolved.policy))
     }
 
-    /// What VPA's own recommender remembered of a workload that we see for the first time.
-    fn take_over(&mut self, workload: &WorkloadKey, autoscaler: &str, policy: &Policy) {
-        for checkpoint in self.rules.checkpoints(&workload.namespace, autoscaler) {
+    /// What VPA's own recommender remembered of a workload, taken over once, be it at first sight or when its object becomes ours:
+    /// whoever comes from VPA looks at both for a while before that. A container of which half as much is known already has
+    /// lived through the same hours with us, or has been taken over by a process before this one.
+    fn import(&mut self, workload: &WorkloadKey, autoscalers: &[Arc<str>], policy: &Policy) {
+        if self.kept.has_imported(workload) {
+            return;
+        }
+        let all = autoscalers.iter().flat_map(|it| self.rules.checkpoints(&workload.namespace, it));
+        for checkpoint in all {
             let container = &checkpoint.spec.container_name;
             match checkpoint.status.as_ref().map(supple_api::checkpoint::state) {
-                Some(Ok(Some(state))) => self.history.adopt(workload, container, state, policy),
+                Some(Ok(Some(state))) => {
+                    self.kept.imported(workload);
+                    if self.history.hours(workload, container) < state.hours() / 2 {
+                        self.history.adopt(workload, container, state, policy);
+                    }
+                }
                 Some(Err(error)) => tracing::warn!(%workload, container, %error, "it is learned again"),
                 Some(Ok(None)) | None => {}
             }
@@ -123,6 +133,7 @@ impl World {
     /// Pods that are gone take along what is only about them.
     pub(super) fn forget_pods(&mut self) {
         let there = &self.view.scene.pods;
+        self.view.scene.refused.retain(|it, _| there.contains_key(it));
         self.in_flight.retain(|it, _| there.contains_key(it));
         self.decisions.retain(|it| there.contains_key(it));
         self.last.retain(|it, _| there.contains_key(it));

@@ -11,6 +11,7 @@ use supple_decide::note::{Author, LastResize};
 use supple_quantity::{Bytes, MilliCpu};
 
 use super::*;
+use crate::carry::Answer;
 use crate::rules::{Available, RuleNews};
 use crate::source::prometheus::client::{self, Prometheus};
 use crate::source::prometheus::guards::{self, Asked};

@@ -14,6 +14,7 @@ use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
 use supple_decide::need::Need;
 use supple_decide::progress::Progress;
+use supple_decide::record::Record;
 use supple_decide::round::Decision;
 use supple_decide::scene::Subject;
 
@@ -153,6 +154,7 @@ impl World {
         allowance = allowance.saturating_sub(autoscalers.len());
         let there = &self.view.scene.workloads;
         self.outbox.forget(|it| there.contains_key(it));
+        self.unseen.retain(|it| there.contains_key(it));
         let is_due = |it: &&WorkloadKey| {
             self.outbox.written.get(*it).is_none_or(|at| now.duration_since(*at).abs() >= SAVE_EVERY)
         };
@@ -195,6 +197,7 @@ impl World {
                 pod: None,
                 workload: workload.clone(),
                 message: message.clone(),
+                gist: None,
             })
         })
     }
@@ -264,6 +267,7 @@ impl World {
             if let Some(version) = self.rules.unowned(workload) {
                 version.clone_into(&mut object.spec.workload_ref.api_version); // what it is about cannot be written otherwise
             }
+            self.unseen.sent(workload, || status.record.as_ref().map(Record::from).unwrap_or_default());
             self.outbox.sent.insert(workload.clone());
             effects.push(Effect::Write(Box::new(Written {
                 workload: workload.clone(),

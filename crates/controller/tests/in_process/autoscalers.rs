@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use supple_api::VerticalPodAutoscaler;
 use supple_api::vpa::{VerticalPodAutoscalerCheckpoint, VerticalPodAutoscalerStatus};
+use supple_controller::world::Settings;
 
 use super::lab::Lab;
 
@@ -120,6 +121,26 @@ async fn every_object_of_ours_is_told_how_it_stands() {
 async fn what_another_recommender_learned_is_taken_over_once() {
     let lab = lab().await;
     autoscaler(&lab, "web", "Pod", "web", "Off").await;
+    checkpoint(&lab).await;
+    let mut hours = Vec::new();
+    for _ in 0..2 {
+        let work = lab.begin();
+        tokio::time::sleep(Duration::from_secs(900)).await;
+        hours.push(known(&lab).await);
+        work.end().await;
+    }
+    assert!(hours[0] >= 24, "a week was known before the first sample: {hours:?}");
+    assert!(hours[1] <= hours[0] + 1, "and is not taken for another one: {hours:?}");
+    lab.cluster.stop().await;
+}
+
+/// Hours that are known of the pod.
+async fn known(lab: &Lab) -> i32 {
+    lab.rightsizing("pod-web").await.recommendation.remove(0).hours
+}
+
+/// What VPA's recommender has written of the container in a month.
+async fn checkpoint(lab: &Lab) {
     let weights = |bucket: &str| -> Value { json!({"bucketWeights": {bucket: 10_000}, "totalWeight": 20.5}) };
     let checkpoint = json!({
         "metadata": {"name": "web-app"}, "spec": {"vpaObjectName": "web", "containerName": "app"},
@@ -129,14 +150,28 @@ async fn what_another_recommender_learned_is_taken_over_once() {
     });
     let checkpoints = Api::<VerticalPodAutoscalerCheckpoint>::default_namespaced(lab.client.clone());
     checkpoints.create(&PostParams::default(), &serde_json::from_value(checkpoint).unwrap()).await.unwrap();
-    let mut hours = Vec::new();
-    for _ in 0..2 {
-        let work = lab.begin();
+}
+
+/// As `docs/from-vpa.md` has it: Supple beside VPA, both looked at, and then one object after the other handed over.
+#[tokio::test(start_paused = true)]
+async fn what_vpa_had_learned_is_known_on_the_way_from_it() {
+    for reads_past in [false, true] {
+        let lab = lab().await;
+        let theirs = json!({"metadata": {"name": "web"}, "spec": {"targetRef": {"kind": "Pod", "name": "web"},
+            "updatePolicy": {"updateMode": "Off"}}});
+        autoscalers(&lab).create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+        checkpoint(&lab).await;
+        let work = lab.begin_set(Settings { reads_past, ..Settings::default() });
         tokio::time::sleep(Duration::from_secs(900)).await;
-        hours.push(lab.rightsizing("pod-web").await.recommendation.remove(0).hours);
+        let compared = known(&lab).await;
+        assert_eq!(compared >= 24, !reads_past, "{compared}: a Prometheus would tell more");
+        let ours = json!({"spec": {"recommenders": [{"name": "supple"}]}});
+        autoscalers(&lab).patch("web", &PatchParams::default(), &Patch::Merge(&ours)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(900)).await;
+        let handed_over = known(&lab).await;
+        assert!(handed_over >= 24, "where it told nothing: {handed_over}");
+        assert!(reads_past || handed_over <= compared + 1, "once: {compared} and then {handed_over}");
         work.end().await;
+        lab.cluster.stop().await;
     }
-    assert!(hours[0] >= 24, "a week was known before the first sample: {hours:?}");
-    assert!(hours[1] <= hours[0] + 1, "and is not taken for another one: {hours:?}");
-    lab.cluster.stop().await;
 }

@@ -25,7 +25,11 @@ use supple_controller::webhook::registration::Registered;
 use supple_controller::webhook::{Approval, Knowledge, Sizing, server};
 use supple_controller::world::Settings;
 use supple_controller::world::knowledge::Shared;
+use supple_decide::facts::PodFacts;
+use supple_decide::hand::Hand;
+use supple_decide::key::WorkloadKey;
 use supple_decide::need::Uses;
+use supple_decide::note::SizedAtCreation;
 use tower::ServiceExt as _;
 
 use super::autoscalers;
@@ -203,6 +207,25 @@ async fn a_brake_is_one_for_new_pods_too() {
         check_sizes(&shop.one_more().await, is_sized, &json!([policy, stop]));
         shop.end().await;
     }
+}
+
+/// Nothing was resized: what was created with other sizes is watched, held up and handed over as little as one with its own.
+#[tokio::test(start_paused = true)]
+async fn the_loop_makes_nothing_of_the_webhooks_note() {
+    let shop = Shop::new(json!({"updatePolicy": {"updateMode": "Initial"}}), None).await;
+    tokio::time::sleep(HOUR / 2).await;
+    let mut pod = shop.one_more().await;
+    let sized = SizedAtCreation::read(&pod.metadata).expect("it is noted");
+    assert_eq!(sized.before["app"].cpu_request, "1".parse().ok());
+    let facts = |pod: &Pod| {
+        let workload = WorkloadKey { namespace: "default".into(), kind: "Deployment".into(), name: "web".into() };
+        PodFacts::of(pod, workload)
+    };
+    let noted = facts(&pod);
+    assert_eq!((&noted.hand, noted.note.is_none()), (&Hand::Free, true));
+    pod.metadata.annotations.as_mut().unwrap().remove("supple.dev/sized-at-creation").unwrap();
+    assert_eq!(noted, facts(&pod), "it is in no fact");
+    shop.end().await;
 }
 
 /// As with VPA's own webhook, a `VerticalPodAutoscaler` sizes new pods in every mode but `Off`.

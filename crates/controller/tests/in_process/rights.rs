@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use supple_controller::carry::{Order, carry};
 use supple_controller::lease::candidate::Times;
 use supple_controller::lease::elect::{self, Election, elect};
+use supple_controller::lease::mandate::Mandate;
 use supple_controller::run::{Options, Outlets, run};
 use supple_controller::snapshot::Snapshot;
 use supple_controller::source::kubelet::sweep::Pace;
@@ -153,7 +154,7 @@ async fn recreates(client: &Client, lab: &Lab) {
             recreated: None,
             no_room_since: None,
         };
-        carry(client, &order, (lab.clock)()).await;
+        carry(client, &order, &Mandate::alone(), (lab.clock)()).await;
     }
 }
 

@@ -1,4 +1,7 @@
-//! Are the cool-down and the back-off after harm over? Both are waived for what cannot wait.
+//! Are the cool-down and the back-off after harm over? Both are waived for what cannot wait, but for what was refused a moment ago.
+
+use jiff::Timestamp;
+use supple_resize::predict::Change;
 
 use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Saying};
@@ -6,11 +9,17 @@ use crate::check::sight::{Sight, after, is_within};
 use crate::code::Code;
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
-    if matches!(draft.deed, Deed::RollBack(_) | Deed::Recreate(Code::StuckAfterKill)) {
+    let never_waits = matches!(draft.deed, Deed::RollBack(_) | Deed::Recreate(Code::StuckAfterKill));
+    let pause = sight.subject.record.pause(sight.now).filter(|_| !never_waits);
+    // What has to wait for the pause waits no shorter for this.
+    if pause.is_none() || draft.is_urgent() {
+        ask_again(sight, draft);
+    }
+    if never_waits {
         return;
     }
     let policy = sight.policy();
-    if let Some((until, message)) = sight.subject.record.pause(sight.now) {
+    if let Some((until, message)) = pause {
         draft.wait(Some(until), Saying::delayed(Check::CoolDown, Code::BackOff, message));
     }
     let Some(note) = sight.pod.note.as_deref().filter(|it| it.generation < sight.pod.generation) else { return };
@@ -35,4 +44,23 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     if !draft.acts() {
         draft.again = draft.again.max(again);
     }
+}
+
+/// The same was refused a moment ago, of sizes: asked for again later.
+fn ask_again(sight: &Sight<'_>, draft: &mut Draft) {
+    if !draft.acts() || matches!(draft.deed, Deed::Recreate(_)) {
+        return; // whether it is recreated is asked with all that a restart needs
+    }
+    let Some((until, saying)) = refused(sight, &draft.change(sight.pod), Check::CoolDown) else { return };
+    draft.stop_until(Some(until), saying);
+}
+
+/// Until when this is not asked for because it was refused; no change: that the pod is recreated. Of a pod that is about to be created
+/// nothing has been refused, though it be created in the place of one of which something was.
+pub fn refused(sight: &Sight<'_>, change: &Change, check: Check) -> Option<(Timestamp, Saying)> {
+    let refused = sight.scene.refused.get(&sight.pod.key);
+    let refused = refused.filter(|it| it.until > sight.now && sight.siblings.is_none())?;
+    let is_same = refused.covers(sight.pod, change, sight.policy().threshold_percent.value);
+    let message = format!("{}; it is tried again at {:.0}", refused.message, refused.until);
+    is_same.then(|| (refused.until, Saying::delayed(check, refused.code, message)))
 }

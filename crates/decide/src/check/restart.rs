@@ -1,11 +1,12 @@
 //! If a restart is needed, do mode, disruption budget and replica count allow it? Recreating a pod is one too.
 
 use supple_resize::amounts::{Requirement, Resource};
+use supple_resize::predict::Change;
 
-use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Part, Saying};
 use crate::check::settling::take_back;
 use crate::check::sight::Sight;
+use crate::check::{Check, cool_down};
 use crate::code::Code;
 use crate::facts::Rollout;
 use crate::policy::{Direction, Mode, RecreateBy};
@@ -18,7 +19,12 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     }
     if matches!(draft.deed, Deed::Recreate(_)) {
         let obstacle = wrong_direction(sight, draft)
-            .or_else(|| if rolls_out(sight) { rolled_out(sight, draft) } else { obstacle(sight, draft) });
+            .or_else(|| if rolls_out(sight) { rolled_out(sight, draft) } else { obstacle(sight, draft) })
+            .or_else(|| {
+                let (until, saying) = cool_down::refused(sight, &Change::default(), Check::Restart)?;
+                draft.again = draft.again.max(Some(until));
+                Some(saying)
+            });
         let Some(saying) = obstacle else { return };
         match draft.second_best.take().filter(|it| !it.is_empty()) {
             Some(parts) => {

@@ -8,6 +8,8 @@ use supple_decide::code::Code;
 use supple_decide::facts::{Fixed, Phase};
 use supple_decide::policy::{ContainerPolicy, Layer, Mode, Pause, Window};
 use supple_decide::progress::Progress;
+use supple_decide::refused::Refused;
+use supple_resize::predict::Change;
 
 use crate::stage::*;
 
@@ -236,6 +238,70 @@ fn cool_down_by_direction_and_back_off() {
     };
     lowers(set_back, Code::BackOff, "nothing");
     hastens(set_back, Code::Resize, "2Gi");
+}
+
+/// A refusal a moment ago of these sizes of the container `app`; of none: that the pod is recreated.
+fn refused(sizes: &'static str) -> impl FnOnce(&mut Stage) {
+    move |stage| {
+        let sizes = numbers(sizes).beyond(&Default::default());
+        let change = if sizes.is_empty() { Default::default() } else { Change::of_container("app", sizes) };
+        let (until, message) = (stage.now + minutes(1), "it was refused at noon: no".to_owned());
+        let refused = Refused { change, times: 0, until, code: Code::Refused, message };
+        stage.scene.refused.insert(key("web-1"), refused);
+    }
+}
+
+#[test]
+fn what_was_refused_is_not_asked_for_again_at_once_however_urgent_it_is() {
+    // The same, more than that, and less by what would not be worth a resize.
+    for same in [" 2Gi", " 1900Mi", " 2200Mi"] {
+        hastens(refused(same), Code::Refused, "nothing");
+    }
+    // Less than was refused may be taken; and so may something else, and what was refused before the pod had more.
+    for other in [" 3Gi", "2", "2 2Gi", " 512Mi", ""] {
+        hastens(refused(other), Code::Resize, "2Gi");
+    }
+    hastens(
+        |it| {
+            refused(" 2Gi")(it);
+            it.now += minutes(1);
+        },
+        Code::Resize,
+        "2Gi",
+    );
+    lowers(refused("500m"), Code::Refused, "nothing");
+    lowers(refused("700m"), Code::Refused, "nothing");
+    lowers(refused("300m"), Code::Resize, "500m");
+    // What was done to be refused is said by what waits longer, where that is so.
+    let both = |stage: &mut Stage| {
+        refused("500m")(stage);
+        let (now, policy) = (stage.now, stage.subject("web").policy.clone());
+        Arc::make_mut(&mut stage.subject("web").record).set_back(now, &policy);
+    };
+    lowers(both, Code::BackOff, "nothing");
+    let mut stage = Stage::new();
+    stage.workload("web", "500m");
+    stage.pod("web", "web-1", "n1", "1");
+    refused("500m")(&mut stage);
+    let (until, round) = (stage.now + minutes(1), stage.decide());
+    let decided = decision(&round, "web-1");
+    assert_eq!(decided.message, "it was refused at noon: no; it is tried again at 2026-03-01T12:01:00Z");
+    assert_eq!(decided.again, Some(until));
+}
+
+#[test]
+fn a_recreation_that_was_refused_is_tried_again_later() {
+    let recreates = |change: &dyn Fn(&mut Stage), code, expect| {
+        let mode = |it: &mut Stage| {
+            it.policy("web", |it| it.mode.value = Mode::Recreate);
+            it.pod("web", "web-2", "n1", "1");
+            it.subject("web").facts.sized_at_creation = true;
+            change(it);
+        };
+        lowers(mode, code, expect);
+    };
+    recreates(&|_| (), Code::Evict, "evict");
+    recreates(&|it| refused("")(it), Code::Refused, "nothing");
 }
 
 #[test]

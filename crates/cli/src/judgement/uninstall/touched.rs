@@ -1,13 +1,20 @@
-//! Which pods we resized, and what puts them back. Pure.
+//! Which pods have sizes from us, because they were resized or sized as they were created, and what puts them back. Pure.
+
+use std::collections::BTreeMap;
 
 use supple_decide::facts::PodFacts;
 use supple_decide::hand::Hand;
+use supple_decide::key::PodKey;
+use supple_decide::note::SizedAtCreation;
 use supple_decide::numbers::{Numbers, pair};
 use supple_decide::scene::{Scene, Subject};
 use supple_resize::predict::Change;
 use supple_resize::qos::QosClass;
 
-/// Pods that we resized.
+/// What our webhook noted on the pods that it sized.
+pub type Created = BTreeMap<PodKey, SizedAtCreation>;
+
+/// Pods that have sizes from us.
 pub struct Touched<'a> {
     /// In our hand, or in a person's who gave them back what was before: with what puts them back.
     pub ours: Vec<(&'a PodFacts, Change)>,
@@ -16,11 +23,14 @@ pub struct Touched<'a> {
 }
 
 /// All of them.
-pub fn touched(scene: &Scene) -> Touched<'_> {
+pub fn touched<'a>(scene: &'a Scene, created: &Created) -> Touched<'a> {
     let mut found = Touched { ours: Vec::new(), theirs: Vec::new() };
-    for pod in scene.pods.values().filter(|it| it.note.is_some() && !it.deleting) {
-        let Some(subject) = scene.workloads.get(&pod.workload) else { continue };
-        let change = back(pod, subject);
+    for pod in scene.pods.values().filter(|it| !it.deleting) {
+        let sized = created.get(&pod.key);
+        let Some(subject) = scene.workloads.get(&pod.workload).filter(|_| pod.note.is_some() || sized.is_some()) else {
+            continue;
+        };
+        let change = back(pod, subject, sized);
         match &pod.hand {
             Hand::Theirs(other) if !change.is_empty() => found.theirs.push((pod, other.to_string())),
             _ => found.ours.push((pod, change)),
@@ -41,17 +51,18 @@ fn takes(pod: &PodFacts, change: &Change) -> bool {
     })
 }
 
-/// What gives a pod's containers their original sizes back: those of the template it was made from, and what was noted before
-/// the first resize where the template says nothing. A number that was not set before us cannot be taken away again; none is
+/// What gives a pod's containers their original sizes back: those it would have been created with, else those of the template it was made
+/// from, and what was noted before the first resize where the template says nothing. A number that was not set before us cannot be taken away again; none is
 /// ever added.
-fn back(pod: &PodFacts, subject: &Subject) -> Change {
+fn back(pod: &PodFacts, subject: &Subject, sized: Option<&SizedAtCreation>) -> Change {
     let mut change = Change::default();
     for container in &pod.containers {
         let name = &*container.name;
         let noted = subject.record.originals.get(name).copied().unwrap_or_default();
         let template = subject.facts.template.get(name).copied().unwrap_or_default();
         let asked = container.asked;
-        let wanted = template.or(&noted).or(&asked);
+        let before = sized.and_then(|it| it.before.get(name)).map(Numbers::of).unwrap_or_default();
+        let wanted = before.or(&template).or(&noted).or(&asked);
         let sizes = wanted.beyond(&asked);
         if !sizes.is_empty() {
             change.containers.insert(name.to_owned(), sizes);

@@ -136,6 +136,7 @@ impl World {
     pub fn new(settings: Settings) -> Self {
         let mut view = View::default();
         view.scene.cluster.max_in_flight = settings.max_in_flight;
+        view.scene.cluster.own_namespace = Some(settings.own_namespace.clone());
         Self {
             rules: Rules::new(&settings),
             registration: Arc::default(),

@@ -16,8 +16,10 @@ use crate::at::At;
 use crate::few::Few;
 use crate::hand::Hand;
 use crate::key::{PodKey, WorkloadKey};
+use crate::names::MODE;
 use crate::note::Author;
 use crate::numbers::{Numbers, pair};
+use crate::policy::{Mode, Origin, Policy, Setting};
 use crate::progress::Progress;
 use crate::scaler::Anchor;
 
@@ -107,6 +109,14 @@ impl DerefMut for PodFacts {
 }
 
 impl PodFacts {
+    /// The mode that is said for it under the policy of its workload: its own word wins, and one that nobody knows is `Off`, because
+    /// what was meant is not known.
+    #[must_use]
+    pub fn mode_under(&self, policy: &Policy) -> Setting<Mode> {
+        let own = self.words.get(MODE).map(|it| Mode::of_word(it).unwrap_or_default());
+        own.map_or_else(|| policy.mode.clone(), |value| Setting { value, origin: Origin::Pod })
+    }
+
     /// What it has in common with another, kept once for both. Says the same as before.
     pub fn share(&mut self, other: &Self) {
         if self.shape == other.shape {

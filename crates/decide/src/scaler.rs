@@ -277,9 +277,10 @@ pub fn settle(scene: &Scene, subject: &Subject, pods: &[&PodFacts], now: Timesta
     let scaler = anchored.min_by_key(|it| (&it.name, &it.kind))?;
     let anchor = scaler.anchor?;
     let pause = subject.policy.pause.value.as_ref();
-    let is_paused = pause.is_some_and(|it| it.until.is_none_or(|until| until > now));
+    let is_paused = pause.is_some_and(|it| it.holds(now));
     let is_set_back = subject.record.not_before.is_some_and(|it| it > now);
-    if scene.cluster.stopped.is_some() || is_paused || is_set_back {
+    let is_protected = scene.cluster.is_protected(&subject.facts.key.namespace);
+    if scene.cluster.stopped.is_some() || is_protected || is_paused || is_set_back {
         return None;
     }
     if pods.iter().any(|it| scene.acting.contains_key(&it.key)) {

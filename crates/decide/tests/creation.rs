@@ -69,6 +69,20 @@ fn web(pods: usize) -> Stage {
     stage
 }
 
+#[test]
+fn in_a_protected_namespace_a_new_pod_keeps_its_own_sizes() {
+    let protected = |word: Option<&'static str>| {
+        move |stage: &mut Stage| {
+            stage.scene.cluster.own_namespace = Some(NAMESPACE.into());
+            for name in ["web-1", "web-2"] {
+                stage.at(name).words.extend(word.map(|it| ("supple.dev/mode".to_owned(), it.to_owned())));
+            }
+        }
+    };
+    check_born(protected(None), Code::ProtectedNamespace, "its own");
+    check_born(protected(Some("in-place")), Code::ProtectedNamespace, "its own");
+}
+
 #[track_caller]
 fn check_born(change: impl FnOnce(&mut Stage), code: Code, expect: &str) {
     let mut stage = web(2);

@@ -334,7 +334,9 @@ impl Stage {
 
     /// What is under way has come to its end: the pods have what they ask for.
     pub fn let_settle(&mut self) {
-        self.scene.pods.retain(|_, it| !it.deleting);
+        for pod in self.scene.pods.extract_if(.., |_, it| it.deleting).map(|it| it.1) {
+            self.scene.workloads.get_mut(&pod.workload).unwrap().facts.replicas -= 1;
+        }
         for pod in self.scene.pods.values_mut() {
             if pod.progress == Progress::Underway {
                 pod.progress = Progress::Settled;

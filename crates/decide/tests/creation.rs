@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use supple_decide::code::Code;
 use supple_decide::create::{Creation, Siblings, create, newborn};
-use supple_decide::facts::{Phase, PodFacts, Scaler};
+use supple_decide::facts::{Metric, Phase, PodFacts, Scaler};
 use supple_decide::need::Use;
 use supple_decide::numbers::Numbers;
 use supple_decide::policy::{Mode, Pause, StepCaps, Window, WithScaler};
@@ -221,9 +221,7 @@ fn who_else_has_a_say() {
     let scaler = || Scaler {
         name: "web".into(),
         kind: "HorizontalPodAutoscaler".into(),
-        cpu_utilization: Some(60),
-        memory_utilization: None,
-        container: None,
+        metrics: vec![Metric { resource: Resource::Cpu, percent: 60, container: None }],
         min_replicas: 1,
         max_replicas: 9,
         current_replicas: 2,

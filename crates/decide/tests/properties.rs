@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use supple_decide::check::Check;
+use supple_decide::facts::Metric;
 use supple_decide::numbers::Numbers;
 use supple_decide::policy::{Guard, Mode, StepCaps};
 use supple_decide::progress::Progress;
@@ -27,6 +28,7 @@ use supple_decide::scene::GuardReading;
 use supple_quantity::Bytes;
 use supple_resize::admission::{limit_range, quota};
 use supple_resize::allocate::Used;
+use supple_resize::amounts::Resource;
 use supple_resize::guard::MemoryUsage;
 use supple_resize::predict::{NamespaceSight, NodeObject, NodeSight, Reason, predict};
 use supple_resize::qos;
@@ -232,9 +234,11 @@ proptest! {
                 let memory = supple_decide::facts::Scaler {
                     name: format!("{name}-2"),
                     kind: "HorizontalPodAutoscaler".into(),
-                    cpu_utilization: (case.hours == 0).then_some(70),
-                    memory_utilization: Some(70),
-                    container: Some("side".into()),
+                    metrics: [Some(Resource::Memory), (case.hours == 0).then_some(Resource::Cpu)]
+                        .into_iter()
+                        .flatten()
+                        .map(|resource| Metric { resource, percent: 70, container: Some("side".into()) })
+                        .collect(),
                     min_replicas: 1,
                     max_replicas: 9,
                     current_replicas: 2,

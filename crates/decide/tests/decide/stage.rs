@@ -328,7 +328,9 @@ impl Stage {
     fn aim(&mut self, workload: &WorkloadKey, target: &Target) {
         let scalers = &mut self.scene.workloads.get_mut(workload).unwrap().facts.scalers;
         for it in scalers.iter_mut().filter(|it| it.name == target.name) {
-            (it.cpu_utilization, it.anchor) = (Some(target.to), target.anchor);
+            it.anchor = target.anchor;
+            let cpu = it.metrics.iter_mut().filter(|it| it.resource == supple_resize::amounts::Resource::Cpu);
+            cpu.for_each(|it| it.percent = target.to);
         }
     }
 

@@ -168,6 +168,32 @@ proptest! {
     }
 
     #[test]
+    fn no_pod_that_serves_is_evicted_while_another_is_missing_or_does_not(
+        cases in cases(), unready in prop::collection::vec(any::<bool>(), 12), missing in 0_u32..2,
+    ) {
+        let mut stage = build(&cases, true);
+        for subject in stage.scene.workloads.values_mut() {
+            let policy = Arc::make_mut(&mut subject.policy);
+            (policy.mode.value, policy.min_replicas.value) = (Mode::Recreate, 0);
+            subject.facts.replicas += missing;
+        }
+        let since = stage.ago(5);
+        for (pod, _) in stage.scene.pods.values_mut().zip(&unready).filter(|it| *it.1) {
+            (pod.ready, pod.unready) = (None, Some(since.into()));
+        }
+        let round = stage.decide();
+        let evicted = || round.actions.iter().filter(|it| it.what == What::Evict);
+        for action in evicted() {
+            let pods = || stage.scene.pods.values().filter(|it| it.workload == action.workload);
+            let serves = stage.scene.pods[&action.pod].ready.is_some();
+            let others = pods().filter(|it| it.key != action.pod).all(|it| it.ready.is_some());
+            prop_assert!(!serves || (others && missing == 0), "{action:?}");
+            prop_assert!(!serves || pods().filter(|it| it.ready.is_some()).count() > 1, "{action:?}");
+            prop_assert_eq!(evicted().filter(|it| it.workload == action.workload).count(), 1);
+        }
+    }
+
+    #[test]
     fn deciding_twice_without_news_does_nothing(namespace in namespace(), cases in cases(), webhook in any::<bool>()) {
         let mut stage = build_in(&namespace, &cases, webhook);
         let round = stage.decide();

@@ -1,6 +1,5 @@
 //! What people write into labels and annotations: how far we may go, and that we may not.
 
-use jiff::Timestamp;
 use supple_decide::policy::{Layer, Mode, Origin, Pause};
 
 use crate::names;
@@ -19,11 +18,11 @@ use crate::problem::{Problem, Problems};
 /// ```
 #[must_use]
 pub fn mode(word: &str) -> Option<Mode> {
-    Mode::of_word(word.trim())
+    Mode::of_word(word)
 }
 
 /// The words [`mode`] knows, for messages.
-pub const MODES: &str = "recommend, in-place, Off, Initial, Recreate, InPlaceOrRecreate or InPlace";
+pub const MODES: &str = Mode::WORDS;
 
 /// The pause an annotation stands for: empty or `false` is none; what begins with a time ends then; everything else is the
 /// reason of one that ends when the annotation goes.
@@ -39,16 +38,7 @@ pub const MODES: &str = "recommend, in-place, Off, Initial, Recreate, InPlaceOrR
 /// ```
 #[must_use]
 pub fn pause(text: &str) -> Option<Pause> {
-    let text = text.trim();
-    if text.is_empty() || text == "false" {
-        return None;
-    }
-    let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-    Some(match first.parse::<Timestamp>() {
-        Ok(until) => Pause { until: Some(until), why: rest.trim().to_owned() },
-        Err(_) if first == "true" => Pause { until: None, why: rest.trim().to_owned() },
-        Err(_) => Pause { until: None, why: text.to_owned() },
-    })
+    Pause::of_words(text)
 }
 
 /// The layer that labels and annotations come to; a label goes before an annotation of the same name. A mode nobody

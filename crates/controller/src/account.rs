@@ -2,9 +2,7 @@
 //! `explain`, of their tables and their JSON alike.
 
 mod amounts;
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod answer;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,16 +15,17 @@ use supple_decide::facts::{Phase, PodFacts};
 use supple_decide::key::WorkloadKey;
 use supple_decide::need::Need;
 use supple_decide::numbers::Numbers;
-use supple_decide::policy::{Mode, Origin, Row};
+use supple_decide::policy::{Mode, Origin, Policy, Row};
 use supple_decide::record::Record;
 use supple_decide::round::{Decision, Finding, Outcome};
 use supple_decide::scene::Subject;
-use supple_quantity::Bytes;
 use supple_recommend::explain::Explanation;
-use supple_resize::amounts::Resource;
-use supple_resize::guard::MemoryUsage;
-use supple_resize::predict::{Change, NamespaceSight, NodeSight, Obstacle, Sizes, Stage, predict};
+use supple_resize::amounts::{Requirement, Resource};
+use supple_resize::predict::{Change, Sizes};
 use supple_resize::resources::ContainerKind;
+
+use answer::Oracle;
+pub use answer::{Answer, AnswerWord};
 
 use crate::world::World;
 use crate::world::idle::stands_in;
@@ -59,7 +58,7 @@ pub struct Account {
     pub again: Option<Timestamp>,
     /// Every check in order, with what it had to say.
     pub checks: Vec<CheckAccount>,
-    /// What the cluster would answer, if the change were asked for now.
+    /// What the cluster would answer, if the change of this pod were asked for now; of the others, their patches say it.
     pub answer: Answer,
     /// What a pod would be given that is created now.
     pub new_pod: NewPod,
@@ -70,6 +69,8 @@ pub struct Account {
     /// What was done before.
     #[serde(serialize_with = "amounts::record")]
     pub record: Record,
+    /// Where pods request less than they need at the least.
+    pub risks: Vec<Risk>,
     /// The change as a `/resize` patch of each pod that should change.
     pub patches: Vec<PodPatch>,
 }
@@ -82,8 +83,35 @@ pub struct PodPatch {
     pub pod: String,
     /// What settled it.
     pub code: Code,
+    /// What the cluster would answer to it, if it were the only one that is asked for.
+    pub answer: Answer,
     /// The body of a patch of its `/resize`.
     pub patch: serde_json::Value,
+}
+
+/// A resource of a container of which pods request less than they need at the least.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Risk {
+    /// Which container.
+    pub container: String,
+    /// Which resource.
+    pub resource: Resource,
+    /// How many pods do.
+    pub pods: u32,
+    /// The least that one of them requests.
+    pub requests: String,
+    /// What it needs.
+    pub needs: String,
+}
+
+/// What pods would request less together than they do; negative: more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// CPU, in thousandths.
+    pub milli_cpu: i64,
+    /// Memory, in bytes.
+    pub memory: i64,
 }
 
 /// One container.
@@ -112,6 +140,9 @@ pub struct ContainerAccount {
     pub used: Option<supple_decide::need::Use>,
     /// What is in force for it alone, with the layer it comes from.
     pub settings: Vec<SettingAccount>,
+    /// What the change releases in all pods together.
+    #[serde(skip)]
+    pub released: Released,
 }
 
 /// What held the sizes of a container.
@@ -202,59 +233,6 @@ pub struct ToAct {
     pub command: Option<String>,
 }
 
-/// What a cluster would answer.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Answer {
-    /// In a word.
-    pub word: AnswerWord,
-    /// What stands in the way.
-    pub obstacle: Option<Obstacle>,
-    /// Containers that would restart.
-    pub restarts: Vec<String>,
-    /// What could not be foreseen.
-    pub unforeseen: Vec<String>,
-}
-
-/// What a cluster would answer, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AnswerWord {
-    /// Nothing is to be asked.
-    Nothing,
-    /// Taken, and done at once.
-    Accepted,
-    /// Taken, and done when there is room.
-    Deferred,
-    /// Taken, with a restart.
-    Restart,
-    /// Taken, and never done.
-    Infeasible,
-    /// Refused.
-    Refused,
-}
-
-impl Answer {
-    /// Nothing is asked.
-    const fn nothing() -> Self {
-        Self { word: AnswerWord::Nothing, obstacle: None, restarts: Vec::new(), unforeseen: Vec::new() }
-    }
-}
-
-impl AnswerWord {
-    /// As it is written.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Nothing => "-",
-            Self::Accepted => "accepted",
-            Self::Deferred => "deferred",
-            Self::Restart => "restart",
-            Self::Infeasible => "infeasible",
-            Self::Refused => "refused",
-        }
-    }
-}
-
 impl Account {
     /// Whether sizes should change, also where something stands in the way of that. Where there are no pods nothing can.
     pub fn is_change(&self) -> bool {
@@ -267,24 +245,15 @@ impl Account {
     }
 }
 
-/// Pods by the node they are on.
-type OnNodes<'a> = BTreeMap<&'a Arc<str>, Vec<&'a PodFacts>>;
-
 impl World {
     /// The accounts of all workloads, by name. Those that have no pod are left out unless [`World::judge_those_without_pods`] was asked
     /// for.
     pub fn accounts(&self) -> Vec<Account> {
-        // Who is where is looked up once for all of them.
-        let mut on_nodes = OnNodes::new();
-        for pod in self.scene().pods.values() {
-            if let Some(node) = &pod.node {
-                on_nodes.entry(node).or_default().push(pod);
-            }
-        }
-        self.scene().workloads.keys().filter_map(|it| self.account(it, &on_nodes)).collect()
+        let oracle = Oracle::of(self.scene());
+        self.scene().workloads.keys().filter_map(|it| self.account(it, &oracle)).collect()
     }
 
-    fn account(&self, workload: &WorkloadKey, on_nodes: &OnNodes<'_>) -> Option<Account> {
+    fn account(&self, workload: &WorkloadKey, oracle: &Oracle<'_>) -> Option<Account> {
         let scene = self.scene();
         let subject = scene.workloads.get(workload)?;
         let pods = || self.pods_of(workload);
@@ -311,8 +280,8 @@ impl World {
                 .into_iter()
                 .map(|it| self.said_by(workload, it))
                 .collect(),
+            released: released(decisions(), &it.container),
         });
-        let change = change_of(decision);
         if stands_in(pod) {
             return Some(self.without_pods(workload, subject, (pod, decision), containers.collect()));
         }
@@ -320,11 +289,18 @@ impl World {
             1 => "its pod does not run yet: it is pending".to_owned(),
             count => format!("none of its {count} pods runs yet: they are pending"),
         });
+        // Nobody's word opens a protected namespace, and the policy there says so.
+        let mut policy = Policy::clone(&subject.policy);
+        if !scene.cluster.is_protected(&workload.namespace) {
+            policy.mode = pod.mode_under(&subject.policy);
+        }
+        let patches: Vec<PodPatch> = decisions().filter_map(|it| self.patch(it, oracle)).collect();
+        let answer = patches.iter().find(|it| *it.pod == *pod.key.name).map(|it| it.answer.clone());
         Some(Account {
             namespace: workload.namespace.to_string(),
             kind: workload.kind.to_string(),
             name: workload.name.to_string(),
-            mode: subject.policy.mode.value,
+            mode: policy.mode.value,
             pods: counted(pods().count()),
             changing: counted(decisions().filter(changes).count()),
             pod: pod.key.name.to_string(),
@@ -334,11 +310,12 @@ impl World {
             again: decision.again,
             checks: checks(decision),
             new_pod: self.new_pod(subject, pod),
-            answer: self.foresee(pod, &change, on_nodes),
-            to_act: self.to_act(workload, &pod.key.name, &decision.findings),
-            settings: subject.policy.rows().into_iter().map(|it| self.said_by(workload, it)).collect(),
+            answer: answer.unwrap_or_else(Answer::nothing),
+            to_act: self.to_act(workload, pod, &decision.findings),
+            settings: policy.rows().into_iter().map(|it| self.said_by(workload, it)).collect(),
             record: Record::clone(&subject.record),
-            patches: decisions().filter_map(|it| self.patch(it)).collect(),
+            risks: risks(subject, &pods().collect::<Vec<_>>()),
+            patches,
         })
     }
 
@@ -381,6 +358,7 @@ impl World {
             to_act: vec![ToAct { code: Code::NoPods, change: Code::NoPods.cure(), setting: None, command: None }],
             settings: subject.policy.rows().into_iter().map(|it| self.said_by(workload, it)).collect(),
             record: Record::clone(&subject.record),
+            risks: Vec::new(),
             patches: Vec::new(),
         }
     }
@@ -407,11 +385,12 @@ impl World {
     }
 
     /// The change that a decision is about, as a patch of its pod.
-    fn patch(&self, decision: &Decision) -> Option<PodPatch> {
+    fn patch(&self, decision: &Decision, oracle: &Oracle<'_>) -> Option<PodPatch> {
         let change = change_of(decision);
         let pod = self.scene().pods.get(&decision.pod).filter(|_| !change.is_empty())?;
         let patch = change.to_patch(&pod.to_pod()).ok()?;
-        Some(PodPatch { pod: pod.key.name.to_string(), code: decision.code, patch })
+        let answer = oracle.foresee(pod, &change);
+        Some(PodPatch { pod: pod.key.name.to_string(), code: decision.code, answer, patch })
     }
 
     /// A setting, with the label or annotation by its name where one was read: of two of a name the label goes first.
@@ -427,9 +406,13 @@ impl World {
     }
 
     /// What would have to change, once each, in the order of the checks.
-    fn to_act(&self, workload: &WorkloadKey, pod: &str, findings: &[Finding]) -> Vec<ToAct> {
+    fn to_act(&self, workload: &WorkloadKey, pod: &PodFacts, findings: &[Finding]) -> Vec<ToAct> {
         let mut all: Vec<ToAct> = Vec::new();
-        for it in findings.iter().filter(|it| it.outcome != Outcome::Clamped && !it.code.cure().is_empty()) {
+        // Where nothing is ever done, nothing else would change that.
+        let protected = findings.iter().any(|it| it.code == Code::ProtectedNamespace);
+        let counts = |it: &&Finding| !protected || it.code == Code::ProtectedNamespace;
+        let stands = |it: &&Finding| it.outcome != Outcome::Clamped && !it.code.cure().is_empty();
+        for it in findings.iter().filter(stands).filter(counts) {
             if all.iter().any(|known| known.code == it.code && known.setting == it.setting) {
                 continue;
             }
@@ -440,56 +423,28 @@ impl World {
     }
 
     /// The one line that a person would type.
-    fn command(&self, code: Code, workload: &WorkloadKey, pod: &str) -> Option<String> {
-        let WorkloadKey { namespace, kind, name } = workload;
-        let kind = kind.to_lowercase();
+    fn command(&self, code: Code, workload: &WorkloadKey, pod: &PodFacts) -> Option<String> {
+        let namespace = &workload.namespace;
+        let own = format!("pod/{}", pod.key.name);
+        // What is not watched says nothing of itself that is read; its pods do.
+        let is_read = matches!(&*workload.kind, "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "CronJob");
+        let object = format!("{}/{}", workload.kind.to_lowercase(), workload.name);
+        let object = if is_read { &object } else { &own };
         Some(match code {
-            Code::ModeOff => format!("kubectl label --overwrite {kind}/{name} -n {namespace} {}=in-place", names::MODE),
+            Code::ModeOff => {
+                let object = if pod.words.contains_key(names::MODE) { &own } else { object };
+                format!("kubectl label --overwrite {object} -n {namespace} {}=in-place", names::MODE)
+            }
             Code::Stopped => format!("kubectl annotate namespace {} {}-", self.own_namespace(), names::STOP),
             Code::NeedsApproval => {
-                format!(
-                    "kubectl annotate --overwrite {kind}/{name} -n {namespace} {}=true",
-                    names::APPROVE_MEMORY_DECREASE
-                )
+                format!("kubectl annotate --overwrite {object} -n {namespace} {}=true", names::APPROVE_MEMORY_DECREASE)
             }
             Code::OtherHand => {
                 let patch = json!({"metadata": {"annotations": {(names::LAST_RESIZE): null}, "managedFields": [{}]}});
-                format!("kubectl patch pod/{pod} -n {namespace} --type=merge -p '{patch}'")
+                format!("kubectl patch {own} -n {namespace} --type=merge -p '{patch}'")
             }
             _ => return None,
         })
-    }
-
-    fn foresee(&self, pod: &PodFacts, change: &Change, on_nodes: &OnNodes<'_>) -> Answer {
-        if change.is_empty() {
-            return Answer::nothing();
-        }
-        let scene = self.scene();
-        let node = pod.node.as_ref().and_then(|it| scene.nodes.get(it).map(|node| (it, node)));
-        let sight = node.map_or_else(NodeSight::default, |(name, node)| {
-            let on_it = on_nodes.get(name).into_iter().flatten();
-            let others: Vec<_> = on_it.filter(|it| it.key != pod.key).map(|it| it.to_pod()).collect();
-            NodeSight::from_api(&node.object(), &others)
-        });
-        let namespace = scene.namespaces.get(&pod.key.namespace);
-        let namespace = namespace.map_or_else(NamespaceSight::default, |it| NamespaceSight {
-            limit_ranges: it.limit_ranges.clone(),
-            quotas: it.quotas.clone(),
-        });
-        let usage = scene.uses.get(&pod.key).map(|uses| MemoryUsage {
-            pod: Some(Bytes(uses.values().filter_map(|it| it.memory).map(|it| it.0).sum())),
-            containers: uses.iter().filter_map(|(name, it)| Some((name.to_string(), it.memory?))).collect(),
-        });
-        let forecast = predict(&pod.to_pod(), change, &sight, &namespace, usage.as_ref());
-        let word = match forecast.obstacle.as_ref().map(|it| (it.reason, it.reason.stage())) {
-            None if forecast.restarts.is_empty() => AnswerWord::Accepted,
-            None => AnswerWord::Restart,
-            Some((supple_resize::predict::Reason::Deferred, _)) => AnswerWord::Deferred,
-            Some((supple_resize::predict::Reason::NothingToDo, _)) => AnswerWord::Nothing,
-            Some((_, Stage::Allocation | Stage::Actuation)) => AnswerWord::Infeasible,
-            Some(_) => AnswerWord::Refused,
-        };
-        Answer { word, obstacle: forecast.obstacle, restarts: forecast.restarts, unforeseen: forecast.unforeseen }
     }
 }
 
@@ -502,6 +457,45 @@ fn change_of(decision: &Decision) -> Change {
         }
     }
     change
+}
+
+/// What all changes of a container release together.
+fn released<'a>(decisions: impl Iterator<Item = &'a Decision>, container: &str) -> Released {
+    let mut all = Released::default();
+    for it in decisions.flat_map(|it| &it.containers).filter(|it| &*it.container == container) {
+        let less = |now: Option<i64>, due: Option<i64>| now.unwrap_or(0).saturating_sub(due.unwrap_or(0));
+        let of =
+            |resource| less(it.now.get(resource, Requirement::Request), it.due.get(resource, Requirement::Request));
+        all.milli_cpu = all.milli_cpu.saturating_add(of(Resource::Cpu));
+        all.memory = all.memory.saturating_add(of(Resource::Memory));
+    }
+    all
+}
+
+/// Where pods that live request less than they need at the least.
+fn risks(subject: &Subject, pods: &[&PodFacts]) -> Vec<Risk> {
+    let mut all = Vec::new();
+    for (name, need) in subject.needs.iter() {
+        let least = [
+            (Resource::Cpu, need.cpu.as_ref().map(|it| it.lower.0)),
+            (Resource::Memory, need.memory.as_ref().map(|it| it.lower.0)),
+        ];
+        for (resource, least) in least.into_iter().filter_map(|(resource, least)| Some((resource, least?))) {
+            let lives = |it: &&&PodFacts| !it.deleting && it.phase != Phase::Ended;
+            let containers = pods.iter().filter(lives).flat_map(|it| &it.containers).filter(|it| it.name == *name);
+            let asked = containers.filter_map(|it| it.asked.get(resource, Requirement::Request));
+            let short: Vec<i64> = asked.filter(|asked| *asked < least).collect();
+            let Some(requests) = short.iter().min() else { continue };
+            all.push(Risk {
+                container: name.to_string(),
+                resource,
+                pods: u32::try_from(short.len()).unwrap_or(u32::MAX),
+                requests: resource.quantity(*requests).to_string(),
+                needs: resource.quantity(least).to_string(),
+            });
+        }
+    }
+    all
 }
 
 /// What was said, by check. What is said of a container's CPU and of its memory in the same words is said once.

@@ -143,6 +143,7 @@ impl World {
     pub fn new(settings: Settings) -> Self {
         let mut view = View::default();
         view.scene.cluster.max_in_flight = settings.max_in_flight;
+        view.scene.cluster.own_namespace = Some(settings.own_namespace.clone());
         Self {
             rules: Rules::new(&settings),
             registration: Arc::default(),
@@ -603,7 +604,8 @@ impl World {
     /// who only asked for recommendations is not told why nothing happens.
     fn tell_obstacle(&mut self, decision: &Decision, now: Timestamp) -> Option<Effect> {
         let acts = self.view.scene.workloads.get(&decision.workload)?.policy.mode.value > Mode::Initial;
-        let waits = matches!(decision.code, Code::NoRoom | Code::Deferred | Code::DisruptionBudget);
+        let waits =
+            matches!(decision.code, Code::NoRoom | Code::Deferred | Code::DisruptionBudget | Code::ReplicasNotReady);
         let refused = decision.findings.iter().any(|it| it.outcome == Outcome::Refused && it.code == decision.code);
         if !acts || !(refused || waits) {
             return None;

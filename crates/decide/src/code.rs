@@ -103,6 +103,8 @@ codes! {
     NotControlled => "add it to `controlledResources`",
     /// A pause is in effect.
     Paused => "end the pause, or wait until it ends",
+    /// The pod is in kube-system or in the controller's own namespace, where Supple never acts, whatever the mode says.
+    ProtectedNamespace => "set its sizes by hand, or move the workload to another namespace",
     /// `supple.dev/stop` is set, which stops everything in the cluster.
     Stopped => "remove the annotation `supple.dev/stop` from the namespace of the controller",
     /// No window allows a change now, or a window denies it.
@@ -212,6 +214,8 @@ codes! {
     DisruptionBudget => "wait until the budget allows one",
     /// It is the last ready replica, or too few replicas are ready.
     TooFewReplicas => "add replicas, or set a lower `minReplicas`",
+    /// Another replica of the workload is missing or not ready: no second one is disrupted meanwhile.
+    ReplicasNotReady => "find out why the other replicas are not ready",
     /// A recreated pod would have the same sizes.
     ComesBackSame => "let the webhook size new pods, then restart the workload; or change the template",
     /// `evictionRequirements` do not allow recreating it for a change in this direction.

@@ -103,7 +103,7 @@ impl Work<'_> {
     }
 
     fn is_together(&self) -> bool {
-        self.open().is_some_and(|it| it.draft.together)
+        self.open().is_some_and(|it| it.draft.is_together())
     }
 }
 
@@ -366,9 +366,10 @@ impl<'a> Judging<'a> {
             draft
         };
         let mut draft = asked(&work.draft);
-        if draft.only_urgent && !work.draft.only_urgent && work.draft.going().any(|it| it.urgent) {
-            // The budgets let only pass what cannot wait, which then need not share the room with the rest.
-            work.draft.only_urgent = true;
+        let passes = |it: &Draft| (it.only_urgent, it.rationed);
+        if passes(&draft) != passes(&work.draft) && work.draft.going().any(|it| it.urgent || it.together) {
+            // The budgets let only pass what cannot wait, or changes with all siblings: that need not share the room with the rest.
+            (work.draft.only_urgent, work.draft.rationed) = passes(&draft);
             draft = asked(&work.draft);
         }
         // A roll-back is one whole: a part of it would be noted as all of it, and the rest never come about.

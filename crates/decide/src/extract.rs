@@ -134,7 +134,8 @@ pub fn words(meta: &ObjectMeta) -> BTreeMap<String, String> {
         let list = list.iter().flatten().filter(|(name, _)| is_word(name));
         list.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
     };
-    ours(&meta.labels).into_iter().chain(ours(&meta.annotations)).collect()
+    // Of two of a name the label holds, as everywhere.
+    ours(&meta.annotations).into_iter().chain(ours(&meta.labels)).collect()
 }
 
 fn annotation<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a str> {

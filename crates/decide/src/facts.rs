@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{LimitRange, Node, ResourceQuota, ResourceRequirements};
 use supple_quantity::Bytes;
 use supple_resize::allocate::Capacity;
+use supple_resize::amounts::Resource;
 use supple_resize::qos::QosClass;
 use supple_resize::resources::ContainerKind;
 
@@ -16,8 +17,10 @@ use crate::at::At;
 use crate::few::Few;
 use crate::hand::Hand;
 use crate::key::{PodKey, WorkloadKey};
+use crate::names::MODE;
 use crate::note::Author;
 use crate::numbers::{Numbers, pair};
+use crate::policy::{Mode, Origin, Policy, Setting};
 use crate::progress::Progress;
 use crate::scaler::Anchor;
 
@@ -107,6 +110,14 @@ impl DerefMut for PodFacts {
 }
 
 impl PodFacts {
+    /// The mode that is said for it under the policy of its workload: its own word wins, and one that nobody knows is `Off`, because
+    /// what was meant is not known.
+    #[must_use]
+    pub fn mode_under(&self, policy: &Policy) -> Setting<Mode> {
+        let own = self.words.get(MODE).map(|it| Mode::of_word(it).unwrap_or_default());
+        own.map_or_else(|| policy.mode.clone(), |value| Setting { value, origin: Origin::Pod })
+    }
+
     /// What it has in common with another, kept once for both. Says the same as before.
     pub fn share(&mut self, other: &Self) {
         if self.shape == other.shape {
@@ -332,12 +343,8 @@ pub struct Scaler {
     pub name: String,
     /// `HorizontalPodAutoscaler`, or `ScaledObject` where KEDA made it.
     pub kind: String,
-    /// The utilisation of requested CPU it aims at, in percent.
-    pub cpu_utilization: Option<u32>,
-    /// The utilisation of requested memory it aims at, in percent.
-    pub memory_utilization: Option<u32>,
-    /// Only this container's use counts (`ContainerResource`); `None`: the whole pod's.
-    pub container: Option<String>,
+    /// Its metrics that read a request, in its order: there may be several of one resource.
+    pub metrics: Vec<Metric>,
     /// `spec.minReplicas`
     pub min_replicas: u32,
     /// `spec.maxReplicas`
@@ -346,6 +353,40 @@ pub struct Scaler {
     pub current_replicas: u32,
     /// Where it stood before we adjusted it, while the target that we set stands.
     pub anchor: Option<Anchor>,
+}
+
+/// A metric of a horizontal autoscaler that compares use with what is requested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Of which resource.
+    pub resource: Resource,
+    /// The utilisation it aims at, in percent.
+    pub percent: u32,
+    /// Only this container's use counts (`ContainerResource`); `None`: the whole pod's.
+    pub container: Option<String>,
+}
+
+impl Metric {
+    /// Whether it reads the request of this resource of a container of this name.
+    #[must_use]
+    pub fn reads(&self, resource: Resource, container: &str) -> bool {
+        self.resource == resource && self.container.as_deref().is_none_or(|it| it == container)
+    }
+}
+
+impl Scaler {
+    /// Its metrics of one resource.
+    pub fn of(&self, resource: Resource) -> impl Iterator<Item = &Metric> {
+        self.metrics.iter().filter(move |it| it.resource == resource)
+    }
+
+    /// The metric whose target can change with the requests it reads: its only one of CPU. With two, what one of them reads together
+    /// with the other could follow neither.
+    #[must_use]
+    pub fn adjustable(&self) -> Option<&Metric> {
+        let mut all = self.of(Resource::Cpu);
+        all.next().filter(|_| all.next().is_none())
+    }
 }
 
 /// A node.

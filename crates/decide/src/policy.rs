@@ -28,8 +28,10 @@ pub enum Origin {
     Policy(Arc<str>),
     /// A `VerticalPodAutoscaler` of this name.
     VerticalPodAutoscaler(Arc<str>),
-    /// An annotation or label of the workload or the pod.
+    /// An annotation or label of the workload.
     Workload,
+    /// An annotation or label of the pod itself.
+    Pod,
 }
 
 impl fmt::Display for Origin {
@@ -41,6 +43,7 @@ impl fmt::Display for Origin {
             Self::Policy(name) => write!(f, "rightsizepolicy/{name}"),
             Self::VerticalPodAutoscaler(name) => write!(f, "verticalpodautoscaler/{name}"),
             Self::Workload => f.write_str("label or annotation of the workload"),
+            Self::Pod => f.write_str("label or annotation of the pod"),
         }
     }
 }
@@ -71,10 +74,13 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The words there are for it, for messages.
+    pub const WORDS: &str = "recommend, in-place, Off, Initial, Recreate, InPlaceOrRecreate or InPlace";
+
     /// What a person writes for it: VPA's words, or `recommend` and `in-place`; `None` for anything else.
     #[must_use]
     pub fn of_word(word: &str) -> Option<Self> {
-        Some(match word {
+        Some(match word.trim() {
             "recommend" | "Off" => Self::Off,
             "Initial" => Self::Initial,
             "Recreate" => Self::Recreate,
@@ -223,6 +229,30 @@ pub struct Pause {
     pub until: Option<Timestamp>,
     /// Who wanted it and why, as written.
     pub why: String,
+}
+
+impl Pause {
+    /// The pause that an annotation stands for: empty or `false` is none; what begins with a time ends then; everything else is the
+    /// reason of one that ends when the annotation goes, because whoever wrote it wanted peace.
+    #[must_use]
+    pub fn of_words(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text.is_empty() || text == "false" {
+            return None;
+        }
+        let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        Some(match first.parse::<Timestamp>() {
+            Ok(until) => Self { until: Some(until), why: rest.trim().to_owned() },
+            Err(_) if first == "true" => Self { until: None, why: rest.trim().to_owned() },
+            Err(_) => Self { until: None, why: text.to_owned() },
+        })
+    }
+
+    /// Whether it has not come to its end.
+    #[must_use]
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
 }
 
 /// One table of settings: what a [`Layer`] may say, what a [`Policy`] holds, what is built in, how a policy object names it and

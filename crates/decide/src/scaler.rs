@@ -19,7 +19,7 @@ use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Pair, Part, Saying};
 use crate::check::owner::adjustable;
 use crate::code::Code;
-use crate::facts::{Phase, PodFacts, Scaler};
+use crate::facts::{Metric, Phase, PodFacts, Scaler};
 use crate::policy::WithScaler;
 use crate::scene::{Scene, Subject};
 use crate::size::limit_for;
@@ -76,11 +76,9 @@ pub struct Target {
 /// they may not, the requests it reads are held in every one of them.
 pub fn adjust(subject: &Subject, drafts: &mut [(&PodFacts, &mut Draft)]) -> Option<Target> {
     let setting = &subject.policy.with_scaler;
-    let scaler = adjustable(&subject.facts.scalers).filter(|_| setting.value == WithScaler::Adjust)?;
-    let reads = |pod: &PodFacts, part: &Part| {
-        part.resource == Resource::Cpu
-            && scaler.container.as_deref().is_none_or(|it| *it == *pod.containers[part.container].name)
-    };
+    let is_wanted = setting.value == WithScaler::Adjust;
+    let (scaler, metric) = adjustable(&subject.facts.scalers).ok().filter(|_| is_wanted)?;
+    let reads = |pod: &PodFacts, part: &Part| metric.reads(part.resource, &pod.containers[part.container].name);
     let moves = |pod: &PodFacts, draft: &Draft, part: &Part| {
         draft.deed == Deed::Resize && reads(pod, part) && part.next.request != part.now.request
     };
@@ -106,16 +104,18 @@ pub fn adjust(subject: &Subject, drafts: &mut [(&PodFacts, &mut Draft)]) -> Opti
             Err(Saying::delayed(Check::Owner, Code::HorizontalScaler, message))
         }
         None => {
-            within_reach(subject, scaler, drafts, &lives, &reads);
-            target(scaler, drafts, &lives, &reads)
+            within_reach(subject, (scaler, metric), drafts, &lives, &reads);
+            target((scaler, metric), drafts, &lives, &reads)
         }
     };
     match refusal {
         Ok(None) => None,
         Ok(Some(target)) => {
             for (pod, draft) in drafts.iter_mut() {
-                let together = draft.going().any(|it| moves(pod, draft, it));
-                draft.together = together;
+                for index in 0..draft.parts.len() {
+                    let part = &draft.parts[index];
+                    draft.parts[index].together = draft.goes(part) && moves(pod, draft, part);
+                }
             }
             Some(target)
         }
@@ -131,7 +131,7 @@ pub fn adjust(subject: &Subject, drafts: &mut [(&PodFacts, &mut Draft)]) -> Opti
 
 /// Hold the CPU requests of a pod.
 pub fn hold(pod: &PodFacts, draft: &mut Draft, saying: &Saying) {
-    draft.together = false;
+    draft.parts.iter_mut().for_each(|it| it.together = false);
     if draft.deed == Deed::Resize {
         draft.hold_each(pod, |part, _| {
             (part.resource == Resource::Cpu && part.next.request != part.now.request).then(|| saying.clone())
@@ -142,13 +142,13 @@ pub fn hold(pod: &PodFacts, draft: &mut Draft, saying: &Saying) {
 /// The target at which it scales at the same use: of all its pods together, because it compares their use with the sum of
 /// their requests. `None` where it stays as it is.
 fn target(
-    scaler: &Scaler,
+    (scaler, metric): (&Scaler, &Metric),
     drafts: &[(&PodFacts, &mut Draft)],
     lives: &dyn Fn(&PodFacts) -> bool,
     reads: &dyn Fn(&PodFacts, &Part) -> bool,
 ) -> Result<Option<Target>, Saying> {
-    let from = scaler.cpu_utilization.unwrap_or_default();
-    let (old, pods) = asked_for(scaler, drafts.iter().map(|it| it.0).filter(|it| lives(it)));
+    let from = metric.percent;
+    let (old, pods) = asked_for(metric, drafts.iter().map(|it| it.0).filter(|it| lives(it)));
     let new = old + growth(drafts, lives, reads);
     let refused = |message: String| Saying::refused(Check::Owner, Code::HorizontalScaler, message);
     let milli_cpu = i64::try_from(old).unwrap_or(i64::MAX);
@@ -178,13 +178,13 @@ fn target(
 /// with it. They all go the same share of their way back, so that none of them waits for another for good.
 fn within_reach(
     subject: &Subject,
-    scaler: &Scaler,
+    (scaler, metric): (&Scaler, &Metric),
     drafts: &mut [(&PodFacts, &mut Draft)],
     lives: &dyn Fn(&PodFacts) -> bool,
     reads: &dyn Fn(&PodFacts, &Part) -> bool,
 ) {
-    let from = scaler.cpu_utilization.unwrap_or_default();
-    let (old, pods) = asked_for(scaler, drafts.iter().map(|it| it.0).filter(|it| lives(it)));
+    let from = metric.percent;
+    let (old, pods) = asked_for(metric, drafts.iter().map(|it| it.0).filter(|it| lives(it)));
     let new = old + growth(drafts, lives, reads);
     let milli_cpu = i64::try_from(old).unwrap_or(i64::MAX);
     let anchor = scaler.anchor.unwrap_or(Anchor { percent: from, milli_cpu, pods, to: from });
@@ -258,12 +258,11 @@ fn growth(
     going.sum()
 }
 
-/// What pods ask for of what a scaler reads, in thousandths, and how many they are.
-fn asked_for<'a>(scaler: &Scaler, pods: impl Iterator<Item = &'a PodFacts>) -> (i128, u32) {
+/// What pods ask for of what a metric reads, in thousandths, and how many they are.
+fn asked_for<'a>(metric: &Metric, pods: impl Iterator<Item = &'a PodFacts>) -> (i128, u32) {
     pods.fold((0, 0), |(sum, count), pod| {
-        let read = pod.containers.iter().filter(|it| {
-            it.kind != ContainerKind::Init && scaler.container.as_deref().is_none_or(|name| *name == *it.name)
-        });
+        let read =
+            pod.containers.iter().filter(|it| it.kind != ContainerKind::Init && metric.reads(Resource::Cpu, &it.name));
         let own: i128 = read.map(|it| it.asked.cpu_request.map_or(0, |it| i128::from(it.0))).sum();
         (sum + own, count + 1)
     })
@@ -275,21 +274,22 @@ fn asked_for<'a>(scaler: &Scaler, pods: impl Iterator<Item = &'a PodFacts>) -> (
 pub fn settle(scene: &Scene, subject: &Subject, pods: &[&PodFacts], now: Timestamp) -> Option<Target> {
     let anchored = subject.facts.scalers.iter().filter(|it| it.anchor.is_some());
     let scaler = anchored.min_by_key(|it| (&it.name, &it.kind))?;
-    let anchor = scaler.anchor?;
+    let (anchor, metric) = (scaler.anchor?, scaler.adjustable()?);
     let pause = subject.policy.pause.value.as_ref();
-    let is_paused = pause.is_some_and(|it| it.until.is_none_or(|until| until > now));
+    let is_paused = pause.is_some_and(|it| it.holds(now));
     let is_set_back = subject.record.not_before.is_some_and(|it| it > now);
-    if scene.cluster.stopped.is_some() || is_paused || is_set_back {
+    let is_protected = scene.cluster.is_protected(&subject.facts.key.namespace);
+    if scene.cluster.stopped.is_some() || is_protected || is_paused || is_set_back {
         return None;
     }
     if pods.iter().any(|it| scene.acting.contains_key(&it.key)) {
         return None;
     }
     let lives = |it: &&PodFacts| it.phase != Phase::Ended && !it.deleting;
-    let (asked, count) = asked_for(scaler, pods.iter().copied().filter(lives));
+    let (asked, count) = asked_for(metric, pods.iter().copied().filter(lives));
     let bounds = anchor.bounds();
     let to = u32::try_from(anchor.percent_of(asked, count)?.clamp(*bounds.start(), *bounds.end())).ok()?;
-    let from = scaler.cpu_utilization?;
+    let from = metric.percent;
     let is_as_before = to == anchor.percent && anchor.is_reached(asked, count);
     if to == from && !is_as_before {
         return None;

@@ -41,10 +41,10 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// What forbids to do anything with a workload at all, whatever it needs: the switch, a pause, its mode.
+    /// What forbids to do anything with a workload at all, whatever it needs: its namespace, the switch, a pause, its mode.
     #[must_use]
     pub fn barred(&self, subject: &Subject, now: Timestamp) -> Option<(Code, String)> {
-        permission::barred(self.cluster.stopped.as_deref(), &subject.policy, now)
+        permission::barred(&self.cluster, subject, now)
     }
 }
 
@@ -83,13 +83,29 @@ pub struct Cluster {
     pub max_in_flight: u32,
     /// The cluster's minor version, `36` for v1.36: what its nodes can do depends on it; `None`: not known.
     pub minor_version: Option<u32>,
+    /// The controller's own namespace, where it is known.
+    pub own_namespace: Option<Arc<str>>,
     /// Samples older than this are stale: they may raise, never lower.
     pub stale_after: jiff::SignedDuration,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { stopped: None, max_in_flight: 50, minor_version: None, stale_after: jiff::SignedDuration::from_mins(10) }
+        Self {
+            stopped: None,
+            max_in_flight: 50,
+            minor_version: None,
+            own_namespace: None,
+            stale_after: jiff::SignedDuration::from_mins(10),
+        }
+    }
+}
+
+impl Cluster {
+    /// Whether nothing is ever done in this namespace, whatever anybody says: whoever stops there stops everything, us included.
+    #[must_use]
+    pub fn is_protected(&self, namespace: &str) -> bool {
+        namespace == "kube-system" || self.own_namespace.as_deref() == Some(namespace)
     }
 }
 

@@ -60,6 +60,7 @@ pub fn propose(sight: &Sight<'_>) -> Draft {
                 held: None,
                 urgent: false,
                 at_risk: false,
+                together: false,
             }
         })
     }));

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use supple_decide::code::Code;
 use supple_decide::create::{Creation, Siblings, create, newborn};
-use supple_decide::facts::{Phase, PodFacts, Scaler};
+use supple_decide::facts::{Metric, Phase, PodFacts, Scaler};
 use supple_decide::need::Use;
 use supple_decide::numbers::Numbers;
 use supple_decide::policy::{Mode, Pause, StepCaps, Window, WithScaler};
@@ -67,6 +67,20 @@ fn web(pods: usize) -> Stage {
         stage.pod("web", &format!("web-{index}"), "n1", "1:2 512Mi:1Gi");
     }
     stage
+}
+
+#[test]
+fn in_a_protected_namespace_a_new_pod_keeps_its_own_sizes() {
+    let protected = |word: Option<&'static str>| {
+        move |stage: &mut Stage| {
+            stage.scene.cluster.own_namespace = Some(NAMESPACE.into());
+            for name in ["web-1", "web-2"] {
+                stage.at(name).words.extend(word.map(|it| ("supple.dev/mode".to_owned(), it.to_owned())));
+            }
+        }
+    };
+    check_born(protected(None), Code::ProtectedNamespace, "its own");
+    check_born(protected(Some("in-place")), Code::ProtectedNamespace, "its own");
 }
 
 #[track_caller]
@@ -207,9 +221,7 @@ fn who_else_has_a_say() {
     let scaler = || Scaler {
         name: "web".into(),
         kind: "HorizontalPodAutoscaler".into(),
-        cpu_utilization: Some(60),
-        memory_utilization: None,
-        container: None,
+        metrics: vec![Metric { resource: Resource::Cpu, percent: 60, container: None }],
         min_replicas: 1,
         max_replicas: 9,
         current_replicas: 2,

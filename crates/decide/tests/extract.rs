@@ -295,3 +295,22 @@ fn twenty_thousand_pods_fit_in_twelve_megabytes() {
     assert_ne!(facts, before);
     assert_eq!(first.containers[0].asked, before.containers[0].asked);
 }
+
+#[test]
+fn of_two_words_of_a_name_the_label_holds() {
+    let meta = json!({"labels": {"supple.dev/mode": "recommend", "app": "web"},
+        "annotations": {"supple.dev/mode": "in-place", "supple.dev/paused": "true"}});
+    let words = supple_decide::extract::words(&serde_json::from_value(meta).unwrap());
+    let words: Vec<(&str, &str)> = words.iter().map(|(name, it)| (name.as_str(), it.as_str())).collect();
+    assert_eq!(words, [("supple.dev/mode", "recommend"), ("supple.dev/paused", "true")]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_node_without_a_pod_is_the_node_with_all_others(pods in prop::collection::vec(pods(), 1..5)) {
+        let sight = NodeSight::from_api(&node(), &pods).without(&pods[0]);
+        prop_assert_eq!(sight.others, NodeSight::from_api(&node(), &pods[1..]).others);
+    }
+}

@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use supple_decide::check::Check;
+use supple_decide::facts::Metric;
 use supple_decide::numbers::Numbers;
 use supple_decide::policy::{Guard, Mode, StepCaps};
 use supple_decide::progress::Progress;
@@ -27,6 +28,7 @@ use supple_decide::scene::GuardReading;
 use supple_quantity::Bytes;
 use supple_resize::admission::{limit_range, quota};
 use supple_resize::allocate::Used;
+use supple_resize::amounts::Resource;
 use supple_resize::guard::MemoryUsage;
 use supple_resize::predict::{NamespaceSight, NodeObject, NodeSight, Reason, predict};
 use supple_resize::qos;
@@ -166,6 +168,32 @@ proptest! {
     }
 
     #[test]
+    fn no_pod_that_serves_is_evicted_while_another_is_missing_or_does_not(
+        cases in cases(), unready in prop::collection::vec(any::<bool>(), 12), missing in 0_u32..2,
+    ) {
+        let mut stage = build(&cases, true);
+        for subject in stage.scene.workloads.values_mut() {
+            let policy = Arc::make_mut(&mut subject.policy);
+            (policy.mode.value, policy.min_replicas.value) = (Mode::Recreate, 0);
+            subject.facts.replicas += missing;
+        }
+        let since = stage.ago(5);
+        for (pod, _) in stage.scene.pods.values_mut().zip(&unready).filter(|it| *it.1) {
+            (pod.ready, pod.unready) = (None, Some(since.into()));
+        }
+        let round = stage.decide();
+        let evicted = || round.actions.iter().filter(|it| it.what == What::Evict);
+        for action in evicted() {
+            let pods = || stage.scene.pods.values().filter(|it| it.workload == action.workload);
+            let serves = stage.scene.pods[&action.pod].ready.is_some();
+            let others = pods().filter(|it| it.key != action.pod).all(|it| it.ready.is_some());
+            prop_assert!(!serves || (others && missing == 0), "{action:?}");
+            prop_assert!(!serves || pods().filter(|it| it.ready.is_some()).count() > 1, "{action:?}");
+            prop_assert_eq!(evicted().filter(|it| it.workload == action.workload).count(), 1);
+        }
+    }
+
+    #[test]
     fn deciding_twice_without_news_does_nothing(namespace in namespace(), cases in cases(), webhook in any::<bool>()) {
         let mut stage = build_in(&namespace, &cases, webhook);
         let round = stage.decide();
@@ -232,9 +260,11 @@ proptest! {
                 let memory = supple_decide::facts::Scaler {
                     name: format!("{name}-2"),
                     kind: "HorizontalPodAutoscaler".into(),
-                    cpu_utilization: (case.hours == 0).then_some(70),
-                    memory_utilization: Some(70),
-                    container: Some("side".into()),
+                    metrics: [Some(Resource::Memory), (case.hours == 0).then_some(Resource::Cpu)]
+                        .into_iter()
+                        .flatten()
+                        .map(|resource| Metric { resource, percent: 70, container: Some("side".into()) })
+                        .collect(),
                     min_replicas: 1,
                     max_replicas: 9,
                     current_replicas: 2,

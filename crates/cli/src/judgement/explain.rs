@@ -5,7 +5,7 @@ use std::io::Write as _;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use supple_controller::account::{
-    Account, AnswerWord, CheckAccount, ContainerAccount, NewContainer, NewPod, SettingAccount,
+    Account, Answer, AnswerWord, CheckAccount, ContainerAccount, NewContainer, NewPod, SettingAccount,
 };
 use supple_decide::check::Check;
 use supple_decide::code::Code;
@@ -100,7 +100,7 @@ fn text(account: &Account, now: Timestamp) -> String {
         container.settings.iter().map(move |it| (format!("containers[{}].", container.name), it))
     });
     section(&mut lines, "Settings in effect, and where each comes from", settings(general.chain(particular)));
-    lines.push("  The more specific layer wins: workload > verticalpodautoscaler > rightsizepolicy >".to_owned());
+    lines.push("  The more specific layer wins: pod > workload > verticalpodautoscaler > rightsizepolicy >".to_owned());
     lines.push("  namespace > clusterrightsizepolicy > built in.".to_owned());
     if !account.record.originals.is_empty() {
         let originals = account.record.originals.iter().map(|(container, it)| {
@@ -345,19 +345,38 @@ fn new_pod(account: &Account) -> Vec<String> {
     lines
 }
 
-/// What the cluster would answer, in sentences.
+/// What the cluster would answer, in sentences: once for all pods where it is the same for all, else pod by pod.
 pub(super) fn answer(account: &Account) -> Vec<String> {
-    let answer = &account.answer;
+    let mut said: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
+    for it in &account.patches {
+        let lines = sentences(&it.answer);
+        match said.iter_mut().find(|known| known.1 == lines) {
+            Some((pods, _)) => pods.push(&it.pod),
+            None => said.push((vec![&it.pod], lines)),
+        }
+    }
+    if said.len() < 2 {
+        return sentences(&account.answer).into_iter().map(|it| format!("  {it}")).collect();
+    }
+    let each = said.into_iter().flat_map(|(pods, lines)| {
+        let others = if pods.len() > 3 { format!(" and {} others", pods.len() - 3) } else { String::new() };
+        let pods = format!("  {}{others}", pods.iter().take(3).copied().collect::<Vec<_>>().join(", "));
+        std::iter::once(pods).chain(lines.into_iter().map(|it| format!("    {it}")))
+    });
+    each.collect()
+}
+
+fn sentences(answer: &Answer) -> Vec<String> {
     let mut lines = vec![match answer.word {
-        AnswerWord::Nothing => "  No request would be sent.".to_owned(),
-        AnswerWord::Restart => format!("  Accepted, and {} restarted.", answer.restarts.join(", ")),
-        AnswerWord::Accepted => "  Accepted, and applied at once without a restart.".to_owned(),
-        AnswerWord::Deferred => "  Accepted, and deferred until the node has room.".to_owned(),
-        AnswerWord::Infeasible => "  Accepted, but never applied.".to_owned(),
-        AnswerWord::Refused => "  Refused.".to_owned(),
+        AnswerWord::Nothing => "No request would be sent.".to_owned(),
+        AnswerWord::Restart => format!("Accepted, and {} restarted.", answer.restarts.join(", ")),
+        AnswerWord::Accepted => "Accepted, and applied at once without a restart.".to_owned(),
+        AnswerWord::Deferred => "Accepted, and deferred until the node has room.".to_owned(),
+        AnswerWord::Infeasible => "Accepted, but never applied.".to_owned(),
+        AnswerWord::Refused => "Refused.".to_owned(),
     }];
-    lines.extend(answer.obstacle.as_ref().map(|it| format!("  {it}")));
-    lines.extend(answer.unforeseen.iter().map(|it| format!("  Not predicted: {it}")));
+    lines.extend(answer.obstacle.as_ref().map(ToString::to_string));
+    lines.extend(answer.unforeseen.iter().map(|it| format!("Not predicted: {it}")));
     lines
 }
 

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use serde::Serialize;
 use serde_json::json;
-use supple_controller::account::{Account, AnswerWord, ContainerAccount, PodPatch};
+use supple_controller::account::{Account, AnswerWord, ContainerAccount, PodPatch, Risk};
 use supple_decide::code::Code;
 use supple_decide::need::{Need, Wanted};
 use supple_decide::numbers::{Numbers, pair};
@@ -135,7 +135,7 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     let rows: Vec<Row<'_>> = shown
         .iter()
         .flat_map(|account| {
-            let row = |it| Row { account, container: it, saves: saved(it, account.pods, money) };
+            let row = |it| Row { account, container: it, saves: saved(it, money) };
             account.containers.iter().map(row)
         })
         .collect();
@@ -143,7 +143,7 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     match args.output {
         PlanOutput::Json => {
             let workloads = shown.iter().map(|account| {
-                let saves = account.containers.iter().map(|it| saved(it, account.pods, money)).sum();
+                let saves = account.containers.iter().map(|it| saved(it, money)).sum();
                 Priced { account, saves_a_month: saves }
             });
             let plan = Plan { prices: money, workloads: workloads.collect() };
@@ -232,46 +232,43 @@ fn failures(on: FailOn, account: &Account) -> Vec<String> {
     let of = format!("{}/{}", account.namespace, name(account));
     match on {
         FailOn::Change if account.is_change() => vec![format!("change: {of}: {}", account.message)],
-        FailOn::Refused if account.answer.word == AnswerWord::Refused => {
-            let why = account.answer.obstacle.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
-            vec![format!("refused: {of}{why}")]
+        FailOn::Refused => {
+            let mut whys: BTreeMap<String, usize> = BTreeMap::new();
+            for it in account.patches.iter().filter(|it| it.answer.word == AnswerWord::Refused) {
+                let why = it.answer.obstacle.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+                *whys.entry(why).or_default() += 1;
+            }
+            whys.into_iter().map(|(why, count)| format!("refused: {of}{}{why}", among(count, account.pods))).collect()
         }
-        FailOn::Change | FailOn::Refused => Vec::new(),
-        FailOn::Risk if account.pods == 0 => Vec::new(),
-        FailOn::Risk => account.containers.iter().flat_map(|it| risks(&of, it)).collect(),
+        FailOn::Change => Vec::new(),
+        FailOn::Risk => account.risks.iter().map(|it| risk(&of, it, account.pods)).collect(),
     }
 }
 
-/// Where a container asks for less than it needs at the least.
-fn risks(of: &str, it: &ContainerAccount) -> Vec<String> {
-    let risk = |what: &str, asks: String, least: String| {
-        format!("risk: {of}: {} requests {asks} of {what} and needs at least {least}", it.name)
-    };
-    let need = it.need.as_ref();
-    let cpu = need.and_then(|need| {
-        let (asked, least) = (it.now.cpu_request?, need.cpu.as_ref()?.lower);
-        (least > asked).then(|| risk("cpu", asked.to_string(), least.to_string()))
-    });
-    let memory = need.and_then(|need| {
-        let (asked, least) = (it.now.memory_request?, need.memory.as_ref()?.lower);
-        (least > asked).then(|| risk("memory", asked.to_string(), least.to_string()))
-    });
-    cpu.into_iter().chain(memory).collect()
+/// ` (2 of 3 pods)`, where there is more than one.
+fn among(count: usize, pods: u32) -> String {
+    if pods > 1 { format!(" ({count} of {pods} pods)") } else { String::new() }
+}
+
+/// Where pods ask for less than they need at the least.
+fn risk(of: &str, it: &Risk, pods: u32) -> String {
+    let Risk { container, resource, pods: short, requests, needs } = it;
+    format!(
+        "risk: {of}: {container} requests {requests} of {} and needs at least {needs}{}",
+        resource.as_str(),
+        among(usize::try_from(*short).unwrap_or(usize::MAX), pods)
+    )
 }
 
 fn name(account: &Account) -> String {
     format!("{}/{}", account.kind.to_lowercase(), account.name)
 }
 
-/// Cores and GiB of requests that one container of one pod gives back.
+/// Cores and GiB of requests that one container of all pods together gives back.
 fn freed(container: &ContainerAccount) -> (f64, f64) {
     #[expect(clippy::cast_precision_loss, reason = "an estimate in money")]
-    let difference = |now: Option<i64>, then: Option<i64>| (now.unwrap_or(0) - then.unwrap_or(0)) as f64;
-    let Numbers { cpu_request, memory_request, .. } = container.now;
-    let next = container.proposed;
-    let cores = difference(cpu_request.map(|it| it.0), next.cpu_request.map(|it| it.0)) / 1000.0;
-    let bytes = difference(memory_request.map(|it| it.0), next.memory_request.map(|it| it.0));
-    (cores, bytes / f64::from(1 << 30))
+    let of = |amount: i64| amount as f64;
+    (of(container.released.milli_cpu) / 1000.0, of(container.released.memory) / f64::from(1 << 30))
 }
 
 /// `saves 1.49`, `costs 0.34`.
@@ -284,9 +281,9 @@ fn worth(saves: f64) -> String {
 }
 
 /// What a change of requests is worth in a month, of all pods of the workload.
-fn saved(container: &ContainerAccount, pods: u32, money: Money) -> f64 {
+fn saved(container: &ContainerAccount, money: Money) -> f64 {
     let (cores, gibibytes) = freed(container);
-    let saved = (cores * money.cpu + gibibytes * money.memory) * HOURS_A_MONTH * f64::from(pods);
+    let saved = (cores * money.cpu + gibibytes * money.memory) * HOURS_A_MONTH;
     // Cents are what people read; a fraction of one would only say how the sum was made.
     (saved * 100.0).round() / 100.0 + 0.0
 }
@@ -294,10 +291,9 @@ fn saved(container: &ContainerAccount, pods: u32, money: Money) -> f64 {
 /// All of it in one line.
 fn total(rows: &[Row<'_>], unshown: &[&Account], money: Money) -> String {
     let mut sum = (0.0, 0.0, 0.0);
-    for Row { account, container, saves } in rows {
+    for Row { container, saves, .. } in rows {
         let (cores, gibibytes) = freed(container);
-        let pods = f64::from(account.pods);
-        sum = (sum.0 + cores * pods, sum.1 + gibibytes * pods, sum.2 + saves);
+        sum = (sum.0 + cores, sum.1 + gibibytes, sum.2 + saves);
     }
     let (cores, gibibytes, saves) = sum;
     let part = |it: f64, unit: &str| match it {
@@ -430,11 +426,29 @@ fn table(rows: &[Row<'_>], columns: Columns) -> Vec<String> {
             let hours = container.need.as_ref().map_or_else(|| "-".to_owned(), Need::watched);
             cells.extend([confidence(container), hours, pods, mode(account.mode).to_owned(), checks(account)]);
         }
-        cells.extend([account.answer.word.as_str().to_owned(), format!("{money:>digits$}")]);
+        cells.extend([answers(account, ", "), format!("{money:>digits$}")]);
         cells.push(account.code.as_str().to_owned());
         lines.push(cells);
     }
     aligned(&lines)
+}
+
+/// What the cluster would answer to the changes of all pods.
+fn answers(account: &Account, between: &str) -> String {
+    tally(account.patches.iter().map(|it| it.answer.word), between)
+}
+
+/// `accepted`, or `accepted (2), deferred (1)`; `-` where nothing is asked.
+fn tally(all: impl Iterator<Item = AnswerWord>, between: &str) -> String {
+    let mut words: BTreeMap<AnswerWord, usize> = BTreeMap::new();
+    for word in all {
+        *words.entry(word).or_default() += 1;
+    }
+    if words.len() < 2 {
+        return words.keys().next().copied().unwrap_or(AnswerWord::Nothing).as_str().to_owned();
+    }
+    let each = words.into_iter().map(|(word, count)| format!("{} ({count})", word.as_str()));
+    each.collect::<Vec<_>>().join(between)
 }
 
 /// A mode in VPA's word.
@@ -465,9 +479,9 @@ fn csv(rows: &[Row<'_>]) -> String {
             .join(",")
         };
         let saves = format!("{saves:.2}");
-        let Account { namespace, kind, name, pods, changing, answer, code, .. } = account;
+        let Account { namespace, kind, name, pods, changing, code, .. } = account;
         let (now, next) = (numbers(&container.now), numbers(&container.proposed));
-        let (container, word) = (&container.name, answer.word.as_str());
+        let (container, word) = (&container.name, answers(account, "; "));
         text +=
             &format!("{namespace},{kind},{name},{container},{pods},{changing},{now},{next},{word},{saves},{code}\n");
     }
@@ -478,9 +492,10 @@ fn csv(rows: &[Row<'_>]) -> String {
 fn patches(accounts: &[&Account]) -> Result<String, Failure> {
     let mut text = String::new();
     for account in accounts {
-        let Account { namespace, answer, .. } = account;
-        let (name, word) = (name(account), answer.word.as_str());
-        for PodPatch { pod, code, patch } in &account.patches {
+        let Account { namespace, .. } = account;
+        let name = name(account);
+        for PodPatch { pod, code, answer, patch } in &account.patches {
+            let word = answer.word.as_str();
             let document = json!({
                 "apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": pod},
                 "spec": patch.get("spec"),
@@ -494,4 +509,37 @@ fn patches(accounts: &[&Account]) -> Result<String, Failure> {
         }
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use supple_resize::amounts::Resource;
+
+    use super::*;
+
+    #[test]
+    fn the_answers_of_all_pods_are_told_with_how_many_have_each() {
+        use AnswerWord::{Accepted, Deferred, Refused};
+        for (words, expect) in [
+            (&[][..], "-"),
+            (&[Accepted, Accepted], "accepted"),
+            (&[Refused, Accepted, Deferred, Accepted], "accepted (2), deferred (1), refused (1)"),
+        ] {
+            assert_eq!(tally(words.iter().copied(), ", "), expect);
+        }
+    }
+
+    #[test]
+    fn a_risk_says_of_how_many_pods_it_is() {
+        let it = Risk {
+            container: "app".to_owned(),
+            resource: Resource::Cpu,
+            pods: 2,
+            requests: "100m".to_owned(),
+            needs: "250m".to_owned(),
+        };
+        let said = "risk: shop/deployment/web: app requests 100m of cpu and needs at least 250m";
+        assert_eq!(risk("shop/deployment/web", &it, 3), format!("{said} (2 of 3 pods)"));
+        assert_eq!(risk("shop/deployment/web", &Risk { pods: 1, ..it }, 1), said, "of a pod alone");
+    }
 }

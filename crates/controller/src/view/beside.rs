@@ -7,8 +7,9 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use supple_api::names::ADJUSTED_TARGET;
 use supple_api::selector::matches;
-use supple_decide::facts::Scaler;
+use supple_decide::facts::{Metric, Scaler};
 use supple_decide::scaler::Anchor;
+use supple_resize::amounts::Resource;
 
 /// A horizontal autoscaler and whom it scales.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,9 +30,7 @@ impl From<HorizontalPodAutoscaler> for Scales {
         let mut scaler = Scaler {
             name: it.metadata.name.unwrap_or_default(),
             kind: if by_keda { "ScaledObject" } else { "HorizontalPodAutoscaler" }.to_owned(),
-            cpu_utilization: None,
-            memory_utilization: None,
-            container: None,
+            metrics: Vec::new(),
             min_replicas: count(spec.min_replicas, 1),
             max_replicas: count(Some(spec.max_replicas), 1),
             current_replicas: count(it.status.and_then(|it| it.current_replicas), 0),
@@ -44,16 +43,16 @@ impl From<HorizontalPodAutoscaler> for Scales {
                 (None, None) => continue,
             };
             let Some(percent) = utilization(&target) else { continue };
-            match resource.as_str() {
-                "cpu" => scaler.cpu_utilization = Some(percent),
-                "memory" => scaler.memory_utilization = Some(percent),
+            let resource = match resource.as_str() {
+                "cpu" => Resource::Cpu,
+                "memory" => Resource::Memory,
                 _ => continue,
-            }
-            scaler.container = container.or(scaler.container);
+            };
+            scaler.metrics.push(Metric { resource, percent, container });
         }
         let noted = it.metadata.annotations.as_ref().and_then(|it| it.get(ADJUSTED_TARGET));
         let anchor = noted.and_then(|it| serde_json::from_str::<Anchor>(it).ok());
-        scaler.anchor = anchor.filter(|it| Some(it.to) == scaler.cpu_utilization);
+        scaler.anchor = anchor.filter(|it| scaler.adjustable().is_some_and(|metric| metric.percent == it.to));
         Self { kind: spec.scale_target_ref.kind, name: spec.scale_target_ref.name, scaler }
     }
 }
@@ -115,19 +114,53 @@ mod tests {
         check_over(one("Near", json!(null)), false);
     }
 
-    #[test]
-    fn what_an_autoscaler_reads() {
+    /// What an autoscaler with these metrics and this note reads: `cpu 70`, `app cpu 70`; and whether the note holds.
+    #[track_caller]
+    fn check_reads(labels: Value, metrics: Value, expect: (&str, &[&str], bool)) {
+        let note = json!({"percent": 40, "milliCpu": 1000, "pods": 1, "to": 70}).to_string();
         let object = json!({
-            "metadata": {"name": "web", "labels": {"scaledobject.keda.sh/name": "web"}},
-            "spec": {"maxReplicas": 9, "scaleTargetRef": {"kind": "Deployment", "name": "web"}, "metrics": [
-                {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}},
-                {"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}},
-                {"type": "Pods", "pods": {"metric": {"name": "x"}, "target": {"type": "AverageValue"}}},
-            ]},
+            "metadata": {"name": "web", "labels": labels, "annotations": {(ADJUSTED_TARGET): note}},
+            "spec": {"maxReplicas": 9, "scaleTargetRef": {"kind": "Deployment", "name": "web"}, "metrics": metrics},
         });
         let it = Scales::from(serde_json::from_value::<HorizontalPodAutoscaler>(object).unwrap());
-        assert_eq!((it.kind.as_str(), it.scaler.kind.as_str()), ("Deployment", "ScaledObject"));
-        assert_eq!((it.scaler.cpu_utilization, it.scaler.memory_utilization), (Some(70), None));
-        assert_eq!((it.scaler.min_replicas, it.scaler.max_replicas), (1, 9));
+        assert_eq!((it.kind.as_str(), it.scaler.min_replicas, it.scaler.max_replicas), ("Deployment", 1, 9));
+        let of = |it: &Metric| {
+            let container = it.container.as_ref().map(|it| format!("{it} ")).unwrap_or_default();
+            format!("{container}{} {}", it.resource.as_str(), it.percent)
+        };
+        let reads: Vec<String> = it.scaler.metrics.iter().map(of).collect();
+        let reads: Vec<&str> = reads.iter().map(String::as_str).collect();
+        assert_eq!((it.scaler.kind.as_str(), &*reads, it.scaler.anchor.is_some()), expect, "{metrics}");
+    }
+
+    #[test]
+    fn what_an_autoscaler_reads() {
+        let pod = |name: &str, percent: u32| {
+            let target = json!({"type": "Utilization", "averageUtilization": percent});
+            json!({"type": "Resource", "resource": {"name": name, "target": target}})
+        };
+        let container = |container: &str, name: &str, percent: u32| {
+            let target = json!({"type": "Utilization", "averageUtilization": percent});
+            json!({"type": "ContainerResource",
+                "containerResource": {"name": name, "container": container, "target": target}})
+        };
+        let amount = json!({"type": "Resource", "resource":
+            {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}});
+        let other = json!({"type": "Pods", "pods": {"metric": {"name": "x"}, "target": {"type": "AverageValue"}}});
+        let own = "HorizontalPodAutoscaler";
+        check_reads(json!({}), json!([pod("cpu", 70), amount, other]), (own, &["cpu 70"], true));
+        check_reads(json!({}), json!([pod("cpu", 60)]), (own, &["cpu 60"], false));
+        check_reads(json!({}), json!([amount, other]), (own, &[], false));
+        check_reads(
+            json!({"scaledobject.keda.sh/name": "web"}),
+            json!([container("app", "cpu", 70), pod("memory", 80)]),
+            ("ScaledObject", &["app cpu 70", "memory 80"], true),
+        );
+        // Of two of one resource none is lost, and none can be told to be the one that was adjusted.
+        check_reads(
+            json!({}),
+            json!([container("app", "cpu", 70), container("proxy", "cpu", 50)]),
+            (own, &["app cpu 70", "proxy cpu 50"], false),
+        );
     }
 }

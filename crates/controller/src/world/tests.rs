@@ -113,10 +113,14 @@ impl Stage {
 
     /// A round, a minute later, in which the pod is seen to use a tenth of what it asks for.
     pub(super) fn round(&mut self) -> Vec<Effect> {
+        self.round_in("shop")
+    }
+
+    fn round_in(&mut self, namespace: &str) -> Vec<Effect> {
         self.now += SignedDuration::from_mins(1);
         let used = Use { cpu: Some(MilliCpu(100)), memory: Some(Bytes(100 << 20)), ..Use::at(self.now) };
         let containers = [("app".into(), used)].into();
-        let usage = PodUse { namespace: "shop".to_owned(), name: "web".to_owned(), containers };
+        let usage = PodUse { namespace: namespace.to_owned(), name: "web".to_owned(), containers };
         self.tell(Event::Usage(Ok(vec![usage])))
     }
 
@@ -165,6 +169,35 @@ fn nothing_is_done_before_everything_has_been_read() {
         assert!(stage.round().is_empty());
     }
     assert!(stage.world.last_words(stage.now).is_empty(), "nor is what was kept replaced by nothing");
+}
+
+#[test]
+fn nothing_is_done_in_our_own_namespace_and_in_kube_system_whatever_a_pod_says() {
+    for (namespace, own, expect) in [
+        ("shop", "supple-system", Code::Resize),
+        ("shop", "shop", Code::ProtectedNamespace),
+        ("kube-system", "supple-system", Code::ProtectedNamespace),
+    ] {
+        let mut stage = Stage::new(Settings { own_namespace: own.into(), ..Settings::default() });
+        let known = of(json!({"metadata": {"name": namespace}}));
+        stage.tell(Event::News(Box::new(News::Namespace(watcher::Event::Apply(known)))));
+        let mut labelled = pod(1, "1", json!({}));
+        labelled.metadata.namespace = Some(namespace.to_owned());
+        stage.pods(labelled);
+        let learns =
+            json!({"metadata": {"name": "quick"}, "spec": {"learn": "0s", "minConfidence": 0, "startup": "0s"}});
+        stage.rule(RuleNews::ClusterPolicy(watcher::Event::Apply(of(learns))));
+        stage.tell(Event::Leading(true));
+        let codes: BTreeSet<Code> = (0..600)
+            .flat_map(|_| {
+                stage.round_in(namespace);
+                stage.world.decisions().values().map(|it| it.code).collect::<Vec<_>>()
+            })
+            .collect();
+        let forbidden = if expect == Code::Resize { Code::ProtectedNamespace } else { Code::Resize };
+        assert!(codes.contains(&expect) && !codes.contains(&forbidden), "{namespace} of {own}: {codes:?}");
+        assert!(!codes.contains(&Code::ModeOff), "its own word is in-place, and what forbids it is said");
+    }
 }
 
 #[test]

@@ -347,7 +347,7 @@ impl World {
 fn rank(code: Code) -> u8 {
     match code {
         Code::Fits => 0,
-        Code::ModeOff | Code::ModeInitial | Code::NotWorthIt => 1,
+        Code::ModeOff | Code::ModeInitial | Code::ProtectedNamespace | Code::NotWorthIt => 1,
         Code::Resize | Code::Resized | Code::InProgress | Code::Settling | Code::CanarySettling | Code::CoolDown => 2,
         _ => 3,
     }

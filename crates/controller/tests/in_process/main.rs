@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a value that is not there is a failure")]
 
+mod accounts;
 mod act;
 mod autoscalers;
 mod born;

@@ -1,6 +1,5 @@
-//! Do workload, namespace, node and cluster allow one more resize now? What cannot wait needs none, nor what changes
-//! together with all
-//! its siblings.
+//! Do workload, namespace, node and cluster allow one more resize now? What cannot wait needs none, nor the part of it that
+//! changes together with all siblings: only what a horizontal autoscaler reads does, and the rest of such a pod waits like any other.
 
 use supple_resize::amounts::Requirement;
 
@@ -12,48 +11,43 @@ use crate::facts::{Phase, PodFacts};
 use crate::progress::Progress;
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
-    if draft.deed != Deed::Resize || draft.together {
+    if draft.deed != Deed::Resize || !draft.parts.iter().any(|it| it.changes() && !it.together) {
         return; // disruptions have budgets of their own
     }
     let pod = sight.pod;
     let say = |code, message: String| Saying::delayed(Check::Budget, code, message);
     let most = sight.scene.cluster.max_in_flight;
     if sight.ledger.under_way >= most {
-        draft.wait(
-            None,
-            say(Code::ClusterBudget, format!("{most} resizes are in progress in the cluster, the maximum")),
-        );
+        draft.ration(say(Code::ClusterBudget, format!("{most} resizes are in progress in the cluster, the maximum")));
     }
     let given = sight.ledger.team(&pod.workload).resized;
     let watched = sight.team.watched.saturating_add(given);
     if watched > 0 && !is_proven(sight, draft) {
         let message = "another pod of its workload goes first and is being watched";
         let saying = say(Code::CanarySettling, message.to_owned());
-        draft.wait(None, saying.by("settle", &sight.policy().settle));
+        draft.ration(saying.by("settle", &sight.policy().settle));
     } else if watched >= sight.policy().pods_at_once.value.max(1) {
         let message = format!("{watched} pods of its workload are being resized or watched, the maximum");
         let saying = say(Code::WorkloadBudget, message);
-        draft.wait(None, saying.by("podsAtOnce", &sight.policy().pods_at_once));
+        draft.ration(saying.by("podsAtOnce", &sight.policy().pods_at_once));
     }
     let budget = &sight.policy().namespace_pods_at_once;
     let in_namespace = sight.ledger.in_namespace(&pod.key.namespace);
     if budget.value.is_some_and(|most| in_namespace >= most.max(1)) {
         let message = format!("{in_namespace} pods of its namespace are being resized or watched, the maximum");
-        draft.wait(None, say(Code::NamespaceBudget, message).by("namespacePodsAtOnce", budget));
+        draft.ration(say(Code::NamespaceBudget, message).by("namespacePodsAtOnce", budget));
     }
     let busy = pod.node.as_deref().and_then(|it| sight.ledger.node(it)).is_some_and(|it| it.under_way > 0);
     if busy {
-        draft.wait(None, say(Code::NodeBusy, "another resize is in progress on its node".to_owned()));
+        draft.ration(say(Code::NodeBusy, "another resize is in progress on its node".to_owned()));
     }
 }
 
 /// Whether some sibling lives with such sizes already, and has for long enough to say so: nobody has to go first any more.
 fn is_proven(sight: &Sight<'_>, draft: &Draft) -> bool {
-    sight
-        .team
-        .pods
-        .iter()
-        .any(|it| it.key != sight.pod.key && lives_well(sight, it) && draft.going().all(|part| proves(sight, it, part)))
+    let rationed = || draft.parts.iter().filter(|it| it.changes() && !it.together);
+    let proves = |it: &PodFacts| lives_well(sight, it) && rationed().all(|part| proves(sight, it, part));
+    sight.team.pods.iter().any(|it| it.key != sight.pod.key && proves(it))
 }
 
 fn lives_well(sight: &Sight<'_>, sibling: &PodFacts) -> bool {

@@ -79,6 +79,8 @@ pub struct Part {
     pub urgent: bool,
     /// It has less than is safe: even a small raise is worth it.
     pub at_risk: bool,
+    /// It changes together with the same part of all other pods of its workload or not at all.
+    pub together: bool,
 }
 
 impl Pair {
@@ -204,8 +206,8 @@ pub struct Draft {
     pub stopped: bool,
     /// Nothing but what is urgent is done with it in this round.
     pub only_urgent: bool,
-    /// It changes together with all other pods of its workload or not at all.
-    pub together: bool,
+    /// The budgets are used up: of what can wait nothing is done in this round but what changes together with all siblings.
+    pub rationed: bool,
     /// When it may be otherwise by itself.
     pub again: Option<Timestamp>,
     /// The checks that were asked.
@@ -222,7 +224,7 @@ impl Draft {
             second_best: None,
             stopped: false,
             only_urgent: false,
-            together: false,
+            rationed: false,
             again: None,
             asked: Asked::default(),
         }
@@ -240,7 +242,8 @@ impl Draft {
 
     /// Whether this part would be carried out.
     pub fn goes(&self, part: &Part) -> bool {
-        part.changes() && !self.stopped && (part.urgent || !self.only_urgent)
+        let has_budget = || part.together || !self.rationed;
+        part.changes() && !self.stopped && (part.urgent || (!self.only_urgent && has_budget()))
     }
 
     /// Whether anything would be done.
@@ -249,6 +252,11 @@ impl Draft {
             Deed::Recreate(_) => !self.stopped && !self.only_urgent,
             Deed::Resize | Deed::RollBack(_) => self.parts.iter().any(|it| self.goes(it)),
         }
+    }
+
+    /// Whether a part of it changes together with all siblings or not at all.
+    pub fn is_together(&self) -> bool {
+        self.parts.iter().any(|it| it.together)
     }
 
     /// The parts that would be carried out.
@@ -291,6 +299,12 @@ impl Draft {
         if !self.parts.iter().any(|it| it.urgent && it.changes()) {
             self.again = self.again.max(until);
         }
+        self.remark(saying);
+    }
+
+    /// What needs a budget waits.
+    pub fn ration(&mut self, saying: Saying) {
+        self.rationed = true;
         self.remark(saying);
     }
 

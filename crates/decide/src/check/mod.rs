@@ -16,6 +16,7 @@ pub(crate) mod permission;
 pub(crate) mod progress;
 pub(crate) mod qos;
 pub(crate) mod quota;
+pub(crate) mod replicas;
 pub(crate) mod restart;
 pub(crate) mod room;
 pub(crate) mod settling;

@@ -6,7 +6,7 @@ use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Part, Saying};
 use crate::check::sight::Sight;
 use crate::code::Code;
-use crate::facts::{ContainerFacts, Scaler};
+use crate::facts::{ContainerFacts, Metric, Scaler};
 use crate::hand::Hand;
 use crate::policy::WithScaler;
 
@@ -23,47 +23,49 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         return; // what was before is what the scaler was made for
     }
     let policy = sight.policy();
+    let scalers = &sight.subject.facts.scalers;
+    let adjusts = policy.with_scaler.value == WithScaler::Adjust;
     draft.hold_each(sight.pod, |part, container| {
-        let scaler = reading(&sight.subject.facts.scalers, part, container)?;
-        let adjust = policy.with_scaler.value == WithScaler::Adjust && part.resource == Resource::Cpu;
-        // Of a pod alone it cannot: its siblings would stay where they are, and the target is one for all of them.
-        let alone = sight.siblings.is_some();
-        if adjust && !alone && adjustable(&sight.subject.facts.scalers).is_some() {
-            return None; // request and target change together: see `crate::scaler`
-        }
-        let percent = match part.resource {
-            Resource::Cpu => scaler.cpu_utilization,
-            Resource::Memory => scaler.memory_utilization,
-        };
-        let message = format!(
-            "{}/{} scales at {} % of requested {}: another request would move that point",
+        let (scaler, metric) = reading(scalers, part, container)?;
+        let mut message = format!(
+            "{}/{} scales at {} % of requested {}{}: another request would move that point",
             scaler.kind.to_lowercase(),
             scaler.name,
-            percent.unwrap_or_default(),
-            part.resource.as_str()
+            metric.percent,
+            part.resource.as_str(),
+            metric.container.as_ref().map(|it| format!(" of {it}")).unwrap_or_default(),
         );
+        // Of a pod alone it cannot: its siblings would stay where they are, and the target is one for all of them.
+        if adjusts && part.resource == Resource::Cpu && sight.siblings.is_none() {
+            match adjustable(scalers) {
+                Ok(_) => return None, // request and target change together: see `crate::scaler`
+                Err(why) => message += &format!("; hpa: Adjust cannot move it along, because {why}"),
+            }
+        }
         Some(Saying::refused(Check::Owner, Code::HorizontalScaler, message).by("hpa", &policy.with_scaler))
     });
 }
 
-/// The scaler that reads the request this part would change.
-pub fn reading<'a>(scalers: &'a [Scaler], part: &Part, container: &ContainerFacts) -> Option<&'a Scaler> {
+/// The scaler that reads the request this part would change, and by which of its metrics.
+fn reading<'a>(scalers: &'a [Scaler], part: &Part, container: &ContainerFacts) -> Option<(&'a Scaler, &'a Metric)> {
     if part.next.request == part.now.request {
         return None;
     }
-    scalers.iter().find(|it| {
-        let reads = match part.resource {
-            Resource::Cpu => it.cpu_utilization.is_some(),
-            Resource::Memory => it.memory_utilization.is_some(),
-        };
-        reads && it.container.as_deref().is_none_or(|it| *it == *container.name)
-    })
+    let mut all = scalers.iter().flat_map(|scaler| scaler.metrics.iter().map(move |it| (scaler, it)));
+    all.find(|(_, it)| it.reads(part.resource, &container.name))
 }
 
-/// The one scaler whose target can be changed: with two that read CPU it is not plain which of them decides, and what is made of
-/// a `ScaledObject` is put back by its maker at once.
-pub fn adjustable(scalers: &[Scaler]) -> Option<&Scaler> {
-    let mut reading = scalers.iter().filter(|it| it.cpu_utilization.is_some());
-    let one = reading.next()?;
-    (reading.next().is_none() && one.kind == "HorizontalPodAutoscaler").then_some(one)
+/// The one scaler whose target can be changed, and its metric; else why none can: with two that read CPU it is not plain which of them
+/// decides, and what is made of a `ScaledObject` is put back by its maker at once.
+pub fn adjustable(scalers: &[Scaler]) -> Result<(&Scaler, &Metric), String> {
+    let count = scalers.iter().flat_map(|it| it.of(Resource::Cpu)).count();
+    let one = scalers.iter().find_map(|it| Some((it, it.adjustable()?))).filter(|_| count == 1);
+    let Some((scaler, metric)) = one else {
+        return Err(format!("it needs exactly one CPU metric, and there are {count}"));
+    };
+    if scaler.kind == "HorizontalPodAutoscaler" {
+        Ok((scaler, metric))
+    } else {
+        Err(format!("whoever made it from {}/{} would set it back", scaler.kind.to_lowercase(), scaler.name))
+    }
 }

@@ -1,6 +1,5 @@
-//! Do policy, windows, pauses and supple.dev/stop allow a change now? The switch and pauses stop everything,
-//! roll-backs too;
-//! windows let pass what cannot wait.
+//! Do policy, windows, pauses and supple.dev/stop allow a change now? A protected namespace, the switch and pauses stop
+//! everything, roll-backs too; windows let pass what cannot wait.
 
 use jiff::Timestamp;
 use supple_resize::amounts::Resource;
@@ -9,35 +8,43 @@ use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::sight::Sight;
 use crate::code::Code;
-use crate::names::PAUSED;
-use crate::policy::{Mode, Policy, Window};
+use crate::names::{MODE, PAUSED};
+use crate::policy::{Mode, Origin, Pause, Setting, Window};
+use crate::scene::{Cluster, Subject};
 
+const PROTECTED: &str = "Supple never acts in kube-system and in the controller's own namespace";
 const OFF: &str = "mode Off: recommend only";
 const INITIAL: &str = "mode Initial: pods are sized only when they are created";
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let policy = sight.policy();
+    if sight.is_protected() {
+        return draft.stop(Saying::refused(Check::Permission, Code::ProtectedNamespace, PROTECTED));
+    }
     if let Some(why) = &sight.scene.cluster.stopped {
         let message = format!("everything is stopped: {}", or_unsaid(why));
         draft.stop(Saying::refused(Check::Permission, Code::Stopped, message));
     }
-    let pause = policy.pause.value.as_ref().filter(|it| it.until.is_none_or(|until| until > sight.now));
-    if let Some(pause) = pause {
-        let saying = Saying::delayed(Check::Permission, Code::Paused, paused(pause.until, &pause.why));
-        draft.stop_until(pause.until, saying.by("paused", &policy.pause));
+    let own = sight.pod.words.get(PAUSED).and_then(|it| Pause::of_words(it));
+    let own = own.map(|it| Setting { value: Some(it), origin: Origin::Pod });
+    for setting in [Some(&policy.pause), own.as_ref()].into_iter().flatten() {
+        if let Some(pause) = setting.value.as_ref().filter(|it| it.holds(sight.now)) {
+            let saying = Saying::delayed(Check::Permission, Code::Paused, paused(pause));
+            draft.stop_until(pause.until, saying.by("paused", setting));
+        }
     }
-    if let Some((until, why)) = sight.pod.words.get(PAUSED).and_then(|it| own_pause(it, sight.now)) {
-        let mut saying = Saying::delayed(Check::Permission, Code::Paused, paused(until, why));
-        saying.setting = Some(format!("paused (annotation {PAUSED} of the pod)"));
-        draft.stop_until(until, saying);
-    }
-    match sight.mode() {
+    let mode = sight.mode_said();
+    match mode.value {
         Mode::Off => {
-            let saying = Saying::refused(Check::Permission, Code::ModeOff, OFF);
-            draft.stop(saying.by("updateMode", &policy.mode));
+            let unread = sight.pod.words.get(MODE).filter(|it| Mode::of_word(it).is_none());
+            let message = unread.map_or_else(
+                || OFF.to_owned(),
+                |it| format!("{it:?} is not a mode, so it is not resized; write {}", Mode::WORDS),
+            );
+            draft.stop(Saying::refused(Check::Permission, Code::ModeOff, message).by("updateMode", &mode));
         }
         Mode::Initial if sight.siblings.is_none() => {
-            draft.stop(Saying::refused(Check::Permission, Code::ModeInitial, INITIAL).by("updateMode", &policy.mode));
+            draft.stop(Saying::refused(Check::Permission, Code::ModeInitial, INITIAL).by("updateMode", &mode));
         }
         Mode::Initial | Mode::Recreate | Mode::InPlaceOrRecreate | Mode::InPlace => {}
     }
@@ -64,13 +71,16 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
 }
 
 /// What forbids to do anything with a workload at all: the first of what [`ask`] would say of it.
-pub fn barred(stopped: Option<&str>, policy: &Policy, now: Timestamp) -> Option<(Code, String)> {
-    if let Some(why) = stopped {
+pub fn barred(cluster: &Cluster, subject: &Subject, now: Timestamp) -> Option<(Code, String)> {
+    let policy = &subject.policy;
+    if cluster.is_protected(&subject.facts.key.namespace) {
+        return Some((Code::ProtectedNamespace, PROTECTED.to_owned()));
+    }
+    if let Some(why) = &cluster.stopped {
         return Some((Code::Stopped, format!("everything is stopped: {}", or_unsaid(why))));
     }
-    let pause = policy.pause.value.as_ref().filter(|it| it.until.is_none_or(|until| until > now));
-    if let Some(pause) = pause {
-        return Some((Code::Paused, paused(pause.until, &pause.why)));
+    if let Some(pause) = policy.pause.value.as_ref().filter(|it| it.holds(now)) {
+        return Some((Code::Paused, paused(pause)));
     }
     match policy.mode.value {
         Mode::Off => Some((Code::ModeOff, OFF.to_owned())),
@@ -83,24 +93,10 @@ fn or_unsaid(why: &str) -> &str {
     if why.is_empty() { "no reason given" } else { why }
 }
 
-fn paused(until: Option<Timestamp>, why: &str) -> String {
+fn paused(Pause { until, why }: &Pause) -> String {
     match until {
         Some(until) => format!("paused until {until:.0}: {}", or_unsaid(why)),
         None => format!("paused: {}", or_unsaid(why)),
-    }
-}
-
-/// `<RFC3339 or true> reason`: until when, and why; `None` where it is over or not meant. What cannot be read pauses, because
-/// whoever wrote it wanted peace.
-fn own_pause(text: &str, now: Timestamp) -> Option<(Option<Timestamp>, &str)> {
-    let (first, why) = text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
-    match first {
-        "false" => None,
-        "true" => Some((None, why.trim())),
-        _ => match first.parse::<Timestamp>() {
-            Ok(until) => (until > now).then_some((Some(until), why.trim())),
-            Err(_) => Some((None, text.trim())),
-        },
     }
 }
 

@@ -6,7 +6,7 @@ use supple_resize::predict::Change;
 use crate::check::draft::{Deed, Draft, Part, Saying};
 use crate::check::settling::take_back;
 use crate::check::sight::Sight;
-use crate::check::{Check, cool_down};
+use crate::check::{Check, cool_down, replicas};
 use crate::code::Code;
 use crate::facts::Rollout;
 use crate::policy::{Direction, Mode, RecreateBy};
@@ -40,12 +40,15 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     }
     let saying = if mode == Mode::InPlace {
         let message = "its resize policy requires a restart for this change, and mode InPlace never restarts";
-        Some(Saying::refused(Check::Restart, Code::WouldRestart, message).by("updateMode", &sight.policy().mode))
+        Some(Saying::refused(Check::Restart, Code::WouldRestart, message).by("updateMode", &sight.mode_said()))
     } else {
         obstacle(sight, draft)
     };
     if let Some(saying) = saying {
         draft.hold_each(sight.pod, |part, _| restarts(sight, part).then(|| saying.clone()));
+    } else if let Some(saying) = replicas::incomplete(sight, draft) {
+        // What cannot wait is about to be restarted by the kernel otherwise.
+        draft.hold_each(sight.pod, |part, _| (restarts(sight, part) && !part.urgent).then(|| saying.clone()));
     }
 }
 
@@ -181,5 +184,10 @@ fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     if ready <= 1 && sight.pod.ready.is_some() {
         return refused(Code::TooFewReplicas, "it is the last ready replica".to_owned());
     }
-    None
+    // What is stuck is not held up by what else is wrong, and of a restart in place it is asked part by part.
+    if recreated && draft.deed != Deed::Recreate(Code::StuckAfterKill) {
+        replicas::incomplete(sight, draft)
+    } else {
+        None
+    }
 }

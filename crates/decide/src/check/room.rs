@@ -3,7 +3,7 @@
 use supple_resize::amounts::{Amounts, Requirement, Resource};
 
 use crate::check::Check;
-use crate::check::draft::{Deed, Draft, Saying, show};
+use crate::check::draft::{Deed, Draft, Part, Saying, show};
 use crate::check::sight::{Sight, after};
 use crate::code::Code;
 use crate::ledger::{reservation, takes};
@@ -18,8 +18,9 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         let message = format!("node {name} is unknown");
         return draft.stop(Saying::refused(Check::Room, Code::NodeUnsupported, message));
     };
-    let hasty = draft.only_urgent && draft.parts.iter().any(|it| it.urgent && it.changes());
-    let next = sight.whole(draft, |it| it.urgent || !hasty);
+    let passes = |it: &Part| it.urgent || (it.together && !draft.only_urgent);
+    let some_pass = (draft.only_urgent || draft.rationed) && draft.parts.iter().any(|it| it.changes() && passes(it));
+    let next = sight.whole(draft, |it| !some_pass || passes(it));
     let (promised, held, own) = (sight.pod.promised(), takes(sight.pod), reservation(sight.pod));
     for resource in [Resource::Cpu, Resource::Memory] {
         let get = |it: &Amounts| it.get(resource, Requirement::Request);

@@ -54,6 +54,7 @@ pub fn former_parts(sight: &Sight<'_>, note: &Noted, what: impl Fn(Resource) -> 
                 held: None,
                 urgent: true,
                 at_risk: false,
+                together: false,
             });
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use supple_resize::admission::quota;
 use supple_resize::amounts::{Amounts, Resource};
+use supple_resize::predict::Change;
 
 use crate::check::Check;
 use crate::check::draft::{Draft, Part};
@@ -15,10 +16,9 @@ use crate::create::{Creation, Siblings, create, create_with, newborn, pattern};
 use crate::facts::{ContainerFacts, NodeFacts, PodFacts, Rollout};
 use crate::few::Few;
 use crate::ledger::Ledger;
-use crate::names::MODE;
 use crate::need::{Use, Uses, Wanted};
 use crate::numbers::Numbers;
-use crate::policy::{ContainerSettings, Mode, Policy};
+use crate::policy::{ContainerSettings, Mode, Policy, Setting};
 use crate::progress::Progress;
 use crate::scene::{Scene, Subject};
 use crate::settle::{Harm, expects_restart};
@@ -108,7 +108,7 @@ impl<'a> Team<'a> {
         };
         Self {
             ready: count(&|it| it.ready.is_some() && !it.deleting),
-            disturbed: count(&|it| it.deleting || restarts_now(it, scene)),
+            disturbed: count(&|it| it.deleting || restarts_now(it, scene) || is_being_recreated(it, scene)),
             watched: count(&watched),
             settings,
             harms: BTreeMap::new(),
@@ -142,6 +142,11 @@ fn restarts_now(pod: &PodFacts, scene: &Scene) -> bool {
     let noted = || pod.note.as_deref().is_some_and(|it| expects_restart(pod, it));
     let sent = || pod.containers.iter().any(|it| it.restarts_for_cpu || it.restarts_for_memory);
     (is_under_way(pod) && noted()) || (scene.acting.contains_key(&pod.key) && sent())
+}
+
+/// Whether its eviction was sent, or the restart of its workload for it.
+fn is_being_recreated(pod: &PodFacts, scene: &Scene) -> bool {
+    scene.acting.get(&pod.key).is_some_and(Change::is_empty)
 }
 
 /// So much later; the end of time where there is no such time.
@@ -189,10 +194,19 @@ impl Sight<'_> {
         &self.subject.policy
     }
 
-    /// The mode in force for this pod: its own word wins.
+    /// Whether nothing is ever done with it, because of where it is.
+    pub fn is_protected(&self) -> bool {
+        self.scene.cluster.is_protected(&self.pod.key.namespace)
+    }
+
+    /// The mode that is said for this pod: its own word wins.
+    pub fn mode_said(&self) -> Setting<Mode> {
+        self.pod.mode_under(self.policy())
+    }
+
+    /// The mode in force for this pod: no word of anybody's opens a protected namespace.
     pub fn mode(&self) -> Mode {
-        let own = self.pod.words.get(MODE).and_then(|it| Mode::of_word(it));
-        own.unwrap_or(self.policy().mode.value)
+        if self.is_protected() { Mode::Off } else { self.mode_said().value }
     }
 
     /// What holds for a container.

@@ -125,9 +125,11 @@ pub fn build(cases: &[WorkloadCase], webhook: bool) -> Stage {
             subject.facts.scalers.push(supple_decide::facts::Scaler {
                 name: (*name).into(),
                 kind: "HorizontalPodAutoscaler".into(),
-                cpu_utilization: Some(percent),
-                memory_utilization: None,
-                container: None,
+                metrics: vec![supple_decide::facts::Metric {
+                    resource: supple_resize::amounts::Resource::Cpu,
+                    percent,
+                    container: None,
+                }],
                 min_replicas: 1,
                 max_replicas: 9,
                 current_replicas: 2,

@@ -7,6 +7,7 @@ mod cluster;
 mod memory;
 mod ownership;
 mod permission;
+mod replicas;
 mod settling;
 mod sizes;
 mod stage;

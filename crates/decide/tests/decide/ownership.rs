@@ -1,12 +1,13 @@
 //! Whose pod it is: other hands, other autoscalers.
 
 use supple_decide::code::Code;
-use supple_decide::facts::Scaler;
+use supple_decide::facts::{Metric, Scaler};
 use supple_decide::hand::{Hand, Other};
 use supple_decide::policy::{Mode, WithScaler};
 use supple_decide::progress::Progress;
 use supple_decide::round::{Action, Round, What};
 use supple_decide::scaler::Anchor;
+use supple_resize::amounts::Resource;
 use supple_resize::predict::Change;
 
 use crate::stage::*;
@@ -15,14 +16,20 @@ fn scaler(cpu: Option<u32>, memory: Option<u32>) -> Scaler {
     Scaler {
         name: "web".into(),
         kind: "HorizontalPodAutoscaler".into(),
-        cpu_utilization: cpu,
-        memory_utilization: memory,
-        container: None,
+        metrics: [(Resource::Cpu, cpu), (Resource::Memory, memory)]
+            .into_iter()
+            .filter_map(|(resource, percent)| Some(Metric { resource, percent: percent?, container: None }))
+            .collect(),
         min_replicas: 1,
         max_replicas: 9,
         current_replicas: 2,
         anchor: None,
     }
+}
+
+/// `ContainerResource`, of CPU.
+fn metric(container: &str, percent: u32) -> Metric {
+    Metric { resource: Resource::Cpu, percent, container: Some(container.into()) }
 }
 
 fn stage(pods: usize, scaler: Scaler) -> Stage {
@@ -52,7 +59,7 @@ fn a_scaler_keeps_only_what_it_reads() {
     check(&stage(1, scaler(Some(80), None)).decide(), "web-1", Code::Resize, "750Mi");
     check(&stage(1, scaler(None, Some(80))).decide(), "web-1", Code::Resize, "500m");
     check(&stage(1, scaler(Some(80), Some(80))).decide(), "web-1", Code::HorizontalScaler, "nothing");
-    let other = Scaler { container: Some("sidecar".into()), ..scaler(Some(80), None) };
+    let other = Scaler { metrics: vec![metric("sidecar", 80)], ..scaler(None, None) };
     check(&stage(1, other).decide(), "web-1", Code::Resize, "500m 750Mi");
 }
 
@@ -82,11 +89,105 @@ fn settled(round: &Round) -> Option<(u32, u32, bool)> {
 #[test]
 fn the_target_changes_with_the_request_of_all_pods() {
     let round = adjusting(3, 40).decide();
-    for name in ["web-1", "web-2", "web-3"] {
-        check(&round, name, Code::AdjustScaler, "500m 750Mi");
+    check(&round, "web-1", Code::AdjustScaler, "500m 750Mi");
+    for name in ["web-2", "web-3"] {
+        check(&round, name, Code::AdjustScaler, "500m");
+        assert!(codes(&round, name).contains(&Code::CanarySettling), "{:?}", codes(&round, name));
     }
     // 40 % of 1 and 80 % of 500m are the same use.
     assert_eq!(adjusted(&round), [("web-1", 40, 80), ("web-2", 40, 80), ("web-3", 40, 80)]);
+}
+
+/// A pod of two containers that both want less, under an autoscaler with these metrics: what comes of it, and what is said.
+#[track_caller]
+fn check_two(metrics: Vec<Metric>, adjust: bool, expect: &str, says: &str) {
+    let mut stage = stage(1, Scaler { metrics, ..scaler(None, None) });
+    if adjust {
+        stage.policy("web", |it| it.with_scaler.value = WithScaler::Adjust);
+    }
+    stage.subject("web").needs.insert("proxy".into(), need("100m 80Mi"));
+    let (proxy, used) = (stage.container("proxy", "200m 100Mi"), *stage.used("web-1"));
+    stage.at("web-1").containers.push(proxy);
+    stage.scene.uses.get_mut(&key("web-1")).unwrap().insert("proxy".into(), used);
+    let round = stage.decide();
+    let change = round.actions.first().and_then(|it| it.what.change()).expect("something is resized");
+    let of = |(name, it): (&String, &supple_resize::predict::Sizes)| {
+        format!("{name}: {}", show(&supple_decide::numbers::Numbers::of(it)))
+    };
+    assert_eq!(change.containers.iter().map(of).collect::<Vec<_>>().join(", "), expect);
+    let said = decision(&round, "web-1").findings.iter().map(|it| it.message.as_str()).collect::<Vec<_>>().join("; ");
+    assert!(said.contains(says), "{said}");
+}
+
+#[test]
+fn whatever_any_metric_of_an_autoscaler_reads_is_held() {
+    let memory = || Metric { resource: Resource::Memory, percent: 80, container: None };
+    let both = || vec![metric("app", 60), metric("proxy", 70)];
+    check_two(both(), false, "app: 750Mi, proxy: 80Mi", "scales at 60 % of requested cpu of app:");
+    check_two(both(), true, "app: 750Mi, proxy: 80Mi", "exactly one CPU metric, and there are 2");
+    check_two(vec![metric("app", 60), memory()], false, "proxy: 100m", "80 % of requested memory:");
+    check_two(vec![memory(), metric("proxy", 70)], false, "app: 500m", "70 % of requested cpu of proxy:");
+    check_two(vec![metric("app", 60), memory()], true, "app: 600m, proxy: 100m", "80 % of requested memory:");
+}
+
+/// How many pods change these of their numbers in a round.
+fn changing(round: &Round, which: fn(&supple_resize::predict::Sizes) -> bool) -> usize {
+    let changes = round.actions.iter().filter_map(|it| it.what.new_change());
+    changes.filter(|it| it.containers.values().any(which)).count()
+}
+
+#[test]
+fn what_the_scaler_does_not_read_has_its_canary_and_its_rate() {
+    let mut stage = adjusting(50, 40);
+    let round = stage.decide();
+    let (cpu, memory) = (
+        |round: &Round| changing(round, |it| it.cpu_request.is_some()),
+        |round: &Round| changing(round, |it| it.memory_request.is_some()),
+    );
+    assert_eq!((adjusted(&round).len(), cpu(&round), memory(&round)), (50, 50, 1));
+    stage.carry_out(&round);
+    stage.let_settle();
+    stage.pass(1);
+    assert_eq!(stage.decide().actions, [], "all of them are watched");
+    stage.pass(60); // their cool-down is over
+    for _ in 0..3 {
+        stage.pass(6);
+        let round = stage.decide();
+        assert_eq!((cpu(&round), memory(&round)), (0, 3));
+        stage.carry_out(&round);
+        stage.let_settle();
+    }
+    // A container that it does not read is held like any other.
+    let mut one = adjusting(4, 40);
+    one.subject("web").facts.scalers[0].metrics[0].container = Some("app".into());
+    one.subject("web").needs.insert("side".into(), need("100m"));
+    let uses = *one.used("web-1");
+    for index in 1..=4 {
+        let side = one.container("side", "200m");
+        let name = format!("web-{index}");
+        one.at(&name).containers.push(side);
+        one.scene.uses.get_mut(&key(&name)).unwrap().insert("side".into(), uses);
+    }
+    let round = one.decide();
+    let of = |name: &str| {
+        let actions = round.actions.iter().filter_map(|it| it.what.new_change());
+        actions.filter(|it| it.containers.contains_key(name)).count()
+    };
+    assert_eq!((of("app"), of("side")), (4, 1));
+}
+
+#[test]
+fn what_cannot_wait_is_given_beside_what_changes_with_the_target() {
+    let mut stage = adjusting(3, 40);
+    stage.subject("web").needs.insert("app".into(), need("500m 2Gi"));
+    stage.subject("web").needs.get_mut("app").unwrap().memory.as_mut().unwrap().urgent = true;
+    for name in ["web-1", "web-2", "web-3"] {
+        stage.used(name).memory = Some(supple_quantity::Bytes(1000 * MIB));
+    }
+    let round = stage.decide();
+    for name in ["web-1", "web-2", "web-3"] {
+        check(&round, name, Code::AdjustScaler, "500m 2Gi");
+    }
 }
 
 /// Three pods of which so many have got their new size when the loop was killed; the target had been changed before.
@@ -152,7 +253,13 @@ fn a_step_goes_as_far_as_the_target_can_follow() {
     let mut stage = adjusting(2, 60);
     let round = stage.decide();
     check(&round, "web-1", Code::AdjustScaler, "600m 750Mi");
+    check(&round, "web-2", Code::AdjustScaler, "600m");
     assert_eq!(adjusted(&round), [("web-1", 60, 100), ("web-2", 60, 100)]);
+    stage.carry_out(&round);
+    stage.let_settle();
+    stage.pass(61);
+    let round = stage.decide();
+    check(&round, "web-2", Code::Resize, "750Mi");
     stage.carry_out(&round);
     stage.let_settle();
     stage.pass(61);

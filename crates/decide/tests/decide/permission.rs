@@ -116,6 +116,71 @@ fn modes() {
     );
 }
 
+/// What one word of the pod's own comes to under a policy of this mode: the code, the setting named with it.
+#[track_caller]
+fn says(mode: Mode, word: &str, expect: (Code, Option<&str>)) {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m");
+    stage.pod("web", "web-1", "n1", "1");
+    stage.policy("web", |it| it.mode.value = mode);
+    stage.at("web-1").words.insert("supple.dev/mode".into(), word.into());
+    let round = stage.decide();
+    let decision = decision(&round, "web-1");
+    let setting = decision.findings.iter().find(|it| it.check == Check::Permission).and_then(|it| it.setting.clone());
+    assert_eq!((decision.code, setting.as_deref()), expect, "{word:?}: {decision:#?}");
+}
+
+#[test]
+fn a_word_of_the_pods_own_is_its_own_and_one_that_nobody_knows_is_off() {
+    const OWN: Option<&str> = Some("updateMode (label or annotation of the pod)");
+    for mode in [Mode::Off, Mode::InPlace] {
+        says(mode, "in-place", (Code::Resize, None));
+        says(mode, " InPlace ", (Code::Resize, None));
+        says(mode, "Initial", (Code::ModeInitial, OWN));
+        for word in ["recommend", "Off", "off", "none", ""] {
+            says(mode, word, (Code::ModeOff, OWN));
+        }
+    }
+    let unknown = |it: &mut Stage| drop(it.at("web-1").words.insert("supple.dev/mode".into(), "off".into()));
+    let round = decided("1", "500m", unknown);
+    let said = &decision(&round, "web-1").message;
+    assert!(said.contains("\"off\" is not a mode") && said.contains("InPlaceOrRecreate"), "{said}");
+}
+
+#[test]
+fn nobodys_word_opens_a_protected_namespace() {
+    let protected = |it: &mut Stage| {
+        it.scene.cluster.own_namespace = Some(NAMESPACE.into());
+        it.sizes_new_pods();
+    };
+    for word in ["in-place", "InPlaceOrRecreate", "Recreate"] {
+        let opened = |it: &mut Stage| {
+            protected(it);
+            it.policy("web", |it| it.mode.value = Mode::of_word(word).unwrap());
+            it.at("web-1").words.insert("supple.dev/mode".into(), word.into());
+        };
+        lowers(opened, Code::ProtectedNamespace, "nothing");
+        raises(opened, Code::ProtectedNamespace, "nothing");
+        hastens(opened, Code::ProtectedNamespace, "nothing");
+        // Nor is what was done there before taken back: that would be one more deed.
+        let harmed = |it: &mut Stage| {
+            opened(it);
+            it.resized("web-1", "2", 2);
+            it.at("web-1").ready = None;
+            it.at("web-1").unready = Some(it.ago(1).into());
+        };
+        lowers(harmed, Code::ProtectedNamespace, "nothing");
+    }
+    let mut stage = Stage::new();
+    stage.workload("web", "500m");
+    protected(&mut stage);
+    let barred = stage.scene.barred(&stage.scene.workloads[&workload("web")], stage.now);
+    assert_eq!(barred.map(|it| it.0), Some(Code::ProtectedNamespace));
+    let cluster = &stage.scene.cluster;
+    let names = ["kube-system", NAMESPACE, "kube-public", "kube-system-2", ""];
+    assert_eq!(names.map(|it| cluster.is_protected(it)), [true, true, false, false, false]);
+}
+
 #[test]
 fn what_fits_says_so_in_any_mode() {
     let fits = |stage: &mut Stage| {

@@ -331,13 +331,17 @@ impl Stage {
     fn aim(&mut self, workload: &WorkloadKey, target: &Target) {
         let scalers = &mut self.scene.workloads.get_mut(workload).unwrap().facts.scalers;
         for it in scalers.iter_mut().filter(|it| it.name == target.name) {
-            (it.cpu_utilization, it.anchor) = (Some(target.to), target.anchor);
+            it.anchor = target.anchor;
+            let cpu = it.metrics.iter_mut().filter(|it| it.resource == supple_resize::amounts::Resource::Cpu);
+            cpu.for_each(|it| it.percent = target.to);
         }
     }
 
     /// What is under way has come to its end: the pods have what they ask for.
     pub fn let_settle(&mut self) {
-        self.scene.pods.retain(|_, it| !it.deleting);
+        for pod in self.scene.pods.extract_if(.., |_, it| it.deleting).map(|it| it.1) {
+            self.scene.workloads.get_mut(&pod.workload).unwrap().facts.replicas -= 1;
+        }
         for pod in self.scene.pods.values_mut() {
             if pod.progress == Progress::Underway {
                 pod.progress = Progress::Settled;

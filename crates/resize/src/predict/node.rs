@@ -56,6 +56,20 @@ impl NodeSight {
         let view = NodeView { allocatable, ..NodeView::default() };
         Self { object: NodeObject::Present(Box::new(node.clone())), view, others: Some(used) }
     }
+
+    /// The same of a node of which all pods were given, with this one among them, for when that one is to be resized.
+    #[must_use]
+    pub fn without(&self, pod: &Pod) -> Self {
+        let mut sight = self.clone();
+        if let Some(used) = sight.others.as_mut().filter(|_| !has_ended(pod)) {
+            let mut own = Used { cpu: MilliCpu(0), memory: Bytes(0), pods: 0 };
+            own.add(pod, &Allocation::reported(pod));
+            used.cpu.0 = used.cpu.0.saturating_sub(own.cpu.0);
+            used.memory.0 = used.memory.0.saturating_sub(own.memory.0);
+            used.pods = used.pods.saturating_sub(own.pods);
+        }
+        sight
+    }
 }
 
 /// A pod in a final phase holds nothing on its node.

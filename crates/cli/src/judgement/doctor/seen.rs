@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use supple_api::Problem;
 use supple_controller::world::World;
-use supple_decide::facts::{Phase, Scaler};
+use supple_decide::facts::{Metric, Phase, Scaler};
 use supple_decide::policy::{Mode, WithScaler};
+use supple_resize::amounts::Resource;
 
 use super::{Finding, first_of};
 
@@ -125,9 +126,12 @@ fn autoscalers(world: &World) -> Vec<Finding> {
 
 /// Which requests it reads, and where it aims.
 fn reads(scaler: &Scaler) -> Option<String> {
-    let part = |percent: Option<u32>, what: &str| percent.map(|it| format!("{it} % of requested {what}"));
-    let parts = [part(scaler.cpu_utilization, "CPU"), part(scaler.memory_utilization, "memory")];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let part = |it: &Metric| {
+        let what = if it.resource == Resource::Cpu { "CPU" } else { "memory" };
+        let of = it.container.as_ref().map(|it| format!(" of {it}")).unwrap_or_default();
+        format!("{} % of requested {what}{of}", it.percent)
+    };
+    let parts: Vec<String> = scaler.metrics.iter().map(part).collect();
     (!parts.is_empty()).then(|| parts.join(" and "))
 }
 

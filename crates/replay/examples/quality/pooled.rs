@@ -10,7 +10,7 @@ use supple_recommend::resource::Resource;
 use supple_recommend::sample::Sample;
 use supple_replay::decide::Decide;
 use supple_replay::figures::Figures;
-use supple_replay::workload::{Interval, Workload};
+use supple_replay::workload::{Intervals, Workload, recorded};
 
 use crate::judge::{Make, cost, judge, on_all_cores, ours, total};
 use crate::rows::dice;
@@ -39,10 +39,10 @@ fn pod(samples: &[Sample], pod: u32) -> Vec<Sample> {
 /// Pods of one workload after each other under one strategy for all.
 fn together(pods: &[Vec<Sample>], warmup: i64, resource: Resource, make: &Make<'_>) -> Figures {
     let mut workload = Workload::new(vec![(make(), Decide::default())], warmup);
-    let mut intervals = vec![Interval::default(); pods.len()];
+    let mut intervals = vec![Intervals::default(); pods.len()];
     for at in 0..pods.first().map_or(0, Vec::len) {
         for ((number, pod), interval) in (0..).zip(pods).zip(&mut intervals) {
-            if let Some(hours) = interval.next(pod[at].time) {
+            if let Some(hours) = interval.next(pod[at].time, recorded(&pod[at])) {
                 workload.put(number, &pod[at], hours, |_| {});
             }
         }

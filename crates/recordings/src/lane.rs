@@ -20,8 +20,10 @@ pub struct Lane {
     waiting: Vec<Waiting>,
     /// Of those that say more than a [`Short`] all they say.
     more: Vec<Sample>,
-    /// Every pod has its place among the names.
-    ranked: bool,
+    /// The pods whose samples waited together last time, as they came, and their places in the order of names: nearly always the same
+    /// pods come in the same order.
+    came: Vec<u32>,
+    by_name: Vec<usize>,
     /// Pods as the strategies number them: in the order of time, then of names.
     numbered: Vec<u32>,
     /// What of the bound is reckoned on the second way.
@@ -51,8 +53,6 @@ struct Waiting {
 
 struct PodLane {
     name: String,
-    /// Its place among the names, once it was looked for.
-    rank: u32,
     /// See [`Lane::numbered`].
     number: Option<u32>,
     intervals: Intervals,
@@ -69,7 +69,7 @@ enum Least {
     #[default]
     Nothing,
     Reckoned(Box<Bound>),
-    Known(Figures),
+    Known(Box<Figures>),
 }
 
 impl Least {
@@ -87,7 +87,7 @@ impl Least {
         match self {
             Self::Nothing => None,
             Self::Reckoned(bound) => Some(bound.figures()),
-            Self::Known(figures) => Some(*figures),
+            Self::Known(figures) => Some(**figures),
         }
     }
 }
@@ -99,7 +99,7 @@ impl PodLane {
         let [mut cpu, mut memory] = self.least.each_mut().map(|it| {
             let Least::Reckoned(bound) = it else { return Vec::new().into_iter().peekable() };
             let changes = bound.changes();
-            *it = Least::Known(bound.figures());
+            *it = Least::Known(Box::new(bound.figures()));
             changes.into_iter().peekable()
         });
         let mut size = Size::default();
@@ -147,7 +147,8 @@ impl Lane {
             pods: Vec::new(),
             waiting: Vec::new(),
             more: Vec::new(),
-            ranked: false,
+            came: Vec::new(),
+            by_name: Vec::new(),
             numbered: Vec::new(),
             of_bound: OfBound::Nothing,
         }
@@ -158,7 +159,6 @@ impl Lane {
         while self.pods.len() <= index(pod) {
             self.pods.push(PodLane {
                 name: String::new(),
-                rank: 0,
                 number: None,
                 intervals: Intervals::default(),
                 last: i64::MIN,
@@ -167,15 +167,18 @@ impl Lane {
             });
         }
         self.pods[index(pod)].name = name;
-        self.ranked = false;
     }
 
-    /// Gives every pod its place among the names.
-    fn rank(&mut self) {
-        let mut by_name: Vec<&mut PodLane> = self.pods.iter_mut().collect();
-        by_name.sort_by(|a, b| a.name.cmp(&b.name));
-        by_name.into_iter().zip(0..).for_each(|(pod, rank)| pod.rank = rank);
-        self.ranked = true;
+    /// Finds the order of names of what waits.
+    fn order(&mut self, waiting: &[Waiting]) {
+        if waiting.iter().map(|it| it.pod).eq(self.came.iter().copied()) {
+            return;
+        }
+        self.came.clear();
+        self.came.extend(waiting.iter().map(|it| it.pod));
+        self.by_name.clear();
+        self.by_name.extend(0..waiting.len());
+        self.by_name.sort_by_key(|at| self.pods.get(index(self.came[*at])).map(|it| it.name.as_str()));
     }
 
     /// The first way. Where a sample says more than a `Short`, `more` is all of it. Changes are told with the pod's number as it
@@ -192,19 +195,13 @@ impl Lane {
     /// Takes in what waits.
     pub fn flush(&mut self, changed: &mut dyn FnMut(Change)) {
         let mut waiting = std::mem::take(&mut self.waiting);
-        if waiting.len() > 1 {
-            if !self.ranked {
-                self.rank();
-            }
-            let rank = |it: &Waiting| self.pods.get(index(it.pod)).map(|it| it.rank);
-            if !waiting.is_sorted_by_key(rank) {
-                waiting.sort_by_key(rank);
-            }
-        }
-        for Waiting { pod, sample, more } in &waiting {
+        self.order(&waiting);
+        let by_name = std::mem::take(&mut self.by_name);
+        for Waiting { pod, sample, more } in by_name.iter().map(|at| &waiting[*at]) {
             let more = more.and_then(|it| self.more.get(index(it)).copied());
             self.take(*pod, &more.unwrap_or_else(|| sample.whole()), changed);
         }
+        self.by_name = by_name;
         waiting.clear();
         self.waiting = waiting;
         self.more.clear();

@@ -393,10 +393,11 @@ fn the_first_day_on_a_cluster() {
         day.pods(growing).filter(|pods| pods.iter().all(|it| it.is_settled() && it.memory() >= 50 << 20))
     });
     assert_eq!(grown[0].restarts(), 0, "nothing is restarted");
-    let explained = good(&day.supple(&["explain", "-n", &shop, "deployment/growing"]));
-    for part in ["Needs", "Actions, newest first", "24Mi"] {
-        assert!(explained.contains(part), "{part}: {explained}");
-    }
+    // The pod has its new size before it is written down what was done.
+    until("it is explained with what was done", || {
+        let explained = good(&day.supple(&["explain", "-n", &shop, "deployment/growing"]));
+        ["Needs", "Actions, newest first", "24Mi"].iter().all(|it| explained.contains(it)).then_some(())
+    });
 
     println!("A leader that is killed is followed by the other one, which takes a bad shrink back.");
     day.controllers[0].kill().unwrap();

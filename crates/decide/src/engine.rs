@@ -253,7 +253,14 @@ impl<'a> Judging<'a> {
             }
             let before = self.works[*index].open().filter(|_| position < ends).map(|it| it.draft.clone());
             let seated = self.seat(*index);
-            if let Some((before, open)) = before.filter(|_| !seated).zip(self.works[*index].open_mut()) {
+            let pod = self.works[*index].pod;
+            if let Some((mut before, open)) = before.filter(|_| !seated).zip(self.works[*index].open_mut()) {
+                // What its siblings cannot do with it now, it does not do alone either.
+                let held = open.draft.findings.iter().rev().find(|it| it.code == Code::HorizontalScaler);
+                if let Some(held) = held.filter(|_| before.is_together() && !open.draft.is_together()) {
+                    let saying = Saying::delayed(Check::Owner, Code::HorizontalScaler, held.message.clone());
+                    scaler::hold(pod, &mut before, &saying);
+                }
                 open.draft = before;
                 later.push(*index);
             } else if !seated && self.groups[self.works[*index].team].target.is_none() {

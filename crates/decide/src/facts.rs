@@ -387,6 +387,14 @@ impl Scaler {
         let mut all = self.of(Resource::Cpu);
         all.next().filter(|_| all.next().is_none())
     }
+
+    /// Where it stood before we adjusted it, with the metric whose target we set, while that stands: others may have been added since.
+    #[must_use]
+    pub fn adjusted(&self) -> Option<(Anchor, &Metric)> {
+        let anchor = self.anchor?;
+        let mut all = self.of(Resource::Cpu).filter(|it| it.percent == anchor.to);
+        all.next().filter(|_| all.next().is_none()).map(|it| (anchor, it))
+    }
 }
 
 /// A node.

@@ -274,7 +274,7 @@ fn asked_for<'a>(metric: &Metric, pods: impl Iterator<Item = &'a PodFacts>) -> (
 pub fn settle(scene: &Scene, subject: &Subject, pods: &[&PodFacts], now: Timestamp) -> Option<Target> {
     let anchored = subject.facts.scalers.iter().filter(|it| it.anchor.is_some());
     let scaler = anchored.min_by_key(|it| (&it.name, &it.kind))?;
-    let (anchor, metric) = (scaler.anchor?, scaler.adjustable()?);
+    let (anchor, metric) = scaler.adjusted()?;
     let pause = subject.policy.pause.value.as_ref();
     let is_paused = pause.is_some_and(|it| it.holds(now));
     let is_set_back = subject.record.not_before.is_some_and(|it| it > now);

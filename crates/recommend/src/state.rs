@@ -154,7 +154,8 @@ impl State {
         let lately = self.hour.is_some_and(|open| open.saturating_sub(hour) < REMEMBERED);
         if believable(wanted) && wanted > 0.0 && lately {
             self.memory.raise(wanted);
-            self.kill = Some((hour, Resource::Memory.level(wanted)));
+            // One that nobody saw is told after later ones.
+            self.kill = self.kill.max(Some((hour, Resource::Memory.level(wanted))));
         }
     }
 

@@ -358,6 +358,11 @@ fn check_kill(limit: Option<f64>, request: Option<f64>, peak: Option<f64>, at_le
         State::clone(lived.strategy.state()).advise_memory(&Policy::default(), None).expect("a day was measured");
     assert!(later.account.peak / MEBI >= at_least * 0.999, "{later:?}");
     assert!(later.account.killed_hours_ago.is_some_and(|it| it < 24));
+    // One of before that is told only now is not the last one.
+    let mut state = State::clone(lived.strategy.state());
+    let (last, kill) = (state.kill, OutOfMemory { time: kill.time - 30 * 3600, ..kill });
+    state.out_of_memory(&kill);
+    assert!(last.is_some() && state.kill == last);
 }
 
 #[test]

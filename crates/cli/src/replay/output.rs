@@ -22,16 +22,11 @@ impl Output {
             let (path, input) = (path.display(), input.display());
             return Err(Failure::Usage(format!("{option} {path} would replace the input {input}; name another file")));
         }
-        let found = path.canonicalize();
-        let is_special = |place: &PathBuf| place.metadata().is_ok_and(|it| !it.is_file() && !it.is_dir());
-        let place = match found {
-            Ok(found) if is_special(&found) => None,
-            Ok(found) => Some(found),
-            // Not there yet: its folder is, or it cannot be written.
-            Err(_) => {
-                Some(folder_of(path).and_then(|it| Some(it.join(path.file_name()?))).unwrap_or_else(|| path.to_owned()))
-            }
-        };
+        // A pipe that another program gave us (`/dev/stdout`, `/dev/fd/63`) has no path of its own, though it can be opened by this one.
+        let is_special = path.metadata().is_ok_and(|it| !it.is_file() && !it.is_dir());
+        // One that is not there yet: its folder is, or it cannot be written.
+        let new = || folder_of(path).and_then(|it| Some(it.join(path.file_name()?))).unwrap_or_else(|| path.to_owned());
+        let place = (!is_special).then(|| path.canonicalize().unwrap_or_else(|_| new()));
         let output = Self { path: path.to_owned(), place };
         output.try_out().map_err(|error| output.failed(&error))?;
         Ok(output)
@@ -98,4 +93,25 @@ fn same<'a>(path: &Path, mut read: impl Iterator<Item = &'a PathBuf>) -> Option<
 fn beside(place: &Path) -> io::Result<PathBuf> {
     let name = place.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     Ok(place.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_that_another_program_gave_us_is_written_to() {
+        let (mut read, write) = std::io::pipe().unwrap();
+        // As a shell names it: `--emit >(xz > sizes.xz)`.
+        let path = PathBuf::from(format!("/proc/self/fd/{}", write.as_raw_fd()));
+        let output = Output::new("--emit", &path, std::iter::empty()).map_err(|_| "refused").unwrap();
+        output.write(|out| out.write_all(b"sizes")).map_err(|_| "not written").unwrap();
+        drop(write);
+        let mut written = String::new();
+        read.read_to_string(&mut written).unwrap();
+        assert_eq!(written, "sizes");
+    }
 }

@@ -51,8 +51,10 @@ impl From<HorizontalPodAutoscaler> for Scales {
             scaler.metrics.push(Metric { resource, percent, container });
         }
         let noted = it.metadata.annotations.as_ref().and_then(|it| it.get(ADJUSTED_TARGET));
-        let anchor = noted.and_then(|it| serde_json::from_str::<Anchor>(it).ok());
-        scaler.anchor = anchor.filter(|it| scaler.adjustable().is_some_and(|metric| metric.percent == it.to));
+        scaler.anchor = noted.and_then(|it| serde_json::from_str::<Anchor>(it).ok());
+        if scaler.adjusted().is_none() {
+            scaler.anchor = None; // somebody else has set the target since
+        }
         Self { kind: spec.scale_target_ref.kind, name: spec.scale_target_ref.name, scaler }
     }
 }
@@ -156,11 +158,16 @@ mod tests {
             json!([container("app", "cpu", 70), pod("memory", 80)]),
             ("ScaledObject", &["app cpu 70", "memory 80"], true),
         );
-        // Of two of one resource none is lost, and none can be told to be the one that was adjusted.
+        // Of two of one resource none is lost; which one was adjusted is told by its target, unless both have it.
         check_reads(
             json!({}),
             json!([container("app", "cpu", 70), container("proxy", "cpu", 50)]),
-            (own, &["app cpu 70", "proxy cpu 50"], false),
+            (own, &["app cpu 70", "proxy cpu 50"], true),
+        );
+        check_reads(
+            json!({}),
+            json!([container("app", "cpu", 70), container("proxy", "cpu", 70)]),
+            (own, &["app cpu 70", "proxy cpu 70"], false),
         );
     }
 }

@@ -25,7 +25,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher;
 use supple_api::names;
-use supple_decide::facts::{NamespaceFacts, NodeFacts, PodFacts, WorkloadFacts};
+use supple_decide::facts::{NamespaceFacts, NodeFacts, Phase, PodFacts, WorkloadFacts};
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::Uses;
 use supple_decide::scene::{Scene, Subject};
@@ -535,7 +535,9 @@ impl View {
     /// The facts of a workload, put together from its object and what stands beside it. Of a kind that is not watched
     /// (a bare pod, a custom controller's) its pods tell what they can.
     pub fn facts_of(&self, key: &WorkloadKey) -> WorkloadFacts {
-        let pods = || self.members(key).filter_map(|it| self.scene.pods.get(it));
+        // Of a release that is over pods may be left for long that have ended.
+        let all = || self.members(key).filter_map(|it| self.scene.pods.get(it));
+        let pods = || all().filter(|it| it.phase != Phase::Ended);
         let counted = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         let object = self.object(key);
         let told = self.unwatched.get(key).filter(|_| object.is_none());

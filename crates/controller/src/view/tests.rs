@@ -282,4 +282,11 @@ fn two_releases_of_an_argo_rollout_are_one_workload_that_is_rolling() {
     view.see(release("2"));
     assert_eq!((view.members.len(), view.members(&key).count()), (1, 2));
     assert!(view.facts_of(&key).rolling);
+    // A pod of the first one that was evicted may be left for long.
+    let News::Pod(watcher::Event::Apply(mut evicted)) = release("1") else { panic!("it is one") };
+    evicted.status.get_or_insert_default().phase = Some("Failed".to_owned());
+    view.see(News::Pod(watcher::Event::Apply(evicted)));
+    assert_eq!(view.members(&key).count(), 2);
+    assert!(!view.facts_of(&key).rolling);
+    assert_eq!(view.facts_of(&key).replicas, 1);
 }

@@ -12,15 +12,19 @@ use crate::snapshot::Last;
 impl World {
     pub(super) fn answered(&mut self, order: &Order, answer: Answer, now: Timestamp) -> Vec<Effect> {
         let Order { action, pod, .. } = order;
+        // The target of an autoscaler that is set alone is nothing that was asked of the pod it is told with.
+        let is_of_pod = !matches!(action.what, What::SettleScaler(_));
         let (code, words, is_set_back) = match answer {
             Answer::Accepted { generation } => {
-                self.view.scene.refused.remove(&action.pod);
+                if is_of_pod {
+                    self.view.scene.refused.remove(&action.pod);
+                }
                 // An eviction and a rollout hold until the pod is gone.
                 self.in_flight.insert(action.pod.clone(), generation);
                 if let Some(seen) = self.view.scene.pods.get(&action.pod).map(|it| it.generation) {
                     self.shows_what_was_sent(&action.pod, seen);
                 }
-                if matches!(action.what, What::SettleScaler(_)) {
+                if !is_of_pod {
                     self.release(&action.pod); // nothing happens to the pod
                 }
                 let words = match action.what.change() {

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use supple_decide::facts::PodFacts;
 use supple_decide::key::PodKey;
 
 use super::World;
 use crate::event::Effect;
 use crate::source::incident::{Incident, Mark};
+
+/// A kill of before that says nothing about today: the recommender plans memory by the peaks of a week.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What is not dealt with yet.
 #[derive(Debug, Default)]
@@ -50,7 +53,8 @@ impl World {
             let policy = self.policy_of(&pod.workload);
             for (place, container) in pod.containers.iter().enumerate() {
                 let Some(end) = container.last_end.filter(|it| it.out_of_memory) else { continue };
-                if !self.history.has_seen_kill(&pod.workload, &container.name, end.at) {
+                let is_old = now.duration_since(end.at.into()) >= REMEMBERED;
+                if !is_old && !self.history.has_seen_kill(&pod.workload, &container.name, end.at) {
                     self.history.killed_unseen(&pod, container, end.at, now, &policy);
                     self.kept.kills.uncounted.push(Incident::OutOfMemory(place, end.at));
                 }
@@ -155,6 +159,14 @@ mod tests {
             let memory = memory(&world);
             assert!(memory.target.0 > 200 * MIB && memory.urgent == is_urgent, "{killed}: {memory:?}");
         }
+    }
+
+    #[test]
+    fn a_kill_of_weeks_ago_is_no_use_of_today() {
+        let mut world = world(&[("other", "n1")]);
+        world.apply(a(Some(-8 * 24 * 3600)), at(0));
+        let effects = round(&mut world, 1);
+        assert_eq!((counted(&effects), done(&effects)), (0, None));
     }
 
     #[test]

@@ -33,7 +33,9 @@ impl World {
         let wait = SignedDuration::from_secs(wait).min(ASKED_AGAIN_AT_LAST);
         let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
         let message = format!("the API server refused it at {now:.0}: {why}");
-        scene.refused.insert(action.pod.clone(), Refused { change, times, until, code: Code::Refused, message });
+        if !matches!(action.what, What::SettleScaler(_)) {
+            scene.refused.insert(action.pod.clone(), Refused { change, times, until, code: Code::Refused, message });
+        }
         let waits = self.records.get(&action.workload).is_some_and(|it| it.pause(now).is_some());
         if (times == 0 || !action.cannot_wait) && !waits {
             self.set_back(&action.workload, now);

@@ -190,6 +190,25 @@ fn what_cannot_wait_is_given_beside_what_changes_with_the_target() {
     }
 }
 
+#[test]
+fn what_finds_room_after_its_siblings_could_not_change_with_it_leaves_the_target_alone() {
+    let mut stage = adjusting(3, 40);
+    stage.subject("web").needs.insert("app".into(), need("2 2Gi"));
+    stage.subject("web").needs.get_mut("app").unwrap().memory.as_mut().unwrap().urgent = true;
+    for name in ["web-1", "web-2", "web-3"] {
+        stage.used(name).memory = Some(supple_quantity::Bytes(1000 * MIB));
+    }
+    stage.node("small", "4", "4Gi");
+    stage.at("web-1").node = Some("small".into());
+    stage.workload("idle", "1 1Gi");
+    stage.policy("idle", |it| it.steps.value = supple_decide::policy::StepCaps::default());
+    stage.pod("idle", "idle-1", "small", "2500m 2560Mi");
+    let round = stage.decide();
+    check(&round, "idle-1", Code::Resize, "1 1Gi");
+    check(&round, "web-1", Code::Resize, "2Gi");
+    assert_eq!(adjusted(&round), []);
+}
+
 /// Three pods of which so many have got their new size when the loop was killed; the target had been changed before.
 fn killed_after(resized: usize) -> Stage {
     let mut stage = adjusting(3, 80);

@@ -53,7 +53,7 @@ impl World {
             let policy = self.policy_of(&pod.workload);
             for (place, container) in pod.containers.iter().enumerate() {
                 let Some(end) = container.last_end.filter(|it| it.out_of_memory) else { continue };
-                let is_old = now.duration_since(end.at.into()) >= REMEMBERED;
+                let is_old = now.duration_since(end.at) >= REMEMBERED;
                 if !is_old && !self.history.has_seen_kill(&pod.workload, &container.name, end.at) {
                     self.history.killed_unseen(&pod, container, end.at, now, &policy);
                     self.kept.kills.uncounted.push(Incident::OutOfMemory(place, end.at));

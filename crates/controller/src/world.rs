@@ -112,8 +112,8 @@ pub struct World {
     rules: Rules,
     history: History,
     records: BTreeMap<WorkloadKey, Arc<Record>>,
-    /// Actions that were sent, and the generation the pod has after them, once that is known.
-    in_flight: BTreeMap<PodKey, Option<i64>>,
+    /// Actions that were sent, and until when they hold.
+    in_flight: BTreeMap<PodKey, answered::Sent>,
     flights: flights::Flights,
     decisions: Decisions,
     /// When it was decided last.
@@ -334,7 +334,7 @@ impl World {
 
     /// What we have sent holds until the pod shows it: a view that is older is not to be believed about it.
     fn shows_what_was_sent(&mut self, pod: &PodKey, generation: i64) {
-        if self.in_flight.get(pod).is_some_and(|sent| sent.is_some_and(|it| generation >= it)) {
+        if self.in_flight.get(pod).is_some_and(|it| it.is_shown_at(generation)) {
             self.release(pod);
         }
     }
@@ -550,7 +550,7 @@ impl World {
             self.flights.begin(&order.action.pod, node, !order.action.cannot_wait && !together);
         }
         self.view.scene.acting.insert(order.action.pod.clone(), change);
-        self.in_flight.insert(order.action.pod.clone(), None);
+        self.in_flight.insert(order.action.pod.clone(), answered::Sent::Asked);
         Some(Effect::Carry(Box::new(order)))
     }
 

@@ -95,6 +95,14 @@ pub struct PodShape {
     pub has_deadline: bool,
 }
 
+/// The mode that is said for a pod with these words under the policy of its workload: its own word wins, and one that nobody knows is
+/// `Off`, because what was meant is not known.
+#[must_use]
+pub fn mode_under(words: &BTreeMap<String, String>, policy: &Policy) -> Setting<Mode> {
+    let own = words.get(MODE).map(|it| Mode::of_word(it).unwrap_or_default());
+    own.map_or_else(|| policy.mode.clone(), |value| Setting { value, origin: Origin::Pod })
+}
+
 impl Deref for PodFacts {
     type Target = PodShape;
 
@@ -110,12 +118,10 @@ impl DerefMut for PodFacts {
 }
 
 impl PodFacts {
-    /// The mode that is said for it under the policy of its workload: its own word wins, and one that nobody knows is `Off`, because
-    /// what was meant is not known.
+    /// The mode that is said for it under the policy of its workload.
     #[must_use]
     pub fn mode_under(&self, policy: &Policy) -> Setting<Mode> {
-        let own = self.words.get(MODE).map(|it| Mode::of_word(it).unwrap_or_default());
-        own.map_or_else(|| policy.mode.clone(), |value| Setting { value, origin: Origin::Pod })
+        mode_under(&self.words, policy)
     }
 
     /// What it has in common with another, kept once for both. Says the same as before.

@@ -296,6 +296,12 @@ impl View {
         Said { labels: Cow::Owned(labels::common(self.labels_of(key))), words: pod.map_or(&NOTHING, |it| &it.words) }
     }
 
+    /// What its template says to us of its pods.
+    pub fn pod_words(&self, key: &WorkloadKey) -> &Map {
+        static NOTHING: Map = Map::new();
+        self.object(key).map_or(&NOTHING, |it| &it.pod_words)
+    }
+
     /// The labels of the pods of a workload that is not watched.
     fn labels_of(&self, key: &WorkloadKey) -> impl Iterator<Item = &Labels> {
         self.members(key).filter_map(|it| self.labels.get(it))

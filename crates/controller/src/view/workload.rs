@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use supple_api::names;
+use supple_decide::extract;
 use supple_decide::facts::Rollout;
 use supple_decide::few::Few;
 use supple_decide::numbers::Numbers;
@@ -27,6 +28,8 @@ pub struct Workload {
     pub words: BTreeMap<String, String>,
     /// Labels of its pods, as its template has them: what selectors of budgets match.
     pub pod_labels: Arc<BTreeMap<String, String>>,
+    /// Labels and annotations under `supple.dev/` that its pods have from its template.
+    pub pod_words: BTreeMap<String, String>,
     /// What its template asks for.
     pub template: Few<Arc<str>, Numbers>,
     /// `spec.replicas`
@@ -53,6 +56,7 @@ fn is_none(of_pods: &IntOrString) -> bool {
 fn base(api_version: &'static str, meta: ObjectMeta, template: Option<PodTemplateSpec>) -> Workload {
     let (pod_meta, spec) = template.map(|it| (it.metadata, it.spec)).unwrap_or_default();
     let labels = Arc::new(meta.labels.unwrap_or_default());
+    let pod_words = pod_meta.as_ref().map(extract::words).unwrap_or_default();
     let pod_labels = pod_meta.and_then(|it| it.labels).unwrap_or_default();
     // As a rule they are the same, and then kept once.
     let pod_labels = if pod_labels == *labels { labels.clone() } else { Arc::new(pod_labels) };
@@ -63,6 +67,7 @@ fn base(api_version: &'static str, meta: ObjectMeta, template: Option<PodTemplat
         labels,
         words: words(meta.annotations),
         pod_labels,
+        pod_words,
         template: containers.map(|it| (Arc::from(it.name), Numbers::of(&Sizes::of(it.resources.as_ref())))).collect(),
         ..Workload::default()
     }

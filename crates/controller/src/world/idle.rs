@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::runtime::watcher::Event as Seen;
 use supple_decide::create::Siblings;
-use supple_decide::facts::{PodFacts, WorkloadFacts};
+use supple_decide::facts::{PodFacts, WorkloadFacts, mode_under};
 use supple_decide::key::WorkloadKey;
 use supple_decide::numbers::Numbers;
 use supple_decide::policy::Mode;
@@ -46,9 +46,11 @@ impl World {
     pub(super) fn look_at_rest(&mut self, now: Timestamp) {
         let mut before = std::mem::take(&mut self.kept.resting);
         for workload in self.view.without_pods() {
-            let Some((facts, policy)) = self.at_rest(&workload).filter(|it| it.1.mode.value != Mode::Off) else {
+            let Some((facts, policy)) = self.at_rest(&workload) else { continue };
+            // As for a pod: what its template says wins over its workload's mode.
+            if mode_under(self.view.pod_words(&workload), &policy).value == Mode::Off {
                 continue;
-            };
+            }
             self.recall(&workload);
             if !self.history.knows(&workload) {
                 continue;
@@ -80,7 +82,9 @@ impl World {
         // A template does not say here which of its containers end before the others begin; of those nothing is learned.
         let known = self.history.knows(&facts.key);
         let containers = facts.template.iter().filter(|(name, _)| !known || self.history.knows_of(&facts.key, name));
-        stand_in(facts, containers.map(|(name, asked)| container(name, asked)).collect())
+        let mut pod = stand_in(facts, containers.map(|(name, asked)| container(name, asked)).collect());
+        pod.metadata.annotations = Some(self.view.pod_words(&facts.key).clone());
+        pod
     }
 }
 

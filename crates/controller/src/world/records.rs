@@ -1,5 +1,7 @@
 //! Whose record of a workload counts. Who leads has the last word, and writes it down; all others follow what is written. Only what
-//! was remembered here by one that led, and has not been seen to stand in the cluster, is put together with it.
+//! was remembered here by one that led, and has not been seen to stand in the cluster, is put together with it: once, because what is written
+//! after that is by one who has led since. For how long pods have waited for room is only ever what is written: a wait that ended while
+//! another led would go on, and after days of waiting a pod is evicted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,30 +11,53 @@ use supple_decide::record::Record;
 
 use super::World;
 
-/// What was remembered here and does not stand in the cluster yet, as far as we have seen; with it, how it was sent last.
+/// What was remembered here and does not stand in the cluster yet, as far as we have seen.
 #[derive(Debug, Default)]
-pub(super) struct Unseen(BTreeMap<WorkloadKey, Option<Record>>);
+pub(super) struct Unseen(BTreeMap<WorkloadKey, Missing>);
+
+/// Where what was remembered of a workload is.
+#[derive(Debug)]
+enum Missing {
+    /// It has not been sent.
+    Remembered,
+    /// It was sent last in these words.
+    Sent(Record),
+    /// It has been put together with this, which is another's.
+    Beside(Arc<Record>),
+}
 
 impl Unseen {
     /// Something new is remembered: how it was sent before is no longer all of it.
     fn remembered(&mut self, workload: &WorkloadKey) {
-        self.0.insert(workload.clone(), None);
+        self.0.insert(workload.clone(), Missing::Remembered);
     }
 
     /// What is remembered is sent, in these words.
     pub(super) fn sent(&mut self, workload: &WorkloadKey, record: impl FnOnce() -> Record) {
-        if let Some(sent) = self.0.get_mut(workload) {
-            *sent = Some(record());
+        if let Some(missing) = self.0.get_mut(workload) {
+            *missing = Missing::Sent(record());
         }
     }
 
     /// This stands in the cluster; whether something of ours is still missing there. An answer is not waited for: a watch may be behind it,
     /// and what it then tells is older than what we wrote.
     pub(super) fn is_missing_in(&mut self, workload: &WorkloadKey, written: &Record) -> bool {
-        if self.0.get(workload).is_some_and(|it| it.as_ref() == Some(written)) {
+        let is_there = |it: &Missing| match it {
+            Missing::Remembered => false,
+            Missing::Sent(sent) => sent == written,
+            Missing::Beside(other) => **other != *written,
+        };
+        if self.0.get(workload).is_some_and(is_there) {
             self.0.remove(workload);
         }
         self.0.contains_key(workload)
+    }
+
+    /// What is missing has been put together with this.
+    fn put_beside(&mut self, workload: &WorkloadKey, written: &Arc<Record>) {
+        if let Some(missing) = self.0.get_mut(workload) {
+            *missing = Missing::Beside(written.clone());
+        }
     }
 
     /// Workloads that are gone take it along.
@@ -49,7 +74,7 @@ impl World {
                 let is_missing = self.unseen.is_missing_in(workload, written);
                 let own = self.records.remove(workload).filter(|_| is_missing);
                 let record = match own {
-                    Some(own) => Arc::new(Record::clone(written).merged(Arc::unwrap_or_clone(own))),
+                    Some(own) => together(written, own),
                     None => written.clone(),
                 };
                 self.records.insert(workload.clone(), record);
@@ -65,10 +90,16 @@ impl World {
     /// on what the leader knows.
     pub(super) fn follow(&mut self, workload: &WorkloadKey, written: &Arc<Record>) {
         let is_missing = self.unseen.is_missing_in(workload, written);
-        let is_known = self.records.get(workload).is_some_and(|it| it == written);
-        if !self.leading && !is_missing && !is_known && self.kept.has_seen(workload) {
-            self.take_record(workload, written.clone());
+        let own = self.records.get(workload);
+        if self.leading || own.is_some_and(|it| it == written) || !self.kept.has_seen(workload) {
+            return;
         }
+        let record = match own.filter(|_| is_missing) {
+            Some(own) => together(written, own.clone()),
+            None => written.clone(),
+        };
+        self.unseen.put_beside(workload, written);
+        self.take_record(workload, record);
     }
 
     /// What is remembered from now on, and is to be written down.
@@ -84,6 +115,12 @@ impl World {
         }
         self.records.insert(workload.clone(), record);
     }
+}
+
+/// What is written, and what is missing there of what was remembered here.
+fn together(written: &Arc<Record>, own: Arc<Record>) -> Arc<Record> {
+    let own = Record { no_room_since: None, ..Arc::unwrap_or_clone(own) };
+    Arc::new(Record::clone(written).merged(own))
 }
 
 #[cfg(test)]
@@ -171,10 +208,30 @@ mod tests {
     }
 
     #[test]
+    fn who_could_not_write_follows_the_next_leader_and_waits_for_room_only_as_long_as_is_written() {
+        let mut stage = standby(&record(0, false));
+        stage.tell(Event::Leading(true));
+        stage.round();
+        let workload = workload(&stage);
+        stage.world.take_over_record(&workload, record(2, true));
+        stage.tell(Event::Leading(false));
+        stands(&mut stage, &record(1, false));
+        assert_eq!(known(&stage), (2, false), "what the next leader does not know is put beside what it wrote");
+        stands(&mut stage, &record(1, false));
+        assert_eq!(known(&stage), (2, false), "told again");
+        stands(&mut stage, &record(0, true));
+        assert_eq!(known(&stage), (0, true), "it has led since");
+        stands(&mut stage, &record(0, false));
+        stage.tell(Event::Leading(true));
+        stage.round();
+        assert_eq!(known(&stage), (0, false), "weeks later");
+    }
+
+    #[test]
     fn what_could_not_be_written_is_not_forgotten_and_what_was_is_the_next_leaders() {
         check(Ok(()), true, (0, false));
         check(Err("no answer".to_owned()), true, (0, false)); // it was done all the same
-        check(Err("another replica leads".to_owned()), false, (2, true));
-        check(Ok(()), false, (2, true)); // it is not seen yet: what is told may be older
+        check(Err("another replica leads".to_owned()), false, (2, false)); // but for the wait, which may be over
+        check(Ok(()), false, (2, false)); // it is not seen yet: what is told may be older
     }
 }

@@ -18,6 +18,7 @@ impl World {
         if only.is_none() {
             self.forget_pods();
             self.forget_workloads(now);
+            self.release_those_that_stay(now);
         }
         let there = &self.view.scene.pods;
         self.flights.retain(|it| there.contains_key(it));

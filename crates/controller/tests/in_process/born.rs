@@ -258,6 +258,30 @@ async fn what_comes_back_from_nothing_is_sized_by_what_was_known() {
     }
 }
 
+/// What a template says of its pods wins over the mode of the workload, also while there are none.
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_from_nothing_is_sized_if_its_template_says_so() {
+    let cases = [
+        ("Off", "labels", "Initial", true),
+        ("Off", "annotations", "Initial", true),
+        ("Initial", "labels", "Off", false),
+    ];
+    for (mode, place, word, is_sized) in cases {
+        let shop = Shop::new(json!({"updatePolicy": {"updateMode": mode}}), None).await;
+        let template = json!({"metadata": {place: {"supple.dev/mode": word}}});
+        let api = Api::<Deployment>::default_namespaced(shop.lab.client.clone());
+        let patch = Patch::Merge(json!({"spec": {"template": template}}));
+        api.patch("web", &PatchParams::default(), &patch).await.unwrap();
+        tokio::time::sleep(HOUR / 2).await;
+        shop.scale(0).await;
+        tokio::time::sleep(HOUR / 60).await;
+        let shop = shop.restart().await;
+        tokio::time::sleep(HOUR / 60).await;
+        check_sizes(&shop.one_more().await, is_sized, &json!([mode, place, word]));
+        shop.end().await;
+    }
+}
+
 /// Also where the loop that has seen its pods is not the one that answers, and as `explain` says.
 #[tokio::test(start_paused = true)]
 async fn what_comes_back_after_a_restart_is_sized_by_what_was_written_down() {

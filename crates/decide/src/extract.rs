@@ -124,7 +124,7 @@ fn used_when_evicted(message: &str) -> Few<Arc<str>, Bytes> {
     message.split("Container ").skip(1).filter_map(one).collect()
 }
 
-/// Labels and annotations that speak to us, what we note ourselves left out; an annotation wins over a label of the same name. For
+/// Labels and annotations that speak to us, what we note ourselves left out; a label wins over an annotation of the same name. For
 /// pods, workloads and namespaces alike.
 #[must_use]
 pub fn words(meta: &ObjectMeta) -> BTreeMap<String, String> {
@@ -134,7 +134,6 @@ pub fn words(meta: &ObjectMeta) -> BTreeMap<String, String> {
         let list = list.iter().flatten().filter(|(name, _)| is_word(name));
         list.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
     };
-    // Of two of a name the label holds, as everywhere.
     ours(&meta.annotations).into_iter().chain(ours(&meta.labels)).collect()
 }
 

@@ -68,6 +68,10 @@ pub struct Advice {
     pub memory: Option<Part>,
 }
 
+/// Samples that an hour is reckoned to have while none is over: as many as metrics-server takes. With the few that there are by then, being
+/// over would cost next to nothing, and the first sizes would be raised in haste one after the other.
+const AT_FIRST: u16 = 240;
+
 impl State {
     /// The sizes for a container of which these requests (thousandths of a core, bytes) are in force. A limit is not told: whoever knows
     /// it finds out how long a climb has to it by [`Climb::until`].
@@ -149,7 +153,9 @@ impl State {
 
     /// CPU samples of one pod in an hour: a size is one pod's, and so is what an hour of being over it costs.
     fn samples_an_hour(&self) -> f64 {
-        f64::from(self.cpu.tally().samples().max(1))
+        let tally = self.cpu.tally();
+        let least = if tally.per_hour == 0 { AT_FIRST } else { 1 };
+        f64::from(tally.samples().max(least))
     }
 
     /// Prices an hour is reckoned with: of a kill in it, of being over during all of its samples.

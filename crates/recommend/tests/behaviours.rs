@@ -479,3 +479,16 @@ fn several_pods_of_a_workload_are_one_past() {
     // Any of them may be the one with the most to do next.
     assert!(sizes.iter().all(|it| it.memory_limit.is_some_and(|it| amount(it.0) >= 300.0 * MEBI)), "{sizes:?}");
 }
+
+#[test]
+fn what_is_seen_in_the_first_minutes_is_held_without_being_raised_in_haste() {
+    // One sample in ten is three times as much, and no hour is over yet.
+    let mut state = State::default();
+    let (policy, mut cursor) = (Policy::default(), Cursor::default());
+    for at in 0..10 {
+        let cpu = if at % 10 == 9 { 300.0 } else { 100.0 };
+        state.observe(&mut cursor, &Sample { time: at * 15, cpu: Some(cpu), ..Sample::default() }, &policy);
+    }
+    let advice = state.advise_cpu(&policy, None).expect("it was measured");
+    assert!(advice.request >= 300, "{advice:?}");
+}

@@ -45,9 +45,10 @@ impl Output {
                 content(&mut out)?;
                 return out.flush();
             };
-            let beside = beside(place)?;
-            let mut out = BufWriter::new(File::create_new(&beside)?);
-            let moved = content(&mut out).and_then(|()| out.flush()).and_then(|()| {
+            let (beside, file) = beside(place)?;
+            let mut out = BufWriter::new(file);
+            let whole = content(&mut out).and_then(|()| out.flush()).and_then(|()| out.get_ref().sync_all());
+            let moved = whole.and_then(|()| {
                 if let Ok(before) = place.metadata() {
                     fs::set_permissions(&beside, before.permissions())?;
                 }
@@ -67,9 +68,7 @@ impl Output {
         if place.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        let beside = beside(place)?;
-        File::create_new(&beside)?;
-        fs::remove_file(&beside)
+        fs::remove_file(beside(place)?.0)
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
@@ -89,10 +88,17 @@ fn same<'a>(path: &Path, mut read: impl Iterator<Item = &'a PathBuf>) -> Option<
     read.find(|it| it.canonicalize().is_ok_and(|it| it == path))
 }
 
-/// A name of nobody's in the same folder, so that the file can be moved.
-fn beside(place: &Path) -> io::Result<PathBuf> {
+/// An empty file in the same folder, so that it can be moved, under a name of this process's alone. In a container that is always the same:
+/// what a process left there that was killed goes first.
+fn beside(place: &Path) -> io::Result<(PathBuf, File)> {
     let name = place.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-    Ok(place.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id())))
+    let path = place.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = File::create_new(&path)?;
+    Ok((path, file))
 }
 
 #[cfg(test)]
@@ -113,5 +119,16 @@ mod tests {
         let mut written = String::new();
         read.read_to_string(&mut written).unwrap();
         assert_eq!(written, "sizes");
+    }
+
+    #[test]
+    fn what_a_killed_process_of_our_number_left_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.html");
+        fs::write(folder.path().join(format!(".report.html.{}", std::process::id())), "half").unwrap();
+        let output = Output::new("--html", &path, std::iter::empty()).map_err(|_| "refused").unwrap();
+        output.write(|out| out.write_all(b"whole")).map_err(|_| "not written").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

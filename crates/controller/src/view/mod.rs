@@ -542,8 +542,8 @@ impl View {
     /// (a bare pod, a custom controller's) its pods tell what they can.
     pub fn facts_of(&self, key: &WorkloadKey) -> WorkloadFacts {
         // Of a release that is over pods may be left for long that have ended.
-        let all = || self.members(key).filter_map(|it| self.scene.pods.get(it));
-        let pods = || all().filter(|it| it.phase != Phase::Ended);
+        let living = |it: &PodKey| self.scene.pods.get(it).filter(|it| it.phase != Phase::Ended);
+        let pods = || self.members(key).filter_map(living);
         let counted = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         let object = self.object(key);
         let told = self.unwatched.get(key).filter(|_| object.is_none());

@@ -1,5 +1,5 @@
-//! Sizes for a pod that is being created, as a JSON patch of its resources, and of an annotation with what it would have had. Pure. What they are is decided by `decide::create`; here is
-//! only how they are written. Of what would make a pod that the server refuses nothing is written all the same: a pod with its own
+//! Sizes for a pod that is being created, as a JSON patch of its resources, and of an annotation with what it would have had. Pure. What
+//! they are is decided by `decide::create`; here is only how they are written. Of what would make a pod that the server refuses nothing is written all the same: a pod with its own
 //! sizes is better than none.
 
 use std::collections::BTreeMap;
@@ -137,11 +137,8 @@ mod tests {
         })
     }
 
-    /// What becomes of these resources of the second container.
-    #[track_caller]
-    fn check(resources: &Value, wanted: Option<Numbers>, expect: Option<Value>) {
-        let object = json!({"metadata": {"generateName": "web-"}, "spec": {"containers": [
-            {"name": "other", "resources": {"requests": {"cpu": "1"}}}, {"name": "c", "resources": resources}]}});
+    /// What is answered when this pod is created, where each container is to have these sizes.
+    fn asked(object: &Value, wanted: Option<Numbers>) -> Verdict {
         let question = Question {
             uid: "u".to_owned(),
             namespace: "d".to_owned(),
@@ -149,10 +146,18 @@ mod tests {
             operation: "CREATE".to_owned(),
             subresource: String::new(),
             pod: serde_json::from_value(object.clone()).ok(),
-            object,
+            object: object.clone(),
             old: None,
         };
-        let verdict = judge(&question, &Known(wanted), Timestamp::UNIX_EPOCH);
+        judge(&question, &Known(wanted), Timestamp::UNIX_EPOCH)
+    }
+
+    /// What becomes of these resources of the second container.
+    #[track_caller]
+    fn check(resources: &Value, wanted: Option<Numbers>, expect: Option<Value>) {
+        let object = json!({"metadata": {"generateName": "web-"}, "spec": {"containers": [
+            {"name": "other", "resources": {"requests": {"cpu": "1"}}}, {"name": "c", "resources": resources}]}});
+        let verdict = asked(&object, wanted);
         let expect = expect.map(|it| json!({"op": "add", "path": "/spec/containers/1/resources", "value": it}));
         assert_eq!(verdict.patch.first(), expect.as_ref(), "{verdict:?}");
         assert!(verdict.refused.is_none());
@@ -178,17 +183,7 @@ mod tests {
         ] {
             let mut object = json!({"metadata": annotations, "spec": {"containers": [
                 {"name": "c", "resources": {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}}]}});
-            let asked = |object: &Value| Question {
-                uid: "u".to_owned(),
-                namespace: "d".to_owned(),
-                name: String::new(),
-                operation: "CREATE".to_owned(),
-                subresource: String::new(),
-                pod: serde_json::from_value(object.clone()).ok(),
-                object: object.clone(),
-                old: None,
-            };
-            let verdict = judge(&asked(&object), &Known(numbers((250, 0), (300, 1024))), Timestamp::UNIX_EPOCH);
+            let verdict = asked(&object, numbers((250, 0), (300, 1024)));
             assert_eq!(verdict.patch[1]["path"], path);
             let patch: json_patch::Patch = serde_json::from_value(verdict.patch.into()).unwrap();
             json_patch::patch(&mut object, &patch).unwrap();
@@ -201,9 +196,7 @@ mod tests {
                 "after": {"c": {"cpuRequest": "250m", "memoryRequest": "300Mi"}}})
             );
             assert!(supple_decide::extract::words(&sized.metadata).is_empty(), "nobody has said anything by it");
-            assert!(
-                judge(&asked(&object), &Known(numbers((250, 0), (300, 0))), Timestamp::UNIX_EPOCH).patch.is_empty()
-            );
+            assert!(asked(&object, numbers((250, 0), (300, 0))).patch.is_empty());
         }
     }
 
@@ -217,19 +210,7 @@ mod tests {
     fn the_class_is_kept() {
         let object = json!({"spec": {"containers": [{"name": "c", "resources": {
             "requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}}]}});
-        let ask = |wanted| {
-            let question = Question {
-                uid: "u".to_owned(),
-                namespace: "d".to_owned(),
-                name: String::new(),
-                operation: "CREATE".to_owned(),
-                subresource: String::new(),
-                pod: serde_json::from_value(object.clone()).ok(),
-                object: object.clone(),
-                old: None,
-            };
-            judge(&question, &Known(wanted), Timestamp::UNIX_EPOCH)
-        };
+        let ask = |wanted| asked(&object, wanted);
         let kept = ask(numbers((500, 0), (0, 0)));
         assert_eq!((kept.patch.len(), kept.audit[0].0), (0, "kept"));
         let sized = ask(numbers((500, 500), (0, 0)));

@@ -176,14 +176,20 @@ fn what_the_scaler_does_not_read_has_its_canary_and_its_rate() {
     assert_eq!((of("app"), of("side")), (4, 1));
 }
 
-#[test]
-fn what_cannot_wait_is_given_beside_what_changes_with_the_target() {
+/// Three pods that need this, with memory near its end, so that it cannot wait; the target changes with CPU.
+fn pressing(needs: &str) -> Stage {
     let mut stage = adjusting(3, 40);
-    stage.subject("web").needs.insert("app".into(), need("500m 2Gi"));
+    stage.subject("web").needs.insert("app".into(), need(needs));
     stage.subject("web").needs.get_mut("app").unwrap().memory.as_mut().unwrap().urgent = true;
     for name in ["web-1", "web-2", "web-3"] {
         stage.used(name).memory = Some(supple_quantity::Bytes(1000 * MIB));
     }
+    stage
+}
+
+#[test]
+fn what_cannot_wait_is_given_beside_what_changes_with_the_target() {
+    let mut stage = pressing("500m 2Gi");
     let round = stage.decide();
     for name in ["web-1", "web-2", "web-3"] {
         check(&round, name, Code::AdjustScaler, "500m 2Gi");
@@ -192,12 +198,7 @@ fn what_cannot_wait_is_given_beside_what_changes_with_the_target() {
 
 #[test]
 fn what_finds_room_after_its_siblings_could_not_change_with_it_leaves_the_target_alone() {
-    let mut stage = adjusting(3, 40);
-    stage.subject("web").needs.insert("app".into(), need("2 2Gi"));
-    stage.subject("web").needs.get_mut("app").unwrap().memory.as_mut().unwrap().urgent = true;
-    for name in ["web-1", "web-2", "web-3"] {
-        stage.used(name).memory = Some(supple_quantity::Bytes(1000 * MIB));
-    }
+    let mut stage = pressing("2 2Gi");
     stage.node("small", "4", "4Gi");
     stage.at("web-1").node = Some("small".into());
     stage.workload("idle", "1 1Gi");

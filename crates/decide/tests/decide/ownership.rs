@@ -189,7 +189,7 @@ fn pressing(needs: &str) -> Stage {
 
 #[test]
 fn what_cannot_wait_is_given_beside_what_changes_with_the_target() {
-    let mut stage = pressing("500m 2Gi");
+    let stage = pressing("500m 2Gi");
     let round = stage.decide();
     for name in ["web-1", "web-2", "web-3"] {
         check(&round, name, Code::AdjustScaler, "500m 2Gi");

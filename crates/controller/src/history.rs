@@ -432,10 +432,13 @@ impl History {
             let urgent_cpu = kept.pods.values().filter_map(|it| it.urgent().cpu).max();
             let urgent_memory = kept.pods.values().filter_map(|it| it.urgent().memory).max();
             let need = Need {
-                cpu: advice.cpu.map(|it| wanted(&it, urgent_cpu.map(|it| it.0))).map(|it| it.map(MilliCpu)),
+                cpu: advice
+                    .cpu
+                    .map(|it| wanted(&it, Resource::Cpu, urgent_cpu.map(|it| it.0)))
+                    .map(|it| it.map(MilliCpu)),
                 memory: advice
                     .memory
-                    .map(|it| wanted(&it, urgent_memory.map(|it| it.0)))
+                    .map(|it| wanted(&it, Resource::Memory, urgent_memory.map(|it| it.0)))
                     .map(|it| it.map(|bytes| Bytes(in_mebibytes(bytes)))),
                 fresh: kept.fresh,
                 hours: u32::from(kept.front.state().hours()),
@@ -545,18 +548,24 @@ impl History {
     }
 }
 
-/// A plan as a wish, with what cannot wait laid over it.
-fn wanted(part: &Part, urgent: Option<i64>) -> Wanted<i64> {
-    let target = part.request.max(urgent.unwrap_or(0));
-    let is_urgent = urgent.is_some_and(|it| it >= part.request);
+/// A plan as a wish, with what the fast path wants at once laid over it.
+fn wanted(part: &Part, resource: Resource, at_once: Option<i64>) -> Wanted<i64> {
+    let target = part.request.max(at_once.unwrap_or(0));
+    let is_raised = at_once.is_some_and(|it| it >= part.request);
+    let urgent = match resource {
+        // A shortage that the plan has reckoned with is no news: it slows the container down as it has done before, and can wait its turn.
+        Resource::Cpu => is_raised,
+        // The next allocation may be the one it is killed for, whoever knew of it.
+        Resource::Memory => at_once.is_some(),
+    };
     Wanted {
         target,
         lower: part.lower,
         upper: part.upper.max(target),
         confidence_permille: permille(part.confidence.value),
-        rule: if is_urgent { Rule::Raise } else { part.account.rule }.word().to_owned(),
+        rule: if is_raised { Rule::Raise } else { part.account.rule }.word().to_owned(),
         doubt: if part.confidence.doubt == Doubt::None { "" } else { part.confidence.doubt.word() }.to_owned(),
-        urgent: is_urgent,
+        urgent,
         veto: matches!(part.account.rule, Rule::Veto | Rule::Hold),
     }
 }

@@ -519,19 +519,9 @@ impl World {
     fn may_begin(&self, action: &Action) -> bool {
         let Some(change) = action.what.new_change() else { return true };
         let written = self.rules.record(&action.workload);
-        self.is_urgent(&action.workload)
+        action.cannot_wait
             || !self.rules.available().ours
             || written.is_some_and(|it| change.containers.keys().all(|name| it.originals.contains_key(name.as_str())))
-    }
-
-    /// Whether one of its containers needs more than can wait.
-    fn is_urgent(&self, workload: &WorkloadKey) -> bool {
-        self.view.scene.workloads.get(workload).is_some_and(|subject| {
-            let urgent = |it: &supple_decide::need::Need| {
-                it.cpu.as_ref().is_some_and(|it| it.urgent) || it.memory.as_ref().is_some_and(|it| it.urgent)
-            };
-            subject.needs.values().any(urgent)
-        })
     }
 
     fn send(&mut self, action: Action) -> Option<Effect> {

@@ -8,6 +8,15 @@ use supple_quantity::{Bytes, MilliCpu};
 
 use crate::few::Few;
 
+/// Stalled on memory for this share of the last ten seconds, in thousandths: pressure.
+pub(crate) const PRESSURE_PERMILLE: u16 = 100;
+
+/// Throttled in this share of periods, in thousandths: what is tolerated.
+pub(crate) const THROTTLED_PERMILLE: u16 = 50;
+
+/// Some task waited for a CPU for this share of the last minute, in thousandths: the fast path's bound.
+pub(crate) const WAITED_PERMILLE: u16 = 250;
+
 /// What one container of a workload needs, whichever pod it is in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

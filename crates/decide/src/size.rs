@@ -5,7 +5,7 @@
 //! wanted ─▶ headroom ─▶ known too small ─▶ own use ─▶ schedules ─▶ bounds ─▶ rounding ─▶ step ─▶ limit by strategy ─▶ QoS kept
 //! ```
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use supple_resize::amounts::{Requirement, Resource};
 use supple_resize::qos::QosClass;
 use supple_resize::resources::ContainerKind;
@@ -17,7 +17,7 @@ use crate::check::sight::{Sight, after};
 use crate::code::Code;
 use crate::facts::{ContainerFacts, PodFacts};
 use crate::hand::Hand;
-use crate::need::{Use, Wanted};
+use crate::need::{PRESSURE_PERMILLE, THROTTLED_PERMILLE, WAITED_PERMILLE, Wanted};
 use crate::numbers::Numbers;
 use crate::policy::{ContainerSettings, CpuAndMemory, Limits};
 use crate::record::TOO_SMALL_KEPT;
@@ -39,6 +39,9 @@ const ABOVE_HARM_PERCENT: i64 = 20;
 
 /// A container that uses less than this share of its size, in percent, is not the one that cannot wait.
 const NEAR_PERCENT: i64 = 80;
+
+/// What is told of as a share of time speaks of up to a minute: of sizes in force for less than that it says nothing.
+const ECHO: SignedDuration = SignedDuration::from_mins(1);
 
 /// A container that was killed for want of memory so lately cannot wait.
 const KILLED_LATELY: SignedDuration = SignedDuration::from_mins(10);
@@ -118,7 +121,7 @@ impl Sizing<'_> {
         request = self.bounded(request);
         request = self.least(request);
         request = self.rounded(request);
-        let urgent = wanted.urgent && self.is_pressing();
+        let urgent = wanted.urgent && self.is_pressing(wanted);
         let full = Pair { request: Some(request), limit: self.limit(request) };
         let request = if urgent && request > now { request } else { self.stepped(request, now) };
         let (request, limit) = self.with_limit(request, urgent);
@@ -307,33 +310,46 @@ impl Sizing<'_> {
 
     /// Whether it is this pod that cannot wait: a need is one for all pods of a workload, and its haste one pod's. Where
     /// nothing is known of this pod's use, it cannot wait either.
-    fn is_pressing(&self) -> bool {
+    fn is_pressing(&self, wanted: &Wanted<i64>) -> bool {
         let Some(used) = self.sight.fresh_use(self.container) else { return true };
         let near = |used: i64| {
             let size = self.now.limit.or(self.now.request).unwrap_or(0);
             i128::from(used) * 100 >= i128::from(size) * i128::from(NEAR_PERCENT)
         };
+        let told = used.details_at.unwrap_or(used.at);
         match self.resource {
-            Resource::Cpu => match used {
-                Use { throttled_permille: Some(share), .. } if *share >= 50 => true,
-                Use { cpu_pressure_permille: Some(share), .. } if *share >= 250 => true,
-                Use { cpu: Some(cpu), .. } => {
-                    // Over its request it lives on what others leave it.
-                    near(cpu.0) || self.now.request.is_some_and(|it| cpu.0 >= it)
-                }
-                Use { cpu: None, .. } => true,
+            // More CPU than it asked for harms nobody as long as the node has it to spare. What harms is to be kept waiting for it,
+            // by its limit or by others; where nobody tells, being at the limit is as good as being held by it.
+            // And a size that is known to be too small has harmed for a while already: it is raised in turn, the first pod first.
+            Resource::Cpu
+                if self.now.request.is_some_and(|it| it < wanted.lower) || !self.is_since_resized(told, ECHO) =>
+            {
+                false
+            }
+            Resource::Cpu => match (used.throttled_permille, used.cpu_pressure_permille) {
+                (_, Some(waited)) if waited >= WAITED_PERMILLE => true,
+                (Some(throttled), _) => throttled >= THROTTLED_PERMILLE,
+                (None, _) => self.now.limit.is_some() && used.cpu.is_none_or(|it| near(it.0)),
             },
             Resource::Memory => {
                 let killed = self
                     .container
                     .last_end
-                    .is_some_and(|it| it.out_of_memory && after(it.at, KILLED_LATELY) >= self.sight.now);
-                killed
-                    || used.memory_pressure_permille.is_some_and(|it| it >= 100)
+                    .filter(|it| it.out_of_memory && self.is_since_resized(it.at.into(), SignedDuration::ZERO));
+                killed.is_some_and(|it| after(it.at, KILLED_LATELY) >= self.sight.now)
+                    || (used.memory_pressure_permille.is_some_and(|it| it >= PRESSURE_PERMILLE)
+                        && self.is_since_resized(told, ECHO))
                     || used.memory.is_none_or(|it| near(it.0))
                     || used.memory_charged.is_some_and(|it| near(it.0))
             }
         }
+    }
+
+    /// Whether a moment is so long after the last resize: what was suffered before was suffered at other sizes, and one answer to it is
+    /// enough.
+    fn is_since_resized(&self, at: Timestamp, by: SignedDuration) -> bool {
+        let note = self.sight.pod.note.as_deref().filter(|it| it.generation < self.sight.pod.generation);
+        note.is_none_or(|it| at >= after(it.at, by))
     }
 }
 

@@ -10,16 +10,7 @@ use crate::check::limit_range::in_ratio;
 use crate::check::sight::Sight;
 use crate::code::Code;
 use crate::names::APPROVE_MEMORY_DECREASE;
-use crate::need::Use;
-
-/// Stalled on memory for this share of the last ten seconds, in thousandths: pressure.
-const PRESSURE_PERMILLE: u16 = 100;
-
-/// Throttled in this share of periods, in thousandths: what is tolerated.
-const THROTTLED_PERMILLE: u16 = 50;
-
-/// Some task waited for a CPU for this share of the last minute, in thousandths: the fast path's bound.
-const WAITED_PERMILLE: u16 = 250;
+use crate::need::{PRESSURE_PERMILLE, THROTTLED_PERMILLE, Use, WAITED_PERMILLE};
 
 /// The first minor version that lowers memory limits without a restart.
 const LOWERS_SINCE: u32 = 34;

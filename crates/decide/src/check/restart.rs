@@ -47,8 +47,11 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     if let Some(saying) = saying {
         draft.hold_each(sight.pod, |part, _| restarts(sight, part).then(|| saying.clone()));
     } else if let Some(saying) = replicas::incomplete(sight, draft) {
-        // What cannot wait is about to be restarted by the kernel otherwise.
-        draft.hold_each(sight.pod, |part, _| (restarts(sight, part) && !part.urgent).then(|| saying.clone()));
+        // Memory that cannot wait is about to restart it through the kernel otherwise; want of CPU is slow and restarts nothing.
+        let is_restarted_anyway = |part: &Part| part.urgent && part.resource == Resource::Memory;
+        draft.hold_each(sight.pod, |part, _| {
+            (restarts(sight, part) && !is_restarted_anyway(part)).then(|| saying.clone())
+        });
     }
 }
 

@@ -8,6 +8,7 @@ use supple_decide::facts::{PodFacts, Rollout};
 use supple_decide::policy::{Mode, RecreateBy, StepCaps};
 use supple_decide::progress::Progress;
 use supple_decide::round::What;
+use supple_quantity::MilliCpu;
 
 use crate::stage::*;
 
@@ -55,14 +56,75 @@ fn a_sibling_that_lives_with_the_size_is_proof() {
 #[test]
 fn what_cannot_wait_is_no_canary() {
     let mut stage = herd(3);
-    stage.subject("web").needs.insert("app".into(), need("2"));
-    stage.subject("web").needs.get_mut("app").unwrap().cpu.as_mut().unwrap().urgent = true;
+    stage.needs_cpu_at_once("web", "2");
     for name in ["web-1", "web-2"] {
         stage.used(name).throttled_permille = Some(400);
     }
     let round = stage.decide();
     assert_eq!(resized(&round), ["web-1", "web-2"]);
     check(&round, "web-3", Code::CanarySettling, "nothing");
+}
+
+/// What a herd of three does about CPU that cannot wait, when its second pod uses and suffers this.
+fn of_three(uses: impl Fn(&mut supple_decide::need::Use)) -> Vec<String> {
+    let mut stage = herd(3);
+    stage.needs_cpu_at_once("web", "2");
+    uses(stage.used("web-2"));
+    resized(&stage.decide()).into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn cpu_cannot_wait_where_a_pod_is_kept_waiting_for_it() {
+    let [in_turn, at_once] = [["web-1"], ["web-2"]].map(|it| it.map(str::to_owned).to_vec());
+    assert_eq!(of_three(|it| it.throttled_permille = Some(50)), at_once);
+    assert_eq!(of_three(|it| it.throttled_permille = Some(49)), in_turn);
+    assert_eq!(of_three(|it| it.cpu_pressure_permille = Some(250)), at_once);
+    // What the node has to spare is nobody's harm.
+    assert_eq!(of_three(|it| it.cpu = Some(MilliCpu(1500))), in_turn);
+    assert_eq!(of_three(|it| (it.cpu, it.throttled_permille) = (Some(MilliCpu(1500)), Some(0))), in_turn);
+}
+
+#[test]
+fn where_nobody_tells_of_throttling_a_pod_at_its_limit_is_held_by_it() {
+    let decided = |cpu| {
+        let mut stage = herd(3);
+        for name in ["web-1", "web-2", "web-3"] {
+            stage.at(name).containers[0] = stage.container("app", "1:2");
+        }
+        stage.needs_cpu_at_once("web", "2");
+        stage.used("web-2").cpu = Some(MilliCpu(cpu));
+        resized(&stage.decide()).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(decided(1600), ["web-2"]);
+    assert_eq!(decided(1500), ["web-1"]);
+}
+
+#[test]
+fn a_size_that_is_known_to_be_too_small_is_raised_in_turn() {
+    let mut stage = herd(3);
+    stage.needs_cpu_at_once("web", "2");
+    stage.subject("web").needs.get_mut("app").unwrap().cpu.as_mut().unwrap().lower = MilliCpu(1001);
+    for name in ["web-1", "web-2", "web-3"] {
+        stage.used(name).throttled_permille = Some(400);
+    }
+    assert_eq!(resized(&stage.decide()), ["web-1"]);
+}
+
+#[test]
+fn what_was_suffered_before_a_resize_is_not_answered_twice() {
+    let throttled_for = |minutes| {
+        let mut stage = herd(1);
+        stage.resized("web-1", "500m", minutes);
+        stage.needs_cpu_at_once("web", "2");
+        stage.used("web-1").throttled_permille = Some(400);
+        stage.used("web-1").details_at = Some(stage.now);
+        stage
+    };
+    check(&throttled_for(0).decide(), "web-1", Code::Settling, "nothing");
+    check(&throttled_for(1).decide(), "web-1", Code::Resize, "2");
+    let mut long_ago = throttled_for(3);
+    long_ago.used("web-1").details_at = Some(long_ago.ago(3));
+    check(&long_ago.decide(), "web-1", Code::Settling, "nothing");
 }
 
 #[test]
@@ -106,8 +168,7 @@ fn a_namespace_does_not_do_too_much_at_once() {
     stage.policy("c", |it| it.namespace_pods_at_once.value = None);
     assert_eq!(resized(&stage.decide()), ["c-1"]);
     stage.policy("c", |it| it.namespace_pods_at_once.value = Some(1));
-    stage.subject("c").needs.insert("app".into(), need("2"));
-    stage.subject("c").needs.get_mut("app").unwrap().cpu.as_mut().unwrap().urgent = true;
+    stage.needs_cpu_at_once("c", "2");
     stage.used("c-1").throttled_permille = Some(400);
     assert_eq!(resized(&stage.decide()), ["c-1"]);
 }

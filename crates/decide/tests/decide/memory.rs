@@ -1,6 +1,7 @@
 //! What a memory decrease needs.
 
 use supple_decide::code::Code;
+use supple_decide::facts::LastEnd;
 use supple_decide::numbers::Numbers;
 use supple_decide::policy::{ContainerPolicy, Layer, StepCaps};
 use supple_quantity::Bytes;
@@ -115,6 +116,28 @@ fn old_clusters_lower_no_limit() {
     size("1:1 1Gi:1Gi", "1 500Mi", old, Code::LimitNotLowered, "nothing");
     size("1 1Gi:2Gi", "1 2Gi", old, Code::Resize, "2Gi:4Gi");
     size("1 1Gi", "1 500Mi", old, Code::Resize, "500Mi");
+}
+
+/// A pod that was killed for want of memory so many minutes ago and resized by us two minutes ago.
+fn killed(minutes_ago: i64) -> Stage {
+    let mut stage = Stage::new();
+    stage.workload("web", "1 2Gi").needs.get_mut("app").unwrap().memory.as_mut().unwrap().urgent = true;
+    stage.pod("web", "web-1", "n1", "1 1Gi:1Gi");
+    stage.resized("web-1", "1 900Mi:900Mi", 2);
+    let at = stage.ago(minutes_ago).into();
+    stage.at("web-1").containers[0].last_end = Some(LastEnd { at, out_of_memory: true, exit_code: 137 });
+    stage
+}
+
+#[test]
+fn a_kill_is_answered_at_once_and_once() {
+    check(&killed(1).decide(), "web-1", Code::Resize, "2Gi:2Gi");
+    check(&killed(3).decide(), "web-1", Code::Settling, "nothing");
+    let mut pressed = killed(3);
+    pressed.used("web-1").memory_pressure_permille = Some(100);
+    check(&pressed.decide(), "web-1", Code::Resize, "2Gi:2Gi");
+    pressed.used("web-1").details_at = Some(pressed.ago(2));
+    check(&pressed.decide(), "web-1", Code::Settling, "nothing");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use supple_decide::code::Code;
 use supple_decide::facts::{NodeFacts, Phase, PodFacts};
 use supple_decide::policy::{Mode, StepCaps};
 use supple_decide::round::Round;
+use supple_quantity::Bytes;
 use supple_resize::predict::Change;
 
 use crate::stage::*;
@@ -197,18 +198,34 @@ fn a_restart_in_place_waits_for_the_others_unless_it_cannot() {
     let restarts = |urgent: bool| {
         move |it: &mut Stage| {
             it.policy("web", |it| it.mode.value = Mode::InPlaceOrRecreate);
-            it.at("web-4").containers[0] = it.container("app", "3");
-            it.subject("web").needs.insert("app".into(), need("2"));
-            it.subject("web").needs.get_mut("app").unwrap().cpu.as_mut().unwrap().urgent = urgent;
+            it.subject("web").needs.insert("app".into(), need("1 2Gi"));
+            it.subject("web").needs.get_mut("app").unwrap().memory.as_mut().unwrap().urgent = urgent;
             for index in 0..10 {
-                it.at(&format!("web-{index}")).containers[0].restarts_for_cpu = true;
+                let name = format!("web-{index}");
+                it.at(&name).containers[0] = it.container("app", if index == 4 { "1 2Gi" } else { "1 1Gi" });
+                it.at(&name).containers[0].restarts_for_memory = true;
             }
-            it.used("web-0").throttled_permille = Some(400);
-            it.used("web-4").throttled_permille = Some(400);
+            it.used("web-0").memory = Some(Bytes(1000 * MIB));
         }
     };
     with_one_unready(restarts(false), &[]);
     with_one_unready(restarts(true), &["web-0"]);
+}
+
+#[test]
+fn want_of_cpu_restarts_nothing_while_another_is_missing() {
+    with_one_unready(
+        |it| {
+            it.policy("web", |it| it.mode.value = Mode::InPlaceOrRecreate);
+            it.needs_cpu_at_once("web", "2");
+            it.at("web-4").containers[0] = it.container("app", "2");
+            for index in 0..10 {
+                it.at(&format!("web-{index}")).containers[0].restarts_for_cpu = true;
+            }
+            it.used("web-0").throttled_permille = Some(400);
+        },
+        &[],
+    );
 }
 
 /// Ten pods that take so long to be ready, judged every quarter of a minute: how many served at the least.

@@ -273,6 +273,14 @@ impl Stage {
         self.scene.uses.get_mut(&key(name)).unwrap().get_mut("app").unwrap()
     }
 
+    /// A workload is to have so much CPU at once, though its pods have as much as was thought to be enough.
+    pub fn needs_cpu_at_once(&mut self, name: &str, cpu: &str) {
+        let mut need = need(cpu);
+        let wanted = need.cpu.as_mut().unwrap();
+        (wanted.urgent, wanted.lower) = (true, MilliCpu(1));
+        self.subject(name).needs.insert("app".into(), need);
+    }
+
     /// The pod was resized by the loop from these sizes to those it has, so many minutes ago.
     pub fn resized(&mut self, name: &str, before: &str, minutes_ago: i64) {
         let at = self.ago(minutes_ago);

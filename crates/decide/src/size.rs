@@ -327,9 +327,11 @@ impl Sizing<'_> {
                 false
             }
             Resource::Cpu => match (used.throttled_permille, used.cpu_pressure_permille) {
-                (_, Some(waited)) if waited >= WAITED_PERMILLE => true,
-                (Some(throttled), _) => throttled >= THROTTLED_PERMILLE,
-                (None, _) => self.now.limit.is_some() && used.cpu.is_none_or(|it| near(it.0)),
+                (Some(throttled), waited) => {
+                    throttled >= THROTTLED_PERMILLE || waited.is_some_and(|it| it >= WAITED_PERMILLE)
+                }
+                (None, Some(waited)) => waited >= WAITED_PERMILLE, // who is held by a limit waits as well
+                (None, None) => self.now.limit.is_some() && used.cpu.is_none_or(|it| near(it.0)),
             },
             Resource::Memory => {
                 let killed = self

@@ -143,6 +143,46 @@ fn a_kubelets_word_that_memory_runs_out_does_not_wait_for_a_round() {
     assert_eq!(raised(&world.apply(told("a", 197, 130), at(130))), []);
 }
 
+/// The pods that want of CPU raises at once, when a kubelet says so much of one that used half of its 100m for a day.
+fn after_a_quiet_day(cpu: i64, throttled_permille: u16) -> Vec<String> {
+    const DAY: i64 = 86_400;
+    let mut world = world(&[("a", "n1")]);
+    let mut tell = |second, cpu, throttled| {
+        let usage = Use {
+            cpu: Some(supple_quantity::MilliCpu(cpu)),
+            throttled_permille: Some(throttled),
+            details_at: Some(at(second)),
+            ..used(60, second)
+        };
+        let reading = Reading {
+            namespace: "shop".into(),
+            pod: "a".into(),
+            container: "app".into(),
+            source: Source::Kubelet,
+            usage,
+            oom_kills: None,
+            met_limit: false,
+        };
+        world.apply(Event::Detailed(vec![reading]), at(second))
+    };
+    for minute in 1..DAY / 60 {
+        tell(minute * 60, 50, 0);
+    }
+    let effects = tell(DAY, cpu, throttled_permille);
+    let orders = effects.iter().filter_map(|it| match it {
+        Effect::Carry(order) if order.is_urgent() => Some(order.action.pod.name.to_string()),
+        _ => None,
+    });
+    orders.collect()
+}
+
+#[test]
+fn a_burst_of_cpu_that_nobody_foresaw_is_answered_at_once() {
+    assert_eq!(after_a_quiet_day(100, 600), ["a"]);
+    assert_eq!(after_a_quiet_day(100, 100), [""; 0], "it is not throttled much");
+    assert_eq!(after_a_quiet_day(150, 0), [""; 0], "what the node has to spare is enough");
+}
+
 #[test]
 fn a_limit_that_was_met_presses_where_it_is_not_page_cache_that_met_it() {
     let mut world = world(&[("a", "n1")]);

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use supple_api::{ClusterRightsizePolicy, RightsizePolicy, Rightsizing, VerticalPodAutoscaler, names};
@@ -32,6 +33,9 @@ use crate::usage::{self, PodUse};
 
 /// Pods of which usage is taken in at once.
 const PART: usize = 256;
+
+/// The group of Argo's Rollouts.
+const ROLLOUTS: &str = "argoproj.io";
 
 /// What carries effects out.
 pub(super) struct Hands {
@@ -267,13 +271,38 @@ async fn write(client: &Client, written: &Written) -> Result<(), kube::Error> {
     let api = Api::<Rightsizing>::namespaced(client.clone(), &workload.namespace);
     let params = PatchParams::apply(MANAGER).force();
     if *create {
-        // It goes with its workload; where the workload's UID is not known, as of an Argo Rollout, it stays until somebody deletes it.
-        api.patch(&name, &params, &Patch::Apply(object)).await?;
+        api.patch(&name, &params, &Patch::Apply(&owned(client, object.clone()).await)).await?;
     }
     let status = json!({
         "apiVersion": names::API_VERSION, "kind": "Rightsizing", "metadata": {"name": name}, "status": status,
     });
     api.patch_status(&name, &params, &Patch::Apply(status)).await.map(drop)
+}
+
+/// The object with the owner that it goes with. The pods of an Argo Rollout do not tell its UID: it is asked for. Without the right to, the
+/// object has no owner, and stays until somebody deletes it.
+async fn owned(client: &Client, mut object: Rightsizing) -> Rightsizing {
+    let of = &object.spec.workload_ref;
+    let Some((group, version)) = of.api_version.split_once('/').filter(|it| it.0 == ROLLOUTS && of.kind == "Rollout")
+    else {
+        return object;
+    };
+    let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, &of.kind), "rollouts");
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind);
+    match api.get_metadata(&of.name).await {
+        Ok(rollout) => {
+            object.metadata.owner_references = Some(vec![OwnerReference {
+                api_version: of.api_version.clone(),
+                kind: of.kind.clone(),
+                name: of.name.clone(),
+                uid: rollout.metadata.uid.unwrap_or_default(),
+                ..OwnerReference::default()
+            }])
+        }
+        Err(error) => tracing::debug!(%error, rollout = of.name, "its Rightsizing has no owner"),
+    }
+    object
 }
 
 async fn write_autoscaler(client: &Client, written: &VpaWritten) -> Result<(), kube::Error> {

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams};
+use kube::runtime::{conditions, wait::await_condition};
 use serde_json::json;
 use supple_api::Rightsizing;
 
@@ -60,6 +62,37 @@ async fn what_is_written_of_a_workload_that_is_not_watched_goes_with_its_owner()
     lab.cluster.stop().await;
 }
 
+/// Argo's definition, as much of it as matters here, and a rollout `web`.
+async fn rollout(lab: &Lab) -> DynamicObject {
+    let names = json!({"kind": "Rollout", "listKind": "RolloutList", "plural": "rollouts", "singular": "rollout"});
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let definition = json!({"metadata": {"name": "rollouts.argoproj.io"}, "spec": {
+        "group": "argoproj.io", "names": names, "scope": "Namespaced",
+        "versions": [{"name": "v1alpha1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
+    let definitions = Api::<CustomResourceDefinition>::all(lab.client.clone());
+    definitions.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
+    let is_served = await_condition(definitions, "rollouts.argoproj.io", conditions::is_crd_established());
+    is_served.await.unwrap();
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout"));
+    let api = Api::<DynamicObject>::default_namespaced_with(lab.client.clone(), &kind);
+    api.create(&PostParams::default(), &DynamicObject::new("web", &kind)).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_of_an_argo_rollout_goes_with_it_where_it_may_be_read() {
+    let lab = Lab::new().await;
+    let made = rollout(&lab).await;
+    replica_set(&lab, "web-1", ("rollouts-pod-template-hash", "1")).await;
+    let work = lab.begin();
+    tokio::time::sleep(HOUR).await;
+    let all = Api::<Rightsizing>::default_namespaced(lab.client.clone());
+    let owners = all.get("rollout-web").await.unwrap().metadata.owner_references.unwrap();
+    assert_eq!((owners.len(), owners[0].kind.as_str()), (1, "Rollout"));
+    assert_eq!(Some(&owners[0].uid), made.metadata.uid.as_ref());
+    work.end().await;
+    lab.cluster.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_learned_of_an_argo_rollout_survives_a_release() {
     let lab = Lab::new().await;
@@ -75,7 +108,7 @@ async fn what_was_learned_of_an_argo_rollout_survives_a_release() {
     assert_eq!(names, ["rollout-web"]);
     let written = all.get("rollout-web").await.unwrap();
     assert_eq!(written.spec.workload_ref.api_version, "argoproj.io/v1alpha1");
-    assert_eq!(written.metadata.owner_references, None, "its pods do not name it");
+    assert_eq!(written.metadata.owner_references, None, "its pods do not name it, and there is none");
     assert!(written.status.unwrap().recommendation[0].hours >= 3);
     work.end().await;
     lab.cluster.stop().await;

@@ -65,7 +65,7 @@ impl Right {
 }
 
 /// Every right that the chart grants: docs/security.md has them line by line, and a test holds this list to the chart.
-const NEEDED: [Right; 25] = [
+const NEEDED: [Right; 26] = [
     right(
         "",
         &["pods", "nodes", "namespaces", "limitranges", "resourcequotas"],
@@ -97,6 +97,7 @@ const NEEDED: [Right; 25] = [
     right(names::GROUP, &["rightsizings"], &["list", "watch", "create", "patch"], "store the learned history", ""),
     right(names::GROUP, &["rightsizings/status"], &["patch"], "store the learned history", ""),
     right("events.k8s.io", &["events"], &["create"], "report its actions", ""),
+    right("argoproj.io", &["rollouts"], &["get"], "delete what it stored of a Rollout with it", GRANTED),
     right("", &["events"], &["list", "watch"], "learn the usage of evicted pods", GRANTED),
     right("", &["pods/resize"], &["patch"], "resize pods", RESIZE),
     right("", &["pods"], &["patch"], "record the previous sizes on a pod", RESIZE),

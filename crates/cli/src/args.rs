@@ -242,7 +242,7 @@ pub struct ControllerArgs {
     /// over 240 KB), instead of up to five minutes. Each replica needs its own file.
     #[arg(long, value_name = "FILE")]
     pub history_file: Option<PathBuf>,
-    /// File for the audit log: every decision and action, one JSON object per line.
+    /// File for the audit log: every action, and every change of a workload's decision, one JSON object per line.
     #[arg(long, value_name = "FILE")]
     pub audit_file: Option<PathBuf>,
 }

@@ -43,8 +43,9 @@ async fn config(args: &ConnectionArgs) -> Result<Config, Failure> {
     let by_environment = std::env::var_os("KUBECONFIG").is_some_and(|it| !it.is_empty());
     let usual = std::env::home_dir().map(|it| it.join(".kube/config")).filter(|it| it.exists());
     if by_environment || usual.is_some() {
-        let named = if by_environment { "$KUBECONFIG" } else { "~/.kube/config" };
-        let config = Kubeconfig::read().map_err(|error| malformed(named, &error))?;
+        let (named, config) =
+            if by_environment { ("$KUBECONFIG", merged()) } else { ("~/.kube/config", Kubeconfig::read()) };
+        let config = config.map_err(|error| malformed(named, &error))?;
         return Config::from_custom_kubeconfig(config, &options).await.map_err(|error| malformed(named, &error));
     }
     if args.context.is_none()
@@ -59,6 +60,15 @@ async fn config(args: &ConnectionArgs) -> Result<Config, Failure> {
             "no cluster is configured: set --kubeconfig or KUBECONFIG, or start a cluster with `supple up`",
         )),
     }
+}
+
+/// What the files in `$KUBECONFIG` say together. As with kubectl, a file that is not there says nothing, as long as another one is.
+fn merged() -> Result<Kubeconfig, KubeconfigError> {
+    let value = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let paths: Vec<PathBuf> = std::env::split_paths(&value).filter(|it| !it.as_os_str().is_empty()).collect();
+    let are_there: Vec<&PathBuf> = paths.iter().filter(|it| it.exists()).collect();
+    let read = if are_there.is_empty() { paths.iter().collect() } else { are_there };
+    read.into_iter().try_fold(Kubeconfig::default(), |merged, path| merged.merge(Kubeconfig::read_from(path)?))
 }
 
 async fn from_file(path: &Path, options: &KubeConfigOptions) -> Result<Config, Failure> {

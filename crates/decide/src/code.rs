@@ -121,11 +121,11 @@ codes! {
 
     // What is going on.
     /// The pod does not run, is being deleted, or has ended.
-    NotRunning => "",
+    NotRunning => "wait until it runs; a pod that has ended is never resized",
     /// The workload has no pods now: it is scaled to zero, or between two runs.
     NoPods => "scale it up, or wait for its next run; without the webhook, new pods get the sizes of the template",
     /// A resize of the pod is under way.
-    InProgress => "",
+    InProgress => "wait until that resize has ended",
     /// The node has no room for the resize yet, and retries it.
     Deferred => "shrink or move other pods of the node",
     /// The node had no room for too long: Supple gave up and restored the former sizes.
@@ -187,7 +187,7 @@ codes! {
     /// The pod has pod-level resources, and the containers would not fit into them.
     PodLevel => "raise `spec.resources` of the pod: in place with `kubectl patch --subresource=resize`, and in its template",
     /// Pods of this kind are never resized: static pods, pods on Windows, pods with resource claims.
-    NotResizable => "",
+    NotResizable => "set its sizes where it is made: no running pod of this kind is resized",
     /// The API server would refuse it for another reason.
     Rejected => "change the sizes as the message says",
     /// The API server refused it.

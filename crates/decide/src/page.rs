@@ -61,6 +61,23 @@ mod tests {
             assert!(code.meaning().trim().ends_with('.'), "{code}");
             assert!(page.contains(&format!("| `{code}` |")), "{code}");
         }
+        // What is done needs no cure, and harm is answered by a roll-back.
+        let none = [
+            Code::Resize,
+            Code::Resized,
+            Code::RollBack,
+            Code::Evict,
+            Code::RollOut,
+            Code::AdjustScaler,
+            Code::Fits,
+            Code::OutOfMemory,
+            Code::Restarted,
+            Code::NotReady,
+            Code::Throttled,
+            Code::GuardCrossed,
+        ];
+        let without: Vec<Code> = Code::ALL.iter().copied().filter(|it| it.cure().is_empty()).collect();
+        assert_eq!(without, none, "whoever waits for it to act is told what for");
         for check in Check::ALL {
             assert!(check.question().trim().ends_with('?'), "{check}");
         }

@@ -7,6 +7,7 @@ mod accept;
 mod bad_input;
 mod chart;
 mod cluster;
+mod connect;
 mod crash;
 mod custom;
 mod demo;

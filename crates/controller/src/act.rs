@@ -82,7 +82,7 @@ pub async fn carry_out(
     let mut report = Report::new(order);
     let before = match api.get(&order.pod).await {
         Ok(pod) if order.uid.is_some() && pod.uid() != order.uid => {
-            return Ok(report.end(Reason::PodGone, "the pod has been replaced by another of the same name"));
+            return Ok(report.end(Reason::PodGone, REPLACED));
         }
         Ok(pod) => pod,
         Err(kube::Error::Api(status)) if status.is_not_found() && order.uid.is_some() => {
@@ -125,7 +125,10 @@ pub async fn carry_out(
     }
 
     let note = LastResize::of(&before, &change, order.by, now());
-    let noted = annotate(&api, &before, Some(&note), &mut report).await?;
+    let noted = match annotate(&api, &before, Some(&note), &mut report).await? {
+        Note::Replaced => return Ok(report.end(Reason::PodGone, REPLACED)),
+        noted => noted == Note::Written,
+    };
     let sent = match api.patch_resize(&order.pod, &params, &patch).await {
         Ok(pod) => pod,
         Err(error) => {
@@ -256,24 +259,38 @@ fn would(report: Report, forecast: &Forecast, wanted: &str) -> Outcome {
     }
 }
 
-/// Write the note (or take it away); `false` where that is not allowed, which a resize survives.
+/// Said of a pod whose name another one has taken.
+const REPLACED: &str = "the pod has been replaced by another of the same name";
+
+/// What came of writing a note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Note {
+    Written,
+    /// That is not allowed, which a resize survives.
+    Refused,
+    /// The pod is another one by now.
+    Replaced,
+}
+
+/// Write the note, or take it away.
 async fn annotate(
     api: &Api<Pod>,
     pod: &Pod,
     note: Option<&LastResize>,
     report: &mut Report,
-) -> Result<bool, kube::Error> {
+) -> Result<Note, kube::Error> {
     let text = note.and_then(|it| serde_json::to_string(it).ok());
     let patch = json!({"metadata": {"uid": pod.uid(), "annotations": {(names::LAST_RESIZE): text}}});
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     match api.patch(&pod.name_any(), &params, &Patch::Merge(&patch)).await {
-        Ok(_) => Ok(true),
+        Ok(_) => Ok(Note::Written),
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Note::Replaced),
         Err(kube::Error::Api(status)) => {
             report.notes.push(format!(
                 "cannot record the previous sizes on the pod, so this cannot be undone: {}",
                 status.message
             ));
-            Ok(false)
+            Ok(Note::Refused)
         }
         Err(error) => Err(error),
     }

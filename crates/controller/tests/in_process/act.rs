@@ -1,8 +1,14 @@
 //! One resize from wish to outcome, for the outcomes that need a hand in the cluster while it is under way.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kube::api::{DeleteParams, Patch, PatchParams};
+use axum::body::Body as Answer;
+use http::{Method, Request, Response};
+use kube::Client;
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::client::Body;
 use serde_json::json;
 use supple_api::names::LAST_RESIZE;
 use supple_controller::act::{Order, Wish, carry_out};
@@ -11,6 +17,7 @@ use supple_controller::reason::Reason;
 use supple_decide::note::Author;
 use supple_decide::progress::Progress;
 use supple_resize::predict::Sizes;
+use tower::{BoxError, service_fn};
 
 use super::lab::{Lab, generation, requests};
 
@@ -98,6 +105,37 @@ async fn another_pod_of_the_same_name_is_not_touched() {
     running(&lab, "a").await;
     let outcome = carry(&lab, &Order { uid: Some("another".into()), ..order("a", cpu("600m")) }).await;
     assert_eq!(outcome.reason, Reason::PodGone);
+    assert_eq!(requests(&lab.pods().get("a").await.unwrap()), "500m/64Mi");
+    lab.cluster.stop().await;
+}
+
+/// A client whose first patch of a pod comes too late: the pod has been replaced by another of its name, as a stateful set does.
+fn too_late(lab: &Lab) -> Client {
+    let (inner, pods) = (lab.client.clone(), lab.pods());
+    let late = Arc::new(AtomicBool::new(true));
+    let service = service_fn(move |request: Request<Body>| {
+        let (inner, pods, late) = (inner.clone(), pods.clone(), late.clone());
+        async move {
+            if request.method() == Method::PATCH && late.swap(false, Ordering::SeqCst) {
+                let mut pod = pods.get("a").await.unwrap();
+                pods.delete("a", &DeleteParams::default().grace_period(0)).await.unwrap();
+                pod.metadata =
+                    ObjectMeta { name: pod.metadata.name, annotations: pod.metadata.annotations, ..Default::default() };
+                pod.status = None;
+                pods.create(&PostParams::default(), &pod).await.unwrap();
+            }
+            Ok::<Response<Answer>, BoxError>(inner.send(request).await?.map(Answer::new))
+        }
+    });
+    Client::new(service, "default")
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_takes_its_name_meanwhile_is_not_touched() {
+    let lab = Lab::new().await;
+    running(&lab, "a").await;
+    let outcome = carry_out(&too_late(&lab), &order("a", cpu("600m")), lab.clock.as_ref(), &mut |_| {}).await.unwrap();
+    assert_eq!(outcome.reason, Reason::PodGone, "{}", outcome.message);
     assert_eq!(requests(&lab.pods().get("a").await.unwrap()), "500m/64Mi");
     lab.cluster.stop().await;
 }

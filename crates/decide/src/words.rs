@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use crate::policy::{
-    ContainerPolicy, CpuAndMemory, Direction, Guard, Limits, Mode, Origin, Pause, Policy, RecreateBy, Row,
-    ScheduledSize, StepCaps, Window, WithScaler,
+    ContainerPolicy, ContainerSettings, CpuAndMemory, Direction, Guard, Limits, Mode, Origin, Pause, Policy,
+    RecreateBy, Row, ScheduledSize, StepCaps, Window, WithScaler,
 };
 
 pub(crate) fn mode(it: &Mode) -> String {
@@ -202,8 +202,25 @@ impl Policy {
             None => (limits(&self.limits.value), &self.limits.origin),
         };
         rows.push(Row { name: "limits", meaning: "How its limits change.", value, origin });
+        // Each may be right in its own object: only here do they meet.
+        let ContainerSettings { at_least, at_most, .. } = self.container(name);
+        let over = [
+            ("minAllowed.cpu", contradiction(at_least.cpu, at_most.cpu)),
+            ("minAllowed.memory", contradiction(at_least.memory, at_most.memory)),
+        ];
+        for (name, told) in over {
+            if let Some((row, told)) = rows.iter_mut().find(|it| it.name == name).zip(told) {
+                row.value = told;
+            }
+        }
         rows
     }
+}
+
+/// What is told of a floor above its ceiling.
+fn contradiction<T: Ord + ToString>(least: Option<T>, most: Option<T>) -> Option<String> {
+    let (least, most) = least.zip(most).filter(|(least, most)| least > most)?;
+    Some(format!("{}, but maxAllowed is less ({}) and applies", least.to_string(), most.to_string()))
 }
 
 #[cfg(test)]
@@ -296,5 +313,20 @@ mod tests {
         assert_eq!(of("other", "minAllowed.cpu"), expect("50m", "clusterrightsizepolicy/base"));
         assert_eq!(of("app", "maxAllowed.cpu"), expect("none", "built in"));
         assert_eq!(of("app", "limits"), expect("Ratio: limits keep their proportion to the request", "built in"));
+    }
+
+    #[test]
+    fn a_floor_above_a_ceiling_of_another_layer_is_told_where_both_are_looked_up() {
+        let layer = |at_least, at_most| {
+            let said = ContainerPolicy { at_least, at_most, ..ContainerPolicy::default() };
+            Layer { containers: BTreeMap::from([("*".into(), said)]), ..Layer::default() }
+        };
+        let amounts = |cpu, gib: i64| CpuAndMemory { cpu: Some(MilliCpu(cpu)), memory: Some(Bytes(gib << 30)) };
+        let policy = Policy::default().under(layer(CpuAndMemory::default(), amounts(2000, 2)));
+        let policy = policy.under(layer(amounts(500, 4), CpuAndMemory::default()));
+        let rows = policy.container_rows("app");
+        let told = |name| rows.iter().find(|it| it.name == name).unwrap().value.as_str();
+        assert_eq!(told("minAllowed.memory"), "4Gi, but maxAllowed is less (2Gi) and applies");
+        assert_eq!((told("minAllowed.cpu"), told("maxAllowed.memory")), ("500m", "2Gi"));
     }
 }

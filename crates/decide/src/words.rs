@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+use crate::guard::Guard;
 use crate::policy::{
-    ContainerPolicy, ContainerSettings, CpuAndMemory, Direction, Guard, Limits, Mode, Origin, Pause, Policy,
-    RecreateBy, Row, ScheduledSize, StepCaps, Window, WithScaler,
+    ContainerPolicy, ContainerSettings, CpuAndMemory, Direction, Limits, Mode, Origin, Pause, Policy, RecreateBy, Row,
+    ScheduledSize, StepCaps, Window, WithScaler,
 };
 
 pub(crate) fn mode(it: &Mode) -> String {
@@ -139,14 +140,9 @@ pub(crate) fn guards(it: &[Guard]) -> String {
     if it.is_empty() {
         return "none".to_owned();
     }
-    let milli = |it: i64| {
-        let (sign, it) = if it < 0 { ("-", it.unsigned_abs()) } else { ("", it.unsigned_abs()) };
-        let text = format!("{sign}{}.{:03}", it / 1000, it % 1000);
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    };
     let one = |it: &Guard| {
-        let above = it.above_milli.map(|it| format!("above {}", milli(it)));
-        let below = it.below_milli.map(|it| format!("below {}", milli(it)));
+        let above = it.above.map(|it| format!("above {it}"));
+        let below = it.below.map(|it| format!("below {it}"));
         format!("{}: harm {}", it.name, above.into_iter().chain(below).collect::<Vec<_>>().join(" or "))
     };
     it.iter().map(one).collect::<Vec<_>>().join("; ")
@@ -228,6 +224,7 @@ mod tests {
     use supple_quantity::{Bytes, MilliCpu};
 
     use super::*;
+    use crate::guard::Billionths;
     use crate::policy::Layer;
 
     #[track_caller]
@@ -266,8 +263,8 @@ mod tests {
             guards: Some(vec![Guard {
                 name: "latency".to_owned(),
                 query: "x".to_owned(),
-                above_milli: Some(300),
-                below_milli: None,
+                above: Some(Billionths(300_000)),
+                below: None,
             }]),
             pause: Some(Some(Pause { until: None, why: "the sale, Ann".to_owned() })),
             ..Layer::default()
@@ -276,7 +273,7 @@ mod tests {
         check(&policy, "minConfidence", "42.5 %", "rightsizepolicy/web");
         check(&policy, "risk.cpu", "short 0.5 % of time", "rightsizepolicy/web");
         check(&policy, "windows", "allow 0 9 * * 1-4 for 7h UTC", "rightsizepolicy/web");
-        check(&policy, "guards", "latency: harm above 0.3", "rightsizepolicy/web");
+        check(&policy, "guards", "latency: harm above 0.0003", "rightsizepolicy/web");
         check(&policy, "paused", "until someone ends it: the sale, Ann", "rightsizepolicy/web");
         check(&policy, "settle", "5m", "built in");
     }

@@ -526,7 +526,7 @@ fn a_kill_is_seen_also_where_a_list_tells_of_it() {
 fn what_a_file_kept_of_others_stays_in_it() {
     let mut stage = Stage::new(Settings::default());
     let page = |name: &str, hours: i64| crate::history_file::Page {
-        workload: WorkloadKey { name: name.into(), ..web() },
+        workload: WorkloadKey { kind: "CronJob".into(), name: name.into(), ..web() },
         container: "app".into(),
         fresh: Some(stage.now - SignedDuration::from_hours(hours)),
         state: vec![1],

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use supple_decide::guard::{Billionths, Guard};
 use supple_decide::policy::{
-    ContainerPolicy, CpuAndMemory, Guard, Layer, Limits, Mode, Origin, Pause, RecreateBy, ScheduledSize, StepCaps,
-    Window, WithScaler,
+    ContainerPolicy, CpuAndMemory, Layer, Limits, Mode, Origin, Pause, RecreateBy, ScheduledSize, StepCaps, Window,
+    WithScaler,
 };
 use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::policy::Risk;
@@ -367,22 +368,22 @@ impl Reader {
     }
 
     fn guard(&mut self, field: &str, said: &GuardSpec) -> Option<Guard> {
-        let mut milli = |name: &str, amount: Option<&Amount>| {
+        let mut number = |name: &str, amount: Option<&Amount>| {
             let amount = amount?;
             let read = amount.0.trim().parse::<supple_quantity::Quantity>().ok();
             if read.is_none() {
                 let message = format!("{:?} is not a number and is ignored; write for example 0.01 or 250m", amount.0);
                 self.problems.add(format!("{field}.{name}"), message);
             }
-            read.map(|it| MilliCpu::from(&it).0)
+            read.map(|it| Billionths::from(&it))
         };
-        let above_milli = milli("above", said.above.as_ref());
-        let below_milli = milli("below", said.below.as_ref());
-        if above_milli.is_none() && below_milli.is_none() {
+        let above = number("above", said.above.as_ref());
+        let below = number("below", said.below.as_ref());
+        if above.is_none() && below.is_none() {
             self.problems.add(field, "it is not used: it has neither above nor below, the thresholds of harm");
             return None;
         }
-        Some(Guard { name: said.name.clone(), query: said.query.clone(), above_milli, below_milli })
+        Some(Guard { name: said.name.clone(), query: said.query.clone(), above, below })
     }
 
     /// Adds what is said of a container; what is said of it a second time is left out.

@@ -183,10 +183,9 @@ async fn make(
     mandate: &Mandate,
     now: Timestamp,
 ) -> Answer {
-    let Order { action, pod: known, note: before, .. } = order;
-    let key = &action.pod;
-    let earlier = before.as_deref().map(note_of);
-    let note = LastResize::of(known, change, by, now).following(earlier.as_ref(), known);
+    let key = &order.action.pod;
+    let earlier = order.note.as_deref().map(note_of);
+    let note = note_for(order, change, by, now).following(earlier.as_ref(), &order.pod);
     if !mandate.holds() {
         return lost();
     }
@@ -209,6 +208,12 @@ async fn make(
     }
 }
 
+/// The note of what an order changes.
+fn note_for(order: &Order, change: &Change, by: Author, now: Timestamp) -> LastResize {
+    let urgent = by == Author::Controller && order.action.cannot_wait;
+    LastResize { urgent, ..LastResize::of(&order.pod, change, by, now) }
+}
+
 /// A note as it is written on a pod.
 fn note_of(noted: &Noted) -> LastResize {
     let nothing = Numbers::default();
@@ -219,6 +224,7 @@ fn note_of(noted: &Noted) -> LastResize {
         generation: noted.generation,
         before: noted.containers.iter().map(|(name, before, _)| (name.to_string(), sizes(before))).collect(),
         after: noted.containers.iter().map(|(name, _, after)| (name.to_string(), sizes(after))).collect(),
+        urgent: noted.urgent,
         lowered: noted.lowered.as_ref().map(|it| Lowered {
             at: it.at,
             from: it.from.iter().map(|(name, from)| (name.to_string(), sizes(from))).collect(),
@@ -353,6 +359,7 @@ pub fn in_words(pod: &Pod, change: &Change) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use supple_decide::code::Code;
 
     use super::*;
 
@@ -388,6 +395,37 @@ mod tests {
         assert!(is_another(&key, &known, None, &pod(2, Some(&note))).is_some());
         assert!(is_another(&key, &known, Some(&noted), &pod(2, None)).is_some());
         assert!(is_another(&key, &known, None, &pod(3, None)).is_some());
+    }
+
+    #[test]
+    fn what_could_not_wait_is_noted_as_such_and_stays_so() {
+        let meta = json!({"namespace": "n", "name": "p", "uid": "u", "generation": 1});
+        let pod: Pod = serde_json::from_value(json!({"metadata": meta, "spec": {"containers": []}})).unwrap();
+        let order = |cannot_wait| Order {
+            action: Action {
+                pod: PodKey::of(&pod),
+                workload: WorkloadKey { namespace: "n".into(), kind: "Pod".into(), name: "p".into() },
+                what: What::Resize(Change::default()),
+                code: Code::Resize,
+                why: String::new(),
+                cannot_wait,
+            },
+            pod: pod.clone(),
+            note: None,
+            recreated: None,
+            no_room_since: None,
+        };
+        for (cannot_wait, by, urgent) in [
+            (true, Author::Controller, true),
+            (false, Author::Controller, false),
+            (true, Author::RollBack, false), // what is taken back is not guarded, and all of it is urgent
+        ] {
+            let note = note_for(&order(cannot_wait), &Change::default(), by, Timestamp::UNIX_EPOCH);
+            assert_eq!(note.urgent, urgent, "{by:?}");
+            assert_eq!(note_of(&Noted::of(&note)), note);
+            let text = serde_json::to_string(&note).unwrap();
+            assert_eq!((text.contains("urgent"), serde_json::from_str(&text).ok()), (urgent, Some(note)));
+        }
     }
 
     fn refusal(code: u16, cause: &str) -> Answer {

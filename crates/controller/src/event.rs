@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use supple_api::rightsizing::{Rightsizing, RightsizingStatus};
 use supple_decide::code::Code;
+use supple_decide::guard::Guard;
 use supple_decide::key::{PodKey, WorkloadKey};
-use supple_decide::policy::Guard;
 
 use crate::carry::{Answer, Order};
 use crate::history_file::Page;

@@ -392,6 +392,11 @@ impl History {
         self.kept.get(workload).is_some_and(|it| it.contains_key(container))
     }
 
+    /// Every workload of which anything is known, with the newest sample of each.
+    pub fn workloads(&self) -> impl Iterator<Item = (Option<Timestamp>, &WorkloadKey)> {
+        self.kept.iter().map(|(workload, kept)| (kept.values().filter_map(|it| it.fresh).max(), workload))
+    }
+
     /// Forget the workloads that are not to be kept, told with the newest sample of each.
     pub fn retain_workloads(&mut self, is_kept: impl Fn(&WorkloadKey, Option<Timestamp>) -> bool) {
         self.kept.retain(|workload, kept| is_kept(workload, kept.values().filter_map(|it| it.fresh).max()));

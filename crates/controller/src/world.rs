@@ -509,7 +509,7 @@ impl World {
     /// What is still to be written before the loop ends.
     pub fn last_words(&mut self, now: Timestamp) -> Vec<Effect> {
         let mut effects = if self.leading { self.last_writes(now) } else { Vec::new() };
-        effects.extend(self.keeping(now).filter(|_| self.is_complete()));
+        effects.extend(self.keeping().filter(|_| self.is_complete()));
         effects
     }
 

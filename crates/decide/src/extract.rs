@@ -186,7 +186,8 @@ impl Noted {
             let from = it.from.iter().map(|(name, from)| (kept(name), Numbers::of(from)));
             Box::new(NotedLowered { at: it.at, from: from.collect() })
         });
-        Self { by: note.by, at: note.at, generation: note.generation, containers: containers.collect(), lowered }
+        let LastResize { by, at, generation, urgent, .. } = *note;
+        Self { by, at, generation, containers: containers.collect(), urgent, lowered }
     }
 }
 

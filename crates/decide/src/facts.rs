@@ -161,6 +161,8 @@ pub struct Noted {
     pub generation: i64,
     /// By container, in the order of names: what changed as it was, and as it was set. The same for pods that were resized alike.
     pub containers: Arc<[(Arc<str>, Numbers, Numbers)]>,
+    /// What was raised could not wait.
+    pub urgent: bool,
     /// What was lowered before and not given back since; nearly no pod has it.
     pub lowered: Option<Box<NotedLowered>>,
 }

@@ -12,7 +12,7 @@
 //!   makes a pod of them again for the rules of a resize; [`held`] sums what it holds of its node.
 //! * [`scene`]: all of it at one moment. [`round`]: what comes of it, and [`round::decide`].
 //! * [`create`]: the same for a pod that is about to be created, alone. [`recreated`]: whether one that was recreated came back as it was to.
-//!   [`refused`]: what need not be asked for again yet.
+//!   [`refused`]: what need not be asked for again yet. [`guard`]: what of a policy's guards is harm, and of which resize.
 //! * [`check`]: the named checks in their published order; [`code`]: the codes they speak in; [`page`]: both as a document.
 //! * [`hand`], [`note`], [`progress`], [`numbers`]: what can be read off a pod itself. [`names`]: our labels and annotations.
 //!   [`few`]: a map that is small; [`at`]: a moment that is.
@@ -27,6 +27,7 @@ pub mod create;
 mod engine;
 pub mod extract;
 pub mod facts;
+pub mod guard;
 pub mod hand;
 pub mod held;
 pub mod key;

@@ -52,6 +52,9 @@ pub struct LastResize {
     pub before: BTreeMap<String, Sizes>,
     /// The changed numbers as they were set.
     pub after: BTreeMap<String, Sizes>,
+    /// What was raised could not wait.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub urgent: bool,
     /// What earlier resizes of the loop lowered and those since have not given back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lowered: Option<Lowered>,
@@ -127,6 +130,7 @@ impl LastResize {
             generation: pod.metadata.generation.unwrap_or_default(),
             before: BTreeMap::new(),
             after: BTreeMap::new(),
+            urgent: false,
             lowered: None,
         };
         for (name, new) in &change.containers {

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use supple_quantity::{Bytes, MilliCpu};
 
+use crate::guard::Guard;
 use crate::words;
 
 /// Which layer a setting comes from.
@@ -207,19 +208,6 @@ pub struct StepCaps {
     pub memory_up: Option<u32>,
     /// Memory downwards.
     pub memory_down: Option<u32>,
-}
-
-/// A guard: a PromQL expression that is watched after a resize.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Guard {
-    /// Its name, for people.
-    pub name: String,
-    /// The expression; its answer is one number.
-    pub query: String,
-    /// Harm is what lies above this, in thousandths; `None`: nothing above is harm.
-    pub above_milli: Option<i64>,
-    /// Harm is what lies below this, in thousandths.
-    pub below_milli: Option<i64>,
 }
 
 /// Nothing is to be done, and until when.

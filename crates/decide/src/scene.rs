@@ -10,6 +10,7 @@ use crate::check::permission;
 use crate::code::Code;
 use crate::facts::{NamespaceFacts, NodeFacts, PodFacts, WorkloadFacts};
 use crate::few::Few;
+use crate::guard::GuardReading;
 use crate::key::{PodKey, WorkloadKey};
 use crate::need::{Need, Uses};
 use crate::policy::Policy;
@@ -46,19 +47,6 @@ impl Scene {
     pub fn barred(&self, subject: &Subject, now: Timestamp) -> Option<(Code, String)> {
         permission::barred(&self.cluster, subject, now)
     }
-}
-
-/// What the expression of a [`crate::policy::Guard`] came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GuardReading {
-    /// The guard's name.
-    pub name: String,
-    /// Of which pod; `None`: its query names none, and it speaks of the whole workload.
-    pub pod: Option<Arc<str>>,
-    /// When it was evaluated.
-    pub at: Timestamp,
-    /// The answer, in thousandths.
-    pub value_milli: i64,
 }
 
 /// One workload with all that belongs to it.

@@ -11,13 +11,13 @@ use crate::check::draft::Pair;
 use crate::check::sight::{after, is_within};
 use crate::code::Code;
 use crate::facts::{ContainerFacts, Noted, PodFacts};
+use crate::guard::{Guard, GuardReading, baseline};
 use crate::need::Use;
 use crate::note::Author;
 use crate::numbers::Numbers;
-use crate::policy::Guard;
 use crate::progress::Progress;
 use crate::record::{Done, Record, TOO_SMALL_KEPT, TooSmall};
-use crate::scene::{GuardReading, Scene, Subject};
+use crate::scene::{Scene, Subject};
 
 /// The most guards that are looked at, as documented.
 const GUARDS: usize = 10;
@@ -95,7 +95,7 @@ fn whole(at: Timestamp) -> Timestamp {
 }
 
 /// The harm the pod's last resize did, if it was ours, stands, and did. Only what was lowered can have done harm, except that a
-/// guard may object to anything.
+/// guard may object to anything that could have waited.
 pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) -> Option<Harm> {
     let note = pod.note.as_deref().filter(|it| it.by == Author::Controller && stands(pod, it))?;
     let settle = subject.policy.settle.value;
@@ -134,7 +134,8 @@ pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) ->
         .filter(|it| guarded(it.at) && it.pod.as_ref().is_none_or(|it| *it == pod.key.name));
     for reading in readings {
         let guards = subject.policy.guards.value.iter().take(GUARDS);
-        harms.extend(guards.filter(|it| it.name == reading.name).filter_map(|it| crossed(it, reading)));
+        let guards = guards.filter(|it| it.name == reading.name);
+        harms.extend(guards.filter_map(|it| crossed(subject, it, reading, (pod, note, from))));
     }
     // The worst first, then the earliest: what is said does not depend on the order of containers.
     harms.into_iter().min_by(|a, b| {
@@ -179,16 +180,30 @@ fn throttled(container: &ContainerFacts, used: &Use) -> Option<Harm> {
     Some(Harm { code: Code::Throttled, at: used.at, container: Some(Arc::clone(&container.name)), message })
 }
 
-fn crossed(guard: &Guard, reading: &GuardReading) -> Option<Harm> {
-    let value = reading.value_milli;
-    let show = |milli: i64| format!("{}.{:03}", milli.div_euclid(1000), milli.rem_euclid(1000));
-    let bound = match (guard.above_milli, guard.below_milli) {
-        (Some(bound), _) if value > bound => format!("above {}", show(bound)),
-        (_, Some(bound)) if value < bound => format!("below {}", show(bound)),
-        _ => return None,
-    };
-    let message = format!("guard {:?} reads {}, which is {bound}", guard.name, show(value));
-    Some(Harm { code: Code::GuardCrossed, at: reading.at, container: None, message })
+/// The harm that a guard sees in its reading, if that is harm which the resize did, and of which something can be taken back.
+fn crossed(
+    subject: &Subject,
+    guard: &Guard,
+    reading: &GuardReading,
+    (pod, note, since): (&PodFacts, &Noted, Timestamp),
+) -> Option<Harm> {
+    let bound = guard.crossed(reading.value)?;
+    let counts = guard.blames(reading, since, note.at, subject.policy.settle.value) && gives_back(pod, note);
+    let message = format!("guard {:?} reads {}, which is {bound}", guard.name, reading.value);
+    counts.then_some(Harm { code: Code::GuardCrossed, at: reading.at, container: None, message })
+}
+
+/// The moment whose readings of guards tell what was so before the pod's last resize, where a guard could take back any of it.
+#[must_use]
+pub fn guarded_since(pod: &PodFacts) -> Option<Timestamp> {
+    let note = pod.note.as_deref()?;
+    gives_back(pod, &judged(pod, note)).then(|| baseline(lowered_at(note)))
+}
+
+/// Whether there is anything that a guard could take back.
+fn gives_back(pod: &PodFacts, note: &Noted) -> bool {
+    let parts = || pod.containers.iter().flat_map(|it| RESOURCES.map(|resource| (it, resource)));
+    parts().any(|(it, resource)| former(note, it, resource, taken_back(Code::GuardCrossed, note, resource)).is_some())
 }
 
 fn restarts_for(container: &ContainerFacts, note: &Noted) -> bool {
@@ -210,6 +225,15 @@ pub enum TakenBack {
     Lowered,
     /// What was raised too.
     All,
+}
+
+/// What of a resource is taken back for this harm. Memory that may be in use by now is never taken away in haste. A guard objects to
+/// anything but a raise that could not wait: that was the cure of something, and what a guard reads may still be the illness.
+pub fn taken_back(harm: Code, note: &Noted, resource: Resource) -> TakenBack {
+    match resource {
+        Resource::Cpu if harm == Code::GuardCrossed && !note.urgent => TakenBack::All,
+        Resource::Cpu | Resource::Memory => TakenBack::Lowered,
+    }
 }
 
 /// The former numbers of a container.

@@ -189,18 +189,21 @@ impl Sizing<'_> {
         amount
     }
 
+    /// Within what its policy allows. Bounds of two layers may contradict each other, which no rule of either object can see: then the
+    /// ceiling holds, as within one layer.
     fn bounded(&mut self, amount: i64) -> i64 {
         let least = self.settings.at_least.get(self.resource).unwrap_or(0);
         let most = self.settings.at_most.get(self.resource).unwrap_or(i64::MAX);
-        if amount > most {
-            self.say(Check::Worth, Code::AtMost, amount, most, "maxAllowed");
-            return most;
+        let held = amount.max(least).min(most);
+        if least > most && held != amount {
+            let why = format!("maxAllowed, which is less than minAllowed ({})", show(self.resource, least));
+            self.say(Check::Worth, Code::AtMost, amount, held, why);
+        } else if held < amount {
+            self.say(Check::Worth, Code::AtMost, amount, held, "maxAllowed");
+        } else if held > amount {
+            self.say(Check::Worth, Code::AtLeast, amount, held, "minAllowed");
         }
-        if amount < least {
-            self.say(Check::Worth, Code::AtLeast, amount, least, "minAllowed");
-            return least;
-        }
-        amount
+        held
     }
 
     fn set_by(&mut self, name: &str, origin: &crate::policy::Origin) {

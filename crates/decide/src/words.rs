@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+use crate::guard::Guard;
 use crate::policy::{
-    ContainerPolicy, CpuAndMemory, Direction, Guard, Limits, Mode, Origin, Pause, Policy, RecreateBy, Row,
+    ContainerPolicy, ContainerSettings, CpuAndMemory, Direction, Limits, Mode, Origin, Pause, Policy, RecreateBy, Row,
     ScheduledSize, StepCaps, Window, WithScaler,
 };
 
@@ -139,14 +140,9 @@ pub(crate) fn guards(it: &[Guard]) -> String {
     if it.is_empty() {
         return "none".to_owned();
     }
-    let milli = |it: i64| {
-        let (sign, it) = if it < 0 { ("-", it.unsigned_abs()) } else { ("", it.unsigned_abs()) };
-        let text = format!("{sign}{}.{:03}", it / 1000, it % 1000);
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    };
     let one = |it: &Guard| {
-        let above = it.above_milli.map(|it| format!("above {}", milli(it)));
-        let below = it.below_milli.map(|it| format!("below {}", milli(it)));
+        let above = it.above.map(|it| format!("above {it}"));
+        let below = it.below.map(|it| format!("below {it}"));
         format!("{}: harm {}", it.name, above.into_iter().chain(below).collect::<Vec<_>>().join(" or "))
     };
     it.iter().map(one).collect::<Vec<_>>().join("; ")
@@ -202,8 +198,25 @@ impl Policy {
             None => (limits(&self.limits.value), &self.limits.origin),
         };
         rows.push(Row { name: "limits", meaning: "How its limits change.", value, origin });
+        // Each may be right in its own object: only here do they meet.
+        let ContainerSettings { at_least, at_most, .. } = self.container(name);
+        let over = [
+            ("minAllowed.cpu", contradiction(at_least.cpu, at_most.cpu)),
+            ("minAllowed.memory", contradiction(at_least.memory, at_most.memory)),
+        ];
+        for (name, told) in over {
+            if let Some((row, told)) = rows.iter_mut().find(|it| it.name == name).zip(told) {
+                row.value = told;
+            }
+        }
         rows
     }
+}
+
+/// What is told of a floor above its ceiling.
+fn contradiction<T: Ord + ToString>(least: Option<T>, most: Option<T>) -> Option<String> {
+    let (least, most) = least.zip(most).filter(|(least, most)| least > most)?;
+    Some(format!("{}, but maxAllowed is less ({}) and applies", least.to_string(), most.to_string()))
 }
 
 #[cfg(test)]
@@ -211,6 +224,7 @@ mod tests {
     use supple_quantity::{Bytes, MilliCpu};
 
     use super::*;
+    use crate::guard::Billionths;
     use crate::policy::Layer;
 
     #[track_caller]
@@ -249,8 +263,8 @@ mod tests {
             guards: Some(vec![Guard {
                 name: "latency".to_owned(),
                 query: "x".to_owned(),
-                above_milli: Some(300),
-                below_milli: None,
+                above: Some(Billionths(300_000)),
+                below: None,
             }]),
             pause: Some(Some(Pause { until: None, why: "the sale, Ann".to_owned() })),
             ..Layer::default()
@@ -259,7 +273,7 @@ mod tests {
         check(&policy, "minConfidence", "42.5 %", "rightsizepolicy/web");
         check(&policy, "risk.cpu", "short 0.5 % of time", "rightsizepolicy/web");
         check(&policy, "windows", "allow 0 9 * * 1-4 for 7h UTC", "rightsizepolicy/web");
-        check(&policy, "guards", "latency: harm above 0.3", "rightsizepolicy/web");
+        check(&policy, "guards", "latency: harm above 0.0003", "rightsizepolicy/web");
         check(&policy, "paused", "until someone ends it: the sale, Ann", "rightsizepolicy/web");
         check(&policy, "settle", "5m", "built in");
     }
@@ -296,5 +310,20 @@ mod tests {
         assert_eq!(of("other", "minAllowed.cpu"), expect("50m", "clusterrightsizepolicy/base"));
         assert_eq!(of("app", "maxAllowed.cpu"), expect("none", "built in"));
         assert_eq!(of("app", "limits"), expect("Ratio: limits keep their proportion to the request", "built in"));
+    }
+
+    #[test]
+    fn a_floor_above_a_ceiling_of_another_layer_is_told_where_both_are_looked_up() {
+        let layer = |at_least, at_most| {
+            let said = ContainerPolicy { at_least, at_most, ..ContainerPolicy::default() };
+            Layer { containers: BTreeMap::from([("*".into(), said)]), ..Layer::default() }
+        };
+        let amounts = |cpu, gib: i64| CpuAndMemory { cpu: Some(MilliCpu(cpu)), memory: Some(Bytes(gib << 30)) };
+        let policy = Policy::default().under(layer(CpuAndMemory::default(), amounts(2000, 2)));
+        let policy = policy.under(layer(amounts(500, 4), CpuAndMemory::default()));
+        let rows = policy.container_rows("app");
+        let told = |name| rows.iter().find(|it| it.name == name).unwrap().value.as_str();
+        assert_eq!(told("minAllowed.memory"), "4Gi, but maxAllowed is less (2Gi) and applies");
+        assert_eq!((told("minAllowed.cpu"), told("maxAllowed.memory")), ("500m", "2Gi"));
     }
 }

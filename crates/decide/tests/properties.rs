@@ -18,13 +18,13 @@ use serde_json::json;
 
 use supple_decide::check::Check;
 use supple_decide::facts::Metric;
+use supple_decide::guard::{Billionths, Guard, GuardReading, baseline};
 use supple_decide::numbers::Numbers;
-use supple_decide::policy::{Guard, Mode, StepCaps};
+use supple_decide::policy::{Mode, StepCaps};
 use supple_decide::progress::Progress;
 use supple_decide::record::Record;
 use supple_decide::round::{Outcome, Round, What};
 use supple_decide::scaler::Anchor;
-use supple_decide::scene::GuardReading;
 use supple_quantity::Bytes;
 use supple_resize::admission::{limit_range, quota};
 use supple_resize::allocate::Used;
@@ -273,13 +273,14 @@ proptest! {
                 stage.subject(name).facts.scalers.push(memory);
             }
             let guard = |name: &str| Guard {
-                name: name.to_owned(), query: String::new(), above_milli: Some(10), below_milli: None,
+                name: name.to_owned(), query: String::new(), above: Some(Billionths(10)), below: None,
             };
             stage.policy(name, |it| it.guards.value = vec![guard("errors"), guard("slowness"), guard("queue")]);
-            let (at, pod) = (stage.ago(1), format!("{name}-0"));
+            let (at, resized_at, pod) = (stage.ago(1), stage.ago(3), format!("{name}-0"));
             let reading = |(index, name): (i64, &str)| GuardReading {
                 name: name.to_owned(), pod: (index > 1).then(|| pod.as_str().into()),
-                at: at + SignedDuration::from_secs(index), value_milli: 9 + index,
+                at: at + SignedDuration::from_secs(index), value: Billionths(9 + i128::from(index)),
+                container: None, before: vec![(baseline(resized_at), None)], well: None,
             };
             let readings = (0..).zip(["queue", "slowness", "errors"]).map(reading).collect();
             stage.scene.guards.insert(workload(name), readings);

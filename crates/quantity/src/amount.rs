@@ -128,6 +128,12 @@ impl Amount {
         }
     }
 
+    /// The value in billionths, rounded up, clamped to 128 bits.
+    pub(crate) fn billionths(&self) -> i128 {
+        let saturated = if self.sign() < 0 { i128::MIN } else { i128::MAX };
+        i128::try_from(&self.to_big().rounded_up(-9)).unwrap_or(saturated)
+    }
+
     /// Rounded away from zero to a multiple of `10^unit`; whether nothing was lost.
     pub(crate) fn round_away(&self, unit: i32) -> (Self, bool) {
         match self {

@@ -71,6 +71,12 @@ impl Quantity {
         self.amount.recorded_view(-3)
     }
 
+    /// Billionths, rounded up, clamped to 128 bits: as fine as a quantity can be written, for numbers that are no sizes.
+    #[must_use]
+    pub fn billionths(&self) -> i128 {
+        self.amount.billionths()
+    }
+
     /// In units of `10^unit`, rounded up, clamped to 64 bits.
     pub(crate) fn ceiling(&self, unit: i32) -> i64 {
         self.amount.ceiling(unit)

@@ -49,6 +49,23 @@ fn integers_round_up_and_saturate() {
     check_units("0", 0, 0);
 }
 
+#[track_caller]
+fn check_billionths(text: &str, expect: i128) {
+    assert_eq!(text.parse::<Quantity>().expect("a quantity").billionths(), expect, "{text}");
+}
+
+#[test]
+fn billionths_are_exact_up_and_down() {
+    check_billionths("0.0005", 500_000);
+    check_billionths("1n", 1);
+    check_billionths("-20u", -20_000);
+    check_billionths("0", 0);
+    check_billionths("10Gi", (10 << 30) * 1_000_000_000);
+    check_billionths("1e28", i128::pow(10, 37));
+    check_billionths("1e100", i128::MAX);
+    check_billionths("-1e100", i128::MIN);
+}
+
 #[test]
 fn integers_print_as_quantities() {
     assert_eq!(Bytes(128 << 20).to_string(), "128Mi");

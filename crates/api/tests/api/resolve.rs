@@ -494,3 +494,17 @@ proptest! {
         prop_assert_eq!(one.problems(), two.problems());
     }
 }
+
+#[test]
+fn the_bounds_of_a_guard_are_as_fine_and_as_large_as_they_are_written() {
+    let guard = |name: &str, above: &str| json!({"name": name, "query": "up", "above": above, "below": "-0.5"});
+    let spec = json!({"guards": [guard("a", "0.0005"), guard("b", "20u"), guard("c", "10Gi"), guard("d", "1n")]});
+    let world = World::default().namespaced("p", 1, spec);
+    let policies = world.policies();
+    let policy = world.resolve_in(&policies).policy;
+    let guards = policy.rows().into_iter().find(|it| it.name == "guards").unwrap().value;
+    let bounds =
+        ["a: harm above 0.0005", "b: harm above 0.00002", "c: harm above 10737418240", "d: harm above 0.000000001"];
+    assert_eq!(guards, bounds.map(|it| format!("{it} or below -0.5")).join("; "));
+    assert!(policies.problems().is_empty());
+}

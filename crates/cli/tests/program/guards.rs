@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use supple_controller::source::prometheus::client::{Options, Prometheus as Asker};
 use supple_controller::source::prometheus::guards::{Asked, Watched, ask};
+use supple_decide::guard::{Billionths, Guard};
 use supple_decide::key::WorkloadKey;
-use supple_decide::policy::Guard;
 
 use super::cluster::eventually;
 use super::monitoring::Prometheus;
@@ -66,8 +66,7 @@ fn guards(policy: &str) -> Vec<Guard> {
     let policy: Value = serde_saphyr::from_str(policy).unwrap();
     let text = |it: &Value, name: &str| it[name].as_str().unwrap().to_owned();
     let guards = policy["spec"]["guards"].as_array().unwrap().iter();
-    let guard =
-        |it: &Value| Guard { name: text(it, "name"), query: text(it, "query"), above_milli: None, below_milli: None };
+    let guard = |it: &Value| Guard { name: text(it, "name"), query: text(it, "query"), above: None, below: None };
     guards.map(guard).collect()
 }
 
@@ -78,19 +77,20 @@ fn every_guard_of_the_examples_answers_with_a_number_of_the_watched_pod() {
     let Some(prometheus) = Prometheus::start(exporter()) else { return };
     let asker = Asker::new(Options::new(&format!("http://127.0.0.1:{}", prometheus.port))).unwrap();
     let workload = WorkloadKey { namespace: "shop".into(), kind: "Deployment".into(), name: "checkout".into() };
-    let watched = [Watched { pod: "checkout-7d9c8f-abcde".into(), containers: vec!["app".into()] }];
+    let watched = [Watched { pod: "checkout-7d9c8f-abcde".into(), containers: vec!["app".into()], since: None }];
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let answers = eventually("every guard is read, and sees what happens", || {
         let now = Timestamp::now();
         let Asked { readings, unread } = runtime.block_on(ask(Some(&asker), &workload, &watched, &guards, now));
         // Before two scrapes nothing has a rate.
-        (unread.is_empty() && readings.iter().all(|it| it.value_milli > 0)).then_some(readings)
+        (unread.is_empty() && readings.iter().all(|it| it.value > Billionths(0))).then_some(readings)
     });
     assert_eq!(answers.len(), guards.len());
     for answer in &answers {
         assert_eq!(answer.pod.as_deref(), Some("checkout-7d9c8f-abcde"), "{answer:?}");
     }
-    let value = |name: &str| answers.iter().find(|it| it.name == name).unwrap().value_milli;
-    assert_eq!(value("throttled"), 100, "of this pod alone: the other one is throttled in nine tenths");
-    assert!((400..=500).contains(&value("latency")), "{answers:?}");
+    let value = |name: &str| answers.iter().find(|it| it.name == name).unwrap().value;
+    assert_eq!(value("throttled"), Billionths::of(0.1), "of this pod alone: the other one is throttled in nine tenths");
+    let latency = Billionths::of(0.4)..=Billionths::of(0.5);
+    assert!(latency.contains(&value("latency")), "{answers:?}");
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use supple_decide::code::Code;
 use supple_decide::facts::Noted;
+use supple_decide::guard::{GuardReading, guarded_since};
 use supple_decide::key::WorkloadKey;
 use supple_decide::note::Author;
 
@@ -30,7 +31,7 @@ impl World {
             let watched = self.pods_of(workload).filter(|it| !it.deleting).filter_map(|pod| {
                 let note = pod.note.as_deref().filter(is_ours)?;
                 let containers = note.containers.iter().map(|it| it.0.clone()).collect();
-                Some(Watched { pod: pod.key.name.clone(), containers })
+                Some(Watched { pod: pod.key.name.clone(), containers, since: guarded_since(pod) })
             });
             let watched: Vec<Watched> = watched.collect();
             if !watched.is_empty() {
@@ -47,7 +48,7 @@ impl World {
         if !self.view.scene.workloads.contains_key(&workload) {
             return Vec::new(); // its last pod has gone meanwhile
         }
-        let Asked { readings, unread } = asked;
+        let Asked { mut readings, unread } = asked;
         let mut effects = Vec::new();
         if !unread.is_empty() {
             let told = Told {
@@ -61,6 +62,10 @@ impl World {
             effects.extend(self.seldom(told));
         }
         if !readings.is_empty() {
+            let known = self.view.scene.guards.get(&workload).map(Vec::as_slice).unwrap_or_default();
+            for reading in &mut readings {
+                reading.well = reading.well.or_else(|| known.iter().find(|it| is_of_the_same(it, reading))?.well);
+            }
             self.view.scene.guards.insert(workload.clone(), readings);
             effects.extend(self.round(now, Some(&BTreeSet::from([workload]))));
         }
@@ -76,4 +81,9 @@ impl World {
         self.told.insert(what, told.at);
         Some(self.tell(told))
     }
+}
+
+/// Whether two readings are of the same guard of the same.
+fn is_of_the_same(one: &GuardReading, other: &GuardReading) -> bool {
+    (&one.name, &one.pod, &one.container) == (&other.name, &other.pod, &other.container)
 }

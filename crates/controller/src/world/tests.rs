@@ -315,14 +315,15 @@ fn whoever_wrote_the_policy_is_told_of_a_roll_back_once() {
     assert_eq!(policies(stage.tell(Event::Answered(order, accepted()))), []);
 }
 
-/// A Prometheus that knows one query: that of the pod by its own name.
-async fn prometheus() -> Prometheus {
+/// A Prometheus that knows one query: that of the pod by its own name, which has come to 7 from this moment on, and to 1 before.
+async fn prometheus(since: Timestamp) -> Prometheus {
     type Asked = axum::extract::Query<BTreeMap<String, String>>;
-    async fn answer(axum::extract::Query(asked): Asked) -> axum::Json<Value> {
+    let answer = move |axum::extract::Query(asked): Asked| async move {
         let known = asked["query"] == r#"errors{pod="web",container="app"}"#;
-        let result = if known { json!([{"metric": {}, "value": [0, "7"]}]) } else { json!([]) };
+        let value = if asked["time"].parse::<i64>().unwrap() < since.as_second() { "1" } else { "7" };
+        let result = if known { json!([{"metric": {}, "value": [0, value]}]) } else { json!([]) };
         axum::Json(json!({"status": "success", "data": {"resultType": "vector", "result": result}}))
-    }
+    };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = axum::Router::new().route("/api/v1/query", axum::routing::get(answer));
@@ -330,8 +331,8 @@ async fn prometheus() -> Prometheus {
     Prometheus::new(client::Options::new(&format!("http://{address}"))).unwrap()
 }
 
-#[tokio::test]
-async fn a_guard_is_asked_of_the_pod_that_was_resized_and_takes_it_back() {
+/// The first resize has been made, and shows; guards watch it.
+fn guarded() -> Stage {
     let mut stage = Stage::at_work();
     let order = stage.resizing();
     let guard = |name: &str, query: &str| json!({"name": name, "query": query, "above": "5"});
@@ -351,19 +352,39 @@ async fn a_guard_is_asked_of_the_pod_that_was_resized_and_takes_it_back() {
     status.resources = sizes;
     stage.tell(Event::Answered(order, Answer::Accepted { generation: Some(2) }));
     stage.watched(resized);
-    let Effect::AskGuards(workload, watched, guards) = stage.until(|it| matches!(it, Effect::AskGuards(..))) else {
-        unreachable!()
-    };
-    assert!(!stage.round().iter().any(|it| matches!(it, Effect::AskGuards(..))), "they have not answered yet");
-    let asked = guards::ask(Some(&prometheus().await), &workload, &watched, &guards, stage.now).await;
+    stage
+}
+
+impl Stage {
+    /// The guards are asked in the next round, of this Prometheus, and what they said; and what comes of it.
+    async fn ask_guards(&mut self, prometheus: &Prometheus) -> (Asked, Vec<Effect>) {
+        let Effect::AskGuards(workload, watched, guards) = self.until(|it| matches!(it, Effect::AskGuards(..))) else {
+            unreachable!()
+        };
+        assert!(!self.round().iter().any(|it| matches!(it, Effect::AskGuards(..))), "they have not answered yet");
+        let asked = guards::ask(Some(prometheus), &workload, &watched, &guards, self.now).await;
+        (asked.clone(), self.tell(Event::Guards(workload, asked)))
+    }
+}
+
+fn takes_back(effects: &[Effect]) -> bool {
+    let is_roll_back =
+        |it: &Effect| matches!(it, Effect::Carry(order) if matches!(order.action.what, round::What::RollBack(_)));
+    effects.iter().any(is_roll_back)
+}
+
+#[tokio::test]
+async fn a_guard_is_asked_of_the_pod_that_was_resized_and_takes_it_back() {
+    let mut stage = guarded();
+    let prometheus = prometheus(stage.now + SignedDuration::from_secs(1)).await;
+    let (asked, effects) = stage.ask_guards(&prometheus).await;
     assert_eq!(asked.unread, [r#"guard "typo" is ignored: the answer to erors holds no number"#]);
-    let effects = stage.tell(Event::Guards(workload.clone(), asked.clone()));
     let told = |it: &Effect| matches!(it, Effect::Tell(told, _) if told.code == Code::GuardUnread);
     assert_eq!(effects.iter().filter(|it| told(it)).count(), 1);
-    let taken_back =
-        |it: &Effect| matches!(it, Effect::Carry(order) if matches!(order.action.what, round::What::RollBack(_)));
-    assert!(effects.iter().any(taken_back), "{effects:?}");
-    assert!(!stage.tell(Event::Guards(workload, asked.clone())).iter().any(told), "it is told once an hour");
+    assert!(takes_back(&effects), "{effects:?}");
+    assert!(!stage.tell(Event::Guards(web(), asked.clone())).iter().any(told), "it is told once an hour");
+    let watched = [guards::Watched { pod: "web".into(), containers: vec!["app".into()], since: None }];
+    let guards = stage.world.scene().workloads[&web()].policy.guards.value.clone();
     let nobody = guards::ask(None, &web(), &watched, &guards, stage.now).await;
     assert_eq!((nobody.readings.len(), nobody.unread.len()), (0, 2));
     // With its last pod goes what guards said of it, and what they say after that is not kept.
@@ -373,6 +394,18 @@ async fn a_guard_is_asked_of_the_pod_that_was_resized_and_takes_it_back() {
     assert!(stage.world.scene().guards.is_empty());
     stage.tell(Event::Guards(web(), Asked { readings: asked.readings, unread: Vec::new() }));
     assert!(stage.world.scene().guards.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_guard_read_before_a_resize_counts_only_once_it_has_been_seen_gone() {
+    let mut stage = guarded();
+    let ill = prometheus(Timestamp::UNIX_EPOCH).await;
+    let well = prometheus(Timestamp::MAX).await;
+    assert!(!takes_back(&stage.ask_guards(&ill).await.1), "it was so before");
+    assert!(!takes_back(&stage.ask_guards(&well).await.1), "and is not any more");
+    let (asked, effects) = stage.ask_guards(&ill).await;
+    assert_eq!(asked.readings[0].well, None, "what was seen before is not in the answer");
+    assert!(takes_back(&effects), "{effects:?}");
 }
 
 #[test]
@@ -493,7 +526,7 @@ fn a_kill_is_seen_also_where_a_list_tells_of_it() {
 fn what_a_file_kept_of_others_stays_in_it() {
     let mut stage = Stage::new(Settings::default());
     let page = |name: &str, hours: i64| crate::history_file::Page {
-        workload: WorkloadKey { name: name.into(), ..web() },
+        workload: WorkloadKey { kind: "CronJob".into(), name: name.into(), ..web() },
         container: "app".into(),
         fresh: Some(stage.now - SignedDuration::from_hours(hours)),
         state: vec![1],

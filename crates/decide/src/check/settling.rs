@@ -8,17 +8,13 @@ use crate::check::draft::{Deed, Draft, Pair, Part, Saying};
 use crate::check::sight::{Sight, after, is_watched};
 use crate::code::Code;
 use crate::facts::Noted;
-use crate::settle::{TakenBack, former, judged};
+use crate::settle::{TakenBack, former, judged, taken_back};
 
 /// Before anything is asked: harm turns the draft into a roll-back, which is then asked about like any other change.
 pub fn convert(sight: &Sight<'_>, draft: &mut Draft) {
     if let Some(harm) = sight.team.harms.get(&*sight.pod.key.name) {
-        // Memory that may be in use by now is never taken away in haste.
         let Some(note) = sight.pod.note.as_deref().map(|it| judged(sight.pod, it)) else { return };
-        let parts = former_parts(sight, &note, |it| match it {
-            Resource::Cpu if harm.code == Code::GuardCrossed => TakenBack::All,
-            Resource::Cpu | Resource::Memory => TakenBack::Lowered,
-        });
+        let parts = former_parts(sight, &note, |it| taken_back(harm.code, &note, it));
         if !parts.is_empty() {
             take_back(draft, parts, Code::RollBack);
             draft.remark(Saying::clamped(Check::Settling, harm.code, harm.message.clone()));

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use supple_decide::code::Code;
 use supple_decide::facts::{LastEnd, NotedLowered};
+use supple_decide::guard::{Billionths, Guard, GuardReading, baseline, guarded_since};
 use supple_decide::note::Author;
-use supple_decide::policy::Guard;
 use supple_decide::round::{Round, What};
-use supple_decide::scene::GuardReading;
 
 use crate::stage::*;
 
@@ -201,22 +200,110 @@ fn a_restart_that_was_asked_for_is_no_harm() {
     taken_back(&stage, Code::NotReady, "1:2 1Gi:2Gi");
 }
 
+/// A guard that sees harm above 0.25 and looks back over two minutes, and what it reads, so many seconds after the resize three minutes
+/// ago; in thousandths, at the resize too.
+struct Read {
+    pod: Option<&'static str>,
+    seconds: i64,
+    value: i128,
+    before: Option<Option<i128>>,
+    well: Option<i64>,
+}
+
+/// Harm that was none before.
+const NEW: Read = Read { pod: Some("web-1"), seconds: 130, value: 300, before: Some(Some(200)), well: None };
+
+fn guarded(mut stage: Stage, read: &Read) -> Stage {
+    let milli = |it| Billionths(it * 1_000_000);
+    let guard = Guard { name: "p99".into(), query: "rate(slow[2m])".into(), above: Some(milli(250)), below: None };
+    stage.policy("web", |it| it.guards.value.push(guard));
+    let resized = stage.ago(3);
+    let moment = |seconds| resized + SignedDuration::from_secs(seconds);
+    let reading = GuardReading {
+        name: "p99".into(),
+        pod: read.pod.map(Arc::from),
+        container: None,
+        at: moment(read.seconds),
+        value: milli(read.value),
+        before: read.before.map(|it| (baseline(resized), it.map(milli))).into_iter().collect(),
+        well: read.well.map(moment),
+    };
+    stage.scene.guards.insert(workload("web"), vec![reading]);
+    stage
+}
+
 #[test]
-fn guards() {
-    let guarded = |pod: Option<&str>, value_milli, minutes_ago| {
-        let mut stage = lowered();
-        let guard = Guard { name: "p99".into(), query: "q".into(), above_milli: Some(250), below_milli: None };
-        stage.policy("web", |it| it.guards.value.push(guard));
-        let (at, pod) = (stage.ago(minutes_ago), pod.map(Arc::from));
-        let reading = GuardReading { name: "p99".into(), pod, at, value_milli };
-        stage.scene.guards.insert(workload("web"), vec![reading]);
+fn a_guard_takes_back_what_it_did_not_read_before() {
+    taken_back(&guarded(lowered(), &NEW), Code::GuardCrossed, "1:2 1Gi:2Gi");
+    taken_back(&guarded(lowered(), &Read { pod: None, ..NEW }), Code::GuardCrossed, "1:2 1Gi:2Gi");
+    let said = decision(&guarded(lowered(), &NEW).decide(), "web-1").message.clone();
+    assert!(said.starts_with("guard \"p99\" reads 0.3, which is above 0.25: "), "{said}");
+    // Where there was nothing to be read, there was no harm.
+    taken_back(&guarded(lowered(), &Read { before: Some(None), ..NEW }), Code::GuardCrossed, "1:2 1Gi:2Gi");
+}
+
+/// What a guard reads of a decrease is not its doing: nothing is taken back, blamed, or set back.
+#[track_caller]
+fn of_no_account(stage: &Stage) {
+    let round = stage.decide();
+    assert_eq!((round.actions.len(), &round.records), (0, &Default::default()), "{:#?}", decision(&round, "web-1"));
+}
+
+#[test]
+fn a_guard_does_not_blame_a_resize_for_what_was_before_it() {
+    of_no_account(&guarded(lowered(), &Read { pod: Some("web-2"), ..NEW }));
+    of_no_account(&guarded(lowered(), &Read { value: 250, ..NEW }));
+    of_no_account(&guarded(lowered(), &Read { seconds: -420, ..NEW }));
+    // Crossed already, or not known yet.
+    of_no_account(&guarded(lowered(), &Read { before: Some(Some(251)), ..NEW }));
+    of_no_account(&guarded(lowered(), &Read { before: None, ..NEW }));
+    // It looks back to before the resize, whatever it then read.
+    of_no_account(&guarded(lowered(), &Read { seconds: 119, ..NEW }));
+    of_no_account(&guarded(lowered(), &Read { seconds: 119, well: Some(110), ..NEW }));
+    // Seen well only by what was before it is not seen well.
+    of_no_account(&guarded(lowered(), &Read { before: Some(Some(251)), well: Some(119), ..NEW }));
+    taken_back(
+        &guarded(lowered(), &Read { before: Some(Some(251)), well: Some(121), ..NEW }),
+        Code::GuardCrossed,
+        "1:2 1Gi:2Gi",
+    );
+}
+
+/// Raised three minutes ago from these sizes.
+fn raised(from: &str, urgent: bool) -> Stage {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m 512Mi");
+    stage.pod("web", "web-1", "n1", "500m:1 512Mi:1Gi");
+    stage.resized("web-1", from, 3);
+    stage.at("web-1").note.as_mut().unwrap().urgent = urgent;
+    stage
+}
+
+#[test]
+fn a_guard_never_takes_the_cure_away() {
+    taken_back(&guarded(raised("250m:500m 512Mi:1Gi", false), &NEW), Code::GuardCrossed, "250m:500m");
+    of_no_account(&guarded(raised("250m:500m 512Mi:1Gi", true), &NEW));
+    // Memory that was given is never taken, and nothing else was changed: that is no setback either.
+    of_no_account(&guarded(raised("500m:1 256Mi:512Mi", false), &NEW));
+    // What was lowered with it is given back all the same.
+    taken_back(&guarded(raised("250m:500m 1Gi:2Gi", true), &NEW), Code::GuardCrossed, "1Gi:2Gi");
+}
+
+#[test]
+fn a_guard_takes_back_a_decrease_that_was_raised_in_haste_since_and_asks_for_what_was_before_that() {
+    let stage = || {
+        let mut stage = lowered_and_raised();
+        stage.at("web-1").note.as_mut().unwrap().urgent = true;
         stage
     };
-    taken_back(&guarded(None, 300, 1), Code::GuardCrossed, "1:2 1Gi:2Gi");
-    taken_back(&guarded(Some("web-1"), 300, 1), Code::GuardCrossed, "1:2 1Gi:2Gi");
-    check(&guarded(Some("web-2"), 300, 1).decide(), "web-1", Code::Fits, "nothing");
-    check(&guarded(None, 200, 1).decide(), "web-1", Code::Fits, "nothing");
-    check(&guarded(None, 300, 10).decide(), "web-1", Code::Fits, "nothing");
+    assert_eq!(guarded_since(stage().at("web-1")), Some(baseline(stage().ago(4))));
+    of_no_account(&guarded(stage(), &NEW)); // what was then is not known
+    let mut known = guarded(stage(), &NEW);
+    let at = baseline(known.ago(4));
+    known.scene.guards.get_mut(&workload("web")).unwrap()[0].before = vec![(at, None)];
+    taken_back(&known, Code::GuardCrossed, "1Gi:2Gi");
+    // Nothing can be given back: nothing need be asked.
+    assert_eq!(guarded_since(raised("250m:500m 512Mi:1Gi", true).at("web-1")), None);
 }
 
 #[test]

@@ -65,6 +65,38 @@ fn floors_and_ceilings() {
 }
 
 #[test]
+fn a_ceiling_holds_against_a_floor_above_it() {
+    let bounds = || ContainerPolicy {
+        at_least: amounts(4000, 4096),
+        at_most: amounts(2000, 2048),
+        ..ContainerPolicy::default()
+    };
+    for wanted in ["1 1Gi", "3 3Gi", "8 8Gi"] {
+        size("1 1Gi", wanted, container(bounds()), Code::Resize, "2 2Gi");
+        size("2 2Gi", wanted, container(bounds()), Code::AtMost, "held");
+    }
+    size("4 4Gi", "3 3Gi", container(bounds()), Code::Resize, "2 2Gi");
+}
+
+#[test]
+fn which_bound_held_is_said_and_that_they_contradict_each_other() {
+    let mut stage = Stage::new();
+    stage.workload("web", "1 1Gi");
+    let bounds =
+        ContainerPolicy { at_least: amounts(500, 4096), at_most: amounts(500, 2048), ..ContainerPolicy::default() };
+    container(bounds)(&mut stage);
+    stage.pod("web", "web-1", "n1", "1 1Gi");
+    let round = stage.decide();
+    check(&round, "web-1", Code::Resize, "500m 2Gi");
+    let said: Vec<&str> = decision(&round, "web-1").findings.iter().map(|it| &*it.message).collect();
+    assert!(
+        said.iter().any(|it| it.ends_with("becomes 2Gi: maxAllowed, which is less than minAllowed (4Gi)")),
+        "{said:?}"
+    );
+    assert!(said.iter().any(|it| it.ends_with("becomes 500m: maxAllowed")), "{said:?}");
+}
+
+#[test]
 fn what_is_not_ours_to_size() {
     let off = ContainerPolicy { off: Some(true), ..ContainerPolicy::default() };
     size("1 1Gi", "500m 600Mi", container(off), Code::Fits, "nothing");

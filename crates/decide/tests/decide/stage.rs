@@ -299,6 +299,7 @@ impl Stage {
             at,
             generation: pod.generation,
             containers: [("app".into(), old, new)].into(),
+            urgent: false,
             lowered: None,
         }));
         pod.generation += 1;
@@ -397,8 +398,14 @@ pub fn send(pod: &mut PodFacts, change: &Change, by: Author, at: Timestamp) {
         old.memory_limit = before.memory_limit.filter(|_| after.memory_limit.is_some());
         containers.push((Arc::clone(&container.name), old, after));
     }
-    pod.note =
-        Some(Box::new(Noted { by, at, generation: pod.generation, containers: containers.into(), lowered: None }));
+    pod.note = Some(Box::new(Noted {
+        by,
+        at,
+        generation: pod.generation,
+        containers: containers.into(),
+        urgent: false,
+        lowered: None,
+    }));
     pod.generation += 1;
     pod.hand = Hand::Ours;
     pod.progress = Progress::Underway;

@@ -115,6 +115,12 @@ impl Template {
         self.parts.contains(&Part::Value(Placeholder::Pod))
     }
 
+    /// Whether it says `$container`: then it comes to something of its own for each container.
+    #[must_use]
+    pub fn names_container(&self) -> bool {
+        self.parts.contains(&Part::Value(Placeholder::Container))
+    }
+
     /// The query with these values. They are escaped: a value cannot end the text it stands in.
     #[must_use]
     pub fn fill(&self, values: &Values<'_>) -> String {

@@ -8,7 +8,7 @@ use crate::check::settling::take_back;
 use crate::check::sight::Sight;
 use crate::check::{Check, cool_down, replicas};
 use crate::code::Code;
-use crate::facts::Rollout;
+use crate::facts::{Budget, Rollout};
 use crate::policy::{Direction, Mode, RecreateBy};
 use crate::recreated::comes_with;
 
@@ -162,9 +162,13 @@ fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     if let Some(message) = comes_back_same(sight, draft) {
         return refused(Code::ComesBackSame, message);
     }
+    if let Some(message) = shared_budgets(sight).filter(|_| recreated) {
+        return refused(Code::DisruptionBudget, message);
+    }
     let already = sight.ledger.team(&sight.pod.workload).disturbed;
-    if facts.disruptions_allowed.is_some_and(|it| it <= already) {
-        let message = "its disruption budget allows no disruption now".to_owned();
+    let is_kept = |it: &Budget| it.allowed > already || (sight.pod.ready.is_none() && it.health.lets_unready_go());
+    if let Some(budget) = facts.budgets.iter().find(|it| !is_kept(it)) {
+        let message = format!("its disruption budget {} allows no disruption now", budget.name);
         return Some(Saying::delayed(Check::Restart, Code::DisruptionBudget, message));
     }
     if already > 0 || sight.team.disturbed > 0 {
@@ -193,4 +197,16 @@ fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     } else {
         None
     }
+}
+
+/// Why the API server would evict none of its pods: it does not know which of two budgets over one pod to charge, and answers with an error.
+fn shared_budgets(sight: &Sight<'_>) -> Option<String> {
+    let shared = sight.subject.facts.budgets.iter().filter(|it| it.is_shared);
+    let names: Vec<&str> = shared.map(|it| &*it.name).collect();
+    (!names.is_empty()).then(|| {
+        let names = names.join(" and ");
+        format!(
+            "its disruption budgets {names} are over the same pods, of which the API server evicts none: leave it one"
+        )
+    })
 }

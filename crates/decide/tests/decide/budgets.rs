@@ -187,7 +187,7 @@ fn a_restart_for_the_change() {
     check(&with(Mode::InPlaceOrRecreate, 3).decide(), "web-1", Code::Resize, "500m");
     check(&with(Mode::InPlaceOrRecreate, 1).decide(), "web-1", Code::TooFewReplicas, "nothing");
     let mut budget = with(Mode::InPlaceOrRecreate, 3);
-    budget.subject("web").facts.disruptions_allowed = Some(0);
+    budget.budget("web", 0, (2, 2));
     check(&budget.decide(), "web-1", Code::DisruptionBudget, "nothing");
     let mut asked = with(Mode::InPlaceOrRecreate, 3);
     asked.at("web-1").do_not_evict = true;
@@ -477,6 +477,72 @@ fn a_pod_whose_cgroup_stays_small_after_a_kill_is_made_anew() {
     // Nobody is served by it, so that it may go although it is the only one.
     check(&stuck(Mode::InPlaceOrRecreate, 36), "web-1", Code::Evict, "evict");
     assert!(!codes(&stuck(Mode::InPlaceOrRecreate, 37), "web-1").contains(&Code::StuckAfterKill));
+}
+
+/// Three pods of which the first is stuck after a kill, and not ready, under what `change` makes of it.
+fn stuck_of_three(change: impl FnOnce(&mut Stage)) -> Stage {
+    let mut stage = herd(3);
+    stage.workload("web", "1 2Gi");
+    stage.subject("web").facts.replicas = 3;
+    stage.policy("web", |it| it.mode.value = Mode::InPlaceOrRecreate);
+    for name in ["web-1", "web-2", "web-3"] {
+        stage.at(name).containers[0] = stage.container("app", "1 2Gi:2Gi");
+    }
+    stage.resized("web-1", "1 1Gi:1Gi", 10);
+    let at = stage.ago(5);
+    let pod = stage.at("web-1");
+    (pod.ready, pod.unready) = (None, Some(at.into()));
+    let container = &mut pod.containers[0];
+    (container.running_since, container.killed_and_waiting) = (None, true);
+    container.actual = Some(numbers("1 1Gi:1Gi"));
+    container.last_end = Some(supple_decide::facts::LastEnd { at, out_of_memory: true, exit_code: 137 });
+    change(&mut stage);
+    stage
+}
+
+#[test]
+fn a_budget_lets_a_pod_go_that_is_not_ready_as_the_api_server_does() {
+    let under = |allowed, health, always| {
+        stuck_of_three(|it| it.budget("web", allowed, health).health.always = always).decide()
+    };
+    check(&under(1, (3, 2), false), "web-1", Code::Evict, "evict");
+    // Nothing is allowed because of this very pod.
+    check(&under(0, (2, 2), false), "web-1", Code::Evict, "evict");
+    check(&under(0, (1, 2), false), "web-1", Code::DisruptionBudget, "nothing");
+    check(&under(0, (1, 2), true), "web-1", Code::Evict, "evict");
+    check(&under(0, (0, 0), false), "web-1", Code::DisruptionBudget, "nothing");
+    // One that serves is counted.
+    let mut serves = herd(3);
+    serves.sizes_new_pods();
+    serves.policy("web", |it| it.mode.value = Mode::Recreate);
+    serves.budget("web", 0, (3, 3)).health.always = true;
+    check(&serves.decide(), "web-1", Code::DisruptionBudget, "nothing");
+    let said = &decision(&serves.decide(), "web-1").message.clone();
+    assert_eq!(said, "its disruption budget budget-0 allows no disruption now");
+}
+
+#[test]
+fn of_pods_with_two_budgets_none_is_evicted() {
+    let twice = |stage: &mut Stage| {
+        for _ in 0..2 {
+            stage.budget("web", 1, (3, 2)).is_shared = true;
+        }
+    };
+    let round = stuck_of_three(twice).decide();
+    check(&round, "web-1", Code::DisruptionBudget, "nothing");
+    let said = &decision(&round, "web-1").message;
+    assert!(said.contains("budget-0 and budget-1"), "{said}");
+    // A restart in place asks nobody, and keeps both.
+    let mut restarts = herd(3);
+    restarts.policy("web", |it| it.mode.value = Mode::InPlaceOrRecreate);
+    restarts.at("web-1").containers[0].restarts_for_cpu = true;
+    twice(&mut restarts);
+    check(&restarts.decide(), "web-1", Code::Resize, "500m");
+    restarts.subject("web").facts.budgets[1].allowed = 0;
+    check(&restarts.decide(), "web-1", Code::DisruptionBudget, "nothing");
+    // Two that are over different pods are each over one.
+    let each = stuck_of_three(|it| (0..2).for_each(|_| it.budget("web", 1, (3, 2)).is_shared = false));
+    check(&each.decide(), "web-1", Code::Evict, "evict");
 }
 
 /// As a kubelet of 1.36.2 with containerd tells it, in turns.

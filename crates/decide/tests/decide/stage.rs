@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use supple_decide::code::Code;
 use supple_decide::facts::{
-    ContainerFacts, ContainerShape, NamespaceFacts, NodeFacts, Noted, Phase, PodFacts, PodShape, Rollout, WorkloadFacts,
+    Budget, ContainerFacts, ContainerShape, NamespaceFacts, NodeFacts, Noted, Phase, PodFacts, PodShape, Rollout,
+    WorkloadFacts,
 };
 use supple_decide::few::Few;
 use supple_decide::hand::Hand;
@@ -26,6 +27,7 @@ use supple_decide::round::{Action, Decision, Outcome, Round, What, decide};
 use supple_decide::scaler::Target;
 use supple_decide::scene::{Moment, Scene, Subject};
 use supple_quantity::{Bytes, MilliCpu};
+use supple_resize::disruption::Health;
 use supple_resize::predict::Change;
 use supple_resize::qos::QosClass;
 use supple_resize::resources::ContainerKind;
@@ -162,7 +164,7 @@ impl Stage {
             ready: 0,
             rolling: false,
             template: Few::new(),
-            disruptions_allowed: None,
+            budgets: Vec::new(),
             rollout: Some(Rollout::Surge),
             sized_at_creation: false,
             scalers: Vec::new(),
@@ -178,6 +180,14 @@ impl Stage {
 
     pub fn subject(&mut self, name: &str) -> &mut Subject {
         self.scene.workloads.get_mut(&workload(name)).unwrap()
+    }
+
+    /// A disruption budget over the pods of a workload that allows so many disruptions, with so many healthy pods of those it wants.
+    pub fn budget(&mut self, workload: &str, allowed: u32, (current, desired): (i64, i64)) -> &mut Budget {
+        let health = Health { current, desired, always: false };
+        let budgets = &mut self.subject(workload).facts.budgets;
+        budgets.push(Budget { name: format!("budget-{}", budgets.len()).into(), allowed, health, is_shared: false });
+        budgets.last_mut().unwrap()
     }
 
     /// The webhook is asked about new pods of all workloads.

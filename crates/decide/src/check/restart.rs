@@ -84,13 +84,16 @@ fn rolled_out(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     comes_back_same(sight, draft).map(|it| Saying::refused(Check::Restart, Code::ComesBackSame, it))
 }
 
-/// Whether it is recreated to come back with other sizes, or to find room for them. What is given up has a back-off of its own, and
-/// what is stuck is recreated for its life.
+/// Whether it is recreated to come back with other sizes, or to find room for them. What is stuck is recreated for its life.
 pub fn is_for_sizes(deed: Deed) -> bool {
-    matches!(
-        deed,
-        Deed::Recreate(Code::Evict | Code::NodeUnsupported | Code::LimitRange | Code::NoRoom | Code::NodeCapacity)
-    )
+    needs_the_sizes(deed) || matches!(deed, Deed::Recreate(Code::NoRoom | Code::NodeCapacity | Code::GivenUp))
+}
+
+/// Whether nothing is gained by it unless the new pod asks for the sizes from the beginning. Where there was no room, a pod that does not
+/// may find a node on which it can grow: that is tried once. What a node can never do would be asked of the next one again, and whoever
+/// places pods, or hands out whole CPUs, goes by what a pod asks for as it comes.
+fn needs_the_sizes(deed: Deed) -> bool {
+    matches!(deed, Deed::Recreate(Code::Evict | Code::NodeUnsupported | Code::LimitRange | Code::Infeasible))
 }
 
 /// Why the pod made anew would not have the sizes that it is recreated for, which would go on for ever: that shows by the last one
@@ -109,7 +112,7 @@ fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> Option<String> {
             last.until()
         ));
     }
-    if !matches!(draft.deed, Deed::Recreate(Code::Evict | Code::NodeUnsupported | Code::LimitRange)) {
+    if !needs_the_sizes(draft.deed) {
         return None;
     }
     if !subject.facts.sized_at_creation {

@@ -413,11 +413,80 @@ fn what_a_node_can_never_do_is_given_up_at_once() {
     let infeasible = |mode, pods| {
         let mut stage = deferred(0, mode, pods);
         stage.at("web-1").progress = Progress::Infeasible("static CPU manager".into());
-        stage.decide()
+        stage.sizes_new_pods();
+        stage
     };
-    check(&infeasible(Mode::InPlace, 3), "web-1", Code::GivenUp, "500m");
-    check(&infeasible(Mode::InPlaceOrRecreate, 3), "web-1", Code::Evict, "evict");
-    check(&infeasible(Mode::InPlaceOrRecreate, 1), "web-1", Code::GivenUp, "500m");
+    check(&infeasible(Mode::InPlace, 3).decide(), "web-1", Code::GivenUp, "500m");
+    let round = infeasible(Mode::InPlaceOrRecreate, 3).decide();
+    check(&round, "web-1", Code::Evict, "evict");
+    let record = &round.records[&workload("web")];
+    assert_eq!(record.recreated.as_ref().unwrap().sizes["app"].0, numbers("1"), "what it is to come back with");
+    check(&infeasible(Mode::InPlaceOrRecreate, 1).decide(), "web-1", Code::GivenUp, "500m");
+    // A pod that comes back as it was would be asked for the same again, and its node could do it no better.
+    let mut without = infeasible(Mode::InPlaceOrRecreate, 3);
+    without.subject("web").facts.sized_at_creation = false;
+    without.subject("web").facts.template = [("app".into(), numbers("500m"))].into();
+    let round = without.decide();
+    check(&round, "web-1", Code::GivenUp, "500m");
+    assert!(codes(&round, "web-1").contains(&Code::ComesBackSame), "{:?}", codes(&round, "web-1"));
+    assert_eq!(round.records[&workload("web")].setbacks, 1);
+    // Who has put the sizes into the template meanwhile gets them without a webhook.
+    without.subject("web").facts.template = [("app".into(), numbers("1"))].into();
+    check(&without.decide(), "web-1", Code::Evict, "evict");
+    // And a new pod that would get others than those that are waited for is no cure either.
+    let mut otherwise = infeasible(Mode::InPlaceOrRecreate, 3);
+    otherwise.subject("web").needs.insert("app".into(), need("250m"));
+    check(&otherwise.decide(), "web-1", Code::GivenUp, "500m");
+}
+
+/// How often pods of three are evicted in two weeks on nodes that can never do, or never have room for, what they are asked for, where
+/// new ones come with `given`.
+fn evicted_in_two_weeks(progress: &Progress, given: &str, sized: bool) -> usize {
+    let mut stage = herd(3);
+    stage.workload("web", "1");
+    stage.subject("web").facts.template = [("app".into(), numbers("500m"))].into();
+    stage.subject("web").facts.sized_at_creation = sized;
+    stage.policy("web", |it| (it.mode.value, it.startup.value) = (Mode::InPlaceOrRecreate, minutes(0)));
+    for name in ["web-1", "web-2", "web-3"] {
+        stage.at(name).containers[0] = stage.container("app", "500m");
+    }
+    let mut evicted = 0;
+    for made in 0..14 * 24 {
+        let round = stage.decide();
+        let asked: Vec<_> = round.actions.iter().filter(|it| matches!(it.what, What::Resize(_))).collect();
+        let gone = round.actions.iter().filter(|it| it.what == What::Evict).count();
+        evicted += gone;
+        stage.carry_out(&round);
+        let since = stage.now;
+        for pod in asked {
+            let pod = stage.at(&pod.pod.name);
+            (pod.progress, pod.progress_since) = (progress.clone(), Some(since.into()));
+            pod.containers[0].allocated = Some(numbers("500m"));
+            pod.containers[0].actual = Some(numbers("500m"));
+        }
+        stage.let_settle();
+        for _ in 0..gone {
+            let pod = stage.pod("web", &format!("new-{made}"), "n1", given);
+            (pod.made, pod.started, pod.ready) = (Some(since.into()), Some(since.into()), Some(since.into()));
+        }
+        stage.subject("web").facts.replicas = 3;
+        stage.pass(60);
+    }
+    evicted
+}
+
+#[test]
+fn what_can_never_be_is_not_tried_by_evictions_for_ever() {
+    let never = Progress::Infeasible("static CPU manager".into());
+    assert_eq!(evicted_in_two_weeks(&never, "500m", false), 0);
+    assert_eq!(evicted_in_two_weeks(&never, "1", true), 3, "each once");
+    assert!(
+        (1..=3).contains(&evicted_in_two_weeks(&never, "500m", true)),
+        "a webhook that does not do it: once a week"
+    );
+    let no_room = Progress::Deferred("Node didn't have enough resource: cpu".into());
+    assert!((1..=3).contains(&evicted_in_two_weeks(&no_room, "500m", false)), "once a week");
+    assert_eq!(evicted_in_two_weeks(&no_room, "1", true), 3, "each once");
 }
 
 #[test]

@@ -321,6 +321,9 @@ pub struct WorkloadFacts {
     pub budgets: Vec<Budget>,
     /// How it is restarted through its template; `None`: it is not a deployment, stateful set or daemon set, or does not do that by itself.
     pub rollout: Option<Rollout>,
+    /// How many of its pods may be missing at once while it is restarted so: none where new ones are always ready first, all of them with
+    /// the strategy `Recreate`.
+    pub rollout_takes: u32,
     /// Its new pods are sized as they are created: our webhook is registered, and asked about them. Without it, recreating a pod for
     /// its sizes would bring the same ones back.
     pub sized_at_creation: bool,

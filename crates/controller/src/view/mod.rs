@@ -564,6 +564,7 @@ impl View {
             template: object.map(|it| it.template.clone()).unwrap_or_default(),
             budgets: self.budgets_over(key),
             rollout: object.and_then(|it| it.rollout),
+            rollout_takes: object.map_or(0, |it| it.rollout_takes),
             sized_at_creation: false,
             scalers: scalers.map(|it| it.scaler.clone()).collect(),
             other_vertical: Vec::new(),

@@ -328,13 +328,19 @@ fn a_quota_counts_the_pod_made_anew_beside_the_old_one_where_it_is_made_beside_i
     for kind in ["StatefulSet", "DaemonSet"] {
         check(kind, RecreateBy::Eviction, "3", Code::Evict, "evict");
         let mut stage = under_a_quota(kind, RecreateBy::Rollout, "3");
-        stage.subject("web").facts.rollout = Some(Rollout::After);
+        stage.rolls("web", kind, Rollout::After, 1);
         crate::stage::check(&stage.decide(), "web-1", Code::RollOut, "roll out");
         check(kind, RecreateBy::Eviction, "2900m", Code::QuotaExceeded, "nothing");
     }
     let rolled_out = |kind: &str, rollout: Rollout, hard: &str, code: Code, expect: &str| {
         let mut stage = under_a_quota(kind, RecreateBy::Rollout, hard);
-        stage.subject("web").facts.rollout = Some(rollout);
+        let takes = match (rollout, kind) {
+            (Rollout::Surge, _) => 0,
+            (Rollout::After, "Deployment") => 2,
+            (Rollout::Replace | Rollout::After, _) => 1,
+        };
+        stage.rolls("web", kind, rollout, takes);
+        stage.policy("web", |it| it.min_replicas.value = u32::from(takes < 2));
         crate::stage::check(&stage.decide(), "web-1", code, expect);
     };
     // A daemon set that surges has the new one beside the old one; a deployment that does not waits for its end, or for its going.
@@ -557,14 +563,7 @@ fn stuck_of_three(change: impl FnOnce(&mut Stage)) -> Stage {
     for name in ["web-1", "web-2", "web-3"] {
         stage.at(name).containers[0] = stage.container("app", "1 2Gi:2Gi");
     }
-    stage.resized("web-1", "1 1Gi:1Gi", 10);
-    let at = stage.ago(5);
-    let pod = stage.at("web-1");
-    (pod.ready, pod.unready) = (None, Some(at.into()));
-    let container = &mut pod.containers[0];
-    (container.running_since, container.killed_and_waiting) = (None, true);
-    container.actual = Some(numbers("1 1Gi:1Gi"));
-    container.last_end = Some(supple_decide::facts::LastEnd { at, out_of_memory: true, exit_code: 137 });
+    stage.stuck("web-1");
     change(&mut stage);
     stage
 }

@@ -21,7 +21,8 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         let obstacle = wrong_direction(sight, draft)
             .or_else(|| if rolls_out(sight, draft.deed) { rolled_out(sight, draft) } else { obstacle(sight, draft) })
             .or_else(|| {
-                let (until, saying) = cool_down::refused(sight, &Change::default(), Check::Restart)?;
+                let refused = cool_down::refused(sight, &Change::default(), Check::Restart);
+                let (until, saying) = refused.or_else(|| cool_down::unanswered(sight, Check::Restart))?;
                 draft.again = draft.again.max(Some(until));
                 Some(saying)
             });

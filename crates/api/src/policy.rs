@@ -170,7 +170,8 @@ pub struct UpdatePolicy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_replicas: Option<i32>,
     /// How a pod is recreated where it has to be. Eviction (built in): one pod at a time, within the disruption budgets. Rollout: the workload
-    /// is restarted through its template, as its own rolling update says.
+    /// is restarted through its template, as its own rolling update says; where that may take pods away before new ones are ready, minReplicas
+    /// and the disruption budgets hold for it too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recreate_by: Option<RecreateWord>,
 }

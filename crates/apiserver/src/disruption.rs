@@ -4,6 +4,7 @@
 use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use supple_resize::disruption::{ALWAYS, Health};
 
 use crate::errors::{ApiError, Subject};
 use crate::metadata::{self, fields};
@@ -50,9 +51,12 @@ pub fn decide(pod: &Value, budgets: &[Value]) -> Result<Verdict, ApiError> {
     }
     let name = text(budget, "metadata.name").to_owned();
     if !is_ready(pod) {
-        let always = text(budget, "spec.unhealthyPodEvictionPolicy") == "AlwaysAllow";
-        let (healthy, wanted) = (number(budget, "status.currentHealthy"), number(budget, "status.desiredHealthy"));
-        if always || (healthy >= wanted && wanted > 0) {
+        let health = Health {
+            current: number(budget, "status.currentHealthy"),
+            desired: number(budget, "status.desiredHealthy"),
+            always: text(budget, "spec.unhealthyPodEvictionPolicy") == ALWAYS,
+        };
+        if health.lets_unready_go() {
             return Ok(Verdict::Unhealthy(name));
         }
     }

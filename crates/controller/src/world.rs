@@ -594,8 +594,10 @@ impl World {
     /// who only asked for recommendations is not told why nothing happens.
     fn tell_obstacle(&mut self, decision: &Decision, now: Timestamp) -> Option<Effect> {
         let acts = self.view.scene.workloads.get(&decision.workload)?.policy.mode.value > Mode::Initial;
-        let waits =
-            matches!(decision.code, Code::NoRoom | Code::Deferred | Code::DisruptionBudget | Code::ReplicasNotReady);
+        let waits = matches!(
+            decision.code,
+            Code::NoRoom | Code::Deferred | Code::DisruptionBudget | Code::ReplicasNotReady | Code::NoAnswer
+        );
         let refused = decision.findings.iter().any(|it| it.outcome == Outcome::Refused && it.code == decision.code);
         if !acts || !(refused || waits) {
             return None;

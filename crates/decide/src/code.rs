@@ -211,7 +211,7 @@ codes! {
     /// The resize policy requires a restart, and the mode allows none.
     WouldRestart => "allow `InPlaceOrRecreate`, or resize it by hand",
     /// A disruption budget allows no restart now.
-    DisruptionBudget => "wait until the budget allows one",
+    DisruptionBudget => "wait until the budget allows one; of two budgets over one pod, remove one",
     /// It is the last ready replica, or too few replicas are ready.
     TooFewReplicas => "add replicas, or set a lower `minReplicas`",
     /// Another replica of the workload is missing or not ready: no second one is disrupted meanwhile.

@@ -395,7 +395,7 @@ impl<'a> Judging<'a> {
             return None;
         }
         let recreated = matches!(draft.deed, Deed::Recreate(_));
-        let rolls_out = recreated && restart::rolls_out(&sight);
+        let rolls_out = recreated && restart::rolls_out(&sight, draft.deed);
         let disturbs = (recreated && !rolls_out) || draft.going().any(|it| restart::restarts(&sight, it));
         work.what = Some(match draft.deed {
             Deed::Resize => What::Resize(draft.change(pod)),

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{LimitRange, Node, ResourceQuota, ResourceRequir
 use supple_quantity::Bytes;
 use supple_resize::allocate::Capacity;
 use supple_resize::amounts::Resource;
+use supple_resize::disruption::Health;
 use supple_resize::qos::QosClass;
 use supple_resize::resources::ContainerKind;
 
@@ -318,10 +319,13 @@ pub struct WorkloadFacts {
     pub rolling: bool,
     /// What its template asks for, by container.
     pub template: Few<Arc<str>, Numbers>,
-    /// What budgets (`PodDisruptionBudget`) over its pods leave: the least `disruptionsAllowed`; `None`: no budget.
-    pub disruptions_allowed: Option<u32>,
+    /// The disruption budgets over its pods, by name.
+    pub budgets: Vec<Budget>,
     /// How it is restarted through its template; `None`: it is not a deployment, stateful set or daemon set, or does not do that by itself.
     pub rollout: Option<Rollout>,
+    /// How many of its pods may be missing at once while it is restarted so: none where new ones are always ready first, all of them with
+    /// the strategy `Recreate`.
+    pub rollout_takes: u32,
     /// Its new pods are sized as they are created: our webhook is registered, and asked about them. Without it, recreating a pod for
     /// its sizes would bring the same ones back.
     pub sized_at_creation: bool,
@@ -331,6 +335,19 @@ pub struct WorkloadFacts {
     pub other_vertical: Vec<String>,
     /// Annotations that speak to us: those under `supple.dev/`.
     pub words: BTreeMap<String, String>,
+}
+
+/// A disruption budget (`PodDisruptionBudget`) over pods of a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Its name.
+    pub name: Arc<str>,
+    /// `status.disruptionsAllowed`
+    pub allowed: u32,
+    /// What it says of pods that are not ready.
+    pub health: Health,
+    /// Pods that it is over are under another budget too: the API server evicts none that has more than one.
+    pub is_shared: bool,
 }
 
 /// How the pods of a new template take the places of those before.

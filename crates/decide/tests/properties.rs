@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use supple_decide::check::Check;
-use supple_decide::facts::Metric;
+use supple_decide::facts::{Metric, Rollout};
 use supple_decide::guard::{Billionths, Guard, GuardReading, baseline};
 use supple_decide::numbers::Numbers;
 use supple_decide::policy::{Mode, StepCaps};
@@ -190,6 +190,58 @@ proptest! {
             prop_assert!(!serves || (others && missing == 0), "{action:?}");
             prop_assert!(!serves || pods().filter(|it| it.ready.is_some()).count() > 1, "{action:?}");
             prop_assert_eq!(evicted().filter(|it| it.workload == action.workload).count(), 1);
+        }
+    }
+
+    #[test]
+    fn no_rollout_takes_away_who_has_to_serve(
+        cases in cases(), kinds in prop::collection::vec((0_usize..5, 0_u32..4, 0_u32..4, prop::option::of(0_u32..4)), 4),
+        unready in prop::collection::vec(prop::bool::weighted(0.2), 12),
+        stays in prop::option::weighted(0.1, 0_usize..4), more in 0_usize..3,
+    ) {
+        let mut stage = build(&cases, true);
+        // Random cases have few pods, and what is asked is asked of many.
+        for name in ["a", "b", "c", "d"].iter().take(cases.len()) {
+            (0..more).for_each(|it| { stage.pod(name, &format!("{name}-more-{it}"), "n0", "100m 64Mi"); });
+        }
+        let names: Vec<_> = stage.scene.workloads.keys().map(|it| it.name.to_string()).collect();
+        for (name, (kind, takes, least, budget)) in names.iter().zip(&kinds) {
+            let all = stage.subject(name).facts.replicas;
+            let (kind, how, takes) = [
+                ("Deployment", Rollout::Surge, *takes), ("Deployment", Rollout::Replace, (*takes).max(1)), ("Deployment", Rollout::After, all),
+                ("StatefulSet", Rollout::After, (*takes).max(1)), ("DaemonSet", Rollout::Surge, 0),
+            ][*kind];
+            stage.rolls(name, kind, how, takes);
+            stage.policy(name, |it| (it.mode.value, it.min_replicas.value) = (Mode::Recreate, *least));
+            if let Some(allowed) = budget {
+                stage.budget(name, *allowed, (3, 3 - i64::from(*allowed)));
+            }
+        }
+        let since = stage.ago(5);
+        for (pod, _) in stage.scene.pods.values_mut().zip(&unready).filter(|it| *it.1) {
+            (pod.ready, pod.unready) = (None, Some(since.into()));
+        }
+        if let Some(pod) = stays.and_then(|it| stage.scene.pods.values_mut().nth(it)) {
+            pod.do_not_evict = true;
+        }
+        let round = stage.decide();
+        prop_assert!(round.actions.iter().all(|it| it.what != What::Evict), "nobody is stuck: {:?}", round.actions);
+        let rolled_out = || round.actions.iter().filter(|it| it.what == What::RollOut);
+        for action in rolled_out() {
+            prop_assert_eq!(rolled_out().filter(|it| it.workload == action.workload).count(), 1);
+            let subject = &stage.scene.workloads[&action.workload];
+            let pods = || stage.scene.pods.values().filter(|it| it.workload == action.workload);
+            prop_assert!(pods().all(|it| !it.do_not_evict), "{action:?}");
+            let takes = subject.facts.rollout_takes;
+            if takes == 0 {
+                continue;
+            }
+            let ready = u32::try_from(pods().filter(|it| it.ready.is_some()).count()).unwrap();
+            let least = subject.policy.min_replicas.value;
+            let is_said = subject.facts.rollout == Some(Rollout::After) && &*subject.facts.key.kind == "Deployment";
+            prop_assert!(ready >= least, "{action:?}");
+            prop_assert!(ready == 0 || ready > takes || (is_said && least == 0), "{action:?}: {takes} of {ready}");
+            prop_assert!(subject.facts.budgets.iter().all(|it| it.allowed >= takes), "{action:?}");
         }
     }
 

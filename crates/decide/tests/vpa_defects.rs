@@ -96,7 +96,7 @@ fn d4_a_resize_in_place_needs_no_webhook() {
 #[test]
 fn d5_what_forbids_an_eviction_does_not_forbid_a_resize() {
     let mut stage = herd(1, Mode::InPlaceOrRecreate);
-    stage.subject("web").facts.disruptions_allowed = Some(0);
+    stage.budget("web", 0, (1, 1));
     stage.at("web-1").do_not_evict = true;
     let only_up = supple_decide::policy::Direction { rises: true, cpu: true, memory: true };
     stage.policy("web", |it| it.recreate_only_for.value = vec![only_up]);

@@ -11,7 +11,7 @@
 //!           (queue)     (steps)             (memory_qos)
 //! ```
 //!
-//! `predict` runs both without a server and a node. `resources`, `qos` and `field` are what all of them speak. Every function
+//! `predict` runs both without a server and a node. `disruption` and `rolling` are what is asked where a pod has to be made anew instead. `resources`, `qos` and `field` are what all of them speak. Every function
 //! takes pods by reference and returns a value; who calls decides what to do with it. "Reference §…" in these docs is the
 //! project's specification of in-place resizes.
 
@@ -22,6 +22,7 @@ pub mod amounts;
 pub mod condition;
 pub mod defaults;
 pub mod differences;
+pub mod disruption;
 pub mod event;
 pub mod few;
 pub mod field;
@@ -32,6 +33,7 @@ pub mod predict;
 pub mod qos;
 pub mod queue;
 pub mod resources;
+pub mod rolling;
 pub mod status;
 pub mod strategy;
 pub mod validate;

@@ -12,8 +12,8 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use supple_resize::rolling::{Round, resolve};
 
-use super::amount::{Round, resolve};
 use super::claim;
 use super::plan::{Effect, Plan, Scene, Told};
 use super::pods;

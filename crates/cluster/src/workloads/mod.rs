@@ -9,7 +9,6 @@
 //!
 //! What a kind does is a pure function of its owner, what is seen, and the time; what all kinds share stands once.
 
-mod amount;
 mod backoff;
 mod budget;
 mod carry;

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, Volume};
 use kube::api::ObjectMeta;
+use supple_resize::rolling::Fence;
 
-use super::amount::{Round, resolve};
 use super::history::{self, History, REVISION_LABEL, Source};
 use super::plan::{Effect, Plan, Scene, Told};
 use super::pods::{self, Available};
@@ -192,11 +192,10 @@ impl<'a> Slots<'a> {
         let rolling = strategy.and_then(|it| it.rolling_update.as_ref());
         let partition = rolling.and_then(|it| it.partition).unwrap_or_default();
         let replicas = i32::try_from(self.filled.len()).unwrap_or(i32::MAX);
-        let allowed =
-            rolling.and_then(|it| it.max_unavailable.as_ref()).map_or(1, |it| resolve(it, replicas, Round::Down));
+        let allowed = Fence::of_stateful_set(rolling, replicas).unavailable;
         let well: Vec<bool> = self.filled.iter().map(|it| it.is_some_and(|it| self.is_well(it, plan))).collect();
         let missing = i32::try_from(well.iter().filter(|it| !**it).count()).unwrap_or(i32::MAX);
-        let mut left = (allowed.max(1) - missing).max(0);
+        let mut left = (allowed - missing).max(0);
         for (at, slot) in self.filled.iter().enumerate().skip(usize::try_from(partition).unwrap_or(0)).rev() {
             let Some(pod) = slot.filter(|it| Self::revision(it) != self.present() && !pods::is_going(it)) else {
                 continue;

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{Affinity, Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use supple_resize::rolling::Fence;
 
-use super::amount::{Round, resolve};
 use super::history::{self, History, REVISION_LABEL, Source};
 use super::plan::{Effect, Plan, Scene, Told};
 use super::pods::{self, Available};
@@ -136,12 +135,11 @@ impl<'a> Fleet<'a> {
         i32::try_from(self.berths.values().filter(|it| it.starts).count()).unwrap_or(i32::MAX)
     }
 
-    /// How many nodes may have two, and how many none, while the template changes. Both round up.
+    /// How many nodes may have two, and how many none, while the template changes.
     fn fence(&self) -> (i32, i32) {
-        let rolling = self.spec.update_strategy.as_ref().and_then(|it| it.rolling_update.clone()).unwrap_or_default();
-        let of = |amount: Option<IntOrString>, usual| amount.map_or(usual, |it| resolve(&it, self.wanted(), Round::Up));
-        let (surge, unavailable) = (of(rolling.max_surge, 0), of(rolling.max_unavailable, 1));
-        (surge, if surge == 0 { unavailable.max(1) } else { unavailable })
+        let rolling = self.spec.update_strategy.as_ref().and_then(|it| it.rolling_update.as_ref());
+        let Fence { surge, unavailable } = Fence::of_daemon_set(rolling, self.wanted());
+        (surge, unavailable)
     }
 
     /// Pods onto nodes that want one and have none, and away from nodes that do not want theirs.

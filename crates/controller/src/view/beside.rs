@@ -1,15 +1,18 @@
 //! What stands beside a workload and has a say in its pods: horizontal autoscalers and disruption budgets.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricTarget};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use supple_api::names::ADJUSTED_TARGET;
 use supple_api::selector::matches;
-use supple_decide::facts::{Metric, Scaler};
+use supple_decide::facts::{self, Metric, Scaler};
 use supple_decide::scaler::Anchor;
 use supple_resize::amounts::Resource;
+use supple_resize::disruption::{ALWAYS, Health};
 
 /// A horizontal autoscaler and whom it scales.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,15 +70,26 @@ fn utilization(target: &MetricTarget) -> Option<u32> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Budget {
     selector: Option<LabelSelector>,
-    /// `status.disruptionsAllowed`
-    pub allowed: u32,
+    /// What is known of it, where no other is over the same pods.
+    facts: facts::Budget,
 }
 
 impl From<PodDisruptionBudget> for Budget {
     fn from(it: PodDisruptionBudget) -> Self {
-        let allowed =
-            it.status.map_or(0, |it| it.disruptions_allowed.and_then(|it| u32::try_from(it).ok()).unwrap_or_default());
-        Self { selector: it.spec.and_then(|it| it.selector), allowed }
+        let (spec, status) = (it.spec.unwrap_or_default(), it.status.unwrap_or_default());
+        let count = |it: Option<i32>| it.map(i64::from).unwrap_or_default();
+        let health = Health {
+            current: count(status.current_healthy),
+            desired: count(status.desired_healthy),
+            always: spec.unhealthy_pod_eviction_policy.as_deref() == Some(ALWAYS),
+        };
+        let facts = facts::Budget {
+            name: Arc::from(it.metadata.name.unwrap_or_default()),
+            allowed: status.disruptions_allowed.and_then(|it| u32::try_from(it).ok()).unwrap_or_default(),
+            health,
+            is_shared: false,
+        };
+        Self { selector: spec.selector, facts }
     }
 }
 
@@ -84,6 +98,24 @@ impl Budget {
     pub fn is_over(&self, labels: &BTreeMap<String, String>) -> bool {
         self.selector.as_ref().is_some_and(|it| matches(it, labels))
     }
+}
+
+/// Which of these budgets are over pods with these labels, by name. Where pods of one workload have several labels, as a primary and its
+/// replicas, a budget over one of them holds for all, because which of them is disturbed is decided for the workload.
+pub fn over(budgets: &[&Budget], labels: &[Cow<'_, BTreeMap<String, String>>]) -> Vec<facts::Budget> {
+    let mut over: Vec<facts::Budget> = Vec::new();
+    for labels in labels {
+        let of_one = || budgets.iter().filter(|it| it.is_over(labels));
+        let is_shared = of_one().nth(1).is_some();
+        for Budget { facts, .. } in of_one() {
+            match over.iter_mut().find(|it| it.name == facts.name) {
+                Some(known) => known.is_shared |= is_shared,
+                None => over.push(facts::Budget { is_shared, ..facts.clone() }),
+            }
+        }
+    }
+    over.sort_by(|a, b| a.name.cmp(&b.name));
+    over
 }
 
 #[cfg(test)]
@@ -99,7 +131,7 @@ mod tests {
         let budget = Budget::from(serde_json::from_value::<PodDisruptionBudget>(object).unwrap());
         let labels = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
         assert_eq!(budget.is_over(&labels), expect, "{selector}");
-        assert_eq!(budget.allowed, 1);
+        assert_eq!(budget.facts.allowed, 1);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher;
 use supple_api::names;
-use supple_decide::facts::{NamespaceFacts, NodeFacts, Phase, PodFacts, WorkloadFacts};
+use supple_decide::facts::{self, NamespaceFacts, NodeFacts, Phase, PodFacts, WorkloadFacts};
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::Uses;
 use supple_decide::scene::{Scene, Subject};
@@ -562,8 +562,9 @@ impl View {
             ready: object.map_or_else(|| counted(pods().filter(|it| it.ready.is_some()).count()), |it| it.ready),
             rolling: object.map_or(revisions.len() > 1, |it| it.rolling),
             template: object.map(|it| it.template.clone()).unwrap_or_default(),
-            disruptions_allowed: self.disruptions_allowed(key),
+            budgets: self.budgets_over(key),
             rollout: object.and_then(|it| it.rollout),
+            rollout_takes: object.map_or(0, |it| it.rollout_takes),
             sized_at_creation: false,
             scalers: scalers.map(|it| it.scaler.clone()).collect(),
             other_vertical: Vec::new(),
@@ -571,16 +572,17 @@ impl View {
         }
     }
 
-    /// What budgets over its pods leave, the least: where pods of one workload have several labels, as a primary and its replicas, a
-    /// budget over one of them holds for all, because which of them is disturbed is decided for the workload.
-    fn disruptions_allowed(&self, key: &WorkloadKey) -> Option<u32> {
-        let budgets = || self.budgets.of_namespace(&key.namespace).map(|(_, it)| it);
-        budgets().next()?;
+    /// The disruption budgets over its pods.
+    fn budgets_over(&self, key: &WorkloadKey) -> Vec<facts::Budget> {
+        let budgets: Vec<&Budget> = self.budgets.of_namespace(&key.namespace).map(|(_, it)| it).collect();
+        if budgets.is_empty() {
+            return Vec::new();
+        }
         let labels = match self.object(key) {
             Some(it) => vec![Cow::Borrowed(&*it.pod_labels)],
             None => labels::each(self.labels_of(key)),
         };
-        budgets().filter(|budget| labels.iter().any(|it| budget.is_over(it))).map(|it| it.allowed).min()
+        beside::over(&budgets, &labels)
     }
 
     /// Whether our webhook is asked about its new pods.

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use supple_resize::disruption::Health;
+
 use super::*;
 
 fn pod(name: &str, uid: &str, hash: &str) -> Pod {
@@ -54,7 +56,9 @@ fn a_workload_is_put_together_from_what_speaks_of_it() {
     assert_eq!(view.take_dirty(), BTreeSet::from([web()]));
     let facts = view.facts_of(&web());
     assert_eq!((facts.replicas, facts.ready, facts.uid.as_ref()), (3, 2, "d"));
-    assert_eq!((facts.disruptions_allowed, facts.scalers.len(), facts.rollout.is_some()), (Some(1), 1, true));
+    assert_eq!((facts.scalers.len(), facts.rollout.is_some()), (1, true));
+    let health = Health { current: 2, desired: 1, always: false };
+    assert_eq!(facts.budgets, [facts::Budget { name: "b".into(), allowed: 1, health, is_shared: false }]);
     assert_eq!(view.said(&web()).labels["team"], "a");
 }
 
@@ -190,34 +194,47 @@ fn budget(name: &str, selector: Value, allowed: u32) -> News {
 const SET: (&str, &str, &str) = ("apps/v1", "ReplicaSet", "web-1");
 const CLUSTER: (&str, &str, &str) = ("postgresql.example.com/v1", "Cluster", "db");
 
-/// What budgets leave of the only workload, whose object is not watched.
+/// Which budgets are over the only workload, whose object is not watched, what each leaves, and which share pods: `b 0`, `b 0 shared`.
 #[track_caller]
-fn check_budgets(news: Vec<News>, expect: Option<u32>) {
+fn check_budgets(news: Vec<News>, expect: &[&str]) {
     let mut view = View::default();
     for news in news {
         view.see(news);
     }
     let [workload] = &view.members.keys().cloned().collect::<Vec<_>>()[..] else { panic!("one workload") };
-    assert_eq!(view.facts_of(workload).disruptions_allowed, expect, "{workload}");
+    let told = |it: &facts::Budget| format!("{} {}{}", it.name, it.allowed, if it.is_shared { " shared" } else { "" });
+    let over: Vec<String> = view.facts_of(workload).budgets.iter().map(told).collect();
+    assert_eq!(over, expect, "{workload}");
 }
 
 #[test]
 fn a_budget_holds_for_pods_whose_workload_is_not_watched() {
     let web = || json!({"matchLabels": {"app": "web"}});
     let pod = |name: &str, owner| made(name, json!({"app": "web"}), owner);
-    check_budgets(vec![pod("a", SET), budget("b", web(), 0)], Some(0));
-    check_budgets(vec![budget("b", web(), 1), pod("a", CLUSTER), pod("b", CLUSTER), budget("c", web(), 2)], Some(1));
-    check_budgets(vec![pod("a", SET), budget("b", json!({"matchLabels": {"app": "db"}}), 0)], None);
-    check_budgets(vec![made("a", json!(null), SET), budget("b", json!({}), 0)], Some(0));
+    check_budgets(vec![pod("a", SET), budget("b", web(), 0)], &["b 0"]);
+    check_budgets(
+        vec![budget("c", web(), 1), pod("a", CLUSTER), pod("b", CLUSTER), budget("b", web(), 2)],
+        &["b 2 shared", "c 1 shared"],
+    );
+    check_budgets(vec![pod("a", SET), budget("b", json!({"matchLabels": {"app": "db"}}), 0)], &[]);
+    check_budgets(vec![made("a", json!(null), SET), budget("b", json!({}), 0)], &["b 0"]);
     let rollout = json!({"app": "web", "rollouts-pod-template-hash": "1"});
-    check_budgets(vec![made("a", rollout, SET), budget("b", web(), 0)], Some(0));
+    check_budgets(vec![made("a", rollout, SET), budget("b", web(), 0)], &["b 0"]);
     // Which pod is which says its label alone, and that of the first by name does not speak for the other.
     let role = |name: &str, role: &str| made(name, json!({"app": "db", "role": role}), CLUSTER);
-    let primary = budget("primary", json!({"matchLabels": {"role": "primary"}}), 0);
-    check_budgets(vec![role("db-1", "replica"), role("db-2", "primary"), primary], Some(0));
+    let of_role = |name: &str| budget(name, json!({"matchLabels": {"role": name}}), 0);
+    let beside = |other: Option<News>| {
+        let roles = [role("db-1", "replica"), role("db-2", "primary"), of_role("primary")];
+        roles.into_iter().chain(other).collect()
+    };
+    check_budgets(beside(None), &["primary 0"]);
+    // Each has one of its own; or the primary has two.
+    check_budgets(beside(Some(of_role("replica"))), &["primary 0", "replica 0"]);
+    let of_all = budget("all", json!({"matchLabels": {"app": "db"}}), 1);
+    check_budgets(beside(Some(of_all)), &["all 1 shared", "primary 0 shared"]);
     let bare = News::Pod(of(json!({"metadata": {"namespace": "shop", "name": "a", "labels": {"app": "web"}},
         "spec": {"containers": []}})));
-    check_budgets(vec![bare, budget("b", web(), 3)], Some(3));
+    check_budgets(vec![bare, budget("b", web(), 3)], &["b 3"]);
 }
 
 #[test]

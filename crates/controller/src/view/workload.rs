@@ -14,6 +14,7 @@ use supple_decide::facts::Rollout;
 use supple_decide::few::Few;
 use supple_decide::numbers::Numbers;
 use supple_resize::predict::Sizes;
+use supple_resize::rolling::Fence;
 
 /// A workload object, cut down.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,6 +41,8 @@ pub struct Workload {
     pub rolling: bool,
     /// How a new template reaches its pods, where it does so by itself.
     pub rollout: Option<Rollout>,
+    /// How many of its pods may be missing at once while it does.
+    pub rollout_takes: u32,
     /// The controller of a job.
     pub owner: Option<(String, String)>,
 }
@@ -85,7 +88,9 @@ impl From<Deployment> for Workload {
         let status = it.status.unwrap_or_default();
         let replicas = spec.replicas.unwrap_or(1);
         let strategy = spec.strategy.unwrap_or_default();
+        let fence = Fence::of_deployment(strategy.rolling_update.as_ref(), replicas);
         let surge = strategy.rolling_update.and_then(|it| it.max_surge);
+        let takes = if strategy.type_.as_deref() == Some("Recreate") { replicas } else { fence.unavailable };
         let rollout = Some(match strategy.type_.as_deref() {
             Some("Recreate") => Rollout::After,
             _ if surge.as_ref().is_some_and(is_none) => Rollout::Replace,
@@ -99,6 +104,7 @@ impl From<Deployment> for Workload {
             ready: count(status.ready_replicas),
             rolling: behind,
             rollout: rollout.filter(|_| spec.paused != Some(true)),
+            rollout_takes: count(Some(takes)),
             ..base("apps/v1", it.metadata, Some(spec.template))
         }
     }
@@ -111,11 +117,14 @@ impl From<StatefulSet> for Workload {
         let status = it.status.unwrap_or_default();
         let on_delete = spec.update_strategy.as_ref().and_then(|it| it.type_.as_deref()) == Some("OnDelete");
         let behind = status.observed_generation < generation || status.current_revision != status.update_revision;
+        let replicas = spec.replicas.unwrap_or(1);
+        let rolling = spec.update_strategy.as_ref().and_then(|it| it.rolling_update.as_ref());
         Self {
-            replicas: count(spec.replicas.or(Some(1))),
+            replicas: count(Some(replicas)),
             ready: count(status.ready_replicas),
             rolling: behind && !on_delete,
             rollout: (!on_delete).then_some(Rollout::After),
+            rollout_takes: count(Some(Fence::of_stateful_set(rolling, replicas).unavailable)),
             ..base("apps/v1", it.metadata, Some(spec.template))
         }
     }
@@ -128,6 +137,7 @@ impl From<DaemonSet> for Workload {
         let status = it.status.unwrap_or_default();
         let strategy = spec.update_strategy.unwrap_or_default();
         let on_delete = strategy.type_.as_deref() == Some("OnDelete");
+        let fence = Fence::of_daemon_set(strategy.rolling_update.as_ref(), status.desired_number_scheduled);
         let surges = strategy.rolling_update.and_then(|it| it.max_surge).is_some_and(|it| !is_none(&it));
         let behind = status.observed_generation < generation
             || status.updated_number_scheduled.unwrap_or(0) < status.desired_number_scheduled;
@@ -136,6 +146,7 @@ impl From<DaemonSet> for Workload {
             ready: count(Some(status.number_ready)),
             rolling: behind && !on_delete,
             rollout: (!on_delete).then_some(if surges { Rollout::Surge } else { Rollout::After }),
+            rollout_takes: count(Some(fence.unavailable)),
             ..base("apps/v1", it.metadata, Some(spec.template))
         }
     }
@@ -212,6 +223,29 @@ mod tests {
         assert_eq!(of(json!({})), Some(Rollout::After));
         assert_eq!(of(json!({"rollingUpdate": {"maxSurge": 1}})), Some(Rollout::Surge));
         assert_eq!(of(json!({"type": "OnDelete"})), None);
+    }
+
+    #[test]
+    fn how_many_pods_a_rollout_may_take_at_once() {
+        let of = |replicas: i32, strategy: Value| {
+            deployment(json!({"replicas": replicas, "strategy": strategy}), json!({})).rollout_takes
+        };
+        assert_eq!((of(3, json!({})), of(4, json!({})), of(10, json!({}))), (0, 1, 2), "a quarter, rounded down");
+        assert_eq!(of(1, json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}})), 1);
+        assert_eq!(of(10, json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}})), 0);
+        assert_eq!(of(1, json!({"rollingUpdate": {"maxSurge": 0}})), 1, "it has to move");
+        assert_eq!(of(3, json!({"type": "Recreate"})), 3, "all of them");
+        let set = json!({"metadata": {}, "spec": {"replicas": 3, "serviceName": "s", "selector": {}, "template": {"metadata": {}}}});
+        assert_eq!(Workload::from(serde_json::from_value::<StatefulSet>(set).unwrap()).rollout_takes, 1);
+        let of = |rolling: Value| {
+            let strategy = json!({"rollingUpdate": rolling});
+            let spec = json!({"selector": {}, "template": {"metadata": {}}, "updateStrategy": strategy});
+            let status = json!({"desiredNumberScheduled": 5, "currentNumberScheduled": 5, "numberMisscheduled": 0, "numberReady": 5});
+            let object = json!({"metadata": {}, "spec": spec, "status": status});
+            Workload::from(serde_json::from_value::<DaemonSet>(object).unwrap()).rollout_takes
+        };
+        assert_eq!((of(json!({})), of(json!({"maxUnavailable": "50%"}))), (1, 3));
+        assert_eq!(of(json!({"maxSurge": 1, "maxUnavailable": 0})), 0);
     }
 
     #[test]

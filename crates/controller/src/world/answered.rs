@@ -80,11 +80,12 @@ impl World {
                 self.blocked(order, &why, now); // which the next round tells, once an hour
                 return Vec::new();
             }
-            // Nothing is to be learned from these: what the watches tell next decides anew.
+            // Little is to be learned from these: what the watches tell next decides anew.
             Answer::Overtaken(ref why) | Answer::Busy(ref why) | Answer::Failed(ref why) => {
                 self.release(&action.pod);
-                if !matches!(answer, Answer::Failed(_)) {
-                    self.not_recreated(order); // where there was no answer, it may have been begun
+                match answer {
+                    Answer::Failed(_) => self.unanswered(order, why, now), // it may have been begun: that stays remembered
+                    _ => self.not_recreated(order),
                 }
                 tracing::debug!(pod = %action.pod, why, "an action failed; Supple decides again");
                 return Vec::new();

@@ -7,6 +7,7 @@ use supple_decide::key::WorkloadKey;
 use supple_decide::record::Record;
 use supple_decide::refused::Refused;
 use supple_decide::round::What;
+use supple_resize::predict::Change;
 
 use super::World;
 use crate::carry::Order;
@@ -29,9 +30,7 @@ impl World {
         let same =
             before.filter(|it| scene.pods.get(&action.pod).is_some_and(|pod| it.covers(pod, &change, threshold)));
         let times = same.map_or(0, |it| it.times.saturating_add(1));
-        let wait = ASKED_AGAIN.as_secs().saturating_mul(1 << times.min(16));
-        let wait = SignedDuration::from_secs(wait).min(ASKED_AGAIN_AT_LAST);
-        let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        let until = again(times, now);
         let message = format!("the API server refused it at {now:.0}: {why}");
         if !matches!(action.what, What::SettleScaler(_)) {
             scene.refused.insert(action.pod.clone(), Refused { change, times, until, code: Code::Refused, message });
@@ -48,6 +47,26 @@ impl World {
         let until = now.checked_add(ASKED_AGAIN).unwrap_or(Timestamp::MAX);
         let refused = Refused { change, times: 0, until, code: Code::DisruptionBudget, message: why.to_owned() };
         self.view.scene.refused.insert(order.action.pod.clone(), refused);
+    }
+
+    /// There was no answer to a recreation, or the server failed at it. It may pass by itself, so that nothing is set back; but where it does
+    /// not, as with a webhook that is down, it is asked for less and less often, and told by the next round, once an hour. What is sent for
+    /// sizes is found again on the pod, and may be needed at once: that is sent again as before.
+    pub(super) fn unanswered(&mut self, order: &Order, why: &str, now: Timestamp) {
+        let Order { action, .. } = order;
+        if !matches!(action.what, What::Evict | What::RollOut) {
+            return;
+        }
+        let refused = &mut self.view.scene.refused;
+        let before = refused.get(&action.pod).filter(|it| it.code == Code::NoAnswer);
+        let times = before.map_or(0, |it| it.times.saturating_add(1));
+        let what = match action.what {
+            What::Evict => format!("evict {}", action.pod.name),
+            _ => "restart the workload".to_owned(),
+        };
+        let message = format!("the API server did not {what} at {now:.0}: {why}");
+        let (change, until, code) = (Change::default(), again(times, now), Code::NoAnswer);
+        refused.insert(action.pod.clone(), Refused { change, times, until, code, message });
     }
 
     /// Longer and longer pauses before the workload is tried again.
@@ -72,12 +91,20 @@ impl World {
     }
 }
 
+/// When something is asked for again that was refused so often before.
+fn again(times: u32, now: Timestamp) -> Timestamp {
+    let wait = ASKED_AGAIN.as_secs().saturating_mul(1 << times.min(16));
+    now.checked_add(SignedDuration::from_secs(wait).min(ASKED_AGAIN_AT_LAST)).unwrap_or(Timestamp::MAX)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use supple_decide::code::Code;
     use supple_decide::recreated::Recreated;
-    use supple_decide::round::Action;
-    use supple_resize::predict::{Change, Sizes};
+    use supple_decide::round::{Action, Decision, Verdict};
+    use supple_resize::predict::Sizes;
 
     use super::*;
     use crate::carry::Answer;
@@ -180,6 +207,43 @@ mod tests {
         let accepted = Event::Answered(raise(&mut stage, 1100), Answer::Accepted { generation: Some(2) });
         stage.tell(accepted);
         assert!(stage.world.scene().refused.is_empty());
+    }
+
+    #[test]
+    fn a_recreation_that_the_server_fails_at_is_asked_for_less_and_less_often_and_told_once_an_hour() {
+        for (what, said) in [(What::Evict, "did not evict web at"), (What::RollOut, "did not restart the workload at")]
+        {
+            let mut stage = Stage::at_work();
+            stage.round();
+            let mut order = raise(&mut stage, 2048);
+            let (pod, workload) = (order.action.pod.clone(), order.action.workload.clone());
+            let fail = |stage: &mut Stage, order: &Box<Order>| {
+                let told = stage.tell(Event::Answered(order.clone(), Answer::Failed("two budgets".to_owned())));
+                assert!(told.is_empty(), "{told:?}");
+                stage.world.scene().refused.get(&pod).map(|it| (it.code, it.until.duration_since(stage.now).as_mins()))
+            };
+            assert_eq!(fail(&mut stage, &order), None, "sizes are found again on the pod");
+            order.action.what = what;
+            for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
+                assert_eq!(fail(&mut stage, &order), Some((Code::NoAnswer, wait)));
+            }
+            assert!(stage.world.records.get(&workload).is_none_or(|it| it.setbacks == 0), "it may pass by itself");
+            let message = stage.world.scene().refused[&pod].message.clone();
+            assert!(message.contains(said) && message.ends_with(": two budgets"), "{message}");
+            // As the next round decides, and the ones after it.
+            let Decision { verdict, .. } = stage.world.decisions().values().next().unwrap().clone();
+            let verdict = Verdict { code: Code::NoAnswer, message: message.clone(), ..Verdict::clone(&verdict) };
+            let decision = Decision { pod: pod.clone(), verdict: Arc::new(verdict) };
+            let now = stage.now;
+            let mut told =
+                |minutes| match stage.world.tell_obstacle(&decision, now + SignedDuration::from_mins(minutes)) {
+                    Some(crate::event::Effect::Tell(told, _)) => Some((told.code, told.message)),
+                    Some(other) => panic!("{other:?}"),
+                    None => None,
+                };
+            assert_eq!((told(0), told(1), told(59)), (Some((Code::NoAnswer, message.clone())), None, None));
+            assert_eq!(told(60), Some((Code::NoAnswer, message)));
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::sight::{Sight, after, is_within};
 use crate::code::Code;
+use crate::key::PodKey;
+use crate::refused::Refused;
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let never_waits = matches!(draft.deed, Deed::RollBack(_) | Deed::Recreate(Code::StuckAfterKill));
@@ -61,6 +63,20 @@ pub fn refused(sight: &Sight<'_>, change: &Change, check: Check) -> Option<(Time
     let refused = sight.scene.refused.get(&sight.pod.key);
     let refused = refused.filter(|it| it.until > sight.now && sight.siblings.is_none())?;
     let is_same = refused.covers(sight.pod, change, sight.policy().threshold_percent.value);
+    is_same.then(|| until(refused, check))
+}
+
+/// Until when no pod of a workload is recreated because the server failed at that for one of them: it would fail at each, and one is enough
+/// to find out whether it still does.
+pub fn unanswered(sight: &Sight<'_>, check: Check) -> Option<(Timestamp, Saying)> {
+    let Sight { scene, pod, now, .. } = *sight;
+    let is_of_team = |it: &PodKey| scene.pods.get(it).is_some_and(|it| it.workload == pod.workload);
+    let failed = |it: &Refused| it.code == Code::NoAnswer && it.until > now;
+    let of_one = scene.refused.iter().find(|(key, it)| failed(it) && is_of_team(key));
+    of_one.map(|(_, it)| until(it, check))
+}
+
+fn until(refused: &Refused, check: Check) -> (Timestamp, Saying) {
     let message = format!("{}; it is tried again at {:.0}", refused.message, refused.until);
-    is_same.then(|| (refused.until, Saying::delayed(check, refused.code, message)))
+    (refused.until, Saying::delayed(check, refused.code, message))
 }

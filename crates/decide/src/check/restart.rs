@@ -8,7 +8,7 @@ use crate::check::settling::take_back;
 use crate::check::sight::Sight;
 use crate::check::{Check, cool_down, replicas};
 use crate::code::Code;
-use crate::facts::Rollout;
+use crate::facts::{Budget, Phase, PodFacts, Rollout};
 use crate::policy::{Direction, Mode, RecreateBy};
 use crate::recreated::comes_with;
 
@@ -19,9 +19,10 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     }
     if matches!(draft.deed, Deed::Recreate(_)) {
         let obstacle = wrong_direction(sight, draft)
-            .or_else(|| if rolls_out(sight) { rolled_out(sight, draft) } else { obstacle(sight, draft) })
+            .or_else(|| if rolls_out(sight, draft.deed) { rolled_out(sight, draft) } else { obstacle(sight, draft) })
             .or_else(|| {
-                let (until, saying) = cool_down::refused(sight, &Change::default(), Check::Restart)?;
+                let refused = cool_down::refused(sight, &Change::default(), Check::Restart);
+                let (until, saying) = refused.or_else(|| cool_down::unanswered(sight, Check::Restart))?;
                 draft.again = draft.again.max(Some(until));
                 Some(saying)
             });
@@ -66,9 +67,10 @@ pub fn restarts(sight: &Sight<'_>, part: &Part) -> bool {
         }
 }
 
-/// Whether the pod would be recreated by restarting its workload.
-pub fn rolls_out(sight: &Sight<'_>) -> bool {
-    rollout(sight).is_some()
+/// Whether the pod would be recreated by restarting its workload. One that is stuck and serves nobody goes alone where a restart would
+/// take away others that do.
+pub fn rolls_out(sight: &Sight<'_>, deed: Deed) -> bool {
+    rollout(sight).is_some() && !(is_dead(sight, deed) && sight.subject.facts.rollout_takes > 0)
 }
 
 /// How, if the pod would be recreated by restarting its workload.
@@ -76,21 +78,62 @@ pub fn rollout(sight: &Sight<'_>) -> Option<Rollout> {
     sight.subject.facts.rollout.filter(|_| sight.policy().recreate_by.value == RecreateBy::Rollout)
 }
 
+/// Why its workload may not be restarted through its template now. Where each new pod is ready before an old one goes, nobody misses any,
+/// and neither count nor budget is touched: there the order is the rollout's own.
 fn rolled_out(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
-    let running = sight.ledger.team(&sight.pod.workload).rolled_out || sight.subject.facts.rolling;
+    let facts = &sight.subject.facts;
+    let refused = |code, message: String| Some(Saying::refused(Check::Restart, code, message));
+    let running = sight.ledger.team(&sight.pod.workload).rolled_out || facts.rolling;
     if running {
         return Some(Saying::delayed(Check::Restart, Code::RollingOut, "its workload is being restarted already"));
     }
-    comes_back_same(sight, draft).map(|it| Saying::refused(Check::Restart, Code::ComesBackSame, it))
+    let stays = |it: &&&PodFacts| it.do_not_evict && !it.deleting && it.phase != Phase::Ended;
+    if let Some(pod) = sight.team.pods.iter().find(stays) {
+        return refused(Code::DoNotDisrupt, format!("an annotation on {} forbids disruption", pod.key.name));
+    }
+    if let Some(message) = comes_back_same(sight, draft) {
+        return refused(Code::ComesBackSame, message);
+    }
+    let takes = facts.rollout_takes;
+    if takes == 0 {
+        return None;
+    }
+    let least = &sight.policy().min_replicas;
+    // `Recreate` is a word of the owner's for all of them at once, and no replicas that have to be ready is one too.
+    let takes_all = rollout(sight) == Some(Rollout::After) && &*facts.key.kind == "Deployment";
+    if takes_all && least.value > 0 {
+        let message = "a rollout of strategy Recreate takes away all replicas at once: Supple starts none unless minReplicas is 0";
+        return Some(Saying::refused(Check::Restart, Code::TooFewReplicas, message).by("minReplicas", least));
+    }
+    if let Some(budget) = facts.budgets.iter().find(|it| it.allowed < takes) {
+        let message = format!(
+            "a rollout takes up to {takes} of its pods away at once, and its disruption budget {} allows {} now",
+            budget.name, budget.allowed
+        );
+        return Some(Saying::delayed(Check::Restart, Code::DisruptionBudget, message));
+    }
+    let ready = sight.team.ready;
+    let all_are_taken = || {
+        let message = format!("a rollout takes up to {takes} of its pods away at once, and {ready} are ready");
+        (0 < ready && ready <= takes && !takes_all)
+            .then(|| Saying::refused(Check::Restart, Code::TooFewReplicas, message))
+    };
+    one_at_a_time(sight)
+        .or_else(|| too_few(sight))
+        .or_else(all_are_taken)
+        .or_else(|| replicas::incomplete(sight, draft))
 }
 
-/// Whether it is recreated to come back with other sizes, or to find room for them. What is given up has a back-off of its own, and
-/// what is stuck is recreated for its life.
+/// Whether it is recreated to come back with other sizes, or to find room for them. What is stuck is recreated for its life.
 pub fn is_for_sizes(deed: Deed) -> bool {
-    matches!(
-        deed,
-        Deed::Recreate(Code::Evict | Code::NodeUnsupported | Code::LimitRange | Code::NoRoom | Code::NodeCapacity)
-    )
+    needs_the_sizes(deed) || matches!(deed, Deed::Recreate(Code::NoRoom | Code::NodeCapacity | Code::GivenUp))
+}
+
+/// Whether nothing is gained by it unless the new pod asks for the sizes from the beginning. Where there was no room, a pod that does not
+/// may find a node on which it can grow: that is tried once. What a node can never do would be asked of the next one again, and whoever
+/// places pods, or hands out whole CPUs, goes by what a pod asks for as it comes.
+fn needs_the_sizes(deed: Deed) -> bool {
+    matches!(deed, Deed::Recreate(Code::Evict | Code::NodeUnsupported | Code::LimitRange | Code::Infeasible))
 }
 
 /// Why the pod made anew would not have the sizes that it is recreated for, which would go on for ever: that shows by the last one
@@ -109,7 +152,7 @@ fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> Option<String> {
             last.until()
         ));
     }
-    if !matches!(draft.deed, Deed::Recreate(Code::Evict | Code::NodeUnsupported | Code::LimitRange)) {
+    if !needs_the_sizes(draft.deed) {
         return None;
     }
     if !subject.facts.sized_at_creation {
@@ -149,7 +192,6 @@ fn wrong_direction(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
 
 /// Why the pod may not be disturbed now.
 fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
-    let policy = sight.policy();
     let facts = &sight.subject.facts;
     let refused = |code, message: String| Some(Saying::refused(Check::Restart, code, message));
     if sight.pod.do_not_evict {
@@ -162,29 +204,25 @@ fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     if let Some(message) = comes_back_same(sight, draft) {
         return refused(Code::ComesBackSame, message);
     }
+    if let Some(message) = shared_budgets(sight).filter(|_| recreated) {
+        return refused(Code::DisruptionBudget, message);
+    }
     let already = sight.ledger.team(&sight.pod.workload).disturbed;
-    if facts.disruptions_allowed.is_some_and(|it| it <= already) {
-        let message = "its disruption budget allows no disruption now".to_owned();
+    let is_kept = |it: &Budget| it.allowed > already || (sight.pod.ready.is_none() && it.health.lets_unready_go());
+    if let Some(budget) = facts.budgets.iter().find(|it| !is_kept(it)) {
+        let message = format!("its disruption budget {} allows no disruption now", budget.name);
         return Some(Saying::delayed(Check::Restart, Code::DisruptionBudget, message));
     }
-    if already > 0 || sight.team.disturbed > 0 {
-        let message = "another pod of its workload is being disrupted: one at a time".to_owned();
-        return Some(Saying::delayed(Check::Restart, Code::DisruptionBudget, message));
+    if let Some(saying) = one_at_a_time(sight) {
+        return Some(saying);
     }
-    // A pod that is stuck and not ready serves nobody, so that nothing is lost with it.
-    let dead = draft.deed == Deed::Recreate(Code::StuckAfterKill) && sight.pod.ready.is_none();
-    if dead {
+    if is_dead(sight, draft.deed) {
         return None;
     }
-    let ready = sight.team.ready;
-    let least = policy.min_replicas.value;
-    if ready < least || facts.replicas < least {
-        let message =
-            format!("{ready} of {} replicas are ready, and {least} are needed to disrupt one", facts.replicas);
-        let saying = Saying::refused(Check::Restart, Code::TooFewReplicas, message);
-        return Some(saying.by("minReplicas", &policy.min_replicas));
+    if let Some(saying) = too_few(sight) {
+        return Some(saying);
     }
-    if ready <= 1 && sight.pod.ready.is_some() {
+    if sight.team.ready <= 1 && sight.pod.ready.is_some() {
         return refused(Code::TooFewReplicas, "it is the last ready replica".to_owned());
     }
     // What is stuck is not held up by what else is wrong, and of a restart in place it is asked part by part.
@@ -193,4 +231,38 @@ fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     } else {
         None
     }
+}
+
+/// Whether it is stuck and not ready: it serves nobody, so that nothing is lost with it.
+fn is_dead(sight: &Sight<'_>, deed: Deed) -> bool {
+    deed == Deed::Recreate(Code::StuckAfterKill) && sight.pod.ready.is_none()
+}
+
+fn one_at_a_time(sight: &Sight<'_>) -> Option<Saying> {
+    let disturbed = sight.ledger.team(&sight.pod.workload).disturbed > 0 || sight.team.disturbed > 0;
+    let message = "another pod of its workload is being disrupted: one at a time";
+    disturbed.then(|| Saying::delayed(Check::Restart, Code::DisruptionBudget, message))
+}
+
+/// Whether fewer are ready than its policy wants before one is disrupted.
+fn too_few(sight: &Sight<'_>) -> Option<Saying> {
+    let (ready, replicas) = (sight.team.ready, sight.subject.facts.replicas);
+    let setting = &sight.policy().min_replicas;
+    let least = setting.value;
+    (ready < least || replicas < least).then(|| {
+        let message = format!("{ready} of {replicas} replicas are ready, and {least} are needed to disrupt one");
+        Saying::refused(Check::Restart, Code::TooFewReplicas, message).by("minReplicas", setting)
+    })
+}
+
+/// Why the API server would evict none of its pods: it does not know which of two budgets over one pod to charge, and answers with an error.
+fn shared_budgets(sight: &Sight<'_>) -> Option<String> {
+    let shared = sight.subject.facts.budgets.iter().filter(|it| it.is_shared);
+    let names: Vec<&str> = shared.map(|it| &*it.name).collect();
+    (!names.is_empty()).then(|| {
+        let names = names.join(" and ");
+        format!(
+            "its disruption budgets {names} are over the same pods, of which the API server evicts none: leave it one"
+        )
+    })
 }

@@ -187,7 +187,7 @@ fn a_restart_for_the_change() {
     check(&with(Mode::InPlaceOrRecreate, 3).decide(), "web-1", Code::Resize, "500m");
     check(&with(Mode::InPlaceOrRecreate, 1).decide(), "web-1", Code::TooFewReplicas, "nothing");
     let mut budget = with(Mode::InPlaceOrRecreate, 3);
-    budget.subject("web").facts.disruptions_allowed = Some(0);
+    budget.budget("web", 0, (2, 2));
     check(&budget.decide(), "web-1", Code::DisruptionBudget, "nothing");
     let mut asked = with(Mode::InPlaceOrRecreate, 3);
     asked.at("web-1").do_not_evict = true;
@@ -328,13 +328,19 @@ fn a_quota_counts_the_pod_made_anew_beside_the_old_one_where_it_is_made_beside_i
     for kind in ["StatefulSet", "DaemonSet"] {
         check(kind, RecreateBy::Eviction, "3", Code::Evict, "evict");
         let mut stage = under_a_quota(kind, RecreateBy::Rollout, "3");
-        stage.subject("web").facts.rollout = Some(Rollout::After);
+        stage.rolls("web", kind, Rollout::After, 1);
         crate::stage::check(&stage.decide(), "web-1", Code::RollOut, "roll out");
         check(kind, RecreateBy::Eviction, "2900m", Code::QuotaExceeded, "nothing");
     }
     let rolled_out = |kind: &str, rollout: Rollout, hard: &str, code: Code, expect: &str| {
         let mut stage = under_a_quota(kind, RecreateBy::Rollout, hard);
-        stage.subject("web").facts.rollout = Some(rollout);
+        let takes = match (rollout, kind) {
+            (Rollout::Surge, _) => 0,
+            (Rollout::After, "Deployment") => 2,
+            (Rollout::Replace | Rollout::After, _) => 1,
+        };
+        stage.rolls("web", kind, rollout, takes);
+        stage.policy("web", |it| it.min_replicas.value = u32::from(takes < 2));
         crate::stage::check(&stage.decide(), "web-1", code, expect);
     };
     // A daemon set that surges has the new one beside the old one; a deployment that does not waits for its end, or for its going.
@@ -413,11 +419,80 @@ fn what_a_node_can_never_do_is_given_up_at_once() {
     let infeasible = |mode, pods| {
         let mut stage = deferred(0, mode, pods);
         stage.at("web-1").progress = Progress::Infeasible("static CPU manager".into());
-        stage.decide()
+        stage.sizes_new_pods();
+        stage
     };
-    check(&infeasible(Mode::InPlace, 3), "web-1", Code::GivenUp, "500m");
-    check(&infeasible(Mode::InPlaceOrRecreate, 3), "web-1", Code::Evict, "evict");
-    check(&infeasible(Mode::InPlaceOrRecreate, 1), "web-1", Code::GivenUp, "500m");
+    check(&infeasible(Mode::InPlace, 3).decide(), "web-1", Code::GivenUp, "500m");
+    let round = infeasible(Mode::InPlaceOrRecreate, 3).decide();
+    check(&round, "web-1", Code::Evict, "evict");
+    let record = &round.records[&workload("web")];
+    assert_eq!(record.recreated.as_ref().unwrap().sizes["app"].0, numbers("1"), "what it is to come back with");
+    check(&infeasible(Mode::InPlaceOrRecreate, 1).decide(), "web-1", Code::GivenUp, "500m");
+    // A pod that comes back as it was would be asked for the same again, and its node could do it no better.
+    let mut without = infeasible(Mode::InPlaceOrRecreate, 3);
+    without.subject("web").facts.sized_at_creation = false;
+    without.subject("web").facts.template = [("app".into(), numbers("500m"))].into();
+    let round = without.decide();
+    check(&round, "web-1", Code::GivenUp, "500m");
+    assert!(codes(&round, "web-1").contains(&Code::ComesBackSame), "{:?}", codes(&round, "web-1"));
+    assert_eq!(round.records[&workload("web")].setbacks, 1);
+    // Who has put the sizes into the template meanwhile gets them without a webhook.
+    without.subject("web").facts.template = [("app".into(), numbers("1"))].into();
+    check(&without.decide(), "web-1", Code::Evict, "evict");
+    // And a new pod that would get others than those that are waited for is no cure either.
+    let mut otherwise = infeasible(Mode::InPlaceOrRecreate, 3);
+    otherwise.subject("web").needs.insert("app".into(), need("250m"));
+    check(&otherwise.decide(), "web-1", Code::GivenUp, "500m");
+}
+
+/// How often pods of three are evicted in two weeks on nodes that can never do, or never have room for, what they are asked for, where
+/// new ones come with `given`.
+fn evicted_in_two_weeks(progress: &Progress, given: &str, sized: bool) -> usize {
+    let mut stage = herd(3);
+    stage.workload("web", "1");
+    stage.subject("web").facts.template = [("app".into(), numbers("500m"))].into();
+    stage.subject("web").facts.sized_at_creation = sized;
+    stage.policy("web", |it| (it.mode.value, it.startup.value) = (Mode::InPlaceOrRecreate, minutes(0)));
+    for name in ["web-1", "web-2", "web-3"] {
+        stage.at(name).containers[0] = stage.container("app", "500m");
+    }
+    let mut evicted = 0;
+    for made in 0..14 * 24 {
+        let round = stage.decide();
+        let asked: Vec<_> = round.actions.iter().filter(|it| matches!(it.what, What::Resize(_))).collect();
+        let gone = round.actions.iter().filter(|it| it.what == What::Evict).count();
+        evicted += gone;
+        stage.carry_out(&round);
+        let since = stage.now;
+        for pod in asked {
+            let pod = stage.at(&pod.pod.name);
+            (pod.progress, pod.progress_since) = (progress.clone(), Some(since.into()));
+            pod.containers[0].allocated = Some(numbers("500m"));
+            pod.containers[0].actual = Some(numbers("500m"));
+        }
+        stage.let_settle();
+        for _ in 0..gone {
+            let pod = stage.pod("web", &format!("new-{made}"), "n1", given);
+            (pod.made, pod.started, pod.ready) = (Some(since.into()), Some(since.into()), Some(since.into()));
+        }
+        stage.subject("web").facts.replicas = 3;
+        stage.pass(60);
+    }
+    evicted
+}
+
+#[test]
+fn what_can_never_be_is_not_tried_by_evictions_for_ever() {
+    let never = Progress::Infeasible("static CPU manager".into());
+    assert_eq!(evicted_in_two_weeks(&never, "500m", false), 0);
+    assert_eq!(evicted_in_two_weeks(&never, "1", true), 3, "each once");
+    assert!(
+        (1..=3).contains(&evicted_in_two_weeks(&never, "500m", true)),
+        "a webhook that does not do it: once a week"
+    );
+    let no_room = Progress::Deferred("Node didn't have enough resource: cpu".into());
+    assert!((1..=3).contains(&evicted_in_two_weeks(&no_room, "500m", false)), "once a week");
+    assert_eq!(evicted_in_two_weeks(&no_room, "1", true), 3, "each once");
 }
 
 #[test]
@@ -477,6 +552,65 @@ fn a_pod_whose_cgroup_stays_small_after_a_kill_is_made_anew() {
     // Nobody is served by it, so that it may go although it is the only one.
     check(&stuck(Mode::InPlaceOrRecreate, 36), "web-1", Code::Evict, "evict");
     assert!(!codes(&stuck(Mode::InPlaceOrRecreate, 37), "web-1").contains(&Code::StuckAfterKill));
+}
+
+/// Three pods of which the first is stuck after a kill, and not ready, under what `change` makes of it.
+fn stuck_of_three(change: impl FnOnce(&mut Stage)) -> Stage {
+    let mut stage = herd(3);
+    stage.workload("web", "1 2Gi");
+    stage.subject("web").facts.replicas = 3;
+    stage.policy("web", |it| it.mode.value = Mode::InPlaceOrRecreate);
+    for name in ["web-1", "web-2", "web-3"] {
+        stage.at(name).containers[0] = stage.container("app", "1 2Gi:2Gi");
+    }
+    stage.stuck("web-1");
+    change(&mut stage);
+    stage
+}
+
+#[test]
+fn a_budget_lets_a_pod_go_that_is_not_ready_as_the_api_server_does() {
+    let under = |allowed, health, always| {
+        stuck_of_three(|it| it.budget("web", allowed, health).health.always = always).decide()
+    };
+    check(&under(1, (3, 2), false), "web-1", Code::Evict, "evict");
+    // Nothing is allowed because of this very pod.
+    check(&under(0, (2, 2), false), "web-1", Code::Evict, "evict");
+    check(&under(0, (1, 2), false), "web-1", Code::DisruptionBudget, "nothing");
+    check(&under(0, (1, 2), true), "web-1", Code::Evict, "evict");
+    check(&under(0, (0, 0), false), "web-1", Code::DisruptionBudget, "nothing");
+    // One that serves is counted.
+    let mut serves = herd(3);
+    serves.sizes_new_pods();
+    serves.policy("web", |it| it.mode.value = Mode::Recreate);
+    serves.budget("web", 0, (3, 3)).health.always = true;
+    check(&serves.decide(), "web-1", Code::DisruptionBudget, "nothing");
+    let said = &decision(&serves.decide(), "web-1").message.clone();
+    assert_eq!(said, "its disruption budget budget-0 allows no disruption now");
+}
+
+#[test]
+fn of_pods_with_two_budgets_none_is_evicted() {
+    let twice = |stage: &mut Stage| {
+        for _ in 0..2 {
+            stage.budget("web", 1, (3, 2)).is_shared = true;
+        }
+    };
+    let round = stuck_of_three(twice).decide();
+    check(&round, "web-1", Code::DisruptionBudget, "nothing");
+    let said = &decision(&round, "web-1").message;
+    assert!(said.contains("budget-0 and budget-1"), "{said}");
+    // A restart in place asks nobody, and keeps both.
+    let mut restarts = herd(3);
+    restarts.policy("web", |it| it.mode.value = Mode::InPlaceOrRecreate);
+    restarts.at("web-1").containers[0].restarts_for_cpu = true;
+    twice(&mut restarts);
+    check(&restarts.decide(), "web-1", Code::Resize, "500m");
+    restarts.subject("web").facts.budgets[1].allowed = 0;
+    check(&restarts.decide(), "web-1", Code::DisruptionBudget, "nothing");
+    // Two that are over different pods are each over one.
+    let each = stuck_of_three(|it| (0..2).for_each(|_| it.budget("web", 1, (3, 2)).is_shared = false));
+    check(&each.decide(), "web-1", Code::Evict, "evict");
 }
 
 /// As a kubelet of 1.36.2 with containerd tells it, in turns.

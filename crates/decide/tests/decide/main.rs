@@ -8,6 +8,7 @@ mod memory;
 mod ownership;
 mod permission;
 mod replicas;
+mod rollout;
 mod settling;
 mod sizes;
 mod stage;

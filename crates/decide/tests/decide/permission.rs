@@ -370,6 +370,35 @@ fn a_recreation_that_was_refused_is_tried_again_later() {
 }
 
 #[test]
+fn what_the_server_failed_at_for_one_pod_is_not_asked_of_it_for_the_next() {
+    let decided = |of: &str, code: Code, minutes: i64| {
+        let mut stage = Stage::new();
+        for (name, pods) in [("web", 3), ("other", 1)] {
+            stage.workload(name, "500m");
+            stage.policy(name, |it| it.mode.value = Mode::Recreate);
+            for index in 0..pods {
+                stage.pod(name, &format!("{name}-{index}"), "n1", "1");
+            }
+        }
+        stage.sizes_new_pods();
+        let until = stage.ago(-minutes);
+        let message = "the API server did not evict it: two budgets".to_owned();
+        let refused = Refused { change: Change::default(), times: 0, until, code, message };
+        stage.scene.refused.insert(key(of), refused);
+        stage.decide()
+    };
+    let round = decided("web-0", Code::NoAnswer, 1);
+    for pod in ["web-0", "web-1", "web-2"] {
+        check(&round, pod, Code::NoAnswer, "nothing");
+        assert_eq!(decision(&round, pod).again, Some(Stage::new().ago(-1)));
+    }
+    check(&decided("web-0", Code::NoAnswer, 0), "web-0", Code::Evict, "evict");
+    check(&decided("other-0", Code::NoAnswer, 1), "web-0", Code::Evict, "evict");
+    // What was refused of one is refused for what it is; the next one may go.
+    check(&decided("web-0", Code::Refused, 1), "web-1", Code::Evict, "evict");
+}
+
+#[test]
 fn everything_that_stands_in_the_way_is_said_the_first_decides() {
     let mut stage = Stage::new();
     stage.workload("web", "500m");

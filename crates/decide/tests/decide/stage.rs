@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use supple_decide::code::Code;
 use supple_decide::facts::{
-    ContainerFacts, ContainerShape, NamespaceFacts, NodeFacts, Noted, Phase, PodFacts, PodShape, Rollout, WorkloadFacts,
+    Budget, ContainerFacts, ContainerShape, LastEnd, NamespaceFacts, NodeFacts, Noted, Phase, PodFacts, PodShape,
+    Rollout, WorkloadFacts,
 };
 use supple_decide::few::Few;
 use supple_decide::hand::Hand;
@@ -19,13 +20,14 @@ use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::{Need, Use, Wanted};
 use supple_decide::note::Author;
 use supple_decide::numbers::Numbers;
-use supple_decide::policy::{Layer, Mode, Policy, StepCaps};
+use supple_decide::policy::{Layer, Mode, Policy, RecreateBy, StepCaps};
 use supple_decide::progress::Progress;
 use supple_decide::record::Record;
 use supple_decide::round::{Action, Decision, Outcome, Round, What, decide};
 use supple_decide::scaler::Target;
 use supple_decide::scene::{Moment, Scene, Subject};
 use supple_quantity::{Bytes, MilliCpu};
+use supple_resize::disruption::Health;
 use supple_resize::predict::Change;
 use supple_resize::qos::QosClass;
 use supple_resize::resources::ContainerKind;
@@ -162,8 +164,9 @@ impl Stage {
             ready: 0,
             rolling: false,
             template: Few::new(),
-            disruptions_allowed: None,
+            budgets: Vec::new(),
             rollout: Some(Rollout::Surge),
+            rollout_takes: 0,
             sized_at_creation: false,
             scalers: Vec::new(),
             other_vertical: Vec::new(),
@@ -178,6 +181,21 @@ impl Stage {
 
     pub fn subject(&mut self, name: &str) -> &mut Subject {
         self.scene.workloads.get_mut(&workload(name)).unwrap()
+    }
+
+    /// A disruption budget over the pods of a workload that allows so many disruptions, with so many healthy pods of those it wants.
+    pub fn budget(&mut self, workload: &str, allowed: u32, (current, desired): (i64, i64)) -> &mut Budget {
+        let health = Health { current, desired, always: false };
+        let budgets = &mut self.subject(workload).facts.budgets;
+        budgets.push(Budget { name: format!("budget-{}", budgets.len()).into(), allowed, health, is_shared: false });
+        budgets.last_mut().unwrap()
+    }
+
+    /// A workload of this kind that is recreated by restarting it so, which takes away up to so many of its pods at once.
+    pub fn rolls(&mut self, name: &str, kind: &str, how: Rollout, takes: u32) {
+        let facts = &mut self.subject(name).facts;
+        (facts.key.kind, facts.rollout, facts.rollout_takes) = (kind.into(), Some(how), takes);
+        self.policy(name, |it| it.recreate_by.value = RecreateBy::Rollout);
     }
 
     /// The webhook is asked about new pods of all workloads.
@@ -304,6 +322,19 @@ impl Stage {
         }));
         pod.generation += 1;
         pod.hand = Hand::Ours;
+    }
+
+    /// The pod was raised ten minutes ago and is killed all the same: its cgroup stays small.
+    pub fn stuck(&mut self, name: &str) {
+        self.at(name).containers[0] = self.container("app", "1 2Gi:2Gi");
+        self.resized(name, "1 1Gi:1Gi", 10);
+        let at = self.ago(5);
+        let pod = self.at(name);
+        (pod.ready, pod.unready) = (None, Some(at.into()));
+        let container = &mut pod.containers[0];
+        (container.running_since, container.killed_and_waiting) = (None, true);
+        container.actual = Some(numbers("1 1Gi:1Gi"));
+        container.last_end = Some(LastEnd { at, out_of_memory: true, exit_code: 137 });
     }
 
     pub fn decide(&self) -> Round {

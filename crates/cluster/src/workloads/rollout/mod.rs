@@ -19,9 +19,8 @@ mod scale;
 mod tests;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus, ReplicaSet};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use supple_resize::rolling::Fence;
 
-use super::amount::Fence;
 use super::plan::{Effect, Plan, Scene, Told};
 use super::pods;
 use fleet::Fleet;
@@ -42,11 +41,8 @@ impl<'a> Wanted<'a> {
         let replicas = spec.replicas.unwrap_or(REPLICAS);
         let strategy = spec.strategy.as_ref();
         let is_rolling = strategy.and_then(|it| it.type_.as_deref()).unwrap_or("RollingUpdate") == "RollingUpdate";
-        let rolling = strategy.and_then(|it| it.rolling_update.clone()).unwrap_or_default();
-        let quarter = || IntOrString::String("25%".to_owned());
         let fence = if is_rolling {
-            let surge = rolling.max_surge.unwrap_or_else(quarter);
-            Fence::of(&surge, &rolling.max_unavailable.unwrap_or_else(quarter), replicas)
+            Fence::of_deployment(strategy.and_then(|it| it.rolling_update.as_ref()), replicas)
         } else {
             Fence { surge: 0, unavailable: 0 }
         };

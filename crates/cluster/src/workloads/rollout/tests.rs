@@ -5,8 +5,8 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use supple_resize::rolling::Fence;
 
-use super::super::amount::Fence;
 use super::super::pods;
 use super::super::simulated::World;
 use super::super::view::Key;
@@ -90,8 +90,8 @@ proptest! {
         put(&mut world, deployment(replicas, "v1", rolling(surge, unavailable), json!({})));
         world.settle_now();
         check_complete(&world, usize::try_from(replicas).unwrap(), "v1");
-        let amount = |text: &str| serde_json::from_value(rolling(text, text)["rollingUpdate"]["maxSurge"].clone()).unwrap();
-        let fence = Fence::of(&amount(surge), &amount(unavailable), replicas);
+        let said = serde_json::from_value(rolling(surge, unavailable)["rollingUpdate"].clone()).unwrap();
+        let fence = Fence::of_deployment(Some(&said), replicas);
         let (most, least) = (replicas + fence.surge, replicas - fence.unavailable);
         put(&mut world, deployment(replicas, "v2", rolling(surge, unavailable), json!({})));
         for (at, choice) in schedule.into_iter().enumerate() {

@@ -153,6 +153,14 @@ fn helm_installs_upgrades_and_uninstalls_and_leaves_what_is_supples_alone() {
     assert_eq!(kubectl.path("validatingwebhookconfiguration/supple", "{.webhooks[0].clientConfig.caBundle}"), "eA==");
     assert!(it.rules("clusterrole/supple").iter().any(|it| list(it, "resources") == ["pods/eviction"]));
 
+    // Without an election the next replica waits for the end of this one; and with one again it does not.
+    let strategy = |set: &str| {
+        it.helm(&["upgrade", "supple", CHART], &["--reuse-values", set]);
+        kubectl.good(["-n", "supple-system", "get", "deployment/supple", "-o", "jsonpath={.spec.strategy.type}"])
+    };
+    assert_eq!(strategy("--set=leaderElection.enabled=false,replicaCount=1"), "Recreate");
+    assert_eq!(strategy("--set=leaderElection.enabled=true"), "RollingUpdate");
+
     it.helm(&["uninstall", "supple"], &["--wait", "--timeout=60s"]);
     let kinds = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingwebhookconfigurations";
     assert_eq!(kubectl.good(["get", kinds, "-o", "name"]), "");

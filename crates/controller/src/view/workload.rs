@@ -15,6 +15,8 @@ use supple_decide::few::Few;
 use supple_decide::numbers::Numbers;
 use supple_resize::predict::Sizes;
 
+use super::owner::Maker;
+
 /// A workload object, cut down.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Workload {
@@ -40,8 +42,8 @@ pub struct Workload {
     pub rolling: bool,
     /// How a new template reaches its pods, where it does so by itself.
     pub rollout: Option<Rollout>,
-    /// The controller of a job.
-    pub owner: Option<(String, String)>,
+    /// What it is made by.
+    pub maker: Option<Box<Maker>>,
 }
 
 fn count(number: Option<i32>) -> u32 {
@@ -62,6 +64,7 @@ fn base(api_version: &'static str, meta: ObjectMeta, template: Option<PodTemplat
     let pod_labels = if pod_labels == *labels { labels.clone() } else { Arc::new(pod_labels) };
     let containers = spec.into_iter().flat_map(|it| it.init_containers.into_iter().flatten().chain(it.containers));
     Workload {
+        maker: Maker::of(meta.owner_references.as_deref()),
         uid: Arc::from(meta.uid.unwrap_or_default()),
         api_version,
         labels,
@@ -143,14 +146,11 @@ impl From<DaemonSet> for Workload {
 
 impl From<Job> for Workload {
     fn from(it: Job) -> Self {
-        let owner = super::owner::controller(it.metadata.owner_references.as_deref());
-        let owner = owner.map(|it| (it.kind.clone(), it.name.clone()));
         let spec = it.spec.unwrap_or_default();
         let status = it.status.unwrap_or_default();
         Self {
             replicas: count(spec.parallelism.or(Some(1))),
             ready: count(status.ready),
-            owner,
             ..base("batch/v1", it.metadata, Some(spec.template))
         }
     }

@@ -75,7 +75,7 @@ impl World {
     fn ask(&self, policies: &Policies) -> usize {
         let annotations = BTreeMap::new();
         let asked = self.workloads.iter().map(|(key, labels)| {
-            policies.resolve(&Asked { key, api_version: "apps/v1", labels, annotations: &annotations })
+            policies.resolve(&Asked { key, api_version: "apps/v1", labels, annotations: &annotations, above: None })
         });
         asked.map(|it| it.layers.len()).sum()
     }

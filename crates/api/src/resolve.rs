@@ -44,6 +44,25 @@ pub struct Given<'a> {
     pub carry_out: CarryOut,
 }
 
+/// What has made a workload and is scaled in its place: a custom resource, as a rule, of an operator.
+#[derive(Clone, Copy, Debug)]
+pub struct Above<'a> {
+    /// `Prometheus`, …
+    pub kind: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// `monitoring.coreos.com/v1`, …
+    pub api_version: &'a str,
+}
+
+impl Above<'_> {
+    /// Whether that is what an autoscaler targets.
+    #[must_use]
+    pub fn is(&self, kind: &str, name: &str, api_version: Option<&str>) -> bool {
+        self.kind == kind && self.name == name && same_group(api_version, self.api_version)
+    }
+}
+
 /// The workload that is asked about.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
@@ -55,6 +74,8 @@ pub struct Asked<'a> {
     pub labels: &'a Words,
     /// Its annotations.
     pub annotations: &'a Words,
+    /// Whose it is: an autoscaler with that as its target acts on its pods.
+    pub above: Option<Above<'a>>,
 }
 
 /// What holds for a workload.
@@ -248,11 +269,9 @@ impl Policies {
             ties.extend(self.contested(&own));
             laid.extend(own);
         }
-        let autoscalers = self.autoscalers.get(asked.key).map_or(&[][..], Vec::as_slice);
-        let autoscalers = autoscalers.iter().filter(|it| same_group(it.api_version.as_deref(), asked.api_version));
         let mut ours: Option<&Autoscaler> = None;
         let (mut other_vertical, mut all) = (Vec::new(), Vec::new());
-        for one in autoscalers {
+        for one in self.autoscalers_of(asked) {
             all.push(one.name.clone());
             match (one.entry, ours) {
                 (Some(_), None) => ours = Some(one),
@@ -280,6 +299,19 @@ impl Policies {
         }
         let autoscaler = ours.map(|it| it.name.clone());
         Resolved { policy, layers, autoscaler, autoscalers: all, other_vertical, ties, problems }
+    }
+
+    /// The autoscalers of a workload, and behind them those of what it is made by: who names it itself has the last word.
+    fn autoscalers_of<'a>(&'a self, asked: &Asked<'a>) -> impl Iterator<Item = &'a Autoscaler> {
+        let own = self.autoscalers.get(asked.key);
+        let above = asked.above.filter(|_| !self.autoscalers.is_empty()).and_then(|it| {
+            let namespace = asked.key.namespace.clone();
+            self.autoscalers.get(&WorkloadKey { namespace, kind: it.kind.into(), name: it.name.into() })
+        });
+        let versions = [asked.api_version, asked.above.map_or("", |it| it.api_version)];
+        [own, above].into_iter().zip(versions).flat_map(|(all, version)| {
+            all.into_iter().flatten().filter(move |it| same_group(it.api_version.as_deref(), version))
+        })
     }
 
     /// These layers over what is built in.

@@ -243,7 +243,8 @@ impl Rules {
     /// everything.
     pub fn resolve(&self, workload: &WorkloadKey, api_version: &str, view: &View) -> Option<Resolved> {
         let said = view.said(workload);
-        let asked = Asked { key: workload, api_version, labels: &said.labels, annotations: said.words };
+        let above = view.above(workload);
+        let asked = Asked { key: workload, api_version, labels: &said.labels, annotations: said.words, above };
         let mut resolved = self.read.as_ref()?.resolve(&asked);
         if workload.namespace == self.own_namespace || &*workload.namespace == "kube-system" {
             let mut policy = Policy::clone(&resolved.policy);

@@ -378,6 +378,8 @@ pub struct Scaler {
     pub current_replicas: u32,
     /// Where it stood before we adjusted it, while the target that we set stands.
     pub anchor: Option<Anchor>,
+    /// What it scales, where that is not the workload but what the workload is made by: `prometheus/k8s`.
+    pub through: Option<String>,
 }
 
 /// A metric of a horizontal autoscaler that compares use with what is requested.

@@ -226,6 +226,7 @@ fn who_else_has_a_say() {
         max_replicas: 9,
         current_replicas: 2,
         anchor: None,
+        through: None,
     };
     let memory_alone = "1:2 128Mi:256Mi";
     check_born(|it| it.subject("web").facts.scalers.push(scaler()), Code::Resize, memory_alone);

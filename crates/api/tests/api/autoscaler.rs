@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use supple_api::autoscaler::{CarryOut, Standing, layer, standing};
-use supple_api::resolve::{Asked, Given, Policies, Resolved};
+use supple_api::resolve::{Above, Asked, Given, Policies, Resolved};
 use supple_api::vpa_status::{Known, recommendation, status};
 use supple_api::{VerticalPodAutoscaler, VerticalPodAutoscalerCheckpoint};
 use supple_decide::few::Few;
@@ -156,10 +156,14 @@ fn whose_it_is() {
 }
 
 fn resolve(autoscalers: &[VerticalPodAutoscaler], carry_out: CarryOut) -> Resolved {
+    resolve_made_by(None, autoscalers, carry_out)
+}
+
+fn resolve_made_by(above: Option<Above<'_>>, autoscalers: &[VerticalPodAutoscaler], carry_out: CarryOut) -> Resolved {
     let given = Given { autoscalers: autoscalers.iter().collect(), carry_out, ..Given::default() };
     let key = WorkloadKey { namespace: "shop".into(), kind: "Deployment".into(), name: "web".into() };
     let nothing = BTreeMap::new();
-    let asked = Asked { key: &key, api_version: "apps/v1", labels: &nothing, annotations: &nothing };
+    let asked = Asked { key: &key, api_version: "apps/v1", labels: &nothing, annotations: &nothing, above };
     Policies::new(&given, now()).resolve(&asked)
 }
 
@@ -176,6 +180,28 @@ fn another_s_autoscaler_that_acts_is_another_hand() {
     let resolved = resolve(&all, CarryOut::All);
     assert!(resolved.other_vertical.is_empty() && resolved.autoscaler.is_some());
     assert_eq!(resolved.ties.len(), 1, "two of one workload: one has the last word");
+}
+
+#[test]
+fn an_autoscaler_of_what_a_workload_is_made_by_speaks_of_it() {
+    let of = |name: &str, version: &str| {
+        let target = json!({"apiVersion": version, "kind": "Prometheus", "name": "k8s"});
+        autoscaler(name, json!({"targetRef": target, "updatePolicy": {"updateMode": "InPlace"}}))
+    };
+    let above = Some(Above { kind: "Prometheus", name: "k8s", api_version: "monitoring.coreos.com/v1" });
+    let all = [of("theirs", "monitoring.coreos.com/v1"), of("elsewhere", "monitoring.example.com/v1")];
+    let resolved = resolve_made_by(above, &all, CarryOut::Named);
+    assert_eq!((resolved.other_vertical, resolved.autoscalers.len()), (vec!["theirs".to_owned()], 1));
+    assert!(resolve(&all, CarryOut::Named).autoscalers.is_empty(), "of whom nobody has made it is none");
+    let resolved = resolve_made_by(above, &all, CarryOut::All);
+    assert_eq!(resolved.autoscaler.as_deref(), Some("theirs"));
+    assert_eq!(resolved.policy.mode.value, Mode::InPlace);
+    // Who names the workload itself has the last word.
+    let all =
+        [of("theirs", "monitoring.coreos.com/v1"), autoscaler("own", json!({"updatePolicy": {"updateMode": "Off"}}))];
+    let resolved = resolve_made_by(above, &all, CarryOut::All);
+    assert_eq!((resolved.autoscaler.as_deref(), resolved.policy.mode.value), (Some("own"), Mode::Off));
+    assert_eq!(resolved.ties.len(), 1);
 }
 
 fn need() -> Need {

@@ -87,6 +87,7 @@ impl World {
             api_version: "apps/v1",
             labels: &self.labels,
             annotations: &self.annotations,
+            above: None,
         })
     }
 }
@@ -421,6 +422,7 @@ fn workloads_of_the_same_layers_share_a_policy() {
                 api_version: "apps/v1",
                 labels: &nothing,
                 annotations: &nothing,
+                above: None,
             })
             .policy
     };

@@ -16,6 +16,20 @@ const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/supple");
 const FOREIGN: &str =
     "networkPolicy.enabled=false,metrics.serviceMonitor.enabled=false,metrics.prometheusRule.enabled=false";
 
+/// An autoscaler with metrics that may be changed, and others.
+const AUTOSCALER: &str = "
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+  maxReplicas: 3
+  metrics:
+  - {type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}
+  - {type: Resource, resource: {name: memory, target: {type: Utilization, averageUtilization: 70}}}
+  - {type: ContainerResource, containerResource: {name: cpu, container: web, target: {type: Utilization, averageUtilization: 80}}}
+";
+
 /// Helm: `$SUPPLE_HELM`, or the one in the path. `None`, with a message, where there is none.
 pub fn helm_program() -> Option<PathBuf> {
     let program = std::env::var_os("SUPPLE_HELM").map_or_else(|| PathBuf::from("helm"), PathBuf::from);
@@ -139,6 +153,14 @@ fn helm_installs_upgrades_and_uninstalls_and_leaves_what_is_supples_alone() {
     assert_eq!(kubectl.path("validatingwebhookconfiguration/supple", "{.webhooks[0].clientConfig.caBundle}"), "eA==");
     assert!(it.rules("clusterrole/supple").iter().any(|it| list(it, "resources") == ["pods/eviction"]));
 
+    // Without an election the next replica waits for the end of this one; and with one again it does not.
+    let strategy = |set: &str| {
+        it.helm(&["upgrade", "supple", CHART], &["--reuse-values", set]);
+        kubectl.good(["-n", "supple-system", "get", "deployment/supple", "-o", "jsonpath={.spec.strategy.type}"])
+    };
+    assert_eq!(strategy("--set=leaderElection.enabled=false,replicaCount=1"), "Recreate");
+    assert_eq!(strategy("--set=leaderElection.enabled=true"), "RollingUpdate");
+
     it.helm(&["uninstall", "supple"], &["--wait", "--timeout=60s"]);
     let kinds = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingwebhookconfigurations";
     assert_eq!(kubectl.good(["get", kinds, "-o", "name"]), "");
@@ -235,10 +257,13 @@ fn guardrails_let_pass_what_is_needed_and_nothing_else() {
     assert_eq!(mine.matches(account).count(), 3, "{mine}");
     kubectl.pod("a", "{requests: {cpu: 100m, memory: 64Mi}, limits: {cpu: 200m, memory: 128Mi}}");
     kubectl.good(["create", "deployment", "web", "--image=registry.example/web:1"]);
-    kubectl.good(["autoscale", "deployment", "web", "--max=3", "--cpu=50%"]);
+    kubectl.create(AUTOSCALER);
     let daemon = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: d}\nspec:\n  selector: {matchLabels: {a: b}}\n  template:\n    \
                   metadata: {labels: {a: b}}\n    spec: {containers: [{name: d, image: \"registry.example/d:1\"}]}\n";
     kubectl.create(daemon);
+    kubectl.create(&daemon.replace("DaemonSet", "StatefulSet").replace("name: d}", "name: s}"));
+    let annotated = daemon.replace("DaemonSet", "Deployment").replace("name: d}", "name: annotated}");
+    kubectl.create(&annotated.replace("{labels: {a: b}}", "{labels: {a: b}, annotations: {a: b}}"));
     it.kubectl.apply(&mine.replace(account, "'true'"), &[]);
 
     let refused = |why: &str, arguments: &[&str]| {
@@ -258,15 +283,84 @@ fn guardrails_let_pass_what_is_needed_and_nothing_else() {
     let finalizer = r#"{"metadata": {"finalizers": ["example.com/never"]}}"#;
     refused("finalizers or owners", &["patch", "pod/a", "-p", finalizer]);
 
-    let rollout = r#"{"spec": {"template": {"metadata": {"annotations": {"supple.dev/rollout": "now"}}}}}"#;
-    let account = r#"{"spec": {"template": {"spec": {"serviceAccountName": "other"}}}}"#;
-    for workload in ["deployment/web", "daemonset/d"] {
-        kubectl.good(["patch", workload, "-p", rollout]);
-        refused("change nothing else of it", &["patch", workload, "-p", account]);
-    }
-    refused("change nothing else of it", &["patch", "deployment/web", "-p", r#"{"spec": {"replicas": 5}}"#]);
+    check_workloads(kubectl, &refused);
+    check_autoscalers(kubectl, &refused);
+}
 
-    let target = r#"[{"op": "replace", "path": "/spec/metrics/0/resource/target/averageUtilization", "value": 60}]"#;
-    kubectl.good(["patch", "hpa/web", "--type=json", "-p", target]);
-    refused("not what it scales or how far", &["patch", "hpa/web", "-p", r#"{"spec": {"maxReplicas": 9}}"#]);
+/// Of workloads the annotation of a template that restarts them is theirs, and nothing else.
+fn check_workloads(kubectl: &Kubectl, refused: &dyn Fn(&str, &[&str])) {
+    let template = |it: &str| format!(r#"{{"spec": {{"template": {{"metadata": {{"annotations": {it}}}}}}}}}"#);
+    let others = [
+        (r#"{"spec": {"template": {"spec": {"serviceAccountName": "other"}}}}"#, "change nothing else of it"),
+        (r#"{"spec": {"template": {"metadata": {"labels": {"c": "d"}}}}}"#, "change nothing else of it"),
+        (r#"{"spec": {"revisionHistoryLimit": 1}}"#, "change nothing else of it"),
+        (r#"{"spec": {"minReadySeconds": 30}}"#, "change nothing else of it"),
+        (r#"{"metadata": {"labels": {"c": "d"}}}"#, "labels, finalizers or owners of workloads"),
+        (r#"{"metadata": {"annotations": {"supple.dev/mode": "Off"}}}"#, "annotations of workloads"),
+        (r#"{"metadata": {"finalizers": ["example.com/never"]}}"#, "labels, finalizers or owners of workloads"),
+    ];
+    let injected = template(r#"{"sidecar.istio.io/proxyImage": "registry.example/other:1"}"#);
+    for workload in ["deployment/web", "daemonset/d", "statefulset/s"] {
+        for rollout in
+            [r#"{"supple.dev/rollout": "1"}"#, r#"{"supple.dev/rollout": "2"}"#, r#"{"supple.dev/rollout": null}"#]
+        {
+            kubectl.good(["patch", workload, "-p", &template(rollout)]);
+        }
+        refused("of a template but its own", &["patch", workload, "-p", &injected]);
+        for (patch, why) in others {
+            refused(why, &["patch", workload, "-p", patch]);
+        }
+    }
+    // Which an API server counts up by itself, with every change of a template.
+    let counted = r#"{"metadata": {"annotations": {"deprecated.daemonset.template.generation": "2"}}}"#;
+    kubectl.good(["patch", "daemonset/d", "-p", counted]);
+    // What stands in a template already stays there, and the field that comes with the first annotation may go with it.
+    let kept = template(r#"{"a": "c"}"#);
+    let taken = template(r#"{"a": null, "supple.dev/rollout": "1"}"#);
+    for patch in [&kept, &taken] {
+        refused("of a template but its own", &["patch", "deployment/annotated", "-p", patch]);
+    }
+    kubectl.good(["patch", "deployment/annotated", "-p", &template(r#"{"supple.dev/rollout": "1"}"#)]);
+    for (workload, patch) in [
+        ("deployment/web", r#"{"spec": {"replicas": 5}}"#),
+        ("deployment/web", r#"{"spec": {"paused": true}}"#),
+        ("deployment/web", r#"{"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null}}}"#),
+        ("statefulset/s", r#"{"spec": {"replicas": 5}}"#),
+        ("statefulset/s", r#"{"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}}"#),
+        ("daemonset/d", r#"{"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}}}"#),
+    ] {
+        refused("change nothing else of it", &["patch", workload, "-p", patch]);
+    }
+}
+
+/// Of horizontal autoscalers the percentages of CPU are, and annotations of ours.
+fn check_autoscalers(kubectl: &Kubectl, refused: &dyn Fn(&str, &[&str])) {
+    let set = |path: &str, value: &str| format!(r#"[{{"op": "replace", "path": "/spec/{path}", "value": {value}}}]"#);
+    let patch = |it: &str| kubectl.good(["patch", "hpa/web", "--type=json", "-p", it]);
+    patch(&set("metrics/0/resource/target/averageUtilization", "60"));
+    patch(&set("metrics/2/containerResource/target/averageUtilization", "40"));
+    kubectl.good(["annotate", "hpa/web", "supple.dev/adjusted-target=x"]);
+    kubectl.good(["annotate", "hpa/web", "supple.dev/adjusted-target-"]);
+    let memory = r#"{"type": "Resource", "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 70}}}"#;
+    let others = "nothing else of its metrics";
+    for (patch, why) in [
+        (set("metrics/1/resource/target/averageUtilization", "60"), others),
+        (set("metrics/0/resource/target", r#"{"type": "AverageValue", "averageValue": "1m"}"#), others),
+        (set("metrics/0", memory), others),
+        (set("metrics/2/containerResource/container", r#""other""#), others),
+        (r#"[{"op": "remove", "path": "/spec/metrics/0"}]"#.to_owned(), others),
+        (r#"[{"op": "copy", "from": "/spec/metrics/0", "path": "/spec/metrics/-"}]"#.to_owned(), others),
+        (set("maxReplicas", "9"), "not what it scales"),
+        (set("scaleTargetRef/name", r#""other""#), "not what it scales"),
+        (r#"[{"op": "add", "path": "/spec/minReplicas", "value": 2}]"#.to_owned(), "not what it scales"),
+        (
+            r#"[{"op": "add", "path": "/spec/behavior", "value": {"scaleDown": {"selectPolicy": "Disabled"}}}]"#
+                .to_owned(),
+            "not what it scales",
+        ),
+    ] {
+        refused(why, &["patch", "hpa/web", "--type=json", "-p", &patch]);
+    }
+    refused("no annotations of autoscalers but its own", &["annotate", "hpa/web", "a=b"]);
+    refused("labels, finalizers or owners of autoscalers", &["label", "hpa/web", "a=b"]);
 }

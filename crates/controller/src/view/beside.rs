@@ -8,8 +8,10 @@ use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricTarget};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use supple_api::names::ADJUSTED_TARGET;
+use supple_api::resolve::Above;
 use supple_api::selector::matches;
 use supple_decide::facts::{self, Metric, Scaler};
+use supple_decide::key::WorkloadKey;
 use supple_decide::scaler::Anchor;
 use supple_resize::amounts::Resource;
 use supple_resize::disruption::{ALWAYS, Health};
@@ -21,6 +23,8 @@ pub struct Scales {
     pub kind: String,
     /// Name of its target.
     pub name: String,
+    /// `apps/v1`, …, where it says so.
+    pub api_version: Option<String>,
     /// What is known of it.
     pub scaler: Scaler,
 }
@@ -38,6 +42,7 @@ impl From<HorizontalPodAutoscaler> for Scales {
             max_replicas: count(Some(spec.max_replicas), 1),
             current_replicas: count(it.status.and_then(|it| it.current_replicas), 0),
             anchor: None,
+            through: None,
         };
         for metric in spec.metrics.into_iter().flatten() {
             let (resource, target, container) = match (metric.resource, metric.container_resource) {
@@ -58,7 +63,21 @@ impl From<HorizontalPodAutoscaler> for Scales {
         if scaler.adjusted().is_none() {
             scaler.anchor = None; // somebody else has set the target since
         }
-        Self { kind: spec.scale_target_ref.kind, name: spec.scale_target_ref.name, scaler }
+        let target = spec.scale_target_ref;
+        Self { kind: target.kind, name: target.name, api_version: target.api_version, scaler }
+    }
+}
+
+impl Scales {
+    /// What scales a workload: by its own name, or through what it is made by. Of the latter it may be one of several, and the target that
+    /// goes with its requests alone is not that of all: an anchor there is none of ours.
+    pub fn over(&self, workload: &WorkloadKey, above: Option<Above<'_>>) -> Option<Scaler> {
+        if self.kind == *workload.kind && self.name == *workload.name {
+            return Some(self.scaler.clone());
+        }
+        above.filter(|it| it.is(&self.kind, &self.name, self.api_version.as_deref()))?;
+        let through = Some(format!("{}/{}", self.kind.to_lowercase(), self.name));
+        Some(Scaler { through, anchor: None, ..self.scaler.clone() })
     }
 }
 

@@ -25,6 +25,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher;
 use supple_api::names;
+use supple_api::resolve::Above;
 use supple_decide::facts::{self, NamespaceFacts, NodeFacts, Phase, PodFacts, WorkloadFacts};
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::Uses;
@@ -296,6 +297,16 @@ impl View {
         Said { labels: Cow::Owned(labels::common(self.labels_of(key))), words: pod.map_or(&NOTHING, |it| &it.words) }
     }
 
+    /// Whether its object is known, not only its pods.
+    pub fn is_watched(&self, key: &WorkloadKey) -> bool {
+        self.object(key).is_some()
+    }
+
+    /// What a workload that is watched is made by.
+    pub fn above(&self, key: &WorkloadKey) -> Option<Above<'_>> {
+        self.object(key)?.maker.as_ref().map(|it| it.above())
+    }
+
     /// What its template says to us of its pods.
     pub fn pod_words(&self, key: &WorkloadKey) -> &Map {
         static NOTHING: Map = Map::new();
@@ -373,7 +384,7 @@ impl View {
                 let is_of_it = self.of_jobs.get(&key).is_some_and(|it| **it == *name);
                 return is_of_it.then(|| (known.kind.to_string(), known.name.to_string()));
             };
-            job.owner.clone()
+            job.maker.as_ref().map(|it| it.kind_and_name())
         });
         let workload = match self.members.get_key_value(&workload) {
             Some((known, _)) => known.clone(),
@@ -425,7 +436,8 @@ impl View {
 
     /// A job has come, or is another's than it was: its pods, which may have come before it, go with it.
     fn owner_again(&mut self, namespace: &Arc<str>, job: &Arc<str>) {
-        let above = self.jobs.get(&(namespace.clone(), job.clone())).and_then(|it| it.owner.clone());
+        let above = self.jobs.get(&(namespace.clone(), job.clone())).and_then(|it| it.maker.as_ref());
+        let above = above.map(|it| it.kind_and_name());
         let workload = owner::of_job(namespace, job, above);
         let first = PodKey::new(namespace.clone(), "", "");
         let in_namespace = self.of_jobs.range(first..).take_while(|(it, _)| it.namespace == *namespace);
@@ -514,9 +526,14 @@ impl View {
     }
 
     fn namespace_dirty(&mut self, namespace: &Arc<str>) {
+        let workloads: Vec<WorkloadKey> = self.with_pods_in(namespace).cloned().collect();
+        self.dirty.extend(workloads);
+    }
+
+    /// The workloads of a namespace that have pods.
+    pub fn with_pods_in<'a>(&'a self, namespace: &'a Arc<str>) -> impl Iterator<Item = &'a WorkloadKey> {
         let first = WorkloadKey { namespace: namespace.clone(), kind: Arc::from(""), name: Arc::from("") };
-        let workloads = self.members.range(first..).map(|(it, _)| it).take_while(|it| it.namespace == *namespace);
-        self.dirty.extend(workloads.cloned());
+        self.members.range(first..).map(|(it, _)| it).take_while(move |it| it.namespace == *namespace)
     }
 
     /// The name of a namespace, in the copy that the keys of its workloads have: keys with the same copy are compared by their names alone.
@@ -548,8 +565,8 @@ impl View {
         let object = self.object(key);
         let told = self.unwatched.get(key).filter(|_| object.is_none());
         let revisions: BTreeSet<&Arc<str>> = pods().filter_map(|it| it.revision.as_ref()).collect();
-        let scalers = self.scalers.of_namespace(&key.namespace).map(|(_, it)| it);
-        let scalers = scalers.filter(|it| it.kind == *key.kind && it.name == *key.name);
+        let above = self.above(key);
+        let scalers = self.scalers.of_namespace(&key.namespace).filter_map(|(_, it)| it.over(key, above));
         WorkloadFacts {
             key: key.clone(),
             uid: object.map(|it| &it.uid).or(told.map(|it| &it.uid)).map_or_else(|| self.uid_of_bare(key), Arc::clone),
@@ -566,7 +583,7 @@ impl View {
             rollout: object.and_then(|it| it.rollout),
             rollout_takes: object.map_or(0, |it| it.rollout_takes),
             sized_at_creation: false,
-            scalers: scalers.map(|it| it.scaler.clone()).collect(),
+            scalers: scalers.collect(),
             other_vertical: Vec::new(),
             words: self.said(key).words.clone(),
         }

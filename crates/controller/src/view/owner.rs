@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use supple_api::resolve::Above;
 use supple_decide::key::WorkloadKey;
 
 /// The label a deployment's controller puts on the pods of each of its replica sets.
@@ -98,6 +99,37 @@ pub fn of_job(namespace: &Arc<str>, job: &str, above: Option<(String, String)>) 
         _ => ("Job", job),
     };
     WorkloadKey { namespace: namespace.clone(), kind: Arc::from(kind), name: Arc::from(name) }
+}
+
+/// What has made a workload, and makes it again as it likes: a cron job of a job, a custom resource of what its operator runs. Most
+/// have none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maker {
+    /// Its kind,
+    pub kind: Box<str>,
+    /// its name,
+    pub name: Box<str>,
+    /// and `monitoring.coreos.com/v1`, ….
+    pub api_version: Box<str>,
+}
+
+impl Maker {
+    /// Whoever is named as its controller.
+    pub fn of(owners: Option<&[OwnerReference]>) -> Option<Box<Self>> {
+        let owner = controller(owners)?;
+        let text = |it: &str| Box::from(it);
+        Some(Box::new(Self { kind: text(&owner.kind), name: text(&owner.name), api_version: text(&owner.api_version) }))
+    }
+
+    /// As policies ask about it.
+    pub const fn above(&self) -> Above<'_> {
+        Above { kind: &self.kind, name: &self.name, api_version: &self.api_version }
+    }
+
+    /// As [`workload_of`] asks of a job.
+    pub fn kind_and_name(&self) -> (String, String) {
+        (self.kind.to_string(), self.name.to_string())
+    }
 }
 
 /// The owner that is the controller.

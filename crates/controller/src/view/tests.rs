@@ -307,3 +307,36 @@ fn two_releases_of_an_argo_rollout_are_one_workload_that_is_rolling() {
     assert!(!view.facts_of(&key).rolling);
     assert_eq!(view.facts_of(&key).replicas, 1);
 }
+
+/// A workload of this kind that somebody has made, of this group, and an autoscaler of what is called so; how many scale it, and through what.
+#[track_caller]
+fn check_scaled(maker: (&str, &str, &str), target: Value, expect: Option<&str>) {
+    let mut view = View::default();
+    let (kind, name, version) = maker;
+    let owner = json!({"apiVersion": version, "kind": kind, "name": name, "uid": "o", "controller": true});
+    view.see(News::StatefulSet(of(json!({
+        "metadata": {"namespace": "shop", "name": "db", "ownerReferences": [owner]},
+        "spec": {"selector": {}, "serviceName": "", "template": {"metadata": {}, "spec": {"containers": [{"name": "c"}]}}},
+    }))));
+    view.see(News::Scaler(of(json!({
+        "metadata": {"namespace": "shop", "name": "h"},
+        "spec": {"maxReplicas": 9, "scaleTargetRef": target, "metrics": [{"type": "Resource", "resource":
+            {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}]},
+    }))));
+    let key = WorkloadKey { namespace: Arc::from("shop"), kind: Arc::from("StatefulSet"), name: Arc::from("db") };
+    let scalers = view.facts_of(&key).scalers;
+    let through: Vec<_> = scalers.iter().map(|it| it.through.as_deref().unwrap_or("itself")).collect();
+    assert_eq!(through, expect.into_iter().collect::<Vec<_>>(), "{maker:?} {target}");
+}
+
+#[test]
+fn who_scales_what_a_workload_is_made_by_scales_its_pods() {
+    let made = ("Prometheus", "k8s", "monitoring.coreos.com/v1");
+    check_scaled(made, json!({"kind": "StatefulSet", "name": "db"}), Some("itself"));
+    check_scaled(made, json!({"kind": "Prometheus", "name": "k8s"}), Some("prometheus/k8s"));
+    let versioned = |version: &str| json!({"kind": "Prometheus", "name": "k8s", "apiVersion": version});
+    check_scaled(made, versioned("monitoring.coreos.com/v1beta1"), Some("prometheus/k8s"));
+    check_scaled(made, versioned("monitoring.example.com/v1"), None);
+    check_scaled(made, json!({"kind": "Prometheus", "name": "other"}), None);
+    check_scaled(made, json!({"kind": "Alertmanager", "name": "k8s"}), None);
+}

@@ -16,6 +16,8 @@ use supple_decide::numbers::Numbers;
 use supple_resize::predict::Sizes;
 use supple_resize::rolling::Fence;
 
+use super::owner::Maker;
+
 /// A workload object, cut down.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Workload {
@@ -43,8 +45,8 @@ pub struct Workload {
     pub rollout: Option<Rollout>,
     /// How many of its pods may be missing at once while it does.
     pub rollout_takes: u32,
-    /// The controller of a job.
-    pub owner: Option<(String, String)>,
+    /// What it is made by.
+    pub maker: Option<Box<Maker>>,
 }
 
 fn count(number: Option<i32>) -> u32 {
@@ -65,6 +67,7 @@ fn base(api_version: &'static str, meta: ObjectMeta, template: Option<PodTemplat
     let pod_labels = if pod_labels == *labels { labels.clone() } else { Arc::new(pod_labels) };
     let containers = spec.into_iter().flat_map(|it| it.init_containers.into_iter().flatten().chain(it.containers));
     Workload {
+        maker: Maker::of(meta.owner_references.as_deref()),
         uid: Arc::from(meta.uid.unwrap_or_default()),
         api_version,
         labels,
@@ -154,14 +157,11 @@ impl From<DaemonSet> for Workload {
 
 impl From<Job> for Workload {
     fn from(it: Job) -> Self {
-        let owner = super::owner::controller(it.metadata.owner_references.as_deref());
-        let owner = owner.map(|it| (it.kind.clone(), it.name.clone()));
         let spec = it.spec.unwrap_or_default();
         let status = it.status.unwrap_or_default();
         Self {
             replicas: count(spec.parallelism.or(Some(1))),
             ready: count(status.ready),
-            owner,
             ..base("batch/v1", it.metadata, Some(spec.template))
         }
     }

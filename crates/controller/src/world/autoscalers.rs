@@ -4,25 +4,39 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use supple_api::vpa::CrossVersionObjectReference;
 use supple_api::vpa_status::{self, Known};
 use supple_api::{Problem, VerticalPodAutoscaler, autoscaler};
 use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
+use supple_decide::need::Need;
+use supple_decide::scene::Subject;
 
 use super::World;
 use crate::event::Effect;
 use crate::rules::VpaWritten;
 
 impl World {
-    /// The status of the VPA object that speaks of the workload, where it is ours and something in it changes.
+    /// The status of the VPA object that speaks of the workload, where it is ours and something in it changes. Where it speaks of
+    /// several, through what they are made by, it is of all of them.
     pub(super) fn write_autoscaler(&self, workload: &WorkloadKey, now: Timestamp) -> Option<Effect> {
-        let subject = self.view.scene.workloads.get(workload)?;
         let name = self.autoscalers.get(workload)?;
         let object = self.rules.autoscaler(&workload.namespace, name)?;
+        let spoken_of: Vec<&WorkloadKey> =
+            if self.view.is_watched(workload) && target(&workload.namespace, object).as_ref() == Some(workload) {
+                vec![workload]
+            } else {
+                let all = self.spoken_of(&workload.namespace, object);
+                all.filter(|it| self.autoscalers.get(*it) == Some(name)).collect()
+            };
+        let subjects: Vec<&Subject> =
+            spoken_of.iter().filter_map(|it| self.view.scene.workloads.get(*it)).map(|it| &**it).collect();
+        let (first, others) = subjects.split_first()?;
+        let all = (!others.is_empty()).then(|| others.iter().fold(first.needs.clone(), |all, it| with(all, &it.needs)));
         let known = Known {
-            needs: &subject.needs,
-            policy: &subject.policy,
-            pods: self.view.members(workload).count(),
+            needs: all.as_ref().unwrap_or(&first.needs),
+            policy: &first.policy,
+            pods: spoken_of.iter().map(|it| self.view.members(it).count()).sum(),
             problems: &self.problems_of(object),
             overruled_by: None,
         };
@@ -36,20 +50,21 @@ impl World {
             return Vec::new();
         }
         let unheard = self.rules.own_autoscalers().filter_map(|((namespace, name), object)| {
-            let target = object.spec.target_ref.as_ref();
-            let workload = target.map(|it| WorkloadKey {
-                namespace: namespace.clone(),
-                kind: it.kind.as_str().into(),
-                name: it.name.as_str().into(),
-            });
-            let followed = workload.as_ref().and_then(|it| self.autoscalers.get(it));
-            if followed == Some(name) {
+            // As a rule it is, and then not all of the namespace is looked through.
+            if target(namespace, object).is_some_and(|it| self.autoscalers.get(&it) == Some(name)) {
                 return None;
             }
-            let members = workload.as_ref().map_or(0, |it| self.view.members(it).count());
-            let is_known = workload.as_ref().is_some_and(|it| self.view.scene.workloads.contains_key(it));
-            if members > 0 && !is_known {
-                return None; // its pods have only just come
+            let (mut members, mut followed) = (0, None);
+            for workload in self.spoken_of(namespace, object) {
+                let pods = self.view.members(workload).count();
+                if pods > 0 && !self.view.scene.workloads.contains_key(workload) {
+                    return None; // its pods have only just come
+                }
+                match self.autoscalers.get(workload) {
+                    Some(it) if it == name => return None,
+                    it => followed = followed.or(it),
+                }
+                members += pods;
             }
             let known = Known {
                 needs: &Few::new(),
@@ -64,9 +79,44 @@ impl World {
         unheard.take(most).collect()
     }
 
+    /// The workloads with pods that the target of a VPA object names, or that are made by what it names.
+    fn spoken_of<'a>(
+        &'a self,
+        namespace: &'a Arc<str>,
+        object: &'a VerticalPodAutoscaler,
+    ) -> impl Iterator<Item = &'a WorkloadKey> {
+        let target = object.spec.target_ref.as_ref();
+        self.view.with_pods_in(namespace).filter(move |key| {
+            let is_above = |it: &CrossVersionObjectReference| {
+                self.view.above(key).is_some_and(|above| above.is(&it.kind, &it.name, it.api_version.as_deref()))
+            };
+            target.is_some_and(|it| (*it.kind == *key.kind && *it.name == *key.name) || is_above(it))
+        })
+    }
+
     fn problems_of(&self, object: &VerticalPodAutoscaler) -> Vec<Problem> {
         self.rules.problems_of(&autoscaler::object(object)).into_iter().cloned().collect()
     }
+}
+
+/// The workload that it names, if that is one.
+fn target(namespace: &Arc<str>, object: &VerticalPodAutoscaler) -> Option<WorkloadKey> {
+    let it = object.spec.target_ref.as_ref()?;
+    Some(WorkloadKey { namespace: namespace.clone(), kind: it.kind.as_str().into(), name: it.name.as_str().into() })
+}
+
+/// What these containers need and those: of one of the same name the more.
+fn with(mut all: Few<Arc<str>, Need>, others: &Few<Arc<str>, Need>) -> Few<Arc<str>, Need> {
+    for (name, other) in others.iter() {
+        let need = all.get_or_insert_with(name, || name.clone(), Need::default);
+        if need.cpu.as_ref().map(|it| it.target) < other.cpu.as_ref().map(|it| it.target) {
+            need.cpu.clone_from(&other.cpu);
+        }
+        if need.memory.as_ref().map(|it| it.target) < other.memory.as_ref().map(|it| it.target) {
+            need.memory.clone_from(&other.memory);
+        }
+    }
+    all
 }
 
 /// Its status, where something in it changes.

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use supple_api::VerticalPodAutoscaler;
 use supple_api::vpa::{VerticalPodAutoscalerCheckpoint, VerticalPodAutoscalerStatus};
 use supple_controller::world::Settings;
 
-use super::lab::Lab;
+use super::lab::{Lab, requests};
 
 /// A cluster that has VPA's kinds, and one pod.
 pub async fn lab() -> Lab {
@@ -174,4 +175,67 @@ async fn what_vpa_had_learned_is_known_on_the_way_from_it() {
         work.end().await;
         lab.cluster.stop().await;
     }
+}
+
+/// What an operator runs for a custom resource: a stateful set for each of these containers.
+async fn made_by_an_operator(lab: &Lab, containers: &[&str]) {
+    let definitions = Api::<CustomResourceDefinition>::all(lab.client.clone());
+    let definition = json!({"metadata": {"name": "prometheuses.monitoring.example.com"},
+        "spec": {"group": "monitoring.example.com", "scope": "Namespaced",
+            "names": {"kind": "Prometheus", "plural": "prometheuses"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema":
+                {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
+    definitions.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("monitoring.example.com", "v1", "Prometheus"));
+    let kind = ApiResource { plural: "prometheuses".to_owned(), ..kind };
+    let operated = Api::<DynamicObject>::default_namespaced_with(lab.client.clone(), &kind);
+    let operated = operated.create(&PostParams::default(), &DynamicObject::new("k8s", &kind)).await.unwrap();
+    let owner = json!({"apiVersion": "monitoring.example.com/v1", "kind": "Prometheus", "name": "k8s",
+        "uid": operated.metadata.uid, "controller": true});
+    let sets = Api::<StatefulSet>::default_namespaced(lab.client.clone());
+    for name in containers {
+        let resources = json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}});
+        let set = json!({"metadata": {"name": name, "ownerReferences": [owner]}, "spec": {
+            "replicas": 1, "serviceName": name, "selector": {"matchLabels": {"app": name}}, "template": {
+                "metadata": {"labels": {"app": name}, "annotations": {"supple.dev/usage-pattern": "cpu=50m memory=100Mi"}},
+                "spec": {"containers": [{"name": name, "image": "i", "resources": resources}]}}}});
+        sets.create(&PostParams::default(), &serde_json::from_value(set).unwrap()).await.unwrap();
+    }
+}
+
+/// Of a custom resource that is scaled in place of the workloads that its operator makes: another's is another hand, and ours is carried
+/// out for all of them.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_targets_what_workloads_are_made_by_speaks_of_them() {
+    let lab = Lab::new().await;
+    kinds(&lab).await;
+    lab.policy("quick", json!({"updatePolicy": {"updateMode": "InPlace"}})).await;
+    made_by_an_operator(&lab, &["server", "gateway"]).await;
+    let theirs = json!({"metadata": {"name": "k8s"}, "spec": {
+        "targetRef": {"apiVersion": "monitoring.example.com/v1", "kind": "Prometheus", "name": "k8s"},
+        "updatePolicy": {"updateMode": "InPlace"}}});
+    autoscalers(&lab).create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+    let work = lab.begin();
+    tokio::time::sleep(Duration::from_secs(1800)).await;
+    for name in ["server", "gateway"] {
+        let decision = lab.rightsizing(&format!("statefulset-{name}")).await.decision.unwrap();
+        assert_eq!(decision.code, "OtherVertical", "{decision:?}");
+    }
+    let ours = json!({"spec": {"recommenders": [{"name": "supple"}]}});
+    autoscalers(&lab).patch("k8s", &PatchParams::default(), &Patch::Merge(&ours)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1800)).await;
+    // Of both together, and not of the one and the other in turns.
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let said = status(&lab, "k8s").await;
+        check(&said, &["RecommendationProvided=True -"]);
+        let named = said.recommendation.unwrap().container_recommendations;
+        assert_eq!(named.iter().map(|it| &*it.container_name).collect::<Vec<_>>(), ["gateway", "server"]);
+    }
+    for name in ["server-0", "gateway-0"] {
+        let pod = lab.pods().get(name).await.unwrap();
+        assert_ne!(requests(&pod), "1/1Gi", "{name} is resized");
+    }
+    work.end().await;
+    lab.cluster.stop().await;
 }

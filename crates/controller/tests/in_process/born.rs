@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::Request;
@@ -46,6 +48,9 @@ impl Transport for Near {
         let path = format!("/{}", call.endpoint.url.rsplit('/').next().unwrap_or_default());
         let router = self.0.clone();
         async move {
+            if path == INJECTOR {
+                return Ok(Answer { status: 200, body: inject(&call.body).into() });
+            }
             let Some(router) = router else { return Err(TransportError::Broken("connection refused".to_owned())) };
             let request = Request::post(path).body(Body::from(call.body)).unwrap();
             let answer = router.oneshot(request).await.unwrap();
@@ -54,6 +59,23 @@ impl Transport for Near {
         }
         .boxed()
     }
+}
+
+/// Where another webhook is, that gives each pod a second container.
+const INJECTOR: &str = "/inject";
+
+/// Its answer.
+fn inject(review: &[u8]) -> Vec<u8> {
+    let review: Value = serde_json::from_slice(review).unwrap();
+    let request = &review["request"];
+    let there = request["object"]["spec"]["containers"].as_array().unwrap().len();
+    let proxy = json!([{"op": "add", "path": "/spec/containers/-", "value": {"name": "proxy", "image": "i"}}]);
+    let mut response = json!({"uid": request["uid"], "allowed": true});
+    if there == 1 {
+        response["patchType"] = "JSONPatch".into();
+        response["patch"] = STANDARD.encode(proxy.to_string()).into();
+    }
+    json!({"apiVersion": review["apiVersion"], "kind": "AdmissionReview", "response": response}).to_string().into()
 }
 
 /// Answers from what the loop that was begun last knows.
@@ -225,6 +247,28 @@ async fn the_loop_makes_nothing_of_the_webhooks_note() {
     assert_eq!((&noted.hand, noted.note.is_none()), (&Hand::Free, true));
     pod.metadata.annotations.as_mut().unwrap().remove("supple.dev/sized-at-creation").unwrap();
     assert_eq!(noted, facts(&pod), "it is in no fact");
+    shop.end().await;
+}
+
+/// Another webhook changes the pod after ours, which is then asked once more: it takes the step that it took, and not another from there.
+#[tokio::test(start_paused = true)]
+async fn asked_again_about_a_pod_it_takes_the_same_step() {
+    let policy = json!({"updatePolicy": {"updateMode": "Initial"}, "steps": {"cpuDown": 50, "memoryDown": 30}});
+    let shop = Shop::new(policy, None).await;
+    tokio::time::sleep(HOUR / 2).await;
+    let place = Place::Address { host: "webhook".to_owned(), port: 443 };
+    let (namespace, name) = (OWN.to_owned(), "zz".to_owned());
+    let wanted = Wanted { namespace, name, place, fail_closed: false, sizes_new_pods: true };
+    let mut hook = configurations(&wanted, "an authority").1.unwrap();
+    hook["metadata"]["name"] = "zz".into();
+    hook["webhooks"][0]["clientConfig"]["url"] = format!("https://webhook:443{INJECTOR}").into();
+    let all = Api::<MutatingWebhookConfiguration>::all(shop.lab.client.clone());
+    all.create(&PostParams::default(), &serde_json::from_value(hook).unwrap()).await.unwrap();
+    let pod = shop.one_more().await;
+    assert_eq!(pod.spec.as_ref().unwrap().containers.len(), 2);
+    assert_eq!(requests(&pod), "500m/717Mi");
+    let sized = SizedAtCreation::read(&pod.metadata).expect("it is noted");
+    assert_eq!(sized.before["app"].cpu_request, "1".parse().ok());
     shop.end().await;
 }
 

@@ -28,9 +28,10 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     draft.hold_each(sight.pod, |part, container| {
         let (scaler, metric) = reading(scalers, part, container)?;
         let mut message = format!(
-            "{}/{} scales at {} % of requested {}{}: another request would move that point",
+            "{}/{} scales{} at {} % of requested {}{}: another request would move that point",
             scaler.kind.to_lowercase(),
             scaler.name,
+            scaler.through.as_ref().map(|it| format!(" {it}")).unwrap_or_default(),
             metric.percent,
             part.resource.as_str(),
             metric.container.as_ref().map(|it| format!(" of {it}")).unwrap_or_default(),
@@ -56,14 +57,17 @@ fn reading<'a>(scalers: &'a [Scaler], part: &Part, container: &ContainerFacts) -
 }
 
 /// The one scaler whose target can be changed, and its metric; else why none can: with two that read CPU it is not plain which of them
-/// decides, and what is made of a `ScaledObject` is put back by its maker at once.
+/// decides, what is made of a `ScaledObject` is put back by its maker at once, and one that scales what the workload is made by looks at
+/// the mean of all that this has made.
 pub fn adjustable(scalers: &[Scaler]) -> Result<(&Scaler, &Metric), String> {
     let count = scalers.iter().flat_map(|it| it.of(Resource::Cpu)).count();
     let one = scalers.iter().find_map(|it| Some((it, it.adjustable()?))).filter(|_| count == 1);
     let Some((scaler, metric)) = one else {
         return Err(format!("it needs exactly one CPU metric, and there are {count}"));
     };
-    if scaler.kind == "HorizontalPodAutoscaler" {
+    if let Some(through) = &scaler.through {
+        Err(format!("it scales {through}, which may have other pods too"))
+    } else if scaler.kind == "HorizontalPodAutoscaler" {
         Ok((scaler, metric))
     } else {
         Err(format!("whoever made it from {}/{} would set it back", scaler.kind.to_lowercase(), scaler.name))

@@ -24,6 +24,7 @@ fn scaler(cpu: Option<u32>, memory: Option<u32>) -> Scaler {
         max_replicas: 9,
         current_replicas: 2,
         anchor: None,
+        through: None,
     }
 }
 
@@ -61,6 +62,19 @@ fn a_scaler_keeps_only_what_it_reads() {
     check(&stage(1, scaler(Some(80), Some(80))).decide(), "web-1", Code::HorizontalScaler, "nothing");
     let other = Scaler { metrics: vec![metric("sidecar", 80)], ..scaler(None, None) };
     check(&stage(1, other).decide(), "web-1", Code::Resize, "500m 750Mi");
+}
+
+#[test]
+fn the_target_of_one_that_scales_more_than_the_workload_is_left() {
+    let mut through = adjusting(1, 40);
+    through.subject("web").facts.scalers[0].through = Some("prometheus/k8s".into());
+    let round = through.decide();
+    check(&round, "web-1", Code::Resize, "750Mi");
+    assert!(adjusted(&round).is_empty());
+    let said = decision(&round, "web-1").findings.iter().map(|it| it.message.as_str()).collect::<Vec<_>>().join("; ");
+    for part in ["scales prometheus/k8s at 40 %", "which may have other pods too"] {
+        assert!(said.contains(part), "{said}");
+    }
 }
 
 fn adjusting(pods: usize, percent: u32) -> Stage {

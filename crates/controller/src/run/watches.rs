@@ -21,24 +21,36 @@ use crate::view::News;
 /// How often a cluster that lacks some kinds is asked again whether it has them now.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
+/// How often the API server is asked whether it has become another version. An upgrade takes longer than that, and nothing that is
+/// new in it is missed for so long.
+const VERSION_AGAIN: Duration = Duration::from_secs(600);
+
 /// How many objects are listed at once. A page is read as a whole, and what of it waits takes room.
 const PAGE: u32 = 100;
 
 /// How soon a cluster that did not answer is asked again.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The minor version of the cluster, once it has said it: what its nodes can do is not decided without it.
+/// The minor version of the API server, as often as it says another: what it takes is not decided without it, and it may be upgraded
+/// while the loop runs.
 async fn version(client: Client, out: Answers) {
+    let mut told = None;
     loop {
-        match client.apiserver_version().await {
+        let again = match client.apiserver_version().await {
             Ok(version) => {
                 let minor = version.minor.trim_end_matches('+').parse().ok();
-                let _ = out.send(Event::Version(minor)).await; // nobody listens any more: the loop has ended
-                return;
+                if told != Some(minor) && out.send(Event::Version(minor)).await.is_err() {
+                    return; // nobody listens any more: the loop has ended
+                }
+                told = Some(minor);
+                VERSION_AGAIN
             }
-            Err(error) => tracing::debug!(%error, "cannot read the version of the cluster; will retry"),
-        }
-        tokio::time::sleep(RETRY).await;
+            Err(error) => {
+                tracing::debug!(%error, "cannot read the version of the cluster; will retry");
+                if told.is_some() { VERSION_AGAIN } else { RETRY }
+            }
+        };
+        tokio::time::sleep(again).await;
     }
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{LimitRange, Node, ResourceQuota, ResourceRequirements};
 use supple_quantity::Bytes;
 use supple_resize::allocate::Capacity;
-use supple_resize::amounts::Resource;
+use supple_resize::amounts::{Requirement, Resource};
 use supple_resize::qos::QosClass;
 use supple_resize::resources::ContainerKind;
 
@@ -122,6 +122,24 @@ impl PodFacts {
     #[must_use]
     pub fn mode_under(&self, policy: &Policy) -> Setting<Mode> {
         mode_under(&self.words, policy)
+    }
+
+    /// What a container runs with, of the numbers that its spec names, where that is something else and no resize is to blame: on its
+    /// node somebody sets its cgroup.
+    #[must_use]
+    pub fn drift(&self, container: &str) -> Numbers {
+        let settled = self.progress == Progress::Settled && self.node.is_some();
+        let found = self.containers.iter().find(|it| *it.name == *container && it.running_since.is_some());
+        let mut drift = Numbers::default();
+        let Some((it, actual)) = found.filter(|_| settled).and_then(|it| Some((it, it.actual?))) else { return drift };
+        for (resource, requirement) in [Resource::Cpu, Resource::Memory]
+            .into_iter()
+            .flat_map(|it| [(it, Requirement::Request), (it, Requirement::Limit)])
+        {
+            let (asked, runs) = (it.asked.get(resource, requirement), actual.get(resource, requirement));
+            drift.set(resource, requirement, runs.filter(|_| asked.is_some() && asked != runs));
+        }
+        drift
     }
 
     /// Whether it is not ready for no other reason than that a container is done: all the others are.

@@ -128,6 +128,15 @@ fn what_runs_otherwise_than_was_promised_is_no_resize() {
     // Also of a request, which it reads from the cgroup.
     let drifts = many(&has("1", "900m:2"), &json!({"observedGeneration": 1}));
     resizes(&stage(drifts), 1);
+    let drift = |container: Value, status: Value| {
+        show(&PodFacts::of(&pod("web-1", NODE, 1, "1:2", container, status), workload("web")).drift("app"))
+    };
+    let current = || json!({"observedGeneration": 1});
+    assert_eq!(drift(has("1", "1:1"), current()), ":1");
+    assert_eq!(drift(has("1", "900m:2"), current()), "900m");
+    assert_eq!(drift(has("1", "1:2"), current()), "");
+    assert_eq!(drift(json!({}), current()), "");
+    assert_eq!(drift(has("1", "1:1"), json!({"observedGeneration": 0})), "", "that is a resize");
 }
 
 #[test]

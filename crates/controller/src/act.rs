@@ -29,7 +29,7 @@ use supple_api::names;
 use supple_decide::hand::MANAGER;
 use supple_decide::note::{Author, LastResize};
 use supple_decide::numbers::sizes_of;
-use supple_decide::progress::{Progress, is_unbound, progress, unreported};
+use supple_decide::progress::{Progress, is_unbound, progress};
 
 /// What is wanted of a pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,11 +149,6 @@ pub async fn carry_out(
     Ok(match how {
         End::Progress(Progress::Settled) if is_unbound(&last) => {
             report.end(Reason::Accepted, &format!("accepted: {wanted} ({UNBOUND})"))
-        }
-        End::Progress(Progress::Settled) if unreported(&last).is_some() => {
-            let name = unreported(&last).unwrap_or_default();
-            let why = format!("its node does not say what {name} runs with, so it does not support in-place resize");
-            report.end(Reason::Infeasible, &format!("infeasible ({wanted}): {why}; undo it, or recreate the pod"))
         }
         End::Progress(Progress::Settled) => report.end(Reason::Resized, &format!("{wanted} ({restarts})")),
         End::Progress(Progress::Infeasible(why)) => {

@@ -208,8 +208,8 @@ impl ContainerFacts {
         });
         let last_end = ends.max_by_key(|it| it.at);
         let waiting = state.and_then(|it| it.waiting.as_ref());
-        // In turns: why it waits is the failure itself, or that the next try is put off.
         let done = ended.is_some_and(|it| kind != ContainerKind::Init && !starts_again(pod, container, it.exit_code));
+        // In turns: why it waits is the failure itself, or that the next try is put off.
         let told = [waiting.and_then(|it| it.message.as_deref()), before.and_then(|it| it.message.as_deref())];
         let killed = told.into_iter().flatten().any(|it| it.contains(KILLED_AT_START));
         let shape = ContainerShape {

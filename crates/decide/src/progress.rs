@@ -82,12 +82,6 @@ pub fn asked_at(pod: &Pod, note: Option<&Noted>) -> Option<Timestamp> {
     asked.or_else(|| started().or(metadata.creation_timestamp.as_ref()).map(|it| it.0))
 }
 
-/// A container that runs and of which its node does not say with what: it is a kubelet before 1.33, or none at all, and does not resize.
-pub fn unreported(pod: &Pod) -> Option<&str> {
-    let all = running(pod).map(|(_, status)| status);
-    all.into_iter().find(|it| it.resources.is_none()).map(|it| it.name.as_str())
-}
-
 /// The containers that run, each with its status. Those that do not take the new numbers when they start.
 fn running(pod: &Pod) -> impl Iterator<Item = (&Container, &ContainerStatus)> {
     containers(pod).filter_map(|container| {
@@ -190,8 +184,7 @@ mod tests {
         check(&told(None, Some("250m"), Some("100m")), Progress::Underway);
         // One that does not say what runs either resizes nothing.
         check(&told(None, None, None), Progress::Settled);
-        assert_eq!(unreported(&told(None, None, None)), Some("c"));
-        assert_eq!(unreported(&told(None, None, Some("1"))), None);
+        check(&told(Some(2), None, None), Progress::Settled);
     }
 
     #[test]

@@ -189,7 +189,7 @@ fn need(it: &ContainerAccount, account: &Account) -> Vec<String> {
     if !runs.is_empty() {
         let what = runs.join(", ");
         lines.push(format!(
-            "    its node reports that it runs with {what}: something there sets its cgroup, and no resize"
+            "    its node reports that it runs with {what}: something there sets its cgroup, no resize is under way"
         ));
     }
     lines

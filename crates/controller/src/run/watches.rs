@@ -273,3 +273,40 @@ async fn follow<K: Watched>(
     }
     Followed::Unheard
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Response, StatusCode};
+    use kube::client::Body;
+    use tower::service_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upgrade_of_the_api_server_is_told_and_what_it_was_before_is_told_once() {
+        // What it answers, one after the other; nothing: it does not answer.
+        const SAYS: [&str; 6] = ["", "35", "35", "", "36+", "37"];
+        let asked = Arc::new(AtomicUsize::new(0));
+        let service = service_fn(move |_: http::Request<Body>| {
+            let minor = SAYS[asked.fetch_add(1, Ordering::Relaxed).min(SAYS.len() - 1)];
+            let status = if minor.is_empty() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            let info = serde_json::json!({"major": "1", "minor": minor, "gitVersion": "", "gitCommit": "", "gitTreeState": "",
+                "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
+            let answer = Response::builder().status(status).body(Body::from(info.to_string().into_bytes()));
+            async move { Ok::<_, Infallible>(answer.expect("it is one")) }
+        });
+        let (answers, mut told) = Answers::new(8);
+        let asking = tokio::spawn(version(Client::new(service, "default"), answers));
+        let mut versions = Vec::new();
+        while versions.last() != Some(&Some(37)) {
+            let Some((_, Event::Version(minor))) = told.recv().await else { panic!("only versions are told") };
+            versions.push(minor);
+        }
+        assert_eq!(versions, [Some(35), Some(36), Some(37)]);
+        asking.abort();
+    }
+}

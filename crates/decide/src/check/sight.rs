@@ -258,12 +258,12 @@ impl Sight<'_> {
         self.scene.nodes.get(self.pod.node.as_ref()?)
     }
 
-    /// The minor version of what runs it: its kubelet's.
+    /// The minor version of its kubelet; where its node says none, that of the API server.
     pub fn kubelet(&self) -> Option<u32> {
         self.node().and_then(|it| it.kubelet).or(self.scene.cluster.minor_version)
     }
 
-    /// The minor version of what it takes both of them for, the API server and its kubelet: the older one's.
+    /// The minor version that what takes both of them goes by: the older one of API server and kubelet.
     pub fn both(&self) -> Option<u32> {
         [self.scene.cluster.minor_version, self.kubelet()].into_iter().flatten().min()
     }

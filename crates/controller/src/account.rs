@@ -123,6 +123,10 @@ pub struct ContainerAccount {
     /// What it asks for.
     #[serde(serialize_with = "amounts::numbers")]
     pub now: Numbers,
+    /// What it runs with instead, of those numbers, though no resize is under way: somebody on its node sets its cgroup. Only where
+    /// that is so.
+    #[serde(serialize_with = "amounts::numbers", skip_serializing_if = "Numbers::is_empty")]
+    pub runs: Numbers,
     /// What it should ask for, whether or not a check holds that for now; equal to `now` where nothing is to change.
     #[serde(serialize_with = "amounts::numbers")]
     pub proposed: Numbers,
@@ -266,6 +270,7 @@ impl World {
         let containers = decision.containers.iter().map(|it| ContainerAccount {
             name: it.container.to_string(),
             now: it.now,
+            runs: pod.drift(&it.container),
             proposed: it.due,
             held_by: HeldBy {
                 cpu: decision.bound(&it.container, Resource::Cpu).and_then(|it| it.code.rule()),

@@ -202,8 +202,8 @@ codes! {
     UnderPressure => "wait until the pressure is over",
     /// The memory limit would be lowered while swap is in use.
     SwapInUse => "wait until the swap is empty",
-    /// The cluster is older than 1.34 and cannot lower a memory limit without a restart.
-    LimitNotLowered => "upgrade the cluster, or set the container's memory resize policy to RestartContainer",
+    /// The API server or the node is older than 1.34 and cannot lower a memory limit without a restart.
+    LimitNotLowered => "upgrade it, or set the container's memory resize policy to RestartContainer",
     /// The memory decrease waits for approval.
     NeedsApproval => "annotate the pod or workload: supple.dev/approve-memory-decrease=true",
 

@@ -250,7 +250,8 @@ pub fn newborn(subject: &Subject, pattern: &PodFacts) -> PodFacts {
         container.asked = asked;
         (container.allocated, container.actual) = (None, None);
         (container.running_since, container.last_end) = (None, None);
-        (container.restarts, container.ready, container.killed_and_waiting) = (0, false, false);
+        (container.restarts, container.ready) = (0, false);
+        (container.killed_and_waiting, container.killed_at_start, container.done) = (false, false, false);
     }
     pod.qos = qos::compute(&pod.to_pod());
     pod

@@ -12,7 +12,7 @@ use supple_quantity::{Bytes, Quantity};
 use supple_resize::allocate::{Capacity, restarts_for};
 use supple_resize::amounts::{Resource, requests_of};
 use supple_resize::qos;
-use supple_resize::resources::{CPU, MEMORY, ResourceList, WireList, containers};
+use supple_resize::resources::{CPU, ContainerKind, MEMORY, ResourceList, WireList, containers};
 
 use crate::at::At;
 use crate::facts::{
@@ -25,7 +25,7 @@ use crate::key::{PodKey, WorkloadKey};
 use crate::names::{LAST_RESIZE, PREFIX, SIMULATED, SIZED_AT_CREATION};
 use crate::note::LastResize;
 use crate::numbers::Numbers;
-use crate::progress::{container_status, progress};
+use crate::progress::{Progress, asked_at, container_status, progress};
 
 /// What runc says, in the status of a container that cannot be started, if its first process is killed for want of memory.
 const KILLED_AT_START: &str = "container init was OOM-killed";
@@ -65,6 +65,10 @@ impl PodFacts {
             let known = |name: &str| own.iter().find(|it| *it.name == *name).map(|it| Arc::clone(&it.name));
             Box::new(Noted::with(&it, |name| known(name).unwrap_or_else(|| Arc::from(name))))
         });
+        let progress = progress(pod, generation);
+        let told = pending.or(in_progress).and_then(since);
+        let progress_since =
+            told.or_else(|| asked_at(pod, note.as_deref()).filter(|_| progress == Progress::Underway)).map(At::from);
         let class = spec.and_then(|it| it.priority_class_name.as_deref()).filter(|it| !it.is_empty());
         let shape = PodShape {
             workload,
@@ -103,8 +107,8 @@ impl PodFacts {
             made: time(pod.metadata.creation_timestamp.as_ref()).map(At::from),
             ready: ready_is("True").map(|it| since(it).unwrap_or(Timestamp::UNIX_EPOCH).into()),
             unready: ready_is("False").map(|it| since(it).unwrap_or(Timestamp::UNIX_EPOCH).into()),
-            progress: progress(pod, generation),
-            progress_since: pending.or(in_progress).and_then(since).map(At::from),
+            progress,
+            progress_since,
             hand: hand(pod),
             note,
             containers: own,
@@ -192,7 +196,7 @@ impl Noted {
 }
 
 impl ContainerFacts {
-    fn of(pod: &Pod, container: &Container, kind: supple_resize::resources::ContainerKind) -> Self {
+    fn of(pod: &Pod, container: &Container, kind: ContainerKind) -> Self {
         let none = ContainerStatus::default();
         let status = container_status(pod, &container.name).unwrap_or(&none);
         let state = status.state.as_ref();
@@ -205,6 +209,7 @@ impl ContainerFacts {
         });
         let last_end = ends.max_by_key(|it| it.at);
         let waiting = state.and_then(|it| it.waiting.as_ref());
+        let done = ended.is_some_and(|it| kind != ContainerKind::Init && !starts_again(pod, container, it.exit_code));
         // In turns: why it waits is the failure itself, or that the next try is put off.
         let told = [waiting.and_then(|it| it.message.as_deref()), before.and_then(|it| it.message.as_deref())];
         let killed = told.into_iter().flatten().any(|it| it.contains(KILLED_AT_START));
@@ -224,9 +229,23 @@ impl ContainerFacts {
             last_end,
             restarts: u32::try_from(status.restart_count).unwrap_or_default(),
             ready: status.ready,
-            killed_and_waiting: state.is_some() && running.is_none() && last_end.is_some_and(|it| it.out_of_memory),
+            killed_and_waiting: state.is_some()
+                && running.is_none()
+                && !done
+                && last_end.is_some_and(|it| it.out_of_memory),
             killed_at_start: waiting.is_some() && killed,
+            done,
         }
+    }
+}
+
+/// Whether a container that ended with this code is started again, by its own restart policy where it has one, else by its pod's.
+fn starts_again(pod: &Pod, container: &Container, exit_code: i32) -> bool {
+    let of_pod = pod.spec.as_ref().and_then(|it| it.restart_policy.as_deref());
+    match container.restart_policy.as_deref().or(of_pod) {
+        Some("Never") => false,
+        Some("OnFailure") => exit_code != 0,
+        _ => true,
     }
 }
 

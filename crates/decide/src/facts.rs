@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{LimitRange, Node, ResourceQuota, ResourceRequirements};
 use supple_quantity::Bytes;
 use supple_resize::allocate::Capacity;
-use supple_resize::amounts::Resource;
+use supple_resize::amounts::{Requirement, Resource};
 use supple_resize::disruption::Health;
 use supple_resize::qos::QosClass;
 use supple_resize::resources::ContainerKind;
@@ -53,7 +53,7 @@ pub struct PodFacts {
     pub unready: Option<At>,
     /// How far its newest resize has come.
     pub progress: Progress,
-    /// Since when that has been so, where a condition tells.
+    /// Since when that has been so, where a condition tells; of a resize whose node says nothing of it, since it was asked for.
     pub progress_since: Option<At>,
     /// Whose hand it is in.
     pub hand: Hand,
@@ -123,6 +123,31 @@ impl PodFacts {
     #[must_use]
     pub fn mode_under(&self, policy: &Policy) -> Setting<Mode> {
         mode_under(&self.words, policy)
+    }
+
+    /// What a container runs with, of the numbers that its spec names, where that is something else and no resize is to blame: on its
+    /// node somebody sets its cgroup.
+    #[must_use]
+    pub fn drift(&self, container: &str) -> Numbers {
+        let settled = self.progress == Progress::Settled && self.node.is_some();
+        let found = self.containers.iter().find(|it| *it.name == *container && it.running_since.is_some());
+        let mut drift = Numbers::default();
+        let Some((it, actual)) = found.filter(|_| settled).and_then(|it| Some((it, it.actual?))) else { return drift };
+        for (resource, requirement) in [Resource::Cpu, Resource::Memory]
+            .into_iter()
+            .flat_map(|it| [(it, Requirement::Request), (it, Requirement::Limit)])
+        {
+            let (asked, runs) = (it.asked.get(resource, requirement), actual.get(resource, requirement));
+            drift.set(resource, requirement, runs.filter(|_| asked.is_some() && asked != runs));
+        }
+        drift
+    }
+
+    /// Whether it is not ready for no other reason than that a container is done: all the others are.
+    #[must_use]
+    pub fn is_ready_but_for_what_is_done(&self) -> bool {
+        let mut lasting = self.containers.iter().filter(|it| it.kind != ContainerKind::Init);
+        self.containers.iter().any(|it| it.done) && lasting.all(|it| it.done || it.ready)
     }
 
     /// What it has in common with another, kept once for both. Says the same as before.
@@ -254,6 +279,8 @@ pub struct ContainerFacts {
     pub killed_and_waiting: bool,
     /// Its first process is killed for want of memory before it is a container: under its own limit it would never be.
     pub killed_at_start: bool,
+    /// It has ended, and its restart policy does not start it again: it is done, and no size is anything to it any more.
+    pub done: bool,
 }
 
 /// What containers of one template have in common, as a rule: kept once for all that have.
@@ -435,6 +462,9 @@ pub struct NodeFacts {
     pub pressure: Vec<String>,
     /// `Ready` is true.
     pub ready: bool,
+    /// The minor version of its kubelet, `36` for v1.36: during an upgrade an older one than the API server's; `None`: it says none that
+    /// is one of Kubernetes.
+    pub kubelet: Option<u32>,
 }
 
 impl NodeFacts {
@@ -442,7 +472,9 @@ impl NodeFacts {
     pub(crate) fn new(object: &Node, allocatable: Capacity, pressure: Vec<String>, ready: bool) -> Self {
         let written =
             serde_json::to_string(object).expect("an object of the API can be written: its maps have names for keys");
-        Self { written: written.into(), allocatable, pressure, ready }
+        let info = object.status.as_ref().and_then(|it| it.node_info.as_ref());
+        let kubelet = info.and_then(|it| minor_version(&it.kubelet_version));
+        Self { written: written.into(), allocatable, pressure, ready, kubelet }
     }
 
     /// The object, cut down to what prediction reads: name, labels, allocatable, capacity, declared features, info, and
@@ -451,6 +483,12 @@ impl NodeFacts {
     pub fn object(&self) -> Node {
         serde_json::from_str(&self.written).expect("it was written from one")
     }
+}
+
+/// The minor version of a version of Kubernetes, whatever its vendor put behind it: of `v1.34.2-gke.100`, 34.
+fn minor_version(version: &str) -> Option<u32> {
+    let rest = version.strip_prefix("v1.")?;
+    rest.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// A namespace.

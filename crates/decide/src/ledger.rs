@@ -9,7 +9,7 @@ use supple_resize::amounts::{Amounts, Requirement, Resource};
 use supple_resize::predict::NamespaceSight;
 
 use crate::check::draft::Draft;
-use crate::check::sight::{is_under_way, is_watched};
+use crate::check::sight::{holds_a_place, is_under_way, is_watched};
 use crate::facts::{Phase, PodFacts};
 use crate::key::WorkloadKey;
 use crate::progress::Progress;
@@ -77,7 +77,7 @@ impl<'a> Ledger<'a> {
                 continue;
             }
             let acting = scene.acting.get(key);
-            let under_way = is_under_way(pod) || acting.is_some();
+            let under_way = holds_a_place(pod, now) || acting.is_some();
             if under_way {
                 ledger.under_way = ledger.under_way.saturating_add(1);
             }

@@ -69,7 +69,8 @@ pub struct Cluster {
     pub stopped: Option<String>,
     /// Resizes that may be under way in the whole cluster at once.
     pub max_in_flight: u32,
-    /// The cluster's minor version, `36` for v1.36: what its nodes can do depends on it; `None`: not known.
+    /// The minor version of the API server, `36` for v1.36: what it takes depends on it, and what nodes can do that do not say which
+    /// version they have; `None`: not known.
     pub minor_version: Option<u32>,
     /// The controller's own namespace, where it is known.
     pub own_namespace: Option<Arc<str>>,

@@ -120,9 +120,8 @@ pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) ->
     let any = note.containers.iter().any(|(name, ..)| RESOURCES.iter().any(|it| lowered(note, name, *it)));
     // A container that had to restart for its resize is not ready for a while; that is harm only if it stays so.
     let patience = expects_restart(pod, note).then_some(until);
-    if let Some(at) =
-        pod.unready.map(Timestamp::from).filter(|it| any && within(*it) && patience.is_none_or(|until| now >= until))
-    {
+    let since = pod.unready.map(Timestamp::from).filter(|_| any && !pod.is_ready_but_for_what_is_done());
+    if let Some(at) = since.filter(|it| within(*it) && patience.is_none_or(|until| now >= until)) {
         let message = format!("it was ready before its resize, and has not been since {at:.0}");
         harms.push(Harm { code: Code::NotReady, at, container: None, message });
     }

@@ -48,7 +48,8 @@ const KILLED_LATELY: SignedDuration = SignedDuration::from_mins(10);
 
 /// The draft of a pod: every number that is ours, and what it should be.
 pub fn propose(sight: &Sight<'_>) -> Draft {
-    let judged = sight.pod.containers.iter().enumerate().filter(|(_, it)| it.kind != ContainerKind::Init);
+    let is_judged = |it: &ContainerFacts| it.kind != ContainerKind::Init && !it.done;
+    let judged = sight.pod.containers.iter().enumerate().filter(|(_, it)| is_judged(it));
     let mut parts = Vec::with_capacity(2 * judged.clone().count());
     parts.extend(judged.flat_map(|(container, it)| {
         [Resource::Cpu, Resource::Memory].map(|resource| {

@@ -397,9 +397,8 @@ proptest! {
             it.mode.value = mode;
             it.startup.value = minutes(0);
         });
-        for pod in stage.scene.pods.values_mut() {
-            pod.containers[0].actual = None; // a node that says nothing of it resizes nothing
-        }
+        let names: Vec<String> = stage.scene.pods.keys().map(|it| it.name.to_string()).collect();
+        names.iter().for_each(|it| stage.says_nothing_of_sizes(it)); // and so resizes nothing
         let given = ["1:2 512Mi:1Gi", "200m:400m 128Mi:256Mi", "10m:20m 16Mi:32Mi", "2:4 2Gi:4Gi", "200m:400m 512Mi:1Gi"];
         let (mut answers, mut evicted) = (answers.into_iter().cycle(), 0);
         for round in 0..100 {
@@ -410,9 +409,10 @@ proptest! {
             stage.let_settle();
             for _ in 0..gone {
                 let started = stage.now;
-                let pod = stage.pod("web", &format!("web-new-{round}"), "n1", given[answers.next().unwrap()]);
+                let name = format!("web-new-{round}");
+                let pod = stage.pod("web", &name, "n1", given[answers.next().unwrap()]);
                 (pod.made, pod.started, pod.ready) = (Some(started.into()), Some(started.into()), Some(started.into()));
-                pod.containers[0].actual = None;
+                stage.says_nothing_of_sizes(&name);
                 stage.subject("web").facts.replicas = 3;
             }
             stage.pass(60);

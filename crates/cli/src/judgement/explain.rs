@@ -150,7 +150,7 @@ fn asks<T: std::fmt::Display>(what: &str, request: Option<T>, limit: Option<T>) 
 }
 
 fn need(it: &ContainerAccount, account: &Account) -> Vec<String> {
-    let ContainerAccount { name, now, proposed, need, explanation, used, .. } = it;
+    let ContainerAccount { name, now, runs, proposed, need, explanation, used, .. } = it;
     let watched =
         need.as_ref().map_or_else(|| "no history yet".to_owned(), |it| format!("{} of history", it.watched()));
     let mut lines = vec![format!("  {name}: {watched}")];
@@ -181,6 +181,17 @@ fn need(it: &ContainerAccount, account: &Account) -> Vec<String> {
             reasons(wanted, reasoning, least, "an hour", |it| show_measured_memory(Bytes(whole(it))))
         }),
     );
+    let cpu = [("CPU request", runs.cpu_request), ("CPU limit", runs.cpu_limit)];
+    let memory = [("memory request", runs.memory_request), ("memory limit", runs.memory_limit)];
+    let cpu = cpu.into_iter().filter_map(|(what, it)| Some(format!("{what} {}", it?)));
+    let memory = memory.into_iter().filter_map(|(what, it)| Some(format!("{what} {}", it?)));
+    let runs: Vec<String> = cpu.chain(memory).collect();
+    if !runs.is_empty() {
+        let what = runs.join(", ");
+        lines.push(format!(
+            "    its node reports that it runs with {what}: something there sets its cgroup, no resize is under way"
+        ));
+    }
     lines
 }
 

@@ -21,24 +21,36 @@ use crate::view::News;
 /// How often a cluster that lacks some kinds is asked again whether it has them now.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
+/// How often the API server is asked whether it has become another version. An upgrade takes longer than that, and nothing that is
+/// new in it is missed for so long.
+const VERSION_AGAIN: Duration = Duration::from_secs(600);
+
 /// How many objects are listed at once. A page is read as a whole, and what of it waits takes room.
 const PAGE: u32 = 100;
 
 /// How soon a cluster that did not answer is asked again.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The minor version of the cluster, once it has said it: what its nodes can do is not decided without it.
+/// The minor version of the API server, as often as it says another: what it takes is not decided without it, and it may be upgraded
+/// while the loop runs.
 async fn version(client: Client, out: Answers) {
+    let mut told = None;
     loop {
-        match client.apiserver_version().await {
+        let again = match client.apiserver_version().await {
             Ok(version) => {
                 let minor = version.minor.trim_end_matches('+').parse().ok();
-                let _ = out.send(Event::Version(minor)).await; // nobody listens any more: the loop has ended
-                return;
+                if told != Some(minor) && out.send(Event::Version(minor)).await.is_err() {
+                    return; // nobody listens any more: the loop has ended
+                }
+                told = Some(minor);
+                VERSION_AGAIN
             }
-            Err(error) => tracing::debug!(%error, "cannot read the version of the cluster; will retry"),
-        }
-        tokio::time::sleep(RETRY).await;
+            Err(error) => {
+                tracing::debug!(%error, "cannot read the version of the cluster; will retry");
+                if told.is_some() { VERSION_AGAIN } else { RETRY }
+            }
+        };
+        tokio::time::sleep(again).await;
     }
 }
 
@@ -260,4 +272,41 @@ async fn follow<K: Watched>(
         }
     }
     Followed::Unheard
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Response, StatusCode};
+    use kube::client::Body;
+    use tower::service_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upgrade_of_the_api_server_is_told_and_what_it_was_before_is_told_once() {
+        // What it answers, one after the other; nothing: it does not answer.
+        const SAYS: [&str; 6] = ["", "35", "35", "", "36+", "37"];
+        let asked = Arc::new(AtomicUsize::new(0));
+        let service = service_fn(move |_: http::Request<Body>| {
+            let minor = SAYS[asked.fetch_add(1, Ordering::Relaxed).min(SAYS.len() - 1)];
+            let status = if minor.is_empty() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            let info = serde_json::json!({"major": "1", "minor": minor, "gitVersion": "", "gitCommit": "", "gitTreeState": "",
+                "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
+            let answer = Response::builder().status(status).body(Body::from(info.to_string().into_bytes()));
+            async move { Ok::<_, Infallible>(answer.expect("it is one")) }
+        });
+        let (answers, mut told) = Answers::new(8);
+        let asking = tokio::spawn(version(Client::new(service, "default"), answers));
+        let mut versions = Vec::new();
+        while versions.last() != Some(&Some(37)) {
+            let Some((_, Event::Version(minor))) = told.recv().await else { panic!("only versions are told") };
+            versions.push(minor);
+        }
+        assert_eq!(versions, [Some(35), Some(36), Some(37)]);
+        asking.abort();
+    }
 }

@@ -39,7 +39,8 @@ pub struct Workload {
     pub replicas: u32,
     /// Replicas that are ready.
     pub ready: u32,
-    /// Its newest template has not reached all of its pods.
+    /// Pods of an older template than the newest are there that are to be replaced, or the newest has not been looked at. A pod that is
+    /// only missing is not waited for: what keeps it from being made may be that the others take too much.
     pub rolling: bool,
     /// How a new template reaches its pods, where it does so by itself.
     pub rollout: Option<Rollout>,
@@ -100,7 +101,6 @@ impl From<Deployment> for Workload {
             _ => Rollout::Surge,
         });
         let behind = status.observed_generation < generation
-            || status.updated_replicas.unwrap_or(0) < replicas
             || status.replicas.unwrap_or(0) > status.updated_replicas.unwrap_or(0);
         Self {
             replicas: count(Some(replicas)),
@@ -118,16 +118,21 @@ impl From<StatefulSet> for Workload {
         let generation = it.metadata.generation;
         let spec = it.spec.unwrap_or_default();
         let status = it.status.unwrap_or_default();
-        let on_delete = spec.update_strategy.as_ref().and_then(|it| it.type_.as_deref()) == Some("OnDelete");
-        let behind = status.observed_generation < generation || status.current_revision != status.update_revision;
         let replicas = spec.replicas.unwrap_or(1);
-        let rolling = spec.update_strategy.as_ref().and_then(|it| it.rolling_update.as_ref());
+        let strategy = spec.update_strategy.unwrap_or_default();
+        let on_delete = strategy.type_.as_deref() == Some("OnDelete");
+        let fence = Fence::of_stateful_set(strategy.rolling_update.as_ref(), replicas);
+        // So many of the first pods are to keep the older template, until somebody says otherwise.
+        let kept = strategy.rolling_update.and_then(|it| it.partition).unwrap_or(0).max(0);
+        let old = status.replicas.saturating_sub(status.updated_replicas.unwrap_or(0));
+        let behind = status.observed_generation < generation
+            || (status.current_revision != status.update_revision && old > kept);
         Self {
             replicas: count(Some(replicas)),
             ready: count(status.ready_replicas),
             rolling: behind && !on_delete,
-            rollout: (!on_delete).then_some(Rollout::After),
-            rollout_takes: count(Some(Fence::of_stateful_set(rolling, replicas).unavailable)),
+            rollout: (!on_delete && kept == 0).then_some(Rollout::After),
+            rollout_takes: count(Some(fence.unavailable)),
             ..base("apps/v1", it.metadata, Some(spec.template))
         }
     }
@@ -143,7 +148,7 @@ impl From<DaemonSet> for Workload {
         let fence = Fence::of_daemon_set(strategy.rolling_update.as_ref(), status.desired_number_scheduled);
         let surges = strategy.rolling_update.and_then(|it| it.max_surge).is_some_and(|it| !is_none(&it));
         let behind = status.observed_generation < generation
-            || status.updated_number_scheduled.unwrap_or(0) < status.desired_number_scheduled;
+            || status.updated_number_scheduled.unwrap_or(0) < status.current_number_scheduled;
         Self {
             replicas: count(Some(status.desired_number_scheduled)),
             ready: count(Some(status.number_ready)),
@@ -204,7 +209,66 @@ mod tests {
         check_rolling(json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2}), true);
         check_rolling(json!({"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2}), true);
         check_rolling(json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1}), true);
+        check_rolling(json!({"observedGeneration": 2, "replicas": 2}), true);
         check_rolling(json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2}), false);
+        // One of two is missing, as under a quota: the other is of the newest template.
+        check_rolling(json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1}), false);
+        check_rolling(json!({"observedGeneration": 2}), false);
+    }
+
+    /// A set of ten with this update strategy and status.
+    fn set<K: serde::de::DeserializeOwned + Into<Workload>>(strategy: Value, status: Value) -> Workload {
+        let spec = json!({"replicas": 10, "selector": {}, "serviceName": "", "template": {"metadata": {}}, "updateStrategy": strategy});
+        serde_json::from_value::<K>(json!({"metadata": {"generation": 2}, "spec": spec, "status": status}))
+            .unwrap()
+            .into()
+    }
+
+    #[test]
+    fn a_stateful_set_rolls_until_all_but_its_partition_is_new() {
+        let check = |strategy: &Value, (replicas, updated): (u32, u32), newest: &str, expect: bool| {
+            let status = json!({"observedGeneration": 2, "replicas": replicas, "updatedReplicas": updated,
+                "currentRevision": "web-1", "updateRevision": newest});
+            let it = set::<StatefulSet>(strategy.clone(), status.clone());
+            assert_eq!(it.rolling, expect, "{strategy} {status}");
+        };
+        let partition = |at: u32| json!({"type": "RollingUpdate", "rollingUpdate": {"partition": at}});
+        for whole in [json!({}), partition(0)] {
+            check(&whole, (10, 10), "web-1", false);
+            check(&whole, (10, 0), "web-2", true);
+            check(&whole, (10, 9), "web-2", true);
+            // The last one that is to be made anew is missing: the others are new.
+            check(&whole, (9, 9), "web-2", false);
+        }
+        check(&partition(3), (10, 6), "web-2", true);
+        check(&partition(3), (10, 7), "web-2", false);
+        check(&partition(3), (9, 6), "web-2", false);
+        check(&partition(10), (10, 0), "web-2", false);
+        check(&partition(100), (10, 0), "web-2", false);
+        check(&json!({"type": "OnDelete"}), (10, 0), "web-2", false);
+        // Without a restart of its own no template reaches all of it.
+        let rollout = |strategy: Value| set::<StatefulSet>(strategy, json!({})).rollout;
+        assert_eq!(rollout(partition(0)), Some(Rollout::After));
+        assert_eq!((rollout(partition(1)), rollout(json!({"type": "OnDelete"}))), (None, None));
+        let unseen = json!({"observedGeneration": 1, "replicas": 10, "updatedReplicas": 10, "currentRevision": "a", "updateRevision": "a"});
+        assert!(set::<StatefulSet>(partition(3), unseen).rolling);
+    }
+
+    #[test]
+    fn a_daemon_set_rolls_while_pods_of_an_older_template_are_there() {
+        let check = |strategy: &str, observed: i64, (wanted, there, updated): (u32, u32, u32), expect: bool| {
+            let status = json!({"observedGeneration": observed, "desiredNumberScheduled": wanted, "currentNumberScheduled": there,
+                "updatedNumberScheduled": updated, "numberMisscheduled": 0, "numberReady": there});
+            let it = set::<DaemonSet>(json!({"type": strategy}), status.clone());
+            assert_eq!((it.rolling, it.replicas), (expect, wanted), "{strategy} {status}");
+        };
+        check("RollingUpdate", 2, (10, 10, 10), false);
+        check("RollingUpdate", 2, (10, 10, 9), true);
+        check("RollingUpdate", 1, (10, 10, 10), true);
+        // A quota keeps it from one node.
+        check("RollingUpdate", 2, (10, 9, 9), false);
+        check("RollingUpdate", 2, (10, 9, 8), true);
+        check("OnDelete", 2, (10, 10, 0), false);
     }
 
     #[test]

@@ -256,6 +256,44 @@ fn an_answer_that_was_lost_is_decided_anew_and_a_refusal_is_remembered() {
     assert_eq!(stage.world.decisions().values().next().unwrap().code, Code::BackOff);
 }
 
+/// The cure of a quota that keeps a replica from being made: the other one is lowered, and gives room back.
+#[test]
+fn a_workload_of_which_a_quota_keeps_a_pod_from_being_made_is_lowered() {
+    let cured = |owner: Value, news: News, labels: Value| {
+        let mut stage = Stage::new(Settings::default());
+        let quota = json!({"metadata": {"namespace": "shop", "name": "quota"}, "spec": {"hard": {"requests.cpu": "1500m"}},
+            "status": {"hard": {"requests.cpu": "1500m"}, "used": {"requests.cpu": "1"}}});
+        stage.tell(Event::News(Box::new(News::ResourceQuota(watcher::Event::Apply(of(quota))))));
+        stage.tell(Event::News(Box::new(news)));
+        let mut pod = pod(1, "1", json!({}));
+        pod.metadata.owner_references = Some(vec![of(owner)]);
+        pod.metadata.labels.get_or_insert_default().extend(of::<BTreeMap<String, String>>(labels));
+        stage.pods(pod);
+        stage.tell(Event::Leading(true));
+        let order = stage.resizing();
+        assert_eq!(order.action.code, Code::Resize);
+        order.action.workload.to_string()
+    };
+    let owner = |kind: &str, name: &str| json!({"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "o", "controller": true});
+    let object = |strategy: &str, status: Value| {
+        let mut status = status;
+        status["observedGeneration"] = 3.into();
+        let sizes = json!({"requests": {"cpu": "1", "memory": "1Gi"}});
+        let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app", "resources": sizes}]}});
+        json!({"metadata": {"namespace": "shop", "name": "web", "uid": "w", "generation": 3}, "status": status,
+            "spec": {"replicas": 2, "selector": {}, "template": template, strategy: {"type": "RollingUpdate"}}})
+    };
+    let deployment =
+        object("strategy", json!({"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "unavailableReplicas": 1}));
+    let deployment = News::Deployment(watcher::Event::Apply(of(deployment)));
+    let hash = json!({"pod-template-hash": "5d"});
+    assert_eq!(cured(owner("ReplicaSet", "web-5d"), deployment, hash), "shop/deployment/web");
+    let daemons = json!({"desiredNumberScheduled": 2, "currentNumberScheduled": 1, "updatedNumberScheduled": 1,
+        "numberMisscheduled": 0, "numberReady": 1});
+    let daemons = News::DaemonSet(watcher::Event::Apply(of(object("updateStrategy", daemons))));
+    assert_eq!(cured(owner("DaemonSet", "web"), daemons, json!({})), "shop/daemonset/web");
+}
+
 /// What is told for the audit file alone.
 fn audited(effects: &[Effect]) -> Vec<Code> {
     let of = |it: &Effect| if let Effect::Audit(told) = it { Some(told.code) } else { None };

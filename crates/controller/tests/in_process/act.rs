@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use axum::body::Body as Answer;
 use http::{Method, Request, Response};
-use kube::Client;
+use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::client::Body;
+use kube::{Api, Client};
 use serde_json::json;
 use supple_api::names::LAST_RESIZE;
 use supple_controller::act::{Order, Wish, carry_out};
@@ -87,6 +88,27 @@ async fn a_pod_that_no_node_has_is_not_said_to_run_with_its_new_sizes() {
     assert_eq!((dry.reason, done.reason), (Reason::WouldResize, Reason::Accepted), "{} {}", dry.message, done.message);
     assert!([&dry, &done].iter().all(|it| it.message.contains("has no node yet")), "{}", done.message);
     assert_eq!(requests(&lab.pods().get("big").await.unwrap()), "90/64Mi");
+    lab.cluster.stop().await;
+}
+
+/// As of a virtual kubelet, or one before 1.33.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_of_a_node_that_does_not_say_what_runs() {
+    let lab = Lab::new().await;
+    let node = json!({"metadata": {"name": "virtual", "labels": {"kubernetes.io/os": "linux"}},
+        "status": {"allocatable": {"cpu": "8", "memory": "8Gi", "pods": "9"}, "conditions": [{"type": "Ready", "status": "True"}]}});
+    let nodes = Api::<Node>::all(lab.client.clone());
+    nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
+    let sizes = json!({"requests": {"cpu": "500m", "memory": "64Mi"}});
+    lab.create(json!({"metadata": {"name": "a"},
+        "spec": {"nodeName": "virtual", "containers": [{"name": "app", "image": "i", "resources": sizes}]}}))
+        .await;
+    let status = json!({"status": {"phase": "Running", "containerStatuses": [{"name": "app", "image": "i", "imageID": "",
+        "ready": true, "restartCount": 0, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}});
+    lab.pods().patch_status("a", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+    let outcome = carry(&lab, &order("a", cpu("400m"))).await;
+    assert_eq!(outcome.reason, Reason::PredictedRefusal, "{}", outcome.message);
+    assert!(outcome.message.contains("node without support for resize"), "{}", outcome.message);
     lab.cluster.stop().await;
 }
 

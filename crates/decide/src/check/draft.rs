@@ -354,7 +354,7 @@ impl Draft {
 
     /// What each container was to have before checks held parts of it, and what it would have if a step could be of any size.
     pub fn aims(&self, pod: &PodFacts) -> Aims {
-        let judged = pod.containers.iter().enumerate().filter(|it| it.1.kind != ContainerKind::Init);
+        let judged = pod.containers.iter().enumerate().filter(|it| it.1.kind != ContainerKind::Init && !it.1.done);
         let aims = judged.map(|(index, container)| {
             let due = self.due(index, container.asked);
             let mut full = due;

@@ -12,7 +12,7 @@ use crate::code::Code;
 use crate::names::APPROVE_MEMORY_DECREASE;
 use crate::need::{PRESSURE_PERMILLE, THROTTLED_PERMILLE, Use, WAITED_PERMILLE};
 
-/// The first minor version that lowers memory limits without a restart.
+/// The first minor version that lowers memory limits without a restart, of API server and kubelet.
 const LOWERS_SINCE: u32 = 34;
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
@@ -64,9 +64,10 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     });
 }
 
-/// Clusters before 1.34 lower no memory limit without a restart: the request may fall, the limit stays.
+/// API servers before 1.34 take no lower memory limit without a restart, and kubelets before it do not look at what is in use: the
+/// request may fall, the limit stays.
 fn keep_limits(sight: &Sight<'_>, draft: &mut Draft) {
-    let Some(version) = sight.scene.cluster.minor_version.filter(|it| *it < LOWERS_SINCE) else { return };
+    let Some(version) = sight.both().filter(|it| *it < LOWERS_SINCE) else { return };
     for index in 0..draft.parts.len() {
         let part = &mut draft.parts[index];
         let restarts = sight.pod.containers[part.container].restarts_for_memory;

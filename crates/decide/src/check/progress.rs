@@ -6,7 +6,7 @@ use supple_resize::resources::ContainerKind;
 use crate::check::Check;
 use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::settling::{former_parts, take_back};
-use crate::check::sight::{Sight, after};
+use crate::check::sight::{Sight, after, holds_a_place};
 use crate::code::Code;
 use crate::facts::{ContainerFacts, Phase, PodFacts};
 use crate::policy::Mode;
@@ -60,7 +60,8 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         if sight.subject.facts.rolling {
             draft.wait(None, say(Code::RollingOut, "its workload is being rolled out".to_owned()));
         }
-        let down = pod.containers.iter().find(|it| it.running_since.is_none() && it.kind != ContainerKind::Init);
+        let is_down = |it: &&ContainerFacts| it.running_since.is_none() && !it.done && it.kind != ContainerKind::Init;
+        let down = pod.containers.iter().find(is_down);
         if let Some(container) = down {
             let message = format!("{} does not run: it is being started", container.name);
             draft.wait(None, say(Code::Restarting, message));
@@ -75,6 +76,8 @@ fn resize(sight: &Sight<'_>, draft: &mut Draft) {
     }
     let until = sight.pod.progress_since.map(|it| after(it, sight.policy().give_up_deferred.value));
     match &sight.pod.progress {
+        // What its node has said nothing of for so long is not waited for: a newer resize takes its place, if the node takes any.
+        Progress::Underway if !holds_a_place(sight.pod, sight.now) && sight.node().is_none_or(|it| it.ready) => {}
         Progress::Underway => draft.stop(say(Code::InProgress, "a resize of it is in progress".to_owned())),
         Progress::Deferred(why) => {
             let message = format!("its node has no room yet, and retries: {why}");
@@ -136,7 +139,7 @@ fn give_up(sight: &Sight<'_>, draft: &mut Draft, code: Code, message: String) {
 
 /// Whether a container was killed again although its memory was raised, and waits: what it was given does not reach it.
 fn is_stuck(sight: &Sight<'_>) -> Option<String> {
-    if sight.scene.cluster.minor_version.is_some_and(|it| it > STUCK_UP_TO) {
+    if sight.kubelet().is_some_and(|it| it > STUCK_UP_TO) {
         return None;
     }
     let note = sight.pod.note.as_deref().filter(|it| it.by.is_loop() && stands(sight.pod, it))?;

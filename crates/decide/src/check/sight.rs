@@ -23,6 +23,10 @@ use crate::progress::Progress;
 use crate::scene::{Scene, Subject};
 use crate::settle::{Harm, expects_restart};
 
+/// So long a resize that is under way holds up others: a node that answers is done within seconds, and tries one that fails for as long
+/// as it takes a policy that says nothing else to give it up.
+const HOLDS_A_PLACE: SignedDuration = SignedDuration::from_mins(30);
+
 /// What a check sees.
 pub struct Sight<'a> {
     /// Everything.
@@ -104,7 +108,8 @@ impl<'a> Team<'a> {
         };
         let settle = subject.policy.settle.value;
         let watched = |it: &PodFacts| {
-            !it.deleting && (scene.acting.contains_key(&it.key) || is_under_way(it) || is_watched(it, settle, now))
+            !it.deleting
+                && (scene.acting.contains_key(&it.key) || holds_a_place(it, now) || is_watched(it, settle, now))
         };
         Self {
             ready: count(&|it| it.ready.is_some() && !it.deleting),
@@ -121,6 +126,12 @@ impl<'a> Team<'a> {
 /// Whether its node is at a resize of it.
 pub fn is_under_way(pod: &PodFacts) -> bool {
     matches!(pod.progress, Progress::Underway | Progress::Failing(_))
+}
+
+/// Whether the resize its node is at counts for those that may be under way at once. One that is never done, because its node does not
+/// answer any more or what runs is another's doing, is its own trouble: it does not hold up the others for ever.
+pub fn holds_a_place(pod: &PodFacts, now: Timestamp) -> bool {
+    is_under_way(pod) && pod.progress_since.is_none_or(|it| is_within(it, HOLDS_A_PLACE, now))
 }
 
 /// Whether it was resized so lately that it is still watched.
@@ -245,6 +256,16 @@ impl Sight<'_> {
     /// Its node, as the API has it.
     pub fn node(&self) -> Option<&NodeFacts> {
         self.scene.nodes.get(self.pod.node.as_ref()?)
+    }
+
+    /// The minor version of its kubelet; where its node says none, that of the API server.
+    pub fn kubelet(&self) -> Option<u32> {
+        self.node().and_then(|it| it.kubelet).or(self.scene.cluster.minor_version)
+    }
+
+    /// The minor version that what takes both of them goes by: the older one of API server and kubelet.
+    pub fn both(&self) -> Option<u32> {
+        [self.scene.cluster.minor_version, self.kubelet()].into_iter().flatten().min()
     }
 
     /// What the pod as a whole would ask for, of the parts that pass.

@@ -13,7 +13,7 @@ use crate::facts::Fixed;
 use crate::policy::Mode;
 use crate::round::Outcome;
 
-/// The first minor version with `pods/resize` switched on.
+/// The first minor version with `pods/resize` switched on, of API server and kubelet.
 const SINCE: u32 = 33;
 
 /// The first that resizes pods with resources of their own, and these themselves (KEP-5419, on by default since its beta).
@@ -31,14 +31,19 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         draft.stop(Saying::refused(Check::Valid, Code::NotResizable, why));
     }
     // A pod that is about to be created is not resized.
-    let resized_by = sight.scene.cluster.minor_version.filter(|_| sight.siblings.is_none());
-    if let Some(version) = resized_by.filter(|it| *it < SINCE) {
+    let server = sight.scene.cluster.minor_version.filter(|_| sight.siblings.is_none());
+    if let Some(version) = server.filter(|it| *it < SINCE) {
         let message = format!("Kubernetes 1.{version} has no in-place resize: it requires 1.{SINCE}");
         draft.stop(Saying::refused(Check::Valid, Code::NodeUnsupported, message));
     }
-    let running = sight.pod.containers.iter().find(|it| it.running_since.is_some());
-    if running.is_some_and(|it| it.actual.is_none()) {
-        let message = "its node does not report allocated resources, so it does not support in-place resize";
+    let old = sight.node().and_then(|it| it.kubelet).filter(|it| *it < SINCE);
+    let is_silent = || sight.pod.containers.iter().any(|it| it.running_since.is_some() && it.actual.is_none());
+    let unable = match old {
+        Some(version) => Some(format!("its node is Kubernetes 1.{version}; in-place resize requires 1.{SINCE}")),
+        None => is_silent()
+            .then(|| "its node does not report allocated resources, so it does not support in-place resize".to_owned()),
+    };
+    if let Some(message) = unable {
         let saying = Saying::refused(Check::Valid, Code::NodeUnsupported, message);
         match sight.mode() {
             Mode::Recreate | Mode::InPlaceOrRecreate if draft.deed == Deed::Resize && draft.acts() => {
@@ -56,11 +61,11 @@ fn within_pod_level(sight: &Sight<'_>, draft: &mut Draft) {
     if sight.pod.pod_level.is_empty() {
         return;
     }
-    let version = sight.scene.cluster.minor_version.filter(|_| sight.siblings.is_none());
+    let version = sight.both().filter(|_| sight.siblings.is_none());
     if let Some(version) = version.filter(|it| *it < POD_LEVEL_SINCE) {
         let message = format!(
-            "the pod has pod-level resources; resizing it requires Kubernetes 1.{POD_LEVEL_SINCE}, and this is \
-             1.{version}"
+            "the pod has pod-level resources; resizing it requires Kubernetes 1.{POD_LEVEL_SINCE}, control plane and \
+             node, and one of them is 1.{version}"
         );
         return draft.stop(Saying::refused(Check::Valid, Code::NodeUnsupported, message));
     }

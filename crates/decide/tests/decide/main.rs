@@ -5,6 +5,7 @@
 mod budgets;
 mod cluster;
 mod memory;
+mod nodes;
 mod ownership;
 mod permission;
 mod replicas;

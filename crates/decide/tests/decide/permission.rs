@@ -261,7 +261,7 @@ fn pods_that_are_no_longer_or_not_yet() {
     lowers(|it| it.at("web-1").deleting = true, Code::NotRunning, "nothing");
     lowers(|it| it.scene.namespaces.get_mut(NAMESPACE).unwrap().deleting = true, Code::NotRunning, "nothing");
     lowers(|it| it.at("web-1").fixed = Some(Fixed::StaticPod), Code::NotResizable, "nothing");
-    lowers(|it| it.at("web-1").containers[0].actual = None, Code::NodeUnsupported, "nothing");
+    lowers(|it| it.says_nothing_of_sizes("web-1"), Code::NodeUnsupported, "nothing");
     lowers(|it| it.scene.cluster.minor_version = Some(32), Code::NodeUnsupported, "nothing");
 }
 

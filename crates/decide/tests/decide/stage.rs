@@ -280,11 +280,24 @@ impl Stage {
             ready: true,
             killed_and_waiting: false,
             killed_at_start: false,
+            done: false,
         }
     }
 
     pub fn at(&mut self, name: &str) -> &mut PodFacts {
         self.scene.pods.get_mut(&key(name)).unwrap()
+    }
+
+    /// The pod as it is told by a node that does not say what containers have and run with: a kubelet before 1.33, or none at all.
+    pub fn says_nothing_of_sizes(&mut self, name: &str) {
+        let facts = self.at(name);
+        let mut pod = facts.to_pod();
+        for status in pod.status.iter_mut().flat_map(|it| &mut it.container_statuses).flatten() {
+            (status.resources, status.allocated_resources) = (None, None);
+        }
+        let told = PodFacts::of(&pod, facts.workload.clone());
+        (facts.progress, facts.progress_since) = (told.progress, told.progress_since);
+        facts.containers = told.containers;
     }
 
     pub fn used(&mut self, name: &str) -> &mut Use {

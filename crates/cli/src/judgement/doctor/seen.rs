@@ -175,11 +175,7 @@ fn nodes(world: &World) -> Vec<Finding> {
 }
 
 fn is_old(node: &supple_decide::facts::NodeFacts) -> bool {
-    let object = node.object();
-    let info = object.status.as_ref().and_then(|it| it.node_info.as_ref());
-    let version = info.map(|it| it.kubelet_version.as_str()).unwrap_or_default();
-    let minor = version.trim_start_matches('v').split('.').nth(1).and_then(|it| it.parse::<u32>().ok());
-    minor.is_some_and(|it| it < 33)
+    node.kubelet.is_some_and(|it| it < 33)
 }
 
 fn few(names: &[&str]) -> String {

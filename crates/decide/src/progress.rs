@@ -200,6 +200,7 @@ mod tests {
                 at: at.parse().unwrap(),
                 generation,
                 containers: [].into(),
+                urgent: false,
                 lowered: None,
             });
             asked_at(&pod, note.as_ref()).map(|it| it.to_string())

@@ -341,7 +341,7 @@ impl Sizing<'_> {
                 let killed = self
                     .container
                     .last_end
-                    .filter(|it| it.out_of_memory && self.is_since_resized(it.at.into(), SignedDuration::ZERO));
+                    .filter(|it| it.out_of_memory && self.is_since_resized(it.at, SignedDuration::ZERO));
                 killed.is_some_and(|it| after(it.at, KILLED_LATELY) >= self.sight.now)
                     || (used.memory_pressure_permille.is_some_and(|it| it >= PRESSURE_PERMILLE)
                         && self.is_since_resized(told, ECHO))

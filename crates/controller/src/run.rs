@@ -163,6 +163,8 @@ struct Loop {
     answered: mpsc::Receiver<(Instant, Event)>,
     watching: JoinSet<()>,
     kubelets: Option<Kubelets>,
+    /// What usage is read from.
+    sources: Vec<Source>,
     /// The Prometheus whose past has not been asked for yet.
     unread: Option<(Prometheus, Queries)>,
     ticks: Interval,
@@ -197,7 +199,15 @@ impl Loop {
         if let Some(file) = audit {
             hands.audit_in(file, stop.clone());
         }
+        let mut sources = vec![Source::MetricsApi];
+        sources.extend(kubelets.is_some().then_some(Source::Kubelet));
+        sources.extend(prometheus.is_some().then_some(Source::Prometheus));
+        let begun = clock();
+        for source in &sources {
+            outlets.metrics.source_begins(*source, begun);
+        }
         if let Some((file, found)) = history {
+            outlets.metrics.history_kept(begun); // a volume that is full from the start is to be seen, too
             if let Some(why) = found.set_aside {
                 tracing::warn!("{why}");
             }
@@ -221,6 +231,7 @@ impl Loop {
             answered,
             watching,
             kubelets,
+            sources,
             unread: prometheus,
             ticks: every(interval),
             redraws: every(REDRAW),
@@ -298,6 +309,10 @@ impl Loop {
         }
         if is_round {
             metrics.round(began.elapsed());
+            if self.world.is_complete() && self.world.scene().pods.is_empty() {
+                // Where there are no pods nothing is measured, and nothing is old.
+                self.sources.iter().for_each(|it| metrics.source_newest(*it, (self.clock)()));
+            }
             show(&self.world, &self.outlets, self.may_act(), (self.clock)());
             if let Some(kubelets) = &self.kubelets {
                 kubelets.ask(&self.world);

@@ -41,6 +41,16 @@ pub enum Ended {
 }
 
 impl Ended {
+    /// Each with the codes that it is counted under.
+    const ALL: [(Self, &[Code]); 6] = [
+        (Self::Resized, &[Code::Resized]),
+        (Self::Refused, &[Code::Refused]),
+        (Self::Infeasible, &[Code::Infeasible]),
+        (Self::GivenUp, &[Code::GivenUp]),
+        (Self::Failed, &[Code::NodeFailing, Code::NoAnswer]),
+        (Self::RolledBack, HARMS),
+    ];
+
     /// As the label has it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -52,6 +62,28 @@ impl Ended {
             Self::Failed => "failed",
             Self::RolledBack => "rolled-back",
         }
+    }
+}
+
+/// Why a resize is rolled back; under the code of the roll-back itself where the record does not tell.
+const HARMS: &[Code] =
+    &[Code::OutOfMemory, Code::Restarted, Code::NotReady, Code::GuardCrossed, Code::Throttled, Code::RollBack];
+
+/// The label values of a counter that are shown before anything has happened, as 0. Prometheus sees an increase between two
+/// samples of a series, so without them the first event after every start would be in no alert.
+fn from_the_start(metric: Metric) -> Vec<Vec<&'static str>> {
+    match metric {
+        Metric::Resizes => {
+            let each =
+                Ended::ALL.iter().flat_map(|(how, codes)| codes.iter().map(|it| vec![how.as_str(), it.as_str()]));
+            each.collect()
+        }
+        Metric::Rollbacks => HARMS.iter().map(|it| vec![it.as_str()]).collect(),
+        Metric::Evictions => [Code::Evict, Code::RollOut].map(|it| vec![it.as_str()]).to_vec(),
+        Metric::Incidents => Incident::WORDS.map(|it| vec![it]).to_vec(),
+        // Where there is nothing to tell apart, nothing yet is a number too.
+        _ if metric.row().labels.is_empty() => vec![Vec::new()],
+        _ => Vec::new(),
     }
 }
 
@@ -146,10 +178,16 @@ impl Metrics {
         self.add(Metric::Incidents, &[word], u64::from(times));
     }
 
+    /// A source is read from now on: one that never tells anything is as old as that.
+    pub fn source_begins(&self, source: Source, at: Timestamp) {
+        self.source_newest(source, at);
+        self.source_told(source, 0);
+        self.add(Metric::SourceFailures, &[source.as_str()], 0); // so that the first failure is seen to be one more than none
+    }
+
     /// A source has told something.
     pub fn source_told(&self, source: Source, readings: usize) {
         self.add(Metric::SourceReadings, &[source.as_str()], u64::try_from(readings).unwrap_or(u64::MAX));
-        self.add(Metric::SourceFailures, &[source.as_str()], 0); // so that the first failure is seen to be one more than none
     }
 
     /// A source was asked and told nothing.
@@ -157,12 +195,12 @@ impl Metrics {
         self.add(Metric::SourceFailures, &[source.as_str()], 1);
     }
 
-    /// The newest measurement of a source.
+    /// The newest measurement of a source; or when there was nothing to measure.
     pub fn source_newest(&self, source: Source, at: Timestamp) {
         self.set(Metric::SourceNewest, &[source.as_str()], moment(at));
     }
 
-    /// The history file has been written.
+    /// The history file has been written, or is to be written from now on.
     pub fn history_kept(&self, at: Timestamp) {
         self.set(Metric::HistoryKept, &[], moment(at));
     }
@@ -233,9 +271,10 @@ impl Metrics {
                 for ((_, labels), value) in counts.counters.iter().filter(|(it, _)| own(it)) {
                     family.sample(labels, count(*value));
                 }
-                // Where there is nothing to tell apart, nothing yet is a number too.
-                if row.labels.is_empty() && !counts.counters.keys().any(own) {
-                    family.sample::<&str>(&[], 0.0);
+                for labels in from_the_start(metric) {
+                    if !counts.counters.keys().any(|it| it.0 == metric && it.1 == labels) {
+                        family.sample(&labels, 0.0);
+                    }
                 }
             }
             Kind::Gauge => {
@@ -320,6 +359,52 @@ mod tests {
         check(&text, "supple_leader 1");
         check(&text, "supple_leader_changes_total 1");
         check(&text, r#"supple_api_requests_total{verb="patch",resource="pods/resize",code="200"} 1"#);
+    }
+
+    /// The series of what is counted, without their values.
+    fn counted(text: &str) -> BTreeSet<&str> {
+        let families =
+            ["supple_resizes_total", "supple_rollbacks_total", "supple_evictions_total", "supple_incidents_total"];
+        let ours = |it: &&str| families.iter().any(|name| it.starts_with(name));
+        text.lines().filter(ours).filter_map(|it| it.rsplit_once(' ')).map(|it| it.0).collect()
+    }
+
+    #[test]
+    fn what_has_not_happened_yet_is_shown_as_nought_and_what_happens_is_no_new_series() {
+        let metrics = Metrics::default();
+        let before = metrics.render(at(0));
+        check(&before, r#"supple_resizes_total{result="failed",reason="NoAnswer"} 0"#);
+        check(&before, r#"supple_rollbacks_total{reason="OutOfMemory"} 0"#);
+        check(&before, r#"supple_evictions_total{reason="RollOut"} 0"#);
+        check(&before, r#"supple_incidents_total{incident="evicted"} 0"#);
+        check(&before, "supple_leader_changes_total 0");
+        for (how, reasons) in Ended::ALL {
+            reasons.iter().for_each(|it| metrics.resize_ended(how, *it, Duration::ZERO));
+        }
+        metrics.resize_unanswered();
+        for code in [Code::Evict, Code::RollOut] {
+            metrics.evicted(code);
+        }
+        for incident in [Incident::OutOfMemory(0, at(0)), Incident::Restarted(1), Incident::Evicted] {
+            metrics.incident(incident);
+        }
+        let after = metrics.render(at(0));
+        assert_eq!(counted(&before), counted(&after));
+        for name in counted(&after) {
+            let times = after.lines().filter(|it| it.rsplit_once(' ').is_some_and(|it| it.0 == name)).count();
+            assert_eq!(times, 1, "{name}");
+        }
+        check(&after, r#"supple_rollbacks_total{reason="OutOfMemory"} 1"#);
+    }
+
+    #[test]
+    fn a_source_that_tells_nothing_is_as_old_as_its_beginning() {
+        let metrics = Metrics::default();
+        metrics.source_begins(Source::Kubelet, at(100));
+        let text = metrics.render(at(900));
+        check(&text, r#"supple_source_newest_timestamp_seconds{source="kubelet"} 100"#);
+        check(&text, r#"supple_source_failures_total{source="kubelet"} 0"#);
+        check(&text, r#"supple_source_readings_total{source="kubelet"} 0"#);
     }
 
     #[test]

@@ -74,8 +74,6 @@ pub enum Pending {
 /// How far a pod's resize has come, in the words of the former `status.resize`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resizing {
-    /// Asked for, and the node has not looked at it yet.
-    Proposed,
     /// The node is at it.
     InProgress,
     /// The node has no room yet.
@@ -99,7 +97,6 @@ impl Resizing {
 
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Proposed => "Proposed",
             Self::InProgress => "InProgress",
             Self::Deferred => "Deferred",
             Self::Infeasible => "Infeasible",
@@ -107,16 +104,16 @@ impl Resizing {
     }
 }
 
-/// What is requested less than before, and what could be.
+/// What is requested less than it would be, and what could be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Savings {
-    /// CPU requested less than before the first resize.
+    /// CPU requested less than without us.
     pub saved_cpu: MilliCpu,
-    /// Memory requested less than before the first resize.
+    /// Memory requested less than without us.
     pub saved_memory: Bytes,
-    /// CPU requested beyond what is recommended.
+    /// CPU requested beyond what is due.
     pub savable_cpu: MilliCpu,
-    /// Memory requested beyond what is recommended.
+    /// Memory requested beyond what is due.
     pub savable_memory: Bytes,
 }
 

@@ -89,7 +89,9 @@ metrics! {
     PendingAge: "supple_pending_oldest_age_seconds" Gauge ["namespace", "workload_kind", "workload", "state"],
         "How long the oldest of them has been waiting.";
     KubePodStatusResize: "kube_pod_status_resize" Gauge ["namespace", "pod", "resize"],
-        "1 for a pod with a resize: `Proposed`, `InProgress`, `Deferred` or `Infeasible`, the words of the former `status.resize`; pods without one have no series. kube-state-metrics has no metric for it.";
+        "1 for a pod with a resize: `InProgress`, `Deferred` or `Infeasible`, words of the former `status.resize` \
+         (its `Proposed` counts as `InProgress`); pods without one have no series. kube-state-metrics has no metric for \
+         it.";
     Decided: "supple_decided_pods" Gauge ["reason"],
         "Pods judged in the last round, by deciding reason code.";
     Pods: "supple_workload_pods" Gauge ["namespace", "workload_kind", "workload"],
@@ -107,23 +109,25 @@ metrics! {
     UsedMemory: "supple_used_memory_bytes" Gauge ["namespace", "workload_kind", "workload", "container"],
         "Largest working set of the pods.";
     SavedCpu: "supple_saved_cpu_cores" Gauge ["namespace"],
-        "CPU request saved since Supple first resized the running pods; negative if it has grown.";
+        "CPU that running pods sized by Supple request less than their workload's template says now, or less than before \
+         Supple first resized them where there is no template; negative if it is more.";
     SavedMemory: "supple_saved_memory_bytes" Gauge ["namespace"],
         "The same for memory.";
     SavableCpu: "supple_savable_cpu_cores" Gauge ["namespace"],
-        "CPU requested above the recommendation and not lowered, because the mode, a policy or a check does not \
-         allow it.";
+        "CPU that running pods request above what their policy would give them in the next step, headroom, bounds and \
+         step caps included, and that is not lowered yet, because the mode, a policy or a check does not allow it. \
+         Pods that request too little do not reduce it.";
     SavableMemory: "supple_savable_memory_bytes" Gauge ["namespace"],
         "The same for memory.";
     SourceNewest: "supple_source_newest_timestamp_seconds" Gauge ["source"],
-        "Time of the newest measurement of a usage source: `metrics-api`, `kubelet`, `prometheus`. `time()` minus it \
-         is its age.";
+        "Time of the newest measurement of a usage source: `metrics-api`, `kubelet`, `prometheus`; until it has one, when \
+         the controller started. `time()` minus it is its age.";
     SourceReadings: "supple_source_readings_total" Counter ["source"],
         "Measurements read, one per container.";
     SourceFailures: "supple_source_failures_total" Counter ["source"],
         "Failed reads of a source.";
     HistoryKept: "supple_history_file_timestamp_seconds" Gauge [],
-        "When the history file was last written; only with `--history-file`.";
+        "When the history file was last written; until it is, when the controller started. Only with `--history-file`.";
     RoundDuration: "supple_round_duration_seconds" Histogram [],
         "Duration of a round: measure, judge, and start the actions.";
     ApiRequests: "supple_api_requests_total" Counter ["verb", "resource", "code"],

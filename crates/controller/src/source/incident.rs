@@ -19,13 +19,16 @@ pub enum Incident {
 }
 
 impl Incident {
+    /// Every word of [`Incident::counted`].
+    pub const WORDS: [&str; 3] = ["out-of-memory", "restarted", "evicted"];
+
     /// As metrics name it, and how often it happened.
     #[must_use]
     pub const fn counted(self) -> (&'static str, u32) {
         match self {
-            Self::OutOfMemory(..) => ("out-of-memory", 1),
-            Self::Restarted(times) => ("restarted", times),
-            Self::Evicted => ("evicted", 1),
+            Self::OutOfMemory(..) => (Self::WORDS[0], 1),
+            Self::Restarted(times) => (Self::WORDS[1], times),
+            Self::Evicted => (Self::WORDS[2], 1),
         }
     }
 }

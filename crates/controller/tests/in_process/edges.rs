@@ -116,6 +116,33 @@ async fn usage_that_does_not_come_is_asked_for_again() {
     }
 }
 
+/// How old the newest measurement is after an hour, in seconds, as an alert asks for it.
+async fn age_after_an_hour(lab: &Lab, metrics_api: Fate) -> f64 {
+    let fate = move |it: &Request<Body>| {
+        if it.uri().path().contains("/metrics.k8s.io/") { metrics_api } else { Fate::Answered }
+    };
+    let work = lab.begin_with(client(lab, fate), supple_controller::lease::elect::alone());
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let now = (lab.clock)();
+    let text = work.metrics.render(now);
+    let series = r#"supple_source_newest_timestamp_seconds{source="metrics-api"} "#;
+    let newest: f64 = text.lines().find_map(|it| it.strip_prefix(series)).unwrap().parse().unwrap();
+    assert!(!text.contains(r#"{source="kubelet"}"#), "what is not read is not old");
+    work.end().await;
+    now.duration_since(jiff::Timestamp::UNIX_EPOCH).as_secs_f64() - newest
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_never_told_anything_is_old_and_one_without_pods_is_not() {
+    let lab = Lab::new().await;
+    let empty = age_after_an_hour(&lab, Fate::Answered).await;
+    lab.pod("web", "100m/128Mi", "200m/256Mi", "cpu=50m memory=100Mi").await;
+    let silent = age_after_an_hour(&lab, Fate::Panics).await;
+    let told = age_after_an_hour(&lab, Fate::Answered).await;
+    assert!(empty < 300.0 && silent > 3500.0 && told < 300.0, "{empty}, {silent}, {told}");
+    lab.cluster.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_panics_ends_the_loop_with_an_error() {
     for path in ["/api/v1/nodes", "/apis/supple.dev/v1alpha1/rightsizings"] {

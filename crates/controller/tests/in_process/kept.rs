@@ -58,3 +58,22 @@ async fn of_file_and_cluster_the_fresher_is_gone_on_from_and_only_that() {
     }
     lab.cluster.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_can_never_be_written_is_as_old_as_the_program() {
+    let lab = Lab::new().await;
+    lab.pod("web", "1/1Gi", "2/2Gi", "cpu=200m memory=300Mi").await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gone").join("history");
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    let begun = (lab.clock)().as_second();
+    let work = lab.begin_keeping(&path);
+    std::fs::remove_dir_all(path.parent().unwrap()).unwrap(); // before it has done anything
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let text = work.metrics.render((lab.clock)());
+    let kept = text.lines().find_map(|it| it.strip_prefix("supple_history_file_timestamp_seconds ")).unwrap();
+    let kept: i64 = kept.split('.').next().unwrap().parse().unwrap();
+    assert!((begun..begun + 60).contains(&kept), "{kept}, begun at {begun}");
+    work.end().await;
+    lab.cluster.stop().await;
+}

@@ -112,6 +112,8 @@ async fn a_resize_that_nobody_can_answer_is_counted_and_tried_again() {
     lab.pod("big", "2/4Gi", "4/8Gi", "cpu=200m memory=300Mi").await;
     lab.silent_webhook("Fail").await;
     let mut work = lab.begin();
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    let before = series(&work.metrics.render((lab.clock)()));
     tokio::time::sleep(std::time::Duration::from_secs(3 * 3600)).await;
     let counted = |metrics: &supple_controller::metrics::Metrics| -> u64 {
         let text = metrics.render((lab.clock)());
@@ -123,8 +125,17 @@ async fn a_resize_that_nobody_can_answer_is_counted_and_tried_again() {
     assert_eq!(lab.requests("big").await, "2/4Gi");
     lab.no_webhook().await;
     work.until("the pod is resized", is("big", Code::Resized)).await;
+    assert_eq!(series(&work.metrics.render((lab.clock)())), before, "what happens for the first time is no new series");
     work.end().await;
     lab.cluster.stop().await;
+}
+
+/// The series of counted resizes, without their values.
+fn series(text: &str) -> Vec<String> {
+    let resizes = text.lines().filter_map(|it| it.strip_prefix("supple_resizes_total")?.split_once(' '));
+    let mut all: Vec<String> = resizes.map(|it| it.0.to_owned()).collect();
+    all.sort();
+    all
 }
 
 #[tokio::test(start_paused = true)]

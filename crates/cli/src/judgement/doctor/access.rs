@@ -46,6 +46,8 @@ const GRANTED: &str = "rbac.create";
 const RESIZE: &str = "permissions.resize";
 const RECREATE: &str = "permissions.recreate";
 const WEBHOOK: &str = "webhook.enabled";
+const VALIDATING: &str = "webhook.validating.enabled";
+const MUTATING: &str = "webhook.mutating.enabled";
 
 const fn right(
     group: &'static str,
@@ -58,6 +60,10 @@ const fn right(
 }
 
 impl Right {
+    fn is_of_webhook(&self) -> bool {
+        [WEBHOOK, VALIDATING, MUTATING].contains(&self.value)
+    }
+
     const fn of(mut self, of: Of) -> Self {
         self.of = of;
         self
@@ -65,7 +71,7 @@ impl Right {
 }
 
 /// Every right that the chart grants: docs/security.md has them line by line, and a test holds this list to the chart.
-const NEEDED: [Right; 26] = [
+const NEEDED: [Right; 27] = [
     right(
         "",
         &["pods", "nodes", "namespaces", "limitranges", "resourcequotas"],
@@ -113,18 +119,26 @@ const NEEDED: [Right; 26] = [
     right("", &["nodes/proxy"], &["get"], "read throttling and pressure from nodes", "permissions.kubeletStats"),
     right(
         "admissionregistration.k8s.io",
-        &["validatingwebhookconfigurations"],
-        &["get", "patch"],
-        "register its webhook",
+        &["validatingwebhookconfigurations", "mutatingwebhookconfigurations"],
+        &["get"],
+        "read whether its webhook is registered",
         WEBHOOK,
     )
     .of(Of::Named),
     right(
         "admissionregistration.k8s.io",
+        &["validatingwebhookconfigurations"],
+        &["patch"],
+        "have resizes of others checked by its webhook",
+        VALIDATING,
+    )
+    .of(Of::Named),
+    right(
+        "admissionregistration.k8s.io",
         &["mutatingwebhookconfigurations"],
-        &["get", "patch"],
-        "register its webhook",
-        WEBHOOK,
+        &["patch"],
+        "have new pods sized by its webhook",
+        MUTATING,
     )
     .of(Of::Named),
     right("coordination.k8s.io", &["leases"], &["create"], "elect a leader", "").of(Of::Own),
@@ -132,6 +146,9 @@ const NEEDED: [Right; 26] = [
     right("", &["secrets"], &["get", "update"], "store its webhook's certificate", WEBHOOK)
         .of(Of::OwnNamed("-webhook")),
 ];
+
+/// What to do about a right that the chart's roles have, where they are the chart's.
+const AS_THE_CHART: &str = "grant it as the chart's ClusterRole does; with rbac.create=false, see docs/security.md";
 
 /// One verb on one resource.
 struct Request {
@@ -146,7 +163,7 @@ struct Request {
 /// What is to be asked: of a person only what the whole cluster is about, and of a controller without a webhook nothing of one.
 fn requests(installed: Option<&Installed>) -> Vec<Request> {
     let asked = NEEDED.iter().filter(|it| match installed {
-        Some(installed) => it.value != WEBHOOK || installed.serves_webhook(),
+        Some(installed) => !it.is_of_webhook() || installed.serves_webhook(),
         None => it.of == Of::Cluster,
     });
     let (own, release) = installed.map(Installed::place).unwrap_or_default();
@@ -226,7 +243,7 @@ pub(super) async fn look(client: &Client, installed: Option<&Installed>) -> Vec<
         findings.push(Finding::bad(
             "access",
             format!("{who} may not {}, which is required to {purpose}", whats.join(", nor ")),
-            "grant it as the chart's ClusterRole does; with rbac.create=false, see docs/security.md",
+            AS_THE_CHART,
         ));
     }
     let mut values: Vec<&str> = Vec::new();
@@ -243,7 +260,11 @@ pub(super) async fn look(client: &Client, installed: Option<&Installed>) -> Vec<
         findings.push(Finding::note(
             "access",
             format!("{who} may not {}, so it cannot {}", what.join(", nor "), purpose.join(", nor ")),
-            format!("to allow it: helm upgrade … --reuse-values --set {value}=true"),
+            match value {
+                // Asked only of one that serves a webhook: the value is set, and the roles are not the chart's.
+                WEBHOOK => AS_THE_CHART.to_owned(),
+                value => format!("to allow it: helm upgrade … --reuse-values --set {value}=true"),
+            },
         ));
     }
     if findings.is_empty() {
@@ -317,6 +338,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::judgement::acting::Acting;
 
     /// A cluster that lets whoever asks read these resources.
     fn lets_read(readable: &'static [&'static str]) -> Client {
@@ -357,6 +379,58 @@ mod tests {
         let pods = "you may not list pods, nor watch pods, nor list nodes, nor watch nodes, which is required to read sizes, free capacity and quotas";
         assert_eq!(says[0], pods, "one finding a purpose");
         assert!(!says[1].contains("limitranges"), "{says:?}");
+    }
+
+    /// What is advised to a controller with a webhook that may not do this.
+    async fn advised(verb: &'static str, resource: &'static str) -> Vec<(String, String)> {
+        let service = tower::service_fn(move |request: http::Request<Body>| async move {
+            let body = to_bytes(axum::body::Body::new(request.into_body()), usize::MAX).await.unwrap_or_default();
+            let review: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let asked = &review["spec"]["resourceAttributes"];
+            let refused = asked["verb"] == verb && asked["resource"] == resource;
+            let answer = json!({"spec": {}, "status": {"allowed": !refused}}).to_string();
+            Ok::<_, Infallible>(http::Response::new(axum::body::Body::from(Bytes::from(answer))))
+        });
+        let deployment = json!({"metadata": {"namespace": "supple-system", "name": "supple"}, "spec": {
+            "selector": {}, "template": {"spec": {"containers": [
+                {"name": "supple", "args": ["controller", "--webhook-service=supple-system/supple-webhook"]}]}}}});
+        let acting = Acting::Installed(serde_json::from_value(deployment).unwrap());
+        let (installed, _) = super::super::cluster::installed(&acting);
+        let found = look(&Client::new(service, "default"), installed.as_ref()).await;
+        found.into_iter().map(|it| (it.says, it.cure)).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_advised_about_a_webhook_is_what_is_not_set() {
+        let account = "system:serviceaccount:supple-system:default";
+        for (verb, resource, cannot, cure) in [
+            (
+                "patch",
+                "mutatingwebhookconfigurations",
+                "have new pods sized by its webhook",
+                "webhook.mutating.enabled",
+            ),
+            (
+                "patch",
+                "validatingwebhookconfigurations",
+                "have resizes of others checked by its webhook",
+                "webhook.validating.enabled",
+            ),
+        ] {
+            let says =
+                format!("{account} may not {verb} {resource}.admissionregistration.k8s.io, so it cannot {cannot}");
+            let cure = format!("to allow it: helm upgrade … --reuse-values --set {cure}=true");
+            assert_eq!(advised(verb, resource).await, [(says, cure)]);
+        }
+        let says = format!(
+            "{account} may not get mutatingwebhookconfigurations.admissionregistration.k8s.io, so it cannot read whether \
+             its webhook is registered"
+        );
+        assert_eq!(
+            advised("get", "mutatingwebhookconfigurations").await,
+            [(says, AS_THE_CHART.to_owned())],
+            "that it serves a webhook shows that webhook.enabled is set"
+        );
     }
 
     /// `group resource verb of`, each alone.

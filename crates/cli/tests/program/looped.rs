@@ -395,13 +395,44 @@ fn a_container_at_risk_is_named_and_ends_a_pipeline() {
     let pattern = "metadata: {annotations: {supple.dev/usage-pattern: \"cpu=200m memory=300Mi\"}, ";
     kubectl.create(&hungry.replacen("metadata: {", pattern, 1));
     kubectl.ready("hungry");
-    let said = eventually("its use is known", || {
+    let bare = super::cluster::pod("bare", "{requests: {cpu: 300m}}");
+    kubectl.create(&bare.replacen("metadata: {", pattern, 1));
+    kubectl.ready("bare");
+    let said = eventually("their use is known", || {
         let failed = up.supple(["plan", "--fail-on", "risk"]);
-        (failed.status.code() == Some(1)).then(|| text(&failed.stderr))
+        let said = text(&failed.stderr);
+        (failed.status.code() == Some(1) && !said.contains("note: nothing is known")).then_some(said)
     });
     let expect = "risk: default/pod/hungry: app requests 16Mi of memory and ";
     assert!(said.contains(expect) && said.contains("needs at least"), "{said}");
+    assert!(said.contains("risk: default/pod/bare: app requests no memory and needs at least"), "{said}");
     assert_eq!(up.supple(["plan", "--fail-on", "refused"]).status.code(), Some(0));
+
+    // A reader that has seen enough does not make the pipeline pass.
+    let mut unread = Command::new(SUPPLE)
+        .args(["plan", "--fail-on", "risk"])
+        .env("KUBECONFIG", up.kubeconfig())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(unread.stdout.take());
+    assert_eq!(unread.wait().unwrap().code(), Some(1));
+
+    // What has never run has never been measured: nothing is known of it, and that is not for the best.
+    kubectl.good(["create", "namespace", "new"]);
+    let waits = super::cluster::pod("waits", "{requests: {cpu: 10m}}");
+    kubectl.create(&waits.replacen("{name: waits}", "{name: waits, namespace: new}", 1).replacen(
+        "spec:\n",
+        "spec:\n  nodeSelector: {no: such}\n",
+        1,
+    ));
+    for on in ["risk", "change", "refused"] {
+        let unknown = super::cluster::bad(&up.supple(["plan", "-n", "new", "--fail-on", on]), 3);
+        assert!(unknown.contains("no container of these workloads has been measured"), "{unknown}");
+    }
+    assert_eq!(up.supple(["plan", "-n", "new"]).status.code(), Some(0), "without a threshold it is only shown");
+    let said = text(&up.supple(["plan", "-A", "--fail-on", "risk"]).stderr);
+    assert!(said.contains("note: nothing is known of 1 of 3 workloads") && said.contains("(new/pod/waits)"), "{said}");
 
     // A quota holds it where it is: what it should ask for is told all the same, and that it would be refused.
     kubectl.create(

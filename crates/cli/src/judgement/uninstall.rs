@@ -41,7 +41,7 @@ use touched::{Created, Touched, in_words, lowers_memory_limit, touched};
 use super::acting::Acting;
 use super::{LoopArgs, look, own_namespace};
 use crate::args::ConnectionArgs;
-use crate::connect::{chain, connect};
+use crate::connect::{chain, connect, reach, unreachable};
 use crate::exit::Failure;
 use crate::values;
 
@@ -62,7 +62,7 @@ pub struct UninstallArgs {
     /// flag, only print what would be done.
     #[arg(long)]
     pub restore: bool,
-    /// The controller's own namespace [default: that of the deployment named supple, else supple-system].
+    /// The controller's own namespace [default: that of its deployment, else supple-system if there is one].
     #[arg(short, long, value_name = "NAME", env = "POD_NAMESPACE")]
     pub namespace: Option<String>,
     /// Keep the current sizes of this pod, and forget its original sizes; repeatable.
@@ -76,14 +76,15 @@ pub struct UninstallArgs {
 /// Do it.
 pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
     let client = connect(&args.connection).await?.client;
-    let namespace = match args.namespace {
-        Some(namespace) => namespace,
-        None => own_namespace(&Acting::find(&client).await),
-    };
+    reach(&client).await?;
     if !args.restore {
         let (world, created) = (look(&client, LoopArgs { vpa: None }).await?, created(&client).await?);
         return tell(world.scene(), &created);
     }
+    let namespace = match args.namespace {
+        Some(namespace) => namespace,
+        None => home(&client, &Acting::find(&client).await).await?,
+    };
     pull_switch(&client, &namespace).await?;
     tokio::time::sleep(ARRIVAL).await;
 
@@ -132,6 +133,28 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The namespace whose switch the controller minds. Where none is found it is that of a controller that was started by hand or is gone;
+/// a namespace that would have to be made for it is read by nobody that anybody knows of, and the switch there would stop nothing.
+async fn home(client: &Client, acting: &Acting) -> Result<String, Failure> {
+    let namespace = own_namespace(acting);
+    let Acting::Nobody(why) = acting else { return Ok(namespace) };
+    let found = Api::<Namespace>::all(client.clone()).get_opt(&namespace).await.map_err(|error| match error {
+        kube::Error::Api(status) => Failure::refused(format!("nothing was done: {}", status.message)),
+        error => unreachable(&error),
+    })?;
+    if found.is_some() {
+        return Ok(namespace);
+    }
+    let why = match why {
+        Some(error) => format!("deployments cannot be listed: {}", chain(error)),
+        None => format!("no deployment has the label {}", names::CONTROLLER),
+    };
+    Err(Failure::refused(format!(
+        "no controller was found ({why}), and there is no namespace {namespace}, so nothing was done: supple.dev/stop would \
+         be set where no controller reads it. Name the namespace the controller runs in, or ran in, with --namespace"
+    )))
+}
+
 /// Looks and puts back until a look finds nothing to do, and tells of every pod.
 async fn put_all_back(
     client: &Client,
@@ -175,8 +198,7 @@ async fn put_all_back(
             })
             .buffer_unordered(AT_ONCE);
         while let Some((key, lowers, outcome)) = outcomes.next().await {
-            let Outcome { reason, message, .. } = outcome
-                .map_err(|error| Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))))?;
+            let Outcome { reason, message, .. } = outcome.map_err(|error| unreachable(&error))?;
             let fate = fate::after(fates.get(&key), reason, lowers);
             fates.put(&key, fate);
             let told = if fate.is_failure() { format!("{reason}: {message}") } else { message };
@@ -331,7 +353,7 @@ async fn pull_switch(client: &Client, namespace: &str) -> Result<(), Failure> {
             "cannot set supple.dev/stop on namespace {namespace}, so nothing was done: {}",
             status.message
         )),
-        error => Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))),
+        error => unreachable(&error),
     };
     let pulled = |it: &Namespace| it.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(names::STOP));
     let found = api.get_opt(namespace).await.map_err(refused)?;
@@ -376,9 +398,7 @@ async fn take_notes_off(
             Err(kube::Error::Api(status)) => {
                 crate::say(&format!("note: {} stays on {}: {}", names::LAST_RESIZE, pod.key, status.message));
             }
-            Err(error) => {
-                return Err(Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))));
-            }
+            Err(error) => return Err(unreachable(&error)),
         }
     }
     Ok((taken, unfinished))

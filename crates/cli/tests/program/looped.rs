@@ -59,6 +59,9 @@ fn controller(up: &Up) -> (Child, impl Iterator<Item = String> + use<>) {
     (child, lines)
 }
 
+/// For a controller that was started by hand, of which nothing in the cluster says where it runs.
+const RESTORE: [&str; 4] = ["uninstall", "--restore", "--namespace", "supple-system"];
+
 fn end(mut child: Child) {
     signal(i32::try_from(child.id()).unwrap(), "TERM");
     assert!(child.wait().unwrap().success());
@@ -142,7 +145,14 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
     );
     assert!(kubectl.path("pod/a", "{.spec.containers[0].resources.requests.cpu}") != "500m", "it was only told");
 
-    let restored = good(&up.supple(["uninstall", "--restore"]));
+    // This controller was started by hand: nothing in the cluster says where it runs, and a guess would stop nothing.
+    let refused = up.supple(["uninstall", "--restore"]);
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("supple.dev/component=controller") && said.contains("--namespace"), "{said}");
+    assert!(!kubectl.run(["get", "namespace/supple-system"]).status.success(), "none was made for it");
+
+    let restored = good(&up.supple(RESTORE));
     let line =
         |pod: &str| restored.lines().find(|it| it.starts_with(&format!("default/pod/{pod} "))).unwrap_or_default();
     assert!(line("a").contains("restored") && line("a").contains("→ 500m:"), "{restored}");
@@ -171,7 +181,7 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
     reader.join().unwrap();
 
     // Who does it again finds nothing to do, and what is left stays.
-    let again = good(&up.supple(["uninstall", "--restore"]));
+    let again = good(&up.supple(RESTORE));
     assert!(again.contains("0 pods restored") && again.contains("unchanged"), "{again}");
 }
 
@@ -253,7 +263,7 @@ fn what_uses_more_than_its_former_limit_goes_back_in_part_or_is_left_as_it_is() 
     end(child);
     reader.join().unwrap();
 
-    let restored = up.supple(["uninstall", "--restore"]);
+    let restored = up.supple(RESTORE);
     let said = text(&restored.stdout);
     assert_eq!(restored.status.code(), Some(1), "{said}");
     let line = |what: &str| said.lines().any(|it| it.starts_with("default/pod/a ") && it.contains(what));
@@ -301,7 +311,7 @@ fn what_a_quota_refuses_is_put_back_once_others_have_made_room() {
     ));
     eventually("it is counted", || (!kubectl.path("quota/q", "{.status.used}").is_empty()).then_some(()));
 
-    let restored = up.supple(["uninstall", "--restore"]);
+    let restored = up.supple(RESTORE);
     let said = text(&restored.stdout);
     let line = |pod: &str, what: &str| {
         said.lines().any(|it| it.starts_with(&format!("default/pod/{pod} ")) && it.contains(what))

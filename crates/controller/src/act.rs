@@ -124,7 +124,7 @@ pub async fn carry_out(
         };
     }
 
-    let note = LastResize::of(&before, &change, order.by, now());
+    let note = LastResize::of(&before, &change, order.by, now()).following(LastResize::read(&before).as_ref(), &before);
     let noted = annotate(&api, &before, Some(&note), &mut report).await?;
     let sent = match api.patch_resize(&order.pod, &params, &patch).await {
         Ok(pod) => pod,

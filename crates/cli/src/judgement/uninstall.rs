@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::Args;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 use supple_api::names;
@@ -30,13 +30,13 @@ use supple_controller::outcome::Outcome;
 use supple_decide::facts::{PodFacts, Scaler};
 use supple_decide::hand::MANAGER;
 use supple_decide::key::{PodKey, WorkloadKey};
-use supple_decide::note::{Author, SizedAtCreation};
+use supple_decide::note::Author;
 use supple_decide::scaler::Target;
 use supple_decide::scene::Scene;
 use supple_resize::predict::Change;
 
 use fate::{Fate, Fates};
-use touched::{Created, Touched, in_words, lowers_memory_limit, touched};
+use touched::{Touched, in_words, lowers_memory_limit, touched};
 
 use super::acting::Acting;
 use super::{LoopArgs, look, own_namespace};
@@ -78,8 +78,7 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
     let client = connect(&args.connection).await?.client;
     reach(&client).await?;
     if !args.restore {
-        let (world, created) = (look(&client, LoopArgs { vpa: None }).await?, created(&client).await?);
-        return tell(world.scene(), &created);
+        return tell(look(&client, LoopArgs { vpa: None }).await?.scene());
     }
     let namespace = match args.namespace {
         Some(namespace) => namespace,
@@ -89,7 +88,7 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
     tokio::time::sleep(ARRIVAL).await;
 
     let fates = put_all_back(&client, &args.leave, args.timeout, &namespace).await?;
-    let failed: BTreeSet<PodKey> = fates.of(|it| matches!(it, Fate::NotBack { .. })).cloned().collect();
+    let failed: BTreeSet<PodKey> = fates.of(|it| matches!(it, Fate::NotBack { .. } | Fate::Unknown)).cloned().collect();
     let aimless = put_targets_back(&client, &failed).await?;
     let (notes, unfinished) = take_notes_off(&client, &args.leave).await?;
     let mut out = std::io::stdout().lock();
@@ -167,8 +166,13 @@ async fn put_all_back(
     let mut refused: BTreeMap<PodKey, String> = BTreeMap::new();
     let mut gave_way = false;
     for looks in 1.. {
-        let (world, created) = (look(client, LoopArgs { vpa: None }).await?, created(client).await?);
-        let Touched { ours, theirs } = touched(world.scene(), &created);
+        let world = look(client, LoopArgs { vpa: None }).await?;
+        let Touched { ours, unknown, theirs } = touched(world.scene());
+        for pod in unknown.into_iter().filter(|it| !is_left(leave, it)) {
+            if fates.put(&pod.key, Fate::Unknown) != Some(Fate::Unknown) {
+                say(&pod.key, Fate::Unknown.in_words(), &unknown_of(pod))?;
+            }
+        }
         for (pod, other) in theirs {
             if fates.put(&pod.key, Fate::LeftAlone) != Some(Fate::LeftAlone) {
                 say(&pod.key, "unchanged", &other)?;
@@ -217,28 +221,6 @@ async fn put_all_back(
     Ok(fates)
 }
 
-/// Pods are asked about in parts of so many.
-const PAGE: u32 = 500;
-
-/// The pods that our webhook sized as they were created. The loop makes nothing of that, so it is read here.
-async fn created(client: &Client) -> Result<Created, Failure> {
-    let api = Api::<Pod>::all(client.clone());
-    let mut found = Created::new();
-    let mut params = ListParams::default().limit(PAGE);
-    loop {
-        let part = api.list_metadata(&params).await;
-        let part = part.map_err(|error| Failure::unreachable(format!("cannot list pods: {}", chain(&error))))?;
-        found.extend(part.items.iter().filter_map(|it| {
-            let sized = SizedAtCreation::read(&it.metadata)?;
-            let of = |it: &Option<String>| it.clone().unwrap_or_default();
-            let meta = &it.metadata;
-            Some((PodKey::new(of(&meta.namespace), of(&meta.name), of(&meta.uid)), sized))
-        }));
-        let Some(next) = part.metadata.continue_.filter(|it| !it.is_empty()) else { return Ok(found) };
-        params = params.continue_token(&next);
-    }
-}
-
 /// Whether it was asked to leave this pod as it is.
 fn is_left(leave: &[(String, String)], pod: &PodFacts) -> bool {
     leave.iter().any(|(namespace, name)| **namespace == *pod.key.namespace && **name == *pod.key.name)
@@ -261,8 +243,11 @@ fn restarted_by(pod: &PodKey, of: &WorkloadKey) -> Option<String> {
 }
 
 /// Without `--restore`: what would be done.
-fn tell(scene: &Scene, created: &Created) -> Result<(), Failure> {
-    let Touched { ours, theirs } = touched(scene, created);
+fn tell(scene: &Scene) -> Result<(), Failure> {
+    let Touched { ours, unknown, theirs } = touched(scene);
+    for pod in unknown {
+        say(&pod.key, "cannot be restored", &unknown_of(pod))?;
+    }
     for (pod, other) in &theirs {
         say(&pod.key, "unchanged", other)?;
     }
@@ -279,6 +264,15 @@ fn tell(scene: &Scene, created: &Created) -> Result<(), Failure> {
         counted(due.len())
     )?;
     Ok(())
+}
+
+/// Why a pod cannot be put back.
+fn unknown_of(pod: &PodFacts) -> String {
+    let (namespace, name) = (&pod.key.namespace, &pod.key.name);
+    format!(
+        "nothing says what it requested before its first resize; `supple undo pod/{name} -n {namespace}` restores what it \
+         requested before its last one"
+    )
 }
 
 fn say(pod: &PodKey, what: &str, why: &str) -> Result<(), Failure> {
@@ -374,16 +368,19 @@ async fn pull_switch(client: &Client, namespace: &str) -> Result<(), Failure> {
 }
 
 /// Take our notes off the pods that have their original sizes, or are left as they are: whoever installs us again finds them free.
-/// Of how many; and those on which they stay, with their workloads, because something of them is still to be put back.
+/// Of how many; and those on which they stay, with their workloads, because something of them is still to be put back, or they are all
+/// that is known.
 async fn take_notes_off(
     client: &Client,
     leave: &[(String, String)],
 ) -> Result<(usize, Vec<(PodKey, WorkloadKey)>), Failure> {
-    let (world, created) = (look(client, LoopArgs { vpa: None }).await?, created(client).await?);
+    let world = look(client, LoopArgs { vpa: None }).await?;
+    let Touched { ours, unknown, .. } = touched(world.scene());
+    let ours = ours.into_iter().map(|(pod, change)| (pod, change.is_empty()));
     let mut taken = 0;
     let mut unfinished = Vec::new();
-    for (pod, change) in touched(world.scene(), &created).ours {
-        if !change.is_empty() && !is_left(leave, pod) {
+    for (pod, is_back) in ours.chain(unknown.into_iter().map(|it| (it, false))) {
+        if !is_back && !is_left(leave, pod) {
             unfinished.push((pod.key.clone(), pod.workload.clone()));
             continue;
         }

@@ -237,6 +237,48 @@ spec:
     assert!(now.len() == 1 && now[0].ends_with(" 900m "), "{now:?}");
 }
 
+/// Pods without a template, whose records went with the definitions: what puts them back stands on themselves, and where it does not,
+/// the note that says the rest stays.
+#[test]
+fn an_uninstall_goes_by_what_stands_on_the_pods_where_everything_else_has_been_deleted() {
+    let up = Up::new("simulated");
+    let Some(kubectl) = Kubectl::of(&up) else { return };
+    kubectl.create(QUICK);
+    for pod in ["a", "b"] {
+        kubectl.pod(pod, OVERSIZED.replace("900m", "500m").as_str());
+    }
+    kubectl.good(["label", "pod", "a", "b", "supple.dev/mode=in-place"]);
+    let (child, lines) = controller(&up);
+    let reader = std::thread::spawn(move || lines.count());
+    let note = |pod: &str| kubectl.path(&format!("pod/{pod}"), "{.metadata.annotations.supple\\.dev/last-resize}");
+    for pod in ["a", "b"] {
+        eventually("it is resized", || note(pod).contains("controller").then_some(()));
+    }
+    end(child);
+    reader.join().unwrap();
+    // As an older program left it, which did not say what was before all resizes.
+    let mut old: serde_json::Value = serde_json::from_str(&note("b")).unwrap();
+    old.as_object_mut().unwrap().remove("first").expect("what was at first is noted");
+    kubectl.good(["annotate", "--overwrite", "pod/b", &format!("supple.dev/last-resize={old}")]);
+    let definitions = ["rightsizings", "rightsizepolicies", "clusterrightsizepolicies"];
+    let definitions = definitions.map(|it| format!("crd/{it}.supple.dev"));
+    kubectl.good(["delete"].into_iter().chain(definitions.iter().map(String::as_str)).collect::<Vec<_>>());
+
+    let restored = up.supple(RESTORE);
+    let (said, why) = (text(&restored.stdout), text(&restored.stderr));
+    assert_eq!(restored.status.code(), Some(1), "{said}{why}");
+    let line = |pod: &str| said.lines().find(|it| it.starts_with(&format!("default/pod/{pod} "))).unwrap_or_default();
+    assert!(line("a").contains("  restored  ") && line("a").contains("→ 500m:"), "{said}");
+    assert!(line("b").contains("NOT restored") && line("b").contains("supple undo pod/b -n default"), "{said}");
+    assert!(said.contains("1 pod restored") && said.contains("--leave default/b"), "{said}");
+    assert!(why.contains("1 pod could not be fully restored"), "{why}");
+    assert_eq!(note("a"), "");
+    assert!(note("b").contains("controller"), "it is all that is known");
+
+    good(&up.supple(RESTORE.into_iter().chain(["--leave", "default/b"])));
+    assert_eq!(note("b"), "");
+}
+
 #[test]
 fn what_uses_more_than_its_former_limit_goes_back_in_part_or_is_left_as_it_is() {
     let up = Up::new("simulated");

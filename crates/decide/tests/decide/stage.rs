@@ -207,6 +207,7 @@ impl Stage {
                 overhead: Numbers::default(),
                 priority: 0,
                 words: BTreeMap::new(),
+                sized: None,
                 do_not_evict: false,
                 fixed: None,
                 never_restarts: false,
@@ -300,6 +301,7 @@ impl Stage {
             generation: pod.generation,
             containers: [("app".into(), old, new)].into(),
             lowered: None,
+            first: None,
         }));
         pod.generation += 1;
         pod.hand = Hand::Ours;
@@ -397,8 +399,14 @@ pub fn send(pod: &mut PodFacts, change: &Change, by: Author, at: Timestamp) {
         old.memory_limit = before.memory_limit.filter(|_| after.memory_limit.is_some());
         containers.push((Arc::clone(&container.name), old, after));
     }
-    pod.note =
-        Some(Box::new(Noted { by, at, generation: pod.generation, containers: containers.into(), lowered: None }));
+    pod.note = Some(Box::new(Noted {
+        by,
+        at,
+        generation: pod.generation,
+        containers: containers.into(),
+        lowered: None,
+        first: None,
+    }));
     pod.generation += 1;
     pod.hand = Hand::Ours;
     pod.progress = Progress::Underway;

@@ -20,6 +20,9 @@ pub const REPORTING_CONTROLLER: &str = "supple.dev/controller";
 /// The lease that controllers contend for, in their own namespace.
 pub const LEASE: &str = "supple-controller";
 
+/// Label of the controller's deployment and of its pods, with its value: how it is found, whatever it and its chart are called.
+pub const CONTROLLER: &str = "supple.dev/component=controller";
+
 /// Annotation of the controller's own namespace: the switch that stops everything. Its value is the reason.
 pub const STOP: &str = "supple.dev/stop";
 

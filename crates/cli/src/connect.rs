@@ -99,6 +99,31 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text.replace('\n', " ")
 }
 
+/// Why a cluster tells whoever asks nothing at all. Its word for an expired token is `Unauthorized`, which nobody takes for that.
+pub fn unreachable(error: &kube::Error) -> Failure {
+    Failure::unreachable(match error {
+        kube::Error::Api(status) if status.code == 401 => format!(
+            "the cluster does not accept these credentials ({}): they may have expired; log in again, or choose others \
+             with --context or --kubeconfig",
+            status.message
+        ),
+        error => format!("cannot reach the cluster: {}", chain(error)),
+    })
+}
+
+/// Whether an error is what an API server says to those it knows: that they may not, or that it has no such thing.
+pub fn is_answer(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 403 | 404))
+}
+
+/// Whether there is a cluster that lets whoever asks in at all.
+pub async fn reach(client: &Client) -> Result<(), Failure> {
+    match client.apiserver_version().await {
+        Err(error) if !is_answer(&error) => Err(unreachable(&error)),
+        _ => Ok(()),
+    }
+}
+
 /// `$XDG_DATA_HOME/supple`, or `~/.local/share/supple`; `None` without a home.
 pub fn default_data_dir() -> Option<PathBuf> {
     let data_home = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|it| it.is_absolute());

@@ -99,7 +99,7 @@ pub struct Risk {
     pub resource: Resource,
     /// How many pods do.
     pub pods: u32,
-    /// The least that one of them requests.
+    /// The least that one of them requests; `0` of one that requests nothing.
     pub requests: String,
     /// What it needs.
     pub needs: String,
@@ -477,7 +477,7 @@ fn released<'a>(decisions: impl Iterator<Item = &'a Decision>, container: &str) 
     all
 }
 
-/// Where pods that live request less than they need at the least.
+/// Where pods that live request less than they need at the least. Who requests nothing has no share of its own, unless its pod has one.
 fn risks(subject: &Subject, pods: &[&PodFacts]) -> Vec<Risk> {
     let mut all = Vec::new();
     for (name, need) in subject.needs.iter() {
@@ -487,8 +487,14 @@ fn risks(subject: &Subject, pods: &[&PodFacts]) -> Vec<Risk> {
         ];
         for (resource, least) in least.into_iter().filter_map(|(resource, least)| Some((resource, least?))) {
             let lives = |it: &&&PodFacts| !it.deleting && it.phase != Phase::Ended;
-            let containers = pods.iter().filter(lives).flat_map(|it| &it.containers).filter(|it| it.name == *name);
-            let asked = containers.filter_map(|it| it.asked.get(resource, Requirement::Request));
+            let asked = pods.iter().filter(lives).flat_map(|pod| {
+                let of_pod = pod.pod_level.get(resource, Requirement::Request);
+                let containers = pod.containers.iter().filter(|it| it.name == *name);
+                // What the pod requests as a whole is there for all of its containers.
+                containers.filter_map(move |it| {
+                    it.asked.get(resource, Requirement::Request).or(if of_pod.is_some() { None } else { Some(0) })
+                })
+            });
             let short: Vec<i64> = asked.filter(|asked| *asked < least).collect();
             let Some(requests) = short.iter().min() else { continue };
             all.push(Risk {

@@ -124,7 +124,7 @@ pub async fn carry_out(
         };
     }
 
-    let note = LastResize::of(&before, &change, order.by, now());
+    let note = LastResize::of(&before, &change, order.by, now()).following(LastResize::read(&before).as_ref(), &before);
     let noted = match annotate(&api, &before, Some(&note), &mut report).await? {
         Note::Replaced => return Ok(report.end(Reason::PodGone, REPLACED)),
         noted => noted == Note::Written,

@@ -229,6 +229,7 @@ fn note_of(noted: &Noted) -> LastResize {
             at: it.at,
             from: it.from.iter().map(|(name, from)| (name.to_string(), sizes(from))).collect(),
         }),
+        first: noted.first.as_ref().map(|it| it.iter().map(|(name, it)| (name.to_string(), sizes(it))).collect()),
     }
 }
 

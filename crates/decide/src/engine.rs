@@ -18,6 +18,7 @@ use crate::check::sight::{Sight, Team};
 use crate::check::{Check, TABLE, When, progress, put, qos, quota, restart, room, settling, valid};
 use crate::code::Code;
 use crate::facts::{ContainerFacts, PodFacts};
+use crate::hand::Hand;
 use crate::key::{PodKey, WorkloadKey};
 use crate::ledger::{Ledger, Place, Undo};
 use crate::numbers::Numbers;
@@ -462,7 +463,14 @@ impl<'a> Judging<'a> {
                     let record = records[team].get_or_insert_with(|| Record::clone(&subject.record));
                     for container in &verdict.containers {
                         let name = &container.container;
-                        record.originals.get_or_insert_with(&**name, || Arc::clone(name), || container.now);
+                        let original = pod.given(name).or(&container.now);
+                        if pod.hand == Hand::Free {
+                            // It came after those that are remembered: what its creator asked for is the newest word, and of
+                            // what has no template here the only one.
+                            record.originals.insert(Arc::clone(name), original);
+                        } else {
+                            record.originals.get_or_insert_with(&**name, || Arc::clone(name), || original);
+                        }
                     }
                 }
                 let harm =

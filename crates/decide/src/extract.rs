@@ -23,7 +23,7 @@ use crate::few::Few;
 use crate::hand::hand;
 use crate::key::{PodKey, WorkloadKey};
 use crate::names::{LAST_RESIZE, PREFIX, SIMULATED, SIZED_AT_CREATION};
-use crate::note::LastResize;
+use crate::note::{LastResize, SizedAtCreation};
 use crate::numbers::Numbers;
 use crate::progress::{Progress, asked_at, container_status, progress};
 
@@ -82,6 +82,10 @@ impl PodFacts {
             overhead: spec.and_then(|it| it.overhead.as_ref()).map(requested).unwrap_or_default(),
             priority: spec.and_then(|it| it.priority).unwrap_or_default(),
             words: words(&pod.metadata),
+            sized: SizedAtCreation::read(&pod.metadata).map(|it| {
+                let before = it.before.iter().map(|(name, it)| (Arc::from(name.as_str()), Numbers::of(it)));
+                Box::new(before.collect())
+            }),
             do_not_evict: annotation(&pod.metadata, "cluster-autoscaler.kubernetes.io/safe-to-evict") == Some("false")
                 || annotation(&pod.metadata, "karpenter.sh/do-not-disrupt") == Some("true"),
             fixed: fixed(pod),
@@ -190,8 +194,12 @@ impl Noted {
             let from = it.from.iter().map(|(name, from)| (kept(name), Numbers::of(from)));
             Box::new(NotedLowered { at: it.at, from: from.collect() })
         });
+        let first = note.first.as_ref().map(|it| {
+            let first = it.iter().map(|(name, it)| (kept(name), Numbers::of(it)));
+            Arc::new(first.collect())
+        });
         let LastResize { by, at, generation, urgent, .. } = *note;
-        Self { by, at, generation, containers: containers.collect(), urgent, lowered }
+        Self { by, at, generation, containers: containers.collect(), urgent, lowered, first }
     }
 }
 

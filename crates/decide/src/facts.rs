@@ -83,6 +83,8 @@ pub struct PodShape {
     pub priority: i32,
     /// Annotations that speak to us: those under `supple.dev/`, the note left out.
     pub words: BTreeMap<String, String>,
+    /// What its creator asked for in containers that our webhook sized, of the numbers that it changed; `None`: it did not size it.
+    pub sized: Option<Box<Few<Arc<str>, Numbers>>>,
     /// Somebody asked for it to be left in peace: `cluster-autoscaler.kubernetes.io/safe-to-evict: "false"` or
     /// `karpenter.sh/do-not-disrupt: "true"`. It may be resized, never evicted.
     pub do_not_evict: bool,
@@ -150,6 +152,13 @@ impl PodFacts {
         self.containers.iter().any(|it| it.done) && lasting.all(|it| it.done || it.ready)
     }
 
+    /// What its creator asked for in a container, as far as the pod itself says so: of the numbers that have been changed since.
+    #[must_use]
+    pub fn given(&self, container: &str) -> Numbers {
+        let created = self.sized.as_deref().and_then(|it| it.get(container)).copied().unwrap_or_default();
+        created.or(&self.note.as_deref().map(|it| it.given(container)).unwrap_or_default())
+    }
+
     /// What it has in common with another, kept once for both. Says the same as before.
     pub fn share(&mut self, other: &Self) {
         if self.shape == other.shape {
@@ -171,6 +180,9 @@ impl PodFacts {
             && own.containers == other.containers
         {
             own.containers = Arc::clone(&other.containers);
+            if own.first == other.first {
+                own.first.clone_from(&other.first);
+            }
         }
     }
 }
@@ -191,6 +203,8 @@ pub struct Noted {
     pub urgent: bool,
     /// What was lowered before and not given back since; nearly no pod has it.
     pub lowered: Option<Box<NotedLowered>>,
+    /// [`crate::note::LastResize::first`], by container. The same for pods that were resized alike.
+    pub first: Option<Arc<Few<Arc<str>, Numbers>>>,
 }
 
 /// [`crate::note::Lowered`] in integers.
@@ -207,6 +221,17 @@ impl Noted {
     #[must_use]
     pub fn container(&self, name: &str) -> Option<(&Numbers, &Numbers)> {
         self.containers.iter().find(|(it, _, _)| &**it == name).map(|(_, before, after)| (before, after))
+    }
+
+    /// What a container had before the first resize, of the numbers that were changed; nothing where that is not known. Who put
+    /// them back left what it had.
+    fn given(&self, name: &str) -> Numbers {
+        let (before, after) = self.container(name).map(|(before, after)| (*before, *after)).unwrap_or_default();
+        let Some(first) = &self.first else {
+            return if self.by == Author::Restore { after } else { Numbers::default() };
+        };
+        let first = first.get(name).copied().unwrap_or_default();
+        first.or(&before)
     }
 
     /// What it changed: `app: cpu 200m:400m → 50m:100m, memory 256Mi → 64Mi; proxy: …`

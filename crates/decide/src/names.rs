@@ -19,7 +19,7 @@ pub const APPROVE_MEMORY_DECREASE: &str = "supple.dev/approve-memory-decrease";
 pub const LAST_RESIZE: &str = "supple.dev/last-resize";
 
 /// Annotation that our webhook leaves on a pod that it sizes as it is created, a [`crate::note::SizedAtCreation`]: what the pod would
-/// have had. No decision reads it; who removes us does.
+/// have had. It is what is remembered of such a pod, and what who removes us gives back.
 pub const SIZED_AT_CREATION: &str = "supple.dev/sized-at-creation";
 
 /// Annotation that an adjusted autoscaler bears: its [`crate::scaler::Anchor`].

@@ -58,6 +58,10 @@ pub struct LastResize {
     /// What earlier resizes of the loop lowered and those since have not given back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lowered: Option<Lowered>,
+    /// What the pod had before the first resize of the loop, of the numbers of which `before` does not say that: it is what puts the
+    /// pod back, whatever became of everything else. Absent in a person's note, whose resize nobody takes back but a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<BTreeMap<String, Sizes>>,
 }
 
 /// The last decrease of a pod that was raised since: it is to blame for what befalls the pod for as long as the pod has less than
@@ -132,6 +136,7 @@ impl LastResize {
             after: BTreeMap::new(),
             urgent: false,
             lowered: None,
+            first: None,
         };
         for (name, new) in &change.containers {
             let mut before = sizes_of(pod, name);
@@ -146,10 +151,11 @@ impl LastResize {
         note
     }
 
-    /// The same note, where the one on the pod until now is `earlier`: a decrease of the loop's is carried on through its raises,
-    /// number by number, until they have given it back. `pod` is as the change found it.
+    /// The same note, where the one on the pod until now is `earlier`: what the pod had before all of them is carried on; a decrease of
+    /// the loop's through its raises, number by number, until they have given it back. `pod` is as the change found it.
     #[must_use]
     pub fn following(mut self, earlier: Option<&Self>, pod: &Pod) -> Self {
+        self.first = self.first_after(earlier);
         let of_loop = |it: &Self| it.by == Author::Controller;
         let Some(earlier) = earlier.filter(|it| of_loop(&self) && of_loop(it) && it.standing(pod) == Standing::AsSet)
         else {
@@ -183,6 +189,28 @@ impl LastResize {
         }
         self.lowered = Some(carried).filter(|it| !it.from.is_empty());
         self
+    }
+
+    /// What the pod had before the first note of the loop's, as far as this one's `before` does not say it. Whether the earlier ones were
+    /// made does not matter: one that was not says what the pod had, too.
+    fn first_after(&self, earlier: Option<&Self>) -> Option<BTreeMap<String, Sizes>> {
+        if !self.by.is_loop() {
+            return None;
+        }
+        let Some(earlier) = earlier else { return Some(BTreeMap::new()) };
+        let mut first = earlier.first.clone()?;
+        for (name, before) in &earlier.before {
+            let own = first.entry(name.clone()).or_default();
+            for (resource, requirement) in NUMBERS {
+                let was = own.get(resource, requirement).or(before.get(resource, requirement)).cloned();
+                own.set(resource, requirement, was);
+            }
+        }
+        for (name, own) in &mut first {
+            *own = self.before.get(name).map_or_else(|| own.clone(), |before| own.beyond(before));
+        }
+        first.retain(|_, own| !own.is_empty());
+        Some(first)
     }
 
     /// The numbers it lowers, each with what it was before.
@@ -347,6 +375,48 @@ mod tests {
         let text = r#"{"by":"controller","at":"1970-01-01T00:00:02Z","generation":0,"before":{},"after":{},"lowered":{"at":"1970-01-01T00:00:01Z","from":{"c":{"memoryLimit":"320Mi"}}}}"#;
         let note: LastResize = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&note).unwrap(), text);
+    }
+
+    /// What is noted as had at first after these CPU and memory requests, each set by this author in its turn.
+    #[track_caller]
+    fn check_first(steps: &[(Author, &str, &str)], expect: Option<(Option<&str>, Option<&str>)>) {
+        let sizes = |cpu: &str, memory: &str| Sizes {
+            cpu_request: cpu.parse().ok(),
+            memory_request: memory.parse().ok(),
+            ..Sizes::default()
+        };
+        let mut pod: Pod = serde_json::from_value(json!({"spec": {"containers": [{"name": "c"}]}})).unwrap();
+        pod = Change::of_container("c", sizes(steps[0].1, steps[0].2)).applied_to(&pod).unwrap();
+        let mut note: Option<LastResize> = None;
+        for (by, cpu, memory) in &steps[1..] {
+            let wanted = Change::of_container("c", sizes(cpu, memory)).applied_to(&pod).unwrap();
+            let change = Change::between(&pod, &wanted);
+            let new = LastResize::of(&pod, &change, *by, Timestamp::UNIX_EPOCH);
+            note = Some(new.following(note.as_ref(), &pod));
+            pod = wanted;
+        }
+        let first = note.unwrap().first.map(|it| it.get("c").cloned().unwrap_or_default());
+        let first = first.map(|it| (it.cpu_request, it.memory_request));
+        let read = |it: Option<&str>| it.map(|it| it.parse().unwrap());
+        assert_eq!(first, expect.map(|(cpu, memory)| (read(cpu), read(memory))), "{steps:?}");
+    }
+
+    #[test]
+    fn what_a_pod_had_at_first_is_carried_on_through_all_resizes() {
+        use Author::{Controller, Resize, RollBack};
+        let begin = (Controller, "2", "1Gi");
+        check_first(&[begin, (Controller, "1", "1Gi")], Some((None, None)));
+        check_first(&[begin, (Controller, "1", "1Gi"), (Controller, "500m", "1Gi")], Some((Some("2"), None)));
+        // A number that the last one left alone, and one that it was the first to change.
+        check_first(&[begin, (Controller, "1", "1Gi"), (Controller, "1", "64Mi")], Some((Some("2"), None)));
+        let twice = [begin, (Controller, "1", "512Mi"), (Controller, "1", "64Mi"), (Controller, "500m", "64Mi")];
+        check_first(&twice, Some((Some("2"), Some("1Gi"))));
+        // It went back to where it was, and down once more.
+        let again = [begin, (Controller, "1", "1Gi"), (RollBack, "2", "1Gi"), (Controller, "1", "1Gi")];
+        check_first(&again, Some((None, None)));
+        check_first(&again[..3], Some((Some("2"), None)));
+        check_first(&[begin, (Resize, "1", "1Gi")], None);
+        check_first(&[begin, (Resize, "1", "1Gi"), (Controller, "500m", "1Gi")], None);
     }
 
     #[test]

@@ -202,6 +202,7 @@ mod tests {
                 containers: [].into(),
                 urgent: false,
                 lowered: None,
+                first: None,
             });
             asked_at(&pod, note.as_ref()).map(|it| it.to_string())
         };

@@ -25,7 +25,8 @@ pub const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Record {
-    /// What each container asked for before we first touched it; what an uninstall puts back.
+    /// What each container of the newest pod that we touched asked for before; what an uninstall puts back where neither the pod nor a
+    /// template says it.
     #[serde(skip_serializing_if = "Few::is_empty")]
     pub originals: Few<Arc<str>, Numbers>,
     /// The newest resizes, oldest first, at most [`LAST_RESIZES`].

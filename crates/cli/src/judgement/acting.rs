@@ -8,8 +8,9 @@ use kube::{Api, Client, ResourceExt as _};
 use supple_api::autoscaler::CarryOut;
 use supple_api::names;
 
-/// The label by which our own deployment is found.
-pub(super) const OURS: &str = "app.kubernetes.io/name=supple";
+/// The label by which a deployment is found that is older than [`names::CONTROLLER`] or was written by hand; a chart's `nameOverride`
+/// changes it.
+const BY_NAME: &str = "app.kubernetes.io/name=supple";
 
 /// The definition that the loop of `supple up` leaves its word on.
 pub(crate) const DEFINITION: &str = "rightsizings.supple.dev";
@@ -32,13 +33,18 @@ pub(super) enum Acting {
 impl Acting {
     /// Look for it.
     pub async fn find(client: &Client) -> Self {
-        let ours = ListParams::default().labels(OURS);
-        let found = Api::<Deployment>::all(client.clone()).list(&ours).await;
-        let failed = match found.map(|it| it.items.into_iter().next()) {
-            Ok(Some(deployment)) => return Self::Installed(Box::new(deployment)),
-            Ok(None) => None,
-            Err(error) => Some(error),
-        };
+        let mut failed = None;
+        for label in [names::CONTROLLER, BY_NAME] {
+            let ours = ListParams::default().labels(label);
+            match Api::<Deployment>::all(client.clone()).list(&ours).await.map(|it| it.items.into_iter().next()) {
+                Ok(Some(deployment)) => return Self::Installed(Box::new(deployment)),
+                Ok(None) => {}
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
         let definition = Api::<CustomResourceDefinition>::all(client.clone()).get_opt(DEFINITION).await;
         let said = definition.ok().flatten().and_then(|it| word(it.annotations().get(names::LOOP)?));
         said.map_or(Self::Nobody(failed), |(vpa, webhook)| Self::InProcess { vpa, webhook })
@@ -152,7 +158,33 @@ fn value_of<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
+
+    /// A cluster with one deployment, which has this label.
+    fn has(label: &'static str) -> Client {
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| async move {
+            let query = request.uri().query().unwrap_or_default().replace("%2F", "/").replace("%3D", "=");
+            let is_asked = request.uri().path().ends_with("/deployments") && query.contains(label);
+            let deployment = serde_json::json!({"metadata": {"namespace": "infra", "name": "rightsizer"}});
+            let items = if is_asked { vec![deployment] } else { Vec::new() };
+            let list = serde_json::json!({"metadata": {}, "items": items}).to_string();
+            Ok::<_, Infallible>(http::Response::new(axum::body::Body::from(list)))
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn a_controller_is_found_whatever_it_is_called() {
+        for (label, expect) in [
+            ("supple.dev/component=controller", Some("infra")),
+            ("app.kubernetes.io/name=supple", Some("infra")),
+            ("app.kubernetes.io/name=rightsizer", None),
+        ] {
+            assert_eq!(Acting::find(&has(label)).await.namespace().as_deref(), expect, "{label}");
+        }
+    }
 
     #[track_caller]
     fn check(line: &str, expect: CarryOut) {

@@ -27,7 +27,7 @@ pub use explain::{ExplainArgs, explain};
 pub use plan::{PlanArgs, plan};
 pub use uninstall::{UninstallArgs, uninstall};
 
-use crate::connect::chain;
+use crate::connect::{chain, unreachable};
 use crate::exit::Failure;
 
 /// How long it is waited for what has to be read.
@@ -42,7 +42,7 @@ pub struct LoopArgs {
     pub vpa: Option<CarryOut>,
 }
 
-/// The namespace the controller runs in, where the switch is: `$POD_NAMESPACE`, else that of the deployment named supple, else
+/// The namespace the controller runs in, where the switch is: `$POD_NAMESPACE`, else that of its deployment, else
 /// the one it is installed into by default.
 fn own_namespace(acting: &Acting) -> String {
     let own = std::env::var("POD_NAMESPACE").ok().filter(|it| !it.is_empty());
@@ -61,8 +61,9 @@ fn settings(acting: &Acting, told: LoopArgs) -> Settings {
 
 /// Look at the cluster.
 async fn look(client: &Client, told: LoopArgs) -> Result<World, Failure> {
-    // Watches are begun again and again where they are refused: whoever may not see is told so at once, and in one sentence.
-    if let Some(unseen) = doctor::unseen(client).await {
+    // Watches are begun again and again where they are refused: whoever may not see is told so at once, and in one sentence; so is
+    // whoever reaches nothing, or is not let in.
+    if let Some(unseen) = doctor::unseen(client).await.map_err(|error| unreachable(&error))? {
         return Err(Failure::refused(format!(
             "{unseen} in all namespaces, and what is decided of one pod rests on them all; ask with the rights of the chart's ClusterRole, \
              or read what the controller has found: kubectl get rightsizings"

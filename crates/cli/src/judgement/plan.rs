@@ -2,7 +2,7 @@
 //! answer, and what it saves.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -53,8 +53,8 @@ pub struct PlanArgs {
     /// Omit the header line.
     #[arg(long)]
     pub no_headers: bool,
-    /// Exit with code 1 if there is any risk (a container requests less than it needs), change (a container would change),
-    /// or refused (the cluster would refuse a change).
+    /// Exit with code 1 if there is any risk (a container requests less than it needs, or nothing), change (a container would
+    /// change), or refused (the cluster would refuse a change); with code 3 if no container has been measured.
     #[arg(long, value_name = "KIND")]
     pub fail_on: Option<FailOn>,
     /// YAML or JSON file with the price of a core-hour and a GiB-hour [default: `{cpu: 0.031, memory: 0.004}`, about cloud
@@ -83,7 +83,7 @@ pub enum PlanOutput {
 /// What ends with code 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
-    /// A container requests less than it needs.
+    /// A container requests less than it needs, or nothing.
     Risk,
     /// A container would change.
     Change,
@@ -120,7 +120,6 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
             && args.target.as_ref().is_none_or(|target| target.is(it))
     };
     let accounts: Vec<Account> = world.accounts().into_iter().filter(meant).collect();
-    let is_one = args.target.as_ref().is_some_and(|it| it.name.is_some());
     if let Some(target) = args.target.as_ref().filter(|_| accounts.is_empty()) {
         return Err(Failure::refused(target.is_none_in(namespace.as_deref())));
     }
@@ -130,6 +129,22 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
     {
         return Err(Failure::refused(format!("there is no namespace {name}; `supple plan -A` shows all namespaces")));
     }
+    // Before anything is printed: whoever reads that may close early, and the threshold is crossed all the same.
+    let threshold = args.fail_on.map_or(Ok(Vec::new()), |on| crossed(on, &accounts));
+    let printed = print(&args, &accounts, namespace.is_none(), money);
+    let lines = threshold?;
+    for line in &lines {
+        crate::say(line);
+    }
+    match printed {
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe && !lines.is_empty() => {}
+        printed => printed?,
+    }
+    if lines.is_empty() { Ok(()) } else { Err(Failure::Refused(None)) }
+}
+
+/// The plan of these workloads, on standard output, with what it comes to on the other. `namespaces`: they are of all.
+fn print(args: &PlanArgs, accounts: &[Account], namespaces: bool, money: Money) -> Result<(), Failure> {
     let shown: Vec<&Account> =
         accounts.iter().filter(|it| args.all || args.target.is_some() || it.is_change() || is_unlike(it)).collect();
     let rows: Vec<Row<'_>> = shown
@@ -154,21 +169,17 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
         PlanOutput::Csv => write!(out, "{}", csv(&rows))?,
         PlanOutput::Name => {
             for it in shown.iter().filter(|it| it.is_change()) {
-                let of = if namespace.is_none() { format!("{}/", it.namespace) } else { String::new() };
+                let of = if namespaces { format!("{}/", it.namespace) } else { String::new() };
                 writeln!(out, "{of}{}", name(it))?;
             }
         }
-        PlanOutput::Table | PlanOutput::Wide if rows.is_empty() => writeln!(out, "{}", nothing(&accounts, &args))?,
+        PlanOutput::Table | PlanOutput::Wide if rows.is_empty() => writeln!(out, "{}", nothing(accounts, args))?,
         PlanOutput::Table | PlanOutput::Wide => {
-            let columns = Columns {
-                wide: args.output == PlanOutput::Wide,
-                headings: !args.no_headers,
-                namespaces: namespace.is_none(),
-            };
+            let columns = Columns { wide: args.output == PlanOutput::Wide, headings: !args.no_headers, namespaces };
             for line in table(&rows, columns) {
                 writeln!(out, "{line}")?;
             }
-            if is_one {
+            if args.target.as_ref().is_some_and(|it| it.name.is_some()) {
                 for account in &shown {
                     for line in particulars(account) {
                         writeln!(out, "{line}")?;
@@ -184,12 +195,7 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
             accounts.iter().filter(|it| !shown.iter().any(|shown| std::ptr::eq(*shown, *it))).collect();
         crate::say(&total(&rows, &unshown, money));
     }
-    let Some(on) = args.fail_on else { return Ok(()) };
-    let crossed: Vec<String> = accounts.iter().flat_map(|it| failures(on, it)).collect();
-    for line in &crossed {
-        crate::say(line);
-    }
-    if crossed.is_empty() { Ok(()) } else { Err(Failure::Refused(None)) }
+    Ok(())
 }
 
 /// Whether it has no pods, and its next ones would ask for something else than was learned of those before.
@@ -227,7 +233,28 @@ fn nothing(accounts: &[Account], args: &PlanArgs) -> String {
     }
 }
 
-/// What crosses a threshold, a line each.
+/// What of these workloads crosses a threshold, a line each; what is not known of them is said. Where no container of any pod has
+/// been measured, nothing crosses any, and that says nothing of them.
+fn crossed(on: FailOn, accounts: &[Account]) -> Result<Vec<String>, Failure> {
+    let is_known = |it: &&Account| it.containers.iter().any(|it| it.need.is_some());
+    let (known, unknown): (Vec<&Account>, Vec<&Account>) = accounts.iter().filter(|it| it.pods > 0).partition(is_known);
+    if known.is_empty() && !unknown.is_empty() {
+        return Err(Failure::unreachable(
+            "no container of these workloads has been measured, so it is not known whether the threshold of --fail-on is \
+             crossed: see that metrics.k8s.io answers (kubectl top pods), or that a controller keeps the history (supple doctor)",
+        ));
+    }
+    if let Some(it) = unknown.first() {
+        let (count, of) = (unknown.len(), format!("{}/{}", it.namespace, name(it)));
+        crate::say(&format!(
+            "note: nothing is known of {count} of {} workloads, which have not been measured ({of})",
+            known.len() + count
+        ));
+    }
+    Ok(accounts.iter().flat_map(|it| failures(on, it)).collect())
+}
+
+/// What of a workload crosses a threshold, a line each.
 fn failures(on: FailOn, account: &Account) -> Vec<String> {
     let of = format!("{}/{}", account.namespace, name(account));
     match on {
@@ -253,8 +280,9 @@ fn among(count: usize, pods: u32) -> String {
 /// Where pods ask for less than they need at the least.
 fn risk(of: &str, it: &Risk, pods: u32) -> String {
     let Risk { container, resource, pods: short, requests, needs } = it;
+    let requests = if requests == "0" { "no" } else { &format!("{requests} of") };
     format!(
-        "risk: {of}: {container} requests {requests} of {} and needs at least {needs}{}",
+        "risk: {of}: {container} requests {requests} {} and needs at least {needs}{}",
         resource.as_str(),
         among(usize::try_from(*short).unwrap_or(usize::MAX), pods)
     )
@@ -540,6 +568,9 @@ mod tests {
         };
         let said = "risk: shop/deployment/web: app requests 100m of cpu and needs at least 250m";
         assert_eq!(risk("shop/deployment/web", &it, 3), format!("{said} (2 of 3 pods)"));
-        assert_eq!(risk("shop/deployment/web", &Risk { pods: 1, ..it }, 1), said, "of a pod alone");
+        let alone = Risk { pods: 1, ..it };
+        assert_eq!(risk("shop/deployment/web", &alone, 1), said, "of a pod alone");
+        let none = risk("shop/deployment/web", &Risk { requests: "0".to_owned(), ..alone }, 1);
+        assert!(none.ends_with(": app requests no cpu and needs at least 250m"), "{none}");
     }
 }

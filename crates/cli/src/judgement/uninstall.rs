@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::Args;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 use supple_api::names;
@@ -30,18 +30,18 @@ use supple_controller::outcome::Outcome;
 use supple_decide::facts::{PodFacts, Scaler};
 use supple_decide::hand::MANAGER;
 use supple_decide::key::{PodKey, WorkloadKey};
-use supple_decide::note::{Author, SizedAtCreation};
+use supple_decide::note::Author;
 use supple_decide::scaler::Target;
 use supple_decide::scene::Scene;
 use supple_resize::predict::Change;
 
 use fate::{Fate, Fates};
-use touched::{Created, Touched, in_words, lowers_memory_limit, touched};
+use touched::{Touched, in_words, lowers_memory_limit, touched};
 
 use super::acting::Acting;
 use super::{LoopArgs, look, own_namespace};
 use crate::args::ConnectionArgs;
-use crate::connect::{chain, connect};
+use crate::connect::{chain, connect, reach, unreachable};
 use crate::exit::Failure;
 use crate::values;
 
@@ -62,7 +62,7 @@ pub struct UninstallArgs {
     /// flag, only print what would be done.
     #[arg(long)]
     pub restore: bool,
-    /// The controller's own namespace [default: that of the deployment named supple, else supple-system].
+    /// The controller's own namespace [default: that of its deployment, else supple-system if there is one].
     #[arg(short, long, value_name = "NAME", env = "POD_NAMESPACE")]
     pub namespace: Option<String>,
     /// Keep the current sizes of this pod, and forget its original sizes; repeatable.
@@ -76,19 +76,19 @@ pub struct UninstallArgs {
 /// Do it.
 pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
     let client = connect(&args.connection).await?.client;
+    reach(&client).await?;
+    if !args.restore {
+        return tell(look(&client, LoopArgs { vpa: None }).await?.scene());
+    }
     let namespace = match args.namespace {
         Some(namespace) => namespace,
-        None => own_namespace(&Acting::find(&client).await),
+        None => home(&client, &Acting::find(&client).await).await?,
     };
-    if !args.restore {
-        let (world, created) = (look(&client, LoopArgs { vpa: None }).await?, created(&client).await?);
-        return tell(world.scene(), &created);
-    }
     pull_switch(&client, &namespace).await?;
     tokio::time::sleep(ARRIVAL).await;
 
     let fates = put_all_back(&client, &args.leave, args.timeout, &namespace).await?;
-    let failed: BTreeSet<PodKey> = fates.of(|it| matches!(it, Fate::NotBack { .. })).cloned().collect();
+    let failed: BTreeSet<PodKey> = fates.of(|it| matches!(it, Fate::NotBack { .. } | Fate::Unknown)).cloned().collect();
     let aimless = put_targets_back(&client, &failed).await?;
     let (notes, unfinished) = take_notes_off(&client, &args.leave).await?;
     let mut out = std::io::stdout().lock();
@@ -132,6 +132,28 @@ pub async fn uninstall(args: UninstallArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The namespace whose switch the controller minds. Where none is found it is that of a controller that was started by hand or is gone;
+/// a namespace that would have to be made for it is read by nobody that anybody knows of, and the switch there would stop nothing.
+async fn home(client: &Client, acting: &Acting) -> Result<String, Failure> {
+    let namespace = own_namespace(acting);
+    let Acting::Nobody(why) = acting else { return Ok(namespace) };
+    let found = Api::<Namespace>::all(client.clone()).get_opt(&namespace).await.map_err(|error| match error {
+        kube::Error::Api(status) => Failure::refused(format!("nothing was done: {}", status.message)),
+        error => unreachable(&error),
+    })?;
+    if found.is_some() {
+        return Ok(namespace);
+    }
+    let why = match why {
+        Some(error) => format!("deployments cannot be listed: {}", chain(error)),
+        None => format!("no deployment has the label {}", names::CONTROLLER),
+    };
+    Err(Failure::refused(format!(
+        "no controller was found ({why}), and there is no namespace {namespace}, so nothing was done: supple.dev/stop would \
+         be set where no controller reads it. Name the namespace the controller runs in, or ran in, with --namespace"
+    )))
+}
+
 /// Looks and puts back until a look finds nothing to do, and tells of every pod.
 async fn put_all_back(
     client: &Client,
@@ -144,8 +166,13 @@ async fn put_all_back(
     let mut refused: BTreeMap<PodKey, String> = BTreeMap::new();
     let mut gave_way = false;
     for looks in 1.. {
-        let (world, created) = (look(client, LoopArgs { vpa: None }).await?, created(client).await?);
-        let Touched { ours, theirs } = touched(world.scene(), &created);
+        let world = look(client, LoopArgs { vpa: None }).await?;
+        let Touched { ours, unknown, theirs } = touched(world.scene());
+        for pod in unknown.into_iter().filter(|it| !is_left(leave, it)) {
+            if fates.put(&pod.key, Fate::Unknown) != Some(Fate::Unknown) {
+                say(&pod.key, Fate::Unknown.in_words(), &unknown_of(pod))?;
+            }
+        }
         for (pod, other) in theirs {
             if fates.put(&pod.key, Fate::LeftAlone) != Some(Fate::LeftAlone) {
                 say(&pod.key, "unchanged", &other)?;
@@ -175,8 +202,7 @@ async fn put_all_back(
             })
             .buffer_unordered(AT_ONCE);
         while let Some((key, lowers, outcome)) = outcomes.next().await {
-            let Outcome { reason, message, .. } = outcome
-                .map_err(|error| Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))))?;
+            let Outcome { reason, message, .. } = outcome.map_err(|error| unreachable(&error))?;
             let fate = fate::after(fates.get(&key), reason, lowers);
             fates.put(&key, fate);
             let told = if fate.is_failure() { format!("{reason}: {message}") } else { message };
@@ -193,28 +219,6 @@ async fn put_all_back(
         say(pod, "NOT restored", why)?;
     }
     Ok(fates)
-}
-
-/// Pods are asked about in parts of so many.
-const PAGE: u32 = 500;
-
-/// The pods that our webhook sized as they were created. The loop makes nothing of that, so it is read here.
-async fn created(client: &Client) -> Result<Created, Failure> {
-    let api = Api::<Pod>::all(client.clone());
-    let mut found = Created::new();
-    let mut params = ListParams::default().limit(PAGE);
-    loop {
-        let part = api.list_metadata(&params).await;
-        let part = part.map_err(|error| Failure::unreachable(format!("cannot list pods: {}", chain(&error))))?;
-        found.extend(part.items.iter().filter_map(|it| {
-            let sized = SizedAtCreation::read(&it.metadata)?;
-            let of = |it: &Option<String>| it.clone().unwrap_or_default();
-            let meta = &it.metadata;
-            Some((PodKey::new(of(&meta.namespace), of(&meta.name), of(&meta.uid)), sized))
-        }));
-        let Some(next) = part.metadata.continue_.filter(|it| !it.is_empty()) else { return Ok(found) };
-        params = params.continue_token(&next);
-    }
 }
 
 /// Whether it was asked to leave this pod as it is.
@@ -239,8 +243,11 @@ fn restarted_by(pod: &PodKey, of: &WorkloadKey) -> Option<String> {
 }
 
 /// Without `--restore`: what would be done.
-fn tell(scene: &Scene, created: &Created) -> Result<(), Failure> {
-    let Touched { ours, theirs } = touched(scene, created);
+fn tell(scene: &Scene) -> Result<(), Failure> {
+    let Touched { ours, unknown, theirs } = touched(scene);
+    for pod in unknown {
+        say(&pod.key, "cannot be restored", &unknown_of(pod))?;
+    }
     for (pod, other) in &theirs {
         say(&pod.key, "unchanged", other)?;
     }
@@ -257,6 +264,15 @@ fn tell(scene: &Scene, created: &Created) -> Result<(), Failure> {
         counted(due.len())
     )?;
     Ok(())
+}
+
+/// Why a pod cannot be put back.
+fn unknown_of(pod: &PodFacts) -> String {
+    let (namespace, name) = (&pod.key.namespace, &pod.key.name);
+    format!(
+        "nothing says what it requested before its first resize; `supple undo pod/{name} -n {namespace}` restores what it \
+         requested before its last one"
+    )
 }
 
 fn say(pod: &PodKey, what: &str, why: &str) -> Result<(), Failure> {
@@ -331,7 +347,7 @@ async fn pull_switch(client: &Client, namespace: &str) -> Result<(), Failure> {
             "cannot set supple.dev/stop on namespace {namespace}, so nothing was done: {}",
             status.message
         )),
-        error => Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))),
+        error => unreachable(&error),
     };
     let pulled = |it: &Namespace| it.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(names::STOP));
     let found = api.get_opt(namespace).await.map_err(refused)?;
@@ -352,16 +368,19 @@ async fn pull_switch(client: &Client, namespace: &str) -> Result<(), Failure> {
 }
 
 /// Take our notes off the pods that have their original sizes, or are left as they are: whoever installs us again finds them free.
-/// Of how many; and those on which they stay, with their workloads, because something of them is still to be put back.
+/// Of how many; and those on which they stay, with their workloads, because something of them is still to be put back, or they are all
+/// that is known.
 async fn take_notes_off(
     client: &Client,
     leave: &[(String, String)],
 ) -> Result<(usize, Vec<(PodKey, WorkloadKey)>), Failure> {
-    let (world, created) = (look(client, LoopArgs { vpa: None }).await?, created(client).await?);
+    let world = look(client, LoopArgs { vpa: None }).await?;
+    let Touched { ours, unknown, .. } = touched(world.scene());
+    let ours = ours.into_iter().map(|(pod, change)| (pod, change.is_empty()));
     let mut taken = 0;
     let mut unfinished = Vec::new();
-    for (pod, change) in touched(world.scene(), &created).ours {
-        if !change.is_empty() && !is_left(leave, pod) {
+    for (pod, is_back) in ours.chain(unknown.into_iter().map(|it| (it, false))) {
+        if !is_back && !is_left(leave, pod) {
             unfinished.push((pod.key.clone(), pod.workload.clone()));
             continue;
         }
@@ -376,9 +395,7 @@ async fn take_notes_off(
             Err(kube::Error::Api(status)) => {
                 crate::say(&format!("note: {} stays on {}: {}", names::LAST_RESIZE, pod.key, status.message));
             }
-            Err(error) => {
-                return Err(Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))));
-            }
+            Err(error) => return Err(unreachable(&error)),
         }
     }
     Ok((taken, unfinished))

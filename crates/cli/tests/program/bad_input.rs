@@ -89,6 +89,28 @@ fn a_malformed_kubeconfig_is_named() {
     }
 }
 
+/// Verbs that look at a whole cluster say what a single request says, once, and do not watch for half a minute first.
+#[test]
+fn a_cluster_that_is_not_there_or_does_not_let_in_is_named_by_every_verb_that_looks() {
+    let up = super::cluster::Up::new("simulated");
+    let config = std::fs::read_to_string(up.kubeconfig()).unwrap();
+    let token = config.lines().find_map(|it| it.trim().strip_prefix("token: ")).unwrap();
+    let expired = config.replace(token, "expired");
+    let server = config.lines().find_map(|it| it.trim().trim_start_matches("- ").strip_prefix("server: ")).unwrap();
+    let nowhere = config.replace(server, "https://127.0.0.1:1");
+    for (config, part) in [(expired, "does not accept these credentials"), (nowhere, "cannot reach the cluster")] {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("config"), config).unwrap();
+        for verb in
+            [&["plan", "-A"][..], &["explain", "pod/a"], &["doctor"], &["uninstall"], &["uninstall", "--restore"]]
+        {
+            let args = [verb, &["--kubeconfig", "config"]].concat();
+            let said = bad(&supple(home.path(), &args), 3);
+            assert!(said.contains(part) && said.lines().count() == 1, "{verb:?}: {said}");
+        }
+    }
+}
+
 #[test]
 fn a_malformed_manifest_changes_nothing() {
     for (content, parts) in [

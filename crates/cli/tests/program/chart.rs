@@ -170,6 +170,36 @@ fn helm_installs_upgrades_and_uninstalls_and_leaves_what_is_supples_alone() {
     );
 }
 
+/// `nameOverride` changes the labels that Helm's own rules are about, so the program looks for one that nothing changes.
+#[test]
+fn a_controller_is_found_whatever_the_chart_calls_it() {
+    let Some(it) = Installer::new() else { return };
+    it.kubectl.apply(&it.render(&["--set=nameOverride=rightsizer"]), &[]);
+    let labels = |path: &str| {
+        let path = format!("jsonpath={path}");
+        it.kubectl.good(["get", "deployment/supple-rightsizer", "-n", "supple-system", "-o", &path])
+    };
+    let found = it.kubectl.good([
+        "get",
+        "deployments",
+        "-n",
+        "supple-system",
+        "-l",
+        "supple.dev/component=controller",
+        "-o",
+        "name",
+    ]);
+    assert_eq!(found, "deployment.apps/supple-rightsizer\n");
+    let said = text(&it.up.supple(["doctor"]).stdout);
+    assert!(said.contains("supple-system/supple-rightsizer: "), "{said}");
+    let of_pods = labels("{.spec.template.metadata.labels}");
+    assert!(of_pods.contains("\"supple.dev/component\":\"controller\""), "{of_pods}");
+    let selector = labels("{.spec.selector.matchLabels}");
+    assert!(!selector.contains("supple.dev"), "what is selected by can never change: {selector}");
+    let second = it.up.supple(["controller", "--listen-metrics", "none", "--listen-probes", "none"]);
+    assert!(bad(&second, 1).contains("deployment supple-system/supple-rightsizer already acts"));
+}
+
 #[test]
 fn the_plain_manifests_install_with_one_command() {
     let Some(it) = Installer::new() else { return };

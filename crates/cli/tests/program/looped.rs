@@ -59,6 +59,9 @@ fn controller(up: &Up) -> (Child, impl Iterator<Item = String> + use<>) {
     (child, lines)
 }
 
+/// For a controller that was started by hand, of which nothing in the cluster says where it runs.
+const RESTORE: [&str; 4] = ["uninstall", "--restore", "--namespace", "supple-system"];
+
 fn end(mut child: Child) {
     signal(i32::try_from(child.id()).unwrap(), "TERM");
     assert!(child.wait().unwrap().success());
@@ -142,7 +145,14 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
     );
     assert!(kubectl.path("pod/a", "{.spec.containers[0].resources.requests.cpu}") != "500m", "it was only told");
 
-    let restored = good(&up.supple(["uninstall", "--restore"]));
+    // This controller was started by hand: nothing in the cluster says where it runs, and a guess would stop nothing.
+    let refused = up.supple(["uninstall", "--restore"]);
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("supple.dev/component=controller") && said.contains("--namespace"), "{said}");
+    assert!(!kubectl.run(["get", "namespace/supple-system"]).status.success(), "none was made for it");
+
+    let restored = good(&up.supple(RESTORE));
     let line =
         |pod: &str| restored.lines().find(|it| it.starts_with(&format!("default/pod/{pod} "))).unwrap_or_default();
     assert!(line("a").contains("restored") && line("a").contains("→ 500m:"), "{restored}");
@@ -171,7 +181,7 @@ fn an_uninstall_beside_a_running_controller_puts_back_what_was_and_keeps_it_so()
     reader.join().unwrap();
 
     // Who does it again finds nothing to do, and what is left stays.
-    let again = good(&up.supple(["uninstall", "--restore"]));
+    let again = good(&up.supple(RESTORE));
     assert!(again.contains("0 pods restored") && again.contains("unchanged"), "{again}");
 }
 
@@ -227,6 +237,48 @@ spec:
     assert!(now.len() == 1 && now[0].ends_with(" 900m "), "{now:?}");
 }
 
+/// Pods without a template, whose records went with the definitions: what puts them back stands on themselves, and where it does not,
+/// the note that says the rest stays.
+#[test]
+fn an_uninstall_goes_by_what_stands_on_the_pods_where_everything_else_has_been_deleted() {
+    let up = Up::new("simulated");
+    let Some(kubectl) = Kubectl::of(&up) else { return };
+    kubectl.create(QUICK);
+    for pod in ["a", "b"] {
+        kubectl.pod(pod, OVERSIZED.replace("900m", "500m").as_str());
+    }
+    kubectl.good(["label", "pod", "a", "b", "supple.dev/mode=in-place"]);
+    let (child, lines) = controller(&up);
+    let reader = std::thread::spawn(move || lines.count());
+    let note = |pod: &str| kubectl.path(&format!("pod/{pod}"), "{.metadata.annotations.supple\\.dev/last-resize}");
+    for pod in ["a", "b"] {
+        eventually("it is resized", || note(pod).contains("controller").then_some(()));
+    }
+    end(child);
+    reader.join().unwrap();
+    // As an older program left it, which did not say what was before all resizes.
+    let mut old: serde_json::Value = serde_json::from_str(&note("b")).unwrap();
+    old.as_object_mut().unwrap().remove("first").expect("what was at first is noted");
+    kubectl.good(["annotate", "--overwrite", "pod/b", &format!("supple.dev/last-resize={old}")]);
+    let definitions = ["rightsizings", "rightsizepolicies", "clusterrightsizepolicies"];
+    let definitions = definitions.map(|it| format!("crd/{it}.supple.dev"));
+    kubectl.good(["delete"].into_iter().chain(definitions.iter().map(String::as_str)).collect::<Vec<_>>());
+
+    let restored = up.supple(RESTORE);
+    let (said, why) = (text(&restored.stdout), text(&restored.stderr));
+    assert_eq!(restored.status.code(), Some(1), "{said}{why}");
+    let line = |pod: &str| said.lines().find(|it| it.starts_with(&format!("default/pod/{pod} "))).unwrap_or_default();
+    assert!(line("a").contains("  restored  ") && line("a").contains("→ 500m:"), "{said}");
+    assert!(line("b").contains("NOT restored") && line("b").contains("supple undo pod/b -n default"), "{said}");
+    assert!(said.contains("1 pod restored") && said.contains("--leave default/b"), "{said}");
+    assert!(why.contains("1 pod could not be fully restored"), "{why}");
+    assert_eq!(note("a"), "");
+    assert!(note("b").contains("controller"), "it is all that is known");
+
+    good(&up.supple(RESTORE.into_iter().chain(["--leave", "default/b"])));
+    assert_eq!(note("b"), "");
+}
+
 #[test]
 fn what_uses_more_than_its_former_limit_goes_back_in_part_or_is_left_as_it_is() {
     let up = Up::new("simulated");
@@ -253,7 +305,7 @@ fn what_uses_more_than_its_former_limit_goes_back_in_part_or_is_left_as_it_is() 
     end(child);
     reader.join().unwrap();
 
-    let restored = up.supple(["uninstall", "--restore"]);
+    let restored = up.supple(RESTORE);
     let said = text(&restored.stdout);
     assert_eq!(restored.status.code(), Some(1), "{said}");
     let line = |what: &str| said.lines().any(|it| it.starts_with("default/pod/a ") && it.contains(what));
@@ -301,7 +353,7 @@ fn what_a_quota_refuses_is_put_back_once_others_have_made_room() {
     ));
     eventually("it is counted", || (!kubectl.path("quota/q", "{.status.used}").is_empty()).then_some(()));
 
-    let restored = up.supple(["uninstall", "--restore"]);
+    let restored = up.supple(RESTORE);
     let said = text(&restored.stdout);
     let line = |pod: &str, what: &str| {
         said.lines().any(|it| it.starts_with(&format!("default/pod/{pod} ")) && it.contains(what))
@@ -395,13 +447,44 @@ fn a_container_at_risk_is_named_and_ends_a_pipeline() {
     let pattern = "metadata: {annotations: {supple.dev/usage-pattern: \"cpu=200m memory=300Mi\"}, ";
     kubectl.create(&hungry.replacen("metadata: {", pattern, 1));
     kubectl.ready("hungry");
-    let said = eventually("its use is known", || {
+    let bare = super::cluster::pod("bare", "{requests: {cpu: 300m}}");
+    kubectl.create(&bare.replacen("metadata: {", pattern, 1));
+    kubectl.ready("bare");
+    let said = eventually("their use is known", || {
         let failed = up.supple(["plan", "--fail-on", "risk"]);
-        (failed.status.code() == Some(1)).then(|| text(&failed.stderr))
+        let said = text(&failed.stderr);
+        (failed.status.code() == Some(1) && !said.contains("note: nothing is known")).then_some(said)
     });
     let expect = "risk: default/pod/hungry: app requests 16Mi of memory and ";
     assert!(said.contains(expect) && said.contains("needs at least"), "{said}");
+    assert!(said.contains("risk: default/pod/bare: app requests no memory and needs at least"), "{said}");
     assert_eq!(up.supple(["plan", "--fail-on", "refused"]).status.code(), Some(0));
+
+    // A reader that has seen enough does not make the pipeline pass.
+    let mut unread = Command::new(SUPPLE)
+        .args(["plan", "--fail-on", "risk"])
+        .env("KUBECONFIG", up.kubeconfig())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(unread.stdout.take());
+    assert_eq!(unread.wait().unwrap().code(), Some(1));
+
+    // What has never run has never been measured: nothing is known of it, and that is not for the best.
+    kubectl.good(["create", "namespace", "new"]);
+    let waits = super::cluster::pod("waits", "{requests: {cpu: 10m}}");
+    kubectl.create(&waits.replacen("{name: waits}", "{name: waits, namespace: new}", 1).replacen(
+        "spec:\n",
+        "spec:\n  nodeSelector: {no: such}\n",
+        1,
+    ));
+    for on in ["risk", "change", "refused"] {
+        let unknown = super::cluster::bad(&up.supple(["plan", "-n", "new", "--fail-on", on]), 3);
+        assert!(unknown.contains("no container of these workloads has been measured"), "{unknown}");
+    }
+    assert_eq!(up.supple(["plan", "-n", "new"]).status.code(), Some(0), "without a threshold it is only shown");
+    let said = text(&up.supple(["plan", "-A", "--fail-on", "risk"]).stderr);
+    assert!(said.contains("note: nothing is known of 1 of 3 workloads") && said.contains("(new/pod/waits)"), "{said}");
 
     // A quota holds it where it is: what it should ask for is told all the same, and that it would be refused.
     kubectl.create(

@@ -386,3 +386,27 @@ fn originals_are_remembered_before_the_first_resize_only() {
     check(&round, "web-1", Code::Resize, "500m");
     assert_eq!(show(&round.records[&workload("web")].originals["app"]), "2");
 }
+
+/// Of what has no template here, nothing else says what a release asks for.
+#[test]
+fn what_a_newer_pod_was_given_is_what_is_remembered() {
+    let mut stage = Stage::new();
+    stage.workload("web", "500m");
+    stage.pod("web", "web-1", "n1", "2");
+    let round = stage.decide();
+    stage.carry_out(&round);
+    let original = |stage: &Stage| show(&stage.decide().records[&workload("web")].originals["app"]);
+    let replaced = |stage: &mut Stage, old: &str, new: &str, sizes: &str| {
+        stage.scene.pods.remove(&key(old));
+        let facts = &mut stage.subject("web").facts;
+        (facts.replicas, facts.ready) = (0, 0);
+        stage.pod("web", new, "n1", sizes);
+        stage.pass(61);
+    };
+    replaced(&mut stage, "web-1", "web-2", "3");
+    assert_eq!(original(&stage), "3");
+    // What our webhook gave the next one is nobody's word but ours.
+    replaced(&mut stage, "web-2", "web-3", "1");
+    stage.at("web-3").sized = Some(Box::new([(Arc::from("app"), numbers("4"))].into()));
+    assert_eq!(original(&stage), "4");
+}

@@ -225,6 +225,7 @@ impl Stage {
                 overhead: Numbers::default(),
                 priority: 0,
                 words: BTreeMap::new(),
+                sized: None,
                 do_not_evict: false,
                 fixed: None,
                 never_restarts: false,
@@ -332,6 +333,7 @@ impl Stage {
             containers: [("app".into(), old, new)].into(),
             urgent: false,
             lowered: None,
+            first: None,
         }));
         pod.generation += 1;
         pod.hand = Hand::Ours;
@@ -449,6 +451,7 @@ pub fn send(pod: &mut PodFacts, change: &Change, by: Author, at: Timestamp) {
         containers: containers.into(),
         urgent: false,
         lowered: None,
+        first: None,
     }));
     pod.generation += 1;
     pod.hand = Hand::Ours;

@@ -11,7 +11,7 @@ use supple_api::names;
 
 use super::Finding;
 use super::cluster::Installed;
-use crate::connect::chain;
+use crate::connect::{chain, is_answer};
 
 /// A right that the chart grants.
 struct Right {
@@ -207,14 +207,18 @@ async fn refused<'a>(
 }
 
 /// What whoever asks may not see of that without which nothing can be decided, in a sentence; `None` where all can be seen, and where that
-/// could not be asked.
-pub async fn unseen(client: &Client) -> Option<String> {
+/// may not be asked. An error is that of a cluster that answers nothing else either.
+pub async fn unseen(client: &Client) -> Result<Option<String>, kube::Error> {
     // Kinds that a cluster may lack have a group with a dot in its name.
     let built_in = |it: &Request| it.right.verbs == READ && it.right.value.is_empty() && !it.right.group.contains('.');
     let requests: Vec<Request> = requests(None).into_iter().filter(built_in).collect();
-    let mut resources: Vec<&str> = refused(client, &requests, None).await.ok()?.iter().map(|it| it.resource).collect();
+    let refused = match refused(client, &requests, None).await {
+        Err(error) if is_answer(&error) => return Ok(None),
+        answer => answer?,
+    };
+    let mut resources: Vec<&str> = refused.iter().map(|it| it.resource).collect();
     resources.dedup();
-    (!resources.is_empty()).then(|| format!("you may not list and watch {}", resources.join(", ")))
+    Ok((!resources.is_empty()).then(|| format!("you may not list and watch {}", resources.join(", "))))
 }
 
 /// Ask.
@@ -338,6 +342,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::connect::reach;
+    use crate::exit::Failure;
     use crate::judgement::acting::Acting;
 
     /// A cluster that lets whoever asks read these resources.
@@ -371,8 +377,8 @@ mod tests {
             "horizontalpodautoscalers",
             "poddisruptionbudgets",
         ];
-        assert_eq!(unseen(&lets_read(ALL)).await, None);
-        let two = unseen(&lets_read(&ALL[2..])).await;
+        assert_eq!(unseen(&lets_read(ALL)).await.unwrap(), None);
+        let two = unseen(&lets_read(&ALL[2..])).await.unwrap();
         assert_eq!(two.as_deref(), Some("you may not list and watch pods, nodes"));
         let found = look(&lets_read(&ALL[2..]), None).await;
         let says: Vec<&str> = found.iter().map(|it| it.says.as_str()).collect();
@@ -431,6 +437,26 @@ mod tests {
             [(says, AS_THE_CHART.to_owned())],
             "that it serves a webhook shows that webhook.enabled is set"
         );
+    }
+
+    /// A cluster that answers everything with this code.
+    fn answers(code: u16) -> Client {
+        let service = tower::service_fn(move |_: http::Request<Body>| async move {
+            let status = json!({"kind": "Status", "status": "Failure", "message": "so it is", "code": code});
+            let response = http::Response::builder().status(code);
+            Ok::<_, Infallible>(response.body(axum::body::Body::from(status.to_string())).unwrap())
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_asked_goes_on_and_who_answers_nothing_does_not() {
+        for (code, goes_on) in [(403, true), (404, true), (401, false), (500, false), (503, false)] {
+            assert_eq!(unseen(&answers(code)).await.is_ok_and(|it| it.is_none()), goes_on, "{code}");
+            assert_eq!(reach(&answers(code)).await.is_ok(), goes_on, "{code}");
+        }
+        let Err(Failure::Unreachable(said)) = reach(&answers(401)).await else { panic!("it is let in") };
+        assert!(said.contains("does not accept these credentials (so it is)"), "{said}");
     }
 
     /// `group resource verb of`, each alone.

@@ -6,10 +6,12 @@ use k8s_openapi::api::admissionregistration::v1::{
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 
+use supple_api::names;
+
 use super::Finding;
-use crate::connect::chain;
+use crate::connect::{chain, unreachable};
 use crate::exit::Failure;
-use crate::judgement::acting::{Acting, OURS, arguments};
+use crate::judgement::acting::{Acting, arguments};
 
 /// A controller of ours.
 pub(super) struct Installed {
@@ -38,10 +40,7 @@ impl Installed {
 }
 
 pub(super) async fn version(client: &Client) -> Result<Finding, Failure> {
-    let version = client
-        .apiserver_version()
-        .await
-        .map_err(|error| Failure::unreachable(format!("cannot reach the cluster: {}", chain(&error))))?;
+    let version = client.apiserver_version().await.map_err(|error| unreachable(&error))?;
     let minor: u32 = version.minor.trim_end_matches('+').parse().unwrap_or(0);
     let says = format!("Kubernetes {}", version.git_version);
     Ok(match minor {
@@ -91,8 +90,8 @@ pub(super) fn installed(acting: &Acting) -> (Option<Installed>, Finding) {
         }
         Acting::Nobody(None) => {
             let says = format!(
-                "there is no deployment with the label {OURS}: nothing acts, unless a controller runs \
-                                elsewhere"
+                "there is no deployment with the label {}: nothing acts, unless a controller runs elsewhere",
+                names::CONTROLLER
             );
             return (
                 None,

@@ -18,7 +18,7 @@ pub use access::unseen;
 use super::acting::Acting;
 use super::{LoopArgs, PATIENCE, settings};
 use crate::args::ConnectionArgs;
-use crate::connect::connect;
+use crate::connect::{chain, connect};
 use crate::exit::Failure;
 
 #[derive(Debug, Args)]
@@ -93,10 +93,14 @@ pub async fn doctor(args: DoctorArgs) -> Result<(), Failure> {
     findings.extend(cluster::webhooks(&client, installed.as_ref(), &acting).await);
     let cure = "grant get, list and watch on these resources, as the chart's ClusterRole does";
     match unseen(&client).await {
-        Some(unseen) => {
+        Ok(Some(unseen)) => {
             findings.push(Finding::bad("reading", format!("cannot read the cluster: {unseen}"), cure));
         }
-        None => match once::look(&client, settings(&acting, args.told), &jiff::Timestamp::now, PATIENCE).await {
+        Err(error) => {
+            let says = format!("cannot read the cluster: {}", chain(&error));
+            findings.push(Finding::bad("reading", says, "run this again; if it stays so, see the API server's log"));
+        }
+        Ok(None) => match once::look(&client, settings(&acting, args.told), &jiff::Timestamp::now, PATIENCE).await {
             Ok(world) => findings.extend(seen::seen(&world)),
             Err(error) => findings.push(Finding::bad("reading", error.to_string(), cure)),
         },

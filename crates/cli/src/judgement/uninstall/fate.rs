@@ -29,6 +29,8 @@ pub enum Fate {
         /// Its memory limit is not asked for any more.
         keeps_limit: bool,
     },
+    /// Nothing says what it had.
+    Unknown,
     /// There is no such pod any more.
     Gone,
     /// Somebody else has resized it since.
@@ -42,7 +44,7 @@ impl Fate {
             Self::Back => "restored",
             Self::PartlyBack => "partly restored",
             Self::LimitKept => "limit kept",
-            Self::NotBack { .. } => "NOT restored",
+            Self::NotBack { .. } | Self::Unknown => "NOT restored",
             Self::Gone => "is gone",
             Self::LeftAlone => "unchanged",
         }

@@ -217,8 +217,9 @@ mod tests {
             stage.round();
             let mut order = raise(&mut stage, 2048);
             let (pod, workload) = (order.action.pod.clone(), order.action.workload.clone());
-            let fail = |stage: &mut Stage, order: &Box<Order>| {
-                let told = stage.tell(Event::Answered(order.clone(), Answer::Failed("two budgets".to_owned())));
+            let fail = |stage: &mut Stage, order: &Order| {
+                let told =
+                    stage.tell(Event::Answered(Box::new(order.clone()), Answer::Failed("two budgets".to_owned())));
                 assert!(told.is_empty(), "{told:?}");
                 stage.world.scene().refused.get(&pod).map(|it| (it.code, it.until.duration_since(stage.now).as_mins()))
             };

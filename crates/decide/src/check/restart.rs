@@ -98,12 +98,18 @@ fn rolled_out(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     if takes == 0 {
         return None;
     }
-    let least = &sight.policy().min_replicas;
-    // `Recreate` is a word of the owner's for all of them at once, and no replicas that have to be ready is one too.
+    let ready = sight.team.ready;
     let takes_all = rollout(sight) == Some(Rollout::After) && &*facts.key.kind == "Deployment";
-    if takes_all && least.value > 0 {
-        let message = "a rollout of strategy Recreate takes away all replicas at once: Supple starts none unless minReplicas is 0";
-        return Some(Saying::refused(Check::Restart, Code::TooFewReplicas, message).by("minReplicas", least));
+    if ready > 0 && takes_all {
+        let message = "a rollout of strategy Recreate takes away all replicas at once: set recreateBy: Eviction, or another strategy";
+        return refused(Code::TooFewReplicas, message.to_owned());
+    }
+    if ready > 0 && ready <= takes {
+        let message = format!(
+            "a rollout takes up to {takes} of its pods away at once, and {ready} of {} are ready",
+            facts.replicas
+        );
+        return refused(Code::TooFewReplicas, message);
     }
     if let Some(budget) = facts.budgets.iter().find(|it| it.allowed < takes) {
         let message = format!(
@@ -112,16 +118,7 @@ fn rolled_out(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
         );
         return Some(Saying::delayed(Check::Restart, Code::DisruptionBudget, message));
     }
-    let ready = sight.team.ready;
-    let all_are_taken = || {
-        let message = format!("a rollout takes up to {takes} of its pods away at once, and {ready} are ready");
-        (0 < ready && ready <= takes && !takes_all)
-            .then(|| Saying::refused(Check::Restart, Code::TooFewReplicas, message))
-    };
-    one_at_a_time(sight)
-        .or_else(|| too_few(sight))
-        .or_else(all_are_taken)
-        .or_else(|| replicas::incomplete(sight, draft))
+    one_at_a_time(sight).or_else(|| too_few(sight)).or_else(|| replicas::incomplete(sight, draft))
 }
 
 /// Whether it is recreated to come back with other sizes, or to find room for them. What is stuck is recreated for its life.
@@ -262,7 +259,7 @@ fn shared_budgets(sight: &Sight<'_>) -> Option<String> {
     (!names.is_empty()).then(|| {
         let names = names.join(" and ");
         format!(
-            "its disruption budgets {names} are over the same pods, of which the API server evicts none: leave it one"
+            "its disruption budgets {names} are over the same pods, of which the API server evicts none: remove one"
         )
     })
 }

@@ -334,19 +334,12 @@ fn a_quota_counts_the_pod_made_anew_beside_the_old_one_where_it_is_made_beside_i
     }
     let rolled_out = |kind: &str, rollout: Rollout, hard: &str, code: Code, expect: &str| {
         let mut stage = under_a_quota(kind, RecreateBy::Rollout, hard);
-        let takes = match (rollout, kind) {
-            (Rollout::Surge, _) => 0,
-            (Rollout::After, "Deployment") => 2,
-            (Rollout::Replace | Rollout::After, _) => 1,
-        };
-        stage.rolls("web", kind, rollout, takes);
-        stage.policy("web", |it| it.min_replicas.value = u32::from(takes < 2));
+        stage.rolls("web", kind, rollout, u32::from(rollout != Rollout::Surge));
         crate::stage::check(&stage.decide(), "web-1", code, expect);
     };
-    // A daemon set that surges has the new one beside the old one; a deployment that does not waits for its end, or for its going.
+    // A daemon set that surges has the new one beside the old one; a deployment that does not waits for its going.
     rolled_out("DaemonSet", Rollout::Surge, "3", Code::ComesBackSame, "nothing");
     rolled_out("DaemonSet", Rollout::Surge, "4", Code::RollOut, "roll out");
-    rolled_out("Deployment", Rollout::After, "3", Code::RollOut, "roll out");
     rolled_out("Deployment", Rollout::Replace, "3", Code::RollOut, "roll out");
     rolled_out("Deployment", Rollout::Replace, "3500m", Code::ComesBackSame, "nothing");
     // A new one of the template's sizes would be let in at once, and one of more would not.

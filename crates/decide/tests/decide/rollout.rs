@@ -96,19 +96,19 @@ fn as_many_are_ready_as_the_policy_wants_and_all_that_are_wanted() {
 }
 
 #[test]
-fn the_strategy_recreate_takes_all_and_is_only_used_where_none_has_to_be_ready() {
-    let with = |least: u32| {
-        let mut stage = of(3, "Deployment", Rollout::After, 3);
-        stage.policy("web", |it| it.min_replicas.value = least);
+fn the_strategy_recreate_takes_all_that_serve_however_many_there_are() {
+    let with = |unready: u32| {
+        let mut stage = of(4, "Deployment", Rollout::After, 3);
+        stage.subject("web").facts.replicas = 3; // one is to go, and has not yet
+        stage.policy("web", |it| it.min_replicas.value = 0);
+        (0..unready).for_each(|it| stage.at(&format!("web-{it}")).ready = None);
         stage
     };
-    stays(&with(1), Code::TooFewReplicas);
-    let said = decision(&with(2).decide(), "web-0").message.clone();
-    assert!(said.contains("strategy Recreate") && said.contains("minReplicas"), "{said}");
-    rolls_out(&with(0));
-    let mut budget = with(0);
-    budget.budget("web", 2, (3, 1));
-    stays(&budget, Code::DisruptionBudget);
+    stays(&with(0), Code::TooFewReplicas);
+    let said = decision(&with(0).decide(), "web-0").message.clone();
+    assert!(said.contains("strategy Recreate") && said.contains("recreateBy: Eviction"), "{said}");
+    stays(&with(3), Code::TooFewReplicas);
+    rolls_out(&with(4));
 }
 
 #[test]

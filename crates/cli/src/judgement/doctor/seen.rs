@@ -101,21 +101,24 @@ fn autoscalers(world: &World) -> Vec<Finding> {
                 "set spec.recommenders: [{name: supple}] to hand it over, or set its updateMode to Off",
             ));
         }
-        if subject.policy.with_scaler.value == WithScaler::Adjust {
-            continue;
-        }
         for scaler in &subject.facts.scalers {
+            // The target of one that scales what the workload is made by is never changed.
+            let through = scaler.through.as_ref();
+            if through.is_none() && subject.policy.with_scaler.value == WithScaler::Adjust {
+                continue;
+            }
             let Some(reads) = reads(scaler) else { continue };
             let says = format!(
-                "{key}: {}/{} scales at {reads}, so Supple does not change that request",
+                "{key}: {}/{} scales{} at {reads}, so Supple does not change that request",
                 scaler.kind.to_lowercase(),
-                scaler.name
+                scaler.name,
+                through.map(|it| format!(" {it}")).unwrap_or_default(),
             );
-            horizontal.push(Finding::note(
-                "autoscalers",
-                says,
-                "set hpa: Adjust in its policy, or scale on another metric",
-            ));
+            let remedy = match through {
+                Some(_) => "scale on another metric",
+                None => "set hpa: Adjust in its policy, or scale on another metric",
+            };
+            horizontal.push(Finding::note("autoscalers", says, remedy));
         }
     }
     if vertical.is_empty() && horizontal.is_empty() {

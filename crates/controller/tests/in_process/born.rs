@@ -231,9 +231,10 @@ async fn a_brake_is_one_for_new_pods_too() {
     }
 }
 
-/// Nothing was resized: what was created with other sizes is watched, held up and handed over as little as one with its own.
+/// Nothing was resized: what was created with other sizes is watched, held up and handed over as little as one with its own. What it
+/// would have had is all that is known of it besides.
 #[tokio::test(start_paused = true)]
-async fn the_loop_makes_nothing_of_the_webhooks_note() {
+async fn the_webhooks_note_says_what_a_pod_would_have_had_and_nothing_else() {
     let shop = Shop::new(json!({"updatePolicy": {"updateMode": "Initial"}}), None).await;
     tokio::time::sleep(HOUR / 2).await;
     let mut pod = shop.one_more().await;
@@ -243,10 +244,12 @@ async fn the_loop_makes_nothing_of_the_webhooks_note() {
         let workload = WorkloadKey { namespace: "default".into(), kind: "Deployment".into(), name: "web".into() };
         PodFacts::of(pod, workload)
     };
-    let noted = facts(&pod);
+    let mut noted = facts(&pod);
     assert_eq!((&noted.hand, noted.note.is_none()), (&Hand::Free, true));
     pod.metadata.annotations.as_mut().unwrap().remove("supple.dev/sized-at-creation").unwrap();
-    assert_eq!(noted, facts(&pod), "it is in no fact");
+    assert_eq!(noted.given("app").cpu_request.map(|it| it.0), Some(1000));
+    noted.sized = None;
+    assert_eq!(noted, facts(&pod), "it is in no other fact");
     shop.end().await;
 }
 

@@ -76,7 +76,8 @@ metrics! {
          code.";
     Incidents: "supple_incidents_total" Counter ["incident"],
         "Incidents of pods: containers OOM-killed (`out-of-memory`), containers restarted, also after an OOM kill \
-         (`restarted`), pods evicted by their node (`evicted`).";
+         (`restarted`), pods evicted by their node (`evicted`). Each replica counts all of them: take the largest, not the \
+         sum.";
     InFlight: "supple_in_flight_pods" Gauge [],
         "Pods whose resize is in progress or being watched.";
     MostOnANode: "supple_node_most_in_flight_pods" Gauge ["haste"],

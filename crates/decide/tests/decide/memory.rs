@@ -124,7 +124,7 @@ fn killed(minutes_ago: i64) -> Stage {
     stage.workload("web", "1 2Gi").needs.get_mut("app").unwrap().memory.as_mut().unwrap().urgent = true;
     stage.pod("web", "web-1", "n1", "1 1Gi:1Gi");
     stage.resized("web-1", "1 900Mi:900Mi", 2);
-    let at = stage.ago(minutes_ago).into();
+    let at = stage.ago(minutes_ago);
     stage.at("web-1").containers[0].last_end = Some(LastEnd { at, out_of_memory: true, exit_code: 137 });
     stage
 }

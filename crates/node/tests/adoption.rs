@@ -173,6 +173,29 @@ async fn killed_at_any_moment_of_a_start_it_leaves_nothing_unknown() {
 }
 
 #[tokio::test]
+async fn a_pod_whose_cgroup_is_not_there_gets_one_before_its_containers_are_started() {
+    let Some(lab) = Lab::new() else { return };
+    let root = lab.root().unwrap();
+    // Killed between the record of the pod and its cgroup; or the machine was restarted.
+    let dir = lab.dir.path().join("containers/uid-1");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("pod.json"), r#"{"namespace": "default", "name": "survivor"}"#).unwrap();
+    let found = lab.runtime.recover().await.unwrap();
+    assert!(by_name(&found).is_empty());
+    // It is known to stand, so that nobody makes it again: it is read, and set right.
+    assert!(lab.runtime.read_pod(&pod()).await.unwrap().memory_limit_bytes.is_none_or(|it| it < 0), "it is unlimited");
+    let values = CgroupResources { memory_limit_bytes: Some(64 << 20), ..Default::default() };
+    lab.runtime.update_pod(&pod(), &values).await.unwrap();
+    let mut config = sh(&pod(), "echo begun; exec sleep 1000");
+    config.id = container("c", 0);
+    lab.runtime.start_container(&config).await.unwrap();
+    lab.says(&config.id, "begun").await;
+    assert_eq!(lab.runtime.read_pod(&pod()).await.unwrap().memory_limit_bytes, Some(64 << 20));
+    lab.runtime.shutdown().await.unwrap();
+    assert!(!root.exists());
+}
+
+#[tokio::test]
 async fn a_container_whose_shim_was_killed_with_the_program_counts_as_killed() {
     let Some(lab) = lab_after_kill(|dir| {
         let state = std::fs::read_to_string(dir.join("containers/uid-1/on/1/state.json")).unwrap();

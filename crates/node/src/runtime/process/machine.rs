@@ -224,13 +224,16 @@ impl Machine {
         apply(group, resources).await
     }
 
-    /// A pod that a predecessor left: its limits are listened to again, and what it protects is known.
+    /// A pod that a predecessor left: its limits are listened to again, and what it protects is known. Where its cgroup does not stand,
+    /// because the predecessor was killed before it had made all of it, or the machine was restarted, it is made; its worker reads it,
+    /// finds it unlimited, and sets it right.
     pub fn adopt_pod(&self, pod: &PodRef) -> Result<(), RuntimeError> {
         let group = self.pod_group(pod)?;
-        if group.exists() {
-            let tiers = group.read().map_err(|it| error::cgroup(&it))?.tiers;
-            self.protection.set(&self.root, &pod.uid, &tiers).map_err(|it| error::cgroup(&it))?;
+        if !group.exists() {
+            group.create().map_err(|it| error::cgroup(&it))?;
         }
+        let tiers = group.read().map_err(|it| error::cgroup(&it))?.tiers;
+        self.protection.set(&self.root, &pod.uid, &tiers).map_err(|it| error::cgroup(&it))?;
         self.listen(pod)
     }
 

@@ -23,7 +23,7 @@ const NOW: i64 = 1_800_000_000;
 fn resolve(given: &Given<'_>, words: &BTreeMap<String, String>, now: Timestamp) {
     let policies = Policies::new(given, now);
     let key = WorkloadKey { namespace: "shop".into(), kind: "Deployment".into(), name: "web".into() };
-    let asked = Asked { key: &key, api_version: "apps/v1", labels: words, annotations: words };
+    let asked = Asked { key: &key, api_version: "apps/v1", labels: words, annotations: words, above: None };
     assert_eq!(policies.resolve(&asked), policies.resolve(&asked));
     let _ = policies.stale(now);
 }

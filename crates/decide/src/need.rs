@@ -58,7 +58,8 @@ pub struct Wanted<T> {
     pub rule: String,
     /// What speaks against more confidence, in one word: `none`, `short-history`, `changed`, …
     pub doubt: String,
-    /// It cannot wait for a cool-down or a budget: use is at the limit, or the container was killed.
+    /// Some pod needs it at once: use is at the limit, the container was killed or is throttled. Which pods cannot wait for windows,
+    /// budgets and cool-downs is decided for each by what it suffers itself.
     pub urgent: bool,
     /// Lowering is forbidden for now: pressure, throttling, or a raise in haste that is being held.
     pub veto: bool,

@@ -237,7 +237,7 @@ fn reasons<T: std::fmt::Display>(
     let confidence = f64::from(*confidence_permille) / 10.0;
     lines.push(format!("confidence {confidence:.0} %{}; lowering requires {least}", doubt_in_words(doubt)));
     if *urgent {
-        lines.push("urgent     does not wait for a cool-down, a window or a budget".to_owned());
+        lines.push("urgent     pods that are short of it now wait for no cool-down, window or budget".to_owned());
     }
     if *veto {
         lines.push("held       not lowered now".to_owned());

@@ -437,7 +437,8 @@ fn original(subject: &Subject, pod: &PodFacts, container: &ContainerFacts, resou
     template.or_else(|| subject.record.originals.get(&*container.name).and_then(both))
 }
 
-const fn unit_of(resource: Resource) -> i64 {
+/// What sizes are whole multiples of.
+pub const fn unit_of(resource: Resource) -> i64 {
     match resource {
         Resource::Cpu => 1,
         Resource::Memory => MIB,
@@ -520,7 +521,8 @@ fn in_proportion(limit: i64, request: i64, wanted: i64, unit: i64) -> i64 {
     limit.max(wanted.saturating_add(1))
 }
 
-fn round_up(amount: i64, unit: i64) -> i64 {
+/// The next whole multiple of a unit.
+pub fn round_up(amount: i64, unit: i64) -> i64 {
     clamp((i128::from(amount) + i128::from(unit - 1)).div_euclid(i128::from(unit)) * i128::from(unit))
 }
 

@@ -13,7 +13,7 @@ use crate::check::sight::Sight;
 use crate::code::Code;
 use crate::policy::{Limits, Mode};
 use crate::round::Outcome;
-use crate::size::{limit_floor, limit_for};
+use crate::size::{limit_floor, limit_for, round_up, unit_of};
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let Some(namespace) = sight.scene.namespaces.get(&sight.pod.key.namespace) else { return };
@@ -79,21 +79,24 @@ fn bound(sight: &Sight<'_>, draft: &mut Draft, index: usize, ranges: &[LimitRang
     let hold = |it: i64| it.min(most.unwrap_or(i64::MAX)).max(least.unwrap_or(0));
     let request = part.next.request.map(hold);
     let container = &sight.pod.containers[part.container];
-    let follows = request.filter(|_| request > part.next.request).zip(sight.settings(container));
-    let follows = follows.and_then(|(request, settings)| {
+    let raised = request.filter(|_| request > part.next.request).zip(sight.settings(container));
+    let limit = raised.and_then(|(request, settings)| {
         limit_for(sight.subject, sight.pod, container, settings, part.resource, part.now, request)
     });
-    let held = Pair { request, limit: part.next.limit.map(|it| hold(it.max(follows.unwrap_or(it)))) };
+    let held = Pair { request, limit: part.next.limit.map(|it| hold(it.max(limit.unwrap_or(it)))) };
     let keeps_limit =
         sight.settings(container).is_some_and(|it| matches!(it.limits.value, Limits::Keep | Limits::None));
-    let floor = limit_floor(sight, container, part.resource).map(|it| it.0);
-    let in_use = |it: Pair| it.limit < floor.min(part.now.limit);
+    let floor = limit_floor(sight, container, part.resource).map(|it| round_up(it.0, unit_of(part.resource)));
+    // The limit gives way as far as it may: to what is in use, and by a raise to what it is. From there on the request follows it.
+    let in_use = floor.min(part.now.limit);
+    let least_limit = if part.lowers() { in_use } else { part.now.limit };
+    let follows = Pair { limit: held.limit.min(least_limit), ..held };
     let held = Some(in_ratio(ranges, part.resource, part.now, held, keeps_limit))
-        .filter(|it| !in_use(*it))
-        .unwrap_or_else(|| in_ratio(ranges, part.resource, part.now, held, true));
-    // A bound leads nowhere that was not wanted: not past what the container has, in the other direction.
+        .filter(|it| it.limit >= least_limit)
+        .unwrap_or_else(|| in_ratio(ranges, part.resource, part.now, follows, true));
+    // A bound leads nowhere that was not wanted: not below what is in use, nor past what the container has in the other direction.
     let (up, down) = (held.raises(part.now) && !part.raises(), held.lowers(part.now) && !part.lowers());
-    if held == part.next || up || down {
+    if held == part.next || held.limit < in_use || up || down {
         return;
     }
     let shown = |it: Option<i64>| it.map_or("none".to_owned(), |it| show(part.resource, it));

@@ -173,6 +173,44 @@ fn where_a_memory_limit_has_to_stay_the_request_stays_in_proportion_to_it() {
 }
 
 #[test]
+fn a_limit_that_use_holds_takes_no_more_of_the_request_along_than_it_has_to() {
+    // In proportion to what is wanted the limit would be below what is charged. It stays above that, and the request is raised to
+    // be in proportion; raised to the whole limit, it would be lowered again in the next round.
+    let mut stage = Stage::new();
+    stage.workload("web", "140Mi");
+    stage.subject("web").needs.insert("app".into(), need("100m 140Mi"));
+    stage.pod("web", "web-1", "n1", "100m 100Mi:200Mi");
+    let used = stage.used("web-1");
+    (used.memory, used.memory_charged) = (Some(Bytes(1 << 20)), Some(Bytes(141 << 20)));
+    stage.limit_range(json!({"type": "Container", "maxLimitRequestRatio": {"memory": "1.001"}}));
+    for _ in 0..12 {
+        let round = stage.decide();
+        stage.carry_out(&round);
+        stage.let_settle();
+        stage.pass(61);
+    }
+    assert_eq!(stage.decide().actions, vec![]);
+    assert_eq!(show(&stage.at("web-1").containers[0].asked), "100m 148749043:142Mi", "142Mi / 1.001, rounded up");
+}
+
+#[test]
+fn a_maximum_of_a_limit_range_leads_no_limit_below_use() {
+    let sized = |charged: i64| {
+        let mut stage = Stage::new();
+        stage.workload("web", "600Mi");
+        stage.subject("web").needs.insert("app".into(), need("100m 600Mi"));
+        stage.policy("web", |it| it.steps.value = StepCaps::default());
+        stage.pod("web", "web-1", "n1", "100m:1 800Mi:1600Mi");
+        let used = stage.used("web-1");
+        (used.memory, used.memory_charged) = (Some(Bytes(1 << 20)), Some(Bytes(charged << 20)));
+        stage.limit_range(json!({"type": "Container", "max": {"cpu": "1", "memory": "1000Mi"}}));
+        stage.decide()
+    };
+    check(&sized(999), "web-1", Code::Resize, "600Mi:1000Mi");
+    check(&sized(1000), "web-1", Code::LimitRange, "nothing");
+}
+
+#[test]
 fn a_limit_goes_with_the_request_that_a_limit_range_leaves() {
     let mut stage = crowded("400m:1600m", "50m", "1:1", "1");
     stage.policy("big", |it| it.steps.value = supple_decide::policy::StepCaps::default());

@@ -164,7 +164,7 @@ impl Sizing<'_> {
         amount.max(floor)
     }
 
-    /// Within the schedules that hold now.
+    /// Within the schedules that hold now, one after the other; in each the ceiling holds against its own floor, as everywhere.
     fn scheduled(&mut self, mut amount: i64) -> i64 {
         let now = self.sight.now;
         let policy = self.sight.policy();
@@ -174,7 +174,7 @@ impl Sizing<'_> {
                 list.get(&self.container.name).or_else(|| list.get("*")).and_then(|it| it.get(self.resource))
             };
             let (least, most) = (said(&schedule.at_least), said(&schedule.at_most));
-            let held = amount.min(most.unwrap_or(i64::MAX)).max(least.unwrap_or(0));
+            let held = amount.max(least.unwrap_or(0)).min(most.unwrap_or(i64::MAX));
             if held != amount {
                 self.say(
                     Check::Worth,

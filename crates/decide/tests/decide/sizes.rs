@@ -120,6 +120,13 @@ fn schedules() {
             stage.policy("web", |it| it.schedules.value.push(schedule));
         }
     };
+    let contradicts = |stage: &mut Stage| {
+        schedule(-60, 60)(stage);
+        stage.policy("web", |it| {
+            it.schedules.value[0].at_most.insert("*".into(), amounts(700, 800));
+        });
+    };
+    size("1 1Gi", "500m 600Mi", contradicts, Code::Resize, "700m 800Mi");
     size("1 1Gi", "500m 600Mi", schedule(-60, 60), Code::Resize, "800m 900Mi");
     size("1 1Gi", "500m 600Mi", schedule(60, 120), Code::Resize, "500m 600Mi");
     size("800m 900Mi", "500m 600Mi", schedule(-60, 60), Code::Scheduled, "held");

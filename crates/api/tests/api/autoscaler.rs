@@ -182,6 +182,47 @@ fn another_s_autoscaler_that_acts_is_another_hand() {
     assert_eq!(resolved.ties.len(), 1, "two of one workload: one has the last word");
 }
 
+/// Whether an autoscaler that is written with this version speaks of a workload of that kind, which is of that version.
+#[track_caller]
+fn check_target(kind: &str, written: Option<&str>, actual: &str, expect: bool) {
+    let target = json!({"kind": kind, "name": "web", "apiVersion": written});
+    let theirs = autoscaler("theirs", json!({"targetRef": target}));
+    let ours = autoscaler("ours", json!({"targetRef": target, "recommenders": [{"name": "supple"}]}));
+    let given = Given { autoscalers: vec![&theirs, &ours], ..Given::default() };
+    let key = WorkloadKey { namespace: "shop".into(), kind: kind.into(), name: "web".into() };
+    let nothing = BTreeMap::new();
+    let asked = Asked { key: &key, api_version: actual, labels: &nothing, annotations: &nothing, above: None };
+    let resolved = Policies::new(&given, now()).resolve(&asked);
+    let found = (resolved.other_vertical.len() == 1, resolved.autoscaler.is_some());
+    assert_eq!(found, (expect, expect), "{written:?} {kind} of {actual}");
+}
+
+#[test]
+fn the_kinds_of_kubernetes_are_found_by_name_alone_as_vpa_finds_them() {
+    for (kind, actual) in [
+        ("Deployment", "apps/v1"),
+        ("StatefulSet", "apps/v1"),
+        ("DaemonSet", "apps/v1"),
+        ("ReplicaSet", "apps/v1"),
+        ("ReplicationController", "v1"),
+        ("Job", "batch/v1"),
+        ("CronJob", "batch/v1"),
+    ] {
+        for written in [None, Some(""), Some("v1"), Some("apps/v1"), Some("extensions/v1beta1"), Some("example.com/v1")]
+        {
+            check_target(kind, written, actual, true);
+        }
+    }
+    // What another group has given the name: VPA does nothing with it, and who means it says so.
+    check_target("StatefulSet", Some("apps.kruise.io/v1beta1"), "apps.kruise.io/v1beta1", true);
+    check_target("StatefulSet", Some("apps.kruise.io/v1alpha1"), "apps.kruise.io/v1beta1", true);
+    check_target("StatefulSet", Some("apps/v1"), "apps.kruise.io/v1beta1", false);
+    check_target("Job", Some("batch/v1"), "batch.volcano.sh/v1alpha1", false);
+    // Any other kind VPA looks up in the group that is written.
+    check_target("Rollout", Some("argoproj.io/v1alpha1"), "argoproj.io/v1alpha1", true);
+    check_target("Rollout", Some("apps/v1"), "argoproj.io/v1alpha1", false);
+}
+
 #[test]
 fn an_autoscaler_of_what_a_workload_is_made_by_speaks_of_it() {
     let of = |name: &str, version: &str| {

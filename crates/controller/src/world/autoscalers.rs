@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use supple_api::resolve::Above;
 use supple_api::vpa::CrossVersionObjectReference;
 use supple_api::vpa_status::{self, Known};
 use supple_api::{Problem, VerticalPodAutoscaler, autoscaler};
@@ -88,7 +89,12 @@ impl World {
         let target = object.spec.target_ref.as_ref();
         self.view.with_pods_in(namespace).filter(move |key| {
             let is_above = |it: &CrossVersionObjectReference| {
-                self.view.above(key).is_some_and(|above| above.is(&it.kind, &it.name, it.api_version.as_deref()))
+                let is = |above: Above<'_>| {
+                    above.kind == it.kind
+                        && above.name == it.name
+                        && autoscaler::is_target(&it.kind, it.api_version.as_deref(), above.api_version)
+                };
+                self.view.above(key).is_some_and(is)
             };
             target.is_some_and(|it| (*it.kind == *key.kind && *it.name == *key.name) || is_above(it))
         })

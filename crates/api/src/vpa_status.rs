@@ -87,6 +87,18 @@ pub fn status(autoscaler: &VerticalPodAutoscaler, known: &Known<'_>, now: Timest
     VerticalPodAutoscalerStatus { recommendation, conditions, observed_generation: generation }
 }
 
+/// Whether this stands there already, as far as what was read can say so. The definition of VPA before 1.7 has no `observedGeneration`,
+/// and a server leaves out what a definition has not: compared with that, each status would be another one for ever.
+#[must_use]
+pub fn stands(read: &VerticalPodAutoscalerStatus, new: &VerticalPodAutoscalerStatus) -> bool {
+    let mut new = new.clone();
+    new.observed_generation = new.observed_generation.filter(|_| read.observed_generation.is_some());
+    for (new, read) in new.conditions.iter_mut().zip(&read.conditions) {
+        new.observed_generation = new.observed_generation.filter(|_| read.observed_generation.is_some());
+    }
+    *read == new
+}
+
 /// Which containers that are sized are known too little of, and why.
 fn doubts(known: &Known<'_>) -> Option<String> {
     let least = known.policy.min_confidence_permille.value;

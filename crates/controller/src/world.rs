@@ -55,6 +55,7 @@ use crate::source::Reading;
 use crate::source::incident::{Incident, Mark};
 use crate::source::prometheus::past::{Extent, Past};
 use crate::usage::PodUse;
+use crate::view::shelf::Name;
 use crate::view::{Place, View};
 use crate::webhook::registration::{Registered, Registration};
 pub use decisions::Decisions;
@@ -120,6 +121,8 @@ pub struct World {
     pub(crate) judged_at: Timestamp,
     /// VPA objects of ours, by the workload they speak of.
     autoscalers: BTreeMap<WorkloadKey, Arc<str>>,
+    /// The last of those without a workload of which something was written.
+    unheard: Option<Name>,
     told: BTreeMap<(WorkloadKey, Code), Timestamp>,
     last: BTreeMap<PodKey, Last>,
     outbox: write::Outbox,
@@ -156,6 +159,7 @@ impl World {
             decisions: Decisions::default(),
             judged_at: Timestamp::UNIX_EPOCH,
             autoscalers: BTreeMap::new(),
+            unheard: None,
             told: BTreeMap::new(),
             last: BTreeMap::new(),
             outbox: write::Outbox::default(),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use supple_api::autoscaler::{CarryOut, Standing, layer, standing};
 use supple_api::resolve::{Above, Asked, Given, Policies, Resolved};
-use supple_api::vpa_status::{Known, recommendation, status};
+use supple_api::vpa_status::{Known, recommendation, stands, status};
 use supple_api::{VerticalPodAutoscaler, VerticalPodAutoscalerCheckpoint};
 use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
@@ -333,6 +333,26 @@ fn conditions_say_how_it_stands() {
         assert_eq!((said.status.as_str(), said.reason.as_deref()), (status, Some("Contested")), "{type_}");
         assert!(said.message.as_deref().unwrap().contains("verticalpodautoscaler/older"), "{type_}");
     }
+}
+
+#[test]
+fn a_status_without_generations_is_compared_without() {
+    let one = autoscaler("vpa", json!({}));
+    let (policy, needs) = (Policy::default(), Few::new());
+    let known = |pods| Known { needs: &needs, policy: &policy, pods, problems: &[], overruled_by: None };
+    let whole = status(&one, &known(0), now());
+    assert!(stands(&whole, &whole));
+    let mut pruned = whole.clone();
+    pruned.observed_generation = None;
+    pruned.conditions.iter_mut().for_each(|it| it.observed_generation = None);
+    assert!(stands(&pruned, &whole));
+    assert!(!stands(&pruned, &status(&one, &known(1), now())), "it says something else");
+    let mut older = whole.clone();
+    older.observed_generation = Some(3);
+    assert!(!stands(&older, &whole), "where there are generations they count");
+    let mut older = whole.clone();
+    older.conditions[0].observed_generation = Some(3);
+    assert!(!stands(&older, &whole));
 }
 
 #[test]

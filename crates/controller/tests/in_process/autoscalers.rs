@@ -1,5 +1,6 @@
 //! `VerticalPodAutoscaler` objects that are ours: what is written on them, and what VPA's own recommender had learned.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -15,21 +16,43 @@ use super::lab::{Lab, requests};
 
 /// A cluster that has VPA's kinds, and one pod.
 pub async fn lab() -> Lab {
+    lab_of(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})).await
+}
+
+/// The same, where the status of an object is of this schema.
+async fn lab_of(status: Value) -> Lab {
     let lab = Lab::new().await;
-    kinds(&lab).await;
+    kinds_of(&lab, status).await;
     lab.policy("quick", json!({})).await;
     lab.pod("web", "1/1Gi", "2/2Gi", "cpu=200m memory=300Mi").await;
     lab
 }
 
+/// The status as the definitions of VPA up to 1.6 have it: without `observedGeneration`, which the server leaves out.
+fn status_before_1_7() -> Value {
+    let condition =
+        ["type", "status", "reason", "message", "lastTransitionTime"].map(|it| (it, json!({"type": "string"})));
+    let condition = json!({"type": "object", "properties": BTreeMap::from(condition)});
+    let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let fields = json!({"recommendation": any, "conditions": {"type": "array", "items": condition}});
+    json!({"type": "object", "properties": fields})
+}
+
 /// VPA's two kinds.
 pub async fn kinds(lab: &Lab) {
+    kinds_of(lab, json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})).await;
+}
+
+async fn kinds_of(lab: &Lab, status: Value) {
     let definitions = Api::<CustomResourceDefinition>::all(lab.client.clone());
     for (kind, subresources) in
         [("VerticalPodAutoscaler", json!({"status": {}})), ("VerticalPodAutoscalerCheckpoint", json!({}))]
     {
         let plural = format!("{}s", kind.to_lowercase());
-        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let mut schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        if kind == "VerticalPodAutoscaler" {
+            schema["properties"] = json!({"status": status});
+        }
         let definition = json!({
             "metadata": {"name": format!("{plural}.autoscaling.k8s.io"),
                 "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes/kubernetes/pull/63797"}},
@@ -100,11 +123,7 @@ async fn every_object_of_ours_is_told_how_it_stands() {
     check(&nobody, &[&["ConfigDeprecated=True UpdateModeAuto"][..], &no_pods].concat());
     assert_eq!(status(&lab, "other").await, VerticalPodAutoscalerStatus::default(), "what is another's is left alone");
 
-    // Nothing is written that stands there already.
-    let names = ["second", "nobody", "other"];
-    let before = versions(&lab, &names).await;
-    tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!(versions(&lab, &names).await, before);
+    stay_as_they_are(&lab, &["second", "nobody", "other"]).await;
 
     // The elder goes, and then the pod.
     autoscalers(&lab).delete("first", &DeleteParams::default()).await.unwrap();
@@ -114,6 +133,27 @@ async fn every_object_of_ours_is_told_how_it_stands() {
     lab.pods().delete("web", &DeleteParams::default().grace_period(0)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     check(&status(&lab, "second").await, &["NoPodsMatched=True NoPodsMatched", "RecommendationProvided=True -"]);
+    work.end().await;
+    lab.cluster.stop().await;
+}
+
+/// Nothing is written that stands there already.
+async fn stay_as_they_are(lab: &Lab, names: &[&str]) {
+    let before = versions(lab, names).await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(versions(lab, names).await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_definition_has_no_field_for_is_not_written_again_and_again() {
+    let lab = lab_of(status_before_1_7()).await;
+    autoscaler(&lab, "nobody", "Deployment", "gone", "InPlace").await;
+    let work = lab.begin();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let said = status(&lab, "nobody").await;
+    check(&said, &["NoPodsMatched=True NoPodsMatched", "RecommendationProvided=False NoPodsMatched"]);
+    assert_eq!((said.observed_generation, said.conditions[0].observed_generation), (None, None), "it is left out");
+    stay_as_they_are(&lab, &["nobody"]).await;
     work.end().await;
     lab.cluster.stop().await;
 }

@@ -188,7 +188,9 @@ async fn make(
     let key = &order.action.pod;
     let earlier = order.note.as_deref().map(note_of);
     let mut note = note_for(order, change, by, now).following(earlier.as_ref(), &order.pod);
-    note.first.take_if(|_| order.inherited);
+    if order.inherited {
+        note.first = None;
+    }
     if !mandate.holds() {
         return lost();
     }

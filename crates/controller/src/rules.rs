@@ -176,10 +176,10 @@ impl Rules {
         let said = |it: &VerticalPodAutoscaler| it.status.as_ref().and_then(|it| it.recommendation.clone());
         let target =
             |it: &VerticalPodAutoscaler| it.spec.target_ref.as_ref().map(|it| (it.kind.clone(), it.name.clone()));
-        match known {
-            Some(known) if target(known) != target(new) => drop(self.moved.insert(name)),
-            Some(known) if said(known) == said(new) => {}
-            _ => drop(self.moved.remove(&name)),
+        if known.is_some_and(|it| target(it) != target(new)) {
+            self.moved.insert(name);
+        } else if known.is_none_or(|it| said(it) != said(new)) {
+            self.moved.remove(&name);
         }
     }
 

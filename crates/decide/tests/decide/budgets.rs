@@ -362,6 +362,19 @@ fn the_last_ready_replica_stays() {
     let round = stage.decide();
     check(&round, "web-1", Code::TooFewReplicas, "nothing");
     assert_eq!(resized(&round), ["web-2"]);
+    // Nobody is sent to a setting that changes nothing.
+    for least in [0, 1, 2] {
+        let mut alone = herd(1);
+        alone.sizes_new_pods();
+        alone.policy("web", |it| (it.mode.value, it.min_replicas.value) = (Mode::Recreate, least));
+        let round = alone.decide();
+        check(&round, "web-1", Code::TooFewReplicas, "nothing");
+        let finding = decision(&round, "web-1").findings.iter().find(|it| it.code == Code::TooFewReplicas).unwrap();
+        assert!(finding.setting.is_none() && finding.message.contains("the last ready replica"), "{finding:?}");
+        // What the cure says.
+        alone.rolls("web", "Deployment", Rollout::Surge, 0);
+        check(&alone.decide(), "web-1", Code::RollOut, "roll out");
+    }
     let mut bare = herd(1);
     bare.sizes_new_pods();
     bare.policy("web", |it| (it.mode.value, it.min_replicas.value) = (Mode::Recreate, 0));

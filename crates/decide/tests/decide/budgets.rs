@@ -145,6 +145,20 @@ fn a_node_and_the_cluster_do_not_do_too_much_at_once() {
 }
 
 #[test]
+fn a_pod_that_goes_holds_up_no_resize_on_its_node() {
+    for (deleting, code, sizes) in [(false, Code::NodeBusy, "nothing"), (true, Code::Resize, "500m")] {
+        let mut stage = Stage::new();
+        stage.workload("a", "500m");
+        stage.workload("b", "1");
+        stage.pod("a", "a-1", "n1", "1");
+        // Its node has not looked at its newest generation yet, which is all that is known.
+        let going = stage.pod("b", "b-1", "n1", "1");
+        (going.deleting, going.progress, going.progress_since) = (deleting, Progress::Underway, None);
+        check(&stage.decide(), "a-1", code, sizes);
+    }
+}
+
+#[test]
 fn a_namespace_does_not_do_too_much_at_once() {
     let mut stage = Stage::new();
     for name in ["a", "b", "c"] {

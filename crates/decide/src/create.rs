@@ -68,6 +68,8 @@ struct Lived {
     /// The least and the most of each number that one of them asks for.
     least: Numbers,
     most: Numbers,
+    /// What one was recreated for: that far a new one goes, whatever the others are at, and no step further.
+    taken: Numbers,
 }
 
 impl Siblings {
@@ -87,12 +89,11 @@ impl Siblings {
                 }
             }
         }
-        // A pod that was recreated for a step takes this step, whatever the others are at.
         for (name, (next, _)) in
             subject.record.recreated.iter().filter(|it| it.otherwise.is_none()).flat_map(|it| it.sizes.iter())
         {
             if let Some(lived) = all.get_mut(name) {
-                lived.has(next);
+                lived.taken = *next;
             }
         }
         Self(all)
@@ -122,6 +123,11 @@ impl Siblings {
         let Some(lived) = self.0.get(container) else { return (own, own) };
         let get = |it: &Numbers| it.get(resource, requirement).unwrap_or(own);
         (get(&lived.least).min(own), get(&lived.most).max(own))
+    }
+
+    /// What a pod of theirs was recreated for.
+    pub(crate) fn taken(&self, container: &str, resource: Resource, requirement: Requirement) -> Option<i64> {
+        self.0.get(container)?.taken.get(resource, requirement)
     }
 }
 

@@ -85,7 +85,9 @@ impl Siblings {
                 }
                 lived.lives |= container.running_since.is_some();
                 if !pod.deleting && pod.phase != Phase::Ended && !matches!(pod.hand, Hand::Theirs(_)) {
-                    lived.has(&container.asked);
+                    // What its node can never do was asked for, and is not what it lives with.
+                    let in_vain = matches!(pod.progress, Progress::Infeasible(_));
+                    lived.has(&container.actual.filter(|_| in_vain).unwrap_or(container.asked));
                 }
             }
         }

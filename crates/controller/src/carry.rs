@@ -133,9 +133,11 @@ fn answer_of(error: kube::Error) -> Answer {
 }
 
 /// Whether the server said that it has not done what it was asked for. Where an answer was lost, or the server failed in the middle,
-/// it may have been done, and what was before must not be forgotten.
+/// it may have been done, and what was before must not be forgotten. `InternalError` is what it says where admission fails, as with
+/// a webhook that does not answer and is to fail closed: that is before anything is stored.
 pub fn was_not_made(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code))
+    matches!(error, kube::Error::Api(status)
+        if (400..500).contains(&status.code) || (status.code == 500 && status.reason == "InternalError"))
 }
 
 async fn resize(

@@ -68,6 +68,8 @@ struct Lived {
     /// The least and the most of each number that one of them asks for.
     least: Numbers,
     most: Numbers,
+    /// What one was recreated for: that far a new one goes, whatever the others are at, and no step further.
+    taken: Numbers,
 }
 
 impl Siblings {
@@ -83,16 +85,17 @@ impl Siblings {
                 }
                 lived.lives |= container.running_since.is_some();
                 if !pod.deleting && pod.phase != Phase::Ended && !matches!(pod.hand, Hand::Theirs(_)) {
-                    lived.has(&container.asked);
+                    // What its node can never do was asked for, and is not what it lives with.
+                    let in_vain = matches!(pod.progress, Progress::Infeasible(_));
+                    lived.has(&container.actual.filter(|_| in_vain).unwrap_or(container.asked));
                 }
             }
         }
-        // A pod that was recreated for a step takes this step, whatever the others are at.
         for (name, (next, _)) in
             subject.record.recreated.iter().filter(|it| it.otherwise.is_none()).flat_map(|it| it.sizes.iter())
         {
             if let Some(lived) = all.get_mut(name) {
-                lived.has(next);
+                lived.taken = *next;
             }
         }
         Self(all)
@@ -122,6 +125,11 @@ impl Siblings {
         let Some(lived) = self.0.get(container) else { return (own, own) };
         let get = |it: &Numbers| it.get(resource, requirement).unwrap_or(own);
         (get(&lived.least).min(own), get(&lived.most).max(own))
+    }
+
+    /// What a pod of theirs was recreated for.
+    pub(crate) fn taken(&self, container: &str, resource: Resource, requirement: Requirement) -> Option<i64> {
+        self.0.get(container)?.taken.get(resource, requirement)
     }
 }
 

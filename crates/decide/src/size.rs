@@ -257,20 +257,19 @@ impl Sizing<'_> {
     }
 
     /// Held within a step of what is in force: for one that is not there yet, of what its siblings have, down from the least and up
-    /// from the most of them.
+    /// from the most of them, or as far as one of them was recreated for.
     fn cap(&self, requirement: Requirement, amount: i64, now: i64) -> i64 {
         let steps = &self.sight.policy().steps.value;
         let (up, down) = match self.resource {
             Resource::Cpu => (steps.cpu_up, steps.cpu_down),
             Resource::Memory => (steps.memory_up, steps.memory_down),
         };
-        let (least, most) = match self.sight.siblings {
-            Some(siblings) => siblings.span(&self.container.name, self.resource, requirement, now),
-            None => (now, now),
-        };
+        let name = &self.container.name;
+        let (least, most) = self.sight.siblings.map_or((now, now), |it| it.span(name, self.resource, requirement, now));
+        let taken = self.sight.siblings.and_then(|it| it.taken(name, self.resource, requirement)).unwrap_or(now);
         let highest = up.map_or(i64::MAX, |it| self.round(more(most, i64::from(it))));
         let lowest = down.map_or(0, |it| self.round(less(least, i64::from(it))).min(least));
-        amount.clamp(lowest.min(now), highest.max(now))
+        amount.clamp(lowest.min(now).min(taken), highest.max(now).max(taken))
     }
 
     /// The limit for a request, by strategy alone.

@@ -261,7 +261,7 @@ fn a_step_is_counted_from_where_the_siblings_are() {
         stage.at("web-2").containers[0].asked = numbers("500m:1 256Mi:512Mi");
     };
     check_born(further, Code::Resize, "250m:500m 128Mi:256Mi");
-    // And one that is recreated for a step takes that.
+    // And one that is recreated for a step takes that, and no second one, whose effect nobody has seen.
     check_born(
         |stage| {
             half(stage);
@@ -270,7 +270,7 @@ fn a_step_is_counted_from_where_the_siblings_are() {
             stage.subject("web").record = Arc::new(Record { recreated: Some(recreated), ..Record::default() });
         },
         Code::Resize,
-        "200m:400m 128Mi:256Mi",
+        "400m:800m 200Mi:400Mi",
     );
 }
 

@@ -49,6 +49,7 @@ impl World {
                 }
             }
         }
+        picture.containers.shrink_to_fit(); // it stays until the next round
         // Decisions are in the order of pods, too: none has to be looked for.
         let mut decided = self.decisions.values().peekable();
         for pod in scene.pods.values() {

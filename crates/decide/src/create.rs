@@ -254,8 +254,7 @@ pub fn newborn(subject: &Subject, pattern: &PodFacts) -> PodFacts {
     for container in &mut pod.containers {
         let template = subject.facts.template.get(&container.name).copied().unwrap_or_default();
         let before = subject.record.originals.get(&container.name).copied().unwrap_or_default();
-        let asked = template.or(&before).or(&container.asked);
-        container.asked = asked;
+        container.asked = made_of(&template, &template.or(&before).or(&container.asked));
         (container.allocated, container.actual) = (None, None);
         (container.running_since, container.last_end) = (None, None);
         (container.restarts, container.ready) = (0, false);
@@ -263,4 +262,23 @@ pub fn newborn(subject: &Subject, pattern: &PodFacts) -> PodFacts {
     }
     pod.qos = qos::compute(&pod.to_pod());
     pod
+}
+
+/// What a container asks for whose template says this, where the rest is known from pods that are there: these may be of an older
+/// template. A limit that is said without a request is the request too, and what was a limit before is none where the template asks for
+/// more now.
+fn made_of(template: &Numbers, known: &Numbers) -> Numbers {
+    let mut asked = *known;
+    for resource in [Resource::Cpu, Resource::Memory] {
+        let get = |it: &Numbers, requirement| it.get(resource, requirement);
+        let (request, limit) = (get(known, Requirement::Request), get(known, Requirement::Limit));
+        if request.zip(limit).is_none_or(|(request, limit)| request <= limit) {
+            continue;
+        }
+        match get(template, Requirement::Limit) {
+            Some(_) => asked.set(resource, Requirement::Request, limit),
+            None => asked.set(resource, Requirement::Limit, None),
+        }
+    }
+    asked
 }

@@ -283,7 +283,10 @@ impl<'a> Judging<'a> {
         let Some(target) = self.groups[team].target.clone().filter(|_| self.works[index].is_together()) else {
             return self.seat_one(index).is_some();
         };
-        let members: Vec<usize> = self.groups[team].works.clone().filter(|it| self.works[*it].is_together()).collect();
+        let mut members: Vec<usize> =
+            self.groups[team].works.clone().filter(|it| self.works[*it].is_together()).collect();
+        // Those first that make the room in which others grow.
+        members.sort_by_key(|it| self.works[*it].open().is_some_and(|it| it.draft.going().any(|it| it.raises())));
         let mut undo = Vec::new();
         let mut short = None;
         for member in &members {

@@ -351,6 +351,24 @@ fn all_pods_or_none() {
 }
 
 #[test]
+fn steps_that_cancel_each_other_out_are_taken_together() {
+    // Whoever went first would move the point at which it scales.
+    let mut stage = adjusting(2, 40);
+    stage.subject("web").needs.insert("app".into(), need("1 1Gi"));
+    for (name, has) in [("web-1", "800m 1Gi"), ("web-2", "1200m 1Gi")] {
+        let container = stage.container("app", has);
+        stage.at(name).containers[0] = container;
+    }
+    assert_eq!(adjusted(&stage.decide()), [("web-2", 40, 40), ("web-1", 40, 40)]);
+    // Also on one node that is full, where one makes the room of the other.
+    stage.node("full", "2", "2Gi");
+    for name in ["web-1", "web-2"] {
+        stage.at(name).node = Some("full".into());
+    }
+    assert_eq!(adjusted(&stage.decide()), [("web-2", 40, 40), ("web-1", 40, 40)]);
+}
+
+#[test]
 fn two_scalers_or_keda() {
     let mut two = adjusting(1, 40);
     two.subject("web").facts.scalers.push(Scaler { name: "web-2".into(), ..scaler(Some(70), None) });

@@ -87,12 +87,12 @@ fn bound(sight: &Sight<'_>, draft: &mut Draft, index: usize, ranges: &[LimitRang
     let keeps_limit =
         sight.settings(container).is_some_and(|it| matches!(it.limits.value, Limits::Keep | Limits::None));
     let floor = limit_floor(sight, container, part.resource).map(|it| round_up(it.0, unit_of(part.resource)));
-    // The limit gives way as far as it may: to what is in use, and by a raise to what it is. From there on the request follows it.
+    // The limit gives way as far as what is in use. From there on the request follows it: from the whole limit it would only be
+    // lowered again.
     let in_use = floor.min(part.now.limit);
-    let least_limit = if part.lowers() { in_use } else { part.now.limit };
-    let follows = Pair { limit: held.limit.min(least_limit), ..held };
+    let follows = Pair { limit: held.limit.min(in_use), ..held };
     let held = Some(in_ratio(ranges, part.resource, part.now, held, keeps_limit))
-        .filter(|it| it.limit >= least_limit)
+        .filter(|it| it.limit >= in_use)
         .unwrap_or_else(|| in_ratio(ranges, part.resource, part.now, follows, true));
     // A bound leads nowhere that was not wanted: not below what is in use, nor past what the container has in the other direction.
     let (up, down) = (held.raises(part.now) && !part.raises(), held.lowers(part.now) && !part.lowers());

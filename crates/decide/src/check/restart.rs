@@ -166,24 +166,37 @@ fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> Option<String> {
 }
 
 /// Why the pod is not to be recreated for what its sizes are to do. One that is stuck is recreated for its life.
+///
+/// As VPA asks it, of what would be set and not of what is recommended: after bounds, steps and what is held, of what is ours to size; and
+/// of one container by itself, so that no requirement is met by another one than the rest.
 fn wrong_direction(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     let setting = &sight.policy().recreate_only_for;
-    if draft.deed == Deed::Recreate(Code::StuckAfterKill) {
+    if draft.deed == Deed::Recreate(Code::StuckAfterKill) || setting.value.is_empty() {
         return None;
     }
-    let moves = |direction: &Direction, resource: Resource| {
-        sight.pod.containers.iter().any(|container| {
-            let wanted = sight.wanted(container, resource).map(|it| it.target);
-            let asked = container.asked.get(resource, Requirement::Request);
-            wanted
-                .zip(asked)
-                .is_some_and(|(wanted, asked)| if direction.rises { wanted > asked } else { wanted < asked })
+    // A resize that is given up is asked for already: there the way is that from the former numbers to it.
+    let given_up = draft.second_best.iter().flatten().map(|it| (it, it.next.request, it.now.request));
+    let due = draft.parts.iter().map(|it| (it, it.now.request, it.held.unwrap_or(it.next).request));
+    let ways: Vec<_> = due.chain(given_up).collect();
+    let meets = |direction: &Direction, container: usize| {
+        ways.iter().filter(|(part, ..)| part.container == container).any(|(part, from, to)| {
+            let is_meant = if part.resource == Resource::Cpu { direction.cpu } else { direction.memory };
+            let moves = from.zip(*to).is_some_and(|(from, to)| if direction.rises { to > from } else { to < from });
+            is_meant && moves
         })
     };
-    let holds = |it: &Direction| (it.cpu && moves(it, Resource::Cpu)) || (it.memory && moves(it, Resource::Memory));
-    let unmet = setting.value.iter().find(|it| !holds(it))?;
-    let (what, way) = (unmet.resources(), if unmet.rises { "rise" } else { "fall" });
-    let message = format!("evictionRequirements allow recreating it only if its {what} is to {way}");
+    let containers = || 0..sight.pod.containers.len();
+    if containers().any(|container| setting.value.iter().all(|it| meets(it, container))) {
+        return None;
+    }
+    let unmet = setting.value.iter().find(|it| !containers().any(|container| meets(it, container)));
+    let message = match unmet {
+        Some(unmet) => {
+            let (what, way) = (unmet.resources(), if unmet.rises { "rise" } else { "fall" });
+            format!("evictionRequirements allow recreating it only if its {what} is to {way}")
+        }
+        None => "evictionRequirements allow recreating it only if one of its containers meets all of them".to_owned(),
+    };
     Some(Saying::refused(Check::Restart, Code::WrongDirection, message).by("evictionRequirements", setting))
 }
 

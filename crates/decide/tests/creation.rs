@@ -226,6 +226,7 @@ fn who_else_has_a_say() {
         max_replicas: 9,
         current_replicas: 2,
         anchor: None,
+        set_by: None,
         through: None,
     };
     let memory_alone = "1:2 128Mi:256Mi";

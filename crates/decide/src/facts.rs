@@ -152,6 +152,12 @@ impl PodFacts {
         self.containers.iter().any(|it| it.done) && lasting.all(|it| it.done || it.ready)
     }
 
+    /// When our webhook sized it; `None`: it did not.
+    #[must_use]
+    pub fn sized_at(&self) -> Option<Timestamp> {
+        self.sized.as_ref().and(self.made).map(Timestamp::from)
+    }
+
     /// What its creator asked for in a container, as far as the pod itself says so: of the numbers that have been changed since.
     #[must_use]
     pub fn given(&self, container: &str) -> Numbers {

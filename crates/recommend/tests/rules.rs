@@ -226,7 +226,10 @@ fn an_hour_that_is_long_gone_is_no_hour_of_history() {
         assert_eq!(hours(0..720 + 192 + 24, memory, away(720, 192)), 23, "{memory}");
         // Once a day, every day: the week knows as much after each run.
         assert_eq!(hours(0..40 * 24, memory, |hour| hour % 24 == 3), 39, "{memory}");
-        assert_eq!(hours(0..60 * 24, memory, |hour| hour / 24 % 7 < 5), hours(0..60 * 24, false, |hour| hour / 24 % 7 < 5));
+        assert_eq!(
+            hours(0..60 * 24, memory, |hour| hour / 24 % 7 < 5),
+            hours(0..60 * 24, false, |hour| hour / 24 % 7 < 5)
+        );
     }
     // Of what a day's outage takes, a seventh of what was known; of almost a week's nearly all.
     assert_eq!(hours(0..720 + 24 + 1, true, away(720, 24)), 617);

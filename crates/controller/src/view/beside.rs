@@ -237,7 +237,8 @@ mod tests {
     #[test]
     fn whose_an_autoscaler_is_and_who_set_its_target() {
         let target = json!({"type": "Utilization", "averageUtilization": 40});
-        let wrote = |manager: &str, time: &str, fields: Value| json!({"manager": manager, "time": time, "fieldsV1": fields});
+        let wrote =
+            |manager: &str, time: &str, fields: Value| json!({"manager": manager, "time": time, "fieldsV1": fields});
         let metrics = json!({"f:spec": {"f:metrics": {}}});
         let object = json!({
             "metadata": {"name": "web",

@@ -1,12 +1,13 @@
 //! If a restart is needed, do mode, disruption budget and replica count allow it? Recreating a pod is one too.
 
-use supple_resize::amounts::{Requirement, Resource};
+use jiff::Timestamp;
+use supple_resize::amounts::Resource;
 use supple_resize::predict::Change;
 
 use crate::check::draft::{Deed, Draft, Part, Saying};
 use crate::check::settling::take_back;
 use crate::check::sight::Sight;
-use crate::check::{Check, cool_down, replicas};
+use crate::check::{Check, cool_down, replicas, wave};
 use crate::code::Code;
 use crate::facts::{Budget, Phase, PodFacts, Rollout};
 use crate::policy::{Direction, Mode, RecreateBy};
@@ -18,13 +19,18 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         draft.deed = Deed::Recreate(Code::Evict);
     }
     if matches!(draft.deed, Deed::Recreate(_)) {
+        let wait = |draft: &mut Draft, (until, saying): (Timestamp, Saying)| {
+            draft.again = draft.again.max(Some(until));
+            saying
+        };
+        // What a pod would be made anew with is another thing once its cool-down is over.
         let obstacle = wrong_direction(sight, draft)
+            .or_else(|| wave::cooling(sight, draft).map(|it| wait(draft, it)))
             .or_else(|| if rolls_out(sight, draft.deed) { rolled_out(sight, draft) } else { obstacle(sight, draft) })
             .or_else(|| {
-                let refused = cool_down::refused(sight, &Change::default(), Check::Restart);
-                let (until, saying) = refused.or_else(|| cool_down::unanswered(sight, Check::Restart))?;
-                draft.again = draft.again.max(Some(until));
-                Some(saying)
+                let refused = || cool_down::refused(sight, &Change::default(), Check::Restart);
+                let waits = wave::another_first(sight, draft).or_else(refused);
+                waits.or_else(|| cool_down::unanswered(sight, Check::Restart)).map(|it| wait(draft, it))
             });
         let Some(saying) = obstacle else { return };
         match draft.second_best.take().filter(|it| !it.is_empty()) {

@@ -371,7 +371,8 @@ fn a_target_that_is_set_back_is_said_and_taken_for_no_new_beginning() {
         }
         stage
     };
-    let why = "argocd-controller set horizontalpodautoscaler/web to 40 % after Supple had moved its target from 40 % to 80 %";
+    let why =
+        "argocd-controller set horizontalpodautoscaler/web to 40 % after Supple had moved its target from 40 % to 80 %";
     for (sizes, code) in [("1 750Mi", Code::HorizontalScaler), ("500m 750Mi", Code::Fits)] {
         let round = set_back(sizes).decide();
         check(&round, "web-1", code, "nothing");

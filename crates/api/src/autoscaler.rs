@@ -13,8 +13,10 @@
 //! *Ours*: its settings are a layer of the policy, and we write `status`. With `updateMode: Off` that is all that is done.
 //! *Another's*: it is not touched, and if its mode acts we stand back from its workload
 //! ([`WorkloadFacts::other_vertical`](supple_decide::facts::WorkloadFacts::other_vertical)). `--vpa=all` is for clusters
-//! from which VPA has been removed. Where VPA's updater still runs, an object that names `supple` should have `updateMode: Off` and
-//! the mode be set by a `RightsizePolicy` or label, or both would act.
+//! from which VPA has been removed. Where VPA's updater still runs, an object that names `supple` should have `updateMode: Off`, or both
+//! would act, and the mode be set by the workload's own label: an object is laid over every policy and label of a namespace, and always
+//! says a mode. Its `Off` is no silence: it is what VPA's users write to have a workload left alone, and were it nothing, a policy of a
+//! whole namespace or cluster would begin to act on what they had excepted.
 
 use jiff::Timestamp;
 use supple_decide::policy::{ContainerPolicy, CpuAndMemory, Direction, Layer, Limits, Mode, Origin};
@@ -22,6 +24,7 @@ use supple_decide::policy::{ContainerPolicy, CpuAndMemory, Direction, Layer, Lim
 use crate::layer::Reader;
 use crate::names;
 use crate::problem::{Problem, Problems};
+use crate::resolve::{group, same_group};
 use crate::vpa::{Amounts, ContainerResourcePolicy, EvictionRequirement, VerticalPodAutoscaler};
 
 /// Which autoscalers are ours to carry out; the flag `--vpa`.
@@ -85,6 +88,21 @@ pub fn standing(autoscaler: &VerticalPodAutoscaler, carry_out: CarryOut) -> Stan
         (false, true) => Standing::OtherWatches,
         (false, false) => Standing::OtherActs,
     }
+}
+
+/// Whether a target of this kind, written with this `apiVersion`, is a workload of the same kind and name that is of that one. VPA looks a
+/// kind of Kubernetes' own up by name alone, so that `extensions/v1beta1`, a slip and nothing at all work with it: were such an object
+/// not seen, two would act on one pod. For a kind that another group has given the same name (a `StatefulSet` of OpenKruise) VPA does
+/// nothing, and as for every other kind its group has to be meant.
+#[must_use]
+pub fn is_target(kind: &str, written: Option<&str>, actual: &str) -> bool {
+    let own = match kind {
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => Some("apps"),
+        "Job" | "CronJob" => Some("batch"),
+        "ReplicationController" => Some(""),
+        _ => None,
+    };
+    own == Some(group(actual)) || same_group(written, actual)
 }
 
 /// What an autoscaler is called in problems and ties: `verticalpodautoscaler/shop/web`.

@@ -56,7 +56,7 @@ pub struct Above<'a> {
 }
 
 impl Above<'_> {
-    /// Whether that is what an autoscaler targets.
+    /// Whether that is what a horizontal autoscaler targets.
     #[must_use]
     pub fn is(&self, kind: &str, name: &str, api_version: Option<&str>) -> bool {
         self.kind == kind && self.name == name && same_group(api_version, self.api_version)
@@ -146,6 +146,7 @@ struct Namespace {
 struct Autoscaler {
     object: Arc<str>,
     name: Arc<str>,
+    kind: Box<str>,
     api_version: Option<String>,
     /// Its layer, where it is ours.
     entry: Option<usize>,
@@ -310,7 +311,9 @@ impl Policies {
         });
         let versions = [asked.api_version, asked.above.map_or("", |it| it.api_version)];
         [own, above].into_iter().zip(versions).flat_map(|(all, version)| {
-            all.into_iter().flatten().filter(move |it| same_group(it.api_version.as_deref(), version))
+            all.into_iter()
+                .flatten()
+                .filter(move |it| autoscaler::is_target(&it.kind, it.api_version.as_deref(), version))
         })
     }
 
@@ -410,6 +413,7 @@ impl Policies {
         self.autoscalers.entry(key).or_default().push(Autoscaler {
             object: object.into(),
             name: one.metadata.name.as_deref().unwrap_or_default().into(),
+            kind: target.kind.as_str().into(),
             api_version: target.api_version.clone(),
             entry,
             acts: standing == Standing::OtherActs,
@@ -456,9 +460,13 @@ fn braked(held: Setting<Option<Pause>>, layer: &Layer) -> Setting<Option<Pause>>
 }
 
 /// Whether both are of one group; the version does not matter, and what is not said fits everything.
-fn same_group(wanted: Option<&str>, actual: &str) -> bool {
-    let group = |it: &str| it.rsplit_once('/').map_or(String::new(), |(group, _)| group.to_owned());
+pub(crate) fn same_group(wanted: Option<&str>, actual: &str) -> bool {
     wanted.is_none_or(|it| it.is_empty() || actual.is_empty() || group(it) == group(actual))
+}
+
+/// The group of `apps/v1`, which is `apps`; the core one has no name.
+pub(crate) fn group(api_version: &str) -> &str {
+    api_version.rsplit_once('/').map_or("", |(group, _)| group)
 }
 
 /// Counts, over all workloads of a round, what came of each policy and autoscaler.

@@ -22,10 +22,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, EvictParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client};
-use serde_json::json;
+use serde_json::{Value, json};
 use supple_api::names;
 use supple_decide::facts::Noted;
 use supple_decide::hand::MANAGER;
@@ -69,6 +69,8 @@ pub struct Order {
     pub pod: Pod,
     /// The note that stands on it, to be put back where a resize is refused.
     pub note: Option<Box<Noted>>,
+    /// VPA's updater had resized it before us: the pod does not tell what it had at first.
+    pub inherited: bool,
     /// The recreation of the workload before this one, to be remembered again where this one is refused.
     pub recreated: Option<Recreated>,
     /// Since when the workload had no room before this action, to be remembered again where this one is refused.
@@ -131,9 +133,11 @@ fn answer_of(error: kube::Error) -> Answer {
 }
 
 /// Whether the server said that it has not done what it was asked for. Where an answer was lost, or the server failed in the middle,
-/// it may have been done, and what was before must not be forgotten.
+/// it may have been done, and what was before must not be forgotten. `InternalError` is what it says where admission fails, as with
+/// a webhook that does not answer and is to fail closed: that is before anything is stored.
 pub fn was_not_made(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code))
+    matches!(error, kube::Error::Api(status)
+        if (400..500).contains(&status.code) || (status.code == 500 && status.reason == "InternalError"))
 }
 
 async fn resize(
@@ -185,7 +189,10 @@ async fn make(
 ) -> Answer {
     let key = &order.action.pod;
     let earlier = order.note.as_deref().map(note_of);
-    let note = note_for(order, change, by, now).following(earlier.as_ref(), &order.pod);
+    let mut note = note_for(order, change, by, now).following(earlier.as_ref(), &order.pod);
+    if order.inherited {
+        note.first = None;
+    }
     if !mandate.holds() {
         return lost();
     }
@@ -287,9 +294,11 @@ where
 /// How often an autoscaler is read anew where somebody else wrote it first: its own controller does, and so do siblings.
 const TRIES: usize = 4;
 
-/// Give an autoscaler its CPU target, and write down with it where it stood: one write, so that neither is ever there alone.
+/// Give an autoscaler its CPU target, and write down with it where it stood: one write, so that neither is ever there alone. What
+/// is written is what was read, with fields that are newer than we are.
 pub async fn aim_at(client: &Client, namespace: &str, target: &Target, mandate: &Mandate) -> Answer {
-    let api = Api::<HorizontalPodAutoscaler>::namespaced(client.clone(), namespace);
+    let kind = ApiResource::erase::<HorizontalPodAutoscaler>(&());
+    let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind);
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     let mut answer = Answer::Failed("it was not tried".to_owned());
     for _ in 0..TRIES {
@@ -320,7 +329,7 @@ pub async fn aim_at(client: &Client, namespace: &str, target: &Target, mandate: 
 }
 
 /// Write the anchor on an autoscaler, or take it off; whether that was so already.
-fn note(object: &mut HorizontalPodAutoscaler, target: &Target) -> bool {
+fn note(object: &mut DynamicObject, target: &Target) -> bool {
     let annotations = object.metadata.annotations.get_or_insert_default();
     let text = target.anchor.as_ref().and_then(|it| serde_json::to_string(it).ok());
     let was = match text.clone() {
@@ -331,17 +340,14 @@ fn note(object: &mut HorizontalPodAutoscaler, target: &Target) -> bool {
 }
 
 /// Change the CPU target in place; `false` where it is not what was expected.
-fn aim(object: &mut HorizontalPodAutoscaler, from: u32, to: u32) -> bool {
-    let metrics = object.spec.metrics.iter_mut().flatten();
-    let targets = metrics.filter_map(|it| match (&mut it.resource, &mut it.container_resource) {
-        (Some(it), _) if it.name == "cpu" => Some(&mut it.target),
-        (None, Some(it)) if it.name == "cpu" => Some(&mut it.target),
-        _ => None,
-    });
+fn aim(object: &mut DynamicObject, from: u32, to: u32) -> bool {
+    let metrics = object.data.pointer_mut("/spec/metrics").and_then(Value::as_array_mut);
     let mut found = false;
-    for target in targets {
-        if target.average_utilization == i32::try_from(from).ok() {
-            target.average_utilization = i32::try_from(to).ok();
+    for metric in metrics.into_iter().flatten() {
+        let kind = if metric["type"] == "ContainerResource" { "containerResource" } else { "resource" };
+        let Some(source) = metric.get_mut(kind).filter(|it| it["name"] == "cpu") else { continue };
+        if let Some(target) = source.pointer_mut("/target/averageUtilization").filter(|it| **it == from) {
+            *target = to.into();
             found = true;
         }
     }
@@ -366,17 +372,26 @@ mod tests {
 
     #[test]
     fn only_the_target_that_was_read_is_changed() {
-        let mut object: HorizontalPodAutoscaler = serde_json::from_value(json!({
-            "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}, "metrics": [
-                {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}},
-                {"type": "Resource", "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 70}}},
-            ]},
-        }))
-        .unwrap();
+        let scaler = |cpu: u32| -> DynamicObject {
+            let target = |percent: u32| json!({"type": "Utilization", "averageUtilization": percent});
+            let container = json!({"name": "cpu", "container": "app", "target": target(cpu)});
+            serde_json::from_value(json!({
+                "metadata": {"name": "web"},
+                "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}, "metrics": [
+                    {"type": "Resource", "resource": {"name": "cpu", "target": target(cpu)}},
+                    {"type": "Resource", "resource": {"name": "memory", "target": target(70)}},
+                    {"type": "ContainerResource", "containerResource": container},
+                    {"type": "Pods", "pods": {"metric": {"name": "cpu"}, "target": {"type": "AverageValue", "averageValue": "70"}}},
+                ], "ofALaterKubernetes": {"stays": true}},
+            }))
+            .unwrap()
+        };
+        let mut object = scaler(70);
         assert!(!aim(&mut object, 60, 35));
         assert!(aim(&mut object, 70, 35));
-        let targets: Vec<_> = object.spec.metrics.unwrap().into_iter().filter_map(|it| it.resource).collect();
-        assert_eq!(targets.iter().map(|it| it.target.average_utilization).collect::<Vec<_>>(), [Some(35), Some(70)]);
+        assert_eq!(object, scaler(35));
+        let mut bare: DynamicObject = serde_json::from_value(json!({"metadata": {"name": "web"}})).unwrap();
+        assert!(!aim(&mut bare, 70, 35));
     }
 
     #[test]
@@ -413,6 +428,7 @@ mod tests {
             },
             pod: pod.clone(),
             note: None,
+            inherited: false,
             recreated: None,
             no_room_since: None,
         };

@@ -48,7 +48,18 @@ struct Kept {
     pods: Few<PodKey, Known>,
     next: u32,
     fresh: Option<Timestamp>,
-    /// The highest use of any of its pods before this process, which does not know any more whose it was.
+    /// What is known of pods that are not there any more; boxed, because in a life without a restart hardly any has it.
+    gone: Option<Box<Gone>>,
+    /// It goes on from more than an hour that was learned before this process.
+    resumed: bool,
+    /// Something has been learned since it was last saved.
+    unsaved: bool,
+}
+
+/// What is known of pods that are not there any more.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gone {
+    /// The highest use of any before this process, which does not know any more whose it was.
     recalled: Peak,
     /// The newest sample before this process.
     recalled_to: Option<Timestamp>,
@@ -56,10 +67,6 @@ struct Kept {
     recalled_kill: Option<i64>,
     /// The highest use of those that were evicted since.
     evicted: Peak,
-    /// It goes on from more than an hour that was learned before this process.
-    resumed: bool,
-    /// Something has been learned since it was last saved.
-    unsaved: bool,
 }
 
 /// The highest use of memory, over two spans of time.
@@ -105,6 +112,13 @@ impl Known {
 
     fn set_urgent(&mut self, urgent: Urgent) {
         self.urgent = (urgent != Urgent::default()).then(|| Box::new(urgent));
+    }
+}
+
+impl Gone {
+    /// The highest use of any of them.
+    fn peak(self) -> Peak {
+        self.recalled.and(self.evicted)
     }
 }
 
@@ -166,18 +180,7 @@ fn terms(policy: &Policy) -> Terms {
 
 impl Kept {
     fn new(front: Supple) -> Self {
-        Self {
-            front,
-            pods: Few::new(),
-            next: 0,
-            fresh: None,
-            recalled: Peak::default(),
-            recalled_to: None,
-            recalled_kill: None,
-            evicted: Peak::default(),
-            resumed: false,
-            unsaved: false,
-        }
+        Self { front, pods: Few::new(), next: 0, fresh: None, gone: None, resumed: false, unsaved: false }
     }
 
     fn boxed(front: Supple) -> Box<Self> {
@@ -187,13 +190,12 @@ impl Kept {
     /// The recommender's state, and behind it the highest use of any pod.
     fn save(&self) -> Vec<u8> {
         let mut bytes = self.front.save();
-        self.pods.values().fold(self.gone(), |peak, it| peak.and(it.peak)).save(&mut bytes);
+        self.pods.values().fold(self.gone().peak(), |peak, it| peak.and(it.peak)).save(&mut bytes);
         bytes
     }
 
-    /// The highest use of pods that are not there any more.
-    fn gone(&self) -> Peak {
-        self.recalled.and(self.evicted)
+    fn gone(&self) -> Gone {
+        self.gone.as_deref().copied().unwrap_or_default()
     }
 
     fn known(&mut self, pod: &PodKey) -> &mut Known {
@@ -266,7 +268,7 @@ impl History {
         }
         let is_pressing = urgent.cpu > before.cpu || urgent.memory > before.memory;
         let peak = known.peak.highest();
-        let peak = peak.max(kept.gone().at(sample.time).highest());
+        let peak = peak.max(kept.gone().peak().at(sample.time).highest());
         kept.fresh = kept.fresh.max(Some(used.at));
         kept.unsaved = true;
         Some(Learned { used: Use { memory_peak: used.memory_peak.max(peak), ..*used }, is_pressing })
@@ -320,8 +322,8 @@ impl History {
     /// sample it was if a kill of its hour had been learned when it was saved.
     pub fn has_seen_kill(&self, workload: &WorkloadKey, container: &str, at: Timestamp) -> bool {
         let Some(kept) = self.kept.get(workload).and_then(|it| it.get(container)) else { return false };
-        let Some(since) = kept.recalled_to.map(|it| at.duration_since(it)) else { return false };
-        let of_its_hour = || kept.recalled_kill.is_some_and(|it| it >= at.as_second().div_euclid(3600));
+        let Some(since) = kept.gone().recalled_to.map(|it| at.duration_since(it)) else { return false };
+        let of_its_hour = || kept.gone().recalled_kill.is_some_and(|it| it >= at.as_second().div_euclid(3600));
         if since.abs() <= SAVED_WITHIN { of_its_hour() } else { since.is_negative() }
     }
 
@@ -345,7 +347,7 @@ impl History {
         kept.front.out_of_memory(NOBODY, &OutOfMemory { time: at.as_second(), limit: None, request, peak });
         kept.front.forget(NOBODY);
         // Its pod takes along what is known of it alone; this is to be known after a restart too.
-        kept.evicted.see(at.as_second(), used);
+        kept.gone.get_or_insert_default().evicted.see(at.as_second(), used);
         kept.unsaved = true;
         true
     }
@@ -355,8 +357,9 @@ impl History {
     /// was there to see: a second pod may be evicted that used less than the first.
     pub fn has_seen(&self, workload: &WorkloadKey, container: &str, used: Bytes, at: Timestamp) -> bool {
         let Some(kept) = self.kept.get(workload).and_then(|it| it.get(container)) else { return false };
-        let was_there = kept.recalled_to.is_none_or(|it| at.duration_since(it) <= SAVED_WITHIN);
-        was_there && kept.recalled.at(at.as_second()).highest().is_some_and(|it| used <= it)
+        let gone = kept.gone();
+        let was_there = gone.recalled_to.is_none_or(|it| at.duration_since(it) <= SAVED_WITHIN);
+        was_there && gone.recalled.at(at.as_second()).highest().is_some_and(|it| used <= it)
     }
 
     fn kept(&mut self, pod: &PodFacts, container: &ContainerFacts, policy: &Policy) -> &mut Kept {
@@ -492,9 +495,10 @@ impl History {
         self.adopt(workload, container, state, policy);
         if let Some(kept) = self.kept.get_mut(workload).and_then(|it| it.get_mut(container)) {
             kept.fresh = kept.fresh.max(fresh);
-            kept.recalled_kill = kept.recalled_kill.max(kill);
-            kept.recalled = kept.recalled.and(peak);
-            kept.recalled_to = kept.recalled_to.max(fresh);
+            let gone = kept.gone.get_or_insert_default();
+            gone.recalled_kill = gone.recalled_kill.max(kill);
+            gone.recalled = gone.recalled.and(peak);
+            gone.recalled_to = gone.recalled_to.max(fresh);
         }
         Ok(())
     }

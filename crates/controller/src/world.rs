@@ -36,6 +36,7 @@ use kube::runtime::watcher::Event as Seen;
 use supple_api::autoscaler::CarryOut;
 use supple_decide::code::Code;
 use supple_decide::facts::PodFacts;
+use supple_decide::hand::Hand;
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::Use;
 use supple_decide::policy::{Mode, Policy};
@@ -55,6 +56,7 @@ use crate::source::Reading;
 use crate::source::incident::{Incident, Mark};
 use crate::source::prometheus::past::{Extent, Past};
 use crate::usage::PodUse;
+use crate::view::shelf::Name;
 use crate::view::{Place, View};
 use crate::webhook::registration::{Registered, Registration};
 pub use decisions::Decisions;
@@ -120,6 +122,8 @@ pub struct World {
     pub(crate) judged_at: Timestamp,
     /// VPA objects of ours, by the workload they speak of.
     autoscalers: BTreeMap<WorkloadKey, Arc<str>>,
+    /// The last of those without a workload of which something was written.
+    unheard: Option<Name>,
     told: BTreeMap<(WorkloadKey, Code), Timestamp>,
     last: BTreeMap<PodKey, Last>,
     outbox: write::Outbox,
@@ -156,6 +160,7 @@ impl World {
             decisions: Decisions::default(),
             judged_at: Timestamp::UNIX_EPOCH,
             autoscalers: BTreeMap::new(),
+            unheard: None,
             told: BTreeMap::new(),
             last: BTreeMap::new(),
             outbox: write::Outbox::default(),
@@ -533,7 +538,9 @@ impl World {
         let record = self.records.get(&action.workload);
         let recreated = record.and_then(|it| it.recreated.clone());
         let no_room_since = record.and_then(|it| it.no_room_since);
-        let order = Order { pod: facts.to_pod(), note: facts.note.clone(), recreated, no_room_since, action };
+        let inherited = facts.hand == Hand::Inherited;
+        let order =
+            Order { pod: facts.to_pod(), note: facts.note.clone(), inherited, recreated, no_room_since, action };
         let change = order.action.what.change().cloned().unwrap_or_default();
         if let Some(node) = facts.node.as_ref().filter(|_| order.action.what.change().is_some()) {
             let together = matches!(order.action.what, round::What::AdjustScaler { .. });

@@ -213,7 +213,8 @@ codes! {
     /// A disruption budget allows no restart now.
     DisruptionBudget => "wait until the budget allows one; of two budgets over one pod, remove one",
     /// It is the last ready replica, or too few replicas are ready.
-    TooFewReplicas => "add replicas, or set a lower `minReplicas`",
+    TooFewReplicas => "add replicas, or set a lower `minReplicas`; the last ready replica always stays: run a second \
+                       one, or set `recreateBy: Rollout` where the workload's rollout has `maxSurge`",
     /// Another replica of the workload is missing or not ready: no second one is disrupted meanwhile.
     ReplicasNotReady => "find out why the other replicas are not ready",
     /// A recreated pod would have the same sizes.

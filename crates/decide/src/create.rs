@@ -118,9 +118,11 @@ impl Siblings {
         for (pod, seen) in asks {
             for container in &pod.containers {
                 let Some(lived) = all.get_mut(&container.name) else { continue };
-                lived.span.has(&container.asked, [true; 2]);
+                // What its node can never do was asked for, and is not what it lives with.
+                let lives_with = container.actual.filter(|_| is_in_vain(pod)).unwrap_or(container.asked);
+                lived.span.has(&lives_with, [true; 2]);
                 if !is_seen {
-                    lived.seen.get_or_insert_default().has(&container.asked, seen);
+                    lived.seen.get_or_insert_default().has(&lives_with, seen);
                 }
             }
         }
@@ -179,10 +181,15 @@ impl Span {
     }
 }
 
+/// Whether what it asks for is what its node can never do.
+const fn is_in_vain(pod: &PodFacts) -> bool {
+    matches!(pod.progress, Progress::Infeasible(_))
+}
+
 /// Whether a pod has had its sizes for so long that the next step down, and up, may be taken from there: the same pauses as it would have to
 /// wait for itself; down only where it is well with them. What nobody has sized since it was made by its template has been seen.
 fn may_go_on(subject: &Subject, pod: &PodFacts, now: Timestamp) -> [bool; 2] {
-    let resized = pod.note.as_deref().filter(|it| it.generation < pod.generation).map(|it| it.at);
+    let resized = pod.note.as_deref().filter(|it| it.generation < pod.generation && !is_in_vain(pod)).map(|it| it.at);
     let Some(since) = resized.max(pod.sized_at()) else { return [true; 2] };
     let policy = &subject.policy;
     let settle = policy.settle.value;
@@ -299,8 +306,7 @@ pub fn newborn(subject: &Subject, pattern: &PodFacts) -> PodFacts {
     for container in &mut pod.containers {
         let template = subject.facts.template.get(&container.name).copied().unwrap_or_default();
         let before = subject.record.originals.get(&container.name).copied().unwrap_or_default();
-        let asked = template.or(&before).or(&container.asked);
-        container.asked = asked;
+        container.asked = made_of(&template, &template.or(&before).or(&container.asked));
         (container.allocated, container.actual) = (None, None);
         (container.running_since, container.last_end) = (None, None);
         (container.restarts, container.ready) = (0, false);
@@ -308,4 +314,23 @@ pub fn newborn(subject: &Subject, pattern: &PodFacts) -> PodFacts {
     }
     pod.qos = qos::compute(&pod.to_pod());
     pod
+}
+
+/// What a container asks for whose template says this, where the rest is known from pods that are there: these may be of an older
+/// template. A limit that is said without a request is the request too, and what was a limit before is none where the template asks for
+/// more now.
+fn made_of(template: &Numbers, known: &Numbers) -> Numbers {
+    let mut asked = *known;
+    for resource in [Resource::Cpu, Resource::Memory] {
+        let get = |it: &Numbers, requirement| it.get(resource, requirement);
+        let (request, limit) = (get(known, Requirement::Request), get(known, Requirement::Limit));
+        if request.zip(limit).is_none_or(|(request, limit)| request <= limit) {
+            continue;
+        }
+        match get(template, Requirement::Limit) {
+            Some(_) => asked.set(resource, Requirement::Request, limit),
+            None => asked.set(resource, Requirement::Limit, None),
+        }
+    }
+    asked
 }

@@ -283,7 +283,10 @@ impl<'a> Judging<'a> {
         let Some(target) = self.groups[team].target.clone().filter(|_| self.works[index].is_together()) else {
             return self.seat_one(index).is_some();
         };
-        let members: Vec<usize> = self.groups[team].works.clone().filter(|it| self.works[*it].is_together()).collect();
+        let mut members: Vec<usize> =
+            self.groups[team].works.clone().filter(|it| self.works[*it].is_together()).collect();
+        // Those first that make the room in which others grow.
+        members.sort_by_key(|it| self.works[*it].open().is_some_and(|it| it.draft.going().any(|it| it.raises())));
         let mut undo = Vec::new();
         let mut short = None;
         for member in &members {
@@ -463,7 +466,9 @@ impl<'a> Judging<'a> {
                     let record = records[team].get_or_insert_with(|| Record::clone(&subject.record));
                     for container in &verdict.containers {
                         let name = &container.container;
-                        let original = pod.given(name).or(&container.now);
+                        // What VPA's updater made of it is nobody's original.
+                        let template = subject.facts.template.get(name).filter(|_| pod.hand == Hand::Inherited);
+                        let original = pod.given(name).or(template.unwrap_or(&container.now)).or(&container.now);
                         if pod.hand == Hand::Free {
                             // It came after those that are remembered: what its creator asked for is the newest word, and of
                             // what has no template here the only one.

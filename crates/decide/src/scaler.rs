@@ -166,12 +166,19 @@ fn target(
     let refused = |message: String| Saying::refused(Check::Owner, Code::HorizontalScaler, message);
     let milli_cpu = i64::try_from(old).unwrap_or(i64::MAX);
     let anchor = scaler.anchor.unwrap_or(Anchor { percent: from, milli_cpu, pods, to: from });
+    // Where some ask for more and some for less, that moves nothing only together.
+    let no_part_shows = || {
+        let ends = [i128::is_positive, i128::is_negative]
+            .map(|way| old + steps(drafts, lives, reads).filter(|it| way(*it)).sum::<i128>());
+        ends.iter().all(|it| anchor.percent_of(*it, pods) == Some(i128::from(from)))
+    };
     let Some(exact) = anchor.percent_of(new, pods) else {
         return Err(refused("its pods would request no CPU, and it could no longer scale".to_owned()));
     };
     match u32::try_from(exact) {
-        // Too small a step to be seen in the target; not where the target is that of the step already, after a kill.
-        Ok(to) if to == from && anchor.percent_of(old, pods) == Some(exact) => Ok(None),
+        // Too small a step to be seen in the target, whichever pod goes first; not where the target is that of the step already, after a
+        // kill.
+        Ok(to) if to == from && anchor.percent_of(old, pods) == Some(exact) && no_part_shows() => Ok(None),
         Ok(to) if anchor.bounds().contains(&exact) => {
             let anchor = Some(Anchor { to, ..anchor });
             Ok(Some(Target { kind: scaler.kind.clone(), name: scaler.name.clone(), from, to, anchor }))
@@ -262,13 +269,21 @@ fn growth(
     lives: &dyn Fn(&PodFacts) -> bool,
     reads: &dyn Fn(&PodFacts, &Part) -> bool,
 ) -> i128 {
-    let going = drafts.iter().filter(|it| lives(it.0)).flat_map(|(pod, draft)| {
-        draft.parts.iter().filter(|it| reads(pod, it) && draft.goes(it)).map(|part| {
+    steps(drafts, lives, reads).sum()
+}
+
+/// The same, one by one.
+fn steps<'a>(
+    drafts: &'a [(&PodFacts, &mut Draft)],
+    lives: &'a dyn Fn(&PodFacts) -> bool,
+    reads: &'a dyn Fn(&PodFacts, &Part) -> bool,
+) -> impl Iterator<Item = i128> + 'a {
+    drafts.iter().filter(|it| lives(it.0)).flat_map(move |(pod, draft)| {
+        draft.parts.iter().filter(move |it| reads(pod, it) && draft.goes(it)).map(|part| {
             let of = |request: Option<i64>| i128::from(request.unwrap_or_default());
             of(part.next.request) - of(part.now.request)
         })
-    });
-    going.sum()
+    })
 }
 
 /// What pods ask for of what a metric reads, in thousandths, and how many they are.

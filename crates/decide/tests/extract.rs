@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests
 
+#[path = "decide/times.rs"]
+mod times;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -17,6 +20,8 @@ use supple_resize::allocate::{Allocation, held};
 use supple_resize::amounts::{effective, pod_level};
 use supple_resize::defaults;
 use supple_resize::predict::{Change, NamespaceSight, NodeSight, predict};
+
+use times::times;
 
 fn workload() -> WorkloadKey {
     WorkloadKey { namespace: "shop".into(), kind: "Deployment".into(), name: "web".into() }
@@ -187,7 +192,7 @@ fn namespace() -> NamespaceSight {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(times(400))]
 
     #[test]
     fn a_pod_made_again_is_judged_like_the_real_one(
@@ -306,7 +311,7 @@ fn of_two_words_of_a_name_the_label_holds() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(times(64))]
 
     #[test]
     fn a_node_without_a_pod_is_the_node_with_all_others(pods in prop::collection::vec(pods(), 1..5)) {

@@ -9,6 +9,9 @@ mod stage;
 #[path = "decide/cases.rs"]
 mod cases;
 
+#[path = "decide/times.rs"]
+mod times;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,6 +38,7 @@ use supple_resize::qos;
 
 use cases::*;
 use stage::*;
+use times::times;
 
 /// In another order: turned by so many places, and back to front where wanted.
 fn shuffle<T>(list: &mut [T], (by, back): (usize, bool)) {
@@ -126,7 +130,7 @@ fn enact(stage: &Stage, round: &Round) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(250))]
+    #![proptest_config(times(250))]
 
     #[test]
     fn no_action_breaks_a_rule(namespace in namespace(), cases in cases(), webhook in any::<bool>()) {

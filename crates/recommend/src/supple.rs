@@ -10,6 +10,8 @@
 //!
 //! What else has to happen now and again (hours that end, ways that are rehearsed) happens within these calls.
 
+use std::num::NonZero;
+
 use supple_quantity::{Bytes, MilliCpu};
 
 use crate::advise::{Advice, Part};
@@ -54,6 +56,8 @@ struct Held {
     raised: u16,
     /// Some task waited for a CPU in the latest measurement, for long enough.
     waited: bool,
+    /// In the latest measurement the memory limit was met by what is used.
+    breached: bool,
     /// The lowest of the CPU samples in a row over the size in force, and how many they are.
     lowest: f64,
     run: u32,
@@ -67,8 +71,8 @@ struct Held {
 /// so nearly that it can wait for the next hour. No hour: nothing was looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Looked {
-    hour: Whole,
     in_force: Whole,
+    hour: Option<NonZero<i32>>,
     highest: Option<u16>,
 }
 
@@ -79,7 +83,9 @@ fn to_look_at(state: &State, resource: Resource, in_force: Option<i64>) -> Looke
         Resource::Cpu => state.cpu.open.top(),
         Resource::Memory => Some(state.memory.open),
     };
-    Looked { hour: Some(hour).into(), in_force: in_force.into(), highest }
+    // With its sign turned over: the hour that would then be none is a quarter of a million years ago.
+    let hour = NonZero::new(i32::try_from(hour).unwrap_or(i32::MAX) ^ i32::MIN);
+    Looked { in_force: in_force.into(), hour, highest }
 }
 
 /// The latest measurement of CPU, as it is kept.
@@ -96,7 +102,6 @@ struct Memory {
     used: Float,
     known_peak: Float,
     pressure: Float,
-    breached: bool,
 }
 
 impl Held {
@@ -115,7 +120,7 @@ impl Held {
                 used: memory.used.get(),
                 known_peak: memory.known_peak.get(),
                 pressure: memory.pressure.get(),
-                breached: memory.breached,
+                breached: self.breached,
                 ..Latest::default()
             },
         }
@@ -299,8 +304,8 @@ impl Supple {
                 used: sample.memory.into(),
                 known_peak: known_peak.into(),
                 pressure: sample.memory_pressure.into(),
-                breached: sample.memory_breached && is_met_by_use(sample.memory, sample.memory_limit),
             };
+            held.breached = sample.memory_breached && is_met_by_use(sample.memory, sample.memory_limit);
         }
         taken
     }

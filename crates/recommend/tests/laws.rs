@@ -193,7 +193,7 @@ proptest! {
             (size, strategy)
         };
         let ((one, mut alone), (many, mut together)) = (of(1), of(pods));
-        // Where no sample is of the time of a look, neither has a size.
+        // Before the first look there is no size, of either.
         let near = |a: Option<i64>, b: Option<i64>| a == b || a.zip(b).is_some_and(|(a, b)| (a - b).abs() * 100 <= b);
         let same = |a: &Size, b: &Size| {
             near(a.cpu_request.map(|it| it.0), b.cpu_request.map(|it| it.0))

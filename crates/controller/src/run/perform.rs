@@ -121,6 +121,9 @@ impl Hands {
 
     /// Begin with one. What it came of was told at `since`. Waits for nothing but a place for a line of the audit, which stand in the
     /// order in which they come here; hardly any longer once the loop is to end.
+    ///
+    /// Whatever waits for its turn puts its request in a box when that has come: a request on its way is some forty thousand bytes, a few
+    /// are under way at once, and hundreds may wait.
     pub(super) async fn perform(&mut self, effect: Effect, since: Instant) {
         if let (Some(audit), Effect::Tell(told, _) | Effect::Audit(told)) = (&self.audit, &effect) {
             audit.tell(told).await;
@@ -142,7 +145,7 @@ impl Hands {
                         Some(hurry) => hurry.turn().await,
                         None => turns.turn(Errand::Carry).await,
                     };
-                    let answer = caught("carrying it out", carry(&client, &order, &mandate, clock())).await;
+                    let answer = caught("carrying it out", Box::pin(carry(&client, &order, &mandate, clock()))).await;
                     let answer = answer.unwrap_or_else(Answer::Failed);
                     if order.is_urgent() && matches!(answer, Answer::Accepted { .. }) {
                         metrics.raised(since.elapsed());
@@ -164,27 +167,27 @@ impl Hands {
                 let teller = self.teller.clone();
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Tell).await;
-                    teller.tell_policy(&told).await;
+                    Box::pin(teller.tell_policy(&told)).await;
                 });
             }
             Effect::Tell(told, workload) => {
                 let teller = self.teller.clone();
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Tell).await;
-                    teller.tell(&told, workload).await;
+                    Box::pin(teller.tell(&told, workload)).await;
                 });
             }
             Effect::Write(written) => {
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Write).await;
-                    let result = writing(&mandate, write(&client, &written)).await;
+                    let result = writing(&mandate, Box::pin(write(&client, &written))).await;
                     let _ = answers.send(Event::Wrote(written.workload, result)).await;
                 });
             }
             Effect::WriteVpa(written) => {
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Write).await;
-                    if let Err(why) = writing(&mandate, write_autoscaler(&client, &written)).await {
+                    if let Err(why) = writing(&mandate, Box::pin(write_autoscaler(&client, &written))).await {
                         tracing::debug!(why, "cannot write the status of a VerticalPodAutoscaler; will retry");
                     }
                 });
@@ -206,7 +209,7 @@ impl Hands {
             Effect::WritePolicy(written) => {
                 self.tasks.spawn(async move {
                     let _place = turns.turn(Errand::Write).await;
-                    let result = writing(&mandate, write_policy(&client, &written)).await;
+                    let result = writing(&mandate, Box::pin(write_policy(&client, &written))).await;
                     let _ = answers.send(Event::WrotePolicy(result)).await;
                 });
             }

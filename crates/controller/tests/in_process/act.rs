@@ -15,6 +15,7 @@ use supple_api::names::LAST_RESIZE;
 use supple_controller::act::{Order, Wish, carry_out};
 use supple_controller::outcome::Outcome;
 use supple_controller::reason::Reason;
+use supple_decide::hand::{Hand, hand};
 use supple_decide::note::Author;
 use supple_decide::progress::Progress;
 use supple_resize::predict::Sizes;
@@ -189,5 +190,19 @@ async fn a_refusal_of_the_server_leaves_the_older_note() {
     assert_eq!(note(lab.pods().get("a").await.unwrap()), before);
     assert_eq!(carry(&lab, &order("a", Wish::Undo)).await.reason, Reason::Resized);
     assert_eq!(requests(&lab.pods().get("a").await.unwrap()), "500m/64Mi");
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_webhook_did_not_let_pass_is_noted_nowhere() {
+    let lab = Lab::new().await;
+    running(&lab, "a").await;
+    lab.silent_webhook("Fail").await;
+    let outcome = carry(&lab, &order("a", cpu("600m"))).await;
+    assert_eq!(outcome.reason, Reason::Refused, "{}", outcome.message);
+    assert!(outcome.message.contains("failed calling webhook"), "{}", outcome.message);
+    // A note of a person's would say for ever that the pod is in that person's hand.
+    let pod = lab.pods().get("a").await.unwrap();
+    assert_eq!((requests(&pod).as_str(), hand(&pod)), ("500m/64Mi", Hand::Free));
     lab.cluster.stop().await;
 }

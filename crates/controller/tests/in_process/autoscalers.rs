@@ -1,5 +1,6 @@
 //! `VerticalPodAutoscaler` objects that are ours: what is written on them, and what VPA's own recommender had learned.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -10,26 +11,51 @@ use serde_json::{Value, json};
 use supple_api::VerticalPodAutoscaler;
 use supple_api::vpa::{VerticalPodAutoscalerCheckpoint, VerticalPodAutoscalerStatus};
 use supple_controller::world::Settings;
+use supple_decide::code::Code;
+use supple_decide::note::LastResize;
 
 use super::lab::{Lab, requests};
+use super::looped::is;
 
 /// A cluster that has VPA's kinds, and one pod.
 pub async fn lab() -> Lab {
+    lab_of(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})).await
+}
+
+/// The same, where the status of an object is of this schema.
+async fn lab_of(status: Value) -> Lab {
     let lab = Lab::new().await;
-    kinds(&lab).await;
+    kinds_of(&lab, status).await;
     lab.policy("quick", json!({})).await;
     lab.pod("web", "1/1Gi", "2/2Gi", "cpu=200m memory=300Mi").await;
     lab
 }
 
+/// The status as the definitions of VPA up to 1.6 have it: without `observedGeneration`, which the server leaves out.
+fn status_before_1_7() -> Value {
+    let condition =
+        ["type", "status", "reason", "message", "lastTransitionTime"].map(|it| (it, json!({"type": "string"})));
+    let condition = json!({"type": "object", "properties": BTreeMap::from(condition)});
+    let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let fields = json!({"recommendation": any, "conditions": {"type": "array", "items": condition}});
+    json!({"type": "object", "properties": fields})
+}
+
 /// VPA's two kinds.
 pub async fn kinds(lab: &Lab) {
+    kinds_of(lab, json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})).await;
+}
+
+async fn kinds_of(lab: &Lab, status: Value) {
     let definitions = Api::<CustomResourceDefinition>::all(lab.client.clone());
     for (kind, subresources) in
         [("VerticalPodAutoscaler", json!({"status": {}})), ("VerticalPodAutoscalerCheckpoint", json!({}))]
     {
         let plural = format!("{}s", kind.to_lowercase());
-        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let mut schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        if kind == "VerticalPodAutoscaler" {
+            schema["properties"] = json!({"status": status});
+        }
         let definition = json!({
             "metadata": {"name": format!("{plural}.autoscaling.k8s.io"),
                 "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes/kubernetes/pull/63797"}},
@@ -100,11 +126,7 @@ async fn every_object_of_ours_is_told_how_it_stands() {
     check(&nobody, &[&["ConfigDeprecated=True UpdateModeAuto"][..], &no_pods].concat());
     assert_eq!(status(&lab, "other").await, VerticalPodAutoscalerStatus::default(), "what is another's is left alone");
 
-    // Nothing is written that stands there already.
-    let names = ["second", "nobody", "other"];
-    let before = versions(&lab, &names).await;
-    tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!(versions(&lab, &names).await, before);
+    stay_as_they_are(&lab, &["second", "nobody", "other"]).await;
 
     // The elder goes, and then the pod.
     autoscalers(&lab).delete("first", &DeleteParams::default()).await.unwrap();
@@ -114,6 +136,55 @@ async fn every_object_of_ours_is_told_how_it_stands() {
     lab.pods().delete("web", &DeleteParams::default().grace_period(0)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
     check(&status(&lab, "second").await, &["NoPodsMatched=True NoPodsMatched", "RecommendationProvided=True -"]);
+    work.end().await;
+    lab.cluster.stop().await;
+}
+
+/// Nothing is written that stands there already.
+async fn stay_as_they_are(lab: &Lab, names: &[&str]) {
+    let before = versions(lab, names).await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(versions(lab, names).await, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_definition_has_no_field_for_is_not_written_again_and_again() {
+    let lab = lab_of(status_before_1_7()).await;
+    autoscaler(&lab, "nobody", "Deployment", "gone", "InPlace").await;
+    let work = lab.begin();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let said = status(&lab, "nobody").await;
+    check(&said, &["NoPodsMatched=True NoPodsMatched", "RecommendationProvided=False NoPodsMatched"]);
+    assert_eq!((said.observed_generation, said.conditions[0].observed_generation), (None, None), "it is left out");
+    stay_as_they_are(&lab, &["nobody"]).await;
+    work.end().await;
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recommendation_goes_with_what_it_was_about() {
+    let lab = lab().await;
+    autoscaler(&lab, "web", "Pod", "web", "Off").await;
+    let work = lab.begin();
+    let after = async |spec: Value| {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        autoscalers(&lab).patch("web", &PatchParams::default(), &patch).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(900)).await;
+        let said = status(&lab, "web").await;
+        (said.recommendation.is_some(), said)
+    };
+    let (given, said) = after(json!({})).await;
+    check(&said, &["RecommendationProvided=True -"]);
+    assert!(given);
+    let policies =
+        |mode: &str| json!({"resourcePolicy": {"containerPolicies": [{"containerName": "*", "mode": mode}]}});
+    let (given, said) = after(policies("Off")).await;
+    check(&said, &["RecommendationProvided=False NothingControlled"]);
+    assert!(!given, "every container is off");
+    assert!(after(policies("Auto")).await.0);
+    let (given, said) = after(json!({"targetRef": {"kind": "Deployment", "name": "gone"}})).await;
+    check(&said, &["NoPodsMatched=True NoPodsMatched", "RecommendationProvided=False NoPodsMatched"]);
+    assert!(!given, "it was about another");
     work.end().await;
     lab.cluster.stop().await;
 }
@@ -189,6 +260,41 @@ async fn what_vpa_had_learned_is_known_on_the_way_from_it() {
         work.end().await;
         lab.cluster.stop().await;
     }
+}
+
+/// A pod that VPA's updater has resized in place, and whose object is handed over then.
+#[tokio::test(start_paused = true)]
+async fn what_vpa_s_updater_has_resized_is_gone_on_with_once_its_object_is_ours() {
+    let lab = Lab::new().await;
+    kinds(&lab).await;
+    lab.policy("quick", json!({"updatePolicy": {"updateMode": "InPlace"}})).await;
+    lab.pod("web", "2/4Gi", "4/8Gi", "cpu=200m memory=300Mi").await;
+    let theirs = json!({"metadata": {"name": "web"}, "spec": {"targetRef": {"kind": "Pod", "name": "web"},
+        "updatePolicy": {"updateMode": "InPlaceOrRecreate"}}});
+    autoscalers(&lab).create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+    // As the updater does it: two patches, under the name of its program.
+    let updater = PatchParams { field_manager: Some("updater".to_owned()), ..PatchParams::default() };
+    let sizes = json!({"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "2", "memory": "8Gi"}});
+    let resize = json!({"spec": {"containers": [{"name": "app", "resources": sizes}]}});
+    lab.pods().patch_resize("web", &updater, &Patch::Strategic(&resize)).await.unwrap();
+    let noted = json!({"metadata": {"annotations": {"vpaInPlaceUpdated": "true"}}});
+    lab.pods().patch("web", &updater, &Patch::Merge(&noted)).await.unwrap();
+    let mut work = lab.begin();
+    work.until("VPA acts on it", is("web", Code::OtherVertical)).await;
+    tokio::time::sleep(Duration::from_secs(1800)).await;
+    assert_eq!(lab.requests("web").await, "1/2Gi");
+    let ours = json!({"spec": {"recommenders": [{"name": "supple"}], "updatePolicy": {"updateMode": "InPlace"}}});
+    autoscalers(&lab).patch("web", &PatchParams::default(), &Patch::Merge(&ours)).await.unwrap();
+    work.until("it is resized", is("web", Code::Resized)).await;
+    let pod = lab.pods().get("web").await.unwrap();
+    assert_ne!(requests(&pod), "1/2Gi");
+    let note = LastResize::read(&pod).unwrap();
+    assert_eq!(note.first, None, "what it had at first nobody has told us");
+    // Is the updater still at it, two would go on for ever.
+    lab.pods().patch_resize("web", &updater, &Patch::Strategic(&resize)).await.unwrap();
+    work.until("it stands back", is("web", Code::OtherHand)).await;
+    work.end().await;
+    lab.cluster.stop().await;
 }
 
 /// What an operator runs for a custom resource: a stateful set for each of these containers.

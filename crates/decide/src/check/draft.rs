@@ -102,6 +102,12 @@ impl Part {
         self.urgent || self.at_risk || self.full.is_other_than(self.now, percent)
     }
 
+    /// Whether it went from there to what it has now, and is to go further the same way.
+    pub fn goes_on_from(&self, was: Pair) -> bool {
+        let way = |from: Pair, to: Pair| (to.lowers(from), to.raises(from));
+        way(was, self.now) == way(self.now, self.full)
+    }
+
     /// Whether anything would change.
     pub fn changes(&self) -> bool {
         self.next != self.now
@@ -358,8 +364,10 @@ impl Draft {
         let aims = judged.map(|(index, container)| {
             let due = self.due(index, container.asked);
             let mut full = due;
-            // A part that is not to change now is not to change as far either.
-            for part in self.parts.iter().filter(|it| it.container == index && it.held.unwrap_or(it.next) != it.now) {
+            // A part that is not to change now is not to change as far either, unless it has been asked for in vain.
+            let in_vain = self.deed == Deed::Recreate(Code::Infeasible);
+            let is_on_its_way = |it: &&Part| in_vain || it.held.unwrap_or(it.next) != it.now;
+            for part in self.parts.iter().filter(|it| it.container == index).filter(is_on_its_way) {
                 part.full.write(&mut full, part.resource);
             }
             (Arc::clone(&container.name), (due, full))

@@ -124,7 +124,15 @@ fn give_up(sight: &Sight<'_>, draft: &mut Draft, code: Code, message: String) {
     let recreate = matches!(sight.mode(), Mode::Recreate | Mode::InPlaceOrRecreate) && code != Code::NodeFailing;
     draft.findings.retain(|it| it.container.is_none());
     if recreate {
-        draft.parts.clear();
+        // It is to come back with what was asked of its node, or with more of the same way: a new one goes on from where its siblings
+        // are by now.
+        draft.parts.retain(|part| {
+            let was = parts.iter().find(|it| (it.container, it.resource) == (part.container, part.resource));
+            was.is_some_and(|was| part.goes_on_from(was.next))
+        });
+        for part in &mut draft.parts {
+            (part.next, part.held, part.urgent, part.at_risk) = (part.now, None, false, false);
+        }
         draft.deed = Deed::Recreate(code);
         draft.second_best = Some(parts);
         draft.remark(Saying::clamped(Check::Progress, code, message));

@@ -235,11 +235,13 @@ fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     if is_dead(sight, draft.deed) {
         return None;
     }
+    // Before what its policy wants: who then lowers that would come no further.
+    if sight.team.ready <= 1 && sight.pod.ready.is_some() {
+        let message = "it is the last ready replica, which is never disrupted, whatever minReplicas says";
+        return refused(Code::TooFewReplicas, message.to_owned());
+    }
     if let Some(saying) = too_few(sight) {
         return Some(saying);
-    }
-    if sight.team.ready <= 1 && sight.pod.ready.is_some() {
-        return refused(Code::TooFewReplicas, "it is the last ready replica".to_owned());
     }
     // What is stuck is not held up by what else is wrong, and of a restart in place it is asked part by part.
     if recreated && draft.deed != Deed::Recreate(Code::StuckAfterKill) {

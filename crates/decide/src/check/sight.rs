@@ -129,9 +129,10 @@ pub fn is_under_way(pod: &PodFacts) -> bool {
 }
 
 /// Whether the resize its node is at counts for those that may be under way at once. One that is never done, because its node does not
-/// answer any more or what runs is another's doing, is its own trouble: it does not hold up the others for ever.
+/// answer any more or what runs is another's doing, is its own trouble: it does not hold up the others for ever. A deletion counts a
+/// pod's generation up as a resize does, and is none.
 pub fn holds_a_place(pod: &PodFacts, now: Timestamp) -> bool {
-    is_under_way(pod) && pod.progress_since.is_none_or(|it| is_within(it, HOLDS_A_PLACE, now))
+    is_under_way(pod) && !pod.deleting && pod.progress_since.is_none_or(|it| is_within(it, HOLDS_A_PLACE, now))
 }
 
 /// Whether it was resized so lately that it is still watched.

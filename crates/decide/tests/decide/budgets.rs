@@ -145,6 +145,20 @@ fn a_node_and_the_cluster_do_not_do_too_much_at_once() {
 }
 
 #[test]
+fn a_pod_that_goes_holds_up_no_resize_on_its_node() {
+    for (deleting, code, sizes) in [(false, Code::NodeBusy, "nothing"), (true, Code::Resize, "500m")] {
+        let mut stage = Stage::new();
+        stage.workload("a", "500m");
+        stage.workload("b", "1");
+        stage.pod("a", "a-1", "n1", "1");
+        // Its node has not looked at its newest generation yet, which is all that is known.
+        let going = stage.pod("b", "b-1", "n1", "1");
+        (going.deleting, going.progress, going.progress_since) = (deleting, Progress::Underway, None);
+        check(&stage.decide(), "a-1", code, sizes);
+    }
+}
+
+#[test]
 fn a_namespace_does_not_do_too_much_at_once() {
     let mut stage = Stage::new();
     for name in ["a", "b", "c"] {
@@ -362,6 +376,19 @@ fn the_last_ready_replica_stays() {
     let round = stage.decide();
     check(&round, "web-1", Code::TooFewReplicas, "nothing");
     assert_eq!(resized(&round), ["web-2"]);
+    // Nobody is sent to a setting that changes nothing.
+    for least in [0, 1, 2] {
+        let mut alone = herd(1);
+        alone.sizes_new_pods();
+        alone.policy("web", |it| (it.mode.value, it.min_replicas.value) = (Mode::Recreate, least));
+        let round = alone.decide();
+        check(&round, "web-1", Code::TooFewReplicas, "nothing");
+        let finding = decision(&round, "web-1").findings.iter().find(|it| it.code == Code::TooFewReplicas).unwrap();
+        assert!(finding.setting.is_none() && finding.message.contains("the last ready replica"), "{finding:?}");
+        // What the cure says.
+        alone.rolls("web", "Deployment", Rollout::Surge, 0);
+        check(&alone.decide(), "web-1", Code::RollOut, "roll out");
+    }
     let mut bare = herd(1);
     bare.sizes_new_pods();
     bare.policy("web", |it| (it.mode.value, it.min_replicas.value) = (Mode::Recreate, 0));
@@ -436,6 +463,34 @@ fn what_a_node_can_never_do_is_given_up_at_once() {
     let mut otherwise = infeasible(Mode::InPlaceOrRecreate, 3);
     otherwise.subject("web").needs.insert("app".into(), need("250m"));
     check(&otherwise.decide(), "web-1", Code::GivenUp, "500m");
+}
+
+#[test]
+fn what_a_node_can_never_do_is_done_step_by_step_by_new_pods() {
+    // From 1 to 100m a half at a time; `web-1` was asked to take the first half, and goes on with 1.
+    let infeasible = |sibling: &str, needs: &str| {
+        let mut stage = herd(3);
+        stage.subject("web").needs.insert("app".into(), need(needs));
+        stage.policy("web", |it| {
+            it.mode.value = Mode::InPlaceOrRecreate;
+            it.steps.value = StepCaps { cpu_down: Some(50), ..StepCaps::default() };
+        });
+        stage.subject("web").facts.template = [("app".into(), numbers("1"))].into();
+        stage.sizes_new_pods();
+        stage.at("web-1").containers[0] = stage.container("app", "500m");
+        stage.at("web-2").containers[0] = stage.container("app", sibling);
+        stage.resized("web-1", "1", 0);
+        let pod = stage.at("web-1");
+        pod.progress = Progress::Infeasible("static CPU manager".into());
+        (pod.containers[0].allocated, pod.containers[0].actual) = (Some(numbers("1")), Some(numbers("1")));
+        stage.decide()
+    };
+    // The first one comes back with the step; those after it go on from where the first one is.
+    check(&infeasible("1", "100m"), "web-1", Code::Evict, "evict");
+    check(&infeasible("500m", "100m"), "web-1", Code::Evict, "evict");
+    check(&infeasible("250m", "100m"), "web-1", Code::Evict, "evict");
+    // What is needed by now lies the other way.
+    check(&infeasible("500m", "2"), "web-1", Code::GivenUp, "1");
 }
 
 /// How often pods of three are evicted in two weeks on nodes that can never do, or never have room for, what they are asked for, where

@@ -3,7 +3,7 @@
 use supple_decide::code::Code;
 use supple_decide::facts::{Metric, Scaler};
 use supple_decide::hand::{Hand, Other};
-use supple_decide::policy::{Mode, WithScaler};
+use supple_decide::policy::{Limits, Mode, WithScaler};
 use supple_decide::progress::Progress;
 use supple_decide::round::{Action, Round, What};
 use supple_decide::scaler::Anchor;
@@ -53,6 +53,23 @@ fn another_hand_moves_the_pod() {
     let mut vertical = stage(1, scaler(None, None));
     vertical.subject("web").facts.other_vertical.push("web".into());
     check(&vertical.decide(), "web-1", Code::OtherVertical, "nothing");
+}
+
+#[test]
+fn what_vpa_s_updater_left_is_gone_on_with_by_what_the_template_says() {
+    let mut stage = stage(1, scaler(None, None));
+    stage.at("web-1").hand = Hand::Inherited;
+    // A limit that VPA left alone (`RequestsOnly`) while it lowered the request.
+    let resized = stage.container("app", "1:4 1Gi");
+    stage.at("web-1").containers[0] = resized;
+    stage.subject("web").facts.template.insert("app".into(), numbers("2:4 2Gi"));
+    stage.policy("web", |it| it.limits.value = Limits::Ratio);
+    let round = stage.decide();
+    check(&round, "web-1", Code::Resize, "500m:1 750Mi");
+    let originals = &round.records.values().next().unwrap().originals;
+    assert_eq!(show(originals.get("app").unwrap()), "2:4 2Gi", "and not what VPA made of it");
+    stage.subject("web").facts.other_vertical.push("web".into());
+    check(&stage.decide(), "web-1", Code::OtherVertical, "nothing");
 }
 
 #[test]
@@ -332,6 +349,24 @@ fn all_pods_or_none() {
     for name in ["web-1", "web-2", "web-3"] {
         assert!(codes(&round, name).contains(&Code::HorizontalScaler), "{name}: {:?}", codes(&round, name));
     }
+}
+
+#[test]
+fn steps_that_cancel_each_other_out_are_taken_together() {
+    // Whoever went first would move the point at which it scales.
+    let mut stage = adjusting(2, 40);
+    stage.subject("web").needs.insert("app".into(), need("1 1Gi"));
+    for (name, has) in [("web-1", "800m 1Gi"), ("web-2", "1200m 1Gi")] {
+        let container = stage.container("app", has);
+        stage.at(name).containers[0] = container;
+    }
+    assert_eq!(adjusted(&stage.decide()), [("web-2", 40, 40), ("web-1", 40, 40)]);
+    // Also on one node that is full, where one makes the room of the other.
+    stage.node("full", "2", "2Gi");
+    for name in ["web-1", "web-2"] {
+        stage.at(name).node = Some("full".into());
+    }
+    assert_eq!(adjusted(&stage.decide()), [("web-2", 40, 40), ("web-1", 40, 40)]);
 }
 
 #[test]

@@ -371,7 +371,7 @@ impl World {
     /// What the webhook would answer about a pod of the workload's template, were it asked now.
     fn new_pod(&self, subject: &Subject, pattern: &PodFacts) -> NewPod {
         let scene = self.scene();
-        let siblings = Siblings::of(scene, subject, self.pods_of(&pattern.workload));
+        let siblings = Siblings::of(scene, subject, self.pods_of(&pattern.workload), self.judged_at);
         let new = newborn(subject, create::pattern(self.pods_of(&pattern.workload), pattern));
         let Creation { sizes, verdict } = create::create(scene, subject, &siblings, &new, self.judged_at);
         let judged = new.containers.iter().filter(|it| it.kind != ContainerKind::Init);

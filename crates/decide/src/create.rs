@@ -3,7 +3,9 @@
 //! its start, its node, a resize of it, the disruption of one.
 //!
 //! What is asked of a pod's own use is asked of its siblings'. A step is counted from where its siblings are and not from its
-//! template alone: were it the template, a pod that is recreated for its second step would come back at the first.
+//! template alone: were it the template, a pod that is recreated for its second step would come back at the first. But of a sibling that has
+//! its sizes so lately that it might take no further step itself, none is taken either: a new pod gets as far as that one is. Were it
+//! otherwise, the pods of one rollout would each take a step more than the one before.
 
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use supple_resize::predict::Change;
 use supple_resize::qos;
 
 use crate::check::draft::{Deed, Draft, Saying};
-use crate::check::sight::{Sight, Team};
+use crate::check::sight::{Sight, Team, after, is_within};
 use crate::check::{Check, TABLE, When, put};
 use crate::code::Code;
 use crate::engine::describe;
@@ -59,23 +61,44 @@ pub struct Creation {
 pub struct Siblings(Few<Arc<str>, Lived>);
 
 /// What is known of one container of all pods.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Lived {
     /// The most any of them uses, measured when the newest was.
     used: Option<Use>,
     /// Some pod of the workload is there in which it could be measured.
     lives: bool,
-    /// The least and the most of each number that one of them asks for.
+    /// What they ask for, all of them.
+    span: Span,
+    /// What those ask for from whose sizes a further step may be taken; `None`: all of them are such.
+    seen: Option<Box<Span>>,
+}
+
+/// The least and the most of each number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
     least: Numbers,
     most: Numbers,
-    /// What one was recreated for: that far a new one goes, whatever the others are at, and no step further.
-    taken: Numbers,
+}
+
+/// From where to where a number goes among pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Of those from whose sizes a further step may be taken, the least and the most.
+    pub seen: (i64, i64),
+    /// Of all.
+    pub all: (i64, i64),
 }
 
 impl Siblings {
-    /// Of the pods of a workload.
-    pub fn of<'a>(scene: &Scene, subject: &Subject, pods: impl IntoIterator<Item = &'a PodFacts>) -> Self {
+    /// Of the pods of a workload, at this time.
+    pub fn of<'a>(
+        scene: &Scene,
+        subject: &Subject,
+        pods: impl IntoIterator<Item = &'a PodFacts>,
+        now: Timestamp,
+    ) -> Self {
         let mut all: Few<Arc<str>, Lived> = Few::new();
+        let mut asks: Vec<(&PodFacts, [bool; 2])> = Vec::new();
         for pod in pods {
             let uses = scene.uses.get(&pod.key);
             for container in &pod.containers {
@@ -84,28 +107,39 @@ impl Siblings {
                     lived.used = Some(lived.used.map_or_else(|| for_another(used), |it| most_of(&it, used)));
                 }
                 lived.lives |= container.running_since.is_some();
-                if !pod.deleting && pod.phase != Phase::Ended && !matches!(pod.hand, Hand::Theirs(_)) {
-                    // What its node can never do was asked for, and is not what it lives with.
-                    let in_vain = matches!(pod.progress, Progress::Infeasible(_));
-                    lived.has(&container.actual.filter(|_| in_vain).unwrap_or(container.asked));
+            }
+            if !pod.deleting && pod.phase != Phase::Ended && !matches!(pod.hand, Hand::Theirs(_)) {
+                asks.push((pod, may_go_on(subject, pod, now)));
+            }
+        }
+        // A pod that was recreated for a step takes this step, whatever the others are at, and none beyond it.
+        let recreated = subject.record.recreated.as_ref().filter(|it| it.otherwise.is_none());
+        let is_seen = recreated.is_none() && asks.iter().all(|(_, seen)| *seen == [true; 2]);
+        for (pod, seen) in asks {
+            for container in &pod.containers {
+                let Some(lived) = all.get_mut(&container.name) else { continue };
+                // What its node can never do was asked for, and is not what it lives with.
+                let lives_with = container.actual.filter(|_| is_in_vain(pod)).unwrap_or(container.asked);
+                lived.span.has(&lives_with, [true; 2]);
+                if !is_seen {
+                    lived.seen.get_or_insert_default().has(&lives_with, seen);
                 }
             }
         }
-        for (name, (next, _)) in
-            subject.record.recreated.iter().filter(|it| it.otherwise.is_none()).flat_map(|it| it.sizes.iter())
-        {
+        for (name, (next, _)) in recreated.iter().flat_map(|it| it.sizes.iter()) {
             if let Some(lived) = all.get_mut(name) {
-                lived.taken = *next;
+                lived.span.has(next, [true; 2]);
+                lived.seen.get_or_insert_default();
             }
         }
         Self(all)
     }
 
-    /// None of them is there any more: what they had and used stands, and nothing can be measured.
+    /// None of them is there any more: what they had and used stands, has been seen to its end, and nothing can be measured.
     #[must_use]
     pub fn at_rest(mut self) -> Self {
         for lived in self.0.values_mut() {
-            lived.lives = false;
+            (lived.lives, lived.seen) = (false, None);
         }
         self
     }
@@ -121,29 +155,47 @@ impl Siblings {
     }
 
     /// From where to where a number of a container goes among the pods there are, and the one with this.
-    pub(crate) fn span(&self, container: &str, resource: Resource, requirement: Requirement, own: i64) -> (i64, i64) {
-        let Some(lived) = self.0.get(container) else { return (own, own) };
+    pub(crate) fn reach(&self, container: &str, resource: Resource, requirement: Requirement, own: i64) -> Reach {
+        let Some(lived) = self.0.get(container) else { return Reach { seen: (own, own), all: (own, own) } };
         let get = |it: &Numbers| it.get(resource, requirement).unwrap_or(own);
-        (get(&lived.least).min(own), get(&lived.most).max(own))
-    }
-
-    /// What a pod of theirs was recreated for.
-    pub(crate) fn taken(&self, container: &str, resource: Resource, requirement: Requirement) -> Option<i64> {
-        self.0.get(container)?.taken.get(resource, requirement)
+        let of = |it: &Span| (get(&it.least).min(own), get(&it.most).max(own));
+        Reach { seen: of(lived.seen.as_deref().unwrap_or(&lived.span)), all: of(&lived.span) }
     }
 }
 
-impl Lived {
-    fn has(&mut self, asked: &Numbers) {
+impl Span {
+    /// Goes as far down, and as far up, as this does, where it counts for that.
+    fn has(&mut self, asked: &Numbers, [down, up]: [bool; 2]) {
         for resource in [Resource::Cpu, Resource::Memory] {
             for requirement in [Requirement::Request, Requirement::Limit] {
                 let Some(it) = asked.get(resource, requirement) else { continue };
-                let least = self.least.get(resource, requirement).map_or(it, |least| least.min(it));
-                self.least.set(resource, requirement, Some(least));
-                self.most.set(resource, requirement, self.most.get(resource, requirement).max(Some(it)));
+                let (least, most) = (self.least.get(resource, requirement), self.most.get(resource, requirement));
+                if down {
+                    self.least.set(resource, requirement, Some(least.map_or(it, |least| least.min(it))));
+                }
+                if up {
+                    self.most.set(resource, requirement, most.max(Some(it)));
+                }
             }
         }
     }
+}
+
+/// Whether what it asks for is what its node can never do.
+const fn is_in_vain(pod: &PodFacts) -> bool {
+    matches!(pod.progress, Progress::Infeasible(_))
+}
+
+/// Whether a pod has had its sizes for so long that the next step down, and up, may be taken from there: the same pauses as it would have to
+/// wait for itself; down only where it is well with them. What nobody has sized since it was made by its template has been seen.
+fn may_go_on(subject: &Subject, pod: &PodFacts, now: Timestamp) -> [bool; 2] {
+    let resized = pod.note.as_deref().filter(|it| it.generation < pod.generation && !is_in_vain(pod)).map(|it| it.at);
+    let Some(since) = resized.max(pod.sized_at()) else { return [true; 2] };
+    let policy = &subject.policy;
+    let settle = policy.settle.value;
+    let is_well = pod.ready.is_some_and(|it| after(it, settle) <= now) && !is_within(since, settle, now);
+    let is_over = |pause| !is_within(since, pause, now);
+    [is_well && is_over(policy.cool_down_down.value), is_over(policy.cool_down_up.value)]
 }
 
 /// What is said of another pod's container by what one uses. Page cache that is charged and swap that would have to come back are in

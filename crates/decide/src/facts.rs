@@ -18,7 +18,7 @@ use crate::at::At;
 use crate::few::Few;
 use crate::hand::Hand;
 use crate::key::{PodKey, WorkloadKey};
-use crate::names::MODE;
+use crate::names::{ADJUSTED_TARGET, MODE};
 use crate::note::Author;
 use crate::numbers::{Numbers, pair};
 use crate::policy::{Mode, Origin, Policy, Setting};
@@ -150,6 +150,12 @@ impl PodFacts {
     pub fn is_ready_but_for_what_is_done(&self) -> bool {
         let mut lasting = self.containers.iter().filter(|it| it.kind != ContainerKind::Init);
         self.containers.iter().any(|it| it.done) && lasting.all(|it| it.done || it.ready)
+    }
+
+    /// When our webhook sized it; `None`: it did not.
+    #[must_use]
+    pub fn sized_at(&self) -> Option<Timestamp> {
+        self.sized.as_ref().and(self.made).map(Timestamp::from)
     }
 
     /// What its creator asked for in a container, as far as the pod itself says so: of the numbers that have been changed since.
@@ -418,7 +424,7 @@ pub enum Rollout {
 pub struct Scaler {
     /// Its name.
     pub name: String,
-    /// `HorizontalPodAutoscaler`, or `ScaledObject` where KEDA made it.
+    /// `HorizontalPodAutoscaler`, or the kind of what made it and keeps it as it is: KEDA's `ScaledObject`.
     pub kind: String,
     /// Its metrics that read a request, in its order: there may be several of one resource.
     pub metrics: Vec<Metric>,
@@ -428,8 +434,10 @@ pub struct Scaler {
     pub max_replicas: u32,
     /// `status.currentReplicas`
     pub current_replicas: u32,
-    /// Where it stood before we adjusted it, while the target that we set stands.
+    /// Where it stood before we adjusted it, as is noted on it: also where the target that we set does not stand any more.
     pub anchor: Option<Anchor>,
+    /// Who set its metrics last, as far as it says.
+    pub set_by: Option<String>,
     /// What it scales, where that is not the workload but what the workload is made by: `prometheus/k8s`.
     pub through: Option<String>,
 }
@@ -473,6 +481,21 @@ impl Scaler {
         let anchor = self.anchor?;
         let mut all = self.of(Resource::Cpu).filter(|it| it.percent == anchor.to);
         all.next().filter(|_| all.next().is_none()).map(|it| (anchor, it))
+    }
+
+    /// That its target was set by somebody else after we had adjusted it, and what to do about it. Whoever did would do so again.
+    #[must_use]
+    pub fn set_back(&self) -> Option<String> {
+        let (anchor, metric) = self.anchor.zip(self.adjustable())?;
+        let (kind, name) = (self.kind.to_lowercase(), &self.name);
+        let by = self.set_by.as_deref().unwrap_or("someone else");
+        (metric.percent != anchor.to).then(|| {
+            format!(
+                "{by} set {kind}/{name} to {} % after Supple had moved its target from {} % to {} %, which goes with what its pods \
+                 request: let nothing else set its target, then remove its annotation {ADJUSTED_TARGET}",
+                metric.percent, anchor.percent, anchor.to
+            )
+        })
     }
 }
 

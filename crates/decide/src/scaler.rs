@@ -25,7 +25,8 @@ use crate::scene::{Scene, Subject};
 use crate::size::limit_for;
 
 /// Where an autoscaler stood before its target was first adjusted, and the target that we gave it. It holds for as long as that
-/// target stands: whoever sets another takes the autoscaler out of our hand.
+/// target stands: whoever sets another takes the autoscaler out of our hand until somebody removes the note. A new anchor taken by itself
+/// would be one of the old target and of requests that went with ours, and the point that was meant would be gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Anchor {
@@ -75,6 +76,9 @@ pub struct Target {
 /// What the drafts of a workload's pods come to beside its scaler: the new target, where they may all change together. Where
 /// they may not, the requests it reads are held in every one of them.
 pub fn adjust(subject: &Subject, drafts: &mut [(&PodFacts, &mut Draft)]) -> Option<Target> {
+    if let Some(message) = subject.facts.scalers.iter().find_map(Scaler::set_back) {
+        say_set_back(&message, drafts);
+    }
     let setting = &subject.policy.with_scaler;
     let is_wanted = setting.value == WithScaler::Adjust;
     let (scaler, metric) = adjustable(&subject.facts.scalers).ok().filter(|_| is_wanted)?;
@@ -125,6 +129,15 @@ pub fn adjust(subject: &Subject, drafts: &mut [(&PodFacts, &mut Draft)]) -> Opti
                 hold(pod, draft, &saying);
             }
             None
+        }
+    }
+}
+
+/// It scales at another point than it was made for, whether or not anything else is wanted of its pods: each that is not told so already is.
+fn say_set_back(message: &str, drafts: &mut [(&PodFacts, &mut Draft)]) {
+    for (_, draft) in drafts.iter_mut().filter(|it| it.1.deed == Deed::Resize) {
+        if draft.findings.iter().all(|it| it.code != Code::HorizontalScaler) {
+            draft.remark(Saying::clamped(Check::Owner, Code::HorizontalScaler, message));
         }
     }
 }
@@ -287,7 +300,7 @@ fn asked_for<'a>(metric: &Metric, pods: impl Iterator<Item = &'a PodFacts>) -> (
 /// were rolled back, or are joined by new ones. Of pods that nothing is on its way to; asked for whatever the policy says by now,
 /// for the target is our doing, but not while we are told to do nothing.
 pub fn settle(scene: &Scene, subject: &Subject, pods: &[&PodFacts], now: Timestamp) -> Option<Target> {
-    let anchored = subject.facts.scalers.iter().filter(|it| it.anchor.is_some());
+    let anchored = subject.facts.scalers.iter().filter(|it| it.adjusted().is_some());
     let scaler = anchored.min_by_key(|it| (&it.name, &it.kind))?;
     let (anchor, metric) = scaler.adjusted()?;
     let pause = subject.policy.pause.value.as_ref();

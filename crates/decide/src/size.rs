@@ -15,6 +15,7 @@ use crate::check::draft::{Draft, Pair, Part, Saying, show};
 use crate::check::limit_range;
 use crate::check::sight::{Sight, after};
 use crate::code::Code;
+use crate::create::Reach;
 use crate::facts::{ContainerFacts, PodFacts};
 use crate::hand::Hand;
 use crate::need::{PRESSURE_PERMILLE, THROTTLED_PERMILLE, WAITED_PERMILLE, Wanted};
@@ -257,19 +258,20 @@ impl Sizing<'_> {
     }
 
     /// Held within a step of what is in force: for one that is not there yet, of what its siblings have, down from the least and up
-    /// from the most of them, or as far as one of them was recreated for.
+    /// from the most of them; and as far as those are that have it too lately for a further step.
     fn cap(&self, requirement: Requirement, amount: i64, now: i64) -> i64 {
         let steps = &self.sight.policy().steps.value;
         let (up, down) = match self.resource {
             Resource::Cpu => (steps.cpu_up, steps.cpu_down),
             Resource::Memory => (steps.memory_up, steps.memory_down),
         };
-        let name = &self.container.name;
-        let (least, most) = self.sight.siblings.map_or((now, now), |it| it.span(name, self.resource, requirement, now));
-        let taken = self.sight.siblings.and_then(|it| it.taken(name, self.resource, requirement)).unwrap_or(now);
-        let highest = up.map_or(i64::MAX, |it| self.round(more(most, i64::from(it))));
-        let lowest = down.map_or(0, |it| self.round(less(least, i64::from(it))).min(least));
-        amount.clamp(lowest.min(now).min(taken), highest.max(now).max(taken))
+        let Reach { seen: (least, most), all: (low, high) } = match self.sight.siblings {
+            Some(siblings) => siblings.reach(&self.container.name, self.resource, requirement, now),
+            None => Reach { seen: (now, now), all: (now, now) },
+        };
+        let highest = up.map_or(i64::MAX, |it| self.round(more(most, i64::from(it))).max(high));
+        let lowest = down.map_or(0, |it| self.round(less(least, i64::from(it))).min(least).min(low));
+        amount.clamp(lowest.min(now), highest.max(now))
     }
 
     /// The limit for a request, by strategy alone.

@@ -46,7 +46,7 @@ fn born(stage: &Stage, name: &str) -> (PodFacts, Creation) {
     let subject = &stage.scene.workloads[&workload(name)];
     let pods = || stage.scene.pods.values().filter(|it| it.workload == workload(name)).map(|it| &**it);
     let new = newborn(subject, pods().next().unwrap());
-    let siblings = Siblings::of(&stage.scene, subject, pods());
+    let siblings = Siblings::of(&stage.scene, subject, pods(), stage.now);
     let creation = create(&stage.scene, subject, &siblings, &new, stage.now);
     (new, creation)
 }
@@ -246,6 +246,7 @@ fn who_else_has_a_say() {
         max_replicas: 9,
         current_replicas: 2,
         anchor: None,
+        set_by: None,
         through: None,
     };
     let memory_alone = "1:2 128Mi:256Mi";
@@ -291,6 +292,41 @@ fn a_step_is_counted_from_where_the_siblings_are() {
         },
         Code::Resize,
         "400m:800m 200Mi:400Mi",
+    );
+}
+
+/// One of two was created at half, or resized to it, and so many minutes ago.
+#[test]
+fn no_further_step_is_counted_from_a_sibling_that_might_take_none_itself() {
+    let half = |minutes_ago: i64, resized: bool| {
+        move |stage: &mut Stage| {
+            let steps = StepCaps { cpu_down: Some(50), memory_down: Some(50), ..StepCaps::default() };
+            stage.policy("web", |it| it.steps.value = steps);
+            let at = stage.ago(minutes_ago);
+            let pod = stage.at("web-2");
+            pod.containers[0].asked = numbers("500m:1 256Mi:512Mi");
+            if resized {
+                stage.resized("web-2", "1:2 512Mi:1Gi", minutes_ago);
+            } else {
+                (pod.made, pod.started, pod.ready) = (Some(at.into()), Some(at.into()), Some(at.into()));
+                Arc::make_mut(&mut pod.shape).sized = Some(Box::new([("app".into(), numbers("1:2 512Mi:1Gi"))].into()));
+            }
+        }
+    };
+    for resized in [false, true] {
+        for minutes_ago in [0, 30, 59] {
+            check_born(half(minutes_ago, resized), Code::Resize, "500m:1 256Mi:512Mi");
+        }
+        check_born(half(60, resized), Code::Resize, "250m:500m 128Mi:256Mi");
+    }
+    // It was never well, or is not any more.
+    check_born(
+        |stage| {
+            half(90, false)(stage);
+            stage.at("web-2").ready = None;
+        },
+        Code::Resize,
+        "500m:1 256Mi:512Mi",
     );
 }
 

@@ -324,6 +324,7 @@ proptest! {
                     max_replicas: 9,
                     current_replicas: 2,
                     anchor: (case.hours == 0).then_some(Anchor { percent: 40, milli_cpu: 500, pods: 1, to: 70 }),
+                    set_by: None,
                     through: None,
                 };
                 stage.subject(name).facts.scalers.push(memory);

@@ -141,15 +141,26 @@ impl MemoryPast {
         }
     }
 
-    /// Ends the running hour, number `hour`, and the `gap` unseen ones after it.
-    pub fn close(&mut self, hour: i64, gap: i64) {
+    /// Ends the running hour, number `hour`, and the `gap` unseen ones after it. How many hours of the week were known before the gap, and
+    /// how many of them still are.
+    pub fn close(&mut self, hour: i64, gap: i64) -> (u16, u16) {
         self.tally.close((self.open != UNKNOWN).then_some(self.open), gap);
         self.compare(hour);
         self.week[place(hour, WEEK)] = self.open;
+        self.open = UNKNOWN;
+        if gap <= 0 {
+            return (1, 1);
+        }
+        let before = self.known();
         for missing in 1..=gap.min(168) {
             self.week[place(hour + missing, WEEK)] = UNKNOWN;
         }
-        self.open = UNKNOWN;
+        (before, self.known())
+    }
+
+    /// How many hours of the week are known.
+    fn known(&self) -> u16 {
+        self.week.iter().map(|it| u16::from(*it != UNKNOWN)).sum()
     }
 
     /// Notes which foretold the ended hour better: the week before, or the day before.

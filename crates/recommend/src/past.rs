@@ -31,7 +31,7 @@ pub trait Past {
 pub struct Tally {
     /// Samples of one pod in an hour, as lately seen: what an hour costs does not depend on how many pods a workload has.
     pub per_hour: u16,
-    /// Closed hours with samples, counted up to [`MOST_HOURS`].
+    /// Closed hours with samples, counted up to [`MOST_HOURS`]; fewer where a gap has taken what was known of them ([`Tally::lose`]).
     pub hours: u16,
     /// Peak of the last closed hour, where it was measured.
     pub last: Option<u16>,
@@ -102,6 +102,13 @@ impl Tally {
         self.mean *= decay;
         self.restless *= decay;
         self.weight *= decay;
+    }
+
+    /// Of the hours counted, the share `left` of `of` is known still: a gap has taken the others.
+    pub fn lose(&mut self, (of, left): (u16, u16)) {
+        if let Some(hours) = (u32::from(self.hours) * u32::from(left)).checked_div(u32::from(of)) {
+            self.hours = u16::try_from(hours).unwrap_or(MOST_HOURS).min(self.hours);
+        }
     }
 
     /// As if there had been so many hours up to now, of so many samples each, with such a mean.

@@ -177,7 +177,14 @@ impl State {
         self.memory_ways.charge(&MEMORY, Resource::Memory, peak.into_iter(), 1, average);
         (self.cut, self.cut_now) = (halved(self.cuts()), 0);
         let shifted = self.cpu.close(open, gap);
-        self.memory.close(open, gap);
+        // What is counted of the past is what is known of it. Hours that come and go as those of a week before them did take nothing away:
+        // a job that runs once a day knows as many hours of its week after each run.
+        let known = match self.memory.close(open, gap) {
+            (0, _) if gap >= 168 => (1, 0), // nothing but CPU was measured
+            known => known,
+        };
+        self.cpu.tally.lose(known);
+        self.memory.tally.lose(known);
         self.hour = Some(hour);
         self.kill = self.kill.filter(|(then, _)| hour.saturating_sub(*then) < REMEMBERED);
         self.shift = self.shift.filter(|then| hour.saturating_sub(*then) < REMEMBERED);
@@ -228,8 +235,8 @@ impl State {
         self.cut_now = self.cut_now.saturating_add(other.cut_now).min(MOST_SAMPLES);
     }
 
-    /// The same memory, counted as no hours: there may be gaps in what it rests on, so that it shows what was used at least, and not
-    /// what was used at most.
+    /// The same memory, counted as no hours: there may be gaps in what it rests on, or it is of long ago, so that it shows what was used at
+    /// least, and not what was used at most.
     #[must_use]
     pub fn of_no_hours(mut self) -> Self {
         (self.cpu.tally.hours, self.memory.tally.hours) = (0, 0);

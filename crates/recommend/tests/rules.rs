@@ -8,6 +8,7 @@ use supple_quantity::{Bytes, MilliCpu};
 use supple_recommend::explain::Rule;
 use supple_recommend::policy::Policy;
 use supple_recommend::sample::{Sample, Size, amount};
+use supple_recommend::state::{Cursor, State, Taken};
 use supple_recommend::strategy::Strategy;
 use supple_recommend::supple::Supple;
 
@@ -202,4 +203,36 @@ fn throttling_raises_at_once() {
     // A quarter more, rounded up.
     assert_eq!(life.size.cpu_request, Some(MilliCpu((before.0 * 5 + 3) / 4)));
     assert_eq!(life.strategy.explanation().cpu.map(|it| it.rule), Some(Rule::Raise));
+}
+
+/// Hours that count after one sample an hour in those of the given hours that `runs` is true of.
+fn hours(of: std::ops::Range<i64>, memory: bool, runs: impl Fn(i64) -> bool) -> u16 {
+    let (mut state, mut cursor) = (State::default(), Cursor::default());
+    for hour in of.filter(|it| runs(*it)) {
+        let memory = memory.then_some(100.0 * amount(MEBI));
+        let sample = Sample { time: hour * 3600, cpu: Some(100.0), memory, ..Sample::default() };
+        assert_eq!(state.observe(&mut cursor, &sample, &Policy::default()), Taken::Counted);
+    }
+    state.hours()
+}
+
+#[test]
+fn an_hour_that_is_long_gone_is_no_hour_of_history() {
+    let away = |from: i64, hours: i64| move |hour: i64| hour < from || from + hours <= hour;
+    for memory in [true, false] {
+        assert_eq!(hours(0..721, memory, |_| true), 720, "{memory}");
+        // At nothing over the holidays: what the peak of a day is has to be learned anew.
+        assert_eq!(hours(0..720 + 192 + 1, memory, away(720, 192)), 0, "{memory}");
+        assert_eq!(hours(0..720 + 192 + 24, memory, away(720, 192)), 23, "{memory}");
+        // Once a day, every day: the week knows as much after each run.
+        assert_eq!(hours(0..40 * 24, memory, |hour| hour % 24 == 3), 39, "{memory}");
+        assert_eq!(
+            hours(0..60 * 24, memory, |hour| hour / 24 % 7 < 5),
+            hours(0..60 * 24, false, |hour| hour / 24 % 7 < 5)
+        );
+    }
+    // Of what a day's outage takes, a seventh of what was known; of almost a week's nearly all.
+    assert_eq!(hours(0..720 + 24 + 1, true, away(720, 24)), 617);
+    assert_eq!(hours(0..720 + 160 + 1, true, away(720, 160)), 34);
+    assert_eq!(hours(0..40 + 20 + 1, true, away(40, 20)), 40, "all of them are of the last week");
 }

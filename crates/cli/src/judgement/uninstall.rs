@@ -287,7 +287,7 @@ fn say_of(namespace: &str, kind: &str, name: &str, what: &str, why: &str) -> Res
 /// Autoscalers whose target we changed, with the one they had before us.
 fn targets(scene: &Scene) -> Vec<(&WorkloadKey, Target)> {
     let of = |it: &Scaler| {
-        let (kind, name, anchor) = (it.kind.clone(), it.name.clone(), it.anchor?);
+        let (kind, name, anchor) = (it.kind.clone(), it.name.clone(), it.adjusted()?.0);
         Some(Target { kind, name, from: anchor.to, to: anchor.percent, anchor: None })
     };
     let all = scene.workloads.iter();

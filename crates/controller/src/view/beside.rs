@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricTarget};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ManagedFieldsEntry};
 use supple_api::names::ADJUSTED_TARGET;
 use supple_api::resolve::Above;
 use supple_api::selector::matches;
 use supple_decide::facts::{self, Metric, Scaler};
+use supple_decide::hand::MANAGER;
 use supple_decide::key::WorkloadKey;
 use supple_decide::scaler::Anchor;
 use supple_resize::amounts::Resource;
@@ -32,16 +33,21 @@ pub struct Scales {
 impl From<HorizontalPodAutoscaler> for Scales {
     fn from(it: HorizontalPodAutoscaler) -> Self {
         let by_keda = it.metadata.labels.as_ref().is_some_and(|it| it.contains_key("scaledobject.keda.sh/name"));
+        let by_keda = by_keda.then(|| "ScaledObject".to_owned());
+        let owner = it.metadata.owner_references.iter().flatten().find(|it| it.controller == Some(true));
+        let maker = by_keda.or_else(|| owner.map(|it| it.kind.clone()));
+        let set_by = metrics_by(it.metadata.managed_fields.as_deref().unwrap_or_default());
         let spec = it.spec;
         let count = |it: Option<i32>, without: u32| it.and_then(|it| u32::try_from(it).ok()).unwrap_or(without);
         let mut scaler = Scaler {
             name: it.metadata.name.unwrap_or_default(),
-            kind: if by_keda { "ScaledObject" } else { "HorizontalPodAutoscaler" }.to_owned(),
+            kind: maker.unwrap_or_else(|| "HorizontalPodAutoscaler".to_owned()),
             metrics: Vec::new(),
             min_replicas: count(spec.min_replicas, 1),
             max_replicas: count(Some(spec.max_replicas), 1),
             current_replicas: count(it.status.and_then(|it| it.current_replicas), 0),
             anchor: None,
+            set_by,
             through: None,
         };
         for metric in spec.metrics.into_iter().flatten() {
@@ -60,9 +66,6 @@ impl From<HorizontalPodAutoscaler> for Scales {
         }
         let noted = it.metadata.annotations.as_ref().and_then(|it| it.get(ADJUSTED_TARGET));
         scaler.anchor = noted.and_then(|it| serde_json::from_str::<Anchor>(it).ok());
-        if scaler.adjusted().is_none() {
-            scaler.anchor = None; // somebody else has set the target since
-        }
         let target = spec.scale_target_ref;
         Self { kind: target.kind, name: target.name, api_version: target.api_version, scaler }
     }
@@ -79,6 +82,15 @@ impl Scales {
         let through = Some(format!("{}/{}", self.kind.to_lowercase(), self.name));
         Some(Scaler { through, anchor: None, ..self.scaler.clone() })
     }
+}
+
+/// The latest manager but us that set the metrics: one list, which has one manager at a time unless several applied the same.
+fn metrics_by(managed: &[ManagedFieldsEntry]) -> Option<String> {
+    let sets = |it: &&ManagedFieldsEntry| {
+        let fields = it.fields_v1.as_ref().and_then(|it| it.0.get("f:spec"));
+        it.manager.as_deref() != Some(MANAGER) && fields.is_some_and(|it| it.get("f:metrics").is_some())
+    };
+    managed.iter().filter(sets).max_by_key(|it| it.time.as_ref().map(|it| it.0))?.manager.clone()
 }
 
 fn utilization(target: &MetricTarget) -> Option<u32> {
@@ -183,7 +195,7 @@ mod tests {
         };
         let reads: Vec<String> = it.scaler.metrics.iter().map(of).collect();
         let reads: Vec<&str> = reads.iter().map(String::as_str).collect();
-        assert_eq!((it.scaler.kind.as_str(), &*reads, it.scaler.anchor.is_some()), expect, "{metrics}");
+        assert_eq!((it.scaler.kind.as_str(), &*reads, it.scaler.adjusted().is_some()), expect, "{metrics}");
     }
 
     #[test]
@@ -220,5 +232,31 @@ mod tests {
             json!([container("app", "cpu", 70), container("proxy", "cpu", 70)]),
             (own, &["app cpu 70", "proxy cpu 70"], false),
         );
+    }
+
+    #[test]
+    fn whose_an_autoscaler_is_and_who_set_its_target() {
+        let target = json!({"type": "Utilization", "averageUtilization": 40});
+        let wrote =
+            |manager: &str, time: &str, fields: Value| json!({"manager": manager, "time": time, "fieldsV1": fields});
+        let metrics = json!({"f:spec": {"f:metrics": {}}});
+        let object = json!({
+            "metadata": {"name": "web",
+                "annotations": {(ADJUSTED_TARGET): json!({"percent": 40, "milliCpu": 400, "pods": 1, "to": 97}).to_string()},
+                "ownerReferences": [
+                    {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "1"},
+                    {"apiVersion": "x/v1", "kind": "WebApp", "name": "web", "uid": "2", "controller": true}],
+                "managedFields": [
+                    wrote("old", "2026-01-01T00:00:00Z", metrics.clone()),
+                    wrote("argocd-controller", "2026-01-02T00:00:00Z", metrics.clone()),
+                    wrote(MANAGER, "2026-01-03T00:00:00Z", metrics),
+                    wrote("kube-controller-manager", "2026-01-04T00:00:00Z", json!({"f:status": {}}))]},
+            "spec": {"maxReplicas": 9, "scaleTargetRef": {"kind": "Deployment", "name": "web"},
+                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]},
+        });
+        let it = Scales::from(serde_json::from_value::<HorizontalPodAutoscaler>(object).unwrap()).scaler;
+        assert_eq!((it.kind.as_str(), it.set_by.as_deref()), ("WebApp", Some("argocd-controller")));
+        let said = it.set_back().unwrap();
+        assert!(said.starts_with("argocd-controller set webapp/web to 40 % after"), "{said}");
     }
 }

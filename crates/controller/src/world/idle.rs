@@ -67,7 +67,7 @@ impl World {
             });
             let record = self.records.get(&workload).cloned().unwrap_or_default();
             let subject = Subject { facts, policy, needs, record };
-            let siblings = Siblings::of(&self.view.scene, &subject, [&pod]).at_rest();
+            let siblings = Siblings::of(&self.view.scene, &subject, [&pod], now).at_rest();
             self.kept.resting.insert(workload, Box::new((subject, siblings)));
         }
     }

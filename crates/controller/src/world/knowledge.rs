@@ -55,7 +55,7 @@ impl Shared {
             let acts = subject.policy.mode.value != Mode::Off
                 || world.pods_of(key).any(|it| it.words.contains_key(names::MODE));
             let sizes = acts.then(|| {
-                let siblings = Siblings::of(scene, subject, world.pods_of(key));
+                let siblings = Siblings::of(scene, subject, world.pods_of(key), world.judged_at);
                 Box::new((Subject::clone(subject), siblings))
             });
             workloads.insert(key.clone(), Of::new(&subject.facts, subject.policy.clone(), sizes, true));

@@ -9,6 +9,7 @@ use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
 use supple_decide::policy::Policy;
 use supple_decide::scene::Subject;
+use supple_recommend::state::HOUR;
 
 use super::World;
 
@@ -34,7 +35,7 @@ impl World {
             self.view.all_dirty();
         }
         for workload in self.view.take_dirty() {
-            self.refresh_workload(&workload);
+            self.refresh_workload(&workload, now);
         }
         self.learn_unseen_kills(now);
         if only.is_none() {
@@ -53,7 +54,7 @@ impl World {
         }
     }
 
-    fn refresh_workload(&mut self, workload: &WorkloadKey) {
+    fn refresh_workload(&mut self, workload: &WorkloadKey, now: Timestamp) {
         if self.view.members(workload).next().is_none() {
             self.scene_forget(workload);
             return;
@@ -71,7 +72,7 @@ impl World {
         // A Prometheus tells more of the past than a checkpoint, and no hour is to count twice: it goes first, unless VPA's own hand is
         // over.
         if resolved.autoscaler.is_some() || !self.settings.reads_past {
-            self.import(workload, &resolved.autoscalers, &resolved.policy);
+            self.import(workload, &resolved.autoscalers, &resolved.policy, now);
         }
         match resolved.autoscaler {
             Some(name) => drop(self.autoscalers.insert(workload.clone(), name)),
@@ -101,8 +102,9 @@ impl World {
 
     /// What VPA's own recommender remembered of a workload, taken over once, be it at first sight or when its object becomes ours:
     /// whoever comes from VPA looks at both for a while before that. A container of which half as much is known already has
-    /// lived through the same hours with us, or has been taken over by a process before this one.
-    fn import(&mut self, workload: &WorkloadKey, autoscalers: &[Arc<str>], policy: &Policy) {
+    /// lived through the same hours with us, or has been taken over by a process before this one. A checkpoint that nobody has written for a
+    /// day says what was used once: that may raise, and is no hour of those that have to be known before anything is lowered.
+    fn import(&mut self, workload: &WorkloadKey, autoscalers: &[Arc<str>], policy: &Policy, now: Timestamp) {
         if self.kept.has_imported(workload) {
             return;
         }
@@ -112,7 +114,9 @@ impl World {
             match checkpoint.status.as_ref().map(supple_api::checkpoint::state) {
                 Some(Ok(Some(state))) => {
                     self.kept.imported(workload);
-                    if self.history.hours(workload, container) < state.hours() / 2 {
+                    let ended = now.as_second().div_euclid(HOUR) - 24;
+                    let state = if state.hour.is_none_or(|it| it < ended) { state.of_no_hours() } else { state };
+                    if self.history.hours(workload, container) < (state.hours() / 2).max(1) {
                         self.history.adopt(workload, container, state, policy);
                     }
                 }

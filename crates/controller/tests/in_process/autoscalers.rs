@@ -193,7 +193,7 @@ async fn a_recommendation_goes_with_what_it_was_about() {
 async fn what_another_recommender_learned_is_taken_over_once() {
     let lab = lab().await;
     autoscaler(&lab, "web", "Pod", "web", "Off").await;
-    checkpoint(&lab).await;
+    checkpoint(&lab, "2025-12-31T23:59:00Z").await;
     let mut hours = Vec::new();
     for _ in 0..2 {
         let work = lab.begin();
@@ -206,18 +206,32 @@ async fn what_another_recommender_learned_is_taken_over_once() {
     lab.cluster.stop().await;
 }
 
+/// VPA was removed, and its checkpoints stand: what was used then is no reason to lower anything now.
+#[tokio::test(start_paused = true)]
+async fn what_another_recommender_learned_long_ago_is_no_hour_of_history() {
+    let lab = lab().await;
+    autoscaler(&lab, "web", "Pod", "web", "Off").await;
+    checkpoint(&lab, "2025-12-30T12:00:00Z").await;
+    let work = lab.begin();
+    tokio::time::sleep(Duration::from_secs(900)).await;
+    let hours = known(&lab).await;
+    assert!(hours <= 1, "{hours}");
+    work.end().await;
+    lab.cluster.stop().await;
+}
+
 /// Hours that are known of the pod.
 async fn known(lab: &Lab) -> i32 {
     lab.rightsizing("pod-web").await.recommendation.remove(0).hours
 }
 
-/// What VPA's recommender has written of the container in a month.
-async fn checkpoint(lab: &Lab) {
+/// What VPA's recommender has written of the container in a month, the last time then.
+async fn checkpoint(lab: &Lab, last: &str) {
     let weights = |bucket: &str| -> Value { json!({"bucketWeights": {bucket: 10_000}, "totalWeight": 20.5}) };
     let checkpoint = json!({
         "metadata": {"name": "web-app"}, "spec": {"vpaObjectName": "web", "containerName": "app"},
         "status": {"version": "v3", "totalSamplesCount": 11_520,
-            "firstSampleStart": "2025-12-01T00:00:00Z", "lastSampleStart": "2025-12-31T23:59:00Z",
+            "firstSampleStart": "2025-12-01T00:00:00Z", "lastSampleStart": last,
             "cpuHistogram": weights("8"), "memoryHistogram": weights("26")},
     });
     let checkpoints = Api::<VerticalPodAutoscalerCheckpoint>::default_namespaced(lab.client.clone());
@@ -232,7 +246,7 @@ async fn what_vpa_had_learned_is_known_on_the_way_from_it() {
         let theirs = json!({"metadata": {"name": "web"}, "spec": {"targetRef": {"kind": "Pod", "name": "web"},
             "updatePolicy": {"updateMode": "Off"}}});
         autoscalers(&lab).create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
-        checkpoint(&lab).await;
+        checkpoint(&lab, "2025-12-31T23:59:00Z").await;
         let work = lab.begin_set(Settings { reads_past, ..Settings::default() });
         tokio::time::sleep(Duration::from_secs(900)).await;
         let compared = known(&lab).await;

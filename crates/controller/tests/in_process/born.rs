@@ -231,8 +231,8 @@ async fn a_brake_is_one_for_new_pods_too() {
     }
 }
 
-/// Nothing was resized: what was created with other sizes is watched, held up and handed over as little as one with its own. What it
-/// would have had is all that is known of it besides.
+/// Nothing was resized: what was created with other sizes is watched for harm and handed over as little as one with its own. What it
+/// would have had is all that is known of it besides, and that the next step is counted, and waited for, from there.
 #[tokio::test(start_paused = true)]
 async fn the_webhooks_note_says_what_a_pod_would_have_had_and_nothing_else() {
     let shop = Shop::new(json!({"updatePolicy": {"updateMode": "Initial"}}), None).await;

@@ -44,7 +44,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
 }
 
 /// Whether some sibling lives with such sizes already, and has for long enough to say so: nobody has to go first any more.
-fn is_proven(sight: &Sight<'_>, draft: &Draft) -> bool {
+pub fn is_proven(sight: &Sight<'_>, draft: &Draft) -> bool {
     let rationed = || draft.parts.iter().filter(|it| it.changes() && !it.together);
     let proves = |it: &PodFacts| lives_well(sight, it) && rationed().all(|part| proves(sight, it, part));
     sight.team.pods.iter().any(|it| it.key != sight.pod.key && proves(it))

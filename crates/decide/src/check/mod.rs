@@ -24,6 +24,7 @@ pub(crate) mod sight;
 pub(crate) mod startup;
 pub(crate) mod step;
 pub(crate) mod valid;
+pub(crate) mod wave;
 pub(crate) mod worth;
 
 use std::fmt;

@@ -57,8 +57,8 @@ fn reading<'a>(scalers: &'a [Scaler], part: &Part, container: &ContainerFacts) -
 }
 
 /// The one scaler whose target can be changed, and its metric; else why none can: with two that read CPU it is not plain which of them
-/// decides, what is made of a `ScaledObject` is put back by its maker at once, and one that scales what the workload is made by looks at
-/// the mean of all that this has made.
+/// decides, what has a maker, as a `ScaledObject`, is put back by it at once, as is one that somebody has set back before, and one that
+/// scales what the workload is made by looks at the mean of all that this has made.
 pub fn adjustable(scalers: &[Scaler]) -> Result<(&Scaler, &Metric), String> {
     let count = scalers.iter().flat_map(|it| it.of(Resource::Cpu)).count();
     let one = scalers.iter().find_map(|it| Some((it, it.adjustable()?))).filter(|_| count == 1);
@@ -67,9 +67,9 @@ pub fn adjustable(scalers: &[Scaler]) -> Result<(&Scaler, &Metric), String> {
     };
     if let Some(through) = &scaler.through {
         Err(format!("it scales {through}, which may have other pods too"))
-    } else if scaler.kind == "HorizontalPodAutoscaler" {
-        Ok((scaler, metric))
-    } else {
+    } else if scaler.kind != "HorizontalPodAutoscaler" {
         Err(format!("whoever made it from {}/{} would set it back", scaler.kind.to_lowercase(), scaler.name))
+    } else {
+        scaler.set_back().map_or(Ok((scaler, metric)), Err)
     }
 }

@@ -1,12 +1,13 @@
 //! If a restart is needed, do mode, disruption budget and replica count allow it? Recreating a pod is one too.
 
-use supple_resize::amounts::{Requirement, Resource};
+use jiff::Timestamp;
+use supple_resize::amounts::Resource;
 use supple_resize::predict::Change;
 
 use crate::check::draft::{Deed, Draft, Part, Saying};
 use crate::check::settling::take_back;
 use crate::check::sight::Sight;
-use crate::check::{Check, cool_down, replicas};
+use crate::check::{Check, cool_down, replicas, wave};
 use crate::code::Code;
 use crate::facts::{Budget, Phase, PodFacts, Rollout};
 use crate::policy::{Direction, Mode, RecreateBy};
@@ -18,13 +19,18 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         draft.deed = Deed::Recreate(Code::Evict);
     }
     if matches!(draft.deed, Deed::Recreate(_)) {
+        let wait = |draft: &mut Draft, (until, saying): (Timestamp, Saying)| {
+            draft.again = draft.again.max(Some(until));
+            saying
+        };
+        // What a pod would be made anew with is another thing once its cool-down is over.
         let obstacle = wrong_direction(sight, draft)
+            .or_else(|| wave::cooling(sight, draft).map(|it| wait(draft, it)))
             .or_else(|| if rolls_out(sight, draft.deed) { rolled_out(sight, draft) } else { obstacle(sight, draft) })
             .or_else(|| {
-                let refused = cool_down::refused(sight, &Change::default(), Check::Restart);
-                let (until, saying) = refused.or_else(|| cool_down::unanswered(sight, Check::Restart))?;
-                draft.again = draft.again.max(Some(until));
-                Some(saying)
+                let refused = || cool_down::refused(sight, &Change::default(), Check::Restart);
+                let waits = wave::another_first(sight, draft).or_else(refused);
+                waits.or_else(|| cool_down::unanswered(sight, Check::Restart)).map(|it| wait(draft, it))
             });
         let Some(saying) = obstacle else { return };
         match draft.second_best.take().filter(|it| !it.is_empty()) {
@@ -166,24 +172,37 @@ fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> Option<String> {
 }
 
 /// Why the pod is not to be recreated for what its sizes are to do. One that is stuck is recreated for its life.
+///
+/// As VPA asks it, of what would be set and not of what is recommended: after bounds, steps and what is held, of what is ours to size; and
+/// of one container by itself, so that no requirement is met by another one than the rest.
 fn wrong_direction(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     let setting = &sight.policy().recreate_only_for;
-    if draft.deed == Deed::Recreate(Code::StuckAfterKill) {
+    if draft.deed == Deed::Recreate(Code::StuckAfterKill) || setting.value.is_empty() {
         return None;
     }
-    let moves = |direction: &Direction, resource: Resource| {
-        sight.pod.containers.iter().any(|container| {
-            let wanted = sight.wanted(container, resource).map(|it| it.target);
-            let asked = container.asked.get(resource, Requirement::Request);
-            wanted
-                .zip(asked)
-                .is_some_and(|(wanted, asked)| if direction.rises { wanted > asked } else { wanted < asked })
+    // A resize that is given up is asked for already: there the way is that from the former numbers to it.
+    let given_up = draft.second_best.iter().flatten().map(|it| (it, it.next.request, it.now.request));
+    let due = draft.parts.iter().map(|it| (it, it.now.request, it.held.unwrap_or(it.next).request));
+    let ways: Vec<_> = due.chain(given_up).collect();
+    let meets = |direction: &Direction, container: usize| {
+        ways.iter().filter(|(part, ..)| part.container == container).any(|(part, from, to)| {
+            let is_meant = if part.resource == Resource::Cpu { direction.cpu } else { direction.memory };
+            let moves = from.zip(*to).is_some_and(|(from, to)| if direction.rises { to > from } else { to < from });
+            is_meant && moves
         })
     };
-    let holds = |it: &Direction| (it.cpu && moves(it, Resource::Cpu)) || (it.memory && moves(it, Resource::Memory));
-    let unmet = setting.value.iter().find(|it| !holds(it))?;
-    let (what, way) = (unmet.resources(), if unmet.rises { "rise" } else { "fall" });
-    let message = format!("evictionRequirements allow recreating it only if its {what} is to {way}");
+    let containers = || 0..sight.pod.containers.len();
+    if containers().any(|container| setting.value.iter().all(|it| meets(it, container))) {
+        return None;
+    }
+    let unmet = setting.value.iter().find(|it| !containers().any(|container| meets(it, container)));
+    let message = match unmet {
+        Some(unmet) => {
+            let (what, way) = (unmet.resources(), if unmet.rises { "rise" } else { "fall" });
+            format!("evictionRequirements allow recreating it only if its {what} is to {way}")
+        }
+        None => "evictionRequirements allow recreating it only if one of its containers meets all of them".to_owned(),
+    };
     Some(Saying::refused(Check::Restart, Code::WrongDirection, message).by("evictionRequirements", setting))
 }
 

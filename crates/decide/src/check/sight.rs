@@ -172,7 +172,7 @@ impl Sight<'_> {
     pub fn born(&self) -> Cow<'_, Born> {
         let Self { scene, subject, team, pod, now, .. } = self;
         let (siblings, born) = team.born.get_or_init(|| {
-            let siblings = Siblings::of(scene, subject, team.pods.iter().copied());
+            let siblings = Siblings::of(scene, subject, team.pods.iter().copied(), *now);
             let new = newborn(subject, pattern(team.pods.iter().copied(), pod));
             let creation = create(scene, subject, &siblings, &new, *now);
             (siblings, Born { new, creation })

@@ -134,6 +134,7 @@ pub fn build(cases: &[WorkloadCase], webhook: bool) -> Stage {
                 max_replicas: 9,
                 current_replicas: 2,
                 anchor: (percent % 2 == 0).then_some(Anchor { percent: 50, milli_cpu: 700, pods: 2, to: percent }),
+                set_by: None,
                 through: None,
             });
         }

@@ -4,6 +4,7 @@
 
 mod budgets;
 mod cluster;
+mod evictions;
 mod memory;
 mod nodes;
 mod ownership;

@@ -24,6 +24,7 @@ fn scaler(cpu: Option<u32>, memory: Option<u32>) -> Scaler {
         max_replicas: 9,
         current_replicas: 2,
         anchor: None,
+        set_by: None,
         through: None,
     }
 }
@@ -389,4 +390,35 @@ fn a_pod_that_lacks_a_little_counts_among_all() {
     let round = stage.decide();
     assert!(round.actions.iter().all(|it| !matches!(it.what, What::AdjustScaler { .. })), "{:#?}", round.actions);
     assert!(codes(&round, "web-2").contains(&Code::HorizontalScaler));
+}
+
+/// The manifest of an autoscaler that was adjusted is applied again: its old target, and our note.
+#[test]
+fn a_target_that_is_set_back_is_said_and_taken_for_no_new_beginning() {
+    let set_back = |sizes: &str| {
+        let mut stage = adjusting(2, 40);
+        let scaler = &mut stage.subject("web").facts.scalers[0];
+        scaler.anchor = Some(Anchor { percent: 40, milli_cpu: 2000, pods: 2, to: 80 });
+        scaler.set_by = Some("argocd-controller".into());
+        for name in ["web-1", "web-2"] {
+            let resized = stage.container("app", sizes);
+            stage.at(name).containers[0] = resized;
+        }
+        stage
+    };
+    let why =
+        "argocd-controller set horizontalpodautoscaler/web to 40 % after Supple had moved its target from 40 % to 80 %";
+    for (sizes, code) in [("1 750Mi", Code::HorizontalScaler), ("500m 750Mi", Code::Fits)] {
+        let round = set_back(sizes).decide();
+        check(&round, "web-1", code, "nothing");
+        assert_eq!((adjusted(&round), settled(&round)), (vec![], None));
+        let said = &decision(&round, "web-1").message;
+        assert!(said.contains(why) && said.contains("supple.dev/adjusted-target"), "{said}");
+    }
+    // A person has removed the note: from here on it is moved from where it stands.
+    let mut stage = set_back("1 750Mi");
+    stage.subject("web").facts.scalers[0].anchor = None;
+    assert_eq!(adjusted(&stage.decide()), [("web-1", 40, 80), ("web-2", 40, 80)]);
+    // What does not concern it goes on.
+    check(&set_back("1 1Gi").decide(), "web-1", Code::Resize, "750Mi");
 }

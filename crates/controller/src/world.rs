@@ -221,12 +221,12 @@ impl World {
                 return effects;
             }
             Event::Measured(usage) => {
-                let pressing = self.take_in(usage);
+                let pressing = self.take_in(usage, now);
                 return self.at_once(&pressing, now);
             }
             Event::Usage(Ok(usage)) => {
                 (self.blind, self.measuring) = (None, None);
-                let pressing = self.take_in(usage);
+                let pressing = self.take_in(usage, now);
                 let mut effects = self.at_once(&pressing, now);
                 effects.extend(self.round(now, None));
                 return effects;
@@ -237,7 +237,7 @@ impl World {
             }
             Event::Detailed(readings) => return self.take_in_details(readings, now),
             Event::Evicted(eviction) => self.evictions.wait(*eviction),
-            Event::Past(past, extent) => self.take_in_past(past, extent),
+            Event::Past(past, extent, _taken) => self.take_in_past(&past, extent),
             Event::Guards(workload, asked) => return self.guarded(workload, asked, now),
             Event::Answered(order, answer) => return self.answered(&order, answer, now),
             Event::Wrote(workload, result) => self.wrote(&workload, result),
@@ -353,7 +353,7 @@ impl World {
         for incident in incidents {
             match incident {
                 Incident::OutOfMemory(place, at) => {
-                    self.history.killed(&facts, &facts.containers[place], at, &policy);
+                    self.history.killed(&facts, &facts.containers[place], at.min(now), &policy);
                     killed = true;
                 }
                 Incident::Evicted if !self.evicted_by_status(&facts, &policy, now) => continue,
@@ -368,11 +368,13 @@ impl World {
         effects
     }
 
-    /// Take in what pods use. Returns the workloads of which that demands more at once.
-    fn take_in(&mut self, usage: Vec<PodUse>) -> BTreeSet<WorkloadKey> {
+    /// Take in what pods use. Returns the workloads of which that demands more at once. When it was measured is told by clocks of nodes:
+    /// one that is ahead must not move the hour of a workload, in which all that others measure would then be late.
+    fn take_in(&mut self, usage: Vec<PodUse>, now: Timestamp) -> BTreeSet<WorkloadKey> {
         let mut pressing = BTreeSet::new();
         for PodUse { namespace, name, containers } in usage {
             for (container, used) in containers {
+                let used = Use { at: used.at.min(now), ..used };
                 pressing.extend(self.take_in_use(&namespace, &name, &container, used, false));
             }
         }
@@ -403,19 +405,20 @@ impl World {
         effects
     }
 
+    /// Whose past is of use: pods, each with how many containers it has.
+    pub fn without_past(&self) -> Vec<((Arc<str>, Arc<str>), usize)> {
+        let pods = self.view.scene.pods.iter().filter(|(_, it)| !self.history.is_resumed(&it.workload));
+        pods.map(|(key, it)| ((key.namespace.clone(), key.name.clone()), it.containers.len())).collect()
+    }
+
     /// The past of pods that are still there. Of a workload that was gone on from what was remembered of it nothing is taken
     /// in: it would count twice. What was measured since we began does not stand in the way, because the past ends where that begins.
-    fn take_in_past(&mut self, past: Vec<Past>, extent: Extent) {
-        let fresh: BTreeSet<WorkloadKey> = past
-            .iter()
-            .filter_map(|it| Some(self.view.pod(&it.namespace, &it.pod)?.workload.clone()))
-            .filter(|it| !self.history.is_resumed(it))
-            .collect();
-        for Past { namespace, pod, container, samples } in past {
-            let Some(facts) = self.view.pod(&namespace, &pod).cloned() else { continue };
-            if fresh.contains(&facts.workload) {
+    fn take_in_past(&mut self, past: &[Past], extent: Extent) {
+        for told in past {
+            let Some(facts) = self.view.pod(&told.namespace, &told.pod).cloned() else { continue };
+            if !self.history.is_resumed(&facts.workload) {
                 let policy = self.policy_of(&facts.workload);
-                self.history.observe_past(&facts, &container, &samples, extent, &policy);
+                self.history.observe_past(&facts, &told.container, told.samples(), extent, &policy);
             }
         }
     }
@@ -645,6 +648,10 @@ impl World {
 
 #[cfg(test)]
 mod bounds_tests;
+#[cfg(test)]
+mod clock_tests;
+#[cfg(test)]
+mod past_tests;
 #[cfg(test)]
 mod pressing_tests;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod budgets;
 mod cluster;
+mod innocent;
 mod memory;
 mod nodes;
 mod ownership;

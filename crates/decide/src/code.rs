@@ -241,7 +241,7 @@ codes! {
     Restarted => "",
     /// The pod is no longer ready.
     NotReady => "",
-    /// The container is throttled more than before.
+    /// The container is throttled since its CPU limit was lowered.
     Throttled => "",
     /// A guard of the policy was crossed.
     GuardCrossed => "",

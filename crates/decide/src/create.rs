@@ -292,6 +292,7 @@ pub fn newborn(subject: &Subject, pattern: &PodFacts) -> PodFacts {
         node: None,
         phase: Phase::Pending,
         deleting: false,
+        leaving: None,
         evicted: None,
         started: None,
         made: None,

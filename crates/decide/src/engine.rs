@@ -185,14 +185,15 @@ impl<'a> Judging<'a> {
     fn prepare(&mut self, key: &'a WorkloadKey, subject: &'a Subject, pods: Vec<&'a PodFacts>) {
         let Self { scene, now, ref ledger, .. } = *self;
         let mut team = Team::of(pods, subject, scene, now);
-        let harmed = team.pods.iter().filter_map(|it| Some((&*it.key.name, settle::harm(scene, subject, it, now)?)));
+        let harmed =
+            team.pods.iter().filter_map(|it| Some((&*it.key.name, settle::harm(scene, subject, &team.pods, it, now)?)));
         team.harms = harmed.collect();
         let given_up = team.pods.iter().filter(|it| !team.harms.contains_key(&*it.key.name)).filter_map(|it| {
             let (code, message) = progress::is_given_up(scene, subject, it, now)?;
             Some((*it, code, message))
         });
         let given_up: Vec<_> = given_up.collect();
-        let mut record = settle::remember(subject, &team.pods, &team.harms, &given_up, now);
+        let mut record = settle::remember(scene, subject, &team.pods, &team.harms, &given_up, now);
         if let Some(recreated) = recreated::remember(subject, &team.pods, now) {
             record.get_or_insert_with(|| Record::clone(&subject.record)).recreated = recreated;
         }

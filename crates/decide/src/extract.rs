@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{
     Container, ContainerStatus, Node, NodeStatus, Pod, PodCondition, PodStatus, ResourceRequirements,
 };
@@ -107,6 +107,7 @@ impl PodFacts {
             evicted: (status.reason.as_deref() == Some("Evicted"))
                 .then(|| Box::new(used_when_evicted(status.message.as_deref().unwrap_or_default()))),
             deleting: pod.metadata.deletion_timestamp.is_some(),
+            leaving: leaving(&pod.metadata, status).map(At::from),
             started: started.map(At::from),
             made: time(pod.metadata.creation_timestamp.as_ref()).map(At::from),
             ready: ready_is("True").map(|it| since(it).unwrap_or(Timestamp::UNIX_EPOCH).into()),
@@ -118,6 +119,22 @@ impl PodFacts {
             containers: own,
         }
     }
+}
+
+/// Since when a pod is on its way out by somebody else's doing. A deletion says when its grace is over, and how long that is. Of a pod
+/// that was ended as a whole, by a deadline or its node, the reason is there and no moment: it is not ready from then on.
+fn leaving(meta: &ObjectMeta, status: &PodStatus) -> Option<Timestamp> {
+    let since = |kind: &str, value: &str| {
+        let found = status.conditions.iter().flatten().find(|it| it.type_ == kind && it.status == value);
+        found.map(|it| time(it.last_transition_time.as_ref()).unwrap_or(Timestamp::UNIX_EPOCH))
+    };
+    let asked = time(meta.deletion_timestamp.as_ref()).map(|over| {
+        let grace = SignedDuration::from_secs(meta.deletion_grace_period_seconds.unwrap_or_default().max(0));
+        over.checked_sub(grace).unwrap_or(over)
+    });
+    let ended = (status.phase.as_deref() == Some("Failed") && status.reason.as_ref().is_some_and(|it| !it.is_empty()))
+        .then(|| since("Ready", "False").unwrap_or(Timestamp::UNIX_EPOCH));
+    [asked, since("DisruptionTarget", "True"), ended].into_iter().flatten().min()
 }
 
 /// What containers used of the memory their node was short of, out of the sentence in which a kubelet says so:
@@ -276,6 +293,8 @@ impl NodeFacts {
         let empty = NodeStatus::default();
         let status = node.status.as_ref().unwrap_or(&empty);
         let is_true = |kind: &str| status.conditions.iter().flatten().any(|it| it.type_ == kind && it.status == "True");
+        let told = status.conditions.iter().flatten().find(|it| it.type_ == "Ready");
+        let since = told.and_then(|it| time(it.last_transition_time.as_ref())).map(At::from);
         let pressure = ["MemoryPressure", "DiskPressure", "PIDPressure"].into_iter().filter(|it| is_true(it));
         let allocatable = ResourceList::read(status.allocatable.as_ref());
         let pods = allocatable.get("pods").map_or(0, supple_quantity::Quantity::value);
@@ -301,6 +320,6 @@ impl NodeFacts {
             memory: allocatable.memory(),
             pods: u32::try_from(pods).unwrap_or(u32::MAX),
         };
-        Self::new(&slim, room, pressure.map(str::to_owned).collect(), is_true("Ready"))
+        Self::new(&slim, room, pressure.map(str::to_owned).collect(), (is_true("Ready"), since))
     }
 }

@@ -40,6 +40,9 @@ pub struct PodFacts {
     pub phase: Phase,
     /// It is on its way out.
     pub deleting: bool,
+    /// Since when somebody takes it away, where that shows: it was asked to go, is to be disrupted (`DisruptionTarget`), or was ended
+    /// by its node. What befalls it from then on tells nothing of its sizes.
+    pub leaving: Option<At>,
     /// Its node threw it out: `status.reason` is `Evicted`. With what its containers used of the memory that the node was short
     /// of; of none where it was short of something else.
     pub evicted: Option<Box<Few<Arc<str>, Bytes>>>,
@@ -510,6 +513,8 @@ pub struct NodeFacts {
     pub pressure: Vec<String>,
     /// `Ready` is true.
     pub ready: bool,
+    /// Since when it has been so, or has not, where its condition tells.
+    pub since: Option<At>,
     /// The minor version of its kubelet, `36` for v1.36: during an upgrade an older one than the API server's; `None`: it says none that
     /// is one of Kubernetes.
     pub kubelet: Option<u32>,
@@ -517,12 +522,17 @@ pub struct NodeFacts {
 
 impl NodeFacts {
     /// Of an object that has been cut down.
-    pub(crate) fn new(object: &Node, allocatable: Capacity, pressure: Vec<String>, ready: bool) -> Self {
+    pub(crate) fn new(
+        object: &Node,
+        allocatable: Capacity,
+        pressure: Vec<String>,
+        (ready, since): (bool, Option<At>),
+    ) -> Self {
         let written =
             serde_json::to_string(object).expect("an object of the API can be written: its maps have names for keys");
         let info = object.status.as_ref().and_then(|it| it.node_info.as_ref());
         let kubelet = info.and_then(|it| minor_version(&it.kubelet_version));
-        Self { written: written.into(), allocatable, pressure, ready, kubelet }
+        Self { written: written.into(), allocatable, pressure, ready, since, kubelet }
     }
 
     /// The object, cut down to what prediction reads: name, labels, allocatable, capacity, declared features, info, and

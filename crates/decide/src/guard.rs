@@ -79,7 +79,7 @@ pub const STEP_SECONDS: u32 = 60;
 
 /// A resize is done and seen in what is measured after this much time: nodes need seconds, and what is measured comes from every
 /// half minute or so.
-const LEAST_DELAY: SignedDuration = SignedDuration::from_mins(1);
+pub(crate) const LEAST_DELAY: SignedDuration = SignedDuration::from_mins(1);
 
 impl Guard {
     /// Whether a value is harm, and why, in words.

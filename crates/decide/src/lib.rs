@@ -30,6 +30,7 @@ pub mod facts;
 pub mod guard;
 pub mod hand;
 pub mod held;
+mod innocent;
 pub mod key;
 mod ledger;
 pub mod names;

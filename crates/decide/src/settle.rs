@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use supple_resize::amounts::{Requirement, Resource};
+use supple_resize::resources::ContainerKind;
 
 use crate::check::draft::Pair;
 use crate::check::sight::{after, is_within};
 use crate::code::Code;
 use crate::facts::{ContainerFacts, Noted, PodFacts};
-use crate::guard::{Guard, GuardReading, baseline};
+use crate::guard::{Guard, GuardReading, LEAST_DELAY, baseline};
+use crate::innocent;
 use crate::need::Use;
 use crate::note::Author;
 use crate::numbers::Numbers;
@@ -90,13 +92,14 @@ fn lowered_at(note: &Noted) -> Timestamp {
 
 /// Kubernetes writes when something ended in whole seconds, rounded down: what ended within the second of a resize is taken for a
 /// consequence of it.
-fn whole(at: Timestamp) -> Timestamp {
+pub fn whole(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// The harm the pod's last resize did, if it was ours, stands, and did. Only what was lowered can have done harm, except that a
-/// guard may object to anything that could have waited.
-pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) -> Option<Harm> {
+/// guard may object to anything that could have waited; and nothing that something else explains ([`innocent`]). `team` are the pods of
+/// its workload.
+pub fn harm(scene: &Scene, subject: &Subject, team: &[&PodFacts], pod: &PodFacts, now: Timestamp) -> Option<Harm> {
     let note = pod.note.as_deref().filter(|it| it.by == Author::Controller && stands(pod, it))?;
     let settle = subject.policy.settle.value;
     let from = lowered_at(note);
@@ -112,16 +115,14 @@ pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) ->
         let (cpu, memory) =
             (lowered(note, &container.name, Resource::Cpu), lowered(note, &container.name, Resource::Memory));
         if cpu || memory {
-            harms.extend(ended(note, container, memory, within));
+            let counts = |at| within(at) && innocent::end(scene, pod, container, at).is_none();
+            harms.extend(ended(note, container, memory, within, counts));
         }
-        let used = uses.and_then(|it| it.get(&container.name));
-        harms.extend(used.filter(|it| cpu && measured(it.at)).and_then(|it| throttled(container, it)));
+        let used = uses.and_then(|it| it.get(&container.name)).filter(|_| cpu);
+        let throttled = used.and_then(|it| throttled(subject, container, note, from, it));
+        harms.extend(throttled.filter(|it| measured(it.at) && innocent::anything(scene, pod, it.at).is_none()));
     }
-    let any = note.containers.iter().any(|(name, ..)| RESOURCES.iter().any(|it| lowered(note, name, *it)));
-    // A container that had to restart for its resize is not ready for a while; that is harm only if it stays so.
-    let patience = expects_restart(pod, note).then_some(until);
-    let since = pod.unready.map(Timestamp::from).filter(|_| any && !pod.is_ready_but_for_what_is_done());
-    if let Some(at) = since.filter(|it| within(*it) && patience.is_none_or(|until| now >= until)) {
+    if let Some(at) = unready(scene, subject, pod, (note, from), now).filter(|it| within(*it)) {
         let message = format!("it was ready before its resize, and has not been since {at:.0}");
         harms.push(Harm { code: Code::NotReady, at, container: None, message });
     }
@@ -130,11 +131,14 @@ pub fn harm(scene: &Scene, subject: &Subject, pod: &PodFacts, now: Timestamp) ->
         .get(&pod.workload)
         .into_iter()
         .flatten()
-        .filter(|it| guarded(it.at) && it.pod.as_ref().is_none_or(|it| *it == pod.key.name));
+        .filter(|it| guarded(it.at) && it.pod.as_ref().is_none_or(|it| *it == pod.key.name))
+        .filter(|it| innocent::reading(scene, subject, (team, pod), it, from).is_none());
+    // What a query looks back on is not to be a time in which its node was away either.
+    let last = innocent::returned(scene, pod).map_or(note.at, |it| it.max(note.at));
     for reading in readings {
         let guards = subject.policy.guards.value.iter().take(GUARDS);
         let guards = guards.filter(|it| it.name == reading.name);
-        harms.extend(guards.filter_map(|it| crossed(subject, it, reading, (pod, note, from))));
+        harms.extend(guards.filter_map(|it| crossed(subject, it, reading, (pod, note), (from, last))));
     }
     // The worst first, then the earliest: what is said does not depend on the order of containers.
     harms.into_iter().min_by(|a, b| {
@@ -155,8 +159,14 @@ impl Code {
 }
 
 /// How a container ended after the resize. One killed for want of memory after its limit was lowered was killed by that, however
-/// long ago it was; any other end counts while the pod is watched.
-fn ended(note: &Noted, container: &ContainerFacts, memory: bool, within: impl Fn(Timestamp) -> bool) -> Option<Harm> {
+/// long ago it was, and whatever else befell it; any other end `counts` where nothing else explains it.
+fn ended(
+    note: &Noted,
+    container: &ContainerFacts,
+    memory: bool,
+    within: impl Fn(Timestamp) -> bool,
+    counts: impl Fn(Timestamp) -> bool,
+) -> Option<Harm> {
     let end = container.last_end.filter(|it| it.at >= whole(lowered_at(note)))?;
     let harm = |code, message| Harm { code, at: end.at, container: Some(Arc::clone(&container.name)), message };
     let (before, after) = note.container(&container.name)?;
@@ -167,16 +177,63 @@ fn ended(note: &Noted, container: &ContainerFacts, memory: bool, within: impl Fn
         return Some(harm(Code::OutOfMemory, message));
     }
     let expected = restarts_for(container, note);
-    (!expected && !end.out_of_memory && end.exit_code != 0 && within(end.at)).then(|| {
+    (!expected && !end.out_of_memory && end.exit_code != 0 && counts(end.at)).then(|| {
         let message = format!("{} ended with code {} at {:.0}", container.name, end.exit_code, end.at);
         harm(Code::Restarted, message)
     })
 }
 
-fn throttled(container: &ContainerFacts, used: &Use) -> Option<Harm> {
+/// Whether a container is kept waiting for CPU by the limit that was lowered: no request throttles anybody, nor does a limit that stayed.
+/// What was measured while the resize was being done, and how a container starts, tell nothing of how it lives with it.
+fn throttled(subject: &Subject, container: &ContainerFacts, note: &Noted, from: Timestamp, used: &Use) -> Option<Harm> {
     let share = used.throttled_permille.filter(|it| *it > THROTTLED_PERMILLE)?;
-    let message = format!("{} is throttled in {}.{} % of its periods", container.name, share / 10, share % 10);
-    Some(Harm { code: Code::Throttled, at: used.at, container: Some(Arc::clone(&container.name)), message })
+    let (before, set) = note.container(&container.name)?;
+    before.cpu_limit.zip(set.cpu_limit).filter(|(before, set)| set < before)?;
+    let at = used.details_at.unwrap_or(used.at);
+    let started = container.running_since.map(Timestamp::from).filter(|it| *it >= whole(from));
+    let is_settled = started.is_none_or(|it| after(it, subject.policy.startup.value) <= at);
+    (is_settled && after(from, LEAST_DELAY) <= at).then(|| {
+        let message = format!("{} is throttled in {}.{} % of its periods", container.name, share / 10, share % 10);
+        Harm { code: Code::Throttled, at, container: Some(Arc::clone(&container.name)), message }
+    })
+}
+
+/// Since when the pod has not been ready, where that may be for what was lowered and is to be waited for no longer.
+fn unready(
+    scene: &Scene,
+    subject: &Subject,
+    pod: &PodFacts,
+    (note, from): (&Noted, Timestamp),
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let since = Timestamp::from(pod.unready?);
+    let lowers = |name: &str| RESOURCES.iter().any(|it| lowered(note, name, *it));
+    let is_for_it = note.containers.iter().any(|(name, ..)| lowers(name))
+        && !pod.is_ready_but_for_what_is_done()
+        && innocent::unready(scene, pod, since, now).is_none();
+    if !is_for_it {
+        return None;
+    }
+    let from = whole(from);
+    let missed = || pod.containers.iter().filter(|it| it.kind != ContainerKind::Init && !it.ready && !it.done);
+    // One that was not touched and ended since has trouble of its own. One that still runs may wait for what another was lowered in.
+    let has_ended = |it: &ContainerFacts| it.running_since.is_none_or(|it| Timestamp::from(it) >= from);
+    let is_of_others = |it: &ContainerFacts| !lowers(&it.name) && !restarts_for(it, note) && has_ended(it);
+    if missed().next().is_some() && missed().all(is_of_others) {
+        return None;
+    }
+    // One that ended well is started again, and may be meant to end: that is harm only if it stays so.
+    let ended_well = |it: &ContainerFacts| it.last_end.is_some_and(|it| it.at >= from && it.exit_code == 0);
+    let returns = missed().any(ended_well) && now < after(note.at, subject.policy.settle.value);
+    (!returns && !is_restarting(subject, pod, note, now)).then_some(since)
+}
+
+/// Whether the pod is not ready because a container had to restart for its resize, and may take its time.
+fn is_restarting(subject: &Subject, pod: &PodFacts, note: &Noted, now: Timestamp) -> bool {
+    let policy = &subject.policy;
+    let patience = policy.settle.value.max(policy.startup.value);
+    let is_since = pod.unready.is_some_and(|it| Timestamp::from(it) >= whole(note.at));
+    is_since && expects_restart(pod, note) && now < after(note.at, patience)
 }
 
 /// The harm that a guard sees in its reading, if that is harm which the resize did, and of which something can be taken back.
@@ -184,10 +241,11 @@ fn crossed(
     subject: &Subject,
     guard: &Guard,
     reading: &GuardReading,
-    (pod, note, since): (&PodFacts, &Noted, Timestamp),
+    (pod, note): (&PodFacts, &Noted),
+    (since, last): (Timestamp, Timestamp),
 ) -> Option<Harm> {
     let bound = guard.crossed(reading.value)?;
-    let counts = guard.blames(reading, since, note.at, subject.policy.settle.value) && gives_back(pod, note);
+    let counts = guard.blames(reading, since, last, subject.policy.settle.value) && gives_back(pod, note);
     let message = format!("guard {:?} reads {}, which is {bound}", guard.name, reading.value);
     counts.then_some(Harm { code: Code::GuardCrossed, at: reading.at, container: None, message })
 }
@@ -253,6 +311,7 @@ pub fn former(note: &Noted, container: &ContainerFacts, resource: Resource, what
 
 /// What is remembered of a workload, brought up to now: harm, what settled well, what is forgotten. `None`: as it was.
 pub fn remember(
+    scene: &Scene,
     subject: &Subject,
     pods: &[&PodFacts],
     harms: &BTreeMap<&str, Harm>,
@@ -260,7 +319,7 @@ pub fn remember(
     now: Timestamp,
 ) -> Option<Record> {
     let expired = subject.record.too_small.iter().any(|it| after(it.at, TOO_SMALL_KEPT) <= now);
-    let settled = || pods.iter().any(|it| has_settled(subject, &subject.record, it, now));
+    let settled = || pods.iter().any(|it| has_settled(scene, subject, &subject.record, it, now));
     if !expired && harms.is_empty() && given_up.is_empty() && !settled() {
         return None; // so for nearly every workload in nearly every round
     }
@@ -291,12 +350,9 @@ pub fn remember(
                 set_back = true;
                 record.remember(done(pod, note, *code, message));
             }
-        } else if has_settled(subject, &record, pod, now) {
-            let end = ended_while_watched(subject, pod, note);
-            let outcome = match &end {
-                None => "no harm was found".to_owned(),
-                Some(end) => format!("{end}, although it has no less than before"),
-            };
+        } else if has_settled(scene, subject, &record, pod, now) {
+            let end = ended_while_watched(scene, subject, pod, note);
+            let outcome = end.clone().unwrap_or_else(|| "no harm was found".to_owned());
             record.remember(done(pod, note, Code::Resized, &format!("{}: {outcome}", note.in_words())));
             if end.is_some() {
                 continue; // nothing of ours is to blame, but it is not well either: what is remembered of setbacks stays
@@ -315,27 +371,32 @@ pub fn remember(
     (record != *subject.record).then_some(record)
 }
 
-/// How a container of the pod ended badly while its resize was watched, whoever is to blame.
-fn ended_while_watched(subject: &Subject, pod: &PodFacts, note: &Noted) -> Option<String> {
+/// How a container of the pod ended badly while its resize was watched, and why that is not to blame.
+fn ended_while_watched(scene: &Scene, subject: &Subject, pod: &PodFacts, note: &Noted) -> Option<String> {
     let until = after(note.at, subject.policy.settle.value);
     pod.containers.iter().find_map(|container| {
         let end = container.last_end.filter(|it| whole(note.at) <= it.at && it.at <= until)?;
         let (name, at) = (&container.name, end.at);
+        let explained = innocent::end(scene, pod, container, at).filter(|_| !end.out_of_memory);
+        let why = explained.map_or_else(|| "although it has no less than before".to_owned(), |it| format!("when {it}"));
         if end.out_of_memory {
-            return Some(format!("{name} was OOM-killed at {at:.0}"));
+            return Some(format!("{name} was OOM-killed at {at:.0}, {why}"));
         }
         let bad = end.exit_code != 0 && !restarts_for(container, note);
-        bad.then(|| format!("{name} ended with code {} at {at:.0}", end.exit_code))
+        bad.then(|| format!("{name} ended with code {} at {at:.0}, {why}", end.exit_code))
     })
 }
 
 /// Whether the pod's last resize was ours, has been watched for long enough, and that has not been said yet.
-fn has_settled(subject: &Subject, record: &Record, pod: &PodFacts, now: Timestamp) -> bool {
+fn has_settled(scene: &Scene, subject: &Subject, record: &Record, pod: &PodFacts, now: Timestamp) -> bool {
     pod.note.as_deref().is_some_and(|note| {
         note.by == Author::Controller
             && !is_within(note.at, subject.policy.settle.value, now)
             && pod.progress == Progress::Settled
             && !pod.deleting
+            && pod.leaving.is_none()
+            && !innocent::is_lost(scene, pod)
+            && !is_restarting(subject, pod, note, now)
             && record.knows(&pod.key.name, note.at).is_none()
             && !record.is_forgotten(note.at)
             && stands(pod, note)

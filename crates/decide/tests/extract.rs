@@ -229,8 +229,30 @@ proptest! {
     }
 }
 
-/// What is kept of a pod beside what it has in common with others of its workload, everything on the heap included, as an
-/// allocator without headers has it.
+#[test]
+fn a_pod_says_since_when_it_is_taken_away() {
+    let check = |metadata: serde_json::Value, status: serde_json::Value, expect: Option<&str>| {
+        let mut pod = json!({"metadata": metadata, "spec": {"containers": [{"name": "app"}]}, "status": status});
+        pod["metadata"]["name"] = json!("p");
+        let facts = PodFacts::of(&serde_json::from_value(pod).unwrap(), workload());
+        assert_eq!(facts.leaving.map(|it| it.to_string()).as_deref(), expect, "{metadata} {status}");
+    };
+    let at = |time: &str, kind: &str, value: &str| json!({"type": kind, "status": value, "lastTransitionTime": time});
+    let (one, two, three) = ("2026-01-01T00:00:10Z", "2026-01-01T00:00:20Z", "2026-01-01T00:00:40Z");
+    let target = |value: &str| json!({"conditions": [at(one, "DisruptionTarget", value)]});
+    check(json!({}), json!({"phase": "Running", "conditions": [at(one, "Ready", "False")]}), None);
+    check(json!({"deletionTimestamp": three, "deletionGracePeriodSeconds": 20}), json!({}), Some(two));
+    check(json!({"deletionTimestamp": three}), json!({}), Some(three));
+    check(json!({"deletionTimestamp": three, "deletionGracePeriodSeconds": i64::MIN}), json!({}), Some(three));
+    check(json!({"deletionTimestamp": three, "deletionGracePeriodSeconds": i64::MAX}), json!({}), Some(three));
+    check(json!({"deletionTimestamp": three, "deletionGracePeriodSeconds": 20}), target("True"), Some(one));
+    check(json!({}), target("False"), None);
+    // Ended as a whole: by a deadline, or by its node.
+    let failed = |reason: &str| json!({"phase": "Failed", "reason": reason, "conditions": [at(two, "Ready", "False")]});
+    check(json!({}), failed("DeadlineExceeded"), Some(two));
+    check(json!({}), failed(""), None);
+}
+
 #[test]
 fn an_eviction_says_what_each_container_used_of_the_memory_its_node_was_short_of() {
     let check = |message: &str, expect: &[(&str, i64)]| {
@@ -252,6 +274,8 @@ fn an_eviction_says_what_each_container_used_of_the_memory_its_node_was_short_of
     check("Pod was terminated in response to imminent node shutdown.", &[]);
 }
 
+/// What is kept of a pod beside what it has in common with others of its workload, everything on the heap included, as an
+/// allocator without headers has it.
 fn footprint(facts: &PodFacts) -> usize {
     use std::mem::size_of;
     let heap = |bytes: usize| bytes.div_ceil(16) * 16;

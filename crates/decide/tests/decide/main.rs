@@ -5,6 +5,7 @@
 mod budgets;
 mod cluster;
 mod evictions;
+mod innocent;
 mod memory;
 mod nodes;
 mod ownership;

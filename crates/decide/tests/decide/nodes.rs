@@ -267,5 +267,5 @@ fn a_pod_that_is_not_ready_because_a_container_is_done_came_to_no_harm() {
         assert_eq!(codes, expect);
     };
     after(ended(0), &[]);
-    after(json!({"running": {"startedAt": "2026-03-01T11:59:00Z"}}), &[Code::NotReady]);
+    after(json!({"running": {"startedAt": "2026-03-01T10:00:00Z"}}), &[Code::NotReady]);
 }

@@ -236,6 +236,7 @@ impl Stage {
             node: Some(node.into()),
             phase: Phase::Running,
             deleting: false,
+            leaving: None,
             evicted: None,
             started: Some(started.into()),
             made: Some(started.into()),

@@ -235,6 +235,10 @@ pub struct ControllerArgs {
     /// without spec.recommenders), none.
     #[arg(long, value_name = "WHICH", default_value = "named")]
     pub vpa: CarryOut,
+    /// Ask Prometheus the guards of RightsizePolicy objects, too. With false, only those of ClusterRightsizePolicy objects:
+    /// who may write a policy in a namespace could otherwise read any metric with the controller's token.
+    #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub namespaced_guards: bool,
     /// Maximum number of concurrent resizes in the cluster.
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_in_flight: u32,

@@ -102,6 +102,7 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
             max_in_flight: args.max_in_flight,
             autoscalers: args.vpa,
             registered,
+            namespaced_guards: args.namespaced_guards,
             ..Settings::default()
         },
         instance,

@@ -25,11 +25,26 @@ use crate::word::Amount;
 /// Guards of a policy that are watched; what is more is left out.
 pub const MOST_GUARDS: usize = 10;
 
+/// Why guards of a namespaced policy are left out.
+const REFUSED_GUARDS: &str = "not applied: the controller asks no guards of policies in namespaces (--namespaced-guards=false; in \
+                              the chart, prometheus.namespacedGuards); put them into a ClusterRightsizePolicy";
+
 /// The layer of a namespaced policy.
 #[must_use]
 pub fn of_policy(policy: &RightsizePolicy, now: Timestamp) -> (Layer, Vec<Problem>) {
     let name = policy.metadata.name.as_deref().unwrap_or_default();
     of_spec(&policy.spec, Origin::Policy(name.into()), &object_of_policy(policy), now)
+}
+
+/// The same without its guards, where those are refused. What is wrong with guards that nobody asks is not told beside that.
+pub(crate) fn without_guards(object: &str, (mut layer, problems): (Layer, Vec<Problem>)) -> (Layer, Vec<Problem>) {
+    if layer.guards.take().is_none() {
+        return (layer, problems);
+    }
+    let mut left = Problems::of(object);
+    left.found.extend(problems.into_iter().filter(|it| !it.field.starts_with("spec.guards")));
+    left.add("spec.guards", REFUSED_GUARDS);
+    (layer, left.found)
 }
 
 /// The layer of a policy of the whole cluster.

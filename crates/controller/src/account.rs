@@ -66,6 +66,8 @@ pub struct Account {
     pub to_act: Vec<ToAct>,
     /// Every setting with the layer it comes from.
     pub settings: Vec<SettingAccount>,
+    /// What of the policies that speak of it is not in force, because it could not be read or is refused.
+    pub problems: Vec<String>,
     /// What was done before.
     #[serde(serialize_with = "amounts::record")]
     pub record: Record,
@@ -318,6 +320,7 @@ impl World {
             answer: answer.unwrap_or_else(Answer::nothing),
             to_act: self.to_act(workload, pod, &decision.findings),
             settings: policy.rows().into_iter().map(|it| self.said_by(workload, it)).collect(),
+            problems: self.problems_about(workload),
             record: Record::clone(&subject.record),
             risks: risks(subject, &pods().collect::<Vec<_>>()),
             patches,
@@ -362,6 +365,7 @@ impl World {
             answer: Answer::nothing(),
             to_act: vec![ToAct { code: Code::NoPods, change: Code::NoPods.cure(), setting: None, command: None }],
             settings: subject.policy.rows().into_iter().map(|it| self.said_by(workload, it)).collect(),
+            problems: self.problems_about(workload),
             record: Record::clone(&subject.record),
             risks: Vec::new(),
             patches: Vec::new(),

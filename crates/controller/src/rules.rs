@@ -98,6 +98,7 @@ pub struct Rules {
     available: Option<Available>,
     own_namespace: Arc<str>,
     carry_out: CarryOut,
+    namespaced_guards: bool,
     built_in: Arc<Policy>,
     policies: Shelf<RightsizePolicy>,
     cluster_policies: Shelf<ClusterRightsizePolicy>,
@@ -119,6 +120,7 @@ impl Rules {
             available: None,
             own_namespace: settings.own_namespace.clone(),
             carry_out: settings.autoscalers,
+            namespaced_guards: settings.namespaced_guards,
             built_in: Arc::new(Policy::default()),
             policies: Shelf::default(),
             cluster_policies: Shelf::default(),
@@ -231,6 +233,7 @@ impl Rules {
             autoscalers: self.autoscalers.iter().map(|(_, it)| it).collect(),
             namespaces: namespaces.iter().collect(),
             carry_out: self.carry_out,
+            refuses_guards: !self.namespaced_guards,
         };
         self.read = Some(Policies::new(&given, now));
         true

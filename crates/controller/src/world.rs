@@ -82,6 +82,8 @@ pub struct Settings {
     pub writes_per_second: u32,
     /// Which `VerticalPodAutoscaler` objects are ours to carry out.
     pub autoscalers: CarryOut,
+    /// Guards of policies of namespaces are asked, not only those of the cluster's.
+    pub namespaced_guards: bool,
     /// About which new pods our mutating webhook is asked: of those that are recreated they come back with the right sizes.
     pub registered: Registered,
     /// A Prometheus tells what was used before us.
@@ -97,6 +99,7 @@ impl Default for Settings {
             max_in_flight: 50,
             writes_per_second: 20,
             autoscalers: CarryOut::default(),
+            namespaced_guards: true,
             registered: Registered::default(),
             reads_past: false,
             audits: false,

@@ -27,6 +27,7 @@ struct World {
     autoscalers: Vec<VerticalPodAutoscaler>,
     namespaces: Vec<ObjectMeta>,
     carry_out: CarryOut,
+    refuses_guards: bool,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
 }
@@ -73,6 +74,7 @@ impl World {
             autoscalers: self.autoscalers.iter().collect(),
             namespaces: self.namespaces.iter().collect(),
             carry_out: self.carry_out,
+            refuses_guards: self.refuses_guards,
         };
         Policies::new(&given, now())
     }
@@ -495,6 +497,28 @@ fn any_world() -> impl Strategy<Value = World> {
         }
         world.namespace(json!({"supple.dev/mode": "in-place"}), json!({}))
     })
+}
+
+#[test]
+fn guards_of_a_namespace_are_left_out_where_they_are_refused_and_those_of_the_cluster_stay() {
+    let guard = |name: &str| json!([{"name": name, "query": "up", "below": "1"}]);
+    let wrong = json!({"guards": [{"name": "own", "query": "up"}], "settle": "soon"});
+    let mut world = World::default()
+        .cluster("base", 1, json!({"guards": guard("base")}))
+        .namespaced("web", 1, json!({"guards": guard("own")}))
+        .namespaced("wrong", 2, with(wrong, json!({"targetRef": {"kind": "Deployment", "name": "other"}})));
+    let named = |world: &World| -> (Vec<String>, Origin) {
+        let guards = world.resolve().policy.guards.clone();
+        (guards.value.into_iter().map(|it| it.name).collect(), guards.origin)
+    };
+    assert_eq!(named(&world), (vec!["own".to_owned()], policy("web")));
+    world.refuses_guards = true;
+    assert_eq!(named(&world), (vec!["base".to_owned()], of_cluster("base")));
+    let policies = world.policies();
+    let told: Vec<_> = policies.problems().iter().map(|it| (it.object.as_str(), it.field.as_str())).collect();
+    let (web, other) = ("rightsizepolicy/shop/web", "rightsizepolicy/shop/wrong");
+    assert_eq!(told, [(web, "spec.guards"), (other, "spec.guards"), (other, "spec.settle")]);
+    assert!(policies.problems()[0].message.contains("--namespaced-guards=false"), "{:?}", policies.problems()[0]);
 }
 
 proptest! {

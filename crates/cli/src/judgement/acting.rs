@@ -67,6 +67,11 @@ impl Acting {
         }
     }
 
+    /// Whether it asks guards of policies in namespaces.
+    pub fn asks_namespaced_guards(&self) -> bool {
+        !matches!(self, Self::Installed(it) if value_of(&arguments(it), "--namespaced-guards") == Some("false"))
+    }
+
     /// Whether it was told to serve a webhook. Whether anybody asks that, the registrations say.
     pub fn serves_webhook(&self) -> bool {
         match self {
@@ -239,6 +244,20 @@ mod tests {
         assert_eq!(word("all"), Some((CarryOut::All, false)));
         assert_eq!(word("named webhook"), Some((CarryOut::Named, true)));
         assert_eq!(word("much"), None);
+    }
+
+    #[test]
+    fn what_a_controller_is_told_of_guards() {
+        for (argument, expect) in
+            [("--namespaced-guards=false", false), ("--namespaced-guards=true", true), ("--interval=15s", true)]
+        {
+            let container = serde_json::json!({"name": "supple", "args": ["controller", argument]});
+            let deployment = serde_json::json!({"metadata": {}, "spec": {
+                "selector": {}, "template": {"spec": {"containers": [container]}}}});
+            let acting = Acting::Installed(serde_json::from_value(deployment).unwrap());
+            assert_eq!(acting.asks_namespaced_guards(), expect, "{argument}");
+        }
+        assert!(Acting::Nobody(None).asks_namespaced_guards());
     }
 
     #[test]

@@ -102,6 +102,9 @@ fn text(account: &Account, now: Timestamp) -> String {
     section(&mut lines, "Settings in effect, and where each comes from", settings(general.chain(particular)));
     lines.push("  The more specific layer wins: pod > workload > verticalpodautoscaler > rightsizepolicy >".to_owned());
     lines.push("  namespace > clusterrightsizepolicy > built in.".to_owned());
+    if !account.problems.is_empty() {
+        section(&mut lines, "Not in effect", account.problems.iter().map(|it| format!("  {it}")));
+    }
     if !account.record.originals.is_empty() {
         let originals = account.record.originals.iter().map(|(container, it)| {
             format!(

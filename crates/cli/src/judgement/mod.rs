@@ -55,6 +55,7 @@ fn settings(acting: &Acting, told: LoopArgs) -> Settings {
     Settings {
         own_namespace: Arc::from(own_namespace(acting)),
         autoscalers: told.vpa.or(acting.autoscalers()).unwrap_or_default(),
+        namespaced_guards: acting.asks_namespaced_guards(),
         ..Settings::default()
     }
 }

@@ -1,7 +1,7 @@
 //! `supple plan`: per container the current and the proposed size, why, what blocks the change, what the cluster would
 //! answer, and what it saves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 
@@ -128,6 +128,10 @@ pub async fn plan(args: PlanArgs) -> Result<(), Failure> {
         && Api::<Namespace>::all(client.clone()).get_opt(name).await.is_ok_and(|it| it.is_none())
     {
         return Err(Failure::refused(format!("there is no namespace {name}; `supple plan -A` shows all namespaces")));
+    }
+    // Of a policy once, however many workloads it speaks of.
+    for problem in accounts.iter().flat_map(|it| &it.problems).collect::<BTreeSet<_>>() {
+        crate::say(&format!("note: not in effect: {problem}"));
     }
     // Before anything is printed: whoever reads that may close early, and the threshold is crossed all the same.
     let threshold = args.fail_on.map_or(Ok(Vec::new()), |on| crossed(on, &accounts));

@@ -81,7 +81,7 @@ fn every_guard_of_the_examples_answers_with_a_number_of_the_watched_pod() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let answers = eventually("every guard is read, and sees what happens", || {
         let now = Timestamp::now();
-        let Asked { readings, unread } = runtime.block_on(ask(Some(&asker), &workload, &watched, &guards, now));
+        let Asked { readings, unread, .. } = runtime.block_on(ask(Some(&asker), &workload, &watched, &guards, now));
         // Before two scrapes nothing has a rate.
         (unread.is_empty() && readings.iter().all(|it| it.value > Billionths(0))).then_some(readings)
     });

@@ -287,7 +287,12 @@ impl Metrics {
                 }
             }
             Kind::Histogram => {
-                for ((_, labels), it) in counts.histograms.iter().filter(|(it, _)| own(it)) {
+                let mut told = counts.histograms.iter().filter(|(it, _)| own(it)).peekable();
+                // What has happened to nobody yet is a number too: a loop that has never ended a round is to be seen.
+                if row.labels.is_empty() && told.peek().is_none() {
+                    family.histogram(&[], bounds(metric), &vec![0; bounds(metric).len() + 1], 0);
+                }
+                for ((_, labels), it) in told {
                     family.histogram(labels, bounds(metric), &it.buckets, it.nanos);
                 }
             }
@@ -378,6 +383,7 @@ mod tests {
         check(&before, r#"supple_evictions_total{reason="RollOut"} 0"#);
         check(&before, r#"supple_incidents_total{incident="evicted"} 0"#);
         check(&before, "supple_leader_changes_total 0");
+        check(&before, "supple_round_duration_seconds_count 0");
         for (how, reasons) in Ended::ALL {
             reasons.iter().for_each(|it| metrics.resize_ended(how, *it, Duration::ZERO));
         }
@@ -395,6 +401,10 @@ mod tests {
             assert_eq!(times, 1, "{name}");
         }
         check(&after, r#"supple_rollbacks_total{reason="OutOfMemory"} 1"#);
+        metrics.round(Duration::ZERO);
+        let after = metrics.render(at(0));
+        assert_eq!(after.matches("\nsupple_round_duration_seconds_count ").count(), 1, "{after}");
+        check(&after, "supple_round_duration_seconds_count 1");
     }
 
     #[test]

@@ -134,8 +134,8 @@ metrics! {
     ApiRequests: "supple_api_requests_total" Counter ["verb", "resource", "code"],
         "Requests to the API server, by HTTP status; `0` without an answer.";
     WebhookReviews: "supple_webhook_reviews_total" Counter ["review", "result"],
-        "Admission reviews answered: `resize` or `create`; `allowed`, `refused`, `sized`, `unread` (allowed because \
-         it could not be parsed).";
+        "Admission reviews answered: `resize` or `create`; `allowed`, `refused`, `sized`, `unread` (it could not be parsed, and \
+         is answered with HTTP 400: with `failurePolicy` `Ignore` it passes unchecked, with `Fail` it is refused).";
     WebhookDuration: "supple_webhook_duration_seconds" Histogram ["review"],
         "Duration of an admission review.";
     CertificateExpiry: "supple_webhook_certificate_expiry_timestamp_seconds" Gauge [],

@@ -3,12 +3,13 @@
 //! ```text
 //!   API server ──TLS──▶ server ─▶ review (bounded, tolerant) ─▶ resize · create (pure) ─▶ answer
 //!                         ▲               Knowledge ──────────────┘
-//!   Secret ◀── certificate ── publish ──▶ the two webhook configurations (caBundle)
+//!   Secret ◀── certificate ── publish ──▶ the two webhook configurations (caBundle), unless a certificate is given
 //! ```
 //!
 //! It asks nobody while it answers: what it knows is [`Knowledge`], which the loop puts up beside it. What it cannot read
-//! or does not know it lets pass, with a warning. It is never asked about its own namespace or `kube-system`, and would let
-//! them pass.
+//! of a pod, or does not know, it lets pass, with a warning. What is no review has no answer either: the API server is told so,
+//! and does with it what `failurePolicy` says. It is never asked about its own namespace or `kube-system`, and would let them
+//! pass.
 
 pub mod certificate;
 pub mod create;

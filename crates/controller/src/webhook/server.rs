@@ -1,4 +1,4 @@
-//! The paths of the webhook. Whatever comes, the answer is one that an API server understands, and soon.
+//! The paths of the webhook. Whatever review comes, the answer is one that an API server understands, and soon.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +69,7 @@ impl Hook {
         let began = Instant::now();
         let question = match read(body) {
             Ok(question) => question,
+            // Without the uid of a review there is no answer that an API server would take: to it this is a webhook that fails.
             Err(why) => {
                 self.metrics.reviewed(review, "unread", began.elapsed());
                 return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response();
@@ -81,5 +82,63 @@ impl Hook {
         }
         self.metrics.reviewed(review, verdict.word(), began.elapsed());
         ([(header::CONTENT_TYPE, "application/json")], verdict.answer(&question.uid).to_string()).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use http::Request;
+    use jiff::Timestamp;
+    use k8s_openapi::api::core::v1::Pod;
+    use supple_decide::need::Uses;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::webhook::{Approval, Sizing};
+
+    /// Nothing is known of anybody.
+    struct Nothing;
+
+    impl Knowledge for Nothing {
+        fn used(&self, _: &str, _: &str) -> Uses {
+            Uses::default()
+        }
+
+        fn approval(&self, _: &str, _: &Pod) -> Approval {
+            Approval::NotNeeded
+        }
+
+        fn sizes(&self, _: &str, _: &Pod, _: Timestamp) -> Option<Sizing> {
+            None
+        }
+    }
+
+    /// What is answered to a body, and how it is counted.
+    #[track_caller]
+    fn check(body: &'static str, status: StatusCode, part: &str, counted: &str) {
+        let metrics = Metrics::default();
+        let clock: Clock = Arc::new(|| Timestamp::UNIX_EPOCH);
+        let router = router(Arc::new(Nothing), metrics.clone(), clock, "supple-system");
+        let ask = async {
+            let answer = router.oneshot(Request::post(RESIZE).body(Body::from(body)).unwrap()).await.unwrap();
+            (answer.status(), to_bytes(answer.into_body(), 1 << 16).await.unwrap())
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (answered, text) = runtime.block_on(ask);
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        assert!(answered == status && text.contains(part), "{answered} {text}");
+        let line = format!(r#"supple_webhook_reviews_total{{review="resize",result="{counted}"}} 1"#);
+        let told = metrics.render(Timestamp::UNIX_EPOCH);
+        assert!(told.contains(&line), "{told}");
+    }
+
+    /// Refused as a request, not as a resize: what becomes of the resize is said by the registration's `failurePolicy`.
+    #[test]
+    fn what_is_no_review_is_no_answer_of_ours() {
+        check(r#"{"request": {"uid": "u"}}"#, StatusCode::OK, r#""allowed":true"#, "allowed");
+        for body in ["", "{}", r#"{"request": {"uid": ""}}"#, r#"{"request": {"uid": "u", "namespace": 1}}"#] {
+            check(body, StatusCode::BAD_REQUEST, "it is not an AdmissionReview: ", "unread");
+        }
     }
 }

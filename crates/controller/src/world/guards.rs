@@ -48,7 +48,7 @@ impl World {
         if !self.view.scene.workloads.contains_key(&workload) {
             return Vec::new(); // its last pod has gone meanwhile
         }
-        let Asked { mut readings, unread } = asked;
+        let Asked { mut readings, unread, withheld } = asked;
         let mut effects = Vec::new();
         if !unread.is_empty() {
             let told = Told {
@@ -59,7 +59,11 @@ impl World {
                 message: unread.join("; "),
                 gist: None,
             };
-            effects.extend(self.seldom(told));
+            let told = self.seldom(told);
+            for why in withheld.iter().filter(|_| told.is_some()) {
+                tracing::warn!("{why}");
+            }
+            effects.extend(told);
         }
         if !readings.is_empty() {
             let known = self.view.scene.guards.get(&workload).map(Vec::as_slice).unwrap_or_default();

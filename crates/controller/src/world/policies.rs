@@ -81,6 +81,12 @@ impl World {
         effects
     }
 
+    /// What of the layers that speak of a workload could not be read, or is refused.
+    pub(crate) fn problems_about(&self, workload: &WorkloadKey) -> Vec<String> {
+        let layers = self.heard.of.get(workload).into_iter().flat_map(|it| &it.layers);
+        layers.flat_map(|it| self.rules.problems_of(it)).map(ToString::to_string).collect()
+    }
+
     /// Every policy, those of the cluster first.
     fn said(&self) -> impl Iterator<Item = Said<'_>> {
         let cluster = self.rules.cluster_policies().map(|it| Said {

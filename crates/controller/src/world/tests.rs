@@ -450,7 +450,7 @@ async fn a_guard_is_asked_of_the_pod_that_was_resized_and_takes_it_back() {
     stage.tell(Event::News(Box::new(News::Pod(gone))));
     stage.round();
     assert!(stage.world.scene().guards.is_empty());
-    stage.tell(Event::Guards(web(), Asked { readings: asked.readings, unread: Vec::new() }));
+    stage.tell(Event::Guards(web(), Asked { readings: asked.readings, ..Asked::default() }));
     assert!(stage.world.scene().guards.is_empty());
 }
 

@@ -69,6 +69,8 @@ pub struct Order {
     pub pod: Pod,
     /// The note that stands on it, to be put back where a resize is refused.
     pub note: Option<Box<Noted>>,
+    /// VPA's updater had resized it before us: the pod does not tell what it had at first.
+    pub inherited: bool,
     /// The recreation of the workload before this one, to be remembered again where this one is refused.
     pub recreated: Option<Recreated>,
     /// Since when the workload had no room before this action, to be remembered again where this one is refused.
@@ -185,7 +187,10 @@ async fn make(
 ) -> Answer {
     let key = &order.action.pod;
     let earlier = order.note.as_deref().map(note_of);
-    let note = note_for(order, change, by, now).following(earlier.as_ref(), &order.pod);
+    let mut note = note_for(order, change, by, now).following(earlier.as_ref(), &order.pod);
+    if order.inherited {
+        note.first = None;
+    }
     if !mandate.holds() {
         return lost();
     }
@@ -413,6 +418,7 @@ mod tests {
             },
             pod: pod.clone(),
             note: None,
+            inherited: false,
             recreated: None,
             no_room_since: None,
         };

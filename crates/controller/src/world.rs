@@ -36,6 +36,7 @@ use kube::runtime::watcher::Event as Seen;
 use supple_api::autoscaler::CarryOut;
 use supple_decide::code::Code;
 use supple_decide::facts::PodFacts;
+use supple_decide::hand::Hand;
 use supple_decide::key::{PodKey, WorkloadKey};
 use supple_decide::need::Use;
 use supple_decide::policy::{Mode, Policy};
@@ -537,7 +538,9 @@ impl World {
         let record = self.records.get(&action.workload);
         let recreated = record.and_then(|it| it.recreated.clone());
         let no_room_since = record.and_then(|it| it.no_room_since);
-        let order = Order { pod: facts.to_pod(), note: facts.note.clone(), recreated, no_room_since, action };
+        let inherited = facts.hand == Hand::Inherited;
+        let order =
+            Order { pod: facts.to_pod(), note: facts.note.clone(), inherited, recreated, no_room_since, action };
         let change = order.action.what.change().cloned().unwrap_or_default();
         if let Some(node) = facts.node.as_ref().filter(|_| order.action.what.change().is_some()) {
             let together = matches!(order.action.what, round::What::AdjustScaler { .. });

@@ -463,7 +463,9 @@ impl<'a> Judging<'a> {
                     let record = records[team].get_or_insert_with(|| Record::clone(&subject.record));
                     for container in &verdict.containers {
                         let name = &container.container;
-                        let original = pod.given(name).or(&container.now);
+                        // What VPA's updater made of it is nobody's original.
+                        let template = subject.facts.template.get(name).filter(|_| pod.hand == Hand::Inherited);
+                        let original = pod.given(name).or(template.unwrap_or(&container.now)).or(&container.now);
                         if pod.hand == Hand::Free {
                             // It came after those that are remembered: what its creator asked for is the newest word, and of
                             // what has no template here the only one.

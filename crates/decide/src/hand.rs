@@ -3,6 +3,7 @@
 use std::fmt;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
 use crate::note::{Author, LastResize, Standing};
 
@@ -12,11 +13,21 @@ pub const MANAGER: &str = "supple";
 /// The subresource through which pods are resized, as managed fields name it.
 pub const RESIZE: &str = "resize";
 
+/// What VPA's updater notes on a pod that it has resized in place.
+const VPA_RESIZED: &str = "vpaInPlaceUpdated";
+
+/// The managers that it may be: the server takes the name of its program, which some packages rename.
+const VPA_UPDATERS: [&str; 2] = ["updater", "vpa-updater"];
+
 /// Who sets the pod's resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hand {
     /// Nobody has resized it.
     Free,
+    /// VPA's updater has, before us, and nobody else. Its entry in `managedFields` outlives it, and says nothing of who acts now: that does
+    /// the `VerticalPodAutoscaler` ([`other_vertical`](crate::facts::WorkloadFacts::other_vertical)). Where none but ours speaks of the
+    /// workload, the pod is ours to go on with. If the updater acts on it once more after us, it is another hand.
+    Inherited,
     /// We did, last.
     Ours,
     /// Somebody else did.
@@ -54,7 +65,11 @@ impl fmt::Display for Other {
 pub fn hand(pod: &Pod) -> Hand {
     let manager = other_manager(pod);
     let Some(note) = LastResize::read(pod) else {
-        return manager.map_or(Hand::Free, |it| Hand::Theirs(Other::Manager(it)));
+        return match manager {
+            None => Hand::Free,
+            Some(_) if is_of_vpa_alone(pod) => Hand::Inherited,
+            Some(it) => Hand::Theirs(Other::Manager(it)),
+        };
     };
     if !note.by.is_loop() {
         return Hand::Theirs(Other::Person(note.by));
@@ -71,10 +86,18 @@ pub fn hand(pod: &Pod) -> Hand {
 
 /// The latest manager but us that wrote through `/resize`.
 fn other_manager(pod: &Pod) -> Option<String> {
-    let writes = pod.metadata.managed_fields.iter().flatten().filter(|it| it.subresource.as_deref() == Some(RESIZE));
-    let latest =
-        writes.filter(|it| it.manager.as_deref() != Some(MANAGER)).max_by_key(|it| it.time.as_ref().map(|it| it.0))?;
-    latest.manager.clone()
+    others(pod).max_by_key(|it| it.time.as_ref().map(|it| it.0))?.manager.clone()
+}
+
+/// Whether nobody but us and VPA's updater wrote through `/resize`. Its name alone would be anybody's.
+fn is_of_vpa_alone(pod: &Pod) -> bool {
+    let noted = pod.metadata.annotations.as_ref().is_some_and(|it| it.contains_key(VPA_RESIZED));
+    noted && others(pod).all(|it| it.manager.as_deref().is_some_and(|it| VPA_UPDATERS.contains(&it)))
+}
+
+fn others(pod: &Pod) -> impl Iterator<Item = &ManagedFieldsEntry> {
+    let writes = pod.metadata.managed_fields.iter().flatten();
+    writes.filter(|it| it.subresource.as_deref() == Some(RESIZE) && it.manager.as_deref() != Some(MANAGER))
 }
 
 #[cfg(test)]
@@ -134,6 +157,28 @@ mod tests {
         let named = Hand::Theirs(Other::Manager("vpa-updater".into()));
         check(&pod("300m", 3, Some(Author::Controller), managers("vpa-updater")), named.clone());
         check(&pod("300m", 3, None, managers("vpa-updater")), named);
+    }
+
+    #[test]
+    fn what_vpa_s_updater_left_is_nobody_s() {
+        let of = |note: Option<Author>, managers: Value| {
+            let mut pod = pod("300m", 3, note, managers);
+            pod.metadata.annotations.get_or_insert_default().insert(VPA_RESIZED.to_owned(), "true".to_owned());
+            pod
+        };
+        check(&of(None, managers("updater")), Hand::Inherited);
+        check(&of(None, managers("vpa-updater")), Hand::Inherited);
+        check(&of(None, json!([])), Hand::Free);
+        let theirs = |name: &str| Hand::Theirs(Other::Manager(name.into()));
+        check(&pod("300m", 3, None, managers("updater")), theirs("updater")); // which may be anybody's
+        check(&of(None, managers("kubectl")), theirs("kubectl"));
+        let mut both = managers("updater");
+        let earlier = json!({"manager": "kubectl", "subresource": "resize", "time": "2025-12-31T00:00:00Z"});
+        both.as_array_mut().unwrap().push(earlier);
+        check(&of(None, both), theirs("updater"));
+        // It has acted again after us: two would go on for ever.
+        check(&of(Some(Author::Controller), managers("updater")), theirs("updater"));
+        check(&of(Some(Author::Resize), managers("updater")), Hand::Theirs(Other::Person(Author::Resize)));
     }
 
     #[test]

@@ -59,7 +59,8 @@ pub struct LastResize {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lowered: Option<Lowered>,
     /// What the pod had before the first resize of the loop, of the numbers of which `before` does not say that: it is what puts the
-    /// pod back, whatever became of everything else. Absent in a person's note, whose resize nobody takes back but a person.
+    /// pod back, whatever became of everything else. Absent in a person's note, whose resize nobody takes back but a person, and where
+    /// VPA's updater had resized it before: there its template says what it is to have without either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<BTreeMap<String, Sizes>>,
 }

@@ -423,10 +423,10 @@ pub fn limit_for(
     })
 }
 
-/// Request and limit before we touched it. Of a pod that we have not resized they are its own; of the others what its template
+/// Request and limit before we touched it. Of a pod that nobody has resized they are its own; of the others what its template
 /// says, which may have changed since the first resize, and else what was noted then.
 fn original(subject: &Subject, pod: &PodFacts, container: &ContainerFacts, resource: Resource) -> Option<(i64, i64)> {
-    if pod.hand != Hand::Ours {
+    if !matches!(pod.hand, Hand::Ours | Hand::Inherited) {
         return None;
     }
     let both = |it: &Numbers| {

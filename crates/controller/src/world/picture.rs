@@ -106,7 +106,7 @@ fn is_ours(pod: &PodFacts, subject: &Subject) -> bool {
     match pod.hand {
         Hand::Ours => true,
         Hand::Free => subject.facts.sized_at_creation && !subject.facts.rolling,
-        Hand::Theirs(_) => false,
+        Hand::Inherited | Hand::Theirs(_) => false,
     }
 }
 
@@ -219,6 +219,7 @@ mod tests {
         is_saved(Hand::Ours, None, Some(1000), 900);
         is_saved(Hand::Ours, None, None, 0);
         is_saved(Hand::Theirs(Other::Unknown), Some((Some(1000), None)), Some(1000), 0);
+        is_saved(Hand::Inherited, Some((Some(1000), None)), Some(1000), 0);
         is_saved(Hand::Free, Some((Some(1000), None)), Some(1000), 0);
         let at_creation: fn(&mut Subject) = |it| it.facts.sized_at_creation = true;
         is_saved_of(Hand::Free, Some((Some(1000), None)), None, at_creation, 900);

@@ -11,8 +11,11 @@ use serde_json::{Value, json};
 use supple_api::VerticalPodAutoscaler;
 use supple_api::vpa::{VerticalPodAutoscalerCheckpoint, VerticalPodAutoscalerStatus};
 use supple_controller::world::Settings;
+use supple_decide::code::Code;
+use supple_decide::note::LastResize;
 
 use super::lab::{Lab, requests};
+use super::looped::is;
 
 /// A cluster that has VPA's kinds, and one pod.
 pub async fn lab() -> Lab {
@@ -215,6 +218,41 @@ async fn what_vpa_had_learned_is_known_on_the_way_from_it() {
         work.end().await;
         lab.cluster.stop().await;
     }
+}
+
+/// A pod that VPA's updater has resized in place, and whose object is handed over then.
+#[tokio::test(start_paused = true)]
+async fn what_vpa_s_updater_has_resized_is_gone_on_with_once_its_object_is_ours() {
+    let lab = Lab::new().await;
+    kinds(&lab).await;
+    lab.policy("quick", json!({"updatePolicy": {"updateMode": "InPlace"}})).await;
+    lab.pod("web", "2/4Gi", "4/8Gi", "cpu=200m memory=300Mi").await;
+    let theirs = json!({"metadata": {"name": "web"}, "spec": {"targetRef": {"kind": "Pod", "name": "web"},
+        "updatePolicy": {"updateMode": "InPlaceOrRecreate"}}});
+    autoscalers(&lab).create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+    // As the updater does it: two patches, under the name of its program.
+    let updater = PatchParams { field_manager: Some("updater".to_owned()), ..PatchParams::default() };
+    let sizes = json!({"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"cpu": "2", "memory": "8Gi"}});
+    let resize = json!({"spec": {"containers": [{"name": "app", "resources": sizes}]}});
+    lab.pods().patch_resize("web", &updater, &Patch::Strategic(&resize)).await.unwrap();
+    let noted = json!({"metadata": {"annotations": {"vpaInPlaceUpdated": "true"}}});
+    lab.pods().patch("web", &updater, &Patch::Merge(&noted)).await.unwrap();
+    let mut work = lab.begin();
+    work.until("VPA acts on it", is("web", Code::OtherVertical)).await;
+    tokio::time::sleep(Duration::from_secs(1800)).await;
+    assert_eq!(lab.requests("web").await, "1/2Gi");
+    let ours = json!({"spec": {"recommenders": [{"name": "supple"}], "updatePolicy": {"updateMode": "InPlace"}}});
+    autoscalers(&lab).patch("web", &PatchParams::default(), &Patch::Merge(&ours)).await.unwrap();
+    work.until("it is resized", is("web", Code::Resized)).await;
+    let pod = lab.pods().get("web").await.unwrap();
+    assert_ne!(requests(&pod), "1/2Gi");
+    let note = LastResize::read(&pod).unwrap();
+    assert_eq!(note.first, None, "what it had at first nobody has told us");
+    // Is the updater still at it, two would go on for ever.
+    lab.pods().patch_resize("web", &updater, &Patch::Strategic(&resize)).await.unwrap();
+    work.until("it stands back", is("web", Code::OtherHand)).await;
+    work.end().await;
+    lab.cluster.stop().await;
 }
 
 /// What an operator runs for a custom resource: a stateful set for each of these containers.

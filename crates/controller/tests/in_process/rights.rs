@@ -155,6 +155,7 @@ async fn recreates(client: &Client, lab: &Lab) {
             action,
             pod: k8s_openapi::api::core::v1::Pod::default(),
             note: None,
+            inherited: false,
             recreated: None,
             no_room_since: None,
         };

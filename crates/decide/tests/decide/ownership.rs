@@ -3,7 +3,7 @@
 use supple_decide::code::Code;
 use supple_decide::facts::{Metric, Scaler};
 use supple_decide::hand::{Hand, Other};
-use supple_decide::policy::{Mode, WithScaler};
+use supple_decide::policy::{Limits, Mode, WithScaler};
 use supple_decide::progress::Progress;
 use supple_decide::round::{Action, Round, What};
 use supple_decide::scaler::Anchor;
@@ -52,6 +52,23 @@ fn another_hand_moves_the_pod() {
     let mut vertical = stage(1, scaler(None, None));
     vertical.subject("web").facts.other_vertical.push("web".into());
     check(&vertical.decide(), "web-1", Code::OtherVertical, "nothing");
+}
+
+#[test]
+fn what_vpa_s_updater_left_is_gone_on_with_by_what_the_template_says() {
+    let mut stage = stage(1, scaler(None, None));
+    stage.at("web-1").hand = Hand::Inherited;
+    // A limit that VPA left alone (`RequestsOnly`) while it lowered the request.
+    let resized = stage.container("app", "1:4 1Gi");
+    stage.at("web-1").containers[0] = resized;
+    stage.subject("web").facts.template.insert("app".into(), numbers("2:4 2Gi"));
+    stage.policy("web", |it| it.limits.value = Limits::Ratio);
+    let round = stage.decide();
+    check(&round, "web-1", Code::Resize, "500m:1 750Mi");
+    let originals = &round.records.values().next().unwrap().originals;
+    assert_eq!(show(originals.get("app").unwrap()), "2:4 2Gi", "and not what VPA made of it");
+    stage.subject("web").facts.other_vertical.push("web".into());
+    check(&stage.decide(), "web-1", Code::OtherVertical, "nothing");
 }
 
 #[test]

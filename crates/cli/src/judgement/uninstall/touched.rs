@@ -20,7 +20,9 @@ pub struct Touched<'a> {
 /// All of them.
 pub fn touched(scene: &Scene) -> Touched<'_> {
     let mut found = Touched { ours: Vec::new(), unknown: Vec::new(), theirs: Vec::new() };
-    for pod in scene.pods.values().filter(|it| !it.deleting && (it.note.is_some() || it.sized.is_some())) {
+    // What VPA's updater has resized since it was created is its.
+    let is_touched = |it: &PodFacts| it.note.is_some() || (it.sized.is_some() && it.hand != Hand::Inherited);
+    for pod in scene.pods.values().filter(|it| !it.deleting && is_touched(it)) {
         let Some(subject) = scene.workloads.get(&pod.workload) else { continue };
         match (&pod.hand, back(pod, subject)) {
             (Hand::Theirs(other), change) if change.as_ref().is_none_or(|it| !it.is_empty()) => {

@@ -39,10 +39,12 @@ pub struct Known<'a> {
     pub problems: &'a [Problem],
     /// Another of ours that speaks of the same workload and has the last word about it: its name.
     pub overruled_by: Option<&'a str>,
+    /// Its target is another than when what it recommends was written.
+    pub moved: bool,
 }
 
 /// The status, the times of its conditions kept from the one before. A recommendation that was given stays while nothing is
-/// known, as VPA has it: a restart takes nothing away.
+/// known, as VPA has it: a restart takes nothing away. But of another target it says nothing, nor of containers that are off by now.
 #[must_use]
 pub fn status(autoscaler: &VerticalPodAutoscaler, known: &Known<'_>, now: Timestamp) -> VerticalPodAutoscalerStatus {
     let generation = autoscaler.metadata.generation;
@@ -50,9 +52,10 @@ pub fn status(autoscaler: &VerticalPodAutoscaler, known: &Known<'_>, now: Timest
     let new = recommendation(known.needs, known.policy);
     let recommendation = match known.overruled_by {
         Some(_) => None, // what it said before it was overruled is followed by nobody
-        None if new.container_recommendations.is_empty() => before.recommendation,
-        None => Some(new),
+        None if !new.container_recommendations.is_empty() => Some(new),
+        None => before.recommendation.filter(|_| !known.moved).map(|it| still_said(it, known.policy)),
     };
+    let recommendation = recommendation.filter(|it| !it.container_recommendations.is_empty());
     let provided = recommendation.is_some();
     let mut conditions = before.conditions;
     let mut say = |type_: &'static str, said: Option<(bool, &'static str, String)>| match said {
@@ -72,6 +75,10 @@ pub fn status(autoscaler: &VerticalPodAutoscaler, known: &Known<'_>, now: Timest
         (true, ..) => (true, "", String::new()),
         (false, Some((_, reason, message)), _) => (false, *reason, message.clone()),
         (false, None, Some(message)) => (false, CONTESTED, message.clone()),
+        (false, None, None) if is_all_left_out(known) => {
+            let message = "no container is sized: each has mode Off, or no controlled resource";
+            (false, "NothingControlled", message.to_owned())
+        }
         (false, None, None) => (false, "NoData", "there are no measurements yet".to_owned()),
     };
     say(RECOMMENDATION_PROVIDED, Some(given));
@@ -144,6 +151,27 @@ pub fn recommendation(needs: &Few<Arc<str>, Need>, policy: &Policy) -> Recommend
             all.container_recommendations.push(one);
         }
     }
+    all
+}
+
+/// Whether it has containers, and sizes none of them.
+fn is_all_left_out(known: &Known<'_>) -> bool {
+    let mut settings = known.needs.iter().map(|(name, _)| known.policy.container(name));
+    !known.needs.is_empty() && settings.all(|it| it.off.value || it.controlled.value == (false, false))
+}
+
+/// What of an earlier recommendation is said by the policy of now.
+fn still_said(mut all: RecommendedPodResources, policy: &Policy) -> RecommendedPodResources {
+    all.container_recommendations.retain_mut(|one| {
+        let settings = policy.container(&one.container_name);
+        let (cpu_is_ours, memory_is_ours) = settings.controlled.value;
+        let RecommendedContainerResources { container_name: _, target, lower_bound, upper_bound, uncapped_target } =
+            one;
+        for list in [&mut *target, lower_bound, upper_bound, uncapped_target] {
+            list.retain(|resource, _| (cpu_is_ours && resource == "cpu") || (memory_is_ours && resource == "memory"));
+        }
+        !settings.off.value && !target.is_empty()
+    });
     all
 }
 

@@ -1,6 +1,7 @@
 //! What people and other programs say should be done: our policies, `VerticalPodAutoscaler` objects, and what we ourselves
 //! wrote down earlier. Watched where the cluster has the kind; a cluster without our definitions is still recommended for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -102,6 +103,8 @@ pub struct Rules {
     cluster_policies: Shelf<ClusterRightsizePolicy>,
     rightsizings: Shelf<WrittenDown>,
     autoscalers: Shelf<VerticalPodAutoscaler>,
+    /// Those whose target is another than when what they recommend was written.
+    moved: BTreeSet<Name>,
     checkpoints: Shelf<VerticalPodAutoscalerCheckpoint>,
     read: Option<Policies>,
     changed: bool,
@@ -121,6 +124,7 @@ impl Rules {
             cluster_policies: Shelf::default(),
             rightsizings: Shelf::default(),
             autoscalers: Shelf::default(),
+            moved: BTreeSet::new(),
             checkpoints: Shelf::default(),
             read: None,
             changed: true,
@@ -152,6 +156,7 @@ impl Rules {
                 return self.rightsizings.get(&name).map(|it| (it.workload.clone(), it.record.clone()));
             }
             RuleNews::Autoscaler(event) => {
+                self.look_at_target(&event);
                 self.changed |= take(&mut self.autoscalers, event, |a, b| a.spec == b.spec);
             }
             RuleNews::Checkpoint(event) => {
@@ -159,6 +164,28 @@ impl Rules {
             }
         }
         None
+    }
+
+    /// Notes whether what a VPA object recommends was written for another target. What was changed while nobody looked cannot be told.
+    fn look_at_target(&mut self, event: &watcher::Event<VerticalPodAutoscaler>) {
+        let (watcher::Event::InitApply(new) | watcher::Event::Apply(new) | watcher::Event::Delete(new)) = event else {
+            return;
+        };
+        let name = name_of(new);
+        let known = self.autoscalers.get(&name).filter(|_| !matches!(event, watcher::Event::Delete(_)));
+        let said = |it: &VerticalPodAutoscaler| it.status.as_ref().and_then(|it| it.recommendation.clone());
+        let target =
+            |it: &VerticalPodAutoscaler| it.spec.target_ref.as_ref().map(|it| (it.kind.clone(), it.name.clone()));
+        if known.is_some_and(|it| target(it) != target(new)) {
+            self.moved.insert(name);
+        } else if known.is_none_or(|it| said(it) != said(new)) {
+            self.moved.remove(&name);
+        }
+    }
+
+    /// Whether the target of a VPA object is another than when what it recommends was written.
+    pub fn is_moved(&self, autoscaler: &Name) -> bool {
+        self.moved.contains(autoscaler)
     }
 
     /// Namespaces have other labels than before: policies that select by them may fit others now.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use supple_api::autoscaler::{CarryOut, Standing, layer, standing};
 use supple_api::resolve::{Above, Asked, Given, Policies, Resolved};
+use supple_api::vpa::RecommendedContainerResources;
 use supple_api::vpa_status::{Known, recommendation, stands, status};
 use supple_api::{VerticalPodAutoscaler, VerticalPodAutoscalerCheckpoint};
 use supple_decide::few::Few;
@@ -295,7 +296,7 @@ fn conditions_say_how_it_stands() {
     let (layer, problems) = layer(&one);
     let policy = Policy::default().under(layer);
     let conditions = |of: &VerticalPodAutoscaler, needs: &Few<_, _>, pods| {
-        let known = Known { needs, policy: &policy, pods, problems: &problems, overruled_by: None };
+        let known = Known { needs, policy: &policy, pods, problems: &problems, overruled_by: None, moved: false };
         let status = status(of, &known, now());
         let said: Vec<String> = status
             .conditions
@@ -325,7 +326,14 @@ fn conditions_say_how_it_stands() {
     one.status = Some(second.clone());
     assert_eq!(conditions(&one, &nothing, 2).0.recommendation, second.recommendation);
     // Another one has the last word: what this one said before is followed by nobody.
-    let known = Known { needs: &nothing, policy: &policy, pods: 2, problems: &problems, overruled_by: Some("older") };
+    let known = Known {
+        needs: &nothing,
+        policy: &policy,
+        pods: 2,
+        problems: &problems,
+        overruled_by: Some("older"),
+        moved: false,
+    };
     let overruled = status(&one, &known, now());
     assert_eq!(overruled.recommendation, None);
     for (type_, status) in [("RecommendationProvided", "False"), ("ConfigUnsupported", "True")] {
@@ -336,10 +344,61 @@ fn conditions_say_how_it_stands() {
 }
 
 #[test]
+fn what_was_recommended_stays_while_nothing_is_known_as_far_as_the_policy_lets_it() {
+    let containers = |said: Value| json!({"resourcePolicy": {"containerPolicies": said}});
+    let mut one = autoscaler("vpa", json!({}));
+    let needs = Few::from([("app".into(), need()), ("side".into(), need())]);
+    // What comes of it with what is known, under these container policies: the resources of each container, and the condition.
+    let given = |of: &VerticalPodAutoscaler, needs: &Few<_, _>, said: Value, moved: bool| {
+        let policy = Policy::default().under(layer(&autoscaler("vpa", containers(said))).0);
+        let known = Known { needs, policy: &policy, pods: 1, problems: &[], overruled_by: None, moved };
+        let status = status(of, &known, now());
+        let provided = &status.conditions[0];
+        let reason = format!("{} {}", provided.status, provided.reason.as_deref().unwrap_or("-"));
+        let all = status.recommendation.clone().unwrap_or_default().container_recommendations;
+        let one = |it: &RecommendedContainerResources| {
+            let lists = [&it.target, &it.lower_bound, &it.upper_bound, &it.uncapped_target];
+            assert!(lists.iter().all(|list| list.keys().eq(it.target.keys())), "{it:?}");
+            format!("{}: {}", it.container_name, it.target.keys().cloned().collect::<Vec<_>>().join(" "))
+        };
+        (all.iter().map(one).collect::<Vec<_>>().join(", "), reason, status)
+    };
+    let off = |name: &str| json!([{"containerName": name, "mode": "Off"}]);
+    let only =
+        json!([{"containerName": "app", "controlledResources": ["memory"]}, {"containerName": "side", "mode": "Off"}]);
+    let (all, provided) = ("app: cpu memory, side: cpu memory".to_owned(), "True -".to_owned());
+    let (found, reason, whole) = given(&one, &needs, json!([]), false);
+    assert_eq!((found, reason), (all.clone(), provided.clone()));
+    one.status = Some(whole);
+    // It is known that nothing is to be said.
+    let (found, reason, status) = given(&one, &needs, off("*"), false);
+    assert_eq!((found.as_str(), reason.as_str()), ("", "False NothingControlled"));
+    assert_eq!(status.recommendation, None, "as VPA has it, nothing of before stays");
+    // Nothing is known: what was said stays, of what is still sized and of the same target.
+    let nothing = Few::new();
+    let unmeasured = Few::from([("app".into(), Need { cpu: None, memory: None, ..need() })]);
+    for unknown in [&nothing, &unmeasured] {
+        for (said, moved, expect) in [
+            (json!([]), false, all.as_str()),
+            (off("side"), false, "app: cpu memory"),
+            (only.clone(), false, "app: memory"),
+            (off("*"), false, ""),
+            (json!([]), true, ""),
+        ] {
+            let (found, reason, _) = given(&one, unknown, said.clone(), moved);
+            assert_eq!(found, expect, "{said} {moved}");
+            let why = if said == off("*") && !unknown.is_empty() { "NothingControlled" } else { "NoData" };
+            assert_eq!(reason, if expect.is_empty() { format!("False {why}") } else { "True -".to_owned() }, "{said}");
+        }
+    }
+    assert_eq!(given(&one, &needs, json!([]), true).0, all, "what is known is of the new target");
+}
+
+#[test]
 fn a_status_without_generations_is_compared_without() {
     let one = autoscaler("vpa", json!({}));
     let (policy, needs) = (Policy::default(), Few::new());
-    let known = |pods| Known { needs: &needs, policy: &policy, pods, problems: &[], overruled_by: None };
+    let known = |pods| Known { needs: &needs, policy: &policy, pods, problems: &[], overruled_by: None, moved: false };
     let whole = status(&one, &known(0), now());
     assert!(stands(&whole, &whole));
     let mut pruned = whole.clone();
@@ -362,7 +421,7 @@ fn only_what_is_sized_is_in_doubt() {
     let one = autoscaler("vpa", json!({"resourcePolicy": containers}));
     let policy = Policy::default().under(layer(&one).0);
     let needs = Few::from([("app".into(), need()), ("side".into(), need())]);
-    let known = Known { needs: &needs, policy: &policy, pods: 1, problems: &[], overruled_by: None };
+    let known = Known { needs: &needs, policy: &policy, pods: 1, problems: &[], overruled_by: None, moved: false };
     let status = status(&one, &known, now());
     assert!(status.conditions.iter().all(|it| it.type_ != "LowConfidence"), "{:?}", status.conditions);
 }
@@ -374,7 +433,8 @@ fn a_startup_boost_is_refused_in_a_condition() {
     let one = autoscaler("vpa", json!({"startupBoost": boost, "resourcePolicy": {"containerPolicies": [container]}}));
     let (_, problems) = layer(&one);
     let policy = Policy::default();
-    let known = Known { needs: &Few::new(), policy: &policy, pods: 1, problems: &problems, overruled_by: None };
+    let known =
+        Known { needs: &Few::new(), policy: &policy, pods: 1, problems: &problems, overruled_by: None, moved: false };
     let status = status(&one, &known, now());
     let said = status.conditions.iter().find(|it| it.type_ == "ConfigUnsupported").unwrap();
     let message = said.message.as_deref().unwrap();

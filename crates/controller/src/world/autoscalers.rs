@@ -11,6 +11,7 @@ use supple_api::{Problem, VerticalPodAutoscaler, autoscaler};
 use supple_decide::few::Few;
 use supple_decide::key::WorkloadKey;
 use supple_decide::need::Need;
+use supple_decide::policy::Policy;
 use supple_decide::scene::Subject;
 
 use super::World;
@@ -41,6 +42,7 @@ impl World {
             pods: spoken_of.iter().map(|it| self.view.members(it).count()).sum(),
             problems: &self.problems_of(object),
             overruled_by: None,
+            moved: self.rules.is_moved(&(workload.namespace.clone(), name.clone())),
         };
         said(object, (&workload.namespace, name), &known, now)
     }
@@ -56,7 +58,7 @@ impl World {
         let is_behind = |name: &Name| last.as_ref().is_none_or(|it| name > it);
         let behind = self.rules.own_autoscalers().filter(|(name, _)| is_behind(name));
         let in_turn = behind.chain(self.rules.own_autoscalers().filter(|(name, _)| !is_behind(name)));
-        let unheard = in_turn.filter_map(|((namespace, name), object)| {
+        let unheard = in_turn.filter_map(|(full_name @ (namespace, name), object)| {
             // As a rule it is, and then not all of the namespace is looked through.
             if target(namespace, object).is_some_and(|it| self.autoscalers.get(&it) == Some(name)) {
                 return None;
@@ -75,11 +77,13 @@ impl World {
             }
             let known = Known {
                 needs: &Few::new(),
-                policy: &self.rules.built_in(),
+                // Nothing else speaks of what is not there.
+                policy: &Policy::default().under(autoscaler::layer(object).0),
                 // Pods of another group's workload of the name are not its.
                 pods: if followed.is_some() { members } else { 0 },
                 problems: &self.problems_of(object),
                 overruled_by: followed.map(|it| &**it),
+                moved: self.rules.is_moved(full_name),
             };
             said(object, (namespace, name), &known, now)
         });

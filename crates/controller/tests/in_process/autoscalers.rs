@@ -162,6 +162,34 @@ async fn what_the_definition_has_no_field_for_is_not_written_again_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_recommendation_goes_with_what_it_was_about() {
+    let lab = lab().await;
+    autoscaler(&lab, "web", "Pod", "web", "Off").await;
+    let work = lab.begin();
+    let after = async |spec: Value| {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        autoscalers(&lab).patch("web", &PatchParams::default(), &patch).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(900)).await;
+        let said = status(&lab, "web").await;
+        (said.recommendation.is_some(), said)
+    };
+    let (given, said) = after(json!({})).await;
+    check(&said, &["RecommendationProvided=True -"]);
+    assert!(given);
+    let policies =
+        |mode: &str| json!({"resourcePolicy": {"containerPolicies": [{"containerName": "*", "mode": mode}]}});
+    let (given, said) = after(policies("Off")).await;
+    check(&said, &["RecommendationProvided=False NothingControlled"]);
+    assert!(!given, "every container is off");
+    assert!(after(policies("Auto")).await.0);
+    let (given, said) = after(json!({"targetRef": {"kind": "Deployment", "name": "gone"}})).await;
+    check(&said, &["NoPodsMatched=True NoPodsMatched", "RecommendationProvided=False NoPodsMatched"]);
+    assert!(!given, "it was about another");
+    work.end().await;
+    lab.cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_another_recommender_learned_is_taken_over_once() {
     let lab = lab().await;
     autoscaler(&lab, "web", "Pod", "web", "Off").await;

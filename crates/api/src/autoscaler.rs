@@ -13,8 +13,10 @@
 //! *Ours*: its settings are a layer of the policy, and we write `status`. With `updateMode: Off` that is all that is done.
 //! *Another's*: it is not touched, and if its mode acts we stand back from its workload
 //! ([`WorkloadFacts::other_vertical`](supple_decide::facts::WorkloadFacts::other_vertical)). `--vpa=all` is for clusters
-//! from which VPA has been removed. Where VPA's updater still runs, an object that names `supple` should have `updateMode: Off` and
-//! the mode be set by a `RightsizePolicy` or label, or both would act.
+//! from which VPA has been removed. Where VPA's updater still runs, an object that names `supple` should have `updateMode: Off`, or both
+//! would act, and the mode be set by the workload's own label: an object is laid over every policy and label of a namespace, and always
+//! says a mode. Its `Off` is no silence: it is what VPA's users write to have a workload left alone, and were it nothing, a policy of a
+//! whole namespace or cluster would begin to act on what they had excepted.
 
 use jiff::Timestamp;
 use supple_decide::policy::{ContainerPolicy, CpuAndMemory, Direction, Layer, Limits, Mode, Origin};

@@ -161,6 +161,23 @@ fn the_more_particular_layer_has_the_last_word() {
     assert_eq!(resolved.autoscaler.as_deref(), Some("vpa"));
 }
 
+/// Whoever wrote it wants the workload left alone; on the way from VPA, whose updater takes every other mode for its own, the
+/// workload's own label says otherwise.
+#[test]
+fn off_of_an_autoscaler_is_a_mode_and_only_the_workload_itself_has_a_say_over_it() {
+    let spec = json!({
+        "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+        "recommenders": [{"name": "supple"}], "updatePolicy": {"updateMode": "Off"},
+    });
+    let world = World::default()
+        .cluster("base", 1, mode("InPlace"))
+        .namespace(json!({"supple.dev/mode": "in-place"}), json!({}))
+        .namespaced("all", 1, mode("InPlace"))
+        .autoscaler("vpa", 1, spec);
+    check(&world, Mode::Off, &Origin::VerticalPodAutoscaler("vpa".into()));
+    check(&world.words(json!({"supple.dev/mode": "in-place"}), json!({})), Mode::InPlace, &Origin::Workload);
+}
+
 #[test]
 fn each_setting_comes_from_the_last_layer_that_has_it() {
     let world = World::default()

@@ -98,7 +98,8 @@ fn autoscalers(world: &World) -> Vec<Finding> {
             vertical.push(Finding::note(
                 "autoscalers",
                 format!("{key}: verticalpodautoscaler/{other} acts on it, so Supple does not"),
-                "set spec.recommenders: [{name: supple}] to hand it over, or set its updateMode to Off",
+                "to hand it over, set its spec.recommenders: [{name: supple}], its updateMode to Off while VPA's updater runs, and \
+                 the label supple.dev/mode on the workload (docs/from-vpa.md)",
             ));
         }
         for scaler in &subject.facts.scalers {

@@ -4,6 +4,7 @@
 
 mod budgets;
 mod cluster;
+mod haste;
 mod memory;
 mod nodes;
 mod ownership;

@@ -77,7 +77,7 @@ pub struct Part {
     pub held: Option<Pair>,
     /// It cannot wait.
     pub urgent: bool,
-    /// It has less than is safe: even a small raise is worth it.
+    /// It has less than is safe: a raise by a hundredth is worth it.
     pub at_risk: bool,
     /// It changes together with the same part of all other pods of its workload or not at all.
     pub together: bool,
@@ -94,12 +94,27 @@ impl Pair {
         };
         by(now.request, self.request) || by(now.limit, self.limit)
     }
+
+    /// Of the two, what moves from `now` to `next`: a limit that has to stay for what is in use is no reason to move the request by little.
+    pub fn of_what_moves(self, now: Self, next: Self) -> Self {
+        Self {
+            request: self.request.filter(|_| next.request != now.request),
+            limit: self.limit.filter(|_| next.limit != now.limit),
+        }
+    }
 }
 
 impl Part {
     /// Whether its change would be worth it, at this threshold in percent, if a step could be of any size.
     pub fn is_worth_it(&self, percent: u32) -> bool {
-        self.urgent || self.at_risk || self.full.is_other_than(self.now, percent)
+        let moves = self.full.of_what_moves(self.now, self.held.unwrap_or(self.next));
+        self.urgent || moves.is_other_than(self.now, self.threshold(percent))
+    }
+
+    /// How much of a change is worth it where this is said, in percent: of what has less than is safe a hundredth is. Less than that is
+    /// how a recommendation that stays the same moves from hour to hour, and would be followed with a resize each time.
+    pub fn threshold(&self, percent: u32) -> u32 {
+        if self.urgent || self.at_risk { percent.min(1) } else { percent }
     }
 
     /// Whether it went from there to what it has now, and is to go further the same way.
@@ -338,6 +353,20 @@ impl Draft {
                 self.hold(pod, index, saying);
             }
         }
+    }
+
+    /// As [`Self::hold_each`], of what there is not enough of for all of them: where some of them cannot wait, the others give way
+    /// first. Whether they did, so that it is to be asked again of what is left.
+    pub fn hold_those_that_can_wait(
+        &mut self,
+        pod: &PodFacts,
+        say: impl Fn(&Part, &ContainerFacts) -> Option<Saying>,
+    ) -> bool {
+        let is_said = |part: &Part| pod.containers.get(part.container).is_some_and(|it| say(part, it).is_some());
+        let any = |urgent| self.parts.iter().any(|it| it.changes() && it.urgent == urgent && is_said(it));
+        let both = any(true) && any(false);
+        self.hold_each(pod, |part, it| if both && part.urgent { None } else { say(part, it) });
+        both
     }
 
     /// What a container is to have, of the parts that pass `which`.

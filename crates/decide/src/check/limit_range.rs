@@ -24,6 +24,11 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     for index in 0..draft.parts.len() {
         bound(sight, draft, index, ranges);
     }
+    whole(sight, draft, ranges);
+}
+
+/// What is left of it, as the API server would have it.
+fn whole(sight: &Sight<'_>, draft: &mut Draft, ranges: &[LimitRange]) {
     let old = sight.pod.to_pod();
     let mut change = supple_resize::predict::Change::default();
     for (index, container) in sight.pod.containers.iter().enumerate() {
@@ -43,8 +48,13 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         draft.deed = Deed::Recreate(Code::LimitRange);
         draft.remark(Saying { outcome: Outcome::Clamped, ..saying });
     }
-    if let Err(denial) = limit_range::validate_pod(&new, ranges) {
-        draft.stop(Saying::refused(Check::LimitRange, Code::LimitRange, denial.message));
+    let Err(denial) = limit_range::validate_pod(&new, ranges) else { return };
+    let saying = Saying::refused(Check::LimitRange, Code::LimitRange, denial.message);
+    // What holds for the pod as a whole may be kept by what cannot wait alone.
+    if draft.hold_those_that_can_wait(sight.pod, |part, _| part.raises().then(|| saying.clone())) {
+        whole(sight, draft, ranges);
+    } else {
+        draft.stop(saying);
     }
 }
 
@@ -108,8 +118,9 @@ fn bound(sight: &Sight<'_>, draft: &mut Draft, index: usize, ranges: &[LimitRang
     let saying = Saying::clamped(Check::LimitRange, Code::LimitRange, message);
     // What is left of the whole way has to be worth a resize, too; where there is too little now, a hundredth is.
     let left = Pair { request: part.full.request.map(hold), limit: part.full.limit.map(hold) };
+    let left = left.of_what_moves(part.now, held);
     let threshold = &sight.policy().threshold_percent;
-    let percent = if part.urgent || part.at_risk { threshold.value.min(1) } else { threshold.value };
+    let percent = part.threshold(threshold.value);
     let is_worth_it = held.is_other_than(part.now, percent) || left.is_other_than(part.now, percent);
     draft.parts[index].next = held;
     draft.remark_part(sight.pod, index, saying);

@@ -46,7 +46,7 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         denials = COUNTED.into_iter().map(|it| (it, whole.message.clone())).collect();
     }
     // What falls may go on; only what grows is in the way.
-    draft.hold_each(sight.pod, |part, _| {
+    let is_left = draft.hold_those_that_can_wait(sight.pod, |part, _| {
         let grows = |requirement| match requirement {
             Requirement::Request => part.next.request > part.now.request,
             Requirement::Limit => part.next.limit > part.now.limit,
@@ -54,6 +54,9 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         let (_, message) = denials.iter().find(|((resource, it), _)| *resource == part.resource && grows(*it))?;
         Some(Saying::delayed(Check::Quota, Code::QuotaExceeded, message.clone()))
     });
+    if is_left {
+        ask(sight, draft);
+    }
 }
 
 /// The request that carries out of the parts that count the numbers that are asked for, and nothing else.

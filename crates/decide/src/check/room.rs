@@ -61,19 +61,23 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         } else {
             continue;
         };
-        hold(sight, draft, resource, &saying);
+        if hold(sight, draft, resource, &saying) {
+            return ask(sight, draft);
+        }
     }
 }
 
-/// What grows in this resource stays as it is; or the pod is made anew elsewhere, where it has waited for long.
-fn hold(sight: &Sight<'_>, draft: &mut Draft, resource: Resource, saying: &Saying) {
+/// What grows in this resource stays as it is; or the pod is made anew elsewhere, where it has waited for long. Whether something is left
+/// of it that cannot wait, and may have the room now.
+fn hold(sight: &Sight<'_>, draft: &mut Draft, resource: Resource, saying: &Saying) -> bool {
     let patience = sight.policy().give_up_deferred.value;
     let waited = sight.subject.record.no_room_since.is_some_and(|it| after(it, patience) <= sight.now);
     let recreate = waited && sight.mode() == Mode::InPlaceOrRecreate && draft.deed == Deed::Resize && draft.acts();
-    draft.hold_each(sight.pod, |part, _| {
+    let is_left = draft.hold_those_that_can_wait(sight.pod, |part, _| {
         (part.resource == resource && part.next.request > part.now.request).then(|| saying.clone())
     });
-    if recreate {
+    if recreate && !is_left {
         draft.deed = Deed::Recreate(saying.code);
     }
+    is_left
 }

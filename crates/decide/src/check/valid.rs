@@ -73,7 +73,7 @@ fn within_pod_level(sight: &Sight<'_>, draft: &mut Draft) {
     let overhead = sight.pod.overhead.amounts();
     let none = supple_resize::amounts::Amounts::default();
     let sum = sight.pod.effective(none, |index, _| draft.next(sight.pod, index, |_| true).amounts());
-    draft.hold_each(sight.pod, |part, _| {
+    let is_left = draft.hold_those_that_can_wait(sight.pod, |part, _| {
         let get = |requirement| level.get(part.resource, requirement);
         let together = |requirement| sum.get(part.resource, requirement) - overhead.get(part.resource, requirement);
         let request = get(Requirement::Request).filter(|it| together(Requirement::Request) > *it);
@@ -87,6 +87,9 @@ fn within_pod_level(sight: &Sight<'_>, draft: &mut Draft) {
         );
         Some(Saying::refused(Check::Valid, Code::PodLevel, message))
     });
+    if is_left {
+        within_pod_level(sight, draft);
+    }
 }
 
 /// The forecast of what is about to be sent, by the rules that the server and the node go by: the last look before it goes.

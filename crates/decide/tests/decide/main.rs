@@ -6,6 +6,7 @@ mod budgets;
 mod cluster;
 mod evictions;
 mod innocent;
+mod haste;
 mod memory;
 mod nodes;
 mod ownership;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::json;
 use supple_decide::code::Code;
 use supple_decide::policy::{ContainerPolicy, CpuAndMemory, Layer, Limits, Policy, ScheduledSize, StepCaps};
 use supple_decide::record::TooSmall;
@@ -38,8 +39,26 @@ fn headroom_rounding_and_threshold() {
     size("1 1Gi", "950m 1000Mi", nothing, Code::NotWorthIt, "nothing");
     size("1 1Gi", "900m 1000Mi", nothing, Code::Resize, "900m");
     size("1 1Gi", "1 1Gi", nothing, Code::Fits, "nothing");
-    // Below what is safe even a small raise is worth it.
+    // Below what is safe even a small raise is worth it, but none that the next hour may ask for again.
     size("1 1Gi", "1050m 1Gi", nothing, Code::Resize, "1050m");
+    size("1 1Gi", "1010m 1Gi", nothing, Code::Resize, "1010m");
+    size("1 1Gi", "1009m 1Gi", nothing, Code::NotWorthIt, "nothing");
+}
+
+#[test]
+fn a_limit_that_has_to_stay_makes_no_small_step_worth_it() {
+    let full_of_files = |stage: &mut Stage| {
+        stage.policy("web", |it| it.limits.value = Limits::Equal);
+        stage.used("web-1").memory_charged = Some(Bytes(2048 * MIB));
+    };
+    size("1 1Gi:2Gi", "1 1000Mi", full_of_files, Code::NotWorthIt, "nothing");
+    size("1 1Gi:2Gi", "1 800Mi", full_of_files, Code::Resize, "800Mi");
+    // With a limit range that has a word to say, too.
+    let ranged = |stage: &mut Stage| {
+        full_of_files(stage);
+        stage.limit_range(json!({"type": "Container", "min": {"memory": "1010Mi"}}));
+    };
+    size("1 1Gi:2Gi", "1 800Mi", ranged, Code::NotWorthIt, "nothing");
 }
 
 #[test]

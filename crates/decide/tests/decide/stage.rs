@@ -130,7 +130,10 @@ impl Default for Stage {
 
 impl Stage {
     pub fn new() -> Self {
-        let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        Self::starting("2026-03-01T12:00:00Z".parse().unwrap())
+    }
+
+    pub fn starting(now: Timestamp) -> Self {
         let mut scene = Scene::default();
         scene.namespaces.insert(NAMESPACE.into(), NamespaceFacts::default());
         scene.cluster.minor_version = Some(36);
@@ -381,6 +384,13 @@ impl Stage {
                 What::Evict => pod.deleting = true,
                 What::RollOut => self.scene.workloads.get_mut(&action.workload).unwrap().facts.rolling = true,
             }
+        }
+    }
+
+    /// The scaler of its workload has the target that an action gives it.
+    pub fn aim_at(&mut self, action: &Action) {
+        if let What::AdjustScaler { target, .. } | What::SettleScaler(target) = &action.what {
+            self.aim(&action.workload, target);
         }
     }
 

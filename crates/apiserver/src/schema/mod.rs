@@ -1,7 +1,7 @@
 //! The types of the API as data: which fields an object has, of which shape, and how a strategic merge treats them.
 //!
 //! It is made once, from the schemas that `k8s-openapi` derives for the types in the [table of resources](crate::kinds)
-//! ([`definitions`]) and from the few facts those schemas lack ([`merge_keys`]). Three readers share it, so that they cannot disagree:
+//! (`definitions`) and from the few facts those schemas lack ([`merge_keys`]). Three readers share it, so that they cannot disagree:
 //! [`fields`](crate::fields) (decoding, unknown fields), [`patch`](crate::patch) (merging) and
 //! [`openapi`](crate::openapi) (what clients are told).
 

@@ -31,11 +31,10 @@ use crate::exit::Failure;
 use crate::judgement::acting::{Newcomer, already};
 use crate::log::LogLines;
 use crate::values::Listen;
-use crate::{live, pages, signals};
+use crate::{live, signals};
 
 /// Run it until a signal.
 pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Failure> {
-    pages::small();
     let webhook_at = webhook_at(args.listen_webhook, args.webhook_service.as_ref())?;
     let stop = signals::stop_token()?;
     let mut outlets = Outlets::new(args.interval);

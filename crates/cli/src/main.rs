@@ -74,6 +74,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Version(args) => version(args),
         verb => {
             if matches!(verb, Verb::Controller(_)) {
+                pages::small(); // before it starts itself again: what the allocator takes first is taken as it begins
                 pages::given_back();
             }
             let logs = LogLines::init(&cli.log.log)?;

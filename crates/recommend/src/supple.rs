@@ -488,6 +488,6 @@ mod tests {
     #[test]
     fn little_is_kept_of_a_pod() {
         // Twenty thousand pods: each byte here is twenty kilobytes.
-        assert!(size_of::<(Pod, Held)>() <= 184, "{} bytes", size_of::<(Pod, Held)>());
+        assert!(size_of::<(Pod, Held)>() <= 160, "{} bytes", size_of::<(Pod, Held)>());
     }
 }

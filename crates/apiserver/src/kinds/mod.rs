@@ -17,7 +17,9 @@ mod workloads;
 
 use std::borrow::Cow;
 
-use k8s_openapi::schemars::{JsonSchema, Schema, SchemaGenerator};
+use k8s_openapi::schemars::JsonSchema;
+#[cfg(test)]
+use k8s_openapi::schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::custom::Custom;
@@ -83,14 +85,19 @@ impl Verb {
 pub struct TypeOf {
     /// Name of the definition, such as `io.k8s.api.core.v1.Pod`.
     pub name: fn() -> Cow<'static, str>,
-    /// Makes the schema, registering everything it refers to.
+    /// Derives the schema, registering everything it refers to: the program has it [from a file](crate::schema).
+    #[cfg(test)]
     pub schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
 impl TypeOf {
     /// The type `T`.
     pub const fn of<T: JsonSchema>() -> Self {
-        Self { name: T::schema_name, schema: |generator| generator.subschema_for::<T>() }
+        Self {
+            name: T::schema_name,
+            #[cfg(test)]
+            schema: |generator| generator.subschema_for::<T>(),
+        }
     }
 
     /// The fields of the type.

@@ -32,8 +32,7 @@ pub(super) fn of(resources: &[&Resource]) -> Map<String, Value> {
     }
     let mut seen: BTreeSet<String> = wanted.iter().cloned().collect();
     while let Some(name) = wanted.pop() {
-        let Some(schema) = types().definitions().get(&name) else { continue };
-        let mut schema = schema.clone();
+        let Some(mut schema) = types().definition(&name) else { continue };
         tidy(&mut schema, &mut |reference| {
             if seen.insert(reference.to_owned()) {
                 wanted.push(reference.to_owned());

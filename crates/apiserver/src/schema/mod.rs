@@ -1,21 +1,20 @@
 //! The types of the API as data: which fields an object has, of which shape, and how a strategic merge treats them.
 //!
 //! It is made once, from the schemas that `k8s-openapi` derives for the types in the [table of resources](crate::kinds)
-//! and from the few facts those schemas lack ([`merge_keys`]). Three readers share it, so that they cannot disagree:
+//! (`definitions`) and from the few facts those schemas lack ([`merge_keys`]). Three readers share it, so that they cannot disagree:
 //! [`fields`](crate::fields) (decoding, unknown fields), [`patch`](crate::patch) (merging) and
 //! [`openapi`](crate::openapi) (what clients are told).
 
+mod definitions;
 pub mod merge_keys;
 pub mod ownership;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{LazyLock, Mutex, PoisonError, RwLock};
 
-use k8s_openapi::schemars::SchemaGenerator;
-use k8s_openapi::schemars::generate::SchemaSettings;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::kinds::TABLE;
 use merge_keys::MERGE_KEYS;
 use ownership::Ownership;
 
@@ -132,7 +131,7 @@ pub enum ListMerge {
 pub struct Types {
     shapes: Vec<Shape>,
     by_name: HashMap<String, ShapeId>,
-    definitions: Map<String, Value>,
+    definitions: BTreeMap<String, Box<RawValue>>,
 }
 
 impl Types {
@@ -150,9 +149,9 @@ impl Types {
         self.by_name.get(name).copied()
     }
 
-    /// The JSON schemas, by name, as `k8s-openapi` writes them.
-    pub fn definitions(&self) -> &Map<String, Value> {
-        &self.definitions
+    /// The JSON schema of this name, as `k8s-openapi` writes it.
+    pub fn definition(&self, name: &str) -> Option<Value> {
+        self.definitions.get(name).map(|it| read(it))
     }
 }
 
@@ -194,14 +193,7 @@ pub fn interned(texts: &[String]) -> &'static [&'static str] {
 }
 
 fn build() -> Types {
-    let mut generator = SchemaGenerator::new(SchemaSettings::openapi3());
-    for resource in TABLE {
-        let bodies = resource.subresources.iter().filter_map(|it| it.body.map(|body| body.type_of));
-        for type_of in resource.type_of.into_iter().chain(bodies) {
-            (type_of.schema)(&mut generator);
-        }
-    }
-    let definitions = generator.take_definitions(false);
+    let definitions = definitions::all();
     let mut builder = Builder { shapes: Vec::new(), by_name: HashMap::new(), definitions: &definitions };
     for name in definitions.keys() {
         builder.named(name);
@@ -210,12 +202,16 @@ fn build() -> Types {
     Types { shapes, by_name, definitions }
 }
 
+fn read(definition: &RawValue) -> Value {
+    serde_json::from_str(definition.get()).expect("it was found to be JSON when the definitions were read")
+}
+
 /// Turns JSON schemas into shapes. A definition gets its place before its fields are looked at, so that types may
 /// refer to themselves.
 struct Builder<'a> {
     shapes: Vec<Shape>,
     by_name: HashMap<String, ShapeId>,
-    definitions: &'a Map<String, Value>,
+    definitions: &'a BTreeMap<String, Box<RawValue>>,
 }
 
 impl Builder<'_> {
@@ -231,13 +227,13 @@ impl Builder<'_> {
         }
         let id = self.push(Shape::Scalar(Scalar::Any));
         self.by_name.insert(name.to_owned(), id);
-        let Some(schema) = self.definitions.get(name) else { return id };
+        let Some(schema) = self.definitions.get(name).map(|it| read(it)) else { return id };
         let shape = if name.ends_with(".resource.Quantity") {
             Shape::Scalar(Scalar::Quantity)
         } else if name.ends_with(".meta.v1.MicroTime") {
             Shape::Scalar(Scalar::MicroTime)
         } else {
-            self.shape(Some(name), schema)
+            self.shape(Some(name), &schema)
         };
         self.shapes[id.0 as usize] = shape;
         id

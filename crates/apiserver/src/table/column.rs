@@ -60,11 +60,10 @@ impl Column {
     pub fn definition(&self) -> Value {
         let Self { name, kind, format, description, priority } = self;
         let description = match description {
-            Description::Words(words) => words,
+            Description::Words(words) => Value::from(*words),
             Description::Field(type_name, field) => {
-                let schema = types().definitions().get(&format!("io.k8s.{type_name}"));
-                let field = schema.map_or(&Value::Null, |it| at(it, "properties")).get(*field);
-                field.and_then(|it| it.get("description")).and_then(Value::as_str).unwrap_or_default()
+                let schema = types().definition(&format!("io.k8s.{type_name}")).unwrap_or_default();
+                at(&schema, "properties").get(*field).and_then(|it| it.get("description")).cloned().unwrap_or("".into())
             }
         };
         json!({"name": name, "type": kind, "format": format, "description": description, "priority": priority})

@@ -24,6 +24,12 @@ fn pod() -> PodFacts {
     PodFacts::of(&pod, WorkloadKey { namespace: "n".into(), kind: "Pod".into(), name: "p".into() })
 }
 
+#[test]
+fn little_is_kept_of_a_container() {
+    // There are thousands, and the allocator gives the next size for one byte more: a quarter of a kilobyte each.
+    assert!(size_of::<Kept>() <= 1792, "{} bytes", size_of::<Kept>());
+}
+
 /// What is known after these minutes, in each of which so many MiB are used.
 fn learned(pod: &PodFacts, minutes: std::ops::Range<i64>, mebibytes: impl Fn(i64) -> i64) -> History {
     let mut history = History::default();

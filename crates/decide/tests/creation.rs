@@ -159,6 +159,26 @@ fn a_brake_is_one_for_new_pods_too() {
     );
 }
 
+/// What was asked of a node in vain begins a pause, and recreates the pod: with the very sizes that the pause would keep from it.
+#[test]
+fn the_pause_that_began_with_a_recreation_does_not_hold_the_new_pod() {
+    for (otherwise, code, expect) in [
+        (None, Code::Resize, "200m:400m 128Mi:256Mi"),
+        (Some(false), Code::BackOff, "its own"),
+        (Some(true), Code::BackOff, "its own"),
+    ] {
+        let recreated = |stage: &mut Stage| {
+            let policy = stage.subject("web").policy.clone();
+            let aim = (numbers("200m:400m 128Mi:256Mi"), numbers("200m:400m 128Mi:256Mi"));
+            let recreated = Recreated { at: stage.now, sizes: [("app".into(), aim)].into(), otherwise };
+            let mut record = Record { recreated: Some(recreated), ..Record::default() };
+            record.set_back(stage.now, &policy);
+            stage.subject("web").record = Arc::new(record);
+        };
+        check_born(recreated, code, expect);
+    }
+}
+
 #[test]
 fn what_is_not_known_is_not_lowered() {
     let hours = |stage: &mut Stage| stage.subject("web").needs.get_mut("app").unwrap().hours = 3;

@@ -36,7 +36,7 @@ use supple_decide::scene::Scene;
 use supple_resize::predict::Change;
 
 use fate::{Fate, Fates};
-use touched::{Touched, in_words, lowers_memory_limit, touched};
+use touched::{Touched, in_vain, in_words, is_back, lowers_memory_limit, touched};
 
 use super::acting::Acting;
 use super::{LoopArgs, look, own_namespace};
@@ -176,6 +176,13 @@ async fn put_all_back(
         for (pod, other) in theirs {
             if fates.put(&pod.key, Fate::LeftAlone) != Some(Fate::LeftAlone) {
                 say(&pod.key, "unchanged", &other)?;
+            }
+        }
+        for (pod, _) in ours.iter().filter(|(pod, change)| change.is_empty() && !is_left(leave, pod)) {
+            // An earlier run asked for it, in vain.
+            if let (Some(why), None) = (in_vain(pod), fates.get(&pod.key)) {
+                fates.put(&pod.key, Fate::NotBack { tries: 1, keeps_limit: false });
+                refused.insert(pod.key.clone(), why.to_owned());
             }
         }
         let due = ours.into_iter().filter(|(pod, _)| !is_left(leave, pod));
@@ -376,7 +383,7 @@ async fn take_notes_off(
 ) -> Result<(usize, Vec<(PodKey, WorkloadKey)>), Failure> {
     let world = look(client, LoopArgs { vpa: None }).await?;
     let Touched { ours, unknown, .. } = touched(world.scene());
-    let ours = ours.into_iter().map(|(pod, change)| (pod, change.is_empty()));
+    let ours = ours.into_iter().map(|(pod, change)| (pod, is_back(pod, &change)));
     let mut taken = 0;
     let mut unfinished = Vec::new();
     for (pod, is_back) in ours.chain(unknown.into_iter().map(|it| (it, false))) {

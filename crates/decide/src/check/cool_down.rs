@@ -8,11 +8,15 @@ use crate::check::draft::{Deed, Draft, Saying};
 use crate::check::sight::{Sight, after, is_within};
 use crate::code::Code;
 use crate::key::PodKey;
+use crate::recreated::Recreated;
 use crate::refused::Refused;
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let never_waits = matches!(draft.deed, Deed::RollBack(_) | Deed::Recreate(Code::StuckAfterKill));
-    let pause = sight.subject.record.pause(sight.now).filter(|_| !never_waits);
+    // What was asked of a node in vain begins a pause; the pod that is recreated for it comes with it all the same.
+    let awaited = |it: &Recreated| it.otherwise.is_none() && it.until() > sight.now;
+    let is_awaited = sight.siblings.is_some() && sight.subject.record.recreated.as_ref().is_some_and(awaited);
+    let pause = sight.subject.record.pause(sight.now).filter(|_| !never_waits && !is_awaited);
     // What has to wait for the pause waits no shorter for this.
     if pause.is_none() || draft.is_urgent() {
         ask_again(sight, draft);

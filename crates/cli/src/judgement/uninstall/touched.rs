@@ -1,8 +1,9 @@
 //! Which pods have sizes from us, because they were resized or sized as they were created, and what puts them back. Pure.
 
-use supple_decide::facts::PodFacts;
+use supple_decide::facts::{Phase, PodFacts};
 use supple_decide::hand::Hand;
 use supple_decide::numbers::{Numbers, pair};
+use supple_decide::progress::Progress;
 use supple_decide::scene::{Scene, Subject};
 use supple_resize::predict::Change;
 use supple_resize::qos::QosClass;
@@ -24,7 +25,9 @@ pub fn touched(scene: &Scene) -> Touched<'_> {
     let is_touched = |it: &PodFacts| it.note.is_some() || (it.sized.is_some() && it.hand != Hand::Inherited);
     for pod in scene.pods.values().filter(|it| !it.deleting && is_touched(it)) {
         let Some(subject) = scene.workloads.get(&pod.workload) else { continue };
-        match (&pod.hand, back(pod, subject)) {
+        // A pod that has ended uses nothing: there is nothing to put back, and only its notes are taken off.
+        let back = if pod.phase == Phase::Ended { Some(Change::default()) } else { back(pod, subject) };
+        match (&pod.hand, back) {
             (Hand::Theirs(other), change) if change.as_ref().is_none_or(|it| !it.is_empty()) => {
                 found.theirs.push((pod, other.to_string()));
             }
@@ -35,6 +38,19 @@ pub fn touched(scene: &Scene) -> Touched<'_> {
     // Who gives back goes first, and makes room for who takes.
     found.ours.sort_by_key(|(pod, change)| takes(pod, change));
     found
+}
+
+/// Whether it has its original sizes, where that is what is still to be changed.
+pub fn is_back(pod: &PodFacts, change: &Change) -> bool {
+    change.is_empty() && in_vain(pod).is_none()
+}
+
+/// Why its node will never give a pod what it asks for: it asks for its original sizes, say, and runs with others all the same.
+pub fn in_vain(pod: &PodFacts) -> Option<&str> {
+    match &pod.progress {
+        Progress::Infeasible(why) if pod.phase != Phase::Ended => Some(why),
+        _ => None,
+    }
 }
 
 fn takes(pod: &PodFacts, change: &Change) -> bool {
@@ -216,5 +232,29 @@ mod tests {
         check(old(), Some("3Gi"), Some("512Mi"), Some("3Gi"));
         check(old(), None, Some("512Mi"), Some("512Mi"));
         check(old(), None, None, None);
+    }
+
+    #[test]
+    fn nothing_is_put_back_in_a_pod_that_has_ended() {
+        let ended = |first| PodFacts { phase: Phase::Ended, ..pod("controller", "2Gi", first, None) };
+        check(ended(json!({})), None, None, Some("as it is"));
+        check(ended(Value::Null), None, Some("512Mi"), Some("as it is"));
+    }
+
+    #[test]
+    fn a_pod_that_asks_for_its_sizes_in_vain_does_not_have_them() {
+        let none = Change::default();
+        let some = Change::of_container("app", Sizes { memory_request: "1Gi".parse().ok(), ..Sizes::default() });
+        let infeasible = || Progress::Infeasible("static CPU manager".into());
+        for (progress, phase, change, expect) in [
+            (Progress::Settled, Phase::Running, &none, true),
+            (Progress::Deferred("no room".into()), Phase::Running, &none, true),
+            (infeasible(), Phase::Running, &none, false),
+            (infeasible(), Phase::Ended, &none, true),
+            (Progress::Settled, Phase::Running, &some, false),
+        ] {
+            let pod = PodFacts { progress, phase, ..pod("restore", "2Gi", Value::Null, None) };
+            assert_eq!(is_back(&pod, change), expect, "{:?} {change:?}", pod.progress);
+        }
     }
 }

@@ -9,6 +9,7 @@ mod innocent;
 mod haste;
 mod memory;
 mod nodes;
+mod one_budget;
 mod ownership;
 mod permission;
 mod replicas;

@@ -58,8 +58,14 @@ fn lost(merged: &State, whole: &State) -> [(i64, i64, i64); 3] {
     })
 }
 
+/// So many cases, or as many times more as `SUPPLE_CASES` says.
+fn times(usual: u32) -> ProptestConfig {
+    let more = std::env::var("SUPPLE_CASES").ok().map(|it| it.parse().expect("SUPPLE_CASES is a whole number"));
+    ProptestConfig::with_cases(usual.saturating_mul(more.unwrap_or(1)))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(times(64))]
 
     #[test]
     fn bounds_enclose_the_request(samples in samples(), in_force in prop::option::of(1i64..10_000)) {

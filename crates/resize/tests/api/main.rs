@@ -13,5 +13,7 @@ mod merge;
 mod pipeline;
 mod properties;
 mod recorded;
+#[path = "../node/times.rs"]
+mod times;
 mod updates;
 mod validator;

@@ -11,6 +11,7 @@ use supple_resize::{defaults, qos, strategy, validate};
 
 use crate::merge;
 use crate::pipeline::{Door, World, create, decode, update};
+use crate::times::times;
 
 /// Usual amounts, in several spellings, so that equal and ordered ones meet often.
 fn amount(resource: &'static str) -> impl Strategy<Value = String> {
@@ -122,7 +123,7 @@ fn the_strategies_make_resizes_that_are_accepted() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(times(1000))]
 
     #[test]
     fn an_accepted_resize_keeps_the_class(pod in pod(), patch in patch()) {

@@ -10,6 +10,7 @@ use supple_resize::resources::containers;
 use crate::properties::any_pod;
 use crate::stage::Stage;
 use crate::support::pod;
+use crate::times::times;
 
 /// The pod of a line as it is created: `used` bytes of memory in each container.
 fn created(name: &str, line: &str, used: u32) -> Pod {
@@ -86,7 +87,7 @@ fn check(stage: &mut Stage, name: &str, change: &Change) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(times(256))]
 
     #[test]
     fn what_is_foreseen_is_what_happens(

@@ -20,3 +20,4 @@ mod replay;
 mod stage;
 mod status;
 mod support;
+mod times;

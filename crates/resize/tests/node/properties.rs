@@ -14,6 +14,7 @@ use supple_resize::resources::{containers, pod_limits, pod_requests};
 
 use crate::actuate::{Settled, plan_for, settled};
 use crate::support::{milli, pod};
+use crate::times::times;
 
 /// One of the four numbers through three sizes: absent first, perhaps, but never again once there (the API refuses a
 /// removal). In units of 50m and 1Mi, so that no two are alike to a weight.
@@ -195,7 +196,7 @@ fn adopt(pod: &Pod, machine: &mut Settled) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(times(512))]
 
     /// What the node sums as integers is what the API server sums as quantities.
     #[test]

@@ -2,6 +2,9 @@
 
 #![no_main]
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use libfuzzer_sys::fuzz_target;
 use supple_controller::source::exposition::samples;
 use supple_controller::source::kubelet::join::{Before, join};
@@ -18,10 +21,17 @@ fuzz_target!(|data: &[u8]| {
         let refused = resize::judge(&question, &Nothing, now).refused;
         assert!(refused.is_none() && create::judge(&question, &Nothing, now).patch.is_empty(), "nothing is known");
     }
-    let mut gather = Gather::new(Limits { series: 100, samples: 1000 });
-    let _ = read(data, &[Kind::Matrix, Kind::Vector, Kind::Scalar], &mut |series| gather.take(Of::Memory, &series));
+    let kinds = [Kind::Matrix, Kind::Vector, Kind::Scalar];
+    let mut wanted = BTreeSet::new();
+    let _ = read(data, &kinds, &mut |series| {
+        let label = |name| Some(Arc::from(series.metric.get(name)?.as_str()));
+        wanted.extend(label("namespace").zip(label("pod")));
+        Ok::<(), ()>(())
+    });
+    let mut gather = Gather::new(&wanted, Limits { series: 100, samples: 1000 });
+    let _ = read(data, &kinds, &mut |series| gather.take(Of::Memory, &series));
     for past in gather.finish() {
-        assert!(past.samples.is_sorted_by_key(|it| it.time));
+        assert!(past.samples().is_sorted_by_key(|it| it.time));
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
     for sample in samples(text) {

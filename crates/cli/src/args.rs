@@ -219,7 +219,7 @@ pub struct ControllerArgs {
     pub prometheus_header: Vec<(String, String)>,
     /// Replace a built-in query, if your metrics have other names: cpu (cores), memory (bytes), throttled (share of
     /// periods), measured (seconds since 1970). The result must have one series per container, with the labels
-    /// namespace, pod and container. $namespace and $step are substituted. Repeatable.
+    /// namespace, pod and container. $namespace, $pod and $step are substituted. Repeatable.
     #[arg(long, value_name = "NAME=QUERY", value_parser = values::header, requires = "prometheus")]
     pub prometheus_query: Vec<(String, String)>,
     /// File with the bearer token for Prometheus; read again for every request.

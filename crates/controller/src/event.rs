@@ -6,6 +6,7 @@ use supple_api::rightsizing::{Rightsizing, RightsizingStatus};
 use supple_decide::code::Code;
 use supple_decide::guard::Guard;
 use supple_decide::key::{PodKey, WorkloadKey};
+use tokio::sync::oneshot;
 
 use crate::carry::{Answer, Order};
 use crate::history_file::Page;
@@ -39,8 +40,9 @@ pub enum Event {
     Detailed(Vec<Reading>),
     /// A kubelet's event about a pod that it evicted.
     Evicted(Box<Eviction>),
-    /// What a Prometheus remembers of containers, a namespace's as a rule, and whether that is all of it.
-    Past(Vec<Past>, Extent),
+    /// What a Prometheus remembers of the containers of some pods, and whether that is all of it. More is asked for when it has been taken
+    /// in, which is when the last of it is dropped: at no time is there more than one of them.
+    Past(Vec<Past>, Extent, oneshot::Sender<()>),
     /// What the guards of a workload came to.
     Guards(WorkloadKey, Asked),
     /// An action has been answered.

@@ -516,7 +516,7 @@ impl History {
         &mut self,
         pod: &PodFacts,
         container: &str,
-        samples: &[Sample],
+        samples: impl IntoIterator<Item = Sample>,
         extent: Extent,
         policy: &Policy,
     ) {
@@ -524,19 +524,23 @@ impl History {
         let mut past = Kept::new(Supple::new(terms(policy)));
         let number = past.known(&pod.key).number;
         for sample in samples {
-            past.front.observe(number, sample);
+            past.front.observe(number, &sample);
         }
         let state = match extent {
             Extent::Whole => *past.front.state(),
             Extent::Partial => past.front.state().of_no_hours(),
         };
-        self.adopt(&pod.workload, container, state, policy);
+        // It comes part by part, of one pod after the other: the first is no reason not to learn from the next.
+        self.lay_under(&pod.workload, container, state, policy, false);
     }
 
     /// Go on from a state that was learned elsewhere.
     pub fn adopt(&mut self, workload: &WorkloadKey, container: &str, state: State, policy: &Policy) {
+        self.lay_under(workload, container, state, policy, state.hours() > 1);
+    }
+
+    fn lay_under(&mut self, workload: &WorkloadKey, container: &str, state: State, policy: &Policy, resumed: bool) {
         let of_workload = self.kept.entry(workload.clone()).or_default();
-        let resumed = state.hours() > 1;
         match of_workload.get_mut(container) {
             None => {
                 let mut kept = Kept::boxed(Supple::resume(terms(policy), state));

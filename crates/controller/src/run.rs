@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::runtime::watcher;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,7 @@ use crate::source::backoff::Backoff;
 use crate::source::kubelet::sweep::Pace;
 use crate::source::prometheus::client::{Prometheus, QueryError};
 use crate::source::prometheus::history::{Manner, Pasts, Queries, newest};
+use crate::source::prometheus::part::PodName;
 use crate::source::{Source, kubelet};
 use crate::view::News;
 use crate::world::knowledge::Shared;
@@ -304,8 +305,7 @@ impl Loop {
             self.ticks.reset_immediately();
         }
         if let Some(prometheus) = self.unread.take_if(|_| is_round && self.world.is_complete()) {
-            let namespaces = self.world.scene().pods.keys().map(|it| it.namespace.clone()).collect();
-            remember(prometheus, namespaces, &self.clock, &metrics, &self.answers, &mut self.watching);
+            remember(prometheus, self.world.without_past(), &self.clock, &metrics, &self.answers, &mut self.watching);
         }
         if is_round {
             metrics.round(began.elapsed());
@@ -349,10 +349,10 @@ impl Loop {
     }
 }
 
-/// Read what a Prometheus remembers of these namespaces, once, however often it has to be asked; and look every minute how old its newest measurement is.
+/// Read what a Prometheus remembers of these pods, once, however often it has to be asked; and look every minute how old its newest measurement is.
 fn remember(
     (server, queries): (Prometheus, Queries),
-    namespaces: BTreeSet<Arc<str>>,
+    pods: Vec<(PodName, usize)>,
     clock: &Clock,
     metrics: &Metrics,
     answers: &Answers,
@@ -391,7 +391,7 @@ fn remember(
                                         usage until then");
             }
         };
-        let mut pasts = Pasts::new(server, queries, namespaces, span, Manner::default(), PATIENCE);
+        let mut pasts = Pasts::new(server, queries, pods, span, Manner::default(), PATIENCE);
         let (mut containers, mut warned) = (0, BTreeSet::new());
         while let Some(part) = pasts.next(&mut failed).await {
             let history = match part {
@@ -412,9 +412,11 @@ fn remember(
                 }
             }
             containers += history.past.len();
-            if answers.send(Event::Past(history.past, extent)).await.is_err() {
+            let (token, taken) = oneshot::channel();
+            if answers.send(Event::Past(history.past, extent, token)).await.is_err() {
                 return; // the loop has ended
             }
+            drop(taken.await); // it ends with the token, which nothing is sent through
         }
         tracing::info!(containers, "history read from Prometheus");
     };
@@ -464,7 +466,7 @@ fn heard(metrics: &Metrics, event: &Event) {
         Event::Answered(order, Answer::Busy(_) | Answer::Failed(_)) if order.action.what.change().is_some() => {
             metrics.resize_unanswered()
         }
-        Event::Past(past, _) => tell(Source::Prometheus, None, past.iter().map(|it| it.samples.len()).sum()),
+        Event::Past(past, ..) => tell(Source::Prometheus, None, past.iter().map(|it| it.samples().len()).sum()),
         _ => {}
     }
 }

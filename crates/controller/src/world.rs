@@ -232,7 +232,7 @@ impl World {
             }
             Event::Detailed(readings) => return self.take_in_details(readings, now),
             Event::Evicted(eviction) => self.evictions.wait(*eviction),
-            Event::Past(past, extent) => self.take_in_past(past, extent),
+            Event::Past(past, extent, _taken) => self.take_in_past(&past, extent),
             Event::Guards(workload, asked) => return self.guarded(workload, asked, now),
             Event::Answered(order, answer) => return self.answered(&order, answer, now),
             Event::Wrote(workload, result) => self.wrote(&workload, result),
@@ -398,19 +398,20 @@ impl World {
         effects
     }
 
+    /// Whose past is of use: pods, each with how many containers it has.
+    pub fn without_past(&self) -> Vec<((Arc<str>, Arc<str>), usize)> {
+        let pods = self.view.scene.pods.iter().filter(|(_, it)| !self.history.is_resumed(&it.workload));
+        pods.map(|(key, it)| ((key.namespace.clone(), key.name.clone()), it.containers.len())).collect()
+    }
+
     /// The past of pods that are still there. Of a workload that was gone on from what was remembered of it nothing is taken
     /// in: it would count twice. What was measured since we began does not stand in the way, because the past ends where that begins.
-    fn take_in_past(&mut self, past: Vec<Past>, extent: Extent) {
-        let fresh: BTreeSet<WorkloadKey> = past
-            .iter()
-            .filter_map(|it| Some(self.view.pod(&it.namespace, &it.pod)?.workload.clone()))
-            .filter(|it| !self.history.is_resumed(it))
-            .collect();
-        for Past { namespace, pod, container, samples } in past {
-            let Some(facts) = self.view.pod(&namespace, &pod).cloned() else { continue };
-            if fresh.contains(&facts.workload) {
+    fn take_in_past(&mut self, past: &[Past], extent: Extent) {
+        for told in past {
+            let Some(facts) = self.view.pod(&told.namespace, &told.pod).cloned() else { continue };
+            if !self.history.is_resumed(&facts.workload) {
                 let policy = self.policy_of(&facts.workload);
-                self.history.observe_past(&facts, &container, &samples, extent, &policy);
+                self.history.observe_past(&facts, &told.container, told.samples(), extent, &policy);
             }
         }
     }
@@ -638,6 +639,8 @@ impl World {
 
 #[cfg(test)]
 mod bounds_tests;
+#[cfg(test)]
+mod past_tests;
 #[cfg(test)]
 mod pressing_tests;
 #[cfg(test)]

@@ -98,7 +98,7 @@ fn a_past_that_may_not_be_whole_is_no_hour_of_watching() {
     let samples: Vec<Sample> = (0..48 * 60).step_by(5).map(sample).collect();
     let [whole, partial] = [Extent::Whole, Extent::Partial].map(|extent| {
         let mut history = learned(&pod, 48 * 60..49 * 60, |_| 100);
-        history.observe_past(&pod, "c", &samples, extent, &Policy::default());
+        history.observe_past(&pod, "c", samples.iter().copied(), extent, &Policy::default());
         let needs = history.needs(&pod.workload, at(49 * 60), |_| Some((pod.key.clone(), pod.containers[0].asked)));
         let hours = needs["c"].hours;
         let mut again = History::default();

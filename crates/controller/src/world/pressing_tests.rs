@@ -1,5 +1,6 @@
 //! What is decided between rounds: memory that a kubelet sees running out.
 
+use k8s_openapi::api::core::v1::Pod;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use supple_decide::round::What;
@@ -87,6 +88,24 @@ pub(super) fn world_that(pods: &[(&str, &str)], first: impl FnOnce(&mut World)) 
     world.apply(Event::Leading(true), at(0));
     assert_eq!(world.missing(), Vec::<&str>::new());
     world
+}
+
+/// The same with three pods of one stateful set beside one that stands alone.
+pub(super) fn three() -> World {
+    let mut world = world(&[("other", "n1")]);
+    for number in 0..3 {
+        world.apply(Event::News(Box::new(News::Pod(watcher::Event::Apply(db(number))))), at(0));
+    }
+    world
+}
+
+/// One of them.
+pub(super) fn db(number: usize) -> Pod {
+    let News::Pod(watcher::Event::Apply(mut pod)) = pod(&format!("db-{number}"), "n1") else { panic!("it is one") };
+    let owner =
+        json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "db", "controller": true}]);
+    pod.metadata.owner_references = serde_json::from_value(owner).unwrap();
+    pod
 }
 
 fn used(mebibytes: i64, second: i64) -> Use {

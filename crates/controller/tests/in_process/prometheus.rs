@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use supple_controller::source::backoff::Backoff;
 use supple_controller::source::prometheus::client::{Again, Options, Prometheus, QueryError};
 use supple_controller::source::prometheus::history::{Manner, Pasts, Queries, newest, past};
+use supple_controller::source::prometheus::part::{By, Part, PodName, parts};
 use supple_controller::source::prometheus::past::{Extent, Limits};
 
 /// An answer: status, headers, body.
@@ -86,6 +87,16 @@ fn two() -> Queries {
     Queries { throttled: None, ..Queries::default() }
 }
 
+/// Pods of one container each: namespace and name.
+fn pods(pods: &[(&str, &str)]) -> Vec<(PodName, usize)> {
+    pods.iter().map(|(namespace, pod)| ((Arc::from(*namespace), Arc::from(*pod)), 1)).collect()
+}
+
+/// The one pod that most of these tests are about.
+fn one(by: By) -> Part {
+    parts(pods(&[("n", "p")]), by, 1).pop_front().unwrap()
+}
+
 fn client(address: SocketAddr) -> Prometheus {
     Prometheus::new(Options::new(&format!("http://{address}/prefix/"))).unwrap()
 }
@@ -99,14 +110,14 @@ async fn the_past_comes_in_pieces_and_is_joined() {
         good("matrix", json!([])),
     ];
     let (server, address) = Server::start(says).await;
-    let history = past(&client(address), &two(), Some("n"), (at(0), at(899)), &fast()).await.unwrap();
-    let told: Vec<_> = history.past[0].samples.iter().map(|it| (it.time, it.cpu, it.memory)).collect();
+    let history = past(&client(address), &two(), &one(By::Pods), (at(0), at(899)), &fast()).await.unwrap();
+    let told: Vec<_> = history.past[0].samples().map(|it| (it.time, it.cpu, it.memory)).collect();
     assert_eq!(told, [(0, Some(500.0), Some(1000.0)), (600, Some(1000.0), None)]);
     let asked = server.asked();
     assert_eq!(asked.len(), 4);
     assert!(asked[0].starts_with("GET /prefix/api/v1/query_range?query=max%20by"), "{}", asked[0]);
     assert!(
-        asked[0].contains("namespace%3D~%22n%22") && asked[0].contains("&start=0&end=300&step=300"),
+        asked[0].contains("namespace%3D~%22n%22%2Cpod%3D~%22p%22") && asked[0].contains("&start=0&end=300&step=300"),
         "{}",
         asked[0]
     );
@@ -118,11 +129,11 @@ async fn whoever_is_busy_is_asked_again_and_not_for_ever() {
     let matrix = || good("matrix", json!([series(json!([[0, "1"]]))]));
     let says = [said(503, "busy"), (429, vec![("retry-after", "0")], Body::from("slow down")), matrix(), matrix()];
     let (server, address) = Server::start(says).await;
-    let history = past(&client(address), &two(), None, (at(0), at(1)), &fast()).await.unwrap();
+    let history = past(&client(address), &two(), &one(By::Nothing), (at(0), at(1)), &fast()).await.unwrap();
     assert_eq!((history.past.len(), server.asked().len()), (1, 4));
 
     let (server, address) = Server::start((0..9).map(|_| said(503, "busy"))).await;
-    let error = past(&client(address), &two(), None, (at(0), at(1)), &fast()).await.unwrap_err();
+    let error = past(&client(address), &two(), &one(By::Nothing), (at(0), at(1)), &fast()).await.unwrap_err();
     assert_eq!(server.asked().len(), 3);
     assert!(error.to_string().ends_with("503 Service Unavailable: busy"), "{error}");
 }
@@ -131,7 +142,7 @@ async fn whoever_is_busy_is_asked_again_and_not_for_ever() {
 async fn what_is_refused_for_good_is_not_asked_again() {
     let error = json!({"status": "error", "errorType": "bad_data", "error": "invalid parameter \"query\""}).to_string();
     let (server, address) = Server::start([said(400, error)]).await;
-    let error = past(&client(address), &two(), None, (at(0), at(1)), &fast()).await.unwrap_err();
+    let error = past(&client(address), &two(), &one(By::Nothing), (at(0), at(1)), &fast()).await.unwrap_err();
     assert!(error.to_string().contains("400 Bad Request: invalid parameter"), "{error}");
     assert_eq!((error.again(), server.asked().len()), (Again::Never, 1));
 }
@@ -181,7 +192,7 @@ async fn more_than_was_bargained_for_is_left() {
     let (_, address) =
         Server::start([good("matrix", json!([series(json!([[0, "1"], [300, "1"], [600, "1"]]))]))]).await;
     let manner = Manner { limits: Limits { series: 1, samples: 2 }, ..fast() };
-    let error = past(&client(address), &two(), None, (at(0), at(600)), &manner).await.unwrap_err();
+    let error = past(&client(address), &two(), &one(By::Nothing), (at(0), at(600)), &manner).await.unwrap_err();
     check(&error, Again::Never, "more than 2 samples");
 }
 
@@ -190,7 +201,7 @@ async fn an_answer_that_is_not_whole_says_so() {
     let partial = json!({"status": "success", "warnings": ["a store did not answer"],
         "data": {"resultType": "matrix", "result": [series(json!([[0, "1"]]))]}});
     let (_, address) = Server::start([said(200, partial.to_string()), good("matrix", json!([]))]).await;
-    let history = past(&client(address), &two(), None, (at(0), at(1)), &fast()).await.unwrap();
+    let history = past(&client(address), &two(), &one(By::Nothing), (at(0), at(1)), &fast()).await.unwrap();
     assert_eq!((history.extent(), history.past.len()), (Extent::Partial, 1));
     assert_eq!(history.warnings, ["a store did not answer"]);
 }
@@ -210,10 +221,14 @@ async fn numbers_for_guards() {
     }
 }
 
-/// The past of these namespaces, part by part, as it is told: how many containers, or why not; and after which failures.
-async fn parts(server: SocketAddr, queries: Queries, namespaces: &[&str], manner: Manner) -> (Vec<String>, Vec<Again>) {
-    let namespaces = namespaces.iter().map(|it| Arc::from(*it));
-    let mut pasts = Pasts::new(client(server), queries, namespaces, (at(0), at(1)), manner, fast().backoff);
+/// The past of these pods, part by part, as it is told: how many containers, or why not; and after which failures.
+async fn parts_of(
+    server: SocketAddr,
+    queries: Queries,
+    asked: &[(&str, &str)],
+    manner: Manner,
+) -> (Vec<String>, Vec<Again>) {
+    let mut pasts = Pasts::new(client(server), queries, pods(asked), (at(0), at(1)), manner, fast().backoff);
     let (mut told, mut failures) = (Vec::new(), Vec::new());
     while let Some(part) = pasts.next(|error, _| failures.push(error.again())).await {
         told.push(part.map_or_else(|it| it.to_string(), |it| format!("{} {:?}", it.past.len(), it.extent())));
@@ -232,7 +247,7 @@ async fn a_server_that_is_down_at_first_is_asked_again_until_it_tells() {
     let matrix = || of_namespace("n", 1);
     let says = [said(503, ""), said(503, ""), said(503, ""), matrix(), matrix()];
     let (server, address) = Server::start(says).await;
-    let (told, failures) = parts(address, two(), &["n"], fast()).await;
+    let (told, failures) = parts_of(address, two(), &[("n", "p")], fast()).await;
     assert_eq!((told, server.asked().len()), (vec!["1 Whole".to_owned()], 5));
     assert_eq!(failures, [Again::Later]);
 }
@@ -248,9 +263,13 @@ async fn each_namespace_is_asked_for_and_told_by_itself_and_one_that_is_too_larg
     ];
     let (server, address) = Server::start(says).await;
     let manner = Manner { limits: Limits { series: 9, samples: 2 }, ..fast() };
-    let (told, failures) = parts(address, two(), &["a", "b", "c"], manner).await;
+    let (told, failures) = parts_of(address, two(), &[("a", "p"), ("b", "p"), ("c", "p")], manner).await;
     assert_eq!((&*told[0], &*told[2], told.len()), ("1 Whole", "1 Whole", 3));
-    assert!(told[1].contains("of namespace b is not read") && told[1].contains("more than 2 samples"), "{}", told[1]);
+    assert!(
+        told[1].contains("pod p of namespace b is not read") && told[1].contains("more than 2 samples"),
+        "{}",
+        told[1]
+    );
     assert!(told[1].contains("narrow the queries with --prometheus-query"), "{}", told[1]);
     assert!(failures.is_empty(), "nothing is asked for twice that is too much");
     let asked = server.asked();
@@ -259,18 +278,41 @@ async fn each_namespace_is_asked_for_and_told_by_itself_and_one_that_is_too_larg
 }
 
 #[tokio::test]
+async fn of_a_large_namespace_a_few_pods_at_a_time_are_asked_for_and_held() {
+    let names: Vec<String> = (0..10).map(|it| format!("web-{it}")).collect();
+    let all: Vec<Value> = names
+        .iter()
+        .map(|pod| json!({"metric": {"namespace": "a", "pod": pod, "container": "c"}, "values": [[0, "1"]]}))
+        .collect();
+    let (server, address) = Server::start((0..9).map(|_| good("matrix", json!(all)))).await;
+    let asked: Vec<(&str, &str)> = names.iter().map(|it| ("a", &**it)).collect();
+    // Room for fewer samples than there are: what is not of the part that is asked for takes none.
+    let manner = Manner { answer: 4, limits: Limits { series: 4, samples: 4 }, ..fast() };
+    let (told, _) = parts_of(address, two(), &asked, manner).await;
+    assert_eq!(told, ["4 Whole", "4 Whole", "2 Whole"]);
+    let asked = server.asked();
+    assert_eq!(asked.len(), 6);
+    assert!(asked[0].contains("pod%3D~%22web-%280%7C1%7C2%7C3%29%22"), "{}", asked[0]);
+    assert!(asked[5].contains("pod%3D~%22web-%288%7C9%29%22"), "{}", asked[5]);
+}
+
+#[tokio::test]
 async fn what_is_refused_for_good_or_cannot_be_asked_in_parts_is_asked_for_once() {
     let (server, address) = Server::start([said(401, "")]).await;
-    let (told, _) = parts(address, two(), &["a", "b"], fast()).await;
+    let (told, _) = parts_of(address, two(), &[("a", "p"), ("b", "p")], fast()).await;
     assert_eq!((told.len(), server.asked().len()), (1, 1), "{told:?}");
     assert!(told[0].contains("--prometheus-bearer-file") && told[0].contains("next start"), "{}", told[0]);
 
     let own = Queries { throttled: None, ..Queries::with([("cpu", "mine")]).unwrap() };
     let manner = Manner { limits: Limits { series: 9, samples: 2 }, ..fast() };
     let (server, address) = Server::start([of_namespace("a", 3)]).await;
-    let (told, _) = parts(address, own, &["a", "b"], manner).await;
+    let (told, _) = parts_of(address, own, &[("a", "p"), ("b", "p")], manner).await;
     assert_eq!((told.len(), server.asked().len()), (1, 1), "{told:?}");
-    assert!(told[0].contains("of all containers") && told[0].contains("use $namespace in each"), "{}", told[0]);
+    assert!(
+        told[0].contains("of all containers") && told[0].contains("use $namespace and $pod (with =~) in each"),
+        "{}",
+        told[0]
+    );
 }
 
 #[tokio::test]
@@ -294,7 +336,7 @@ async fn headers_and_the_token_of_the_day_are_sent_and_long_queries_in_the_body(
         ..Options::new(&format!("http://{address}"))
     })
     .unwrap();
-    for (text, query) in [("one\n", "up".to_owned()), ("two", "up".to_owned()), ("two", "x".repeat(3000))] {
+    for (text, query) in [("one\n", "up".to_owned()), ("two", "up".to_owned()), ("two", "x".repeat(5000))] {
         std::fs::write(&token, text).unwrap();
         client.number(&query, at(1)).await.unwrap();
     }

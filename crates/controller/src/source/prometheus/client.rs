@@ -1,12 +1,12 @@
 //! One question to a Prometheus over HTTP, in bounds. It follows no redirects and tries nothing again, but its errors say
 //! whether and when that is worth it.
 
-use std::io::{self, Cursor};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -50,7 +50,7 @@ impl Options {
             bearer_file: None,
             ca_file: None,
             patience: Duration::from_secs(60),
-            longest_answer: 64 << 20,
+            longest_answer: 24 << 20,
         }
     }
 }
@@ -216,7 +216,7 @@ struct Inner {
 }
 
 /// A longer query is sent in the body: not every server may be written to, and not every one takes long addresses.
-const LONGEST_ADDRESS: usize = 2000;
+const LONGEST_ADDRESS: usize = 4000;
 
 /// Of an answer that is none so much is read, to show what it says.
 const LONGEST_REFUSAL: usize = 64 << 10;
@@ -312,24 +312,25 @@ impl Prometheus {
 
     fn read(
         &self,
-        body: Bytes,
+        body: impl Buf,
         kinds: &[Kind],
         take: &mut (dyn FnMut(Series) -> Result<(), TooMuch> + Send),
     ) -> Result<About, QueryError> {
         let url = self.0.base.clone();
-        read(Cursor::new(body), kinds, take).map_err(|error| match error {
+        read(body.reader(), kinds, take).map_err(|error| match error {
             AnswerError::Ended(source) => QueryError::TooMuch { url, source },
             wrong @ AnswerError::Wrong(_) => QueryError::Wrong { url, why: wrong.to_string() },
         })
     }
 
-    async fn ask(&self, what: &str, form: &[(&str, &str)]) -> Result<Bytes, QueryError> {
+    /// The body of an answer, in the pieces in which it came: together they are held once.
+    async fn ask(&self, what: &str, form: &[(&str, &str)]) -> Result<impl Buf + use<>, QueryError> {
         let patience = self.0.options.patience;
         let timeout = || QueryError::Timeout { url: self.0.base.clone(), seconds: patience.as_secs() };
         tokio::time::timeout(patience, self.answer(what, form)).await.map_err(|_| timeout())?
     }
 
-    async fn answer(&self, what: &str, form: &[(&str, &str)]) -> Result<Bytes, QueryError> {
+    async fn answer(&self, what: &str, form: &[(&str, &str)]) -> Result<impl Buf + use<>, QueryError> {
         let client = self.client().await?;
         let request = self.request(what, form, self.token().await?)?;
         let response = client.request(request).await.map_err(|error| self.unreachable(&error))?;
@@ -340,7 +341,7 @@ impl Prometheus {
         }
         let limit = self.0.options.longest_answer;
         match Limited::new(body, limit).collect().await {
-            Ok(body) => Ok(body.to_bytes()),
+            Ok(body) => Ok(body.aggregate()),
             Err(error) if error.is::<LengthLimitError>() => {
                 Err(QueryError::TooLong { url: self.0.base.clone(), limit })
             }

@@ -1,13 +1,13 @@
-//! What a Prometheus knows of containers: their past, in pieces and with patience, and how fresh it is.
+//! What a Prometheus knows of containers: their past, in parts and pieces and with patience, and how fresh it is.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use supple_recommend::sample::whole;
 
 use super::client::{Again, Prometheus, QueryError};
+use super::part::{By, Part, PodName, parts};
 use super::past::{Extent, Gather, Limits, Of, Past};
 use super::range::{Range, pieces};
 use super::template::{Template, TemplateError, Values};
@@ -26,7 +26,7 @@ pub struct Queries {
     pub measured: Template,
 }
 
-/// `$namespace` of a query for all of them, for which reason it stands behind `=~`.
+/// `$namespace` and `$pod` of a query for all of them, for which reason they stand behind `=~`.
 const ANY: &str = ".+";
 
 impl Default for Queries {
@@ -34,7 +34,7 @@ impl Default for Queries {
     /// watch the same kubelet would double every sum.
     fn default() -> Self {
         let built_in = |text: &str| Template::new(text).expect("the queries that are built in are tested");
-        let of = r#"{namespace=~"$namespace",container!="",container!="POD"}"#;
+        let of = r#"{namespace=~"$namespace",pod=~"$pod",container!="",container!="POD"}"#;
         let by = "max by (namespace, pod, container)";
         let share = format!(
             "{by} (increase(container_cpu_cfs_throttled_periods_total{of}[$step]) / \
@@ -80,12 +80,16 @@ impl Queries {
         Ok(queries)
     }
 
-    /// Whether one namespace at a time can be asked for: a query that does not say which would answer with all each time.
-    fn can_be_asked_by_namespace(&self) -> bool {
-        [Some(&self.cpu), Some(&self.memory), self.throttled.as_ref()]
-            .into_iter()
-            .flatten()
-            .all(Template::names_namespace)
+    /// How little can be asked for at once: a query that does not say of what would answer with everything each time.
+    fn by(&self) -> By {
+        let all = |names: fn(&Template) -> bool| {
+            [Some(&self.cpu), Some(&self.memory), self.throttled.as_ref()].into_iter().flatten().all(names)
+        };
+        match (all(Template::names_namespace), all(Template::names_pod)) {
+            (true, true) => By::Pods,
+            (true, false) => By::Namespace,
+            (false, _) => By::Nothing,
+        }
     }
 }
 
@@ -96,7 +100,10 @@ pub struct Manner {
     pub step: u32,
     /// Most points of a series in one answer.
     pub points: u32,
-    /// What is taken in altogether.
+    /// How many points one answer should have: so many containers are asked for at once where the queries can name pods, and for so short a
+    /// time where they cannot.
+    pub answer: u32,
+    /// What is taken in at once.
     pub limits: Limits,
     /// How often a question is asked before it is given up.
     pub tries: u32,
@@ -110,7 +117,9 @@ impl Default for Manner {
     fn default() -> Self {
         Self {
             step: 300,
-            points: 600,
+            // A week at once, and as text some 6 MB of 100 containers: a few questions a part, and parts that are small beside all else.
+            points: 2500,
+            answer: 200_000,
             limits: Limits::default(),
             tries: 5,
             backoff: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) },
@@ -137,21 +146,41 @@ impl History {
     }
 }
 
-/// The past of a namespace's containers (`None`: of all) between two moments.
+/// However many containers there are, no answer is asked for of less than this.
+const FEWEST_POINTS: u32 = 100;
+
+/// How many containers should be asked for at once, and how many points of each.
+fn measure(containers: usize, (from, to): (Timestamp, Timestamp), manner: &Manner) -> (usize, u32) {
+    let span = u32::try_from(to.as_second().saturating_sub(from.as_second())).unwrap_or_default();
+    let whole = (span / manner.step.max(1)).saturating_add(1).min(manner.points.max(1));
+    let each = manner.answer / u32::try_from(containers.max(1)).unwrap_or(u32::MAX);
+    let most = usize::try_from(manner.answer / whole).unwrap_or(usize::MAX).max(1);
+    (most, each.max(FEWEST_POINTS).min(manner.points))
+}
+
+/// The past of a part's containers between two moments.
 ///
 /// # Errors
 /// [`QueryError`] of a question that is given up.
 pub async fn past(
     server: &Prometheus,
     queries: &Queries,
-    namespace: Option<&str>,
+    part: &Part,
     (from, to): (Timestamp, Timestamp),
     manner: &Manner,
 ) -> Result<History, QueryError> {
-    let values = Values { namespace: namespace.unwrap_or(ANY), step_seconds: manner.step, ..Values::default() };
-    let mut gather = Gather::new(manner.limits);
+    let pods = part.regex();
+    let values = Values {
+        namespace: part.namespace.as_deref().unwrap_or(ANY),
+        pod: pods.as_deref().unwrap_or(ANY),
+        step_seconds: manner.step,
+        ..Values::default()
+    };
+    // A query may say less than it was asked: what belongs to another part comes when that is asked for, and counts once.
+    let mut gather = Gather::new(&part.pods, manner.limits);
     let mut warnings = Vec::new();
-    let pieces = pieces(from.as_second(), to.as_second(), manner.step, manner.points);
+    let (_, points) = measure(part.containers, (from, to), manner);
+    let pieces = pieces(from.as_second(), to.as_second(), manner.step, points);
     let asked = [
         (Of::Cpu, Some(&queries.cpu)),
         (Of::Memory, Some(&queries.memory)),
@@ -170,9 +199,7 @@ pub async fn past(
         }
     }
     let left_out = gather.left_out();
-    // A query may say less than it was asked: what belongs to another namespace comes when that is asked for, and counts once.
-    let is_asked = |it: &Past| namespace.is_none_or(|namespace| *it.namespace == *namespace);
-    Ok(History { past: gather.finish().into_iter().filter(is_asked).collect(), warnings, left_out })
+    Ok(History { past: gather.finish(), warnings, left_out })
 }
 
 /// One piece, asked for until it is answered or given up. A second answer to one question does no harm: the same moments
@@ -183,7 +210,7 @@ async fn patiently(
     piece: &Range,
     of: Of,
     manner: &Manner,
-    gather: &mut Gather,
+    gather: &mut Gather<'_>,
 ) -> Result<Vec<String>, QueryError> {
     let mut failures = 0;
     loop {
@@ -206,13 +233,14 @@ async fn patiently(
     }
 }
 
-/// The past, part by part: a namespace at a time where the queries can be asked so, because that of a large cluster is more than may
+/// The past, part by part: some pods at a time where the queries can be asked so, because that of a large namespace is more than may
 /// be asked for, and held, at once.
 pub struct Pasts {
     server: Prometheus,
     queries: Queries,
-    /// What is still to be asked for; `None`: all of them at once.
-    parts: VecDeque<Option<Arc<str>>>,
+    by: By,
+    /// What is still to be asked for.
+    parts: VecDeque<Part>,
     span: (Timestamp, Timestamp),
     manner: Manner,
     pauses: Backoff,
@@ -224,46 +252,43 @@ pub struct Pasts {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the history of {} is not read, and is learned again: {error}; {}",
-    .namespace.as_deref().map_or_else(|| "all containers".to_owned(), |it| format!("the containers of namespace {it}")),
-    cure(.error, *.by_namespace)
+    .part.whose(),
+    cure(.error, *.by)
 )]
 pub struct GivenUp {
-    /// Of which namespace; `None`: of all.
-    pub namespace: Option<Arc<str>>,
+    /// Whose.
+    pub part: Part,
     /// Why.
     pub error: QueryError,
-    /// Each query says `$namespace`.
-    by_namespace: bool,
+    /// How little could be asked for.
+    by: By,
 }
 
-fn cure(error: &QueryError, by_namespace: bool) -> &'static str {
-    match (error.is_about_size(), by_namespace) {
-        (true, true) => {
+fn cure(error: &QueryError, by: By) -> &'static str {
+    match (error.is_about_size(), by) {
+        (true, By::Pods) => {
             "narrow the queries with --prometheus-query, for example to the pods to be resized, and restart"
         }
-        (true, false) => {
-            "use $namespace in each --prometheus-query, so that each query is for one namespace, and restart"
+        (true, By::Namespace | By::Nothing) => {
+            "use $namespace and $pod (with =~) in each --prometheus-query, so that each query is for a few pods, and restart"
         }
         (false, _) => "it is not requested again until the next start",
     }
 }
 
 impl Pasts {
-    /// What a server knows of these namespaces between two moments.
+    /// What a server knows of these pods, each with how many containers it has, between two moments.
     pub fn new(
         server: Prometheus,
         queries: Queries,
-        namespaces: impl IntoIterator<Item = Arc<str>>,
+        pods: impl IntoIterator<Item = (PodName, usize)>,
         span: (Timestamp, Timestamp),
         manner: Manner,
         pauses: Backoff,
     ) -> Self {
-        let parts = if queries.can_be_asked_by_namespace() {
-            namespaces.into_iter().map(Some).collect()
-        } else {
-            VecDeque::from([None])
-        };
-        Self { server, queries, parts, span, manner, pauses, failures: 0 }
+        let by = queries.by();
+        let (most, _) = measure(1, span, &manner);
+        Self { server, queries, by, parts: parts(pods, by, most), span, manner, pauses, failures: 0 }
     }
 
     /// The next part, asked for with longer and longer pauses: what a server that is down when we start remembers is as good when it
@@ -271,8 +296,8 @@ impl Pasts {
     /// are all others.
     pub async fn next(&mut self, mut failed: impl FnMut(&QueryError, Duration)) -> Option<Result<History, GivenUp>> {
         loop {
-            let namespace = self.parts.pop_front()?;
-            let asked = past(&self.server, &self.queries, namespace.as_deref(), self.span, &self.manner).await;
+            let part = self.parts.pop_front()?;
+            let asked = past(&self.server, &self.queries, &part, self.span, &self.manner).await;
             let error = match asked {
                 Ok(history) => {
                     self.failures = 0;
@@ -284,11 +309,10 @@ impl Pasts {
                 if !error.is_about_size() {
                     self.parts.clear();
                 }
-                let by_namespace = namespace.is_some();
-                return Some(Err(GivenUp { namespace, error, by_namespace }));
+                return Some(Err(GivenUp { part, error, by: self.by }));
             }
             // The others first: one that always takes too long must not keep them from being known.
-            self.parts.push_back(namespace);
+            self.parts.push_back(part);
             self.failures = self.failures.saturating_add(1);
             let pause = self.pauses.pause(self.failures, None, dice());
             failed(&error, pause);
@@ -302,21 +326,42 @@ impl Pasts {
 /// # Errors
 /// [`QueryError`].
 pub async fn newest(server: &Prometheus, queries: &Queries, now: Timestamp) -> Result<Option<Timestamp>, QueryError> {
-    let values = Values { namespace: ANY, step_seconds: Manner::default().step, ..Values::default() };
+    let values = Values { namespace: ANY, pod: ANY, step_seconds: Manner::default().step, ..Values::default() };
     let second = server.number(&format!("max({})", queries.measured.fill(&values)), now).await?;
     Ok(second.and_then(|it| Timestamp::from_second(whole(it.floor())).ok()).map(|it| it.min(now)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    #[test]
+    fn a_week_of_a_thousand_containers_is_a_few_questions_each_of_which_is_small() {
+        let week = (Timestamp::UNIX_EPOCH, Timestamp::from_second(7 * 86_400).unwrap());
+        let manner = Manner::default();
+        assert_eq!(Queries::default().by(), By::Pods);
+        let (most, _) = measure(1, week, &manner);
+        let pods = |it: usize| ((Arc::from("shop"), Arc::from(format!("web-{}-7d9f8b6c5d-abcde", it))), 1);
+        let parts = parts((0..1000).map(pods), By::Pods, most);
+        let questions = |part: &Part| {
+            let (_, points) = measure(part.containers, week, &manner);
+            pieces(0, 7 * 86_400, manner.step, points).len() * 3
+        };
+        let (all, largest) = (parts.iter().map(questions).sum::<usize>(), parts.iter().map(|it| it.containers).max());
+        assert!(all <= 100 && largest <= Some(99), "{all} questions, {largest:?} containers");
+        // Where only all of them can be asked for: shorter, and never so short that nobody would wait for the end.
+        assert_eq!([1, 500, 100_000].map(|it| measure(it, week, &manner).1), [2500, 400, FEWEST_POINTS]);
+    }
 
     #[test]
     fn the_queries_that_are_built_in_can_be_read() {
         let queries = Queries::default();
-        let filled = queries.cpu.fill(&Values { namespace: "shop", step_seconds: 300, ..Values::default() });
+        let values = Values { namespace: "shop", pod: "web-(0|1)", step_seconds: 300, ..Values::default() };
+        let filled = queries.cpu.fill(&values);
         let expect = "max by (namespace, pod, container) (rate(container_cpu_usage_seconds_total\
-                      {namespace=~\"shop\",container!=\"\",container!=\"POD\"}[300s]))";
+                      {namespace=~\"shop\",pod=~\"web-(0|1)\",container!=\"\",container!=\"POD\"}[300s]))";
         assert_eq!(filled, expect);
         let own = Queries::with([("cpu", "mine[$step]"), ("measured", "then")]).unwrap();
         assert_eq!((own.cpu.fill(&Values::default()), own.memory == queries.memory), ("mine[60s]".to_owned(), true));

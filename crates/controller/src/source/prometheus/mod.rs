@@ -4,12 +4,13 @@
 //! * [`template`]: queries with `$placeholders`. [`range`]: a long time in pieces that a server answers.
 //! * [`client`]: one question over HTTP, in bounds; it tries again nowhere, but says whether and when that is worth it.
 //! * [`answer`]: answers, read series by series. [`past`]: two of them, CPU and memory, into samples.
-//! * [`history`]: all of that for one namespace, with patience. [`guards`]: what is watched after a resize.
+//! * [`part`]: so few pods that their past fits. [`history`]: all of that for one part after the other, with patience. [`guards`]: what is watched after a resize.
 
 pub mod answer;
 pub mod client;
 pub mod guards;
 pub mod history;
+pub mod part;
 pub mod past;
 pub mod range;
 pub mod template;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use supple_controller::again::LookAgain;
 use supple_controller::deadline::InTime;
 use supple_controller::lists::LetGo;
 use supple_controller::metrics::Metrics;
@@ -27,11 +28,14 @@ pub async fn connect(args: &ConnectionArgs) -> Result<Connection, Failure> {
 
 /// Connect, and count what is asked. Every request is answered in time or fails, whoever asks.
 pub async fn connect_counted(args: &ConnectionArgs, metrics: &Metrics) -> Result<Connection, Failure> {
-    let config = config(args).await?;
+    let mut config = config(args).await?;
+    // It would send changes again too, and for half a minute, whatever has happened since they were decided; and nobody would hear why.
+    config.default_retry = false;
     let namespace = config.default_namespace.clone();
     let builder = ClientBuilder::try_from(config)
         .map_err(|error| Failure::unreachable(format!("cannot use the kubeconfig: {}", chain(&error))))?;
     let builder = builder.with_layer(&LetGo).with_layer(&InTime).with_layer(&CountCalls(metrics.clone()));
+    let builder = builder.with_layer(&LookAgain);
     Ok(Connection { client: builder.build(), namespace })
 }
 
@@ -132,7 +136,60 @@ pub fn default_data_dir() -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::body::Body;
+    use axum::extract::Request;
+    use axum::response::Response;
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::Api;
+    use kube::api::EvictParams;
+
     use super::*;
+
+    /// Whoever decided on it is told why not, and decides anew; it was sent again for half a minute, and ended without an answer.
+    #[tokio::test]
+    async fn a_change_that_is_refused_for_now_is_sent_once_and_its_answer_told_and_counted() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = asked.clone();
+        let busy = move |request: Request| {
+            seen.lock().unwrap().push(request.method().to_string());
+            let causes = r#"[{"reason":"DisruptionBudget","message":"it needs 2 healthy pods"}]"#;
+            let status =
+                format!(r#"{{"kind":"Status","status":"Failure","code":429,"details":{{"causes":{causes}}}}}"#);
+            let answer = Response::builder().status(429).header("retry-after", "1").body(Body::from(status)).unwrap();
+            std::future::ready(answer)
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = axum::Router::new().fallback(busy);
+        tokio::spawn(async move { axum::serve(listener, server).await.unwrap() });
+
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("config");
+        let text = format!(
+            "{{apiVersion: v1, kind: Config, current-context: c, clusters: [{{name: c, cluster: {{server: 'http://{address}'}}}}], \
+             users: [{{name: c, user: {{}}}}], contexts: [{{name: c, context: {{cluster: c, user: c}}}}]}}"
+        );
+        std::fs::write(&kubeconfig, text).unwrap();
+        let metrics = Metrics::default();
+        let args = ConnectionArgs { kubeconfig: Some(kubeconfig), context: None };
+        let Ok(connection) = connect_counted(&args, &metrics).await else { panic!("it is a kubeconfig") };
+
+        let pods = Api::<Pod>::namespaced(connection.client, "n");
+        let error = pods.evict("p", &EvictParams::default()).await.unwrap_err();
+        let kube::Error::Api(status) = error else { panic!("{error}") };
+        assert_eq!((status.code, status.details.unwrap().causes[0].reason.as_str()), (429, "DisruptionBudget"));
+        assert_eq!(*asked.lock().unwrap(), ["POST"]);
+        assert!(matches!(pods.get("p").await, Err(kube::Error::Api(status)) if status.code == 429));
+        assert_eq!(*asked.lock().unwrap(), ["POST", "GET", "GET", "GET"], "what only reads is tried again");
+        let text = metrics.render(jiff::Timestamp::UNIX_EPOCH);
+        for (verb, resource, count) in [("create", "pods/eviction", 1), ("get", "pods", 3)] {
+            let line =
+                format!(r#"supple_api_requests_total{{verb="{verb}",resource="{resource}",code="429"}} {count}"#);
+            assert!(text.contains(&line), "{line} is not in {text}");
+        }
+    }
 
     #[derive(Debug)]
     struct Told(&'static str, Option<Box<Told>>);

@@ -12,7 +12,7 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::unfold;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::{BodyStream, StreamBody};
 use tokio::time::timeout;
 use tower::{BoxError, Layer, Service};
@@ -61,8 +61,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let is_watch = request.uri().query().unwrap_or_default().split('&').any(|it| it == "watch=true");
-        let between = if is_watch { SILENCE } else { PATIENCE };
+        let between = if is_watch(request.uri()) { SILENCE } else { PATIENCE };
         let answer = self.0.call(request);
         Box::pin(async move {
             match timeout(PATIENCE, answer).await {
@@ -72,6 +71,11 @@ where
             }
         })
     }
+}
+
+/// Whether what is asked for has no end.
+pub(crate) fn is_watch(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().split('&').any(|it| it == "watch=true")
 }
 
 /// A body that fails where its next part does not come. Time counts only while somebody waits for it.

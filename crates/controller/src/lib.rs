@@ -13,6 +13,7 @@
 
 pub mod account;
 pub mod act;
+pub mod again;
 mod audit;
 pub mod carry;
 mod caught;

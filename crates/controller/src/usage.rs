@@ -226,7 +226,14 @@ pub fn blindness(error: &kube::Error) -> String {
         kube::Error::Api(status) if status.code == 404 => {
             "the cluster has no metrics.k8s.io (is metrics-server installed?)".to_owned()
         }
-        kube::Error::Api(status) => format!("no permission to read usage: {}", status.message),
+        kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
+            format!("no permission to read usage: {}", status.message)
+        }
+        // As the API server answers for whoever should: here, and nowhere else.
+        kube::Error::Api(status) if status.code == 503 => {
+            format!("metrics.k8s.io is not available (is metrics-server running?): {}", status.message.trim_end())
+        }
+        kube::Error::Api(status) => format!("cannot read usage: {}", status.message.trim_end()),
         error => format!("cannot read usage: {error}"),
     }
 }
@@ -252,6 +259,20 @@ mod tests {
         for answer in [page, status] {
             let said = blindness(&kube::Error::Api(Box::new(answer)));
             assert_eq!(said, "the cluster has no metrics.k8s.io (is metrics-server installed?)");
+        }
+    }
+
+    #[test]
+    fn only_who_may_not_is_told_that() {
+        for (code, expect) in [
+            (401, "no permission to read usage: m"),
+            (403, "no permission to read usage: m"),
+            (429, "cannot read usage: m"),
+            (500, "cannot read usage: m"),
+            (503, "metrics.k8s.io is not available (is metrics-server running?): m"),
+        ] {
+            let status = Status::failure("m\n", "").with_code(code);
+            assert_eq!(blindness(&kube::Error::Api(Box::new(status))).trim_end(), expect, "{code}");
         }
     }
 

@@ -84,6 +84,10 @@ impl World {
             Answer::Overtaken(ref why) | Answer::Busy(ref why) | Answer::Failed(ref why) => {
                 self.release(&action.pod);
                 match answer {
+                    Answer::Busy(_) => {
+                        self.not_recreated(order);
+                        self.busy(order, why, now);
+                    }
                     Answer::Failed(_) => self.unanswered(order, why, now), // it may have been begun: that stays remembered
                     _ => self.not_recreated(order),
                 }

@@ -15,6 +15,9 @@ use crate::carry::Order;
 /// What was refused once is not asked for again before, and for twice as long each time.
 const ASKED_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
+/// A server that has too much to do is left alone for so long: it asks for a second as a rule, and a round is fifteen.
+const ASKED_WHEN_BUSY: SignedDuration = SignedDuration::from_secs(10);
+
 /// However often it was refused: whoever mends what was in the way need not wait longer.
 const ASKED_AGAIN_AT_LAST: SignedDuration = SignedDuration::from_hours(1);
 
@@ -47,6 +50,20 @@ impl World {
         let until = now.checked_add(ASKED_AGAIN).unwrap_or(Timestamp::MAX);
         let refused = Refused { change, times: 0, until, code: Code::DisruptionBudget, message: why.to_owned() };
         self.view.scene.refused.insert(order.action.pod.clone(), refused);
+    }
+
+    /// The server has too much to do, and has not looked at it: nobody's fault, and soon over. How often it failed before is no less for it.
+    pub(super) fn busy(&mut self, order: &Order, why: &str, now: Timestamp) {
+        let Order { action, .. } = order;
+        if matches!(action.what, What::SettleScaler(_)) {
+            return;
+        }
+        let change = action.what.change().cloned().unwrap_or_default();
+        let refused = &mut self.view.scene.refused;
+        let times = refused.get(&action.pod).filter(|it| it.code == Code::NoAnswer).map_or(0, |it| it.times);
+        let until = now.checked_add(ASKED_WHEN_BUSY).unwrap_or(Timestamp::MAX);
+        let message = format!("the API server had too much to do at {now:.0}: {}", why.trim_end());
+        refused.insert(action.pod.clone(), Refused { change, times, until, code: Code::NoAnswer, message });
     }
 
     /// There was no answer to a recreation, or the server failed at it. It may pass by itself, so that nothing is set back; but where it does

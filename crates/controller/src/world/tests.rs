@@ -256,6 +256,26 @@ fn an_answer_that_was_lost_is_decided_anew_and_a_refusal_is_remembered() {
     assert_eq!(stage.world.decisions().values().next().unwrap().code, Code::BackOff);
 }
 
+/// As an API server says that limits how many requests it works on, and who lasts longer than a second is rare.
+#[test]
+fn a_server_that_has_too_much_to_do_is_left_alone_for_ten_seconds_and_that_is_said() {
+    let mut stage = Stage::at_work();
+    let order = stage.resizing();
+    let pod = order.action.pod.clone();
+    let busy = Answer::Busy("Too many requests, please try again later.\n".to_owned());
+    assert!(stage.tell(Event::Answered(order, busy)).is_empty());
+    let message = stage.world.scene().refused[&pod].message.clone();
+    let (before, after) = message.split_at(message.find(" at ").unwrap());
+    assert_eq!(before, "the API server had too much to do");
+    assert!(after.ends_with("Z: Too many requests, please try again later."), "{message}");
+    stage.now += SignedDuration::from_secs(9) - SignedDuration::from_mins(1);
+    assert!(!carries(&stage.round()));
+    let decision = stage.world.decisions().values().next().unwrap();
+    assert!(decision.code == Code::NoAnswer && decision.message.starts_with(&*message), "{decision:?}");
+    stage.now += SignedDuration::from_secs(1) - SignedDuration::from_mins(1);
+    assert!(carries(&stage.round()), "the same, for nothing was set back");
+}
+
 /// The cure of a quota that keeps a replica from being made: the other one is lowered, and gives room back.
 #[test]
 fn a_workload_of_which_a_quota_keeps_a_pod_from_being_made_is_lowered() {

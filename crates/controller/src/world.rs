@@ -216,12 +216,12 @@ impl World {
                 return effects;
             }
             Event::Measured(usage) => {
-                let pressing = self.take_in(usage);
+                let pressing = self.take_in(usage, now);
                 return self.at_once(&pressing, now);
             }
             Event::Usage(Ok(usage)) => {
                 (self.blind, self.measuring) = (None, None);
-                let pressing = self.take_in(usage);
+                let pressing = self.take_in(usage, now);
                 let mut effects = self.at_once(&pressing, now);
                 effects.extend(self.round(now, None));
                 return effects;
@@ -348,7 +348,7 @@ impl World {
         for incident in incidents {
             match incident {
                 Incident::OutOfMemory(place, at) => {
-                    self.history.killed(&facts, &facts.containers[place], at, &policy);
+                    self.history.killed(&facts, &facts.containers[place], at.min(now), &policy);
                     killed = true;
                 }
                 Incident::Evicted if !self.evicted_by_status(&facts, &policy, now) => continue,
@@ -363,11 +363,13 @@ impl World {
         effects
     }
 
-    /// Take in what pods use. Returns the workloads of which that demands more at once.
-    fn take_in(&mut self, usage: Vec<PodUse>) -> BTreeSet<WorkloadKey> {
+    /// Take in what pods use. Returns the workloads of which that demands more at once. When it was measured is told by clocks of nodes:
+    /// one that is ahead must not move the hour of a workload, in which all that others measure would then be late.
+    fn take_in(&mut self, usage: Vec<PodUse>, now: Timestamp) -> BTreeSet<WorkloadKey> {
         let mut pressing = BTreeSet::new();
         for PodUse { namespace, name, containers } in usage {
             for (container, used) in containers {
+                let used = Use { at: used.at.min(now), ..used };
                 pressing.extend(self.take_in_use(&namespace, &name, &container, used, false));
             }
         }
@@ -639,6 +641,8 @@ impl World {
 
 #[cfg(test)]
 mod bounds_tests;
+#[cfg(test)]
+mod clock_tests;
 #[cfg(test)]
 mod past_tests;
 #[cfg(test)]

@@ -64,6 +64,7 @@ impl World {
         let mut effects = Vec::new();
         for Eviction { namespace, pod, uid, at, used } in std::mem::take(&mut self.evictions.waiting) {
             let found = self.view.pod(&namespace, &pod).or_else(|| self.view.sibling(&namespace, &pod));
+            let at = at.min(now); // by the clock of a node
             let is_old = now.duration_since(at) >= REMEMBERED || self.evictions.counted.contains_key(&uid);
             let Some(pod) = found.filter(|_| !is_old).cloned() else { continue };
             let policy = self.policy_of(&pod.workload);

@@ -46,7 +46,10 @@ impl World {
     pub(super) fn learn_unseen_kills(&mut self, now: Timestamp) {
         for key in std::mem::take(&mut self.kept.kills.waiting) {
             let Some(pod) = self.view.scene.pods.get(&key).cloned() else { continue };
-            if !self.kept.has_seen(&pod.workload) {
+            // By a clock that is ahead: it cannot be told yet what came after it, a resize or what was saved.
+            let is_ahead =
+                pod.containers.iter().any(|it| it.last_end.is_some_and(|it| it.out_of_memory && it.at > now));
+            if is_ahead || !self.kept.has_seen(&pod.workload) {
                 self.kept.kills.waiting.insert(key);
                 continue;
             }
@@ -134,6 +137,14 @@ mod tests {
 
     fn needed(world: &World) -> i64 {
         memory(world).target.0 / MIB
+    }
+
+    #[test]
+    fn a_kill_by_a_clock_that_is_ahead_is_learned_when_its_time_has_come() {
+        let mut world = world(&[("other", "n1")]);
+        world.apply(a(Some(600)), at(0));
+        let counts = [1, 599, 600, 601].map(|second| counted(&round(&mut world, second)));
+        assert_eq!(counts, [0, 0, 1, 0]);
     }
 
     #[test]

@@ -155,7 +155,8 @@ mod tests {
         let busy = move |request: Request| {
             seen.lock().unwrap().push(request.method().to_string());
             let causes = r#"[{"reason":"DisruptionBudget","message":"it needs 2 healthy pods"}]"#;
-            let status = format!(r#"{{"kind":"Status","status":"Failure","code":429,"details":{{"causes":{causes}}}}}"#);
+            let status =
+                format!(r#"{{"kind":"Status","status":"Failure","code":429,"details":{{"causes":{causes}}}}}"#);
             let answer = Response::builder().status(429).header("retry-after", "1").body(Body::from(status)).unwrap();
             std::future::ready(answer)
         };
@@ -184,7 +185,8 @@ mod tests {
         assert_eq!(*asked.lock().unwrap(), ["POST", "GET", "GET", "GET"], "what only reads is tried again");
         let text = metrics.render(jiff::Timestamp::UNIX_EPOCH);
         for (verb, resource, count) in [("create", "pods/eviction", 1), ("get", "pods", 3)] {
-            let line = format!(r#"supple_api_requests_total{{verb="{verb}",resource="{resource}",code="429"}} {count}"#);
+            let line =
+                format!(r#"supple_api_requests_total{{verb="{verb}",resource="{resource}",code="429"}} {count}"#);
             assert!(text.contains(&line), "{line} is not in {text}");
         }
     }

@@ -230,10 +230,9 @@ pub fn blindness(error: &kube::Error) -> String {
             format!("no permission to read usage: {}", status.message)
         }
         // As the API server answers for whoever should: here, and nowhere else.
-        kube::Error::Api(status) if status.code == 503 => format!(
-            "metrics.k8s.io is not available (is metrics-server running?): {}",
-            status.message.trim_end()
-        ),
+        kube::Error::Api(status) if status.code == 503 => {
+            format!("metrics.k8s.io is not available (is metrics-server running?): {}", status.message.trim_end())
+        }
         kube::Error::Api(status) => format!("cannot read usage: {}", status.message.trim_end()),
         error => format!("cannot read usage: {error}"),
     }

@@ -47,7 +47,8 @@ impl World {
         for key in std::mem::take(&mut self.kept.kills.waiting) {
             let Some(pod) = self.view.scene.pods.get(&key).cloned() else { continue };
             // By a clock that is ahead: it cannot be told yet what came after it, a resize or what was saved.
-            let is_ahead = pod.containers.iter().any(|it| it.last_end.is_some_and(|it| it.out_of_memory && it.at > now));
+            let is_ahead =
+                pod.containers.iter().any(|it| it.last_end.is_some_and(|it| it.out_of_memory && it.at > now));
             if is_ahead || !self.kept.has_seen(&pod.workload) {
                 self.kept.kills.waiting.insert(key);
                 continue;

@@ -336,7 +336,7 @@ async fn headers_and_the_token_of_the_day_are_sent_and_long_queries_in_the_body(
         ..Options::new(&format!("http://{address}"))
     })
     .unwrap();
-    for (text, query) in [("one\n", "up".to_owned()), ("two", "up".to_owned()), ("two", "x".repeat(3000))] {
+    for (text, query) in [("one\n", "up".to_owned()), ("two", "up".to_owned()), ("two", "x".repeat(5000))] {
         std::fs::write(&token, text).unwrap();
         client.number(&query, at(1)).await.unwrap();
     }

@@ -51,6 +51,14 @@ warn,supple={{ .Values.logging.level }},kube_client=off,kube_runtime=error
 {{- end -}}
 {{- end -}}
 
+{{- /* The secret with a certificate of somebody else for the webhook; empty: it makes its own. After an upgrade with the values of
+       an older chart there is no such value. */ -}}
+{{- define "supple.givenCertificate" -}}
+{{- if .Values.webhook.enabled -}}
+{{- (.Values.webhook.certificate).secretName | default "" -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* Namespaces that admission does not look at. */ -}}
 {{- define "supple.exemptNamespaces" -}}
 {{- concat (list "kube-system" .Release.Namespace) .Values.excludedNamespaces | uniq | toJson -}}

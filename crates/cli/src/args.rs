@@ -207,6 +207,10 @@ pub struct ControllerArgs {
     /// The Service in front of the webhook; requires --listen-webhook.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = values::namespaced)]
     pub webhook_service: Option<(String, String)>,
+    /// Folder with a certificate (tls.crt) and key (tls.key) for the webhook; read again every minute. Without it, Supple
+    /// makes its own, keeps it in a Secret, and writes its CA into the webhook configurations.
+    #[arg(long, value_name = "DIR", requires = "webhook_service")]
+    pub webhook_certificate: Option<PathBuf>,
     /// Act only while this replica holds the lease. Required for more than one replica.
     #[arg(long, value_name = "true|false", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub leader_election: bool,
@@ -231,14 +235,14 @@ pub struct ControllerArgs {
     /// Read throttling, pressure and swap from kubelets, through the API server.
     #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub kubelet_stats: bool,
-    /// VerticalPodAutoscaler objects that Supple acts on: named (spec.recommenders names supple), all (also those
-    /// without spec.recommenders), none.
-    #[arg(long, value_name = "WHICH", default_value = "named")]
-    pub vpa: CarryOut,
     /// Ask Prometheus the guards of RightsizePolicy objects, too. With false, only those of ClusterRightsizePolicy objects:
     /// who may write a policy in a namespace could otherwise read any metric with the controller's token.
     #[arg(long, value_name = "true|false", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub namespaced_guards: bool,
+    /// VerticalPodAutoscaler objects that Supple acts on: named (spec.recommenders names supple), all (also those
+    /// without spec.recommenders), none.
+    #[arg(long, value_name = "WHICH", default_value = "named")]
+    pub vpa: CarryOut,
     /// Maximum number of concurrent resizes in the cluster.
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_in_flight: u32,

@@ -91,7 +91,8 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
     if let Some((address, (namespace, name))) = webhook_at {
         let listener = bind(address).await?;
         let knowledge = outlets.knowledge.get_or_insert_default().clone();
-        let wanted = publish::Wanted::behind(&args.namespace, namespace, name);
+        let given = args.webhook_certificate.clone();
+        let wanted = publish::Wanted { given, ..publish::Wanted::behind(&args.namespace, namespace, name) };
         let outlets = (knowledge, registered.clone(), &outlets.metrics);
         webhook(&client, listener, wanted, &clock, &leadership, outlets, &mut servers, &stop);
     }
@@ -101,8 +102,8 @@ pub async fn controller(args: ControllerArgs, logs: &LogLines) -> Result<(), Fai
             own_namespace: Arc::from(args.namespace.as_str()),
             max_in_flight: args.max_in_flight,
             autoscalers: args.vpa,
-            registered,
             namespaced_guards: args.namespaced_guards,
+            registered,
             ..Settings::default()
         },
         instance,

@@ -248,6 +248,7 @@ async fn serve(cluster: &Cluster, plan: Plan, logs: &LogLines, stop: &Cancellati
             place: publish::Place::Address { host, port },
             fail_closed: false,
             sizes_new_pods: true,
+            given: None,
         };
         let knowledge = outlets.knowledge.get_or_insert_default().clone();
         let shared = (knowledge, settings.registered.clone(), &outlets.metrics);

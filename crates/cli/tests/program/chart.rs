@@ -217,7 +217,7 @@ fn the_plain_manifests_install_with_one_command() {
 #[test]
 fn the_controller_understands_the_arguments_that_the_chart_gives_it() {
     let Some(it) = Installer::new() else { return };
-    for set in ["default", "recommend-only", "everything"] {
+    for set in ["default", "recommend-only", "given-certificate", "everything"] {
         let values = format!("{ROOT}/charts/supple/ci/{set}-values.yaml");
         it.kubectl.apply(&it.render(&["--values", &values, "--set", FOREIGN]), &[]);
         let name = if set == "everything" { "rightsizer" } else { "supple" };

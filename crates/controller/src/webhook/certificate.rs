@@ -2,12 +2,14 @@
 //! lies anywhere. A new pair takes the place of the old one long before that runs out, and both authorities are trusted
 //! meanwhile.
 //!
-//! What is kept is a Secret; when what is in it is to be replaced is decided here, purely.
+//! What is kept is a Secret; when what is in it is to be replaced is decided here, purely. A certificate of somebody else is only
+//! served: whoever made it replaces it, and has its authority trusted.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
@@ -26,10 +28,10 @@ const RENEW: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Another clock may be this much behind ours.
 const SKEW: SignedDuration = SignedDuration::from_hours(24);
 
-/// Keys of the Secret.
+/// Keys of the Secret; the last two are those of any Secret of the type `kubernetes.io/tls`, too.
 const AUTHORITIES: &str = "ca.crt";
-const CERTIFICATE: &str = "tls.crt";
-const KEY: &str = "tls.key";
+pub(super) const CERTIFICATE: &str = "tls.crt";
+pub(super) const KEY: &str = "tls.key";
 const NAMES: &str = "names";
 const UNTIL: &str = "until";
 
@@ -114,6 +116,18 @@ impl Pair {
         Ok(Self { authorities, certificate, key: Key(key.serialize_pem()), names: names.to_vec(), until })
     }
 
+    /// One of somebody else, in PEM form. Which names it is for, and who is trusted to have signed it, is that one's business.
+    ///
+    /// # Errors
+    /// [`CertificateError::Use`] where it cannot be served.
+    pub fn given(certificate: String, key: String) -> Result<Self, CertificateError> {
+        let first = CertificateDer::pem_slice_iter(certificate.as_bytes()).next().and_then(Result::ok);
+        let until = first.and_then(|it| runs_out(&it));
+        let until = until.ok_or_else(|| CertificateError::Use(format!("{CERTIFICATE} holds no certificate")))?;
+        let pair = Self { authorities: String::new(), certificate, key: Key(key), names: Vec::new(), until };
+        pair.server_config().map(|_| pair)
+    }
+
     /// The authority that signed it, alone.
     fn newest_authority(&self) -> Option<String> {
         const END: &str = "-----END CERTIFICATE-----";
@@ -167,6 +181,46 @@ impl Pair {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
+}
+
+/// When a certificate runs out, as it says itself (RFC 5280, 4.1).
+fn runs_out(certificate: &[u8]) -> Option<Timestamp> {
+    let mut fields = element(element(certificate)?.1)?.1;
+    if element(fields)?.0 == 0xA0 {
+        fields = element(fields)?.2; // the version, where it is said
+    }
+    for _ in ["serial number", "algorithm", "issuer"] {
+        fields = element(fields)?.2;
+    }
+    let (kind, until, _) = element(element(element(fields)?.1)?.2)?;
+    let text = std::str::from_utf8(until).ok()?;
+    // Times up to 2049 have two digits for the year.
+    let text = match kind {
+        0x17 if text < "50" => format!("20{text}"),
+        0x17 => format!("19{text}"),
+        _ => text.to_owned(),
+    };
+    let part = |at: usize| text.get(at..at + 2)?.parse().ok();
+    let year = text.get(..4)?.parse().ok()?;
+    let at = DateTime::new(year, part(4)?, part(6)?, part(8)?, part(10)?, part(12)?, 0).ok()?;
+    // One that never runs out says so by the last second that can be written.
+    Some(at.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |it| it.timestamp()))
+}
+
+/// An element of DER: its kind, what is in it, and what comes after it.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (kind, rest) = der.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7F => (usize::from(*first), rest),
+        0x81..=0x84 => {
+            let (length, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
+            (length.iter().fold(0, |sum, it| sum << 8 | usize::from(*it)), rest)
+        }
+        _ => return None,
+    };
+    let (content, after) = rest.split_at_checked(length)?;
+    Some((*kind, content, after))
 }
 
 /// Good from a little before now, in whole days.
@@ -229,6 +283,49 @@ mod tests {
         assert_eq!((count(&first), count(&second), count(&third)), (1, 2, 2));
         assert!(second.authorities.ends_with(&first.authorities));
         assert!(!third.authorities.contains(first.authorities.trim()));
+    }
+
+    #[test]
+    fn one_of_somebody_else_is_served_and_says_itself_when_it_runs_out() {
+        let made = Pair::make(&names(), None, now()).unwrap();
+        let given = |key: &str| Pair::given(made.certificate.clone(), key.to_owned());
+        let pair = given(&made.key.0).unwrap();
+        let day = "2026-05-31T00:00:00Z".parse().unwrap(); // in whole days
+        assert_eq!((pair.until, pair.authorities.as_str()), (day, ""));
+        let other = Pair::make(&names(), None, now()).unwrap();
+        let wrong = given(&other.key.0).unwrap_err().to_string();
+        assert!(wrong.starts_with("use the webhook's certificate: "), "{wrong}");
+        let wrong = Pair::given("nothing".to_owned(), made.key.0.clone()).unwrap_err().to_string();
+        assert_eq!(wrong, "use the webhook's certificate: tls.crt holds no certificate");
+    }
+
+    /// A certificate of which only that can be read: with a version, a serial number of two bytes, and a time of this kind.
+    #[track_caller]
+    fn check_end(kind: u8, time: &str, expect: Option<&str>) {
+        let within = |kind: u8, content: &[u8]| [&[kind, u8::try_from(content.len()).unwrap()][..], content].concat();
+        let times = [within(0x17, b"260101000000Z"), within(kind, time.as_bytes())].concat();
+        let fields = [
+            within(0xA0, &[2, 1, 2]),
+            within(2, &[0, 200]),
+            within(0x30, b""),
+            within(0x30, b""),
+            within(0x30, &times),
+        ];
+        let certificate = within(0x30, &within(0x30, &fields.concat()));
+        assert_eq!(runs_out(&certificate), expect.map(|it| it.parse().unwrap()), "{time}");
+        (0..certificate.len()).for_each(|end| assert_eq!(runs_out(&certificate[..end]), None, "cut at {end}"));
+    }
+
+    #[test]
+    fn times_of_certificates_are_read_in_both_forms_and_none_breaks_it() {
+        check_end(0x17, "270203040506Z", Some("2027-02-03T04:05:06Z"));
+        check_end(0x17, "990203040506Z", Some("1999-02-03T04:05:06Z"));
+        check_end(0x18, "20510203040506Z", Some("2051-02-03T04:05:06Z"));
+        check_end(0x18, "99991231235959Z", Some(Timestamp::MAX.to_string().as_str()));
+        for none in ["", "é", "271303040506Z", "2", "27020304"] {
+            check_end(0x17, none, None);
+        }
+        assert_eq!(runs_out(&[0x30, 0x84, 0xFF, 0xFF, 0xFF, 0xFF, 0]), None);
     }
 
     #[test]

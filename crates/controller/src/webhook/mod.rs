@@ -3,7 +3,7 @@
 //! ```text
 //!   API server ──TLS──▶ server ─▶ review (bounded, tolerant) ─▶ resize · create (pure) ─▶ answer
 //!                         ▲               Knowledge ──────────────┘
-//!   Secret ◀── certificate ── publish ──▶ the two webhook configurations (caBundle)
+//!   Secret ◀── certificate ── publish ──▶ the two webhook configurations (caBundle), unless a certificate is given
 //! ```
 //!
 //! It asks nobody while it answers: what it knows is [`Knowledge`], which the loop puts up beside it. What it cannot read

@@ -5,8 +5,11 @@
 //!
 //! Behind a Service the configurations are whoever's who installed us (the chart's): of them only the authorities are written,
 //! into the webhooks of our name. At an address of our own (`supple up`) they are ours as a whole.
+//!
+//! A certificate that is given is served as it is, whenever it is another one, and nothing at all is written: who gives it has it trusted.
 
 use std::fmt::Debug;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +28,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::certificate::{CertificateError, Pair, is_good};
+use super::certificate::{CERTIFICATE, CertificateError, KEY, Pair, is_good};
 use super::registration::{CREATE_HOOK, Registered, Registration};
 use super::server::{CREATE, RESIZE};
 use crate::caught::caught;
@@ -101,6 +104,8 @@ pub struct Wanted {
     pub fail_closed: bool,
     /// New pods are sized.
     pub sizes_new_pods: bool,
+    /// The folder with a certificate of somebody else, which is served in place of one of our own.
+    pub given: Option<PathBuf>,
 }
 
 impl Wanted {
@@ -114,6 +119,7 @@ impl Wanted {
             place: Place::Service { namespace: service_namespace.to_owned(), name: service.to_owned() },
             fail_closed: false,
             sizes_new_pods: true,
+            given: None,
         }
     }
 
@@ -248,7 +254,12 @@ async fn keep(
                 metrics.certificate(pair.until);
                 if served.as_ref() != Some(&pair) {
                     match pair.server_config() {
-                        Ok(config) => drop(tls.send_replace(Some(config))),
+                        Ok(config) => {
+                            if wanted.given.is_some() {
+                                tracing::info!(until = %pair.until, "the webhook serves the certificate it was given");
+                            }
+                            tls.send_replace(Some(config));
+                        }
                         Err(error) => tracing::warn!(%error, "the webhook keeps its previous certificate"),
                     }
                     served = Some(pair);
@@ -291,6 +302,9 @@ pub async fn once(
     may_write: bool,
     now: Timestamp,
 ) -> Result<Option<Pair>, PublishError> {
+    if let Some(folder) = &wanted.given {
+        return given(folder).await.map(Some);
+    }
     let secrets = Api::<Secret>::namespaced(client.clone(), &wanted.namespace);
     let name = wanted.secret();
     let secret = secrets.get_opt(&name).await.map_err(api("read the webhook's Secret"))?;
@@ -322,6 +336,18 @@ pub async fn once(
     }
     tracing::info!(until = %pair.until, "a new certificate for the webhook");
     Ok(Some(pair))
+}
+
+/// The certificate that lies in this folder now. Between the two files whoever keeps them may exchange both; then they do not belong
+/// together, and the next look finds them.
+async fn given(folder: &Path) -> Result<Pair, PublishError> {
+    Ok(Pair::given(read(folder, CERTIFICATE).await?, read(folder, KEY).await?)?)
+}
+
+async fn read(folder: &Path, name: &str) -> Result<String, CertificateError> {
+    let path = folder.join(name);
+    let read = tokio::fs::read_to_string(&path).await;
+    read.map_err(|error| CertificateError::Use(format!("read {}: {error}", path.display())))
 }
 
 /// About which new pods the webhook is asked, by the configuration of this name. One that may not be read is somebody else's.
@@ -421,6 +447,7 @@ fn gone(result: Result<(), kube::Error>) -> Result<(), PublishError> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use http::{Request, Response};
@@ -428,6 +455,52 @@ mod tests {
 
     use super::*;
     use crate::lease::elect::alone;
+
+    /// Whoever keeps the files exchanges them; nothing is asked of the cluster but which new pods the webhook is asked about.
+    #[tokio::test(start_paused = true)]
+    async fn a_given_certificate_is_served_whenever_it_is_another_one_and_nothing_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: Clock = Arc::new(|| "2026-03-01T12:00:00Z".parse().unwrap());
+        let put = |name: &str| {
+            let pair = Pair::make(&[name.to_owned()], None, clock()).unwrap();
+            for (key, data) in pair.to_secret() {
+                std::fs::write(folder.path().join(key), data.0).unwrap();
+            }
+        };
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let noted = requests.clone();
+        let cluster = tower::service_fn(move |request: Request<Body>| {
+            noted.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
+            let none = json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"}).to_string();
+            let answer = Response::builder().status(404).body(axum::body::Body::from(none)).unwrap();
+            std::future::ready(Ok::<_, Infallible>(answer))
+        });
+        let (sender, mut tls) = watch::channel(None);
+        let metrics = Metrics::default();
+        let told = Told { tls: sender, registered: Registered::default(), metrics: metrics.clone() };
+        let wanted = Wanted {
+            given: Some(folder.path().to_owned()),
+            ..Wanted::behind("supple-system", "supple-system", "supple-webhook")
+        };
+        let stop = CancellationToken::new();
+        let keeping =
+            tokio::spawn(run(Client::new(cluster, "default"), wanted, clock.clone(), alone(), told, stop.clone()));
+        // It may be there later than we are.
+        tokio::time::sleep(LOOK).await;
+        assert!(tls.borrow().is_none());
+        for name in ["first.svc", "second.svc"] {
+            put(name);
+            tls.changed().await.unwrap();
+        }
+        let expiry = "supple_webhook_certificate_expiry_timestamp_seconds 1780185600";
+        let text = metrics.render(clock());
+        assert!(text.contains(expiry), "{text}");
+        stop.cancel();
+        keeping.await.unwrap();
+        let mut asked = std::mem::take(&mut *requests.lock().unwrap());
+        asked.dedup();
+        assert_eq!(asked, ["GET /apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/supple"]);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_a_defect_has_ended_is_begun_anew_until_it_is_to_end() {

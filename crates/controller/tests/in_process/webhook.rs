@@ -80,7 +80,8 @@ impl Hook {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let place = Place::Address { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
         let namespace = "supple-system".to_owned();
-        let wanted = Wanted { namespace, name: NAME.to_owned(), place, fail_closed: false, sizes_new_pods: true };
+        let (name, given) = (NAME.to_owned(), None);
+        let wanted = Wanted { namespace, name, place, fail_closed: false, sizes_new_pods: true, given };
         let (metrics, stop, registered) = (Metrics::default(), CancellationToken::new(), Registered::default());
         let clock: supple_controller::run::Clock = Arc::new(Timestamp::now);
         let (sender, mut tls) = watch::channel(None);

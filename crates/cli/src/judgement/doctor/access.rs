@@ -64,6 +64,11 @@ impl Right {
         [WEBHOOK, VALIDATING, MUTATING].contains(&self.value)
     }
 
+    /// Whether it is needed only for a certificate of our own making.
+    fn is_of_own_certificate(&self) -> bool {
+        self.is_of_webhook() && self.verbs != ["get"]
+    }
+
     const fn of(mut self, of: Of) -> Self {
         self.of = of;
         self
@@ -163,6 +168,7 @@ struct Request {
 /// What is to be asked: of a person only what the whole cluster is about, and of a controller without a webhook nothing of one.
 fn requests(installed: Option<&Installed>) -> Vec<Request> {
     let asked = NEEDED.iter().filter(|it| match installed {
+        Some(installed) if installed.is_given_certificate() => !it.is_of_own_certificate(),
         Some(installed) => !it.is_of_webhook() || installed.serves_webhook(),
         None => it.of == Of::Cluster,
     });
@@ -388,7 +394,7 @@ mod tests {
     }
 
     /// What is advised to a controller with a webhook that may not do this.
-    async fn advised(verb: &'static str, resource: &'static str) -> Vec<(String, String)> {
+    async fn advised(verb: &'static str, resource: &'static str, more: &str) -> Vec<(String, String)> {
         let service = tower::service_fn(move |request: http::Request<Body>| async move {
             let body = to_bytes(axum::body::Body::new(request.into_body()), usize::MAX).await.unwrap_or_default();
             let review: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -399,7 +405,7 @@ mod tests {
         });
         let deployment = json!({"metadata": {"namespace": "supple-system", "name": "supple"}, "spec": {
             "selector": {}, "template": {"spec": {"containers": [
-                {"name": "supple", "args": ["controller", "--webhook-service=supple-system/supple-webhook"]}]}}}});
+                {"name": "supple", "args": ["controller", "--webhook-service=supple-system/supple-webhook", more]}]}}}});
         let acting = Acting::Installed(serde_json::from_value(deployment).unwrap());
         let (installed, _) = super::super::cluster::installed(&acting);
         let found = look(&Client::new(service, "default"), installed.as_ref()).await;
@@ -426,14 +432,16 @@ mod tests {
             let says =
                 format!("{account} may not {verb} {resource}.admissionregistration.k8s.io, so it cannot {cannot}");
             let cure = format!("to allow it: helm upgrade … --reuse-values --set {cure}=true");
-            assert_eq!(advised(verb, resource).await, [(says, cure)]);
+            assert_eq!(advised(verb, resource, "").await, [(says, cure)]);
+            let given = advised(verb, resource, "--webhook-certificate=/etc/supple/webhook").await;
+            assert!(given.iter().all(|it| !it.0.contains("may not")), "{given:?}");
         }
         let says = format!(
             "{account} may not get mutatingwebhookconfigurations.admissionregistration.k8s.io, so it cannot read whether \
              its webhook is registered"
         );
         assert_eq!(
-            advised("get", "mutatingwebhookconfigurations").await,
+            advised("get", "mutatingwebhookconfigurations", "--webhook-certificate=/etc/supple/webhook").await,
             [(says, AS_THE_CHART.to_owned())],
             "that it serves a webhook shows that webhook.enabled is set"
         );

@@ -33,6 +33,11 @@ impl Installed {
         self.arguments.iter().any(|it| it.starts_with("--webhook-service"))
     }
 
+    /// Whether the webhook's certificate is somebody else's, who has it trusted, too.
+    pub(super) fn is_given_certificate(&self) -> bool {
+        self.arguments.iter().any(|it| it.starts_with("--webhook-certificate"))
+    }
+
     /// As access is asked for it.
     pub(super) fn account(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.namespace, self.account)
@@ -185,7 +190,8 @@ pub(super) async fn webhooks(client: &Client, installed: Option<&Installed>, act
     let mut findings: Vec<Finding> = {
         let serves =
             matches!(acting, Acting::InProcess { webhook: true, .. }) || installed.is_some_and(|it| it.ready > 0);
-        ours.iter().map(|it| of_ours(it, serves)).collect()
+        let given = installed.is_some_and(Installed::is_given_certificate);
+        ours.iter().map(|it| of_ours(it, serves, given)).collect()
     };
     if ours.is_empty() {
         findings.push(none_of_ours(acting));
@@ -227,7 +233,7 @@ fn none_of_ours(acting: &Acting) -> Finding {
     }
 }
 
-fn of_ours(it: &Hook, serves: bool) -> Finding {
+fn of_ours(it: &Hook, serves: bool, given: bool) -> Finding {
     let Hook { configuration, name, client, fails_closed, .. } = it;
     let who = format!("{configuration} ({name})");
     let silent = !serves;
@@ -236,7 +242,12 @@ fn of_ours(it: &Hook, serves: bool) -> Finding {
         return Finding::bad(
             "webhooks",
             format!("{who} has no CA bundle yet: the API server cannot call it, and {effect}"),
-            "the leader writes it within a minute; otherwise see its log, and check that it may patch the registration",
+            if given {
+                "set webhook.certificate.caBundle, or have it put there: cert-manager does by the annotation \
+                 cert-manager.io/inject-ca-from (webhook.annotations)"
+            } else {
+                "the leader writes it within a minute; otherwise see its log, and check that it may patch the registration"
+            },
         );
     }
     if silent && *fails_closed {
@@ -314,11 +325,13 @@ mod tests {
     #[test]
     fn a_webhook_that_nobody_can_reach_is_said() {
         let states = [
-            of_ours(&hook(&["pods/resize"], true, b""), true).state,
-            of_ours(&hook(&["pods/resize"], true, b"x"), false).state,
-            of_ours(&hook(&["pods/resize"], false, b"x"), false).state,
-            of_ours(&hook(&["pods/resize"], true, b"x"), true).state,
+            of_ours(&hook(&["pods/resize"], true, b""), true, false).state,
+            of_ours(&hook(&["pods/resize"], true, b"x"), false, false).state,
+            of_ours(&hook(&["pods/resize"], false, b"x"), false, false).state,
+            of_ours(&hook(&["pods/resize"], true, b"x"), true, false).state,
         ];
+        let cure = |given| of_ours(&hook(&["pods/resize"], true, b""), true, given).cure;
+        assert!(cure(true).contains("webhook.certificate.caBundle") && cure(false).contains("may patch"));
         use super::super::State::{Bad, Good, Note};
         assert_eq!(states, [Bad, Bad, Note, Good]);
     }

@@ -212,7 +212,7 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (kind, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (length, rest) = match first {
-        0..0x80 => (usize::from(*first), rest),
+        0..=0x7F => (usize::from(*first), rest),
         0x81..=0x84 => {
             let (length, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
             (length.iter().fold(0, |sum, it| sum << 8 | usize::from(*it)), rest)

@@ -341,12 +341,13 @@ pub async fn once(
 /// The certificate that lies in this folder now. Between the two files whoever keeps them may exchange both; then they do not belong
 /// together, and the next look finds them.
 async fn given(folder: &Path) -> Result<Pair, PublishError> {
-    let read = async |name: &str| {
-        let path = folder.join(name);
-        let wrong = |error: std::io::Error| CertificateError::Use(format!("read {}: {error}", path.display()));
-        tokio::fs::read_to_string(&path).await.map_err(wrong)
-    };
-    Ok(Pair::given(read(CERTIFICATE).await?, read(KEY).await?)?)
+    Ok(Pair::given(read(folder, CERTIFICATE).await?, read(folder, KEY).await?)?)
+}
+
+async fn read(folder: &Path, name: &str) -> Result<String, CertificateError> {
+    let path = folder.join(name);
+    let read = tokio::fs::read_to_string(&path).await;
+    read.map_err(|error| CertificateError::Use(format!("read {}: {error}", path.display())))
 }
 
 /// About which new pods the webhook is asked, by the configuration of this name. One that may not be read is somebody else's.

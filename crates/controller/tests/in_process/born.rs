@@ -135,7 +135,8 @@ impl Shop {
         Api::all(lab.client.clone()).create(&PostParams::default(), &own).await.unwrap();
         let place = Place::Address { host: "webhook".to_owned(), port: 443 };
         let name = "supple".to_owned();
-        let wanted = Wanted { namespace: OWN.to_owned(), name, place, fail_closed: false, sizes_new_pods: true };
+        let wanted =
+            Wanted { namespace: OWN.to_owned(), name, place, fail_closed: false, sizes_new_pods: true, given: None };
         let mut hook = configurations(&wanted, "an authority").1.unwrap();
         if let Some(change) = change {
             json_patch::merge(&mut hook["webhooks"][0], &change);
@@ -261,7 +262,7 @@ async fn asked_again_about_a_pod_it_takes_the_same_step() {
     tokio::time::sleep(HOUR / 2).await;
     let place = Place::Address { host: "webhook".to_owned(), port: 443 };
     let (namespace, name) = (OWN.to_owned(), "zz".to_owned());
-    let wanted = Wanted { namespace, name, place, fail_closed: false, sizes_new_pods: true };
+    let wanted = Wanted { namespace, name, place, fail_closed: false, sizes_new_pods: true, given: None };
     let mut hook = configurations(&wanted, "an authority").1.unwrap();
     hook["metadata"]["name"] = "zz".into();
     hook["webhooks"][0]["clientConfig"]["url"] = format!("https://webhook:443{INJECTOR}").into();

@@ -36,7 +36,7 @@ fn is_not_overdrawn_in_one_round() {
     assert_eq!(acts(&round), ["a-1"]);
     check(&round, "b-1", Code::DisruptionBudget, "nothing");
     let said = &decision(&round, "b-1").message;
-    assert_eq!(said, "its disruption budget budget-0 allows 1 now, and pods under it that are being disrupted: 1");
+    assert_eq!(said, "app: its disruption budget budget-0 allows 1 now, and pods under it that are being disrupted: 1");
     assert_eq!(acts(&two(2).decide()), ["a-1", "b-1"]);
     // Another one, and one of the same name in another namespace, are others.
     let mut other = two(1);

@@ -3,7 +3,7 @@
 use supple_decide::code::Code;
 use supple_decide::facts::{Metric, Scaler};
 use supple_decide::hand::{Hand, Other};
-use supple_decide::policy::{Limits, Mode, WithScaler};
+use supple_decide::policy::{Limits, Mode, StepCaps, WithScaler};
 use supple_decide::progress::Progress;
 use supple_decide::round::{Action, Round, What};
 use supple_decide::scaler::Anchor;
@@ -63,7 +63,7 @@ fn what_vpa_s_updater_left_is_gone_on_with_by_what_the_template_says() {
     let resized = stage.container("app", "1:4 1Gi");
     stage.at("web-1").containers[0] = resized;
     stage.subject("web").facts.template.insert("app".into(), numbers("2:4 2Gi"));
-    stage.policy("web", |it| it.limits.value = Limits::Ratio);
+    stage.policy("web", |it| (it.limits.value, it.steps.value) = (Limits::Ratio, StepCaps::default()));
     let round = stage.decide();
     check(&round, "web-1", Code::Resize, "500m:1 750Mi");
     let originals = &round.records.values().next().unwrap().originals;

@@ -91,7 +91,9 @@ impl<'a> Ledger<'a> {
             let under_way = holds_a_place(pod, now) || acting.is_some();
             if under_way {
                 ledger.under_way = ledger.under_way.saturating_add(1);
-                ledger.disrupt(scene, pod, disrupts(scene, pod, now));
+                // One that restarts was ready when it was sent, and counts as such until its budget shows that it is not.
+                let spares = is_being_recreated(pod, scene);
+                ledger.disrupt(scene, pod, disrupts(scene, pod, now), spares);
             }
             if counts && (under_way || is_still_watched(scene, pod, now)) {
                 let count = ledger.in_namespaces.entry(&*pod.key.namespace).or_default();
@@ -171,7 +173,7 @@ impl<'a> Ledger<'a> {
             under_way: self.under_way,
         };
         let goes = if place.rolls_out { rollout_takes(scene, pod) } else { u32::from(place.disturbs) };
-        undo.budgets = self.disrupt(scene, pod, goes);
+        undo.budgets = self.disrupt(scene, pod, goes, true);
         let team = self.teams.entry(&pod.workload).or_default();
         team.disturbed = team.disturbed.saturating_add(u32::from(place.disturbs));
         team.rolled_out |= place.rolls_out;
@@ -203,9 +205,10 @@ impl<'a> Ledger<'a> {
     }
 
     /// Charge the budgets over a pod for so many pods of its workload; what stood there before.
-    fn disrupt(&mut self, scene: &'a Scene, pod: &'a PodFacts, pods: u32) -> Vec<(BudgetKey<'a>, u32)> {
+    fn disrupt(&mut self, scene: &'a Scene, pod: &'a PodFacts, pods: u32, spares: bool) -> Vec<(BudgetKey<'a>, u32)> {
         let subject = scene.workloads.get(&pod.workload).filter(|_| pods > 0);
-        let budgets = subject.map_or(&[][..], |it| it.facts.budgets.as_slice()).iter().filter(|it| !it.spares(pod));
+        let budgets =
+            subject.map_or(&[][..], |it| it.facts.budgets.as_slice()).iter().filter(|it| !spares || !it.spares(pod));
         let charge = |key: BudgetKey<'a>| {
             let count = self.budgets.entry(key).or_default();
             let before = *count;

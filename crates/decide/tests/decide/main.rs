@@ -5,8 +5,8 @@
 mod budgets;
 mod cluster;
 mod evictions;
-mod innocent;
 mod haste;
+mod innocent;
 mod memory;
 mod nodes;
 mod one_budget;

@@ -405,6 +405,14 @@ pub struct Budget {
     pub is_shared: bool,
 }
 
+impl Budget {
+    /// Whether it lets this pod go at no cost, because it is not ready.
+    #[must_use]
+    pub const fn spares(&self, pod: &PodFacts) -> bool {
+        pod.ready.is_none() && self.health.lets_unready_go()
+    }
+}
+
 /// How the pods of a new template take the places of those before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rollout {

@@ -2,18 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use supple_resize::admission::quota;
 use supple_resize::allocate::{Capacity, Used};
 use supple_resize::amounts::{Amounts, Requirement, Resource};
 use supple_resize::predict::NamespaceSight;
 
 use crate::check::draft::Draft;
-use crate::check::sight::{holds_a_place, is_under_way, is_watched};
+use crate::check::sight::{holds_a_place, is_being_recreated, is_under_way, is_watched, is_within, restarts_now};
 use crate::facts::{Phase, PodFacts};
 use crate::key::WorkloadKey;
+use crate::policy::RecreateBy;
 use crate::progress::Progress;
 use crate::scene::Scene;
+
+/// So long after a pod ceased to be ready the budgets over it may not say so yet.
+const BUDGET_LAGS: SignedDuration = SignedDuration::from_secs(10);
+
+/// A disruption budget: its namespace and its name. One may be over pods of several workloads.
+type BudgetKey<'a> = (&'a str, &'a str);
 
 /// What is left of everything.
 #[derive(Debug, Default)]
@@ -23,6 +30,9 @@ pub struct Ledger<'a> {
     teams: BTreeMap<&'a WorkloadKey, TeamPlaces>,
     /// Pods of each namespace that are being resized or watched; counted only where some policy asks.
     in_namespaces: BTreeMap<&'a str, u32>,
+    /// Pods that are disrupted under a budget and that its status does not show yet: by what was sent or is under way, and by what was
+    /// given in this round.
+    budgets: BTreeMap<BudgetKey<'a>, u32>,
     /// Resizes under way in the whole cluster.
     pub under_way: u32,
     /// Places that were given, those taken back included: the order of the actions.
@@ -60,6 +70,7 @@ pub struct Undo<'a> {
     namespace: Option<(&'a str, NamespaceSight)>,
     team: (&'a WorkloadKey, TeamPlaces),
     in_namespace: Option<(&'a str, u32)>,
+    budgets: Vec<(BudgetKey<'a>, u32)>,
     under_way: u32,
 }
 
@@ -80,6 +91,9 @@ impl<'a> Ledger<'a> {
             let under_way = holds_a_place(pod, now) || acting.is_some();
             if under_way {
                 ledger.under_way = ledger.under_way.saturating_add(1);
+                // One that restarts was ready when it was sent, and counts as such until its budget shows that it is not.
+                let spares = is_being_recreated(pod, scene);
+                ledger.disrupt(scene, pod, disrupts(scene, pod, now), spares);
             }
             if counts && (under_way || is_still_watched(scene, pod, now)) {
                 let count = ledger.in_namespaces.entry(&*pod.key.namespace).or_default();
@@ -127,6 +141,11 @@ impl<'a> Ledger<'a> {
         self.teams.get(key).copied().unwrap_or_default()
     }
 
+    /// Pods that are disrupted under a budget and that its status does not show yet, what was given in this round included.
+    pub fn disrupted(&self, namespace: &str, budget: &str) -> u32 {
+        self.budgets.get(&(namespace, budget)).copied().unwrap_or_default()
+    }
+
     /// Pods of a namespace that are being resized or watched, what was given in this round included.
     pub fn in_namespace(&self, name: &str) -> u32 {
         self.in_namespaces.get(name).copied().unwrap_or_default()
@@ -150,8 +169,11 @@ impl<'a> Ledger<'a> {
             namespace: None,
             team: (&pod.workload, self.team(&pod.workload)),
             in_namespace: None,
+            budgets: Vec::new(),
             under_way: self.under_way,
         };
+        let goes = if place.rolls_out { rollout_takes(scene, pod) } else { u32::from(place.disturbs) };
+        undo.budgets = self.disrupt(scene, pod, goes, true);
         let team = self.teams.entry(&pod.workload).or_default();
         team.disturbed = team.disturbed.saturating_add(u32::from(place.disturbs));
         team.rolled_out |= place.rolls_out;
@@ -180,6 +202,20 @@ impl<'a> Ledger<'a> {
         }
         undo.namespace = self.charge(scene, pod, draft);
         undo
+    }
+
+    /// Charge the budgets over a pod for so many pods of its workload; what stood there before.
+    fn disrupt(&mut self, scene: &'a Scene, pod: &'a PodFacts, pods: u32, spares: bool) -> Vec<(BudgetKey<'a>, u32)> {
+        let subject = scene.workloads.get(&pod.workload).filter(|_| pods > 0);
+        let budgets =
+            subject.map_or(&[][..], |it| it.facts.budgets.as_slice()).iter().filter(|it| !spares || !it.spares(pod));
+        let charge = |key: BudgetKey<'a>| {
+            let count = self.budgets.entry(key).or_default();
+            let before = *count;
+            *count = before.saturating_add(pods);
+            (key, before)
+        };
+        budgets.map(|it| (&*pod.key.namespace, &*it.name)).map(charge).collect()
     }
 
     /// Charge the namespace's quotas; what they were before, if there are any.
@@ -212,6 +248,7 @@ impl<'a> Ledger<'a> {
         }
         self.teams.insert(undo.team.0, undo.team.1);
         self.in_namespaces.extend(undo.in_namespace);
+        self.budgets.extend(undo.budgets);
         self.under_way = undo.under_way;
     }
 }
@@ -236,6 +273,25 @@ pub fn takes(pod: &PodFacts) -> Amounts {
 fn is_still_watched(scene: &Scene, pod: &PodFacts, now: Timestamp) -> bool {
     let settle = || scene.workloads.get(&pod.workload).map(|it| it.policy.settle.value);
     pod.note.is_some() && !pod.deleting && settle().is_some_and(|it| is_watched(pod, it, now))
+}
+
+/// How many pods of its workload are disrupted, or about to be, by what was sent to this one or is under way with it, where no budget
+/// shows it yet. A pod that is on its way out does: whoever evicts one charges its budget first.
+fn disrupts(scene: &Scene, pod: &PodFacts, now: Timestamp) -> u32 {
+    let recreates = || scene.workloads.get(&pod.workload).map(|it| it.policy.recreate_by.value);
+    if pod.deleting {
+        0
+    } else if is_being_recreated(pod, scene) {
+        if recreates() == Some(RecreateBy::Rollout) { rollout_takes(scene, pod) } else { 1 }
+    } else {
+        let shows = pod.unready.is_some_and(|it| !is_within(it, BUDGET_LAGS, now));
+        u32::from(restarts_now(pod, scene) && !shows)
+    }
+}
+
+/// How many pods of its workload a rollout takes away at once.
+fn rollout_takes(scene: &Scene, pod: &PodFacts) -> u32 {
+    scene.workloads.get(&pod.workload).map_or(0, |it| it.facts.rollout_takes)
 }
 
 /// Whether the pod waits for room on its node.

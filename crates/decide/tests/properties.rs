@@ -23,7 +23,7 @@ use supple_decide::numbers::Numbers;
 use supple_decide::policy::{Mode, StepCaps};
 use supple_decide::progress::Progress;
 use supple_decide::record::Record;
-use supple_decide::round::{Outcome, Round, What};
+use supple_decide::round::{Action, Outcome, Round, What};
 use supple_decide::scaler::Anchor;
 use supple_quantity::Bytes;
 use supple_resize::admission::{limit_range, quota};
@@ -427,6 +427,50 @@ proptest! {
             let What::Resize(change) = &action.what else { continue };
             let pod = change.applied_to(&stage.scene.pods[&action.pod].to_pod()).unwrap();
             prop_assert_eq!(limit_range::validate_pod(&pod, ranges).map_err(|it| it.message), Ok(()));
+        }
+    }
+
+    #[test]
+    fn no_budget_is_overdrawn_by_the_workloads_under_it(
+        cases in cases(), most in 0_u32..4, restarts in prop::collection::vec(any::<(bool, bool)>(), 12),
+    ) {
+        let mut stage = build(&cases, true);
+        let names: Vec<_> = stage.scene.workloads.keys().map(|it| it.name.to_string()).collect();
+        for name in &names {
+            stage.policy(name, |it| (it.mode.value, it.min_replicas.value) = (Mode::InPlaceOrRecreate, 0));
+            stage.budget(name, most, (9, 9));
+        }
+        for (pod, restarts) in stage.scene.pods.values_mut().zip(&restarts) {
+            for container in &mut pod.containers {
+                (container.restarts_for_cpu, container.restarts_for_memory) = *restarts;
+            }
+        }
+        let mut taken = 0;
+        for _ in 0..3 {
+            let round = stage.decide();
+            let disrupts = |action: &Action| match &action.what {
+                What::Evict => true,
+                What::Resize(change) | What::AdjustScaler { change, .. } => {
+                    let pod = &stage.scene.pods[&action.pod];
+                    pod.containers.iter().filter(|it| it.running_since.is_some()).any(|it| {
+                        let next = change.containers.get(&*it.name).map(Numbers::of).unwrap_or_default();
+                        let changes = |get: fn(&Numbers) -> Option<i64>| get(&next).is_some_and(|next| get(&it.asked) != Some(next));
+                        let cpu = changes(|it| Some(it.cpu_request?.0)) || changes(|it| Some(it.cpu_limit?.0));
+                        let memory = changes(|it| Some(it.memory_request?.0)) || changes(|it| Some(it.memory_limit?.0));
+                        (it.restarts_for_cpu && cpu) || (it.restarts_for_memory && memory)
+                    })
+                }
+                // What is taken back asks no budget, and is counted all the same.
+                What::RollBack(_) | What::SettleScaler(_) | What::RollOut => false,
+            };
+            taken += u32::try_from(round.actions.iter().filter(|it| disrupts(it)).count()).unwrap();
+            prop_assert!(taken <= most, "{taken} of {most}: {:?}", round.actions);
+            // The API server charges an eviction before it is answered; of a restart the budgets still know nothing.
+            let evicted = u32::try_from(round.actions.iter().filter(|it| it.what == What::Evict).count()).unwrap();
+            stage.carry_out(&round);
+            for budget in stage.scene.workloads.values_mut().flat_map(|it| &mut it.facts.budgets) {
+                budget.allowed = budget.allowed.saturating_sub(evicted);
+            }
         }
     }
 }

@@ -111,10 +111,10 @@ fn rolled_out(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
         );
         return refused(Code::TooFewReplicas, message);
     }
-    if let Some(budget) = facts.budgets.iter().find(|it| it.allowed < takes) {
+    if let Some(budget) = facts.budgets.iter().find(|it| it.allowed < takes.saturating_add(disrupted(sight, it))) {
         let message = format!(
-            "a rollout takes up to {takes} of its pods away at once, and its disruption budget {} allows {} now",
-            budget.name, budget.allowed
+            "a rollout takes up to {takes} of its pods away at once, and its disruption budget {}",
+            allows(sight, budget)
         );
         return Some(Saying::delayed(Check::Restart, Code::DisruptionBudget, message));
     }
@@ -204,10 +204,9 @@ fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
     if let Some(message) = shared_budgets(sight).filter(|_| recreated) {
         return refused(Code::DisruptionBudget, message);
     }
-    let already = sight.ledger.team(&sight.pod.workload).disturbed;
-    let is_kept = |it: &Budget| it.allowed > already || (sight.pod.ready.is_none() && it.health.lets_unready_go());
+    let is_kept = |it: &Budget| it.allowed > disrupted(sight, it) || it.spares(sight.pod);
     if let Some(budget) = facts.budgets.iter().find(|it| !is_kept(it)) {
-        let message = format!("its disruption budget {} allows no disruption now", budget.name);
+        let message = format!("its disruption budget {}", allows(sight, budget));
         return Some(Saying::delayed(Check::Restart, Code::DisruptionBudget, message));
     }
     if let Some(saying) = one_at_a_time(sight) {
@@ -227,6 +226,20 @@ fn obstacle(sight: &Sight<'_>, draft: &Draft) -> Option<Saying> {
         replicas::incomplete(sight, draft)
     } else {
         None
+    }
+}
+
+/// How many pods under this budget are disrupted and not in its status yet, whichever workload they are of.
+fn disrupted(sight: &Sight<'_>, budget: &Budget) -> u32 {
+    sight.ledger.disrupted(&sight.pod.key.namespace, &budget.name)
+}
+
+fn allows(sight: &Sight<'_>, budget: &Budget) -> String {
+    let Budget { name, allowed, .. } = budget;
+    match (allowed, disrupted(sight, budget)) {
+        (0, _) => format!("{name} allows no disruption now"),
+        (_, 0) => format!("{name} allows {allowed} now"),
+        (_, already) => format!("{name} allows {allowed} now, and pods under it that are being disrupted: {already}"),
     }
 }
 

@@ -149,14 +149,14 @@ pub fn is_within(at: impl Into<Timestamp>, duration: SignedDuration, now: Timest
 }
 
 /// Whether a resize that restarts one of its containers is under way, or was sent.
-fn restarts_now(pod: &PodFacts, scene: &Scene) -> bool {
+pub fn restarts_now(pod: &PodFacts, scene: &Scene) -> bool {
     let noted = || pod.note.as_deref().is_some_and(|it| expects_restart(pod, it));
     let sent = || pod.containers.iter().any(|it| it.restarts_for_cpu || it.restarts_for_memory);
     (is_under_way(pod) && noted()) || (scene.acting.contains_key(&pod.key) && sent())
 }
 
 /// Whether its eviction was sent, or the restart of its workload for it.
-fn is_being_recreated(pod: &PodFacts, scene: &Scene) -> bool {
+pub fn is_being_recreated(pod: &PodFacts, scene: &Scene) -> bool {
     scene.acting.get(&pod.key).is_some_and(Change::is_empty)
 }
 

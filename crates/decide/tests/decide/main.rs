@@ -7,6 +7,7 @@ mod cluster;
 mod innocent;
 mod memory;
 mod nodes;
+mod one_budget;
 mod ownership;
 mod permission;
 mod replicas;

@@ -1,5 +1,6 @@
 //! One disruption budget over the pods of several workloads.
 
+use jiff::{SignedDuration, Timestamp};
 use supple_decide::code::Code;
 use supple_decide::facts::{PodFacts, Rollout};
 use supple_decide::policy::Mode;
@@ -52,19 +53,22 @@ fn is_not_overdrawn_in_one_round() {
 
 #[test]
 fn what_it_does_not_show_yet_is_counted() {
-    let restarting = |change: &dyn Fn(&mut PodFacts, &dyn Fn(i64) -> jiff::Timestamp)| {
+    let restarting = |change: &dyn Fn(&mut PodFacts, Timestamp)| {
         let mut stage = two(1);
         let round = stage.decide();
         stage.carry_out(&round);
         let now = stage.now;
-        change(stage.at("a-1"), &|seconds| now - jiff::SignedDuration::from_secs(seconds));
+        change(stage.at("a-1"), now);
         let round = stage.decide();
         acts(&round).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(restarting(&|_, _| ()), [""; 0]);
     // Not ready for long: the status shows it, and allows one more all the same.
-    assert_eq!(restarting(&|it, ago| (it.ready, it.unready) = (None, Some(ago(5).into()))), [""; 0]);
-    assert_eq!(restarting(&|it, ago| (it.ready, it.unready) = (None, Some(ago(60).into()))), ["b-1"]);
+    assert_eq!(
+        restarting(&|it, now| (it.ready, it.unready) = (None, Some((now - SignedDuration::from_secs(5)).into()))),
+        [""; 0]
+    );
+    assert_eq!(restarting(&|it, now| (it.ready, it.unready) = (None, Some((now - minutes(1)).into()))), ["b-1"]);
     // It is done.
     assert_eq!(restarting(&|it, _| it.progress = Progress::Settled), ["b-1"]);
 }

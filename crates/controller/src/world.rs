@@ -54,6 +54,7 @@ use crate::rules::Rules;
 use crate::snapshot::Last;
 use crate::source::Reading;
 use crate::source::incident::{Incident, Mark};
+use crate::source::prometheus::part::PodName;
 use crate::source::prometheus::past::{Extent, Past};
 use crate::usage::PodUse;
 use crate::view::shelf::Name;
@@ -409,7 +410,7 @@ impl World {
     }
 
     /// Whose past is of use: pods, each with how many containers it has.
-    pub fn without_past(&self) -> Vec<((Arc<str>, Arc<str>), usize)> {
+    pub fn without_past(&self) -> Vec<(PodName, usize)> {
         let pods = self.view.scene.pods.iter().filter(|(_, it)| !self.history.is_resumed(&it.workload));
         pods.map(|(key, it)| ((key.namespace.clone(), key.name.clone()), it.containers.len())).collect()
     }

@@ -150,8 +150,8 @@ codes! {
     BackOff => "wait; Supple remembers the size that caused harm",
 
     // What the numbers are.
-    /// The change is too small to be worth a resize.
-    NotWorthIt => "set a lower `threshold`",
+    /// The change is too small to be worth a resize: less than `threshold`, or less than 5 milli-CPU.
+    NotWorthIt => "set a lower `threshold`; 5 milli-CPU are always needed",
     /// The container requests neither CPU nor memory, and a resize may not change its QoS class.
     NothingRequested => "add requests to its template",
     /// The size is held at the minimum the policy allows.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use supple_resize::amounts::{Requirement, Resource};
 
@@ -30,6 +30,9 @@ pub struct Recreated {
     pub otherwise: Option<bool>,
 }
 
+/// What is made later than this after a recreation is made for something else.
+const COMES_WITHIN: SignedDuration = SignedDuration::from_hours(6);
+
 impl Recreated {
     /// What the newest pod made since then tells. What we have resized since then does not show any more what it came with; and one
     /// that came as it was to settles it: those that are made much later are made for other needs.
@@ -41,14 +44,20 @@ impl Recreated {
         let second = self.at.as_second();
         let made = pods.iter().filter_map(|it| Some((Timestamp::from(it.made?), *it)));
         let newest = made.filter(|(at, it)| at.as_second() >= second && it.note.is_none()).max_by_key(|it| it.0);
-        let threshold = subject.policy.threshold_percent.value;
-        newest
-            .map(|(_, pod)| {
-                !comes_with(&self.sizes, threshold, |name| {
-                    pod.containers.iter().find(|it| *it.name == *name).map(|it| it.asked)
-                })
-            })
-            .or(self.otherwise)
+        newest.map(|(_, pod)| self.is_otherwise(subject, pod)).or(self.otherwise)
+    }
+
+    /// Whether this very pod came of it, and with other sizes, whatever the others came with: a quota may have had room for them alone.
+    pub fn came_otherwise(&self, subject: &Subject, pod: &PodFacts) -> bool {
+        let made = pod.made.map(Timestamp::from).filter(|_| pod.note.is_none());
+        let is_of_it =
+            made.is_some_and(|it| it.as_second() >= self.at.as_second() && it < after(self.at, COMES_WITHIN));
+        is_of_it && self.is_otherwise(subject, pod)
+    }
+
+    fn is_otherwise(&self, subject: &Subject, pod: &PodFacts) -> bool {
+        let asks = |name: &str| pod.containers.iter().find(|it| *it.name == *name).map(|it| it.asked);
+        !comes_with(&self.sizes, subject.policy.threshold_percent.value, asks)
     }
 
     /// When it is forgotten, like a size that did harm.

@@ -2,7 +2,7 @@
 //! bounds, limits, steps. All in integers; what holds a number is said in the name of its check.
 //!
 //! ```text
-//! wanted ─▶ headroom ─▶ known too small ─▶ own use ─▶ schedules ─▶ bounds ─▶ rounding ─▶ step ─▶ limit by strategy ─▶ QoS kept
+//! wanted ─▶ headroom ─▶ own use ─▶ schedules ─▶ bounds ─▶ known too small ─▶ rounding ─▶ step ─▶ limit by strategy ─▶ QoS kept
 //! ```
 
 use jiff::{SignedDuration, Timestamp};
@@ -21,7 +21,7 @@ use crate::hand::Hand;
 use crate::need::{PRESSURE_PERMILLE, THROTTLED_PERMILLE, WAITED_PERMILLE, Wanted};
 use crate::numbers::Numbers;
 use crate::policy::{ContainerSettings, CpuAndMemory, Limits};
-use crate::record::TOO_SMALL_KEPT;
+use crate::record::{TOO_SMALL_KEPT, TooSmall};
 use crate::scene::Subject;
 
 /// Memory is asked for in whole MiB: a smaller step is noise to every reader.
@@ -117,10 +117,16 @@ impl Sizing<'_> {
             Resource::Memory => policy.memory_headroom_percent.value,
         };
         let mut request = more(wanted.target.max(1), i64::from(headroom));
-        request = self.above_harm(request, Requirement::Request, self.now.request);
         request = self.above_use(request);
+        let first = self.said.len();
         request = self.scheduled(request);
         request = self.bounded(request);
+        let last = self.said.len();
+        // No ceiling leads back to what did harm: it would be taken back, tried again and taken back, for ever.
+        request = self.above_harm(request, Requirement::Request, self.now.request);
+        if self.said.len() > last {
+            self.said.drain(first..last); // what they said came to nothing
+        }
         request = self.least(request);
         request = self.rounded(request);
         let urgent = wanted.urgent && self.is_pressing(wanted);
@@ -139,13 +145,9 @@ impl Sizing<'_> {
     /// Above a size that did harm, as far as that forbids to go down.
     fn above_harm(&mut self, amount: i64, requirement: Requirement, now: Option<i64>) -> i64 {
         let Some(now) = now.filter(|now| amount < *now) else { return amount };
-        let record = &self.sight.subject.record;
-        let harmful = record
-            .too_small
-            .iter()
-            .filter(|it| *it.container == *self.container.name && after(it.at, TOO_SMALL_KEPT) > self.sight.now);
-        let harmful = harmful.filter_map(|it| Some((it.size.get(self.resource, requirement)?, it)));
-        let Some((size, because)) = harmful.max_by_key(|(size, it)| (*size, it.at)) else { return amount };
+        let Some((size, because)) = harmful(self.sight, self.container, self.resource, requirement) else {
+            return amount;
+        };
         let floor = self.round(more(size, ABOVE_HARM_PERCENT)).min(now);
         if amount < floor {
             let why = format!("{} caused harm ({}) at {:.0}", show(self.resource, size), because.code, because.at);
@@ -358,6 +360,18 @@ impl Sizing<'_> {
         let note = self.sight.pod.note.as_deref().filter(|it| it.generation < self.sight.pod.generation);
         note.is_none_or(|it| at >= after(it.at, by))
     }
+}
+
+/// The largest size of a container that is known to be too small, with what is known of it.
+pub fn harmful<'a>(
+    sight: &'a Sight<'_>,
+    container: &ContainerFacts,
+    resource: Resource,
+    requirement: Requirement,
+) -> Option<(i64, &'a TooSmall)> {
+    let known = sight.subject.record.too_small.iter();
+    let known = known.filter(|it| *it.container == *container.name && after(it.at, TOO_SMALL_KEPT) > sight.now);
+    known.filter_map(|it| Some((it.size.get(resource, requirement)?, it))).max_by_key(|(size, it)| (*size, it.at))
 }
 
 /// The least memory for what is used and was used within a day, with a margin.

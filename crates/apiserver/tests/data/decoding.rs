@@ -1,6 +1,7 @@
 //! Bodies into objects: findings, texts, the normal form, and that the normal form always has a typed form.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 use supple_apiserver::fields::{self, Decoder, normalise, parse_json, parse_yaml};
 use supple_apiserver::kinds;
@@ -183,8 +184,17 @@ pub fn value() -> impl Strategy<Value = Value> {
     })
 }
 
+/// So many, the same ones each time: what a change breaks shows with that change. With `SUPPLE_CASES`, as many times more, and others each time.
+fn times(usual: u32) -> ProptestConfig {
+    let more = std::env::var("SUPPLE_CASES").ok().map(|it| it.parse().expect("SUPPLE_CASES is a whole number"));
+    match more {
+        Some(more) => ProptestConfig::with_cases(usual.saturating_mul(more)),
+        None => ProptestConfig { rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(usual) },
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(times(1000))]
 
     #[test]
     fn the_normal_form_is_stable_and_has_a_typed_form(value in value()) {

@@ -185,7 +185,8 @@ mod tests {
         // Nothing of what is written ever stands there.
         let mut written = BTreeSet::new();
         for _ in 0..8 {
-            written.extend(stage.round().into_iter().filter_map(|it| match it {
+            stage.round();
+            written.extend(stage.tell(Event::Tick).into_iter().filter_map(|it| match it {
                 Effect::WriteVpa(it) => Some(it.name.1),
                 _ => None,
             }));

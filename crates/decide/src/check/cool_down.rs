@@ -27,6 +27,10 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let policy = sight.policy();
     if let Some((until, message)) = pause {
         draft.wait(Some(until), Saying::delayed(Check::CoolDown, Code::BackOff, message));
+    } else if !sight.team.harms.is_empty() {
+        // What is known of it from now on, and the pause that begins with it, hold in the next round.
+        let message = "a resize of its workload did harm a moment ago";
+        draft.wait(None, Saying::delayed(Check::CoolDown, Code::BackOff, message));
     }
     let Some(note) = sight.pod.note.as_deref().filter(|it| it.generation < sight.pod.generation) else { return };
     let mut again = None;

@@ -83,6 +83,9 @@ pub struct Part {
     pub together: bool,
 }
 
+/// Less CPU than this, in milli-CPU, is no change for its own sake.
+const TINY_MILLI_CPU: u64 = 5;
+
 impl Pair {
     /// Whether request or limit differs from what it is now, by so many percent of that at least.
     pub fn is_other_than(self, now: Self, percent: u32) -> bool {
@@ -108,7 +111,25 @@ impl Part {
     /// Whether its change would be worth it, at this threshold in percent, if a step could be of any size.
     pub fn is_worth_it(&self, percent: u32) -> bool {
         let moves = self.full.of_what_moves(self.now, self.held.unwrap_or(self.next));
-        self.urgent || moves.is_other_than(self.now, self.threshold(percent))
+        self.urgent || (moves.is_other_than(self.now, self.threshold(percent)) && !self.is_tiny(moves))
+    }
+
+    /// By how little it changes, where that is not worth it.
+    pub fn how_little(&self, percent: u32) -> String {
+        let moves = self.full.of_what_moves(self.now, self.held.unwrap_or(self.next));
+        if moves.is_other_than(self.now, self.threshold(percent)) {
+            format!("{} is a change of less than {TINY_MILLI_CPU}m", self.step())
+        } else {
+            format!("{} is a change of less than {percent} %", self.step())
+        }
+    }
+
+    /// Whether it moves by so little CPU that nobody gains anything, however many percent that is: a need of some milli-CPU moves by one
+    /// of them from hour to hour.
+    fn is_tiny(&self, moves: Pair) -> bool {
+        let by = |now: Option<i64>, next: Option<i64>| now.zip(next).map_or(0, |(now, next)| now.abs_diff(next));
+        let most = by(self.now.request, moves.request).max(by(self.now.limit, moves.limit));
+        self.resource == Resource::Cpu && !self.at_risk && most < TINY_MILLI_CPU
     }
 
     /// How much of a change is worth it where this is said, in percent: of what has less than is safe a hundredth is. Less than that is

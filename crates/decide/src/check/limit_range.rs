@@ -4,7 +4,7 @@
 use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem, Pod};
 use supple_quantity::{Bytes, MilliCpu};
 use supple_resize::admission::limit_range;
-use supple_resize::amounts::{Resource, containers};
+use supple_resize::amounts::{Requirement, Resource, containers};
 use supple_resize::resources::{WireList, wire_quantity};
 
 use crate::check::Check;
@@ -13,7 +13,7 @@ use crate::check::sight::Sight;
 use crate::code::Code;
 use crate::policy::{Limits, Mode};
 use crate::round::Outcome;
-use crate::size::{limit_floor, limit_for, round_up, unit_of};
+use crate::size::{harmful, limit_floor, limit_for, round_up, unit_of};
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let Some(namespace) = sight.scene.namespaces.get(&sight.pod.key.namespace) else { return };
@@ -104,9 +104,16 @@ fn bound(sight: &Sight<'_>, draft: &mut Draft, index: usize, ranges: &[LimitRang
     let held = Some(in_ratio(ranges, part.resource, part.now, held, keeps_limit))
         .filter(|it| it.limit >= in_use)
         .unwrap_or_else(|| in_ratio(ranges, part.resource, part.now, follows, true));
-    // A bound leads nowhere that was not wanted: not below what is in use, nor past what the container has in the other direction.
+    // A bound leads nowhere that was not wanted: not below what is in use, nor to what is known to be too small, nor past what the
+    // container has in the other direction.
+    let harms = |requirement, now: Option<i64>, next: Option<i64>| {
+        let size = harmful(sight, container, part.resource, requirement).map(|it| it.0);
+        next < now && size.is_some() && next <= size
+    };
+    let harms = harms(Requirement::Request, part.now.request, held.request)
+        || harms(Requirement::Limit, part.now.limit, held.limit);
     let (up, down) = (held.raises(part.now) && !part.raises(), held.lowers(part.now) && !part.lowers());
-    if held == part.next || held.limit < in_use || up || down {
+    if held == part.next || held.limit < in_use || harms || up || down {
         return;
     }
     let shown = |it: Option<i64>| it.map_or("none".to_owned(), |it| show(part.resource, it));
@@ -118,6 +125,7 @@ fn bound(sight: &Sight<'_>, draft: &mut Draft, index: usize, ranges: &[LimitRang
     let saying = Saying::clamped(Check::LimitRange, Code::LimitRange, message);
     // What is left of the whole way has to be worth a resize, too; where there is too little now, a hundredth is.
     let left = Pair { request: part.full.request.map(hold), limit: part.full.limit.map(hold) };
+    let left = in_ratio(ranges, part.resource, part.now, left, keeps_limit);
     let left = left.of_what_moves(part.now, held);
     let threshold = &sight.policy().threshold_percent;
     let percent = part.threshold(threshold.value);

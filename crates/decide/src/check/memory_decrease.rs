@@ -87,6 +87,13 @@ fn keep_limits(sight: &Sight<'_>, draft: &mut Draft) {
             }
             let outcome = Saying::clamped(Check::MemoryDecrease, Code::LimitNotLowered, message);
             draft.remark_part(sight.pod, index, outcome);
+            // What is left of the change has to be worth a resize by itself.
+            let threshold = &sight.policy().threshold_percent;
+            let part = &draft.parts[index];
+            if draft.deed == Deed::Resize && part.changes() && !part.is_worth_it(threshold.value) {
+                let saying = Saying::delayed(Check::MemoryDecrease, Code::NotWorthIt, part.how_little(threshold.value));
+                draft.hold(sight.pod, index, saying.by("threshold", threshold));
+            }
         }
     }
 }

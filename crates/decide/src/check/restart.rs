@@ -11,7 +11,7 @@ use crate::check::{Check, cool_down, replicas, wave};
 use crate::code::Code;
 use crate::facts::{Budget, Phase, PodFacts, Rollout};
 use crate::policy::{Direction, Mode, RecreateBy};
-use crate::recreated::comes_with;
+use crate::recreated::{Recreated, comes_with};
 
 pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
     let mode = sight.mode();
@@ -147,7 +147,8 @@ fn comes_back_same(sight: &Sight<'_>, draft: &Draft) -> Option<String> {
     }
     let Sight { subject, team, pod, now, .. } = *sight;
     let last = subject.record.recreated.as_ref().filter(|it| it.until() > now);
-    if let Some(last) = last.filter(|it| it.otherwise(subject, &team.pods) == Some(true)) {
+    let is_same = |it: &&Recreated| it.otherwise(subject, &team.pods) == Some(true) || it.came_otherwise(subject, pod);
+    if let Some(last) = last.filter(is_same) {
         return Some(format!(
             "the last recreated pod, at {:.0}, came back with other sizes: Supple waits until {:.0}, or until a new \
              pod has the right ones",

@@ -15,7 +15,9 @@ pub fn ask(sight: &Sight<'_>, draft: &mut Draft) {
         if part.is_worth_it(threshold) {
             return None;
         }
-        let message = format!("{} is a change of less than {threshold} %", part.step());
-        Some(Saying::delayed(Check::Worth, Code::NotWorthIt, message).by("threshold", &policy.threshold_percent))
+        Some(
+            Saying::delayed(Check::Worth, Code::NotWorthIt, part.how_little(threshold))
+                .by("threshold", &policy.threshold_percent),
+        )
     });
 }

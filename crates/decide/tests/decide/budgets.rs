@@ -13,7 +13,7 @@ use supple_quantity::MilliCpu;
 use crate::stage::*;
 
 /// Pods of one workload, each on a node of its own, that want half.
-fn herd(pods: usize) -> Stage {
+pub fn herd(pods: usize) -> Stage {
     let mut stage = Stage::new();
     stage.workload("web", "500m");
     for index in 1..=pods {
@@ -228,71 +228,6 @@ fn recreate_evicts_one_after_the_other() {
     rollout.sizes_new_pods();
     rollout.policy("web", |it| (it.mode.value, it.recreate_by.value) = (Mode::Recreate, RecreateBy::Rollout));
     check(&rollout.decide(), "web-1", Code::RollOut, "roll out");
-}
-
-#[test]
-fn a_pod_that_came_back_otherwise_is_the_last() {
-    let mut stage = herd(3);
-    stage.sizes_new_pods();
-    stage.policy("web", |it| (it.mode.value, it.startup.value) = (Mode::Recreate, minutes(0)));
-    let round = stage.decide();
-    check(&round, "web-1", Code::Evict, "evict");
-    stage.carry_out(&round);
-    let asked = stage.at("web-1").containers[0].asked;
-    stage.let_settle();
-    stage.pass(10);
-    let comes = |stage: &mut Stage, name: &str, cpu: &str| {
-        let started = stage.ago(5);
-        let pod = stage.pod("web", name, "n1", cpu);
-        (pod.made, pod.started, pod.ready) = (Some(started.into()), Some(started.into()), Some(started.into()));
-        stage.pass(1);
-    };
-    comes(&mut stage, "web-4", &show(&asked));
-    // One that waited for room and begins only now was made before, and says nothing.
-    let mut waited = Stage { scene: stage.scene.clone(), now: stage.now };
-    let made = waited.ago(60);
-    waited.at("web-4").made = Some(made.into());
-    check(&waited.decide(), "web-2", Code::Evict, "evict");
-    let round = stage.decide();
-    check(&round, "web-2", Code::ComesBackSame, "nothing");
-    let said = decision(&round, "web-2").message.clone();
-    assert!(said.contains("came back with other sizes"), "{said}");
-    assert_eq!(round.records[&workload("web")].recreated.as_ref().unwrap().otherwise, Some(true));
-    // What shows once is remembered when it does not show any more.
-    stage.carry_out(&round);
-    stage.at("web-4").made = None;
-    check(&stage.decide(), "web-2", Code::ComesBackSame, "nothing");
-    // One that comes with what it needs shows that new ones do; and what is a week old is forgotten.
-    let mut mended = Stage { scene: stage.scene.clone(), now: stage.now };
-    comes(&mut mended, "web-5", "500m");
-    check(&mended.decide(), "web-2", Code::Evict, "evict");
-    stage.pass(60 * 24 * 7);
-    check(&stage.decide(), "web-2", Code::Evict, "evict");
-}
-
-#[test]
-fn one_that_came_back_as_it_was_to_is_not_judged_by_later_needs() {
-    let mut stage = herd(3);
-    stage.sizes_new_pods();
-    stage.policy("web", |it| (it.mode.value, it.startup.value) = (Mode::Recreate, minutes(0)));
-    let round = stage.decide();
-    stage.carry_out(&round);
-    stage.let_settle();
-    stage.pass(10);
-    let started = stage.ago(5);
-    let pod = stage.pod("web", "web-4", "n1", "500m");
-    (pod.made, pod.started) = (Some(started.into()), Some(started.into()));
-    let round = stage.decide();
-    assert!(round.actions.iter().any(|it| it.what == What::Evict), "the next one follows");
-    let mut record = round.records[&workload("web")].clone();
-    record.recreated.as_mut().unwrap().otherwise = Some(false);
-    stage.subject("web").record = Arc::new(record);
-    // A release: its pods need more, and are made with it.
-    stage.subject("web").needs.insert("app".into(), need("1500m"));
-    let now = stage.now;
-    let pod = stage.pod("web", "web-5", "n1", "1500m");
-    (pod.made, pod.started) = (Some(now.into()), Some(now.into()));
-    assert!(stage.decide().actions.iter().any(|it| it.what == What::Evict));
 }
 
 #[test]

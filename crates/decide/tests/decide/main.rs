@@ -12,6 +12,7 @@ mod nodes;
 mod one_budget;
 mod ownership;
 mod permission;
+mod recreated;
 mod replicas;
 mod rollout;
 mod settling;

@@ -113,6 +113,12 @@ fn approval_where_policy_asks() {
 fn old_clusters_lower_no_limit() {
     let old = |stage: &mut Stage| stage.scene.cluster.minor_version = Some(33);
     size("1 1Gi:2Gi", "1 500Mi", old, Code::Resize, "500Mi");
+    // The limit that stays makes no small step of the request worth it.
+    let equal = |stage: &mut Stage| {
+        old(stage);
+        stage.policy("web", |it| it.limits.value = supple_decide::policy::Limits::Equal);
+    };
+    size("1 1Gi:2Gi", "1 1000Mi", equal, Code::NotWorthIt, "nothing");
     size("1:1 1Gi:1Gi", "1 500Mi", old, Code::LimitNotLowered, "nothing");
     size("1 1Gi:2Gi", "1 2Gi", old, Code::Resize, "2Gi:4Gi");
     size("1 1Gi", "1 500Mi", old, Code::Resize, "500Mi");

@@ -52,6 +52,25 @@ fn what_is_well_stays() {
 }
 
 #[test]
+fn in_the_round_that_sees_harm_no_sibling_is_lowered() {
+    // What is known of it, and the pause that begins with it, are written down in this round and hold from the next one on.
+    let siblings = |harmed: bool| {
+        let mut stage = lowered();
+        stage.pod("web", "web-2", "n1", "1:2 1Gi:2Gi");
+        if harmed {
+            ended(&mut stage, 1, true, 137);
+        } else {
+            stage.pass(60);
+        }
+        stage.decide()
+    };
+    let round = siblings(true);
+    assert!(action(&round, "web-2").is_none());
+    assert!(codes(&round, "web-2").contains(&Code::BackOff), "{:?}", codes(&round, "web-2"));
+    assert!(action(&siblings(false), "web-2").is_some());
+}
+
+#[test]
 fn a_kill_for_memory_takes_it_back_and_is_remembered() {
     let mut stage = lowered();
     ended(&mut stage, 1, true, 137);

@@ -53,12 +53,32 @@ fn a_limit_that_has_to_stay_makes_no_small_step_worth_it() {
     };
     size("1 1Gi:2Gi", "1 1000Mi", full_of_files, Code::NotWorthIt, "nothing");
     size("1 1Gi:2Gi", "1 800Mi", full_of_files, Code::Resize, "800Mi");
+    // Nor does one that a limit range holds in proportion, which by its own would be four times the request.
+    let in_proportion = |stage: &mut Stage| {
+        stage.limit_range(json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "2"}}));
+        stage.at("web-1").hand = supple_decide::hand::Hand::Ours;
+        stage.subject("web").facts.template.insert("app".into(), numbers("1:4 1Gi"));
+    };
+    size("1:2 1Gi", "980m 1Gi", in_proportion, Code::NotWorthIt, "nothing");
+    size("1:2 1Gi", "880m 1Gi", in_proportion, Code::Resize, "880m:1760m");
     // With a limit range that has a word to say, too.
     let ranged = |stage: &mut Stage| {
         full_of_files(stage);
         stage.limit_range(json!({"type": "Container", "min": {"memory": "1010Mi"}}));
     };
     size("1 1Gi:2Gi", "1 800Mi", ranged, Code::NotWorthIt, "nothing");
+}
+
+#[test]
+fn some_milli_cpu_are_no_change_for_their_own_sake() {
+    let round = decided("16m 1Gi", "14m 1Gi", nothing);
+    check(&round, "web-1", Code::NotWorthIt, "nothing");
+    assert_eq!(decision(&round, "web-1").message, "app: cpu 16m → 14m is a change of less than 5m");
+    size("16m 1Gi", "11m 1Gi", nothing, Code::Resize, "11m");
+    // Where there is too little they are.
+    size("16m 1Gi", "20m 1Gi", nothing, Code::Resize, "20m");
+    // They come with what is worth it in memory no more than by themselves.
+    size("16m 1Gi", "14m 800Mi", nothing, Code::Resize, "800Mi");
 }
 
 #[test]
@@ -224,6 +244,25 @@ fn a_size_that_did_harm_is_kept_above_for_a_week() {
     size("1 1Gi", "400m 500Mi", harmed(8), Code::Resize, "400m 500Mi");
     size("600m 720Mi", "400m 500Mi", harmed(1), Code::KnownTooSmall, "held");
     size("500m 600Mi", "1 1Gi", harmed(1), Code::Resize, "1 1Gi");
+    // No ceiling of a policy leads back to it, and none holds up what goes up.
+    let ceiling = |days: i64| {
+        move |stage: &mut Stage| {
+            harmed(days)(stage);
+            container(ContainerPolicy { at_most: amounts(450, 500), ..ContainerPolicy::default() })(stage);
+        }
+    };
+    size("1 1Gi", "700m 900Mi", ceiling(1), Code::Resize, "600m 720Mi");
+    size("1 1Gi", "700m 900Mi", ceiling(8), Code::Resize, "450m 500Mi");
+    size("600m 720Mi", "700m 900Mi", ceiling(1), Code::KnownTooSmall, "held");
+    // Nor does a limit range, which then refuses whatever the pod is to have: it has more than the range allows.
+    let ranged = |days: i64| {
+        move |stage: &mut Stage| {
+            harmed(days)(stage);
+            stage.limit_range(json!({"type": "Container", "max": {"memory": "600Mi"}}));
+        }
+    };
+    size("1 1Gi:1Gi", "1 800Mi", ranged(8), Code::Resize, "600Mi:600Mi");
+    size("1 1Gi:1Gi", "1 800Mi", ranged(1), Code::LimitRange, "nothing");
 }
 
 #[test]

@@ -90,29 +90,10 @@ mod tests {
     use axum::body::{Body, to_bytes};
     use http::Request;
     use jiff::Timestamp;
-    use k8s_openapi::api::core::v1::Pod;
-    use supple_decide::need::Uses;
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::webhook::{Approval, Sizing};
-
-    /// Nothing is known of anybody.
-    struct Nothing;
-
-    impl Knowledge for Nothing {
-        fn used(&self, _: &str, _: &str) -> Uses {
-            Uses::default()
-        }
-
-        fn approval(&self, _: &str, _: &Pod) -> Approval {
-            Approval::NotNeeded
-        }
-
-        fn sizes(&self, _: &str, _: &Pod, _: Timestamp) -> Option<Sizing> {
-            None
-        }
-    }
+    use crate::webhook::knowledge::Nothing;
 
     /// What is answered to a body, and how it is counted.
     #[track_caller]

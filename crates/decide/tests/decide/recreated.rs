@@ -9,24 +9,32 @@ use supple_decide::round::What;
 use crate::budgets::herd;
 use crate::stage::*;
 
-#[test]
-fn a_pod_that_came_back_otherwise_is_the_last() {
+/// Three pods that are recreated for their sizes.
+fn recreates() -> Stage {
     let mut stage = herd(3);
     stage.sizes_new_pods();
     stage.policy("web", |it| (it.mode.value, it.startup.value) = (Mode::Recreate, minutes(0)));
+    stage
+}
+
+/// Another pod, made and ready so many minutes ago.
+fn comes(stage: &mut Stage, name: &str, cpu: &str, minutes_ago: i64) {
+    let made = stage.ago(minutes_ago);
+    let pod = stage.pod("web", name, "n1", cpu);
+    (pod.made, pod.started, pod.ready) = (Some(made.into()), Some(made.into()), Some(made.into()));
+}
+
+#[test]
+fn a_pod_that_came_back_otherwise_is_the_last() {
+    let mut stage = recreates();
     let round = stage.decide();
     check(&round, "web-1", Code::Evict, "evict");
     stage.carry_out(&round);
     let asked = stage.at("web-1").containers[0].asked;
     stage.let_settle();
     stage.pass(10);
-    let comes = |stage: &mut Stage, name: &str, cpu: &str| {
-        let started = stage.ago(5);
-        let pod = stage.pod("web", name, "n1", cpu);
-        (pod.made, pod.started, pod.ready) = (Some(started.into()), Some(started.into()), Some(started.into()));
-        stage.pass(1);
-    };
-    comes(&mut stage, "web-4", &show(&asked));
+    comes(&mut stage, "web-4", &show(&asked), 5);
+    stage.pass(1);
     // One that waited for room and begins only now was made before, and says nothing.
     let mut waited = Stage { scene: stage.scene.clone(), now: stage.now };
     let made = waited.ago(60);
@@ -43,7 +51,8 @@ fn a_pod_that_came_back_otherwise_is_the_last() {
     check(&stage.decide(), "web-2", Code::ComesBackSame, "nothing");
     // One that comes with what it needs shows that new ones do; and what is a week old is forgotten.
     let mut mended = Stage { scene: stage.scene.clone(), now: stage.now };
-    comes(&mut mended, "web-5", "500m");
+    comes(&mut mended, "web-5", "500m", 5);
+    mended.pass(1);
     check(&mended.decide(), "web-2", Code::Evict, "evict");
     stage.pass(60 * 24 * 7);
     check(&stage.decide(), "web-2", Code::Evict, "evict");
@@ -53,20 +62,13 @@ fn a_pod_that_came_back_otherwise_is_the_last() {
 fn a_pod_that_came_back_otherwise_itself_is_not_recreated_once_more() {
     // Of those that a rollout made a quota had room for one at its sizes. That one shows that new pods come with them; the other one
     // would come back as it is.
-    let mut stage = herd(3);
-    stage.sizes_new_pods();
-    stage.policy("web", |it| (it.mode.value, it.startup.value) = (Mode::Recreate, minutes(0)));
+    let mut stage = recreates();
     let round = stage.decide();
     stage.carry_out(&round);
     let asked = stage.at("web-1").containers[0].asked;
     stage.let_settle();
     stage.scene.pods.clear();
     stage.pass(10);
-    let comes = |stage: &mut Stage, name: &str, cpu: &str, minutes_ago: i64| {
-        let made = stage.ago(minutes_ago);
-        let pod = stage.pod("web", name, "n1", cpu);
-        (pod.made, pod.started, pod.ready) = (Some(made.into()), Some(made.into()), Some(made.into()));
-    };
     comes(&mut stage, "web-4", &show(&asked), 6);
     comes(&mut stage, "web-5", "500m", 5);
     comes(&mut stage, "web-6", "500m", 5);
@@ -84,9 +86,7 @@ fn a_pod_that_came_back_otherwise_itself_is_not_recreated_once_more() {
 
 #[test]
 fn one_that_came_back_as_it_was_to_is_not_judged_by_later_needs() {
-    let mut stage = herd(3);
-    stage.sizes_new_pods();
-    stage.policy("web", |it| (it.mode.value, it.startup.value) = (Mode::Recreate, minutes(0)));
+    let mut stage = recreates();
     let round = stage.decide();
     stage.carry_out(&round);
     stage.let_settle();
